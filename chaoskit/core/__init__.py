@@ -1,0 +1,1 @@
+"""What every other layer stands on: errors, records, clock, context, checks. Standard library only."""

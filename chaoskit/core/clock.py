@@ -1,0 +1,93 @@
+"""Time as an argument: one protocol, the system's clock, and a virtual one that only moves when told."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """A source of time and of waiting; all times are seconds as floats."""
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary start; never goes back, ignores steps of the wall clock."""
+
+    def time(self) -> float:
+        """Seconds since the epoch; for stamps that people read, never for measuring a wait."""
+
+    def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
+        """Wait ``seconds``, or until ``wake`` is set; return True if woken early.
+
+        Zero or less returns at once, without a call to the system.
+        """
+
+    async def asleep(self, seconds: float) -> None:
+        """Wait ``seconds`` in the running event loop; cancellation wins at once."""
+
+
+class SystemClock:
+    """The clock of the machine. Has no state: all instances are alike."""
+
+    __slots__ = ()
+
+    monotonic = staticmethod(time.monotonic)
+    time = staticmethod(time.time)
+
+    def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
+        if wake is not None:
+            return wake.wait(seconds) if seconds > 0 else wake.is_set()
+        if seconds > 0:
+            time.sleep(seconds)
+        return False
+
+    async def asleep(self, seconds: float) -> None:
+        if seconds > 0:
+            await asyncio.sleep(seconds)
+
+
+class VirtualClock:
+    """A clock for tests: waiting takes no time and moves the clock by exactly what was asked.
+
+    ``sleeps`` lists every wait in order. ``wall`` starts at ``epoch`` and moves with the monotonic
+    clock until :meth:`step` sets it off. Threads may share an instance.
+    """
+
+    def __init__(self, start: float = 0.0, epoch: float = 1_700_000_000.0) -> None:
+        self._lock = threading.Lock()
+        self._now = start
+        self._offset = epoch - start
+        self.sleeps: list[float] = []
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def time(self) -> float:
+        return self._now + self._offset
+
+    def advance(self, seconds: float) -> None:
+        """Let ``seconds`` (not negative) go by for both clocks."""
+        if not seconds >= 0:
+            raise ValueError(f"seconds is {seconds!r}; expected zero or more: a monotonic clock never goes back")
+        with self._lock:
+            self._now += seconds
+
+    def step(self, seconds: float) -> None:
+        """Move the wall clock alone, either way, as an administrator or NTP would."""
+        with self._lock:
+            self._offset += seconds
+
+    def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
+        if wake is not None and wake.is_set():
+            return True
+        if seconds > 0:
+            with self._lock:
+                self._now += seconds
+                self.sleeps.append(seconds)
+        return wake is not None and wake.is_set()
+
+    async def asleep(self, seconds: float) -> None:
+        self.sleep(seconds)
+        await asyncio.sleep(0)

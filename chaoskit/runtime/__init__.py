@@ -1,0 +1,1 @@
+"""The resilience runtime. Uses ``chaoskit.core`` only; never loads the harness, pytest or Hypothesis."""
