@@ -1,0 +1,215 @@
+"""What a run did to the outside world: operations, their call sites, and the trace of one run.
+
+Every record is frozen. A trace is produced by a backend and read by everyone else.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+ROOT = "."
+"""The target of an operation on the scenario's directory itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One Python frame: source file (as the code object names it), line from 1, qualified name."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} in {self.function}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """In which stream of operations a call stands.
+
+    ``run``
+        Which ``chaos.run`` of the test, from 1.
+    ``process``
+        Empty for the process that runs the workload; else the program's name and its ordinal among
+        the processes of that name, in the order of their first operation: ``git~2``. A process that
+        was forked and runs no other program is called ``child``.
+    ``thread``
+        0 for the first thread of its process, then 1, 2, … in the order of their first operation.
+    """
+
+    run: int = 1
+    process: str = ""
+    thread: int = 0
+
+
+class Payload(Protocol):
+    """The bytes that a write carried; they may live in memory or in a spill file."""
+
+    def __len__(self) -> int: ...
+
+    def read(self) -> bytes:
+        """All bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """A payload kept in memory."""
+
+    content: bytes
+
+    def __len__(self) -> int:
+        return len(self.content)
+
+    def read(self) -> bytes:
+        return self.content
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What a call was given and what it changed, as far as the call has such a thing.
+
+    Sizes and offsets are bytes. ``inode`` is (device, inode number) of the file that the call acted
+    on: the file behind the descriptor, the one that was opened, renamed, linked or unlinked.
+    ``replaced`` is the inode that a rename swapped out. ``directory`` tells that ``inode`` is a
+    directory. ``size_before`` is the file's size before the call. ``offset`` and ``length`` are
+    resolved: for an append, ``offset`` is where the data really went. ``data`` holds the bytes that
+    were requested to be written, ``Operation.result`` how many were. ``flags`` and ``mode`` are
+    those of the call. ``created`` and ``truncated`` say what an open did. ``text`` is the content
+    of a symbolic link or the name of an extended attribute; ``links`` is the link count of
+    ``inode`` before the call. ``source_offset`` belongs to ``copy_file_range`` and ``clone``.
+    """
+
+    fd: int | None = None
+    flags: int = 0
+    mode: int | None = None
+    offset: int | None = None
+    length: int | None = None
+    source_offset: int | None = None
+    inode: tuple[int, int] | None = None
+    replaced: tuple[int, int] | None = None
+    directory: bool = False
+    links: int | None = None
+    size_before: int | None = None
+    created: bool = False
+    truncated: bool = False
+    synchronous: str = ""
+    """``"O_SYNC"`` or ``"O_DSYNC"`` when the descriptor or the call demands it, else empty."""
+    text: str | None = None
+    data: Payload | None = None
+    value: Any = None
+    """What ``promise`` was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One call to the outside world, with what came of it.
+
+    ``call`` is the family (``write`` for write, pwrite64, writev, …); ``syscall`` the exact name.
+    ``target`` and ``second`` are paths relative to the scenario's directory, symbolic links in
+    their directories resolved, ``/`` between parts, names that are not UTF-8 as surrogate escapes.
+    A target outside of the directory (the other side of a rename) is given as an absolute path.
+    ``ordinal`` counts from 1 among the operations with the same place, call and targets.
+    ``result`` is what the call returned, or minus the errno; ``None`` if it is not known, because
+    the call was not yet over when the trace ended or cannot be followed.
+    ``stack`` has the innermost frame first and ends at the workload's own first frame.
+    """
+
+    index: int
+    call: str
+    target: str
+    second: str | None = None
+    ordinal: int = 1
+    place: Place = Place()
+    syscall: str = ""
+    result: int | None = None
+    detail: Detail = Detail()
+    stack: tuple[Frame, ...] = ()
+    pid: int = 0
+    tid: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the call is known to have succeeded."""
+        return self.result is not None and self.result >= 0
+
+    @property
+    def key(self) -> tuple[Place, str, str, str | None]:
+        """What two operations share when they count as equals."""
+        return (self.place, self.call, self.target, self.second)
+
+    @property
+    def site(self) -> Frame | None:
+        """The innermost Python frame, if there is one."""
+        return self.stack[0] if self.stack else None
+
+    def __str__(self) -> str:
+        both = self.target if self.second is None else f"{self.target} -> {self.second}"
+        return f"{self.call}({both})#{self.ordinal}{_outcome(self.result)}"
+
+
+def _outcome(result: int | None) -> str:
+    if result is None:
+        return ""
+    if result < 0:
+        return f" = {errno.errorcode.get(-result, result)}"
+    return f" = {result}"
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """Something that a backend could not follow; a verdict that rests on it says so.
+
+    ``kind`` is stable (``shared-mapping``, ``io_uring``, ``own-filter``, ``foreign-architecture``,
+    ``aio``, …), ``target`` what it concerns, ``text`` a sentence for people.
+    """
+
+    kind: str
+    target: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The operations of one run of a test, in the order in which they took effect."""
+
+    operations: tuple[Operation, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
+    root: str = ""
+    """The absolute path that the targets are relative to."""
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self.operations)
+
+    def __len__(self) -> int:
+        return len(self.operations)
+
+    def __getitem__(self, index: int) -> Operation:
+        return self.operations[index]
+
+
+def count_ordinals(operations: Sequence[Operation]) -> tuple[int, ...]:
+    """Return for each operation its ordinal among its equals, from 1, in the order given."""
+    seen: dict[tuple[Place, str, str, str | None], int] = {}
+    ordinals = []
+    for operation in operations:
+        seen[operation.key] = ordinal = seen.get(operation.key, 0) + 1
+        ordinals.append(ordinal)
+    return tuple(ordinals)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof from the injector that a fault really struck.
+
+    ``operation`` is the call that was hit, as it stood then; ``strike`` the part of the schedule
+    that struck, as text; ``effect`` says what the injector did (``answered -28``, ``SIGKILL to 3
+    processes``, ``512 of 4096 bytes written``).
+    """
+
+    strike: str
+    operation: Operation
+    effect: str
+    extra: dict[str, Any] = field(default_factory=dict, compare=False)
