@@ -45,6 +45,10 @@ class Place:
     thread: int = 0
 
 
+MAIN = Place()
+"""The first thread of the workload's own process, in the first run."""
+
+
 class Payload(Protocol):
     """The bytes that a write carried; they may live in memory or in a spill file."""
 
@@ -122,10 +126,10 @@ class Operation:
     target: str
     second: str | None = None
     ordinal: int = 1
-    place: Place = Place()
+    place: Place = MAIN
     syscall: str = ""
     result: int | None = None
-    detail: Detail = Detail()
+    detail: Detail = field(default_factory=lambda: Detail())
     stack: tuple[Frame, ...] = ()
     pid: int = 0
     tid: int = 0

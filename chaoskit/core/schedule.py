@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chaoskit.core.errors import ScheduleError
-from chaoskit.core.operation import Operation, Place
+from chaoskit.core.operation import MAIN, Operation, Place
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/+~@,-")
 _PLACE = re.compile(
@@ -34,7 +34,10 @@ _STRIKE = re.compile(
     r"=(?P<fault>[A-Za-z_][A-Za-z0-9_]*)(?:\[(?P<argument>[^\[\];]*)\])?"
 )
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
-_EXAMPLE = "expected something like 'rename(a.tmp -> a)#1=kill'; failing tests and reports print schedules ready to copy"
+_EXAMPLE = (
+    "expected something like 'rename(a.tmp -> a)#1=kill'; "
+    "failing tests and reports print schedules ready to copy"
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,7 +52,7 @@ class Point:
     target: str
     second: str | None = None
     ordinal: int = 1
-    place: Place = Place()
+    place: Place = MAIN
 
     def __str__(self) -> str:
         both = escape(self.target)
@@ -190,7 +193,8 @@ def _parse_place(text: str | None, strike: str) -> Place:
     match = _PLACE.fullmatch(text)
     if match is None:
         raise ScheduleError(
-            f"place {text!r} in {strike!r} does not parse; expected run, process and thread, as in 'run2/git~1/t1'."
+            f"place {text!r} in {strike!r} does not parse; "
+            f"expected run, process and thread, as in 'run2/git~1/t1'."
         )
     return Place(int(match["run"] or 1), match["process"] or "", int(match["thread"] or 0))
 

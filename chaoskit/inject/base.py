@@ -1,0 +1,131 @@
+"""The border between the explorer and a backend: what is asked of one run, and what comes back.
+
+Names of faults that every backend knows (``chaoskit.faults`` says which are offered where):
+
+=====================  =====================================================================
+``ENOSPC`` …           any errno name: the call fails with it and has no effect
+``ENOSPC[persistent]`` the same, and so does every later call that can fail in this way, until
+                       the run is over (errors of one file, such as ``EACCES`` or ``ESTALE``:
+                       every later call on the same target)
+``short[N]``           a read or write that transfers only N bytes
+``lost[EIO]``          the call takes effect and yet reports this errno
+``full[N]``            from this call on, N bytes are free on the disk until the run is over
+``kill``               SIGKILL to every process of the workload, before the call
+``kill[process]``      SIGKILL to the calling process alone, before the call
+``kill[torn N]``       the first N bytes of a write take effect, then SIGKILL to all
+``SIGTERM`` …          any signal name: sent to the workload's first process at this call
+``delay[S]``           the call takes S seconds longer
+=====================  =====================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from chaoskit.core.operation import Caveat, Receipt, Trace
+from chaoskit.core.schedule import Strike
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program to run as the workload. ``stdin`` is given whole; ``cwd`` defaults to the root."""
+
+    argv: tuple[str, ...]
+    cwd: str | None = None
+    env: Mapping[str, str] | None = None
+    stdin: bytes = b""
+    promise_stdout: bool = True
+    """Whether each line on standard output counts as a promise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a command left: the value of its outcome. Output is bytes, cut at 1 MiB each."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is asked of one run.
+
+    ``root``
+        Absolute path (resolved) below which operations count.
+    ``run``
+        The ordinal of this run in its test, from 1.
+    ``record``
+        Whether every operation is recorded with stack, data and result. Otherwise the trace that
+        comes back is empty, and the run is as fast as it can be.
+    ``strikes``
+        The faults of this run, in order: the second is armed once the first has struck.
+    ``patterns``
+        Wildcard targets that the trace of this scenario knows; a name that fits one is counted
+        under the pattern.
+    ``timeout``
+        Seconds until the workload counts as hung and is killed.
+    """
+
+    root: str
+    run: int = 1
+    record: bool = False
+    strikes: tuple[Strike, ...] = ()
+    patterns: tuple[str, ...] = ()
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Leaks:
+    """What the workload's process still held when the workload was over."""
+
+    descriptors: tuple[str, ...] = ()
+    threads: tuple[str, ...] = ()
+    processes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What one run was.
+
+    Exactly one of these is the case: it returned (``ok``, with ``value``), it raised (``error``,
+    with ``traceback`` as text), it died (``signal``), it was stopped as hung (``timed_out``, with
+    ``stacks`` as text).
+    """
+
+    ok: bool
+    value: Any = None
+    error: BaseException | None = None
+    traceback: str = ""
+    signal: int | None = None
+    timed_out: bool = False
+    stacks: str = ""
+    trace: Trace = Trace()
+    receipts: tuple[Receipt, ...] = ()
+    reached: int = 0
+    """How many strikes of the plan had their point reached, in order."""
+    promised: tuple[Any, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
+    leaks: Leaks = Leaks()
+    stray_interrupts: int = 0
+    """Calls that the workload saw fail with EINTR without a receipt for it."""
+
+
+class Backend(Protocol):
+    """Runs workloads under observation. Reports a run only when every process of it is gone."""
+
+    name: str
+
+    def unavailable(self) -> str | None:
+        """Why this backend cannot work on this machine, with what would help; None if it can."""
+
+    def run(self, work: Callable[[], Any] | Command, plan: Plan) -> Ran:
+        """Execute ``work`` once.
+
+        Raises:
+            UsageError: for wrong use that only the backend can see: a result that cannot be
+                pickled, a run inside of a run, a descriptor below the root that is still open.
+        """
