@@ -70,7 +70,9 @@ class VirtualClock:
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` (not negative) go by for both clocks."""
         if not seconds >= 0:
-            raise ValueError(f"seconds is {seconds!r}; expected zero or more: a monotonic clock never goes back")
+            raise ValueError(
+                f"seconds is {seconds!r}; expected zero or more: a monotonic clock never goes back"
+            )
         with self._lock:
             self._now += seconds
 

@@ -21,7 +21,7 @@ Names of faults that every backend knows (``chaoskit.faults`` says which are off
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from chaoskit.core.operation import Caveat, Receipt, Trace
@@ -103,13 +103,13 @@ class Ran:
     signal: int | None = None
     timed_out: bool = False
     stacks: str = ""
-    trace: Trace = Trace()
+    trace: Trace = field(default_factory=Trace)
     receipts: tuple[Receipt, ...] = ()
     reached: int = 0
     """How many strikes of the plan had their point reached, in order."""
     promised: tuple[Any, ...] = ()
     caveats: tuple[Caveat, ...] = ()
-    leaks: Leaks = Leaks()
+    leaks: Leaks = field(default_factory=Leaks)
     stray_interrupts: int = 0
     """Calls that the workload saw fail with EINTR without a receipt for it."""
 
