@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from typing import Protocol, runtime_checkable
@@ -45,6 +44,8 @@ class SystemClock:
 
     async def asleep(self, seconds: float) -> None:
         if seconds > 0:
+            import asyncio  # 35 ms that a program without an event loop does not pay
+
             await asyncio.sleep(seconds)
 
 
@@ -91,5 +92,7 @@ class VirtualClock:
         return wake is not None and wake.is_set()
 
     async def asleep(self, seconds: float) -> None:
+        import asyncio
+
         self.sleep(seconds)
         await asyncio.sleep(0)
