@@ -1,0 +1,75 @@
+"""From what a call names to a path below the scenario's directory.
+
+Names are looked up as the observed thread would: from its working directory or descriptor, with
+``/proc/self`` meaning the thread itself. The result has all symbolic links of the directory part
+resolved, as the kernel spells it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from chaoskit.core.operation import ROOT
+
+_PROBE = os.O_PATH | os.O_CLOEXEC
+_DELETED = " (deleted)"
+
+
+def as_seen(tid: int, base: int | None, raw: str) -> str:
+    """A path by which this process reaches what thread ``tid`` calls ``raw``.
+
+    ``base`` is a descriptor of that thread, or None for its working directory.
+    """
+    if raw.startswith("/"):
+        for own in ("/proc/self", "/proc/thread-self"):
+            if raw == own or raw.startswith(own + "/"):
+                return f"/proc/{tid}{raw[len(own) :]}"
+        if raw.startswith("/dev/fd/"):
+            return f"/proc/{tid}/fd/{raw[8:]}"
+        return raw
+    start = f"/proc/{tid}/cwd" if base is None else f"/proc/{tid}/fd/{base}"
+    return f"{start}/{raw}" if raw else start
+
+
+def resolve(path: str, follow: bool) -> str:
+    """The path with links resolved; those of the last part only if ``follow`` and it exists."""
+    if follow:
+        found = _link_of(path, _PROBE)
+        if found is not None:
+            return found
+    stripped = path.rstrip("/") or "/"
+    head, _, tail = stripped.rpartition("/")
+    if tail in ("", ".", ".."):
+        return _link_of(stripped, _PROBE | os.O_NOFOLLOW) or os.path.normpath(path)
+    parent = _link_of(head or "/", _PROBE)
+    if parent is None:
+        return os.path.normpath(path)
+    return f"{parent.rstrip('/')}/{tail}"
+
+
+def _link_of(path: str, flags: int) -> str | None:
+    try:
+        fd = os.open(path, flags)
+    except OSError:
+        return None
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
+def below(root: str, path: str) -> str | None:
+    """``path`` relative to ``root``; None if it lies elsewhere."""
+    if path.startswith(root):
+        if len(path) == len(root):
+            return ROOT
+        if path[len(root)] == "/":
+            return path[len(root) + 1 :]
+    return None
+
+
+def without_mark(link: str) -> str:
+    """A descriptor's link without the mark that the kernel appends once the name is gone."""
+    if link.endswith(_DELETED) and not os.path.lexists(link):
+        return link[: -len(_DELETED)]
+    return link

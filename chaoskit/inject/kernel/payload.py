@@ -1,0 +1,68 @@
+"""The data of writes: kept in memory up to a bound, then in a file that has no name."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+
+from chaoskit.core.operation import Bytes, Payload
+
+IN_MEMORY = 32 * 1024 * 1024
+"""Bytes of captured data kept in memory for one run; what comes after goes to a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spilled:
+    """A payload in the spill file; forked processes may read it at the same time."""
+
+    file: _SpillFile
+    offset: int
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def read(self) -> bytes:
+        return os.pread(self.file.fd, self.length, self.offset)
+
+    def __reduce__(self) -> tuple[type[Bytes], tuple[bytes]]:
+        return (Bytes, (self.read(),))
+
+
+class _SpillFile:
+    """Open as long as some payload needs it."""
+
+    def __init__(self) -> None:
+        with tempfile.TemporaryFile(prefix="chaoskit-") as file:
+            self.fd = os.dup(file.fileno())
+        self.size = 0
+
+    def append(self, data: bytes) -> Spilled:
+        offset = self.size
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self.fd, view, self.size)
+            self.size += written
+            view = view[written:]
+        return Spilled(self, offset, len(data))
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+class Store:
+    """Takes the payloads of one run."""
+
+    def __init__(self, in_memory: int = IN_MEMORY) -> None:
+        self._left = in_memory
+        self._file: _SpillFile | None = None
+
+    def keep(self, data: bytes) -> Payload:
+        """Store ``data``."""
+        if len(data) <= self._left:
+            self._left -= len(data)
+            return Bytes(data)
+        if self._file is None:
+            self._file = _SpillFile()
+        return self._file.append(data)
