@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from chaoskit.core.context import correlation_id
+from chaoskit.core.redact import DEFAULT
 
 __all__ = ["Event", "Listener", "Subscription", "emit", "observer_errors", "subscribe", "wanted"]
 
@@ -37,8 +38,8 @@ class Event:
     correlation_id: str | None = field(default_factory=correlation_id)
 
     def to_dict(self) -> dict[str, Any]:
-        """``event`` (the name) and every field, as values that JSON can hold."""
-        return {"event": self.name, **{f.name: _plain(getattr(self, f.name)) for f in fields(self)}}
+        """``event`` (the name) and every field, as values that JSON can hold, bounded and without secrets."""
+        return {"event": self.name, **{f.name: _plain(getattr(self, f.name), f.name) for f in fields(self)}}
 
 
 Listener = Callable[[Any], object]
@@ -139,22 +140,16 @@ def _report(listener: Listener, event: Event, error: BaseException) -> None:
         pass
 
 
-def _plain(value: Any) -> Any:
-    if value is None or (isinstance(value, str | int | float | bool) and not isinstance(value, enum.Enum)):
-        return value
+def _plain(value: Any, name: str) -> Any:
     if isinstance(value, enum.Enum):
-        return _plain(value.value)
+        value = value.value
     if isinstance(value, BaseException):
-        return {"type": type(value).__qualname__, "message": _text(value, str)}
-    if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    return _text(value, repr)
+        return {"type": type(value).__qualname__, "message": DEFAULT.plain(_message(value))}
+    return DEFAULT.plain(value, name)
 
 
-def _text(value: object, how: Callable[[object], str]) -> str:
+def _message(error: BaseException) -> str:
     try:
-        return how(value)
-    except Exception as error:
-        return f"<{type(value).__qualname__}, which cannot be shown: {type(error).__name__}>"
+        return str(error)
+    except Exception as broken:
+        return f"<cannot be shown: {type(broken).__name__}>"
