@@ -17,7 +17,7 @@ import os
 import struct
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType, FrameType
 
 from chaoskit.core.operation import Frame
@@ -61,7 +61,7 @@ class Layout:
     thread_previous: int = 0
     thread_next: int = 0
     thread_native_id: int = 0
-    strings: _Strings = _Strings(0, {})  # noqa: RUF009 - frozen
+    strings: _Strings = _Strings(0, {})
     missing: str = ""
     """Why stacks cannot be read; empty when they can."""
 
@@ -98,7 +98,8 @@ class _Calibration:
             frame, way = self._look()
             code = self._code(self._look.__code__)
             thread = self._threads()
-            found = Layout(**frame, **code, **thread, thread_frame=way, strings=_strings(self.memory))
+            fields = frame | code | thread
+            found = replace(Layout(thread_frame=way, strings=_strings(self.memory)), **fields)  # type: ignore[arg-type]
             _check(found, self.memory)
             return found
         except StopIteration:
@@ -113,7 +114,8 @@ class _Calibration:
         """
         here = sys._getframe()
         address = _frame_address(self.memory, here)
-        state, fd, way = current_thread_state(), self.memory.descriptor(), None
+        state, fd = current_thread_state(), self.memory.descriptor()
+        way: tuple[int, ...] | None = None
         blob = os.pread(fd, _THREAD_BYTES, state)
         for offset in range(0, len(blob) - 7, 8):
             (word,) = _WORD.unpack_from(blob, offset)
@@ -237,7 +239,12 @@ def _frame_address(memory: Memory, frame: FrameType) -> int:
 
 def _strings(memory: Memory) -> _Strings:
     """Learn which bits of a string's state word tell where its characters are, and how wide."""
-    samples = {("ascii%d" % 7).upper(): 1, chr(0xE9) + "t\xe9": 1, chr(0x4E2D) + "x": 2, chr(0x1F600) + "x": 4}
+    samples = {
+        "".join(["ascii", "7"]): 1,
+        chr(0xE9) + "t\xe9": 1,
+        chr(0x4E2D) + "x": 2,
+        chr(0x1F600) + "x": 4,
+    }
     states = {text: struct.unpack("=I", memory.read(id(text) + _STRING_STATE, 4))[0] for text in samples}
     mask = _STRING_BITS
     kinds = {}
@@ -252,7 +259,7 @@ def _check(layout: Layout, memory: Memory) -> None:
     frame = sys._getframe()
     reader = StackReader(memory, layout)
     seen = reader.walk(_frame_address(memory, frame), stop=0)
-    expected = []
+    expected: list[tuple[str, str]] = []
     walk: FrameType | None = frame
     while walk is not None and len(expected) < 3:
         expected.append((walk.f_code.co_filename, walk.f_code.co_qualname))

@@ -138,9 +138,11 @@ OTHERS: dict[str, tuple[int, int]] = {"pidfd_getfd": (438, 438)}
 """Calls that the supervisor makes for itself and Python does not offer."""
 
 STATE_CHANGING = frozenset(
-    ("write", "rename", "link", "symlink", "unlink", "rmdir", "mkdir", "mknod", "truncate", "fallocate")
-    + ("copy_file_range", "sendfile", "splice", "clone", "chmod", "chown", "utimens", "setxattr")
-    + ("removexattr", "fsync", "fdatasync", "sync_file_range", "sync", "syncfs", "msync")
+    {
+        *("write", "rename", "link", "symlink", "unlink", "rmdir", "mkdir", "mknod", "truncate", "fallocate"),
+        *("copy_file_range", "sendfile", "splice", "clone", "chmod", "chown", "utimens", "setxattr"),
+        *("removexattr", "fsync", "fdatasync", "sync_file_range", "sync", "syncfs", "msync"),
+    }
 )
 """Families after which the disk, or what of it is durable, may differ. ``open`` belongs to them
 when it creates or truncates."""

@@ -1,0 +1,311 @@
+"""Making a call on behalf of the thread that waits for it.
+
+seccomp shows the entry of a call, not its result. So where the result matters, the supervisor makes
+the same system call itself: on duplicates of the thread's descriptors (pidfd_getfd(2): the same open
+file, so offset and append are the caller's) and on names looked up through the thread's directory.
+The thread then gets the result as its own. While it waits nothing else can come between, so data,
+offset and result are exact.
+
+What cannot be done faithfully is refused (:class:`CannotExecute`) and left to the kernel: another
+user or root directory than ours, ``openat2`` with resolve flags, a limit on file size, a call that
+may block.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import mmap
+import os
+import resource
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chaoskit.inject.kernel import abi
+from chaoskit.inject.kernel.calls import Call
+from chaoskit.inject.kernel.syscalls import CSTRING, number_of
+from chaoskit.inject.kernel.tree import Process, status
+
+_PATH_MAX = 4096
+_LONGEST = 0x7FFFF000
+"""The most bytes that one read or write transfers (write(2), "Notes")."""
+_O_DIRECT = getattr(os, "O_DIRECT", 0)
+
+
+class CannotExecute(Exception):
+    """The call must be left to the kernel; the argument says why."""
+
+
+@contextmanager
+def duplicate(process: Process, fd: int) -> Iterator[int]:
+    """The same open file as descriptor ``fd`` of ``process``, as a descriptor of ours."""
+    with ExitFds() as opened:
+        yield opened.duplicate(process, fd)
+
+
+def perform(call: Call) -> int:
+    """Make the call with the arguments it was given; return its result or minus the errno."""
+    if call.family in ("write", "read"):
+        return transfer(call, len(data_of(call)) if call.family == "write" else length_of(call))
+    with ExitFds() as opened:
+        args = _translate(call, opened)
+        with _umask_of(call):
+            return abi.libc().syscall(_number(call), *args)
+
+
+def perform_open(call: Call) -> int:
+    """Make an open; return a descriptor of ours or minus the errno. It never blocks.
+
+    Raises:
+        CannotExecute: for what may block or act when opened (a FIFO, a device).
+    """
+    assert call.path is not None
+    if call.restricted:
+        raise CannotExecute("openat2 with resolve flags")
+    try:
+        kind = os.stat(call.path, follow_symlinks=call.follow).st_mode
+    except OSError:
+        kind = stat.S_IFREG
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind) or stat.S_ISLNK(kind)):
+        raise CannotExecute("not a regular file or directory")
+    _same_user(call)
+    try:
+        with _umask_of(call):
+            return os.open(call.path, call.flags | os.O_CLOEXEC, call.mode or 0)
+    except OSError as error:
+        return -(error.errno or 0)
+
+
+def length_of(call: Call) -> int:
+    """How many bytes a read or write asks for."""
+    spec = call.spec
+    assert spec.count is not None
+    if spec.vector is not None:
+        return sum(length for _, length in _vector(call))
+    return min(call.args[spec.count], _LONGEST)
+
+
+def data_of(call: Call) -> bytes:
+    """The bytes that a write carries.
+
+    Raises:
+        CannotExecute: if they cannot all be read; the kernel will say EFAULT.
+    """
+    if call.data is not None:
+        return call.data
+    spec, memory = call.spec, call.task.process.memory
+    if spec.vector is not None:
+        data = memory.gather(_vector(call))
+    else:
+        assert spec.buffer is not None
+        data = memory.read(call.args[spec.buffer], length_of(call))
+    if len(data) != length_of(call):
+        raise CannotExecute("its data cannot be read")
+    call.data = data
+    return data
+
+
+def _vector(call: Call) -> list[tuple[int, int]]:
+    spec = call.spec
+    assert spec.vector is not None
+    assert spec.count is not None
+    return call.task.process.memory.vector(call.args[spec.vector], call.args[spec.count])
+
+
+def position(call: Call, fd: int) -> tuple[int, bool]:
+    """Where a read or write on ``fd`` (a duplicate) starts, and whether it moves the offset."""
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    if call.family == "write" and flags & os.O_APPEND:
+        return os.fstat(fd).st_size, call.spec.offset is None
+    if call.spec.offset is not None:
+        offset = call.args[call.spec.offset]
+        if offset < 1 << 63:
+            return offset, False
+    return os.lseek(fd, 0, os.SEEK_CUR), True
+
+
+def transfer(call: Call, length: int) -> int:
+    """Let a read or write on a regular file take effect for its first ``length`` bytes."""
+    assert call.fd is not None
+    with duplicate(call.task.process, call.fd) as fd:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise CannotExecute("not a regular file")
+        offset, moves = position(call, fd)
+        try:
+            if call.family == "read":
+                return _read(call, fd, offset, moves, length)
+            return _write(call, fd, offset, moves, length)
+        except OSError as error:
+            return -(error.errno or 0)
+
+
+def _write(call: Call, fd: int, offset: int, moves: bool, length: int) -> int:
+    data: bytes | memoryview = data_of(call)[:length]
+    limit = resource.prlimit(call.task.process.pid, resource.RLIMIT_FSIZE)[0]
+    if limit not in (resource.RLIM_INFINITY, -1) and offset + length > limit:
+        raise CannotExecute("a limit on the size of files is set")
+    if fcntl.fcntl(fd, fcntl.F_GETFL) & _O_DIRECT:
+        data = _aligned(bytes(data))
+    flags = call.flags & 0x1F if call.spec.name == "pwritev2" else 0
+    if flags:
+        return os.pwritev(fd, [data], offset, flags) if not moves else _moving(fd, data, offset, flags)
+    return os.write(fd, data) if moves else os.pwrite(fd, data, offset)
+
+
+def _moving(fd: int, data: bytes | memoryview, offset: int, flags: int) -> int:
+    written = os.pwritev(fd, [data], offset, flags)
+    os.lseek(fd, offset + written, os.SEEK_SET)
+    return written
+
+
+def _aligned(data: bytes) -> memoryview:
+    buffer = mmap.mmap(-1, max(len(data), 1))
+    buffer[: len(data)] = data
+    return memoryview(buffer)[: len(data)]
+
+
+def _read(call: Call, fd: int, offset: int, moves: bool, length: int) -> int:
+    memory, spec = call.task.process.memory, call.spec
+    data = os.pread(fd, length, offset)
+    if spec.vector is not None:
+        complete = memory.scatter(_vector(call), data)
+    else:
+        assert spec.buffer is not None
+        complete = memory.write(call.args[spec.buffer], data)
+    if not complete:
+        raise CannotExecute("its buffer cannot be written")
+    if moves:
+        os.lseek(fd, offset + len(data), os.SEEK_SET)
+    return len(data)
+
+
+class ExitFds:
+    """Descriptors that are closed at the end of a block."""
+
+    def __init__(self) -> None:
+        self._fds: list[int] = []
+
+    def __enter__(self) -> ExitFds:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._fds:
+            os.close(fd)
+
+    def duplicate(self, process: Process, fd: int) -> int:
+        """Like :func:`duplicate`, until the end of the block."""
+        mine = abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), process.pidfd, fd, 0)
+        if mine < 0:
+            raise CannotExecute(f"descriptor {fd} could not be duplicated ({os.strerror(-mine)})")
+        self._fds.append(mine)
+        return mine
+
+
+_Argument = int | ctypes.Array[ctypes.c_char]
+
+
+def _number(call: Call) -> int:
+    number = call.spec.number(abi.machine())
+    assert number is not None
+    return number
+
+
+def _translate(call: Call, opened: ExitFds) -> list[_Argument]:
+    """The arguments of a call, with descriptors, names and pointers that are valid here."""
+    spec, args = call.spec, list[_Argument](call.args)
+    if spec.family == "clone" or spec.name in ("sendfile", "copy_file_range"):
+        return _translate_copy(call, opened)
+    if spec.path is not None:
+        _same_user(call)
+        _translate_name(call, args, spec.base, spec.path, call.path, opened)
+    if spec.second is not None:
+        _translate_name(call, args, spec.second_base, spec.second, call.other_path, opened)
+    if spec.fd is not None and spec.name != "mmap":
+        args[spec.fd] = opened.duplicate(call.task.process, abi.signed(call.args[spec.fd]))
+    for index, size in spec.pointers:
+        if call.args[index]:
+            args[index] = _pointed_at(call, index, size)
+    return args
+
+
+def _translate_name(
+    call: Call, args: list[_Argument], base: int | None, index: int, path: str | None, opened: ExitFds
+) -> None:
+    raw = call.task.process.memory.string(call.args[index]) if call.args[index] else None
+    if base is not None and not raw:
+        args[base] = opened.duplicate(call.task.process, abi.signed(call.args[base]))
+        args[index] = ctypes.create_string_buffer(b"") if raw is not None else 0
+        return
+    encoded = os.fsencode(path or "")
+    if len(encoded) >= _PATH_MAX:
+        raise CannotExecute("the name is too long")
+    args[index] = ctypes.create_string_buffer(encoded)
+    if base is not None:
+        args[base] = abi.AT_FDCWD
+
+
+def _pointed_at(call: Call, index: int, size: int) -> ctypes.Array[ctypes.c_char]:
+    memory = call.task.process.memory
+    if size == CSTRING:
+        text = memory.string(call.args[index])
+        if text is None:
+            raise CannotExecute("an argument cannot be read")
+        return ctypes.create_string_buffer(text)
+    wanted = size if size >= 0 else call.args[-2 - size]
+    data = memory.read(call.args[index], wanted)
+    if len(data) != wanted:
+        raise CannotExecute("an argument cannot be read")
+    return ctypes.create_string_buffer(data, max(len(data), 1))
+
+
+def _translate_copy(call: Call, opened: ExitFds) -> list[_Argument]:
+    """``copy_file_range``, ``sendfile`` and the clone requests: two files, positions in memory."""
+    assert call.fd is not None
+    assert call.other_fd is not None
+    into = opened.duplicate(call.task.process, call.fd)
+    out = opened.duplicate(call.task.process, call.other_fd)
+    if not all(stat.S_ISREG(os.fstat(fd).st_mode) for fd in (into, out)):
+        raise CannotExecute("not two regular files")
+    if call.family == "clone":
+        if call.extra.get("whole"):
+            return [into, abi.FICLONE, out]
+        raise CannotExecute("a part of a file is cloned")
+    args = list[_Argument](call.args)
+    args[call.spec.fd or 0], args[call.spec.other or 0] = into, out
+    pointers = (1, 3) if call.spec.name == "copy_file_range" else (2,)
+    if any(call.args[index] for index in pointers):
+        raise CannotExecute("positions are kept in memory")
+    return args
+
+
+def _same_user(call: Call) -> None:
+    """Refuse where permissions or names would mean something else for us than for the caller."""
+    tid = call.task.tid
+    fields = status(tid)
+    call.extra["umask"] = int(fields.get("Umask", b"022"), 8)
+    if fields.get("Uid") != _own_status().get("Uid") or fields.get("Gid") != _own_status().get("Gid"):
+        raise CannotExecute("the caller is another user")
+    try:
+        if os.readlink(f"/proc/{tid}/root") != os.readlink("/proc/self/root"):
+            raise CannotExecute("the caller has another root directory")
+    except OSError:
+        raise CannotExecute("the caller is gone") from None
+
+
+def _own_status() -> dict[str, bytes]:
+    return status(os.getpid())
+
+
+@contextmanager
+def _umask_of(call: Call) -> Iterator[None]:
+    """Create files with the caller's umask."""
+    mask = call.extra.get("umask")
+    if mask is None or call.family not in ("open", "mkdir", "mknod"):
+        yield
+        return
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
