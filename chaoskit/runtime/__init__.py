@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from chaoskit.runtime.breaker import CircuitBreaker as CircuitBreaker
     from chaoskit.runtime.classifying import Classifier as Classifier
     from chaoskit.runtime.classifying import classify as classify
     from chaoskit.runtime.retrying import RetryPolicy as RetryPolicy
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # name: module that defines it. No module or folder here may have the name of an export: importing a
 # submodule sets it as an attribute of this package, and would replace the function that users asked for.
 _HOMES = {
+    "CircuitBreaker": "breaker",
     "Classifier": "classifying",
     "classify": "classifying",
     "RetryPolicy": "retrying",

@@ -1,0 +1,307 @@
+"""The breaker as a pure state machine: no clock, no lock, no I/O, no user code.
+
+::
+
+    CLOSED ──trips──▶ OPEN ──period over, a call comes──▶ HALF_OPEN ──all probes good──▶ CLOSED
+                       ▲                                      │
+                       └────── a probe failed or hung ────────┘
+
+    FORCED_OPEN and DISABLED are entered by hand from anywhere and left by reset alone, to CLOSED.
+
+Time is an argument of every method and only ever moves the state when the machine is asked something;
+whoever drives it serialises the calls.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from chaoskit.runtime.breaker.options import BreakerOptions
+from chaoskit.runtime.breaker.window import FAILED, SLOW, Window
+
+
+class State(enum.StrEnum):
+    """Where a breaker stands."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+    FORCED_OPEN = "forced-open"
+    DISABLED = "disabled"
+
+
+class Reason(enum.StrEnum):
+    """What moved a breaker along an edge."""
+
+    FAILURES = "too many failures in a row"
+    FAILURE_RATE = "failure rate reached"
+    SLOW_RATE = "slow-call rate reached"
+    PERIOD_OVER = "open period is over"
+    PROBES_SUCCEEDED = "probes succeeded"
+    PROBE_FAILED = "a probe failed"
+    PROBE_SLOW = "a probe was slow"
+    PROBE_HUNG = "a probe did not come back within the hang limit"
+    SHARED = "told by another process"
+    MANUAL = "by hand"
+
+
+_BY_HAND = {(state, forced) for state in State for forced in (State.FORCED_OPEN, State.DISABLED)}
+_RESET = {(state, State.CLOSED) for state in State}
+
+LEGAL: frozenset[tuple[State, State]] = frozenset(
+    {
+        (State.CLOSED, State.OPEN),
+        (State.OPEN, State.HALF_OPEN),
+        (State.HALF_OPEN, State.OPEN),
+        *_BY_HAND,
+        *_RESET,
+    }
+) - {(state, state) for state in State}
+"""Every edge that a breaker may take; ``(HALF_OPEN, CLOSED)`` is among the ways back to CLOSED."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One change of state. ``era`` counts them; ``open_for`` is the open period that begins, or None."""
+
+    before: State
+    after: State
+    reason: Reason
+    era: int
+    at: float
+    open_for: float | None
+
+
+class Permit:
+    """The right to one call (a probe) or to all calls of one closed era.
+
+    Identity is all it has: an outcome is counted only under a permit that is still in force, so what
+    comes back from an earlier era finds nothing to change.
+    """
+
+    __slots__ = ()
+
+
+PASS = Permit()
+"""A permit of no era: the call goes through and its outcome counts nowhere."""
+
+
+class Machine:
+    """The state of one breaker. ``edges`` collects the changes until the driver takes them out."""
+
+    __slots__ = (
+        "_good",
+        "_period",
+        "_probes",
+        "_reopen_at",
+        "_slow_after",
+        "_unmeasured",
+        "edges",
+        "era",
+        "fast",
+        "options",
+        "permit",
+        "state",
+        "streak",
+        "window",
+    )
+
+    def __init__(self, options: BreakerOptions, *, unmeasured: bool = True) -> None:
+        """``unmeasured``: whether a healthy call may skip the machine when no window needs it either."""
+        self.options = options
+        self.window = options.window()
+        self.state = State.CLOSED
+        self.edges: deque[Edge] = deque()
+        self.era = 0
+        self.streak = 0
+        self._unmeasured = unmeasured and self.window is None
+        self._slow_after = math.inf if options.slow_after is None else options.slow_after
+        self._period = options.open_for
+        self._reopen_at = 0.0
+        self._good = 0
+        self._probes: dict[Permit, float] = {}
+        #: The permit of the closed era, or None. Outcomes under it are always counted.
+        self.permit: Permit | None = None
+        #: The same if nothing is measured in this era, else None. Reading it (one
+        #: attribute, atomic) is all that a healthy call does before it runs, and reading ``streak``
+        #: all that it does after.
+        self.fast: Permit | None = None
+        self._fresh()
+
+    # -- asked before a call ---------------------------------------------------------------------
+
+    def admit(self, now: float) -> Permit | None:
+        """Return the permit to call at ``now``, or None if the call is rejected."""
+        self._settle(now)
+        if self.state is State.CLOSED:
+            if self._unmeasured:
+                self.fast = self.permit
+            return self.permit
+        if self.state is State.HALF_OPEN:
+            return self._probe(now)
+        return PASS if self.state is State.DISABLED else None
+
+    def peek(self, now: float) -> State:
+        """The state that a call at ``now`` would meet. Changes nothing."""
+        state, reopen_at = self.state, self._reopen_at
+        hung_at = self._hung_at()
+        if hung_at is not None and now >= hung_at:
+            state, reopen_at = State.OPEN, hung_at + self._grown()
+        if state is State.OPEN and now >= reopen_at:
+            state = State.HALF_OPEN
+        return state
+
+    def retry_in(self, now: float) -> float | None:
+        """Seconds until a call may be let through again; None if that is not known.
+
+        Known in OPEN alone: in HALF_OPEN it is up to the probes, in FORCED_OPEN to a person.
+        """
+        return max(0.0, self._reopen_at - now) if self.state is State.OPEN else None
+
+    # -- told after a call -----------------------------------------------------------------------
+
+    def succeed(self, permit: Permit, now: float, took: float) -> None:
+        """A call under ``permit`` came back well after ``took`` seconds."""
+        if permit is self.permit:
+            self.streak = 0
+            window = self.window
+            if window is not None:
+                window.add(SLOW if took >= self._slow_after else 0, now)
+                if window.failures or window.slow:
+                    self._judge(window, now)
+        elif self._take_back(permit, now):
+            if took >= self._slow_after:
+                self._open(now, Reason.PROBE_SLOW)
+            else:
+                self._good += 1
+                if self._good >= self.options.probes:
+                    self._close(now, Reason.PROBES_SUCCEEDED)
+
+    def fail(self, permit: Permit, now: float, took: float) -> None:
+        """A call under ``permit`` failed after ``took`` seconds."""
+        if permit is self.permit:
+            self.streak += 1
+            failures = self.options.failures
+            if failures is not None and self.streak >= failures:
+                self._open(now, Reason.FAILURES)
+            elif self.window is not None:
+                self.window.add(FAILED | SLOW if took >= self._slow_after else FAILED, now)
+                self._judge(self.window, now)
+        elif self._take_back(permit, now):
+            self._open(now, Reason.PROBE_FAILED)
+
+    def release(self, permit: Permit) -> None:
+        """A call under ``permit`` says nothing about the other side; a probe's place is free again."""
+        self._probes.pop(permit, None)
+
+    # -- moved by hand, by another process, by a fork --------------------------------------------
+
+    def reset(self, now: float) -> None:
+        """Close and forget all counts, from any state. An edge only if it was not closed."""
+        if self.state is State.CLOSED:
+            self._fresh()
+        else:
+            self._close(now, Reason.MANUAL)
+
+    def force(self, state: State, now: float) -> None:
+        """Enter FORCED_OPEN or DISABLED; being there already is no edge."""
+        if self.state is not state:
+            self._enter(state, Reason.MANUAL, now, None)
+
+    def adopt_open(self, now: float, remaining: float) -> None:
+        """Another process opened, for ``remaining`` more seconds. Never shortens an open period."""
+        if self.state is State.OPEN:
+            self._reopen_at = max(self._reopen_at, now + remaining)
+        elif self.state in (State.CLOSED, State.HALF_OPEN):
+            self._open_until(now, now + remaining, Reason.SHARED)
+
+    def adopt_closed(self, now: float) -> None:
+        """Another process found the other side well again."""
+        if self.state in (State.OPEN, State.HALF_OPEN):
+            self._close(now, Reason.SHARED)
+
+    def forget_calls(self) -> None:
+        """In a forked child the callers in flight are gone: free the places of their probes.
+
+        The counts stay, and what the forking thread's own call still brings counts nowhere.
+        """
+        self._probes.clear()
+        if self.permit is not None:
+            self._renew()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _settle(self, now: float) -> None:
+        """Take the edges that time alone has brought about."""
+        hung_at = self._hung_at()
+        if hung_at is not None and now >= hung_at:
+            self._open(now, Reason.PROBE_HUNG, since=hung_at)
+        if self.state is State.OPEN and now >= self._reopen_at:
+            self._enter(State.HALF_OPEN, Reason.PERIOD_OVER, now, None)
+
+    def _hung_at(self) -> float | None:
+        # The dict keeps the order of admission: its first probe is the oldest.
+        for started in self._probes.values():
+            return started + self.options.hang_limit
+        return None
+
+    def _probe(self, now: float) -> Permit | None:
+        if self._good + len(self._probes) >= self.options.probes:
+            return None
+        permit = Permit()
+        self._probes[permit] = now
+        return permit
+
+    def _take_back(self, permit: Permit, now: float) -> bool:
+        """Whether ``permit`` is a probe's and still in force at ``now``; it no longer is afterwards."""
+        self._settle(now)
+        return self._probes.pop(permit, None) is not None
+
+    def _judge(self, window: Window, now: float) -> None:
+        options = self.options
+        if window.calls < options.minimum_calls:
+            return
+        # Divide rather than multiply: 0.07 * 100 is more than 7, but 7 / 100 is exactly 0.07.
+        if options.failure_rate is not None and window.failures / window.calls >= options.failure_rate:
+            self._open(now, Reason.FAILURE_RATE)
+        elif options.slow_rate is not None and window.slow / window.calls >= options.slow_rate:
+            self._open(now, Reason.SLOW_RATE)
+
+    def _grown(self) -> float:
+        cap = self.options.open_cap
+        return self._period if cap is None else min(self._period * self.options.growth, cap)
+
+    def _open(self, now: float, reason: Reason, since: float | None = None) -> None:
+        self._period = self.options.open_for if self.state is State.CLOSED else self._grown()
+        self._open_until(now, (now if since is None else since) + self._period, reason)
+
+    def _open_until(self, now: float, until: float, reason: Reason) -> None:
+        self._reopen_at = until
+        self._enter(State.OPEN, reason, now, max(0.0, until - now))
+
+    def _close(self, now: float, reason: Reason) -> None:
+        self._enter(State.CLOSED, reason, now, None)
+        self._fresh()
+
+    def _enter(self, state: State, reason: Reason, now: float, open_for: float | None) -> None:
+        self.edges.append(Edge(self.state, state, reason, self.era + 1, now, open_for))
+        self.era += 1
+        self.state = state
+        self.fast = self.permit = None
+        self._good = 0
+        self._probes.clear()
+
+    def _fresh(self) -> None:
+        """Begin a closed era with nothing counted."""
+        self.streak = 0
+        self._period = self.options.open_for
+        if self.window is not None:
+            self.window.clear()
+        self._renew()
+
+    def _renew(self) -> None:
+        self.permit = Permit()
+        self.fast = self.permit if self._unmeasured else None

@@ -1,0 +1,164 @@
+"""The settings of a breaker: one frozen record, checked as a whole when it is made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypedDict
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.breaker.window import CountWindow, TimeWindow, Window
+
+_LARGEST_WINDOW = 1_000_000
+
+
+class Settings(TypedDict, total=False):
+    """The fields of :class:`BreakerOptions` as keyword arguments; the defaults are written there."""
+
+    failures: int | None
+    open_for: float
+    failure_rate: float | None
+    slow_rate: float | None
+    slow_after: float | None
+    window_calls: int | None
+    window_seconds: float | None
+    minimum_calls: int
+    probes: int
+    hang_limit: float
+    growth: float
+    open_cap: float | None
+    observe_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerOptions:
+    """When a breaker opens, how long it stays open, and how it comes back. Times are seconds.
+
+    It opens by whichever of these is given and comes first; at least one must be:
+
+    ``failures``
+        so many failures in a row, with no success between them;
+    ``failure_rate``
+        this share (over 0, at most 1) of the calls in the window failed;
+    ``slow_rate``
+        this share of the calls in the window took ``slow_after`` or longer, failed or not.
+
+    A rate needs one window, ``window_calls`` or ``window_seconds``, and says nothing before
+    ``minimum_calls`` are in it.
+
+    ``open_for`` is the open period. After it, half-open: at most ``probes`` calls are let through and
+    all of them must succeed; the first failure (or slow call, if ``slow_after`` is given) opens again,
+    for ``growth`` times the period before, at most ``open_cap``. A probe that has not come back after
+    ``hang_limit`` counts as failed.
+
+    With ``observe_only`` everything is counted and reported, and no call is ever rejected.
+
+    Raises ``UsageError`` for settings that cannot work, alone or together; zero and None are taken at
+    their word or refused, never replaced.
+    """
+
+    # Five in a row is the consecutive-failure default of Nygard's "Release It!" descendants; sixty
+    # seconds outlast the restart of a typical service.
+    failures: int | None = 5
+    open_for: float = 60.0
+    failure_rate: float | None = None
+    slow_rate: float | None = None
+    slow_after: float | None = None
+    window_calls: int | None = None
+    window_seconds: float | None = None
+    # Below ten calls a rate is noise: one failure of two would be fifty percent.
+    minimum_calls: int = 10
+    probes: int = 1
+    hang_limit: float = 60.0
+    growth: float = 1.0
+    open_cap: float | None = None
+    observe_only: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_counts()
+        self._check_rates()
+        self._check_periods()
+        self._check_together()
+
+    @property
+    def by_rate(self) -> bool:
+        """Whether calls have to be measured and kept in a window."""
+        return self.failure_rate is not None or self.slow_rate is not None
+
+    def window(self) -> Window | None:
+        """Return a new, empty window, or None if nothing is judged by a rate."""
+        if self.window_calls is not None:
+            return CountWindow(self.window_calls)
+        return None if self.window_seconds is None else TimeWindow(self.window_seconds)
+
+    def _check_counts(self) -> None:
+        for name in ("failures", "window_calls"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name))
+        _whole("minimum_calls", self.minimum_calls)
+        _whole("probes", self.probes)
+        if self.window_calls is not None and self.window_calls > _LARGEST_WINDOW:
+            raise wrong(
+                "window_calls", self.window_calls, f"at most {_LARGEST_WINDOW}: one byte is kept for each"
+            )
+
+    def _check_rates(self) -> None:
+        for name in ("failure_rate", "slow_rate"):
+            rate = getattr(self, name)
+            if rate is not None and not (_is_number(rate) and 0 < rate <= 1):
+                raise wrong(name, rate, "a share over 0 and at most 1", "Use None to leave it out.")
+
+    def _check_periods(self) -> None:
+        _seconds("open_for", self.open_for, zero=True)
+        _seconds("hang_limit", self.hang_limit)
+        for name in ("slow_after", "window_seconds", "open_cap"):
+            if getattr(self, name) is not None:
+                _seconds(name, getattr(self, name), zero=name == "open_cap")
+        if not (_is_number(self.growth) and 1 <= self.growth < math.inf):
+            raise wrong("growth", self.growth, "a finite factor of 1 or more")
+
+    def _check_together(self) -> None:
+        if self.failures is None and not self.by_rate:
+            raise wrong(
+                "failures",
+                None,
+                "a number, since no rate is given either",
+                "A breaker without a rule never opens.",
+            )
+        windows = (self.window_calls is not None) + (self.window_seconds is not None)
+        if windows != self.by_rate:
+            raise wrong(
+                "the number of windows",
+                windows,
+                f"{int(self.by_rate)}",
+                "A rate needs exactly one of window_calls and window_seconds; without a rate there is none.",
+            )
+        if self.window_calls is not None and self.minimum_calls > self.window_calls:
+            raise wrong("minimum_calls", self.minimum_calls, f"at most window_calls, {self.window_calls}")
+        if self.slow_rate is not None and self.slow_after is None:
+            raise wrong("slow_after", None, "seconds, since slow_rate is given")
+        if self.growth > 1 and self.open_cap is None:
+            raise wrong(
+                "open_cap",
+                None,
+                "seconds, since growth is over 1",
+                "Without a cap it would stay open for ever.",
+            )
+        if self.open_cap is not None and self.open_cap < self.open_for:
+            raise wrong("open_cap", self.open_cap, f"at least open_for, {self.open_for}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _whole(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise wrong(name, value, "a whole number of 1 or more")
+
+
+def _seconds(name: str, value: object, *, zero: bool = False) -> None:
+    if not (
+        isinstance(value, int | float) and _is_number(value) and 0 <= value < math.inf and (zero or value > 0)
+    ):
+        raise wrong(name, value, f"finite seconds, {'zero or more' if zero else 'more than zero'}")

@@ -1,0 +1,165 @@
+"""Breaker state shared between processes: the store's protocol, and the link that keeps I/O out of calls.
+
+No call ever waits for the store, healthy or not. Edges are noted in memory; one background thread of
+the link publishes them and reads what other processes published. A store that fails or hangs holds
+up that thread alone: the breakers go on with what they see themselves.
+
+Only "open, for so long" and "closed" are shared. Each process lets its own probes through, and what
+they find is published in turn. No wall clock is compared between machines: the store tells how long
+an open period still lasts, by its own clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.breaker.events import BreakerStoreFailed
+from chaoskit.runtime.breaker.machine import Edge, Reason, State
+from chaoskit.runtime.events import emit
+from chaoskit.runtime.forks import survive_fork
+
+if TYPE_CHECKING:
+    from chaoskit.runtime.breaker.breaker import CircuitBreaker
+
+logger = logging.getLogger("chaoskit")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRecord:
+    """What the store holds for one breaker name.
+
+    ``open_for``: seconds that it stays open from now, by the store's clock; 0.0 if that is over,
+    None if closed. ``revision`` grows with every publication under this name. ``origin`` is the
+    publisher.
+    """
+
+    open_for: float | None
+    revision: int
+    origin: str
+
+
+class BreakerStore(Protocol):
+    """Where breakers of one name meet. Called from the link's thread alone; any error is tolerated."""
+
+    def publish(self, breaker: str, open_for: float | None, origin: str) -> int:
+        """Replace the record of ``breaker`` (None: closed); return its new revision. The last writer wins."""
+
+    def read(self, breaker: str) -> SharedRecord | None:
+        """The record of ``breaker``, or None if none was ever published."""
+
+
+class BreakerLink:
+    """Joins breakers to a store. Give one link to all breakers of a process.
+
+    ``every`` is the interval, in seconds, at which other processes' edges are looked for, so news
+    travels within ``every`` plus the store's own time. The thread is a daemon, starts with the first
+    call through a joined breaker, and starts anew in a forked child. Names must be unique per link.
+    """
+
+    def __init__(self, store: BreakerStore, *, every: float = 1.0) -> None:
+        if not 0 < every <= threading.TIMEOUT_MAX:
+            raise wrong("every", every, "seconds, more than zero")
+        self._store = store
+        self._every = every
+        self._lock = threading.RLock()
+        self._breakers: weakref.WeakValueDictionary[str, CircuitBreaker] = weakref.WeakValueDictionary()
+        self._pending: dict[str, Edge] = {}
+        self._seen: dict[str, int] = {}
+        self._begin()
+        survive_fork(self)
+
+    def _begin(self) -> None:
+        self._origin = f"{os.getpid()}-{os.urandom(6).hex()}"
+        self._wake = threading.Event()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def _after_fork(self) -> None:
+        # The parent publishes its own edges; the child is a publisher of its own.
+        self._pending.clear()
+        closed = self._closed
+        self._begin()
+        self._closed = closed
+
+    # -- called by breakers ----------------------------------------------------------------------
+
+    def join(self, breaker: CircuitBreaker) -> None:
+        """Share the state of ``breaker`` under its name."""
+        with self._lock:
+            if self._breakers.setdefault(breaker.name, breaker) is not breaker:
+                raise wrong("name", breaker.name, "a name that no other breaker of this link has")
+
+    def start(self) -> None:
+        """See to it that the thread runs. Costs one attribute once it does."""
+        if self._thread is not None or self._closed:
+            return
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="chaoskit-breaker-link", daemon=True)
+                self._thread.start()
+
+    def notice(self, breaker: CircuitBreaker, edge: Edge) -> None:
+        """Remember the newest edge of ``breaker`` for publication; no I/O."""
+        if edge.reason is not Reason.SHARED and edge.after in (State.OPEN, State.CLOSED):
+            with self._lock:
+                self._pending[breaker.name] = edge
+            self._wake.set()
+
+    # -- the thread ------------------------------------------------------------------------------
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Publish what is pending, if the store answers within ``timeout`` seconds, and end the thread."""
+        self._closed = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def sync(self) -> None:
+        """One round: publish what is pending, then read for every breaker. Never raises for the store."""
+        for name, breaker in list(self._breakers.items()):
+            self._publish(name, breaker)
+            self._read(name, breaker)
+
+    def _run(self) -> None:
+        wake = self._wake
+        while not self._closed:
+            wake.wait(self._every)
+            wake.clear()
+            self.sync()
+
+    def _publish(self, name: str, breaker: CircuitBreaker) -> None:
+        with self._lock:
+            edge = self._pending.pop(name, None)
+        if edge is None:
+            return
+        try:
+            self._seen[name] = self._store.publish(name, breaker.remaining(edge), self._origin)
+        except Exception as error:
+            with self._lock:
+                # A newer edge makes this one pointless.
+                self._pending.setdefault(name, edge)
+            self._failed(breaker, "publish", error)
+
+    def _read(self, name: str, breaker: CircuitBreaker) -> None:
+        try:
+            record = self._store.read(name)
+        except Exception as error:
+            self._failed(breaker, "read", error)
+            return
+        # Not after an edge of our own that the store has not got yet: it is older than that.
+        if record is None or name in self._pending or record.revision == self._seen.get(name):
+            return
+        self._seen[name] = record.revision
+        if record.origin != self._origin:
+            breaker.adopt(record.open_for)
+
+    def _failed(self, breaker: CircuitBreaker, action: str, error: Exception) -> None:
+        logger.warning("breaker %s: shared store failed to %s: %r", breaker.name, action, error)
+        event = BreakerStoreFailed(at=breaker.now(), breaker=breaker.name, action=action, error=error)
+        emit(breaker.listeners, event)

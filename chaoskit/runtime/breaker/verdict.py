@@ -1,0 +1,85 @@
+"""Which outcomes count: the settings ``on``, ``ignore`` and ``failed_result``, made into two questions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+from chaoskit.core.errors import wrong
+
+Errors: TypeAlias = "type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]"
+"""Exception classes, or a function that looks at the error."""
+
+logger = logging.getLogger("chaoskit")
+
+
+class Verdict:
+    """Tells failures from outcomes that say nothing about the other side."""
+
+    __slots__ = ("_ignore", "_on", "failed_result")
+
+    def __init__(self, on: Errors, ignore: Errors, failed_result: Callable[[Any], bool] | None) -> None:
+        self._on = matcher("on", on)
+        self._ignore = matcher("ignore", ignore)
+        self.failed_result = failed_result
+
+    def is_failure(self, error: BaseException) -> bool:
+        """Whether ``error`` counts. What is no ``Exception`` never does: Ctrl-C, exit, a cancelled task.
+
+        A group counts if one of the errors in it does.
+        """
+        if not isinstance(error, Exception):
+            return False
+        return any(self._counts(leaf) for leaf in _leaves(error))
+
+    def is_failed_result(self, value: Any) -> bool:
+        """Whether a value that came back counts as a failure."""
+        return self.failed_result is not None and _ask(self.failed_result, value)
+
+    def _counts(self, error: BaseException) -> bool:
+        return isinstance(error, Exception) and not self._ignore(error) and self._on(error)
+
+
+def matcher(what: str, errors: Errors) -> Callable[[BaseException], bool]:
+    """Return the question "is this error meant by ``errors``?"; raises ``UsageError`` if it is none."""
+    classes = errors if isinstance(errors, tuple) else (errors,)
+    # isinstance, not "type(c) is type": a class with a metaclass of its own is a class all the same.
+    if all(isinstance(c, type) and issubclass(c, BaseException) for c in classes):
+        return lambda error: any(_is_a(error, c) for c in classes)
+    if callable(errors) and not isinstance(errors, type):
+        return lambda error: _ask(errors, error)
+    raise wrong(what, errors, "exception classes, a tuple of them, or a function of the error")
+
+
+def _is_a(error: BaseException, cls: Any) -> bool:
+    # As ``except`` does it: by inheritance alone, whatever the class's metaclass says of instances.
+    return type.__instancecheck__(cls, error)
+
+
+def _ask(question: Callable[[Any], bool], about: Any) -> bool:
+    """The answer of a user's function; one that raises is reported, and means yes.
+
+    Its error must not take the place of the call's own outcome. "Yes" to ``on`` and to
+    ``failed_result`` errs on the side of protecting.
+    """
+    try:
+        return bool(question(about))
+    except Exception as error:
+        logger.error("breaker: %r raised about %r, which counts as a match", question, about, exc_info=error)
+        return True
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, or the error itself; ends also if a group contains itself."""
+    seen: set[int] = set()
+    todo = [error]
+    while todo:
+        one = todo.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, BaseExceptionGroup):
+            todo.extend(one.exceptions)
+        else:
+            yield one

@@ -1,0 +1,108 @@
+"""Sliding windows: how many of the last calls failed or were slow, in memory bounded by the settings.
+
+The two kinds and their trade are those of Resilience4j's ``FixedSizeSlidingWindowMetrics`` and
+``SlidingTimeWindowMetrics``: a ring of single outcomes, or a ring of partial sums. Both keep running
+totals, so that asking for a rate costs no pass over the ring.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+BUCKETS = 10
+"""Partial sums of a time window: its far edge is sharp to a tenth of its length."""
+
+
+FAILED = 1
+SLOW = 2
+"""Bits of an outcome; a good and quick call is 0, a slow failure is both."""
+
+
+class Window(Protocol):
+    """Totals over the calls that are still in sight. ``slow`` and ``failures`` may count the same call."""
+
+    calls: int
+    failures: int
+    slow: int
+
+    def add(self, outcome: int, now: float) -> None:
+        """Take in one outcome at ``now`` (monotonic seconds) and let go of what has left the window."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+
+class CountWindow:
+    """The last ``size`` calls, one byte each."""
+
+    __slots__ = ("_at", "_ring", "calls", "failures", "slow")
+
+    def __init__(self, size: int) -> None:
+        self._ring = bytearray(size)
+        self.clear()
+
+    def clear(self) -> None:
+        self._ring[:] = bytes(len(self._ring))
+        self._at = self.calls = self.failures = self.slow = 0
+
+    def add(self, outcome: int, now: float) -> None:
+        ring, at = self._ring, self._at
+        # A slot not yet used holds 0, which takes nothing off the totals.
+        gone = ring[at]
+        if outcome != gone:
+            ring[at] = outcome
+            self.failures += (outcome & FAILED) - (gone & FAILED)
+            self.slow += (outcome >> 1) - (gone >> 1)
+        at += 1
+        if self.calls < at:
+            self.calls = at
+        self._at = 0 if at == len(ring) else at
+
+
+class TimeWindow:
+    """The calls of the last ``seconds``, as ten partial sums.
+
+    A call leaves between nine tenths of ``seconds`` and ``seconds`` after it came. A ``now`` earlier
+    than one seen before (threads read the clock, then wait for the lock) counts as that one.
+    """
+
+    __slots__ = ("_bucket", "_sums", "_tick", "_until", "_width", "calls", "failures", "slow")
+
+    def __init__(self, seconds: float) -> None:
+        self._width = seconds / BUCKETS
+        self.clear()
+
+    def clear(self) -> None:
+        self._sums = [[0, 0, 0] for _ in range(BUCKETS)]
+        self._bucket = self._sums[0]
+        self._tick = -math.inf
+        self._until = -math.inf
+        self.calls = self.failures = self.slow = 0
+
+    def add(self, outcome: int, now: float) -> None:
+        if now >= self._until:
+            self._advance(now // self._width)
+        bucket = self._bucket
+        bucket[0] += 1
+        self.calls += 1
+        if outcome:
+            bucket[1] += outcome & FAILED
+            bucket[2] += outcome >> 1
+            self.failures += outcome & FAILED
+            self.slow += outcome >> 1
+
+    def _advance(self, tick: float) -> None:
+        """Count under ``tick`` from now on; the buckets since the last one begin anew."""
+        # Floor division of floats stays a float: no clock reading is too large for it.
+        for step in range(int(min(BUCKETS, tick - self._tick))):
+            self._drop(self._sums[int(tick - step) % BUCKETS])
+        self._tick = tick
+        self._until = (tick + 1) * self._width
+        self._bucket = self._sums[int(tick) % BUCKETS]
+
+    def _drop(self, bucket: list[int]) -> None:
+        self.calls -= bucket[0]
+        self.failures -= bucket[1]
+        self.slow -= bucket[2]
+        bucket[:] = (0, 0, 0)

@@ -1,0 +1,67 @@
+"""Locks across fork: a child never inherits one that is held, nor state that was half changed.
+
+Before a fork all registered locks are taken, so that nobody is inside; afterwards the parent lets
+them go and the child replaces them. It is what the standard library's ``logging`` does. It cannot
+deadlock as long as the locks are leaves: nothing is called, and no other lock taken, under one.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import weakref
+from typing import Any, Protocol
+
+__all__ = ["Forkable", "survive_fork"]
+
+
+class Forkable(Protocol):
+    """Something with a reentrant leaf lock, and a word to say in a forked child."""
+
+    _lock: Any  # an RLock; the forking thread itself may be inside, in a signal handler
+
+    def _after_fork(self) -> None:
+        """Called in the child, with the new lock in place: let go of what belongs to other threads."""
+
+
+_registered: weakref.WeakSet[Any] = weakref.WeakSet()
+_registry_lock = threading.RLock()
+_taken: list[tuple[Any, Any]] = []
+
+
+def survive_fork(owner: Forkable) -> None:
+    """Look after ``owner``, for as long as it lives; its class needs ``__weakref__``."""
+    _watch()
+    with _registry_lock:
+        _registered.add(owner)
+
+
+@functools.cache
+def _watch() -> None:
+    """Hook into fork, once, when the first lock asks for it rather than at import."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+
+
+def _before() -> None:
+    _registry_lock.acquire()
+    for owner in list(_registered):
+        lock = owner._lock
+        lock.acquire()
+        _taken.append((owner, lock))
+
+
+def _in_parent() -> None:
+    while _taken:
+        _taken.pop()[1].release()
+    _registry_lock.release()
+
+
+def _in_child() -> None:
+    global _registry_lock
+    _registry_lock = threading.RLock()
+    while _taken:
+        owner, _ = _taken.pop()
+        owner._lock = threading.RLock()
+        owner._after_fork()
