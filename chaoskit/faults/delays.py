@@ -1,0 +1,37 @@
+"""Calls that take their time: a slow disk, a stalled network share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from chaoskit.core.errors import wrong
+from chaoskit.core.operation import Operation, Trace
+from chaoskit.core.schedule import Fault
+from chaoskit.faults.calls import PSEUDO_CALLS
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Delay:
+    """Every system call may take ``seconds`` longer."""
+
+    seconds: float
+    names: ClassVar[frozenset[str]] = frozenset({"delay"})
+
+    def __repr__(self) -> str:
+        return f"faults.delay({self.seconds:.15g})"
+
+    def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
+        if operation.call not in PSEUDO_CALLS:
+            yield Fault("delay", f"{self.seconds:.15g}")
+
+
+def checked(seconds: float) -> float:
+    """``seconds`` if it is a finite number above zero."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise wrong("delay", seconds, "a number of seconds")
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise wrong("delay", seconds, "a finite number of seconds above zero")
+    return seconds

@@ -1,0 +1,75 @@
+"""Everything that a disk or a network share does to a program that is neither killed nor cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from chaoskit.core.operation import Operation, Trace
+from chaoskit.core.schedule import Fault
+from chaoskit.faults.calls import TRANSFERS, extends, happened, transferred
+from chaoskit.faults.errnos import LOST, TABLE, possible
+from chaoskit.faults.facts import facts
+
+_ERRNOS = frozenset(row.name for rows in TABLE.values() for row in rows)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Disk:
+    """Errors once and for good, short transfers, lost replies, a disk that fills up, late errors.
+
+    Only calls that succeeded in the baseline are struck: another errno in the place of an error that
+    the program already met teaches nothing.
+    """
+
+    names: ClassVar[frozenset[str]] = _ERRNOS | {"short", "lost", "full"}
+
+    def __repr__(self) -> str:
+        return "faults.disk()"
+
+    def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
+        if not happened(operation):
+            return
+        if operation.call != "close" or operation.index in facts(trace).late_closes:
+            yield from _errors(operation)
+        yield from (Fault("short", str(n)) for n in _parts(operation) if operation.call in ("read", "write"))
+        yield from (Fault("full", str(n)) for n in _room_left(operation))
+        for row in LOST.get(operation.call, ()):
+            if row.when(operation):
+                yield Fault("lost", row.name)
+
+
+def _errors(operation: Operation) -> Iterator[Fault]:
+    for row in possible(operation):
+        yield Fault(row.name)
+        if row.lasting:
+            yield Fault(row.name, "persistent")
+
+
+def _parts(operation: Operation) -> tuple[int, ...]:
+    """One byte, and half: the shortest transfer that is none, and one in the middle of a record."""
+    length = transferred(operation)
+    return tuple(sorted({1, length // 2})) if length > 1 else ()
+
+
+def _room_left(operation: Operation) -> tuple[int, ...]:
+    """Bytes still free at a call that takes some: none, and half of what it takes.
+
+    The end of one such call is the beginning of the next, so these are all the thresholds between
+    which a program can tell disks apart.
+    """
+    if operation.call == "fallocate":
+        return (0,)
+    if operation.call not in TRANSFERS or not extends(operation):
+        return ()
+    growth = _growth(operation)
+    return (0, growth // 2) if growth > 1 else (0,) if growth == 1 else ()
+
+
+def _growth(operation: Operation) -> int:
+    detail = operation.detail
+    length = transferred(operation)
+    if detail.offset is None or detail.size_before is None:
+        return length
+    return min(length, detail.offset + length - detail.size_before)

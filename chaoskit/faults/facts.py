@@ -1,0 +1,62 @@
+"""What only the whole trace tells about its operations, worked out once for each trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chaoskit.core.operation import Operation, Trace
+from chaoskit.faults.calls import happened
+
+_DIRTYING = frozenset(("write", "copy_file_range", "sendfile", "splice", "fallocate", "truncate"))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """``late_closes`` are indexes of operations, ``forking_runs`` ordinals of runs."""
+
+    late_closes: frozenset[int]
+    """The closes of files that hold data not yet synced: only there may a file system report late."""
+    forking_runs: frozenset[int]
+    """The runs in which more than one process acted."""
+
+
+# One slot, by identity: the explorer asks for every operation of one trace before it turns to another,
+# and hashing a trace would cost more than the work saved.
+_latest: tuple[Trace, Facts] | None = None
+
+
+def facts(trace: Trace) -> Facts:
+    """The facts of ``trace``; cheap when asked again for the same object."""
+    global _latest
+    if _latest is None or _latest[0] is not trace:
+        _latest = (trace, Facts(_late_closes(trace), _forking_runs(trace)))
+    return _latest[1]
+
+
+def _forking_runs(trace: Trace) -> frozenset[int]:
+    seen = {(op.place.run, op.place.process) for op in trace}
+    runs = [run for run, _ in seen]
+    return frozenset(run for run in runs if runs.count(run) > 1)
+
+
+def _late_closes(trace: Trace) -> frozenset[int]:
+    late: set[int] = set()
+    dirty: set[object] = set()
+    for op in trace:
+        if not happened(op):
+            continue
+        if op.call in _DIRTYING:
+            dirty.add(_file(op))
+        elif op.call in ("fsync", "fdatasync"):
+            dirty.discard(_file(op))
+        elif op.call in ("sync", "syncfs"):
+            dirty.clear()
+        elif op.call == "close" and _file(op) in dirty:
+            late.add(op.index)
+            dirty.discard(_file(op))
+    return frozenset(late)
+
+
+def _file(operation: Operation) -> object:
+    """The file behind an operation, whatever its name is by now."""
+    return operation.detail.inode or operation.target

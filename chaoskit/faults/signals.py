@@ -1,0 +1,57 @@
+"""Signals that a program may handle, sent at each point."""
+
+from __future__ import annotations
+
+import signal as _signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chaoskit.core.errors import wrong
+from chaoskit.core.operation import Operation, Trace
+from chaoskit.core.schedule import Fault
+from chaoskit.faults.narrowing import unknown
+
+# SIGKILL is kill(), which knows where it pays; SIGSTOP leaves a workload that never ends.
+_REFUSED = {_signal.SIGKILL: "Use faults.kill().", _signal.SIGSTOP: "It would stop the workload for ever."}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Sent:
+    """One signal, sent to the workload's first process at every call and promise."""
+
+    signal: _signal.Signals
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset({self.signal.name})
+
+    def __repr__(self) -> str:
+        return f"faults.signal({self.signal.name!r})"
+
+    def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
+        # At the end there is nobody left to handle it.
+        if operation.call != "end":
+            yield Fault(self.signal.name)
+
+
+def checked(signal: str | int) -> _signal.Signals:
+    """The member that a name (``SIGTERM`` or ``TERM``), a number or a member stands for."""
+    member = _named(signal) if isinstance(signal, str) else _numbered(signal)
+    if member in _REFUSED:
+        raise wrong("signal", member.name, "one that a program can handle", _REFUSED[member])
+    return member
+
+
+def _named(name: str) -> _signal.Signals:
+    known = [member.name for member in _signal.Signals]
+    full = name.upper() if name.upper().startswith("SIG") else f"SIG{name.upper()}"
+    if full not in known:
+        raise unknown("signal", name, known)
+    return _signal.Signals[full]
+
+
+def _numbered(number: int) -> _signal.Signals:
+    try:
+        return _signal.Signals(number)
+    except (ValueError, TypeError):
+        raise wrong("signal", number, "a signal's name, number or member, such as 'SIGTERM'") from None
