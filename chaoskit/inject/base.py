@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from chaoskit.core.errors import ChaoskitError
 from chaoskit.core.operation import Caveat, Receipt, Trace
 from chaoskit.core.schedule import Strike
 
@@ -129,3 +130,26 @@ class Backend(Protocol):
             UsageError: for wrong use that only the backend can see: a result that cannot be
                 pickled, a run inside of a run, a descriptor below the root that is still open.
         """
+
+
+class WorkloadError(ChaoskitError):
+    """Stands for an error of the workload that could not be brought here as it was.
+
+    ``args`` are the name of its class and its message.
+    """
+
+    def __str__(self) -> str:
+        return ": ".join(map(str, self.args))
+
+
+class CommandFailed(ChaoskitError):
+    """A command ended with another status than 0; ``completed`` is what it left."""
+
+    def __init__(self, completed: Completed) -> None:
+        super().__init__(completed)
+        self.completed = completed
+
+    def __str__(self) -> str:
+        tail = self.completed.stderr.decode(errors="replace")[-2000:].strip()
+        status = f"{self.completed.argv[0]} ended with status {self.completed.returncode}"
+        return f"{status}: {tail}" if tail else status

@@ -1,1 +1,205 @@
-class KernelBackend: ...
+"""One run: fork, hand-over, supervision, and what came of it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NoReturn
+
+from chaoskit.core.errors import BackendUnavailable, UsageError
+from chaoskit.core.operation import Trace
+from chaoskit.inject.base import (
+    Command,
+    CommandFailed,
+    Completed,
+    Leaks,
+    Plan,
+    Ran,
+    WorkloadError,
+)
+from chaoskit.inject.kernel import abi, child, preconditions, probe, stack, strike, tree
+from chaoskit.inject.kernel.messages import Streams
+from chaoskit.inject.kernel.supervisor import Supervisor
+from chaoskit.inject.kernel.tree import Tree
+
+
+class KernelBackend:
+    """Watches and strikes system calls of the workload and of all its children."""
+
+    name = "kernel"
+
+    def unavailable(self) -> str | None:
+        """Why this backend cannot work here, with what would help; None if it can."""
+        missing = [check for check in probe.probe() if check.needed and not check.ok]
+        return "; ".join(f"{one.name}: {one.detail}. {one.hint}".strip() for one in missing) or None
+
+    def run(self, work: Callable[[], Any] | Command, plan: Plan) -> Ran:
+        """Execute ``work`` in a forked child under supervision; see :class:`chaoskit.inject.base.Backend`.
+
+        Raises:
+            UsageError: inside of another run; with other threads that may hold locks; with a
+                descriptor (in a recording: or mapping) below the root open; for a result that
+                cannot be pickled.
+            ScheduleError: for a fault that this backend does not know.
+            BackendUnavailable: if the kernel refuses the filter.
+        """
+        for one in plan.strikes:
+            strike.check(one.fault)
+        preconditions.check(plan)
+        layout = stack.calibrate()
+        streams = Streams(isinstance(work, Command) and work.promise_stdout)
+        with _subreaper(), ExitStack() as opened:
+            before = tree.children()
+            pid, ours = _fork(work, plan, streams, opened)
+            listener, control_fd = _take_over(pid, ours, opened)
+            state = stack.current_thread_state() if not layout.missing else 0
+            workload = Tree(pid, state, layout, child.boundary(), plan.run)
+            opened.callback(workload.close)
+            supervisor = Supervisor(listener, workload, control_fd, plan, streams)
+            status = supervisor.serve(before)
+            return _outcome(work, plan, supervisor, streams, status)
+
+
+def _fork(
+    work: Callable[[], Any] | Command, plan: Plan, streams: Streams, opened: ExitStack
+) -> tuple[int, socket.socket]:
+    """Fork the workload; return its process and our end of the hand-over socket."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    opened.callback(ours.close)
+    standard = _standard_streams(work, streams, opened)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _in_child(work, theirs, plan, parent, standard)
+    theirs.close()
+    return pid, ours
+
+
+def _in_child(
+    work: Callable[[], Any] | Command,
+    control: socket.socket,
+    plan: Plan,
+    parent: int,
+    standard: tuple[int, int, int] | None,
+) -> NoReturn:
+    for number, fd in enumerate(standard or ()):
+        os.dup2(fd, number)
+    child.enter(work, control, plan.record, parent)
+
+
+def _standard_streams(
+    work: Callable[[], Any] | Command, streams: Streams, opened: ExitStack
+) -> tuple[int, int, int] | None:
+    """The three standard streams of a command; ours are closed once it has them."""
+    if not isinstance(work, Command):
+        return None
+    stdin = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the others, when the run is over
+    opened.callback(stdin.close)
+    stdin.write(work.stdin)
+    stdin.seek(0)
+    stdout, stderr = streams.open()
+    opened.callback(os.close, stdout)
+    opened.callback(os.close, stderr)
+    return stdin.fileno(), stdout, stderr
+
+
+def _take_over(pid: int, ours: socket.socket, opened: ExitStack) -> tuple[int, int]:
+    """Receive the listener from the child, and the number of its control descriptor."""
+    try:
+        message, fds, _, _ = socket.recv_fds(ours, 64, 1)
+    except BaseException:
+        tree.kill(pid)
+        os.waitpid(pid, 0)
+        raise
+    if fds and message.startswith(child.READY):
+        os.set_inheritable(fds[0], False)
+        opened.callback(os.close, fds[0])
+        return fds[0], int(message[1:])
+    os.waitpid(pid, 0)
+    reason = os.strerror(int(message[1:])) if message.startswith(child.FAILED) else "it ended at once"
+    raise BackendUnavailable(
+        f"the workload's process could not install the seccomp filter ({reason}). "
+        "'chaoskit doctor' says more."
+    )
+
+
+@contextmanager
+def _subreaper() -> Iterator[None]:
+    """Processes that outlive their parent come to us, so that none escapes."""
+    import ctypes
+
+    library = abi.libc()
+    before = ctypes.create_string_buffer(4)
+    library.prctl(abi.PR_GET_CHILD_SUBREAPER, ctypes.addressof(before))
+    library.prctl(abi.PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        library.prctl(abi.PR_SET_CHILD_SUBREAPER, int.from_bytes(before.raw[:4], "little"))
+
+
+def _outcome(
+    work: Callable[[], Any] | Command, plan: Plan, supervisor: Supervisor, streams: Streams, status: int
+) -> Ran:
+    recorder, mailbox = supervisor.recorder, supervisor.mailbox
+    caveats = tuple(recorder.caveats.values())
+    descriptors, threads = mailbox.held
+    fields: dict[str, Any] = {
+        "trace": Trace(recorder.numbered(), caveats, plan.root) if plan.record else Trace(root=plan.root),
+        "receipts": tuple(supervisor.receipts),
+        "reached": supervisor.reached,
+        "promised": tuple(mailbox.promised),
+        "caveats": caveats,
+        "leaks": Leaks(
+            tuple(_below(plan.root, link) for fd, link in descriptors if not _released(supervisor, fd, link)),
+            tuple(threads),
+            tuple(supervisor.left_over),
+        ),
+    }
+    if supervisor.timed_out:
+        return Ran(ok=False, timed_out=True, stacks=supervisor.stacks, **fields)
+    if os.WIFSIGNALED(status):
+        return Ran(ok=False, signal=os.WTERMSIG(status), **fields)
+    if isinstance(work, Command) and not mailbox.kind:
+        return _completed(work, streams, os.waitstatus_to_exitcode(status), fields)
+    return _returned(mailbox.kind, mailbox.body, status, fields)
+
+
+def _completed(work: Command, streams: Streams, code: int, fields: dict[str, Any]) -> Ran:
+    done = Completed(work.argv, code, streams.output("stdout"), streams.output("stderr"))
+    if code == 0:
+        return Ran(ok=True, value=done, **fields)
+    return Ran(ok=False, value=done, error=CommandFailed(done), **fields)
+
+
+def _returned(kind: bytes, body: bytes, status: int, fields: dict[str, Any]) -> Ran:
+    if kind == child.RESULT:
+        return Ran(ok=True, value=pickle.loads(body), **fields)
+    if kind == child.UNPICKLABLE:
+        raise UsageError(
+            f"the workload returned a value that cannot be pickled ({pickle.loads(body)}); expected one that "
+            "can, since the workload runs in a process of its own. Return plain data, or nothing."
+        )
+    if kind == child.ERROR:
+        error, name, message, text = pickle.loads(body)
+        return Ran(ok=False, error=error or WorkloadError(name, message), traceback=text, **fields)
+    code = os.waitstatus_to_exitcode(status)
+    name, message = "exit", f"the workload's process ended with status {code} before its function returned"
+    return Ran(ok=False, error=WorkloadError(name, message), **fields)
+
+
+def _released(supervisor: Supervisor, fd: int, link: str) -> bool:
+    """Whether a descriptor is one that a failed close has left behind."""
+    return fd in supervisor.released and link == os.devnull
+
+
+def _below(root: str, link: str) -> str:
+    return link[len(root) + 1 :] if link.startswith(root + "/") else link

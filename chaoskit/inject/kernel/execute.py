@@ -40,7 +40,7 @@ class CannotExecute(Exception):
 @contextmanager
 def duplicate(process: Process, fd: int) -> Iterator[int]:
     """The same open file as descriptor ``fd`` of ``process``, as a descriptor of ours."""
-    with ExitFds() as opened:
+    with Borrowed() as opened:
         yield opened.duplicate(process, fd)
 
 
@@ -48,10 +48,12 @@ def perform(call: Call) -> int:
     """Make the call with the arguments it was given; return its result or minus the errno."""
     if call.family in ("write", "read"):
         return transfer(call, len(data_of(call)) if call.family == "write" else length_of(call))
-    with ExitFds() as opened:
+    with Borrowed() as opened:
         args = _translate(call, opened)
         with _umask_of(call):
-            return abi.libc().syscall(_number(call), *args)
+            result = abi.libc().syscall(_number(call), *args)
+        opened.give_back(call.task.process)
+        return result
 
 
 def perform_open(call: Call) -> int:
@@ -75,6 +77,11 @@ def perform_open(call: Call) -> int:
             return os.open(call.path, call.flags | os.O_CLOEXEC, call.mode or 0)
     except OSError as error:
         return -(error.errno or 0)
+
+
+def close(fd: int) -> None:
+    """Close a descriptor of ours."""
+    os.close(fd)
 
 
 def length_of(call: Call) -> int:
@@ -180,14 +187,29 @@ def _read(call: Call, fd: int, offset: int, moves: bool, length: int) -> int:
     return len(data)
 
 
-class ExitFds:
-    """Descriptors that are closed at the end of a block."""
+class Borrowed:
+    """What a call made here needs for its time: descriptors, and file positions to give back."""
 
     def __init__(self) -> None:
         self._fds: list[int] = []
+        self._positions: list[tuple[int, ctypes.c_int64]] = []
 
-    def __enter__(self) -> ExitFds:
+    def __enter__(self) -> Borrowed:
         return self
+
+    def position(self, process: Process, address: int) -> ctypes.c_int64:
+        """A copy of the file position that ``process`` keeps at ``address``."""
+        word = process.memory.word(address)
+        if word is None:
+            raise CannotExecute("a position cannot be read")
+        value = ctypes.c_int64(word)
+        self._positions.append((address, value))
+        return value
+
+    def give_back(self, process: Process) -> None:
+        """Write changed positions to where they came from."""
+        for address, value in self._positions:
+            process.memory.write(address, value.value.to_bytes(8, "little", signed=True))
 
     def __exit__(self, *_: object) -> None:
         for fd in self._fds:
@@ -211,7 +233,7 @@ def _number(call: Call) -> int:
     return number
 
 
-def _translate(call: Call, opened: ExitFds) -> list[_Argument]:
+def _translate(call: Call, opened: Borrowed) -> list[_Argument]:
     """The arguments of a call, with descriptors, names and pointers that are valid here."""
     spec, args = call.spec, list[_Argument](call.args)
     if spec.family == "clone" or spec.name in ("sendfile", "copy_file_range"):
@@ -230,7 +252,7 @@ def _translate(call: Call, opened: ExitFds) -> list[_Argument]:
 
 
 def _translate_name(
-    call: Call, args: list[_Argument], base: int | None, index: int, path: str | None, opened: ExitFds
+    call: Call, args: list[_Argument], base: int | None, index: int, path: str | None, opened: Borrowed
 ) -> None:
     raw = call.task.process.memory.string(call.args[index]) if call.args[index] else None
     if base is not None and not raw:
@@ -259,7 +281,7 @@ def _pointed_at(call: Call, index: int, size: int) -> ctypes.Array[ctypes.c_char
     return ctypes.create_string_buffer(data, max(len(data), 1))
 
 
-def _translate_copy(call: Call, opened: ExitFds) -> list[_Argument]:
+def _translate_copy(call: Call, opened: Borrowed) -> list[_Argument]:
     """``copy_file_range``, ``sendfile`` and the clone requests: two files, positions in memory."""
     assert call.fd is not None
     assert call.other_fd is not None
@@ -273,9 +295,9 @@ def _translate_copy(call: Call, opened: ExitFds) -> list[_Argument]:
         raise CannotExecute("a part of a file is cloned")
     args = list[_Argument](call.args)
     args[call.spec.fd or 0], args[call.spec.other or 0] = into, out
-    pointers = (1, 3) if call.spec.name == "copy_file_range" else (2,)
-    if any(call.args[index] for index in pointers):
-        raise CannotExecute("positions are kept in memory")
+    for index in (1, 3) if call.spec.name == "copy_file_range" else (2,):
+        if call.args[index]:
+            args[index] = ctypes.addressof(opened.position(call.task.process, call.args[index]))
     return args
 
 

@@ -1,0 +1,198 @@
+"""The workload's side: what happens in the forked process before, around and after the workload."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import fcntl
+import gc
+import inspect
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from chaoskit.inject import channel
+from chaoskit.inject.base import Command
+from chaoskit.inject.kernel import abi, bpf
+
+PROMISE, RESULT, ERROR, UNPICKLABLE = b"P", b"R", b"E", b"U"
+"""First byte of what is written to the control descriptor; the rest is a pickle."""
+READY, FAILED = b"+", b"-"
+_CONTROL_FD = 900
+"""The control descriptor is moved out of the way of what the workload opens."""
+
+
+def enter(work: Callable[[], Any] | Command, control: socket.socket, record: bool, parent: int) -> NoReturn:
+    """Become the workload; never returns, and no exception leaves it."""
+    status = 70
+    try:
+        fd = _prepare(control, parent)
+        _install_filter(control, fd)
+        if isinstance(work, Command):
+            _become(work, fd)
+        status = _serve(work, fd, record)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def boundary() -> int:
+    """The identity of the code object at which the workload's stacks end."""
+    return id(_call.__code__)
+
+
+def _prepare(control: socket.socket, parent: int) -> int:
+    os.setsid()
+    abi.libc().prctl(abi.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(71)
+    gc.freeze()
+    asyncio._set_running_loop(None)
+    for candidate in (_CONTROL_FD, 200, 3):
+        try:
+            return fcntl.fcntl(control.fileno(), fcntl.F_DUPFD_CLOEXEC, candidate)
+        except OSError:
+            continue
+    raise OSError("no free descriptor")
+
+
+def _install_filter(control: socket.socket, control_fd: int) -> None:
+    """Install the filter and hand its listener to the supervisor.
+
+    From here on every watched call waits for an answer: sending is none of them.
+    """
+    library = abi.libc()
+    rows = bpf.program(abi.machine())
+    code = ctypes.create_string_buffer(rows, len(rows))
+    header = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", len(rows) // 8, ctypes.addressof(code)))
+    flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+    library.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
+    number = _seccomp_number()
+    listener = library.syscall(number, abi.SECCOMP_SET_MODE_FILTER, flags, ctypes.addressof(header))
+    if listener < 0:
+        control.send(FAILED + str(-listener).encode())
+        os._exit(72)
+    socket.send_fds(control, [READY + str(control_fd).encode()], [listener])
+    os.close(listener)
+    control.close()
+
+
+def _seccomp_number() -> int:
+    return {"x86_64": 317, "aarch64": 277}[abi.machine()]
+
+
+def _call(function: Callable[[], Any]) -> Any:
+    """The workload's stacks end below this frame."""
+    result = function()
+    if inspect.iscoroutine(result):
+        return asyncio.run(_awaited(result))
+    return result
+
+
+async def _awaited(coroutine: Any) -> Any:
+    return await coroutine
+
+
+def _serve(work: Callable[[], Any], fd: int, record: bool) -> int:
+    if not record:
+        _stop_tracing()
+    channel.install(lambda value: _send_promise(fd, value))
+    before = _descriptors()
+    try:
+        message = _pickled(RESULT, _call(work))
+    except BaseException as error:
+        message = _pickled_error(error)
+    _flush()
+    os.write(fd, message + _held(before, fd))
+    return 0
+
+
+def _send_promise(fd: int, value: Any) -> None:
+    os.write(fd, PROMISE + pickle.dumps(value))
+
+
+def _pickled(kind: bytes, value: Any) -> bytes:
+    try:
+        body = pickle.dumps(value)
+        pickle.loads(body)
+    except Exception as error:
+        text = f"{type(value).__qualname__}: {type(error).__name__}: {error}"
+        kind, body = UNPICKLABLE, pickle.dumps(text)
+    return kind + struct.pack("=Q", len(body)) + body
+
+
+def _pickled_error(error: BaseException) -> bytes:
+    """The error, its text with the traceback, and its class's name for when it cannot be pickled."""
+    text = "".join(traceback.format_exception(error))
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    try:
+        body = pickle.dumps((error, name, str(error), text))
+        pickle.loads(body)
+    except Exception:
+        body = pickle.dumps((None, name, str(error), text))
+    traceback.clear_frames(error.__traceback__)
+    return ERROR + struct.pack("=Q", len(body)) + body
+
+
+def _held(before: set[int], control: int) -> bytes:
+    """What the process still holds beyond what it started with: descriptors and threads."""
+    extra = _descriptors() - before - {control}
+    if extra:
+        gc.collect()
+        extra &= _descriptors()
+    links = []
+    for fd in sorted(extra):
+        try:
+            links.append((fd, os.readlink(f"/proc/self/fd/{fd}")))
+        except OSError:
+            continue
+    main = threading.main_thread()
+    threads = [one.name for one in threading.enumerate() if one is not main and one.is_alive()]
+    return pickle.dumps((links, threads))
+
+
+def _descriptors() -> set[int]:
+    directory = os.open("/proc/self/fd", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return set(map(int, os.listdir(directory))) - {directory}
+    finally:
+        os.close(directory)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+
+
+def _stop_tracing() -> None:
+    """Coverage and debuggers cost many times what the case does, and their data would be lost."""
+    sys.settrace(None)
+    threading.settrace(None)
+    monitoring = getattr(sys, "monitoring", None)
+    if monitoring is not None:
+        for tool in range(6):
+            if monitoring.get_tool(tool) is not None:
+                monitoring.set_events(tool, 0)
+
+
+def _become(command: Command, fd: int) -> NoReturn:
+    """Replace this process by the command; its streams were set up by the supervisor."""
+    try:
+        if command.cwd is not None:
+            os.chdir(command.cwd)
+        environment = dict(os.environ if command.env is None else command.env)
+        os.execvpe(command.argv[0], list(command.argv), environment)
+    except OSError as error:
+        os.write(fd, _pickled_error(error) + pickle.dumps(([], [])))
+    os._exit(127)

@@ -1,0 +1,255 @@
+"""From a call to an operation: the facts before, the result, the facts after, the data."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+
+from chaoskit.core.operation import Caveat, Detail, Operation, count_ordinals
+from chaoskit.inject.kernel import execute
+from chaoskit.inject.kernel.calls import Call
+from chaoskit.inject.kernel.execute import CannotExecute
+from chaoskit.inject.kernel.payload import Store
+from chaoskit.inject.kernel.syscalls import STATE_CHANGING
+from chaoskit.inject.kernel.tree import Tree
+
+_LEFT_TO_THE_KERNEL = frozenset({"msync", "sync", "mmap", "splice", "lock", "getdents", "close"})
+_MOST_COPIED = 64 * 1024 * 1024
+"""Bytes of a copy between files that are kept; a longer copy keeps its beginning."""
+
+
+class Recorder:
+    """Collects the operations of one run."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.operations: list[Operation] = []
+        self.caveats: dict[tuple[str, str], Caveat] = {}
+        self._tree = tree
+        self._store = Store()
+
+    def caveat(self, kind: str, target: str, text: str) -> None:
+        """Note something that could not be followed, once for each target."""
+        self.caveats.setdefault((kind, target), Caveat(kind, target, text))
+
+    def operation(self, call: Call, result: int | None, detail: Detail) -> Operation:
+        """The record of ``call``; its ordinal is given when the trace is complete."""
+        task = call.task
+        return Operation(
+            index=len(self.operations),
+            call=call.family,
+            target=call.target,
+            second=call.second,
+            place=self._tree.place(task),
+            syscall=call.spec.name,
+            result=result,
+            detail=detail,
+            stack=self._tree.stack(task),
+            pid=task.process.pid,
+            tid=task.tid,
+        )
+
+    def observe(self, call: Call, make: Callable[[Call], int]) -> int | None:
+        """Record ``call`` and let ``make`` carry it out; None if the kernel has to do it.
+
+        ``make`` returns the result or minus the errno, or raises CannotExecute.
+        """
+        detail = before(call)
+        result: int | None = None
+        payload = _payload(call)
+        operation = self.operation(call, None, detail)
+        if call.family == "read":
+            result = _expected_read(detail)
+        elif call.family == "sync":
+            result = 0
+        elif call.family == "mmap":
+            self.caveat(
+                "shared-mapping",
+                call.target,
+                f"{call.target} is mapped shared and writable: stores through the mapping are not seen",
+            )
+        elif call.family not in _LEFT_TO_THE_KERNEL:
+            result = self._carry_out(call, make)
+        detail = after(call, result, detail)
+        if payload is not None:
+            detail = replace(detail, data=self._store.keep(payload))
+        self.operations.append(replace(operation, result=result, detail=detail))
+        return None if call.family in ("read", "sync") or result is None else result
+
+    def _carry_out(self, call: Call, make: Callable[[Call], int]) -> int | None:
+        try:
+            return make(call)
+        except CannotExecute as why:
+            if call.family == "open" or call.family in STATE_CHANGING:
+                text = f"the result of {call.spec.name} on {call.target} is not known: {why}"
+                self.caveat("unconfirmed", call.target, text)
+            return None
+
+    def numbered(self) -> tuple[Operation, ...]:
+        """All operations with their ordinals."""
+        ordinals = count_ordinals(self.operations)
+        return tuple(
+            replace(one, ordinal=ordinal) if ordinal != 1 else one
+            for one, ordinal in zip(self.operations, ordinals, strict=True)
+        )
+
+
+def before(call: Call) -> Detail:
+    """What is known of a call before it takes effect."""
+    if call.family == "sync":
+        return Detail()
+    detail = Detail(fd=call.fd, flags=call.flags, mode=call.mode, length=_length(call))
+    try:
+        detail = _descriptor(call, detail) if call.fd is not None else _named(call, detail)
+    except (OSError, CannotExecute):
+        return detail
+    return detail
+
+
+def _length(call: Call) -> int | None:
+    if call.family in ("read", "write"):
+        return None if call.spec.other is not None else execute.length_of(call)
+    if call.family == "clone":
+        return call.extra.get("length")
+    return None if call.spec.count is None else call.args[call.spec.count]
+
+
+def _descriptor(call: Call, detail: Detail) -> Detail:
+    assert call.fd is not None
+    with execute.duplicate(call.task.process, call.fd) as fd:
+        facts = os.fstat(fd)
+        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+        detail = replace(_stated(detail, facts), synchronous=_synchronous(flags, call))
+        if stat.S_ISREG(facts.st_mode):
+            detail = replace(detail, offset=_offset(call, fd))
+    if call.family == "setxattr" or call.family == "removexattr":
+        detail = replace(detail, text=_text(call, 1))
+    return detail
+
+
+def _offset(call: Call, fd: int) -> int | None:
+    if call.family in ("read", "write") and call.spec.other is None:
+        return execute.position(call, fd)[0]
+    if call.family in ("copy_file_range", "sendfile"):
+        index = {"copy_file_range": 3}.get(call.spec.name)
+        if index is not None and call.args[index]:
+            return call.task.process.memory.word(call.args[index])
+        return os.fstat(fd).st_size if _appends(fd) else os.lseek(fd, 0, os.SEEK_CUR)
+    if call.family == "clone":
+        return call.extra.get("offset", 0)
+    return None if call.spec.offset is None else call.args[call.spec.offset]
+
+
+def _appends(fd: int) -> bool:
+    return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
+
+
+def _synchronous(flags: int, call: Call) -> str:
+    if call.spec.name == "pwritev2":
+        if call.flags & 4:
+            return "O_SYNC"
+        if call.flags & 2:
+            return "O_DSYNC"
+    if flags & os.O_SYNC == os.O_SYNC:
+        return "O_SYNC"
+    return "O_DSYNC" if flags & os.O_DSYNC else ""
+
+
+def _stated(detail: Detail, facts: os.stat_result) -> Detail:
+    return replace(
+        detail,
+        inode=(facts.st_dev, facts.st_ino),
+        directory=stat.S_ISDIR(facts.st_mode),
+        links=facts.st_nlink,
+        size_before=facts.st_size,
+    )
+
+
+def _named(call: Call, detail: Detail) -> Detail:
+    assert call.path is not None
+    if call.second is not None and call.other_path is not None:
+        replaced = _lstat(call.other_path)
+        if replaced is not None:
+            detail = replace(detail, replaced=(replaced.st_dev, replaced.st_ino))
+    if call.family == "symlink":
+        detail = replace(detail, text=_text(call, 0))
+    elif call.family in ("setxattr", "removexattr"):
+        detail = replace(detail, text=_text(call, 1))
+    return _stated(detail, os.stat(call.path, follow_symlinks=call.follow))
+
+
+def _lstat(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
+
+
+def _text(call: Call, index: int) -> str:
+    return os.fsdecode(call.task.process.memory.string(call.args[index]) or b"")
+
+
+def _payload(call: Call) -> bytes | None:
+    """The data that a call is about to put into a file or an attribute."""
+    try:
+        if call.family == "write":
+            return execute.data_of(call)
+        if call.family == "setxattr":
+            return call.task.process.memory.read(call.args[2], call.args[3])
+        if call.family in ("copy_file_range", "sendfile", "clone"):
+            return _copied(call)
+    except (OSError, CannotExecute):
+        pass
+    return None
+
+
+def _copied(call: Call) -> bytes:
+    assert call.other_fd is not None
+    with execute.duplicate(call.task.process, call.other_fd) as fd:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise CannotExecute("not a regular file")
+        start = call.extra.get("source_offset", 0)
+        length = call.extra.get("length") or _MOST_COPIED
+        if call.family != "clone":
+            index = 1 if call.spec.name == "copy_file_range" else 2
+            kept = call.task.process.memory.word(call.args[index]) if call.args[index] else None
+            start = os.lseek(fd, 0, os.SEEK_CUR) if kept is None else kept
+            assert call.spec.count is not None
+            length = min(call.args[call.spec.count], _MOST_COPIED)
+        return os.pread(fd, length, start)
+
+
+def _expected_read(detail: Detail) -> int | None:
+    if detail.offset is None or detail.length is None or detail.size_before is None:
+        return None
+    return max(0, min(detail.length, detail.size_before - detail.offset))
+
+
+def after(call: Call, result: int | None, detail: Detail) -> Detail:
+    """What a call that took effect has made."""
+    if result is None or result < 0:
+        return detail
+    existed = detail.inode is not None
+    if call.family == "open":
+        opened = call.extra.get("opened")
+        truncated = existed and bool(call.flags & os.O_TRUNC) and bool(detail.size_before)
+        created = not existed and bool(call.flags & os.O_CREAT)
+        if opened is not None:
+            facts = os.fstat(opened)
+            detail = replace(
+                detail, inode=(facts.st_dev, facts.st_ino), directory=stat.S_ISDIR(facts.st_mode)
+            )
+        return replace(detail, truncated=truncated, created=created or _is_unnamed(call), fd=result)
+    if call.family in ("mkdir", "mknod", "symlink") and call.path is not None:
+        facts_now = _lstat(call.path)
+        if facts_now is not None:
+            inode = (facts_now.st_dev, facts_now.st_ino)
+            return replace(detail, inode=inode, directory=call.family == "mkdir")
+    return detail
+
+
+def _is_unnamed(call: Call) -> bool:
+    unnamed: int = os.O_TMPFILE
+    return call.flags & unnamed == unnamed

@@ -1,0 +1,95 @@
+"""Conditions that last from a strike until the run is over: a full disk, an error that stays."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from chaoskit.core.operation import Operation
+from chaoskit.inject.kernel import execute
+from chaoskit.inject.kernel.calls import Call, makes_file
+
+OF_ONE_FILE = frozenset({"EACCES", "EPERM", "ESTALE", "ENOENT", "EEXIST", "EISDIR", "ENOTDIR", "ETXTBSY"})
+"""Errors that stay with a file and not with the disk."""
+_NEEDS_ROOM = frozenset({"mkdir", "mknod", "symlink"})
+
+Answer = tuple[int | None, str]
+"""What to answer (None: let the kernel do it) and what that was, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandingError:
+    """Every later call that can fail in this way does; ``may`` says which can."""
+
+    name: str
+    target: str
+    may: Callable[[Operation, str], bool]
+
+    def answer(self, call: Call, as_operation: Callable[[Call], Operation]) -> Answer:
+        if self.name in OF_ONE_FILE and self.target not in (call.target, call.second):
+            return None, ""
+        operation = replace(as_operation(call), result=None)
+        if not self.may(operation, self.name):
+            return None, ""
+        return -getattr(errno, self.name), f"still {self.name}"
+
+
+@dataclass(slots=True)
+class FullDisk:
+    """``left`` bytes are free. Growth takes from them; removing and cutting files gives back."""
+
+    left: int
+
+    def answer(self, call: Call, as_operation: Callable[[Call], Operation]) -> Answer:
+        if call.family in ("write", "copy_file_range", "sendfile"):
+            return self._grow(call, as_operation(call))
+        if call.family == "fallocate":
+            return self._reserve(as_operation(call))
+        creates = call.family == "open" and makes_file(call) and not os.path.lexists(call.path or "")
+        if (creates or call.family in _NEEDS_ROOM) and self.left <= 0:
+            return -errno.ENOSPC, "the disk is full"
+        self._give_back(call)
+        return None, ""
+
+    def _grow(self, call: Call, operation: Operation) -> Answer:
+        detail = operation.detail
+        length = execute.length_of(call) if call.family == "write" else detail.length or 0
+        size, offset = detail.size_before or 0, detail.offset or 0
+        growth = max(0, offset + length - max(size, offset))
+        if growth <= self.left:
+            self.left -= growth
+            return None, ""
+        fits = length - growth + self.left
+        self.left = 0
+        if fits <= 0 or call.family != "write":
+            return -errno.ENOSPC, "the disk is full"
+        return execute.transfer(call, fits), f"{fits} of {length} bytes fitted on the disk"
+
+    def _reserve(self, operation: Operation) -> Answer:
+        detail = operation.detail
+        growth = max(0, (detail.offset or 0) + (detail.length or 0) - (detail.size_before or 0))
+        if growth > self.left:
+            return -errno.ENOSPC, "the disk is full"
+        self.left -= growth
+        return None, ""
+
+    def _give_back(self, call: Call) -> None:
+        try:
+            if call.family == "unlink" and call.path:
+                facts = os.lstat(call.path)
+                self.left += facts.st_size if facts.st_nlink == 1 else 0
+            elif call.family == "open" and call.flags & os.O_TRUNC and call.path:
+                self.left += os.stat(call.path).st_size
+            elif call.family == "truncate" and call.spec.count is not None:
+                path = call.path or f"/proc/{call.task.tid}/fd/{call.fd}"
+                self.left += max(0, os.stat(path).st_size - call.args[call.spec.count])
+        except OSError:
+            pass
+
+
+Standing = StandingError | FullDisk
+FULL_FAMILIES = _NEEDS_ROOM | {
+    *("write", "copy_file_range", "sendfile", "fallocate", "open", "unlink", "truncate")
+}

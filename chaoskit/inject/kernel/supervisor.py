@@ -1,0 +1,517 @@
+"""The loop that answers the kernel for one run, until every process of the workload is gone."""
+
+from __future__ import annotations
+
+import fcntl
+import heapq
+import os
+import select
+import signal
+import time
+from dataclasses import replace
+from typing import Any
+
+from chaoskit.core.operation import Detail, Operation, Place, Receipt
+from chaoskit.inject.base import Plan
+from chaoskit.inject.kernel import abi, execute, syscalls, tree
+from chaoskit.inject.kernel.calls import Call, Decoder
+from chaoskit.inject.kernel.execute import CannotExecute
+from chaoskit.inject.kernel.messages import Mailbox, Streams
+from chaoskit.inject.kernel.record import Recorder, before
+from chaoskit.inject.kernel.standing import FULL_FAMILIES, FullDisk, Standing
+from chaoskit.inject.kernel.strike import PROMISE, Armed, Effect, Striker, receipt
+from chaoskit.inject.kernel.tree import Task, Tree
+
+GRACE = 0.25
+"""Seconds that processes have to end after the workload's own has; then they count as left over."""
+_ENOSYS = 38
+
+
+def may_fail(operation: Operation, name: str) -> bool:
+    """Whether ``operation`` can fail with the errno ``name``, by the catalogue of faults."""
+    from chaoskit.faults import can_fail
+
+    return can_fail(operation, name)
+
+
+class Supervisor:
+    """Supervises one run; :meth:`serve` returns when it is over."""
+
+    def __init__(self, listener: int, workload: Tree, control_fd: int, plan: Plan, streams: Streams) -> None:
+        self._listener = listener
+        self._tree = workload
+        self._plan = plan
+        self._streams = streams
+        self._decoder = Decoder(plan.root)
+        self._control = control_fd
+        self.mailbox = Mailbox()
+        self.recorder = Recorder(workload)
+        self.receipts: list[Receipt] = []
+        self.released: set[int] = set()
+        self.reached = 0
+        self.timed_out = False
+        self.stacks = ""
+        self.left_over: list[str] = []
+        self._armed = [Armed(strike) for strike in plan.strikes]
+        self._standing: list[Standing] = []
+        self._striker = Striker(self._bare_operation, may_fail, self._signal_main)
+        self._specs = syscalls.by_number(abi.machine())
+        self._watched = syscalls.watched(abi.machine())
+        self._arch = abi.AUDIT_ARCH[abi.machine()]
+        self._buffer = bytearray(abi.NOTIF.size)
+        self._empty = bytes(abi.NOTIF.size)
+        self._held: list[tuple[float, int, Call | None]] = []
+        self._poll = select.poll()
+        self._pidfds: dict[int, int] = {}
+        self._listening = True
+        self._dying = False
+        self._interest = self._families()
+
+    # The loop.
+
+    def serve(self, before_fork: set[int]) -> int:
+        """Answer until the tree is gone; return the wait status of the workload's own process."""
+        self._poll.register(self._listener, select.POLLIN)
+        for fd in self._streams.readable():
+            self._poll.register(fd, select.POLLIN)
+        deadline = time.monotonic() + self._plan.timeout
+        try:
+            while self._tree.pid in self._tree.processes:
+                self._turn(deadline)
+                if time.monotonic() >= deadline and not self._dying:
+                    self._give_up()
+            _, status = os.waitpid(self._tree.pid, 0)
+            self._wind_up(before_fork)
+            return status
+        except BaseException:
+            self._kill_all()
+            self._reap_all(before_fork)
+            raise
+        finally:
+            self._streams.drain_all()
+
+    def _turn(self, deadline: float) -> None:
+        """Wait for something to happen, and handle it."""
+        self._watch_arrivals()
+        now = time.monotonic()
+        until = min(deadline, self._held[0][0]) if self._held else deadline
+        for fd, event in self._poll.poll(max(0.0, until - now) * 1000 + 1):
+            if fd == self._listener:
+                self._listen(event)
+            elif fd in self._pidfds:
+                self._ended(fd)
+            elif not self._streams.drain(fd):
+                self._poll.unregister(fd)
+        while self._held and self._held[0][0] <= time.monotonic():
+            _, ident, call = heapq.heappop(self._held)
+            self._go_on(ident, call)
+
+    def _listen(self, event: int) -> None:
+        if event & select.POLLIN:
+            self._receive()
+        elif event & (select.POLLHUP | select.POLLERR):
+            self._poll.unregister(self._listener)
+            self._listening = False
+
+    def _watch_arrivals(self) -> None:
+        while self._tree.arrivals:
+            process = self._tree.arrivals.pop()
+            self._pidfds[process.pidfd] = process.pid
+            self._poll.register(process.pidfd, select.POLLIN)
+
+    def _ended(self, pidfd: int) -> None:
+        self._poll.unregister(pidfd)
+        self._tree.forget(self._pidfds.pop(pidfd))
+
+    def _receive(self) -> None:
+        buffer = self._buffer
+        buffer[:] = self._empty
+        try:
+            fcntl.ioctl(self._listener, abi.IOCTL_RECV, buffer, True)
+        except OSError:
+            return  # The thread died between poll and here.
+        ident, tid, _, number, arch, _, *args = abi.NOTIF.unpack(buffer)
+        if self._dying:
+            return
+        spec = self._specs.get(number) if arch == self._arch else None
+        if spec is None:
+            self._watched_call(ident, tid, number, arch, tuple(args))
+        elif spec.family == "write" and args[0] == self._control:
+            self._message(ident, tid, tuple(args), spec)
+        elif self._interest is not None and spec.family not in self._interest:
+            self._continue(ident)
+        else:
+            self._file_call(ident, tid, spec, tuple(args))
+
+    # Answers.
+
+    def _continue(self, ident: int) -> None:
+        """Let the kernel carry the call out."""
+        self._send(ident, 0, 0, abi.FLAG_CONTINUE)
+
+    def _answer(self, ident: int, result: int) -> bool:
+        """Answer with a result or minus the errno; whether the thread got it."""
+        return self._send(ident, max(result, 0), min(result, 0), 0)
+
+    def _send(self, ident: int, value: int, error: int, flags: int) -> bool:
+        try:
+            fcntl.ioctl(self._listener, abi.IOCTL_SEND, abi.ANSWER.pack(ident, value, error, flags))
+        except OSError:
+            return False
+        return True
+
+    def _add_descriptor(self, ident: int, mine: int, cloexec: bool) -> int:
+        """Give the thread a copy of descriptor ``mine`` as the result of its call."""
+        flags = abi.ADDFD_FLAG_SEND
+        request = bytearray(abi.ADDFD.pack(ident, flags, mine, 0, os.O_CLOEXEC if cloexec else 0))
+        try:
+            return int(fcntl.ioctl(self._listener, abi.IOCTL_ADDFD, request, True))
+        except OSError as error:
+            result = -(error.errno or 0)
+            self._answer(ident, result)
+            return result
+
+    def _release(self, ident: int, fd: int) -> None:
+        """Put ``/dev/null`` in the place of a descriptor, so that its file and locks are let go."""
+        with open(os.devnull, "rb") as null:
+            request = abi.ADDFD.pack(ident, abi.ADDFD_FLAG_SETFD, null.fileno(), fd, os.O_CLOEXEC)
+            fcntl.ioctl(self._listener, abi.IOCTL_ADDFD, request)
+        self.released.add(fd)
+
+    # Calls.
+
+    def _families(self) -> frozenset[str] | None:
+        """The families that must be looked at now; None for all."""
+        if self._plan.record:
+            return None
+        pending = self._armed[self.reached :]
+        if any(one.place.process or one.place.thread for one in pending):
+            return None
+        families = {one.family for one in pending}
+        for one in self._standing:
+            if not isinstance(one, FullDisk):
+                return None
+            families |= FULL_FAMILIES
+        # ``rmdir`` may come as unlinkat, and a read as a copy to somewhere else.
+        families |= {"unlink"} if "rmdir" in families else set()
+        families |= {"copy_file_range", "sendfile", "splice"} if "read" in families else set()
+        return frozenset(families)
+
+    def _file_call(self, ident: int, tid: int, spec: syscalls.Spec, args: tuple[int, ...]) -> None:
+        task = self._tree.task(tid)
+        call = None if task is None else self._decoder.decode(spec, task, args)
+        if call is None or task is None:
+            if not (
+                task is not None and spec.family == "write" and self._stream_write(ident, task, spec, args)
+            ):
+                self._continue(ident)
+            return
+        armed = self._due(call.family, call.target, call.second, task)
+        if armed is not None and self._strike(ident, armed, call):
+            return
+        for condition in self._standing:
+            answer, _ = condition.answer(call, self._bare_operation)
+            if answer is not None:
+                self._refuse(ident, call, answer)
+                return
+        self._go_on(ident, call)
+
+    def _go_on(self, ident: int, call: Call | None) -> None:
+        """The call goes its ordinary way."""
+        if self._plan.record and call is not None:
+            self._record(ident, call)
+        else:
+            self._continue(ident)
+
+    def _refuse(self, ident: int, call: Call, answer: int) -> None:
+        """Answer under a lasting condition; in a recording the call is part of the trace."""
+        if self._plan.record:
+            self.recorder.observe(call, lambda _: answer)
+        if call.family == "close" and call.fd is not None:
+            self._release(ident, call.fd)
+        self._answer(ident, answer)
+
+    def _due(self, family: str, target: str, second: str | None, task: Task) -> Armed | None:
+        """Count the call for every pending strike; return the first if it is due."""
+        due = None
+        place: Place | None = None
+        for position, armed in enumerate(self._armed[self.reached :]):
+            if armed.family != family:
+                continue
+            if place is None:
+                place = self._place(task)
+            if place == armed.place and armed.due(target, second) and position == 0:
+                due = armed
+        return due
+
+    def _place(self, task: Task) -> Place:
+        if task.tid == self._tree.pid:
+            return Place(self._plan.run)
+        return self._tree.place(task)
+
+    def _strike(self, ident: int, armed: Armed, call: Call) -> bool:
+        """Let the fault happen; False if the call must go its ordinary way after all."""
+        self.reached += 1
+        self._interest = self._families()
+        operation = self._full_operation(call)
+        try:
+            effect = self._striker.effect(armed.strike.fault, call)
+        except CannotExecute as why:
+            self.recorder.caveat("not-injected", armed.text, f"{armed.text} could not be injected: {why}")
+            return False
+        if effect.standing is not None:
+            self._standing.append(effect.standing)
+            self._interest = self._families()
+        if self._plan.record and (effect.answer is not None or effect.kill):
+            self.recorder.operations.append(replace(operation, result=effect.answer))
+        self._deliver(ident, armed, operation, effect, call)
+        return True
+
+    def _deliver(
+        self, ident: int, armed: Armed, operation: Operation, effect: Effect, call: Call | None
+    ) -> None:
+        if effect.kill:
+            self._kill_struck(armed, operation, effect)
+            return
+        delivered = True
+        if effect.answer is not None:
+            if effect.release and call is not None and call.fd is not None:
+                self._release(ident, call.fd)
+            delivered = self._answer(ident, effect.answer)
+        elif effect.delay:
+            heapq.heappush(self._held, (time.monotonic() + effect.delay, ident, call))
+        elif call is not None:
+            self._go_on(ident, call)
+        if delivered:
+            self.receipts.append(receipt(armed, operation, effect, effect.answer))
+
+    def _kill_struck(self, armed: Armed, operation: Operation, effect: Effect) -> None:
+        if effect.kill == "one" and operation.pid != self._tree.pid:
+            struck = tree.kill(operation.pid)
+        else:
+            self._dying = True
+            struck = self._kill_all() > 0
+        if struck:
+            self.receipts.append(receipt(armed, operation, effect, None))
+
+    def _record(self, ident: int, call: Call) -> None:
+        if call.family == "open":
+            self._record_open(ident, call)
+            return
+        result = self.recorder.observe(call, execute.perform)
+        if result is None:
+            self._continue(ident)
+        else:
+            self._answer(ident, result)
+
+    def _record_open(self, ident: int, call: Call) -> None:
+        """An open is made here, and its descriptor handed over as the answer."""
+        answered = False
+
+        def make(one: Call) -> int:
+            nonlocal answered
+            mine = execute.perform_open(one)
+            if mine < 0:
+                return mine
+            one.extra["opened"] = mine
+            answered = True
+            return self._add_descriptor(ident, mine, bool(one.flags & os.O_CLOEXEC))
+
+        try:
+            result = self.recorder.observe(call, make)
+        finally:
+            if "opened" in call.extra:
+                os.close(call.extra["opened"])
+        if answered:
+            return
+        if result is None:
+            self._continue(ident)
+        else:
+            self._answer(ident, result)
+
+    def _full_operation(self, call: Call) -> Operation:
+        return self.recorder.operation(call, None, before(call))
+
+    def _bare_operation(self, call: Call) -> Operation:
+        """What a lasting condition needs to know of a call: no stack."""
+        return Operation(0, call.family, call.target, call.second, detail=before(call))
+
+    # What is no call on a file.
+
+    def _message(self, ident: int, tid: int, args: tuple[int, ...], spec: syscalls.Spec) -> None:
+        """The workload writes to its control descriptor: a promise, or what came of it."""
+        task = self._tree.task(tid)
+        link = None if task is None else task.link(self._control)
+        if task is None or link is None or not link.startswith("socket:"):
+            self._file_call(ident, tid, spec, args)
+            return
+        data = task.process.memory.read(args[1], args[2])
+        self._answer_after(ident, len(data), task, data)
+
+    def _answer_after(self, ident: int, length: int, task: Task, data: bytes) -> None:
+        family = self.mailbox.take(data)
+        if not self._pseudo(family, task, ident):
+            self._answer(ident, length)
+
+    def _pseudo(self, family: str, task: Task, ident: int) -> bool:
+        """Count and record a promise or the end; whether the call needs no answer any more."""
+        value = self.mailbox.promised[-1] if family == PROMISE else None
+        if self._plan.record:
+            self.recorder.operations.append(self._pseudo_operation(family, task, value))
+        armed = self._due(family, "", None, task)
+        if armed is None:
+            return False
+        self.reached += 1
+        self._interest = self._families()
+        operation = self._pseudo_operation(family, task, value)
+        try:
+            effect = self._striker.effect(armed.strike.fault, None)
+        except CannotExecute as why:
+            self.recorder.caveat("not-injected", armed.text, f"{armed.text} could not be injected: {why}")
+            return False
+        self._deliver(ident, armed, operation, effect, None)
+        return bool(effect.kill)
+
+    def _pseudo_operation(self, family: str, task: Task, value: Any) -> Operation:
+        return Operation(
+            index=len(self.recorder.operations),
+            call=family,
+            target="",
+            place=self._place(task),
+            result=0,
+            detail=Detail(value=value),
+            stack=self._tree.stack(task) if family == PROMISE else (),
+            pid=task.process.pid,
+            tid=task.tid,
+        )
+
+    def _stream_write(self, ident: int, task: Task, spec: syscalls.Spec, args: tuple[int, ...]) -> bool:
+        """A write to the standard output of a command: each complete line is a promise."""
+        link = self._streams.promise_link
+        if not link or task.link(abi.signed(args[0])) != link:
+            return False
+        call = Call(spec, "write", task, args)
+        try:
+            data = execute.data_of(call)
+        except CannotExecute:
+            return False
+        lines = self._streams.lines(data)
+        if not lines:
+            return False
+        killed = False
+        for line in lines:
+            self.mailbox.promised.append(line)
+            killed = killed or self._pseudo(PROMISE, task, ident)
+        if not killed:
+            self._continue(ident)
+        return True
+
+    def _watched_call(self, ident: int, tid: int, number: int, arch: int, args: tuple[int, ...]) -> None:
+        """Calls that change what can be seen: note them; refuse those that would go unseen."""
+        name = self._watched.get(number)
+        task = self._tree.task(tid)
+        who = f"process {tid}"
+        if arch != self._arch or name is None:
+            self.recorder.caveat("foreign-architecture", who, "a call for another architecture was refused")
+            self._answer(ident, -_ENOSYS)
+        elif name == "io_uring_setup":
+            self.recorder.caveat(
+                "io_uring", who, "io_uring was refused (ENOSYS): its operations are not seen"
+            )
+            self._answer(ident, -_ENOSYS)
+        elif name == "io_submit":
+            self.recorder.caveat("aio", who, "asynchronous I/O (io_submit) was used: it is not seen")
+            self._continue(ident)
+        elif name in ("seccomp", "prctl"):
+            self._own_filter(ident, name, args, who)
+        else:
+            if task is not None:
+                self._tree.replaced(task)
+            self._continue(ident)
+
+    def _own_filter(self, ident: int, name: str, args: tuple[int, ...], who: str) -> None:
+        if name == "prctl" or args[0] == abi.SECCOMP_SET_MODE_FILTER or args[0] == 0:
+            self.recorder.caveat(
+                "own-filter",
+                who,
+                "the workload installed a seccomp filter: calls that it decides are not seen",
+            )
+        self._continue(ident)
+
+    # The end.
+
+    def _signal_main(self, number: int) -> None:
+        tree.kill(self._tree.pid, number)
+
+    def _give_up(self) -> None:
+        self.timed_out = True
+        for process in list(self._tree.processes.values()):
+            tree.kill(process.pid, signal.SIGSTOP)
+        self.stacks = self._tree.stacks()
+        self._dying = True
+        self._kill_all()
+
+    def _kill_all(self) -> int:
+        return sum(tree.kill(pid) for pid in list(self._tree.processes))
+
+    def _wind_up(self, before_fork: set[int]) -> None:
+        """After the workload's own process: wait for the others, then end and name what is left."""
+        deadline = time.monotonic() + (0.0 if self._dying else GRACE)
+        while self._others(before_fork) and time.monotonic() < deadline:
+            self._turn(min(deadline, time.monotonic() + 0.01))
+        if not self._dying:
+            self.left_over = [_name(pid) for pid in self._others(before_fork)]
+        self._dying = True
+        self._reap_all(before_fork)
+
+    def _others(self, before_fork: set[int]) -> list[int]:
+        """Processes of the tree that still run; those that have ended are collected."""
+        running = []
+        for pid in {*tree.orphans(before_fork, self._tree.pid), *self._tree.processes}:
+            if pid != self._tree.pid and not _collect(pid):
+                running.append(pid)
+        return running
+
+    def _reap_all(self, before_fork: set[int]) -> None:
+        """Kill until nothing is left: who dies leaves its children to us, and so on."""
+        while True:
+            remaining = {*tree.orphans(before_fork, self._tree.pid), *self._tree.processes}
+            if not remaining:
+                return
+            for pid in remaining:
+                tree.kill(pid)
+            for pid in remaining:
+                _wait_for(pid)
+                self._forget(pid)
+
+    def _forget(self, pid: int) -> None:
+        process = self._tree.processes.get(pid)
+        if process is not None and process.pidfd in self._pidfds:
+            self._ended(process.pidfd)
+        else:
+            self._tree.forget(pid)
+
+
+def _collect(pid: int) -> bool:
+    """Whether a process is gone; collects it if it was ours and has ended."""
+    try:
+        done, _ = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return not os.path.exists(f"/proc/{pid}")
+    return done == pid
+
+
+def _wait_for(pid: int) -> None:
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # The child of another process of the tree, who may still have to die.
+
+
+def _name(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            command = file.read(4096).replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        command = "?"
+    return f"process {pid}: {command[:200]}"
