@@ -142,16 +142,17 @@ class _Walk:
             # A hostile __repr__, a dictionary that another thread changes, a proxy whose target is gone.
             return f"<{type(value).__name__}, which cannot be shown: {type(error).__name__}>"
 
-    def _show(self, value: object, depth: int) -> Any:
+    def _show(self, value: Any, depth: int) -> Any:
         kind = type(value)  # isinstance() would ask the object's own __class__
         if value is None or kind is bool or kind is float:
             return value if value == value and value not in (float("inf"), float("-inf")) else repr(value)
         if kind is int:
-            return value if -(2**63) < value < 2**63 else self._cut(hex(value)[: self._limits.text])  # type: ignore[operator,arg-type]
+            # Decimal digits of a huge number take quadratic time, and Python refuses them at 4300.
+            return value if -(2**63) < value < 2**63 else self._cut(hex(value)[: self._limits.text])
         if issubclass(kind, str):
-            return self._text(str.__str__(value))  # type: ignore[arg-type]
+            return self._text(str.__str__(value))
         if issubclass(kind, bytes | bytearray | memoryview):
-            return self._bytes(value)  # type: ignore[arg-type]
+            return self._bytes(value)
         if not self._is_container(value):
             return self._text(repr(value))
         if id(value) in self._path:
@@ -181,7 +182,7 @@ class _Walk:
             pairs = [(f.name, getattr(value, f.name, "<unset>")) for f in dataclasses.fields(value) if f.repr]
             return {"<type>": kind.__qualname__, **self._mapping(pairs, len(pairs), depth)}
         if hasattr(kind, "_fields") and issubclass(kind, tuple):
-            pairs = list(zip(kind._fields, tuple.__iter__(value), strict=False))
+            pairs = list(zip(value._fields, tuple.__iter__(value), strict=False))
             return {"<type>": kind.__qualname__, **self._mapping(pairs, len(pairs), depth)}
         return self._sequence(value, depth)
 

@@ -123,6 +123,10 @@ class ErrorDetails:
             files = sorted(self.options.directory.glob("error-*.json"))
             for old in files[: -self.options.keep]:
                 old.unlink(missing_ok=True)
+        # What a killed process left half-written; an hour, so as not to hit another one that is at work.
+        for temporary in self.options.directory.glob(".error-*.tmp"):
+            if _modified(temporary) < self._clock.time() - 3600:
+                temporary.unlink(missing_ok=True)
 
 
 def describe_error(error: BaseException, redactor: Redactor = DEFAULT) -> list[dict[str, Any]]:
@@ -263,6 +267,13 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return float("inf")  # gone meanwhile
 
 
 def _mark(error: BaseException, path: Path) -> None:

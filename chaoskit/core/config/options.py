@@ -1,0 +1,92 @@
+"""What an option of a configuration record may be, beyond its type."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from chaoskit.core.errors import wrong
+
+_KEY = "chaoskit.option"
+_UNITS = ("", "s", "ratio", "bytes")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OptionInfo:
+    """The metadata of one option; the default one allows everything that the type allows."""
+
+    help: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    choices: tuple[Any, ...] = ()
+    unit: str = ""
+    secret: bool = False
+
+    def allowed(self) -> str:
+        """The bounds in words, without the type; empty if there are none."""
+        parts = [
+            f"{word} {bound:g}"
+            for word, bound in (
+                ("at least", self.minimum),
+                ("more than", self.above),
+                ("at most", self.maximum),
+            )
+            if bound is not None
+        ]
+        if self.choices:
+            parts.append("one of " + ", ".join(map(repr, self.choices)))
+        return " and ".join(parts)
+
+    def refuses(self, value: object) -> bool:
+        """Whether the bounds exclude ``value``. A number that is no number is outside of every bound."""
+        if self.choices and value not in self.choices:
+            return True
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return (
+            math.isnan(value)
+            or (self.minimum is not None and value < self.minimum)
+            or (self.above is not None and value <= self.above)
+            or (self.maximum is not None and value > self.maximum)
+        )
+
+
+NO_INFO = OptionInfo()
+
+
+def option(
+    *,
+    default: Any = dataclasses.MISSING,
+    default_factory: Any = dataclasses.MISSING,
+    help: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    choices: tuple[Any, ...] = (),
+    unit: str = "",
+    secret: bool = False,
+) -> Any:
+    """A field of a configuration record, with bounds: ``attempts: int = option(default=3, minimum=1)``.
+
+    ``minimum`` and ``maximum`` belong to what is allowed, ``above`` does not. With unit ``s`` text like
+    ``90``, ``1.5h`` or ``1d`` is read as seconds, with ``ratio`` ``10%`` as 0.1, with ``bytes`` ``2GiB``
+    as a number. A ``secret`` is never shown. Raises ``UsageError`` for an unknown unit.
+    """
+    if unit not in _UNITS:
+        raise wrong("unit", unit, f"one of {', '.join(map(repr, _UNITS))}")
+    info = OptionInfo(help, minimum, maximum, above, tuple(choices), unit, secret)
+    given: dict[str, Any] = {"metadata": {_KEY: info}, "repr": not secret}
+    if default is not dataclasses.MISSING:
+        given["default"] = default
+    if default_factory is not dataclasses.MISSING:
+        given["default_factory"] = default_factory
+    return dataclasses.field(**given)
+
+
+def info_of(metadata: Mapping[Any, Any]) -> OptionInfo:
+    """The option metadata of a field, if it has any."""
+    info: OptionInfo = metadata.get(_KEY, NO_INFO)
+    return info
