@@ -1,0 +1,89 @@
+"""What the engine hands around: recordings, where cases come from, and what one execution is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from chaoskit.core.operation import Operation, Trace
+from chaoskit.core.schedule import Point, Schedule, Strike
+
+
+class World(Protocol):
+    """One content of the disk that a run's power loss may have left.
+
+    A case with a world does not execute the run: the directory's content is replaced by
+    :meth:`build` and the test goes on behind its ``chaos.run``. Worlds are handed to processes that
+    are forked afterwards, so they may hold anything; ``build`` may be called in several of them.
+    """
+
+    @property
+    def run(self) -> int:
+        """Which ``chaos.run`` of the test ends in the power loss, from 1."""
+
+    @property
+    def strike(self) -> Strike:
+        """The strike that the schedule names, such as ``rename(a -> b)#1=power_loss[drop 3]``."""
+
+    @property
+    def operation(self) -> Operation:
+        """The operation of the recording at which power was lost."""
+
+    @property
+    def promised(self) -> tuple[Any, ...]:
+        """What this run had acknowledged before power was lost."""
+
+    def build(self, path: str) -> str:
+        """Replace the content of the directory ``path``; return the effect, for the receipt.
+
+        ``path`` then holds what the case's own set-up and earlier runs have made.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What two undisturbed runs of a test have shown.
+
+    ``trace`` holds the operations of all runs of the first, in order, numbered from 0, under their
+    real names. ``points[i]`` is the name of ``trace[i]`` in schedules, with wildcards and with
+    ordinals counted under them; ``stable[i]`` tells whether the second recording has it too.
+    """
+
+    trace: Trace
+    points: tuple[Point, ...]
+    stable: tuple[bool, ...]
+    patterns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A case that may be run: its schedule, and for a power loss the world to build."""
+
+    schedule: Schedule
+    world: World | None = None
+
+
+class CaseSource(Protocol):
+    """Knows one kind of thing that can go wrong, and the cases that follow from a recording."""
+
+    def before_run(self, run: int, path: str) -> None:
+        """Called in the first recording just before ``chaos.run`` number ``run`` executes in ``path``.
+
+        The place to note what the directory holds, inode numbers included.
+        """
+
+    def cases(self, recording: Recording) -> Iterable[Planned]:
+        """All cases, in the order of the trace. Called once, after both recordings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one execution of the test is asked: no strikes and ``record`` make it a recording."""
+
+    schedule: Schedule = Schedule()
+    record: bool = False
+    patterns: tuple[str, ...] = ()
+    world: World | None = None
+    strike_recovery: bool = False
+    timeout: float = 60.0
