@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from chaoskit.core.operation import Detail, Operation, Place, Receipt
+from chaoskit.core.operation import Detail, Frame, Operation, Place, Receipt
 from chaoskit.inject.base import Plan
 from chaoskit.inject.kernel import abi, execute, syscalls, tree
 from chaoskit.inject.kernel.calls import Call, Decoder
@@ -25,11 +25,12 @@ from chaoskit.inject.kernel.tree import Task, Tree
 GRACE = 0.25
 """Seconds that processes have to end after the workload's own has; then they count as left over."""
 _ENOSYS = 38
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
 
 
 def may_fail(operation: Operation, name: str) -> bool:
     """Whether ``operation`` can fail with the errno ``name``, by the catalogue of faults."""
-    from chaoskit.faults import can_fail
+    from chaoskit.faults.errnos import can_fail
 
     return can_fail(operation, name)
 
@@ -380,7 +381,7 @@ class Supervisor:
             place=self._place(task),
             result=0,
             detail=Detail(value=value),
-            stack=self._tree.stack(task) if family == PROMISE else (),
+            stack=_outside(self._tree.stack(task)) if family == PROMISE else (),
             pid=task.process.pid,
             tid=task.tid,
         )
@@ -490,6 +491,14 @@ class Supervisor:
             self._ended(process.pidfd)
         else:
             self._tree.forget(pid)
+
+
+def _outside(stack: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """A stack without the frames of this package that it starts with."""
+    for position, frame in enumerate(stack):
+        if not frame.file.startswith(_PACKAGE):
+            return stack[position:]
+    return ()
 
 
 def _collect(pid: int) -> bool:
