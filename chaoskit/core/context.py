@@ -14,6 +14,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar
@@ -25,6 +26,7 @@ __all__ = [
     "ENVIRONMENT_VARIABLE",
     "Context",
     "adopt",
+    "adopted",
     "bind",
     "carry",
     "correlation_id",
@@ -231,6 +233,13 @@ def adopt(environment: Mapping[str, str] | None = None) -> Context | None:
     if context is not None:
         _current.set(context)
     return context
+
+
+def adopted(environment: Mapping[str, str] | None = None) -> _Entered | AbstractContextManager[None]:
+    """Return a guard (``with``) under which the context that the parent passed on is in force."""
+    text = (os.environ if environment is None else environment).get(ENVIRONMENT_VARIABLE)
+    context = loads(text) if text is not None else None
+    return nullcontext() if context is None else _Entered(lambda outer: context)
 
 
 class _Refused(ValueError):

@@ -113,12 +113,26 @@ class Redactor:
         """
         return _Walk(self).show(value, name)
 
+    def message(self, error: BaseException) -> str:
+        """The message of ``error``, redacted and bounded; a ``__str__`` that raises is named instead."""
+        return str(self.plain(_Message(error)))
+
     def _hide_value(self, match: re.Match[str]) -> str:
         if not self.hides(match["name"]) or match["value"].startswith(REDACTED[:-1]):
             return match[0]
         start, end = match.span("value")
         base = match.start()
         return match[0][: start - base] + REDACTED + match[0][end - base :]
+
+
+class _Message:
+    """An error as a value whose text is its message, so that a ``__str__`` that raises meets the guard."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __repr__(self) -> str:
+        return str(self._error)
 
 
 class _Walk:
@@ -140,7 +154,8 @@ class _Walk:
             return self._show(value, depth)
         except Exception as error:
             # A hostile __repr__, a dictionary that another thread changes, a proxy whose target is gone.
-            return f"<{type(value).__name__}, which cannot be shown: {type(error).__name__}>"
+            shown = type(value._error if type(value) is _Message else value).__name__
+            return f"<{shown}, which cannot be shown: {type(error).__name__}>"
 
     def _show(self, value: Any, depth: int) -> Any:
         kind = type(value)  # isinstance() would ask the object's own __class__

@@ -163,7 +163,7 @@ def _describe(
     return {
         "index": index[id(error)],
         "type": f"{kind.__module__}.{kind.__qualname__}",
-        "message": redactor.plain(_Lazy(error)),
+        "message": redactor.message(error),
         "hint": redactor.plain(getattr(error, "hint", None)),
         "attributes": redactor.plain(dict(vars(error)) if hasattr(error, "__dict__") else {}),
         "cause": index.get(id(error.__cause__)),
@@ -171,16 +171,6 @@ def _describe(
         "members": [index[id(m)] for m in members if id(m) in index],
         "stack": _stack(error.__traceback__, redactor, whole_stack),
     }
-
-
-class _Lazy:
-    """An error as a value whose text is its message, so that a ``__str__`` that raises meets the guard."""
-
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
-
-    def __repr__(self) -> str:
-        return str(self._error)
 
 
 def _stack(traceback: TracebackType | None, redactor: Redactor, whole: bool) -> list[dict[str, Any]]:

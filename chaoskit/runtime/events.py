@@ -144,12 +144,5 @@ def _plain(value: Any, name: str) -> Any:
     if isinstance(value, enum.Enum):
         value = value.value
     if isinstance(value, BaseException):
-        return {"type": type(value).__qualname__, "message": DEFAULT.plain(_message(value))}
+        return {"type": type(value).__qualname__, "message": DEFAULT.message(value)}
     return DEFAULT.plain(value, name)
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as broken:
-        return f"<cannot be shown: {type(broken).__name__}>"

@@ -190,7 +190,7 @@ def _error_fields(
     fields: dict[str, Any] = {}
     if error is not None and record.exc_info:
         fields["error_type"] = type(error).__qualname__
-        fields["error_message"] = redactor.plain(_guarded(lambda: str(error)))
+        fields["error_message"] = redactor.message(error)
         fields["suggested_action"] = redactor.plain(_guarded(lambda: getattr(error, "hint", None)))
         fields["stack"] = _guarded(lambda: formatter.formatException(record.exc_info))  # type: ignore[arg-type]
     elif record.exc_text:
