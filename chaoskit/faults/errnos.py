@@ -98,6 +98,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
     "open": (
         *_rows("open(2)", "ENOSPC EDQUOT", creates),
         *_rows("open(2)", "EROFS", opens_for_writing),
+        *_rows("ioctl_iflags(2)", "EPERM", opens_for_writing),  # an immutable file
         *_rows("open(2)", "EACCES EMFILE ENFILE"),
         *_rows("open(2)", "ENOENT EINTR", lasting=False),
         *_rows("open(2)", "EEXIST", _exclusive, lasting=False),
@@ -163,7 +164,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
     "mknod": (*_rows("mknod(2)", "ENOSPC EDQUOT EACCES EPERM EROFS"), *_SHARE),
     "truncate": (
         *_rows("truncate(2)", "EACCES EROFS", _by_name),
-        *_rows("truncate(2)", "EPERM EIO"),
+        *_rows("ioctl_iflags(2)", "EPERM", _by_name),
+        *_rows("truncate(2)", "EIO"),
         *_rows("truncate(2)", "EFBIG", extends, lasting=False),
         *_rows("truncate(2)", "EINTR", lasting=False),
         *_rows("errno(3)", "ESTALE"),
@@ -203,8 +205,20 @@ TABLE: dict[str, tuple[Row, ...]] = {
         *_rows("errno(3)", "EDQUOT ESTALE"),
     ),
     "utimens": (*_rows("utimensat(2)", "EACCES EPERM EROFS"), *_SHARE),
-    "setxattr": (*_rows("setxattr(2)", "ENOSPC EDQUOT EOPNOTSUPP EPERM"), *_SHARE),
-    "removexattr": (*_rows("removexattr(2)", "EOPNOTSUPP"), *_rows("removexattr(2)", "EPERM"), *_SHARE),
+    # setxattr(2) leaves the checks of permission to stat(2) and to what the kernel does for all changes.
+    "setxattr": (
+        *_rows("setxattr(2)", "ENOSPC EDQUOT EOPNOTSUPP EPERM"),
+        *_rows("stat(2)", "EACCES"),
+        *_rows("errno(3)", "EROFS"),
+        *_SHARE,
+    ),
+    "removexattr": (
+        *_rows("removexattr(2)", "EOPNOTSUPP"),
+        *_rows("ioctl_iflags(2)", "EPERM"),
+        *_rows("stat(2)", "EACCES"),
+        *_rows("errno(3)", "EROFS"),
+        *_SHARE,
+    ),
     "lock": (
         *_rows("flock(2)", "EWOULDBLOCK", _tries_flock),
         *_rows("fcntl(2)", "EAGAIN", _tries_fcntl),
