@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import ClassVar
 
 from chaoskit.core.errors import wrong
@@ -21,11 +22,12 @@ class Delay:
     names: ClassVar[frozenset[str]] = frozenset({"delay"})
 
     def __repr__(self) -> str:
-        return f"faults.delay({self.seconds:.15g})"
+        return f"faults.delay({self.seconds!r})"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
         if operation.call not in PSEUDO_CALLS:
-            yield Fault("delay", f"{self.seconds:.15g}")
+            # Schedules write seconds without an exponent, as people do.
+            yield Fault("delay", format(Decimal(str(self.seconds)), "f"))
 
 
 def checked(seconds: float) -> float:

@@ -88,8 +88,16 @@ class Only:
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a misspelt name: it shows the nearest known one and then all of them."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return wrong(what, name, f"one of {_listed(known)}", f"Did you mean {near[0]!r}?" if near else "")
+    near = max(known, key=lambda candidate: _likeness(name, candidate), default="")
+    hint = f"Did you mean {near!r}?" if _likeness(name, near) > 0.5 else ""
+    return wrong(what, name, f"one of {_listed(known)}", hint)
+
+
+def _likeness(one: str, other: str) -> float:
+    """From 0 to 1. The letters regardless of order count too: swapped letters are the commonest slip."""
+    a, b = one.lower(), other.lower()
+    ratios = (difflib.SequenceMatcher(None, *pair).ratio() for pair in ((a, b), (sorted(a), sorted(b))))
+    return sum(ratios) / 2
 
 
 def _listed(names: Iterable[str]) -> str:

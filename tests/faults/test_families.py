@@ -240,6 +240,8 @@ def test_delays_strike_at_system_calls_alone() -> None:
     """A promise and the end take no time of their own; the argument is the shortest that reads back."""
     slow = faults.delay(0.1)
     assert offered(slow, operation("fsync")) == ["delay[0.1]"]
+    assert offered(faults.delay(1e-7), operation("fsync")) == ["delay[0.0000001]"]
+    assert offered(faults.delay(2), operation("fsync")) == ["delay[2]"]
     assert offered(slow, operation("promise")) == offered(slow, operation("end")) == []
 
 

@@ -143,7 +143,7 @@ def test_narrowing_a_union_reaches_its_parts() -> None:
     ("wrong", "says"),
     [
         (lambda: faults.disk().on(call="openat"), "Did you mean 'open'"),
-        (lambda: faults.disk().on(call="renme"), "Did you mean 'rename'"),
+        (lambda: faults.disk().on(call="rnmae"), "Did you mean 'rename'"),
         (lambda: faults.disk().on(), "at least one of call=, path= and site="),
         (lambda: faults.disk().on(path=""), "not empty"),
         (lambda: faults.disk().on(path=["a", 1]), "path= is 1"),
