@@ -1,0 +1,92 @@
+"""From the results of a test run to its report."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from chaoskit.explore.result import ScenarioResult
+from chaoskit.report.document import Entry, Outcome, Report, Run, in_order
+from chaoskit.report.environment import detect
+
+
+class Collector:
+    """Takes in the results of one test run, from whichever process they come, in any order.
+
+    ``rootdir`` is the project's directory: paths below it are written relative to it, so that reports
+    compare between machines. ``hide`` maps further prefixes of paths to what is written instead (a
+    temporary directory to ``<tmp>``); the interpreter's own directories are hidden in any case.
+    """
+
+    def __init__(self, rootdir: Path, hide: Mapping[Path, str] | None = None) -> None:
+        self._shorten = shortener({**(hide or {}), rootdir: ""})
+        self._entries: dict[str, Entry] = {}
+        self._began = time.monotonic()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, plain: Mapping[str, Any], *, outcome: Outcome, reason: str = "") -> None:
+        """Take in one scenario, as :meth:`ScenarioResult.to_dict` gives it.
+
+        A second result of the same test replaces the first: that is a rerun.
+        """
+        result = ScenarioResult.from_dict(_map_text(plain, self._shorten))
+        self._entries[result.nodeid] = Entry(result, outcome, self._shorten(reason))
+
+    def report(
+        self, *, command: Sequence[str] = (), interrupted: bool = False, place: Path | None = None
+    ) -> Report:
+        """The report of the run so far. ``place`` is where the scenarios' directories were."""
+        run = Run(
+            created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            seconds=round(time.monotonic() - self._began, 3),
+            command=tuple(map(self._shorten, command)),
+            interrupted=interrupted,
+            environment=detect(place),
+        )
+        return Report((run,), in_order(self._entries.values()))
+
+
+def shortener(prefixes: Mapping[Path, str]) -> Callable[[str], str]:
+    """A function that replaces each of these directories, wherever a text names it, by its short form.
+
+    An empty short form makes the path relative. Of two prefixes of which one lies in the other, the
+    longer one wins.
+    """
+    short = {str(path).rstrip("/"): text for path, text in _interpreter().items()}
+    short |= {str(path).rstrip("/"): text for path, text in prefixes.items()}
+    short = {path: text for path, text in short.items() if path}
+    longest_first = sorted(short, key=len, reverse=True)
+    # The end of a name must follow: /srv/app is not a prefix of /srv/app2.
+    pattern = re.compile(rf"(?<![\w.~/-])({'|'.join(map(re.escape, longest_first))})(/|(?![\w.~-]))")
+
+    def shorten(text: str) -> str:
+        return pattern.sub(lambda match: _replacement(short[match[1]], match[2]), text)
+
+    return shorten
+
+
+def _replacement(short: str, end: str) -> str:
+    if short:
+        return short + end
+    return "" if end else "."
+
+
+def _interpreter() -> dict[Path, str]:
+    return {Path(sys.base_prefix): "<python>", Path(sys.prefix): "<python>"}
+
+
+def _map_text(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _map_text(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_map_text(item, change) for item in value]
+    return value

@@ -1,0 +1,96 @@
+"""On what a test run was made: machine, kernel, Python and packages, and nothing that names a person."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from chaoskit import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What verdicts may depend on.
+
+    ``system`` and ``kernel`` as ``uname`` gives them; ``machine`` is the architecture; ``processors``
+    those that this process may use; ``memory`` bytes of the machine, 0 if unknown; ``filesystem`` the
+    type that holds the scenarios' directories, empty if unknown; ``packages`` maps every installed
+    distribution to its version. Host and user names are left out on purpose.
+    """
+
+    system: str = ""
+    kernel: str = ""
+    machine: str = ""
+    processors: int = 0
+    memory: int = 0
+    filesystem: str = ""
+    root: bool = False
+    python: str = ""
+    implementation: str = ""
+    chaoskit: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+
+def detect(place: Path | None = None) -> Environment:
+    """Look around. ``place`` is where the scenarios' directories are."""
+    return Environment(
+        system=platform.system(),
+        kernel=platform.release(),
+        machine=platform.machine(),
+        processors=usable_processors(),
+        memory=_memory(),
+        filesystem=filesystem_of(place) if place is not None else "",
+        root=hasattr(os, "geteuid") and os.geteuid() == 0,
+        python=platform.python_version(),
+        implementation=sys.implementation.name,
+        chaoskit=__version__,
+        packages=installed_packages(),
+    )
+
+
+def usable_processors() -> int:
+    """How many processors this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 0
+
+
+def filesystem_of(place: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+    """The type of the file system that holds ``place``, as the mount table calls it; empty if unknown."""
+    try:
+        rows = [line.split(" ") for line in mounts.read_text("utf-8", "surrogateescape").splitlines()]
+    except OSError:
+        return ""
+    wanted = os.path.realpath(place)
+    best, kind = -1, ""
+    for row in rows:
+        # Blanks in a mount point are written as \040 (fstab(5)).
+        point = row[1].replace("\\040", " ")
+        inside = wanted == point or wanted.startswith(point.rstrip("/") + "/")
+        # Of two mounts on one point the later one is on top.
+        if inside and len(point) >= best:
+            best, kind = len(point), row[2]
+    return kind
+
+
+def installed_packages() -> dict[str, str]:
+    """Every installed distribution with its version, sorted by name."""
+    found: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        # A damaged installation has metadata without a name; it cannot be told from nothing.
+        name = distribution.metadata["Name"] if distribution.metadata else None
+        if name:
+            found.setdefault(name.lower().replace("_", "-"), distribution.version or "")
+    return dict(sorted(found.items()))

@@ -1,0 +1,95 @@
+"""Reports on disk: written whole or not at all, read back with a check of the version."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from chaoskit.core.errors import UsageError
+from chaoskit.report.document import SCHEMA_VERSION, Report
+from chaoskit.report.markdown import markdown
+
+JSON_NAME = "report.json"
+MARKDOWN_NAME = "summary.md"
+
+
+class ReportError(UsageError):
+    """A file that is not a report, or is one of a version that this chaoskit cannot read."""
+
+
+def write(report: Report, directory: Path) -> tuple[Path, ...]:
+    """Write ``report.json`` and ``summary.md`` into ``directory``, which is made if it is not there.
+
+    Each file is replaced in one step: a reader sees the old or the new one, also if the writer is killed.
+    The summary is written first, so that a new ``report.json`` never stands beside an old summary.
+
+    Returns: the paths of the files, the JSON first.
+
+    Raises:
+        OSError: the directory cannot be made or written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    json_path, markdown_path = directory / JSON_NAME, directory / MARKDOWN_NAME
+    replace_file(markdown_path, markdown(report))
+    replace_file(json_path, to_json(report))
+    return json_path, markdown_path
+
+
+def to_json(report: Report) -> str:
+    """The report as text, ASCII only, so that names which are not UTF-8 survive."""
+    return json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n"
+
+
+def read(path: Path) -> Report:
+    """Read a report: a JSON file, or a directory that holds ``report.json``.
+
+    Raises:
+        ReportError: it is not a report, or one of a later version.
+        OSError: it cannot be read.
+    """
+    file = path / JSON_NAME if path.is_dir() else path
+    try:
+        plain = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ReportError(f"{file} is not JSON ({error}); expected a chaoskit report.") from error
+    _check_version(plain, file)
+    try:
+        return Report.from_dict(plain)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ReportError(
+            f"{file} does not follow the schema of reports ({type(error).__name__}: {error}); "
+            f"was it edited, or cut short?"
+        ) from error
+
+
+def _check_version(plain: Any, file: Path) -> None:
+    version = plain.get("schema_version") if isinstance(plain, dict) else None
+    # A bool is an int too: true == 1.
+    if type(version) is int and version == SCHEMA_VERSION:
+        return
+    if type(version) is int and version > SCHEMA_VERSION:
+        raise ReportError(
+            f"{file} has schema_version {version}; this chaoskit reads {SCHEMA_VERSION}. "
+            f"Upgrade chaoskit to read it."
+        )
+    raise ReportError(
+        f"{file} has schema_version {version!r}; expected {SCHEMA_VERSION}, as in every report."
+    )
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Put ``text`` at ``path`` in one step. Nothing is left behind if that fails."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(draft, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise

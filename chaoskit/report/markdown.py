@@ -1,0 +1,242 @@
+"""The report as Markdown, short enough for the summary page of a CI run."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from chaoskit.explore.result import BROKEN, INCONCLUSIVE, VERDICTS, CaseResult, Finding, ScenarioResult
+from chaoskit.report.document import Entry, Report, Run
+from chaoskit.report.terminal import counted, headline, verdict_text
+
+LONGEST_EXPLANATION = 8_000
+"""Characters of one finding that are shown. CI services cut summaries at about 1 MB; the JSON has all."""
+
+
+def markdown(report: Report) -> str:
+    """The whole summary. Deterministic: equal reports give equal text."""
+    parts = [
+        "# chaoskit report",
+        _head(report),
+        _scenarios(report),
+        _calls(report),
+        _findings(report, known=False),
+        _findings(report, known=True),
+        _inconclusive(report),
+        _remarks(report),
+        _runs(report.runs),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _head(report: Report) -> str:
+    totals = report.totals
+    lines = [f"**{headline(totals, sum(run.seconds for run in report.runs))}.**"]
+    lines.append(f"Verdicts of cases: {verdict_text(totals)}.")
+    if totals.known_findings:
+        lines.append(f"Known findings, stated in their scenarios: {totals.known_findings}.")
+    if totals.cases < totals.cases_possible:
+        lines.append(f"The budget allowed {totals.cases:,} of {totals.cases_possible:,} possible cases.")
+    if report.interrupted:
+        lines.append("**The run was interrupted**: scenarios that had not ended are missing.")
+    return "  \n".join(lines)
+
+
+def _scenarios(report: Report) -> str:
+    if not report.entries:
+        return "No scenario was run."
+    several = len(report.runs) > 1
+    head = ["scenario", *(["run"] if several else []), "outcome", "points", "cases"]
+    rows = []
+    for entry in report.entries:
+        result = entry.result
+        names = [code(result.nodeid), *([str(entry.run + 1)] if several else [])]
+        cases = f"{len(result.cases):,}"
+        if result.budget.possible > len(result.cases):
+            cases += f" of {result.budget.possible:,}"
+        verdicts = result.verdicts
+        rows.append(
+            [
+                *names,
+                _outcome(entry),
+                f"{len(result.points):,}",
+                cases,
+                *(_number(verdicts[verdict]) for verdict in (*VERDICTS[:2], *BROKEN)),
+                _number(sum(verdicts[verdict] for verdict in INCONCLUSIVE)),
+                f"{result.timing.total:.1f}",
+            ]
+        )
+    return "## Scenarios\n\n" + table([*head, *VERDICTS[:2], *BROKEN, "inconclusive", "seconds"], rows)
+
+
+def _outcome(entry: Entry) -> str:
+    words = {"xfailed": "known finding", "xpassed": "known finding is gone"}
+    text = words.get(entry.outcome, entry.outcome)
+    return f"**{text}**" if entry.outcome in ("failed", "xpassed") else text
+
+
+def _calls(report: Report) -> str:
+    """Which calls were struck, and what came of it."""
+    counts: dict[str, Counter[str]] = {}
+    for entry in report.entries:
+        for case in entry.result.cases:
+            for call in calls_of(entry.result, case):
+                counts.setdefault(call, Counter()).update([case.verdict])
+    if not counts:
+        return ""
+    rows = [
+        [code(call), f"{sum(verdicts.values()):,}", *(_number(verdicts[name]) for name in VERDICTS)]
+        for call, verdicts in sorted(counts.items())
+    ]
+    return "## Calls that were struck\n\n" + table(["call", "cases", *VERDICTS], rows)
+
+
+def calls_of(result: ScenarioResult, case: CaseResult) -> tuple[str, ...]:
+    """The calls that a case strikes, each once, in the order of the schedule."""
+    return tuple(dict.fromkeys(result.points[index].call for index in case.points))
+
+
+def _findings(report: Report, *, known: bool) -> str:
+    blocks = [
+        _finding(entry, finding)
+        for entry in report.entries
+        if entry.known == known
+        for finding in entry.result.findings
+    ]
+    blocks += [
+        _error(entry) for entry in report.entries if entry.result.error and not known and _failed(entry)
+    ]
+    title = "## Known findings" if known else "## Findings"
+    return "\n\n".join([title, *blocks]) if blocks else ""
+
+
+def _failed(entry: Entry) -> bool:
+    return entry.outcome == "failed" and not entry.result.findings
+
+
+def _finding(entry: Entry, finding: Finding) -> str:
+    lines = [f"### {escape(entry.result.nodeid)}: {finding.verdict}", ""]
+    if entry.reason:
+        lines += [escape(entry.reason), ""]
+    lines.append(f"- schedule: {code(finding.schedule)}")
+    if finding.site is not None:
+        where = f"{finding.site.file}:{finding.site.line}"
+        lines.append(f"- struck: {code(finding.call)} at {code(where)} in {code(finding.site.function)}")
+    if finding.failure.message:
+        lines.append(f"- broken: {code(first_line(finding.failure.message))}")
+    others = len(finding.schedules) - 1
+    if others > 0:
+        lines.append(f"- {counted(others, 'further schedule')} broke it in the same way")
+    if finding.replay:
+        lines.append(f"- replay: {code(finding.replay)}")
+    text = finding.explanation or finding.failure.text
+    if text:
+        lines += ["", "<details><summary>what the test printed</summary>", "", block(text), "", "</details>"]
+    return "\n".join(lines)
+
+
+def _error(entry: Entry) -> str:
+    return f"### {escape(entry.result.nodeid)}: could not be explored\n\n{block(entry.result.error)}"
+
+
+def _inconclusive(report: Report) -> str:
+    lines = [
+        f"- {code(entry.result.nodeid)}: {code(case.schedule)} {case.verdict}"
+        + (f" ({escape(first_line(case.note))})" if case.note else "")
+        for entry in report.entries
+        for case in entry.result.cases
+        if case.verdict in INCONCLUSIVE
+    ]
+    return "## Inconclusive cases\n\n" + _first(lines, 50) if lines else ""
+
+
+def _remarks(report: Report) -> str:
+    lines = []
+    for entry in report.entries:
+        name = code(entry.result.nodeid)
+        lines += [
+            f"- {name} varies between undisturbed runs ({variation.kind}): {code(variation.text)}"
+            for variation in entry.result.variations
+        ]
+        lines += [f"- {name}: {escape(caveat.text)}" for caveat in entry.result.caveats]
+        lines += [
+            f"- {name}: {counted(number, 'case')} left out ({escape(why)})"
+            for why, number in sorted(entry.result.budget.left_out.items())
+        ]
+        if entry.outcome == "skipped":
+            lines.append(f"- {name} was skipped: {escape(entry.reason)}")
+    return "## Remarks\n\n" + _first(lines, 200) if lines else ""
+
+
+def _first(lines: Sequence[str], limit: int) -> str:
+    more = [f"- … and {len(lines) - limit:,} more; the JSON has all."] if len(lines) > limit else []
+    return "\n".join([*lines[:limit], *more])
+
+
+def _runs(runs: Iterable[Run]) -> str:
+    rows = []
+    for position, run in enumerate(runs, 1):
+        where = run.environment
+        machine = f"{where.system} {where.kernel}, {where.machine}, {counted(where.processors, 'processor')}"
+        if where.filesystem:
+            machine += f", {where.filesystem}"
+        python = f"{where.implementation} {where.python}"
+        command = code(" ".join(run.command)) if run.command else ""
+        rows.append(
+            [
+                str(position),
+                run.created,
+                f"{run.seconds:.1f}",
+                python,
+                escape(machine),
+                where.chaoskit,
+                command,
+            ]
+        )
+    head = ["run", "ended", "seconds", "Python", "machine", "chaoskit", "command"]
+    return "## Runs\n\n" + table(head, rows)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; cells must be escaped already, apart from bars."""
+    lines = [_row(head), _row(["---"] * len(head)), *map(_row, rows)]
+    return "\n".join(lines)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def escape(text: str) -> str:
+    """Plain text, with nothing in it that Markdown would take for its own."""
+    return re.sub(r"([\\`*_\[\]<>#])", r"\\\1", " ".join(text.split()))
+
+
+def code(text: str) -> str:
+    """Text in code style, on one line; a run of backticks in it does not end it early."""
+    line = " ".join(text.split())
+    fence = "`" * (_longest_run(line) + 1)
+    padding = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{padding}{line}{padding}{fence}" if line else ""
+
+
+def block(text: str, limit: int = LONGEST_EXPLANATION) -> str:
+    """Text as a block, cut after ``limit`` characters with a word about it."""
+    if len(text) > limit:
+        text = f"{text[:limit]}\n… {len(text) - limit:,} more characters; the JSON has all."
+    fence = "`" * max(3, _longest_run(text) + 1)
+    return f"{fence}text\n{text.rstrip()}\n{fence}"
+
+
+def _longest_run(text: str) -> int:
+    return max(map(len, re.findall(r"`+", text)), default=0)
+
+
+def first_line(text: str) -> str:
+    """The first line that has something on it."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count else "·"

@@ -1,0 +1,88 @@
+"""The summary at the end of a test run: a few lines that say what was tried and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from chaoskit.explore.result import INCONCLUSIVE, VERDICTS
+from chaoskit.report.document import Entry, Report, Totals, broken
+
+_MARKUP = {"violated": "red", "hung": "red", "diverged": "yellow", "not injected": "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of plain text; ``markup`` holds keywords of pytest's ``TerminalWriter.line``."""
+
+    text: str
+    markup: dict[str, bool] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def summary_lines(report: Report, *, verbose: bool = False) -> tuple[Line, ...]:
+    """The summary. Scenarios that need attention have a line of their own, all have when ``verbose``."""
+    return tuple(_lines(report, verbose))
+
+
+def _lines(report: Report, verbose: bool) -> Iterator[Line]:
+    totals = report.totals
+    for entry in report.entries:
+        if verbose or _needs_attention(entry):
+            yield from _scenario(entry)
+    yield Line(headline(totals, sum(run.seconds for run in report.runs)), _colour(report))
+    yield Line(f"verdicts: {verdict_text(totals)}")
+    if totals.known_findings:
+        yield Line(f"known findings, stated in their scenarios: {totals.known_findings}")
+    if totals.cases < totals.cases_possible:
+        yield Line(f"budget: {totals.cases:,} of {totals.cases_possible:,} cases were run", {"yellow": True})
+    if report.interrupted:
+        yield Line("interrupted: scenarios that had not ended are missing", {"yellow": True})
+
+
+def headline(totals: Totals, seconds: float) -> str:
+    """Scenarios, points, cases, findings, time."""
+    findings = counted(totals.findings, "finding") if totals.findings else "no findings"
+    return (
+        f"{counted(totals.scenarios, 'scenario')}, {counted(totals.points, 'point')} "
+        f"({totals.points_struck:,} struck), {counted(totals.cases, 'case')}: {findings} in {seconds:.1f} s"
+    )
+
+
+def verdict_text(totals: Totals) -> str:
+    """``2,990 tolerated, 130 failed safe``: the verdicts that occurred."""
+    counts = [f"{totals.verdicts[name]:,} {name}" for name in VERDICTS if totals.verdicts.get(name)]
+    return ", ".join(counts) or "none, as no case was run"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 case``, ``2,112 cases``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _scenario(entry: Entry) -> Iterator[Line]:
+    result = entry.result
+    state = "known finding" if entry.known else entry.outcome
+    verdicts = ", ".join(f"{count:,} {name}" for name, count in result.verdicts.items() if count)
+    text = f"{result.nodeid}: {state}; {counted(len(result.cases), 'case')}"
+    yield Line(f"{text}: {verdicts}" if verdicts else text, _entry_colour(entry))
+    for finding in result.findings:
+        yield Line(f"    {finding.verdict}: {finding.schedule}", {_MARKUP[finding.verdict]: True})
+    if result.error and entry.outcome == "failed":
+        yield Line(f"    {result.error.splitlines()[0]}")
+
+
+def _needs_attention(entry: Entry) -> bool:
+    inconclusive = any(entry.result.verdicts[verdict] for verdict in INCONCLUSIVE)
+    return entry.outcome == "failed" or bool(broken(entry)) or inconclusive
+
+
+def _entry_colour(entry: Entry) -> dict[str, bool]:
+    return {"red": True} if entry.outcome == "failed" else {"yellow": True} if entry.known else {}
+
+
+def _colour(report: Report) -> dict[str, bool]:
+    failed = any(entry.outcome == "failed" for entry in report.entries)
+    return {"red" if failed else "green": True, "bold": True}

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chaoskit.explore.result import Budget, ScenarioResult
+from chaoskit.report import Entry, Report, markdown, summary_lines
+from chaoskit.report.markdown import block, code, escape, table
+
+from .samples import clean, report, run, violated
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def text(of: Report, *, verbose: bool = False) -> str:
+    return "".join(f"{line}\n" for line in summary_lines(of, verbose=verbose))
+
+
+def mixed() -> Report:
+    skipped = ScenarioResult("t.py::test_skipped", "error")
+    known = replace(violated("t.py::test_known"), cases=violated().cases[:1], budget=Budget(None, 1, 1))
+    entries = (
+        Entry(clean(), "passed"),
+        Entry(violated(), "failed"),
+        Entry(known, "xfailed", "loses a write when killed; reported upstream"),
+        Entry(skipped, "skipped", "seccomp is not available: <why>"),
+    )
+    return Report((run(),), tuple(sorted(entries, key=lambda entry: entry.result.nodeid)))
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("summary.md", lambda: markdown(mixed())),
+        ("terminal.txt", lambda: text(mixed())),
+        ("terminal-verbose.txt", lambda: text(mixed(), verbose=True)),
+    ],
+)
+def test_view_is_as_agreed(name, made):
+    """The views look as in ``golden/``; after an intended change write the new text there and read it."""
+    golden = GOLDEN / name
+    assert made() == golden.read_text("utf-8")
+
+
+def test_quiet_about_what_is_well():
+    """Where all is well the terminal gets two lines, whatever the number of scenarios."""
+    lines = summary_lines(report(*(clean(f"t.py::test_{number}") for number in range(100))))
+    assert [str(line) for line in lines] == [
+        "100 scenarios, 200 points (200 struck), 300 cases: no findings in 1.5 s",
+        "verdicts: 100 tolerated, 200 failed safe",
+    ]
+    assert lines[0].markup == {"green": True, "bold": True}
+
+
+def test_budget_is_said_in_numbers():
+    """A budget that ran out is said in the terminal and in the Markdown, with both numbers."""
+    cut = replace(clean(), budget=Budget(3, 2112, 3, {"budget": 2109}))
+    assert "budget: 3 of 2,112 cases were run" in text(report(cut))
+    assert "The budget allowed 3 of 2,112 possible cases." in markdown(report(cut))
+    assert "2,109 cases left out (budget)" in markdown(report(cut))
+
+
+def test_interruption_is_said():
+    """Nobody takes the report of a run that was stopped for a whole one."""
+    cut = Report((run(interrupted=True),), (Entry(clean(), "passed"),))
+    assert "interrupted" in text(cut)
+    assert "interrupted" in markdown(cut)
+
+
+def test_error_of_a_scenario_is_shown():
+    """A scenario that could not be explored has its reason in both views, and colours the summary red."""
+    failed = ScenarioResult("t.py::t", "error", error="the baseline fails: boom\nmore")
+    made = Report((run(),), (Entry(failed, "failed"),))
+    assert "    the baseline fails: boom\n" in text(made)
+    assert "could not be explored" in markdown(made)
+    assert summary_lines(made)[-2].markup["red"]
+
+
+def test_no_scenario_is_no_error():
+    """An empty report has both views."""
+    assert "0 scenarios, 0 points" in text(Report((run(),)))
+    assert "none, as no case was run" in text(Report(()))
+    assert "No scenario was run." in markdown(Report((run(),)))
+
+
+def test_several_runs_are_told_apart():
+    """In a merged report every scenario says of which run it is."""
+    runs = (run(), run("2026-02-02T00:00:00Z", "3.13.0"))
+    made = markdown(Report(runs, (Entry(clean(), "passed", run=0), Entry(clean(), "passed", run=1))))
+    assert "| scenario | run | outcome |" in made
+    assert "cpython 3.13.0" in made
+
+
+def test_long_lists_and_texts_are_cut():
+    """A scenario with thousands of inconclusive cases or a huge explanation does not flood a CI page."""
+    case = violated().cases[1]
+    finding = replace(violated().findings[0], explanation="x" * 100_000)
+    flood = replace(violated(), cases=(case,) * 5_000, findings=(finding,) * 2)
+    made = markdown(report(flood))
+    assert len(made) < 30_000
+    assert "and 4,950 more" in made
+    assert "92,000 more characters" in made
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("a", "`a`"),
+        ("a`b", "``a`b``"),
+        ("`a", "`` `a ``"),
+        ("a``b`c", "```a``b`c```"),
+        ("a\nb", "`a b`"),
+        ("", ""),
+    ],
+)
+def test_code_keeps_backticks(given, expected):
+    """Text in code style ends where it ends, whatever backticks are in it."""
+    assert code(given) == expected
+
+
+def test_block_is_fenced_longer_than_its_content():
+    """A block that holds fences is not ended by them."""
+    assert block("a\n````\nb") == "`````text\na\n````\nb\n`````"
+
+
+def test_markup_in_names_is_plain():
+    """A test's parameter or reason cannot add markup, rows or columns to the summary."""
+    assert escape("<b>*x*</b>\n# y [z](w)") == r"\<b\>\*x\*\</b\> \# y \[z\](w)"
+    assert table(["a"], [["x | y\nz"]]).splitlines()[-1] == r"| x \| y z |"
