@@ -1,0 +1,358 @@
+"""Set a machine up to test chaoskit: Debian packages, one virtual environment for each CPython, packages.
+
+    bootstrap.py [--groups test,lint] [--first]
+
+Afterwards ``.venv/pythons`` lists the interpreters to test with, one path a line, oldest version first. What
+is there already is used: a stamp in each environment tells what was installed from which declarations, so a
+second run costs a fraction of a second. An environment is never deleted as long as its Python starts.
+Runs on the standard library alone, on any Python from 3.11 on, and reads nothing from standard input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENVS = ROOT / ".venv"
+CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
+OLDEST = (3, 11)
+
+# What scenarios and tests start, and the Debian package that has it. Without the needed ones the suite cannot
+# run; without the others some tests are skipped, and say so.
+NEEDED = {"git": "git"}
+WELCOME = {"strace": "strace", "mkfs.ext4": "e2fsprogs", "mkfs.xfs": "xfsprogs", "mkfs.btrfs": "btrfs-progs"}
+
+_PROBE = """
+import json, platform, sys, sysconfig
+missing = []
+for name in ("ctypes", "ssl", "sqlite3", "zlib", "bz2", "lzma"):
+    try:
+        __import__(name)
+    except ImportError:
+        missing.append(name)
+try:
+    import ensurepip
+except ImportError:
+    ensurepip = None
+print(json.dumps({
+    "executable": sys.executable,
+    "version": list(sys.version_info[:3]),
+    "final": sys.version_info.releaselevel == "final",
+    "cpython": platform.python_implementation() == "CPython",
+    "gil": not sysconfig.get_config_var("Py_GIL_DISABLED"),
+    "base": sys.base_prefix,
+    "in_venv": sys.prefix != sys.base_prefix,
+    "missing": missing,
+    "pip": ensurepip is not None,
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """One Python found on this machine, as it describes itself."""
+
+    executable: str
+    version: tuple[int, int, int]
+    final: bool = True
+    cpython: bool = True
+    gil: bool = True
+    base: str = ""
+    in_venv: bool = False
+    missing: tuple[str, ...] = ()
+    pip: bool = True
+
+    @property
+    def minor(self) -> tuple[int, int]:
+        return self.version[:2]
+
+    @property
+    def name(self) -> str:
+        return ".".join(map(str, self.minor))
+
+    def unsuitable(self) -> str | None:
+        """Why the suite is not run on it; None if it is."""
+        if not self.cpython:
+            return "not CPython"
+        if self.minor < OLDEST:
+            return "older than 3.11"
+        if not self.final:
+            return "a pre-release"
+        if not self.gil:
+            return "a free-threaded build"
+        if self.missing:
+            return f"built without {', '.join(self.missing)}"
+        return None
+
+
+class Stop(Exception):
+    """What is missing, as a message for the person at the terminal."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _options(argv)
+    try:
+        VENVS.mkdir(exist_ok=True)
+        with _alone():
+            debian_packages()
+            pythons = environments(options.groups.split(","), first_only=options.first)
+    except Stop as stop:
+        print(f"chaoskit set-up: {stop}", file=sys.stderr)
+        return 1
+    if not options.first:
+        _write(VENVS / "pythons", "".join(f"{python}\n" for python in pythons))
+    return 0
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--groups", default="test", help="dependency groups of pyproject.toml, with commas")
+    parser.add_argument(
+        "--first", action="store_true", help="only the oldest CPython; .venv/python leads to it"
+    )
+    return parser.parse_args(argv)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Two runs at once would install into the same environment: the second waits for the first."""
+    with open(VENVS / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+# Debian packages
+
+
+def debian_packages() -> None:
+    needed = [package for command, package in NEEDED.items() if not _has(command)]
+    welcome = [package for command, package in WELCOME.items() if not _has(command)]
+    if needed or (welcome and _can_install() and not _tried(welcome)):
+        install_debian([*needed, *welcome])
+    still = [package for command, package in NEEDED.items() if not _has(command)]
+    if still:
+        raise Stop(f"missing {', '.join(still)}. Install with: sudo apt-get install {' '.join(still)}")
+
+
+def _has(command: str) -> bool:
+    return shutil.which(command, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is not None
+
+
+def _can_install() -> bool:
+    return os.geteuid() == 0 and _has("apt-get")
+
+
+def _tried(packages: Sequence[str]) -> bool:
+    """Whether these were asked for once already: a package that cannot be had is not asked for every time."""
+    stamp = VENVS / ".debian"
+    known = stamp.read_text().split() if stamp.exists() else []
+    _write(stamp, "\n".join(sorted({*known, *packages})) + "\n")
+    return set(packages) <= set(known)
+
+
+def install_debian(packages: Sequence[str]) -> None:
+    """Install what can be had; whether that was enough is for the caller to see."""
+    if not _can_install() or not packages:
+        return
+    say(f"installing Debian packages: {' '.join(packages)}")
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    run = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]
+    subprocess.run(
+        [*run, "update"], env=quiet, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
+    )
+    for package in packages:
+        subprocess.run(
+            [*run, "install", "-y", "--no-install-recommends", package],
+            env=quiet,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
+
+
+# Interpreters
+
+
+def interpreters() -> list[Interpreter]:
+    """The suitable Pythons of this machine, one for each minor version, oldest first."""
+    found: dict[tuple[int, int], Interpreter] = {}
+    for interpreter in filter(None, map(probe, candidates())):
+        reason = interpreter.unsuitable()
+        if reason and interpreter.minor >= OLDEST:
+            say(f"skipping {interpreter.executable}: {reason}")
+        if not reason:
+            known = found.get(interpreter.minor)
+            if known is None or (interpreter.pip and not known.pip):
+                found[interpreter.minor] = interpreter
+    if not found:
+        raise Stop("found no CPython 3.11 or newer. Install with: sudo apt-get install python3 python3-venv")
+    return [found[minor] for minor in sorted(found)]
+
+
+def candidates() -> list[str]:
+    """Files that may be a Python: those on PATH first, then where version managers and systems put them."""
+    folders = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
+    roots = [Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()]
+    roots += [folder.parent for folder in folders if folder.name == "shims"]
+    folders = [folder for folder in folders if folder.name != "shims"]
+    for root in dict.fromkeys(roots):
+        folders += sorted(root.glob("versions/*/bin"), key=_natural, reverse=True)
+    folders += sorted(Path("~/.local/share/uv/python").expanduser().glob("cpython-*/bin"), reverse=True)
+    folders += [Path("/usr/local/bin"), Path("/usr/bin")]
+    return list(_pythons_in(folders))
+
+
+def _natural(path: Path) -> list[object]:
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", str(path))]
+
+
+def _pythons_in(folders: Iterable[Path]) -> Iterator[str]:
+    seen: set[Path] = set()
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(folder)):
+                path = folder / name
+                if re.fullmatch(r"python3\.\d+", name) and path.resolve() not in seen:
+                    seen.add(path.resolve())
+                    yield str(path)
+
+
+def probe(executable: str) -> Interpreter | None:
+    """Ask a Python what it is; None if it does not start. A virtual environment answers with its base."""
+    try:
+        done = subprocess.run(
+            [executable, "-I", "-c", _PROBE],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+        facts = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    major, minor, micro = facts.pop("version")
+    facts["missing"] = tuple(facts["missing"])
+    if facts["in_venv"]:
+        base = Path(facts["base"]) / "bin" / f"python{major}.{minor}"
+        return probe(str(base)) if base.exists() and str(base) != executable else None
+    return Interpreter(version=(major, minor, micro), **facts)
+
+
+# Virtual environments
+
+
+def environments(groups: Sequence[str], *, first_only: bool) -> list[str]:
+    """Bring the environments up to date; return their Pythons. The first one gets the linters too."""
+    wanted = interpreters()
+    pythons = []
+    for interpreter in wanted[:1] if first_only else wanted:
+        extra = [] if pythons else ["lint"]
+        pythons.append(environment(interpreter, [*groups, *(g for g in extra if g not in groups)]))
+    _write(VENVS / "python", f"{pythons[0]}\n")
+    return pythons
+
+
+def environment(interpreter: Interpreter, groups: Sequence[str]) -> str:
+    """One environment with chaoskit, in place and editable, and these groups; its Python's path."""
+    home = VENVS / interpreter.name
+    python = home / "bin" / "python"
+    if not _starts(python):
+        create(interpreter, home)
+    for group in groups:
+        install(python, home / f".installed-{group}", group)
+    return str(python.relative_to(ROOT))
+
+
+def _starts(python: Path) -> bool:
+    asked = [str(python), "-I", "-c", "import pip"]
+    try:
+        return (
+            subprocess.run(asked, capture_output=True, stdin=subprocess.DEVNULL, timeout=30).returncode == 0
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+
+
+def create(interpreter: Interpreter, home: Path) -> None:
+    say(f"creating .venv/{interpreter.name} from {interpreter.executable}")
+    if not interpreter.pip:
+        install_debian([f"python{interpreter.name}-venv"])
+    done = subprocess.run(
+        [interpreter.executable, "-m", "venv", "--clear", str(home)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Stop(
+            f"{interpreter.executable} cannot make a virtual environment: "
+            f"{(done.stdout + done.stderr).strip()}\n"
+            f"Debian and Ubuntu: sudo apt-get install python{interpreter.name}-venv"
+        )
+
+
+def install(python: Path, stamp: Path, group: str) -> None:
+    """Install chaoskit and one group, unless the stamp says that exactly this was done before."""
+    state = declared_state(python)
+    if stamp.exists() and stamp.read_text() == state:
+        return
+    say(f"installing chaoskit and group {group!r} into {python.parent.parent.relative_to(ROOT)}")
+    # Dependency groups need a pip that is newer than the one which older Pythons bring.
+    _pip(python, "pip")
+    _pip(python, "--editable", f"{ROOT}[pytest]", "--group", f"{ROOT / 'pyproject.toml'}:{group}")
+    _write(stamp, state)
+
+
+def declared_state(python: Path) -> str:
+    """What an installation depends on, as one line: declarations, pins, place, and the Python itself."""
+    digest = hashlib.sha256()
+    for file in (ROOT / "pyproject.toml", CONSTRAINTS):
+        digest.update(file.read_bytes())
+    digest.update(f"{ROOT}\n{python.resolve()}".encode())
+    return digest.hexdigest() + "\n"
+
+
+def _pip(python: Path, *arguments: str) -> None:
+    command = [str(python), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    done = subprocess.run(
+        [*command, "--constraint", str(CONSTRAINTS), *arguments],
+        # The pins hold for what builds the package too; pip reads them for that from the environment alone.
+        env={**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS), "PIP_ROOT_USER_ACTION": "ignore"},
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
+        raise Stop(
+            f"pip install {' '.join(arguments)} failed (above is why). "
+            f"A package index must be reachable for the first run; pins are in .ci/constraints.txt."
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def say(text: str) -> None:
+    print(f"chaoskit set-up: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+# Every target sets up what it needs (below .venv/) and can be run again cheaply.
+# make test       lint, types, and the suite on every CPython from 3.11 on that this machine has
+# make scenarios  the scenarios on real programs, with a report in reports/latest/
+
+WORKERS ?= 2
+# More arguments for pytest, for example: make test PYTEST="-k report -x"
+PYTEST ?=
+REPORT ?= reports/latest
+SET_UP = @sh .ci/bootstrap.sh
+FIRST = $$(cat .venv/python)
+
+.PHONY: help test scenarios lint docs bench lock clean
+
+help:
+	@echo "make test       lint, types, and the suite on every CPython from 3.11 on that is found"
+	@echo "make scenarios  the scenarios on real programs; report in $(REPORT)/"
+	@echo "make lint       ruff and mypy"
+	@echo "make docs       the documentation, in docs/_build/html/"
+	@echo "make bench      the benchmarks, side by side in one run"
+	@echo "make lock       write the versions that are installed to .ci/constraints.txt"
+	@echo "make clean      remove what was made, the environments too"
+	@echo "PYTEST=...      more arguments for pytest; WORKERS=n processes (now $(WORKERS))"
+
+# All Pythons are tried also when one fails; the last line of each is pytest's own summary.
+test: lint
+	$(SET_UP)
+	@failed=; \
+	for python in $$(cat .venv/pythons); do \
+		echo "== $$($$python --version): pytest -n $(WORKERS)"; \
+		$$python -m pytest -n $(WORKERS) $(PYTEST) || failed="$$failed $$python"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "The suite failed with:$$failed" >&2; exit 1; fi
+
+# The workers are chaoskit's own: they share the cases of one scenario, so that the longest does not decide.
+scenarios:
+	$(SET_UP) --first
+	@$(FIRST) -m pytest scenarios -p no:randomly -p no:xdist --chaoskit-workers $(WORKERS) \
+		--chaoskit-report $(REPORT) $(PYTEST)
+
+lint:
+	$(SET_UP) --first
+	@$(FIRST) -m ruff check .
+	@$(FIRST) -m ruff format --check .
+	@$(FIRST) -m mypy
+
+docs:
+	$(SET_UP) --first --groups docs
+	@$(FIRST) -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+bench:
+	$(SET_UP) --first
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(FIRST) "$$file" || exit 1; done
+
+# Each environment may hold packages that the others need not: the union is what is pinned.
+lock:
+	$(SET_UP) --groups test,docs
+	@$$(cat .venv/python) .ci/lock.py $$(cat .venv/pythons)
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build dist docs/_build
+	rm -rf reports/latest
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
