@@ -73,7 +73,6 @@ class CircuitBreaker:
         self.machine = Machine(self.options, unmeasured=not self.judges_results)
         self._lock = threading.RLock()
         self._link = shared
-        self.cold = False
         survive_fork(self)
         if shared is not None:
             shared.join(self)
@@ -141,7 +140,7 @@ class CircuitBreaker:
         """Return the permit for one call and the time it begins; raises ``BreakerOpen`` instead."""
         now = self.now()
         permit = self.machine.permit
-        if permit is None or self.cold:
+        if permit is None or self.machine.cold:
             permit = self.admit(now)
         return permit, now
 
@@ -174,10 +173,10 @@ class CircuitBreaker:
 
     def admit(self, now: float) -> Permit:
         """Return the permit for one call that begins ``now``; raises ``BreakerOpen`` instead."""
-        if self.cold and self._link is not None:
-            self.cold = False
-            self._link.start()
         machine = self.machine
+        if machine.cold and self._link is not None:
+            machine.cold = False
+            self._link.start()
         with self._lock:
             permit = machine.admit(now)
             state, retry_in = machine.state, machine.retry_in(now)
@@ -239,7 +238,7 @@ class CircuitBreaker:
 
     def _cool_down(self) -> None:
         """Make the next call go the long way, where it starts the link's thread."""
-        self.cold = True
+        self.machine.cold = True
         self.machine.fast = None
 
 

@@ -99,6 +99,7 @@ class Machine:
         "_reopen_at",
         "_slow_after",
         "_unmeasured",
+        "cold",
         "edges",
         "era",
         "fast",
@@ -129,6 +130,8 @@ class Machine:
         #: attribute, atomic) is all that a healthy call does before it runs, and reading ``streak``
         #: all that it does after.
         self.fast: Permit | None = None
+        #: Whether the next call has to go the long way, for a reason of the driver's.
+        self.cold = False
         self._fresh()
 
     # -- asked before a call ---------------------------------------------------------------------
@@ -137,7 +140,7 @@ class Machine:
         """Return the permit to call at ``now``, or None if the call is rejected."""
         self._settle(now)
         if self.state is State.CLOSED:
-            if self._unmeasured:
+            if self._unmeasured and not self.cold:
                 self.fast = self.permit
             return self.permit
         if self.state is State.HALF_OPEN:
@@ -257,6 +260,8 @@ class Machine:
 
     def _take_back(self, permit: Permit, now: float) -> bool:
         """Whether ``permit`` is a probe's and still in force at ``now``; it no longer is afterwards."""
+        if permit not in self._probes:
+            return False
         self._settle(now)
         return self._probes.pop(permit, None) is not None
 
@@ -304,4 +309,4 @@ class Machine:
 
     def _renew(self) -> None:
         self.permit = Permit()
-        self.fast = self.permit if self._unmeasured else None
+        self.fast = self.permit if self._unmeasured and not self.cold else None

@@ -72,7 +72,7 @@ def measured(breaker: CircuitBreaker, fn: Callable[..., Any], args: Any, kwargs:
     started = now()
     # A closed breaker is entered without the lock: if the permit has just become void, so has the outcome.
     permit = machine.permit
-    if permit is None or breaker.cold:
+    if permit is None or machine.cold:
         permit = breaker.admit(started)
     try:
         value = fn(*args, **kwargs) if kwargs else fn(*args)

@@ -94,9 +94,12 @@ class TimeWindow:
 
     def _advance(self, tick: float) -> None:
         """Count under ``tick`` from now on; the buckets since the last one begin anew."""
-        # Floor division of floats stays a float: no clock reading is too large for it.
-        for step in range(int(min(BUCKETS, tick - self._tick))):
-            self._drop(self._sums[int(tick - step) % BUCKETS])
+        # Floor division of floats stays a float: no clock reading is too large for it. But at a large
+        # one, a step back by one may be no step at all, hence the first branch.
+        passed = tick - self._tick
+        stale = range(BUCKETS) if passed >= BUCKETS else range(int(tick - passed) + 1, int(tick) + 1)
+        for number in stale:
+            self._drop(self._sums[number % BUCKETS])
         self._tick = tick
         self._until = (tick + 1) * self._width
         self._bucket = self._sums[int(tick) % BUCKETS]

@@ -1,0 +1,296 @@
+"""State shared between processes: edges travel, trouble with the store stays out of every call."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any
+
+import pytest
+
+from chaoskit.core.clock import VirtualClock
+from chaoskit.core.errors import UsageError
+from chaoskit.runtime import CircuitBreaker
+from chaoskit.runtime.breaker import BreakerLink, BreakerStoreFailed, Reason, SharedRecord, State
+
+
+class Store:
+    """A store in memory, as the protocol asks for it, on a clock of its own."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.records: dict[str, tuple[float | None, int, str]] = {}
+        self.operations: list[str] = []
+        self.broken: Exception | None = None
+        self.changed = threading.Condition()
+
+    def _operation(self, name: str) -> None:
+        with self.changed:
+            self.operations.append(name)
+            self.changed.notify_all()
+        if self.broken is not None:
+            raise self.broken
+
+    def publish(self, breaker: str, open_for: float | None, origin: str) -> int:
+        self._operation("publish")
+        revision = self.records[breaker][1] + 1 if breaker in self.records else 1
+        until = None if open_for is None else self.clock.monotonic() + open_for
+        self.records[breaker] = (until, revision, origin)
+        return revision
+
+    def read(self, breaker: str) -> SharedRecord | None:
+        self._operation("read")
+        if breaker not in self.records:
+            return None
+        until, revision, origin = self.records[breaker]
+        left = None if until is None else max(0.0, until - self.clock.monotonic())
+        return SharedRecord(left, revision, origin)
+
+
+class Process:
+    """One process's side: a link without its thread, and a breaker."""
+
+    def __init__(self, store: Store, clock: VirtualClock) -> None:
+        self.told: list[Any] = []
+        self.link = BreakerLink(store, every=3600.0)
+        # Rounds are made by hand here: no thread.
+        self.link.start = lambda: None  # type: ignore[method-assign]
+        self.breaker = CircuitBreaker(
+            failures=1, open_for=10.0, name="db", clock=clock, listeners=[self.told.append], shared=self.link
+        )
+
+    def fail(self) -> None:
+        """One failing call."""
+
+        def down() -> None:
+            raise ConnectionError
+
+        with pytest.raises(ConnectionError):
+            self.breaker.call(down)
+
+    @property
+    def reasons(self) -> list[Reason]:
+        """Why the breaker moved, so far."""
+        return [event.reason for event in self.told if event.name == "breaker.changed"]
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    """Time for all processes and the store."""
+    return VirtualClock()
+
+
+@pytest.fixture
+def store(clock: VirtualClock) -> Store:
+    """An empty store."""
+    return Store(clock)
+
+
+@pytest.fixture
+def pair(store: Store, clock: VirtualClock) -> tuple[Process, Process]:
+    """Two processes that share a breaker."""
+    return Process(store, clock), Process(store, clock)
+
+
+def test_an_open_breaker_opens_the_others_for_the_rest(
+    pair: tuple[Process, Process], clock: VirtualClock
+) -> None:
+    """What one process opened is open in the others for what is left, and closes everywhere together."""
+    one, two = pair
+    one.fail()
+    clock.advance(4.0)
+    one.link.sync()
+    two.link.sync()
+    assert two.breaker.state is State.OPEN
+    assert two.reasons == [Reason.SHARED]
+    clock.advance(5.9)
+    assert two.breaker.state is State.OPEN
+    clock.advance(0.1)
+    assert one.breaker.state is two.breaker.state is State.HALF_OPEN
+    assert two.breaker.call(lambda: "value") == "value"
+    two.link.sync()
+    one.link.sync()
+    assert one.breaker.state is State.CLOSED
+    assert one.reasons == [Reason.FAILURES, Reason.SHARED]
+
+
+def test_news_is_taken_once(pair: tuple[Process, Process], clock: VirtualClock) -> None:
+    """A record already seen changes nothing again: a local reset is not undone by the next round."""
+    one, two = pair
+    one.fail()
+    one.link.sync()
+    two.link.sync()
+    two.breaker.reset()
+    two.link.sync()
+    assert two.breaker.state is State.CLOSED
+    one.link.sync()
+    assert one.breaker.state is State.CLOSED
+
+
+def test_ones_own_record_is_no_news(pair: tuple[Process, Process], clock: VirtualClock) -> None:
+    """Reading back what it published itself moves nothing."""
+    one, _ = pair
+    one.fail()
+    one.link.sync()
+    clock.advance(10.0)
+    one.breaker.call(lambda: None)
+    one.link.sync()
+    one.link.sync()
+    assert one.reasons == [Reason.FAILURES, Reason.PERIOD_OVER, Reason.PROBES_SUCCEEDED]
+
+
+def test_an_edge_taken_from_others_is_not_published_again(
+    pair: tuple[Process, Process], store: Store
+) -> None:
+    """Two processes do not echo each other's edges for ever."""
+    one, two = pair
+    one.fail()
+    for _ in range(3):
+        one.link.sync()
+        two.link.sync()
+    assert store.operations.count("publish") == 1
+
+
+def test_half_open_is_each_process_s_own(
+    pair: tuple[Process, Process], store: Store, clock: VirtualClock
+) -> None:
+    """Going half-open is not published, so that one process's probe does not close another's breaker."""
+    one, two = pair
+    one.fail()
+    one.link.sync()
+    two.link.sync()
+    clock.advance(10.0)
+    one.breaker.call(lambda: one.link.sync())
+    assert store.operations.count("publish") == 1
+
+
+def test_an_open_period_that_is_over_is_no_news(store: Store, clock: VirtualClock) -> None:
+    """A process that starts later does not open for a period that has passed."""
+    first = Process(store, clock)
+    first.fail()
+    first.link.sync()
+    clock.advance(10.0)
+    late = Process(store, clock)
+    late.link.sync()
+    assert late.breaker.state is State.CLOSED
+
+
+def test_a_failing_store_is_reported_and_tried_again(
+    pair: tuple[Process, Process], store: Store, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the store fails each process goes on by itself; the newest edge is published when it is back."""
+    one, two = pair
+    store.broken = OSError("down")
+    with caplog.at_level(logging.WARNING, "chaoskit"):
+        one.fail()
+        one.link.sync()
+    failed = [event for event in one.told if isinstance(event, BreakerStoreFailed)]
+    assert [(event.action, event.breaker, event.error) for event in failed] == [
+        ("publish", "db", store.broken),
+        ("read", "db", store.broken),
+    ]
+    assert "shared store failed to publish" in caplog.text
+    assert one.breaker.state is State.OPEN
+    store.broken = None
+    clock.advance(3.0)
+    one.link.sync()
+    two.link.sync()
+    assert two.breaker.state is State.OPEN
+    assert store.records["db"][0] == 10.0
+
+
+def test_an_older_record_does_not_undo_an_edge_not_yet_published(
+    pair: tuple[Process, Process], store: Store
+) -> None:
+    """What others published before waits until the own, newer edge is out."""
+    one, two = pair
+    one.fail()
+    one.link.sync()
+    two.link.sync()
+    one.breaker.reset()
+    two.breaker.reset()
+    two.link.sync()
+    publish = store.publish
+
+    def broken(*_: Any) -> int:
+        raise OSError
+
+    two.fail()
+    store.publish = broken  # type: ignore[method-assign]
+    one.link.sync()
+    two.link.sync()
+    assert two.breaker.state is State.OPEN
+    store.publish = publish  # type: ignore[method-assign]
+
+
+def test_forced_states_stay_at_home(pair: tuple[Process, Process], store: Store) -> None:
+    """Forcing is an operator's act on one process: it is neither published nor undone by news."""
+    one, two = pair
+    two.breaker.force_open()
+    two.link.sync()
+    assert store.operations.count("publish") == 0
+    one.fail()
+    one.link.sync()
+    two.link.sync()
+    assert two.breaker.state is State.FORCED_OPEN
+
+
+def test_the_thread_carries_edges(store: Store, clock: VirtualClock) -> None:
+    """With its thread, the first call starts the link, an edge wakes it at once, close ends it."""
+    link = BreakerLink(store, every=0.01)
+    breaker = CircuitBreaker(failures=1, name="db", clock=clock, shared=link)
+    assert link._thread is None
+    assert breaker.call(lambda: 1) == 1
+    assert link._thread is not None
+    assert breaker.machine.fast is not None
+    breaker.force_open()
+    breaker.reset()
+    with store.changed:
+        assert store.changed.wait_for(lambda: "publish" in store.operations, 10)
+    link.close()
+    assert not link._thread.is_alive()
+    breaker.call(lambda: 1)
+
+
+def test_names_are_unique_per_link(store: Store) -> None:
+    """Two breakers of one name on one link would overwrite each other, so the second is refused."""
+    link = BreakerLink(store)
+    first = CircuitBreaker(name="db", shared=link)
+    with pytest.raises(UsageError, match="name is 'db'"):
+        CircuitBreaker(name="db", shared=link)
+    assert first.state is State.CLOSED
+    CircuitBreaker(name="cache", shared=link)
+
+
+@pytest.mark.parametrize("every", [0, -1, float("inf"), float("nan")])
+def test_a_wrong_interval_is_refused(store: Store, every: float) -> None:
+    """The interval must be seconds that a thread can wait."""
+    with pytest.raises(UsageError, match=r"every is .*expected seconds, more than zero"):
+        BreakerLink(store, every=every)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_starts_its_own_thread_and_origin(store: Store, clock: VirtualClock) -> None:
+    """After a fork the first call in the child starts the link anew, as a publisher of its own."""
+    process = Process(store, clock)
+    del process.link.start
+    process.fail()
+    parent = process.link._origin
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            assert process.link._thread is None
+            assert not process.link._pending
+            assert process.link._origin != parent
+            process.breaker.reset()
+            assert process.breaker.call(lambda: 1) == 1
+            assert process.link._thread is not None
+            assert process.link._thread.is_alive()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    process.link.close()
