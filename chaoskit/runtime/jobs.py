@@ -21,7 +21,7 @@ from chaoskit.core.clock import Clock, SystemClock
 from chaoskit.core.config import option
 from chaoskit.core.context import carry
 from chaoskit.core.errors import UsageError, wrong
-from chaoskit.core.taxonomy import PermanentError, TransientError
+from chaoskit.core.taxonomy import NonRetryableError, PermanentError, TransientError
 from chaoskit.runtime.events import Event, Listener, emit
 
 __all__ = [
@@ -187,6 +187,8 @@ class JobBoard:
         self._lock = threading.RLock()
         self._jobs: dict[str, _Job] = {}
         self._waiting: deque[str] = deque()
+        self._active: dict[str, _Job] = {}
+        self._withdrawn = False
         self._events: list[Event] = []
 
     def submit(self, job: str) -> None:
@@ -209,6 +211,7 @@ class JobBoard:
             job, now = self._jobs[name], self._clock.monotonic()
             job.attempts += 1
             job.state = JobState.RUNNING
+            self._active[name] = job
             job.ticket = Ticket(
                 name, job.attempts, now + self.options.timeout, _clock=self._clock, _beaten=now
             )
@@ -224,7 +227,10 @@ class JobBoard:
             return True
 
     def fail(self, ticket: Ticket, error: BaseException) -> bool:
-        """The attempt failed: another one is queued if there may be one. False if it was written off."""
+        """The attempt failed: another one is queued if there may be one, unless the error will not pass.
+
+        False, and nothing changes, if it had been written off.
+        """
         with self._telling():
             job = self._current(ticket)
             if job is None:
@@ -235,7 +241,7 @@ class JobBoard:
                 )
                 late.__cause__ = error
                 error = late
-            if job.attempts < self.options.attempts:
+            if job.attempts < self.options.attempts and not isinstance(error, NonRetryableError):
                 self._requeue(ticket.job, job, stuck=False)
             else:
                 self._end(ticket.job, job, JobState.FAILED, error)
@@ -245,7 +251,7 @@ class JobBoard:
         """Ask attempts whose time is used up to end, write off the stuck ones; return these jobs' names."""
         stuck = []
         with self._telling():
-            for name, job in self._jobs.items():
+            for name, job in tuple(self._active.items()):
                 if job.ticket is not None:
                     self._check_time(job.ticket)
                     if self._is_stuck(name, job, job.ticket):
@@ -255,8 +261,27 @@ class JobBoard:
     @property
     def running(self) -> int:
         """How many attempts run; those that were written off do not count."""
+        return len(self._active)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing runs."""
         with self._lock:
-            return sum(job.state is JobState.RUNNING for job in self._jobs.values())
+            return not self._waiting and not self._active
+
+    def withdraw(self) -> tuple[str, ...]:
+        """Ask all running attempts to end, begin no more, and return the names of the jobs that waited.
+
+        These stay queued on the books, to be saved for the next start.
+        """
+        with self._lock:
+            for job in self._active.values():
+                if job.ticket is not None:
+                    job.ticket.cancelled.set()
+            left = tuple(self._waiting)
+            self._waiting.clear()
+            self._withdrawn = True
+            return left
 
     def state(self, job: str) -> JobState:
         """Where a job is. Raises ``UsageError`` for one that was never submitted."""
@@ -315,11 +340,14 @@ class JobBoard:
 
     def _requeue(self, name: str, job: _Job, *, stuck: bool) -> None:
         job.state, job.ticket = JobState.QUEUED, None
-        self._waiting.append(name)
+        del self._active[name]
+        if not self._withdrawn:
+            self._waiting.append(name)
         self._tell(JobRequeued, job=name, attempt=job.attempts + 1, stuck=stuck)
 
     def _end(self, name: str, job: _Job, state: JobState, error: BaseException | None) -> None:
         job.state, job.ticket, job.error = state, None, error
+        self._active.pop(name, None)
         self._tell(JobEnded, job=name, state=state.value, attempts=job.attempts, error=error)
 
     def _tell(self, kind: Callable[..., Event], **fields: Any) -> None:
@@ -348,7 +376,8 @@ class _Telling:
 class JobRunner:
     """Runs ``fn(ticket)`` for each job in a thread of its own, by a :class:`JobBoard`.
 
-    Leaving the block waits for all jobs to end. Long work should call ``ticket.beat()`` as it goes on
+    Leaving the block waits for all jobs to end; if an error leaves it, waiting jobs are withdrawn and
+    running ones asked to end, and nobody waits. Long work should call ``ticket.beat()`` as it goes on
     and return soon after ``ticket.cancelled`` is set.
     """
 
@@ -393,9 +422,12 @@ class JobRunner:
         self._sweeper.start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         try:
-            self.wait()
+            if kind is None:
+                self.wait()
+            else:
+                self.board.withdraw()
         finally:
             self._closing.set()
 
@@ -423,5 +455,4 @@ class JobRunner:
         self._pump()
 
     def _all_ended(self) -> bool:
-        stats = self.board.stats()
-        return stats["queued"] + stats["running"] == 0
+        return self.board.idle

@@ -2,13 +2,15 @@
 
 Precedence, weakest first: the record's defaults, then the layers in the order given. The usual order
 is ``pyproject.toml``, a file, the environment, code. Tables are merged key by key; any other value,
-lists too, replaces the whole value of a weaker layer.
+lists too, replaces the whole value of a weaker layer. In a table of named records (retry policies, say)
+the entry ``default`` is what the other entries start from.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import enum
 import inspect
 import json
 import types
@@ -42,7 +44,7 @@ class Setting:
         """The value as text; a secret's is hidden, unless there is none."""
         if self.secret and self.value not in (None, ""):
             return REDACTED
-        return repr(self.value) if isinstance(self.value, str) else _text(self.value)
+        return _text(self.value)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -169,8 +171,29 @@ class _Reader:
             return self.record(record, entry, path, default if type(default) is record else None)
         mapping = _mapping_values(kind)
         if mapping is not None:
-            return {k: self.value(mapping, v, info, (*path, k)) for k, v in entry.entries.items()}
+            return self._mapping(mapping, entry, info, path)
         return self._unfit(entry.where, path, Unfit("is a table", expected(kind, info)))
+
+    def _mapping(self, kind: Any, table: _Table, info: OptionInfo, path: KeyPath) -> Any:
+        """A table of named values; of records, the one named ``default`` is what its siblings start from."""
+        first = table.entries.get(DEFAULT)
+        base = self.value(kind, first, info, (*path, DEFAULT)) if first is not None else None
+        built = {} if first is None else {DEFAULT: base}
+        for name, entry in table.entries.items():
+            if name != DEFAULT:
+                before = len(self.settings)
+                built[name] = self.value(kind, entry, info, (*path, name), base)
+                self._inherit(before, path, name)
+        return built
+
+    def _inherit(self, start: int, path: KeyPath, name: str) -> None:
+        """Whatever an entry has from its sibling ``default`` has that one's origin."""
+        known = {s.path: s.origin for s in self.settings[:start]}
+        for position, setting in enumerate(self.settings[start:], start):
+            rest = setting.path[len(".".join((*path, name))) :]
+            origin = known.get(".".join((*path, DEFAULT)) + rest)
+            if setting.origin == DEFAULT and origin is not None:
+                self.settings[position] = dataclasses.replace(setting, origin=origin)
 
     def _leaf(self, kind: Any, leaf: _Leaf, info: OptionInfo, path: KeyPath) -> Any:
         items = _record_items(kind)
@@ -333,6 +356,10 @@ def _kind_of(record: Any) -> Any:
 def _text(value: Any) -> str:
     if isinstance(value, type):
         return value.__name__
+    if isinstance(value, str) and not isinstance(value, enum.Enum):
+        return repr(value)
+    if isinstance(value, enum.Enum):
+        return repr(value.value)
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_text(v) for v in value) + "]"
     try:
