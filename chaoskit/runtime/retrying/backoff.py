@@ -1,0 +1,198 @@
+"""How long to wait after the n-th failure: pure arithmetic, no clock, no chance.
+
+A backoff declares a band ``(low, high)`` of seconds for each failure; :func:`draw` picks from it. Every
+bound is finite, not negative, and at most ``cap``, for any number of failures.
+
+Jitter (sources: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015) is a pair of
+factors on the computed wait. Where the wait has reached the cap the band is narrowed to end there, never
+clipped after the draw: clipping would send a share of all clients back at the very same moment.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Protocol
+
+from chaoskit.core.errors import wrong
+
+__all__ = [
+    "EQUAL",
+    "FULL",
+    "LONGEST_WAIT",
+    "NONE",
+    "SYSTEM",
+    "Backoff",
+    "Chance",
+    "Constant",
+    "Decorrelated",
+    "Exponential",
+    "Jitter",
+    "Linear",
+    "band",
+    "draw",
+]
+
+# Every sleeper takes this much: Windows' waits end at 4,294,967 s (2**32 ms).
+LONGEST_WAIT = 4_000_000.0
+
+
+class Chance(Protocol):
+    """A source of numbers from 0 (included) to 1 (excluded); ``random.Random`` is one."""
+
+    def random(self) -> float: ...
+
+
+class _System:
+    """Chance from the operating system: no state to share, to seed, or to inherit across a fork."""
+
+    __slots__ = ()
+
+    def random(self) -> float:
+        return (int.from_bytes(os.urandom(7), "big") >> 3) * 2.0**-53
+
+    def __repr__(self) -> str:
+        return "SYSTEM"
+
+    def __reduce__(self) -> str:
+        return "SYSTEM"
+
+
+SYSTEM = _System()
+
+
+@dataclass(frozen=True, slots=True)
+class Jitter:
+    """Multiplies a wait by a factor from ``low`` to ``high``."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high < math.inf:
+            raise wrong("jitter", (self.low, self.high), "two factors, 0 <= low <= high")
+
+    def around(self, wait: float, cap: float) -> tuple[float, float]:
+        """The band around ``wait``, within ``cap``."""
+        return min(wait * self.low, cap), min(wait * self.high, cap)
+
+
+NONE = Jitter(1.0, 1.0)
+FULL = Jitter(0.0, 1.0)
+EQUAL = Jitter(0.5, 1.0)
+
+
+def band(share: float) -> Jitter:
+    """Jitter of plus and minus ``share``: ``band(0.2)`` is ±20 %."""
+    if not 0 <= share <= 1:
+        raise wrong("share", share, "0 to 1, as in band(0.2) for plus and minus 20 %")
+    return Jitter(1 - share, 1 + share)
+
+
+class Backoff(Protocol):
+    """What a policy asks of a backoff; anything with these two will do."""
+
+    @property
+    def cap(self) -> float:
+        """No wait is longer, in seconds."""
+
+    def band(self, failures: int, previous: float) -> tuple[float, float]:
+        """The least and the greatest wait after ``failures`` (from 1), the wait before being ``previous``."""
+
+
+def draw(bounds: tuple[float, float], chance: Chance) -> float:
+    """A wait from within ``bounds``, ends included."""
+    low, high = bounds
+    # low + (high - low) * x can exceed high in the last bit.
+    return low if low == high else min(high, low + (high - low) * chance.random())
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Always ``seconds``."""
+
+    seconds: float
+    jitter: Jitter = NONE
+
+    def __post_init__(self) -> None:
+        _check("seconds", self.seconds)
+
+    @property
+    def cap(self) -> float:
+        return min(self.seconds * self.jitter.high, LONGEST_WAIT)
+
+    def band(self, failures: int, previous: float) -> tuple[float, float]:
+        return self.jitter.around(self.seconds, self.cap)
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """``initial``, then ``step`` more each time, up to ``cap``."""
+
+    initial: float
+    step: float
+    cap: float
+    jitter: Jitter = NONE
+
+    def __post_init__(self) -> None:
+        _check_range(self.initial, self.cap)
+        _check("step", self.step)
+
+    def band(self, failures: int, previous: float) -> tuple[float, float]:
+        try:
+            wait = self.initial + self.step * (failures - 1)
+        except OverflowError:  # a number of failures beyond what a float holds
+            wait = self.cap if self.step else self.initial
+        return self.jitter.around(min(wait, self.cap), self.cap)
+
+
+@dataclass(frozen=True, slots=True)
+class Exponential:
+    """``initial``, then ``factor`` times as long each time, up to ``cap``."""
+
+    initial: float
+    cap: float
+    factor: float = 2.0
+    jitter: Jitter = EQUAL
+
+    def __post_init__(self) -> None:
+        _check_range(self.initial, self.cap)
+        if not 1 <= self.factor < math.inf:
+            raise wrong("factor", self.factor, "1 or more: waits never shrink")
+
+    def band(self, failures: int, previous: float) -> tuple[float, float]:
+        return self.jitter.around(self._wait(failures), self.cap)
+
+    def _wait(self, failures: int) -> float:
+        try:
+            return min(self.initial * float(self.factor) ** (failures - 1), self.cap)
+        except OverflowError:
+            return self.cap if self.initial else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decorrelated:
+    """From ``initial`` to three times the wait before, up to ``cap``: spreads clients that fail together."""
+
+    initial: float
+    cap: float
+
+    def __post_init__(self) -> None:
+        _check_range(self.initial, self.cap)
+        if not 0 < self.initial < self.cap:
+            raise wrong("initial", self.initial, f"more than 0 and less than the cap, {self.cap!r}")
+
+    def band(self, failures: int, previous: float) -> tuple[float, float]:
+        return self.initial, min(self.cap, max(self.initial, previous) * 3)
+
+
+def _check(what: str, seconds: float) -> None:
+    if not 0 <= seconds <= LONGEST_WAIT:
+        raise wrong(what, seconds, f"0 to {LONGEST_WAIT:.0f} seconds (46 days)")
+
+
+def _check_range(initial: float, cap: float) -> None:
+    _check("cap", cap)
+    if not 0 <= initial <= cap:
+        raise wrong("initial", initial, f"0 to the cap, {cap!r} seconds")

@@ -1,0 +1,196 @@
+"""The course of one retried call: after each failure, wait how long, or give up and why.
+
+This is the whole of the retry logic, without sleeping, calling or awaiting: the shells do that. A
+course belongs to one call and is never shared.
+
+Reasons to give up: ``not-retryable``, ``attempts``, ``deadline`` (the wait would not end before it),
+``budget``, ``shutdown`` (the wait was interrupted), ``repair`` (the step between attempts failed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from chaoskit.core.deadline import Moment
+from chaoskit.core.taxonomy import DeadlineExceeded
+from chaoskit.runtime.classifying.classifier import Decision
+from chaoskit.runtime.classifying.evidence import asked_to_wait
+from chaoskit.runtime.events import Event, emit, wanted
+from chaoskit.runtime.retrying import events as told
+from chaoskit.runtime.retrying.backoff import Backoff, draw
+from chaoskit.runtime.retrying.history import History, RetryContext, shown
+
+if TYPE_CHECKING:
+    from chaoskit.runtime.retrying.policy import RetryPolicy
+
+__all__ = ["Course"]
+
+_E = TypeVar("_E", bound=Event)
+
+
+class Course:
+    """``attempts`` counts those that failed so far; ``reason`` is set once the call is given up."""
+
+    __slots__ = (
+        "_history",
+        "_policy",
+        "_receipt",
+        "_until",
+        "attempts",
+        "function",
+        "reason",
+        "scheduled",
+        "wait",
+    )
+
+    def __init__(
+        self, policy: RetryPolicy, until: Moment | None, function: str, *, keep: bool = False
+    ) -> None:
+        self._policy = policy
+        self._until = until
+        self._receipt: int | None = None
+        # A listener may join later: the records are cheap enough to keep from the first failure on,
+        # but not for nobody.
+        keep = keep or bool(policy.hooks) or wanted(policy.listeners)
+        self._history = History() if keep else None
+        self.function = function
+        self.attempts = 0
+        self.wait = 0.0
+        self.reason: str | None = None
+        self.scheduled: told.RetryScheduled | None = None
+
+    def failed(self, error: BaseException, own: bool = False) -> bool:
+        """Take note that an attempt failed with ``error``; True if there is another, after ``self.wait``.
+
+        ``own`` errors are this call's verdicts on an attempt (cut, or its result rejected): who sets
+        ``attempt_timeout`` or ``on_result`` wants another attempt, whatever ``on`` says.
+        """
+        policy = self._policy
+        self.attempts += 1
+        decision = policy.matcher.classify(error, policy.classifier) if policy.classifies else None
+        self.reason = self._refusal(error, decision, own)
+        if self._history is not None:
+            wait = None if self.reason else self.wait
+            self._history.add(self.attempts, error, policy.clock.time(), wait)
+            self._tell_failure(error, decision)
+        return self.reason is None
+
+    def started(self) -> None:
+        """The next attempt begins: what was charged for it is spent."""
+        self._receipt = None
+
+    def stopped(self, reason: str, error: BaseException) -> None:
+        """The next attempt will not begin after all."""
+        self.reason = reason
+        self.close()
+        if self._history is not None:
+            self._tell_end(error)
+
+    def succeeded(self) -> None:
+        """A later attempt succeeded."""
+        if self._history is not None:
+            self.tell(told.RetrySucceeded, context=self.context)
+
+    def close(self) -> None:
+        """Give back what was charged for an attempt that never began; again is fine."""
+        if self._receipt is not None and self._policy.budget is not None:
+            self._policy.budget.give_back(self._receipt)
+            self._receipt = None
+
+    @property
+    def context(self) -> RetryContext:
+        """The failures so far."""
+        history = self._history or History()
+        return history.context(self.attempts, exhausted=self.reason is not None)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether this failure is one of the first, which nobody needs to hear of."""
+        return self.attempts <= self._policy.quiet
+
+    def tell(self, kind: Callable[..., _E], **fields: object) -> _E:
+        """Emit an event of this call, and return it."""
+        policy = self._policy
+        event = kind(
+            at=policy.clock.monotonic(),
+            policy=policy.name,
+            function=self.function,
+            attempts=self.attempts,
+            **fields,
+        )
+        emit(policy.listeners, event)
+        return event
+
+    def _refusal(self, error: BaseException, decision: Decision | None, own: bool) -> str | None:
+        policy = self._policy
+        if own:
+            if isinstance(error, DeadlineExceeded):
+                return "deadline"
+        elif not policy.matcher.matches(error, decision):
+            return "not-retryable"
+        if policy.throttle is not None:
+            policy.throttle.rejected(policy.clock.monotonic())
+        if policy.attempts is not None and self.attempts >= policy.attempts:
+            return "attempts"
+        now = policy.clock.monotonic()
+        self.wait = self._next_wait(error, decision)
+        until = self._until
+        # At the very deadline is too late as well: an attempt needs some time.
+        if until is not None and until[1].monotonic() + self.wait >= until[0]:
+            return "deadline"
+        return self._charge(now)
+
+    def _charge(self, now: float) -> str | None:
+        budget = self._policy.budget
+        if budget is None:
+            return None
+        self._receipt = budget.take(now)
+        if self._receipt is not None:
+            return None
+        if self._history is not None:
+            self.tell(told.BudgetExhausted, balance=budget.balance())
+        return "budget"
+
+    def _next_wait(self, error: BaseException, decision: Decision | None) -> float:
+        policy = self._policy
+        backoff = policy.wait
+        if decision is not None and policy.waits:
+            backoff = _backoff_for(decision, policy)
+        wait = draw(backoff.band(self.attempts, self.wait), policy.random)
+        if policy.retry_after_cap:
+            asked = asked_to_wait(error, policy.clock)
+            if asked is not None:
+                wait = max(wait, min(asked, policy.retry_after_cap))
+        return wait
+
+    def _tell_failure(self, error: BaseException, decision: Decision | None) -> None:
+        if self.reason is not None:
+            self._tell_end(error)
+            return
+        self.scheduled = self.tell(
+            told.RetryScheduled,
+            wait=self.wait,
+            error_type=type(error).__qualname__,
+            error=shown(error),
+            category=decision.category.value if decision else None,
+            rule=decision.rule if decision else None,
+            quiet=self.quiet,
+        )
+
+    def _tell_end(self, error: BaseException) -> None:
+        self.tell(
+            told.RetriesExhausted,
+            reason=self.reason,
+            error_type=type(error).__qualname__,
+            error=shown(error),
+            context=self.context,
+        )
+
+
+def _backoff_for(decision: Decision, policy: RetryPolicy) -> Backoff:
+    """The backoff of the verdict's nearest class that has one, else of its category, else the policy's."""
+    for cls in decision.verdict.__mro__:
+        if cls in policy.waits:
+            return policy.waits[cls]
+    return policy.waits.get(decision.category, policy.wait)

@@ -1,0 +1,111 @@
+"""Chooses the shell for a function, and refuses what no shell could protect."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.callables import is_async
+from chaoskit.runtime.retrying.loop import async_attempts, attempts
+from chaoskit.runtime.retrying.shell import retried
+
+if TYPE_CHECKING:
+    from chaoskit.runtime.retrying.policy import RetryPolicy
+
+__all__ = ["asynchronous", "decorate", "synchronous"]
+
+
+def decorate(policy: RetryPolicy, fn: Any) -> Any:
+    """``fn`` retried as its kind wants it."""
+    if isinstance(fn, staticmethod | classmethod):
+        return type(fn)(decorate(policy, fn.__func__))
+    if not callable(fn):
+        raise wrong("the function to retry", fn, "a callable", "Put @retry(...) directly above the def.")
+    if _is(inspect.isgeneratorfunction, fn):
+        return _restarting(_allowed(policy, fn), fn)
+    if _is(inspect.isasyncgenfunction, fn):
+        return _async_restarting(_allowed(policy, fn), fn)
+    return asynchronous(policy, fn) if is_async(fn) else synchronous(policy, fn)
+
+
+def synchronous(policy: RetryPolicy, fn: Any) -> Any:
+    """``fn``, a synchronous function, retried."""
+    if is_async(fn):
+        raise wrong("the function to call", fn, "a synchronous function", "Use 'await policy.acall(...)'.")
+    if _is(inspect.isgeneratorfunction, fn) or _is(inspect.isasyncgenfunction, fn):
+        raise _refusal(fn)
+    if policy.attempt_timeout is not None:
+        hint = "Python cannot cut a synchronous call: pass chaoskit.core.deadline.remaining() to what blocks."
+        raise wrong("attempt_timeout", policy.attempt_timeout, "None for a synchronous function", hint)
+    if policy.repair is not None and is_async(policy.repair):
+        raise wrong("repair", policy.repair, "a synchronous function, as the retried one is")
+    return retried(policy, fn)
+
+
+def asynchronous(policy: RetryPolicy, fn: Any) -> Any:
+    """``fn``, a function that returns an awaitable, retried."""
+    from chaoskit.runtime.retrying.async_shell import async_retried
+
+    if _is(inspect.isgeneratorfunction, fn) or _is(inspect.isasyncgenfunction, fn):
+        raise _refusal(fn)
+    if inspect.isfunction(fn) and fn.__name__ != "<lambda>" and not is_async(fn) and not _wraps_async(fn):
+        raise wrong(
+            "the function to await", fn, "a coroutine function", "Use policy.call for a synchronous one."
+        )
+    return async_retried(policy, fn)
+
+
+def _restarting(policy: RetryPolicy, fn: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    @functools.wraps(fn)
+    def generator(*args: Any, **kwargs: Any) -> Any:
+        # Not scoped: between two items the consumer runs in this same context, and is not our call.
+        for attempt in attempts(policy, scoped=False):
+            with attempt:
+                return (yield from fn(*args, **kwargs))
+
+    return generator
+
+
+def _async_restarting(
+    policy: RetryPolicy, fn: Callable[..., AsyncIterator[Any]]
+) -> Callable[..., AsyncIterator[Any]]:
+    @functools.wraps(fn)
+    async def generator(*args: Any, **kwargs: Any) -> Any:
+        async for attempt in async_attempts(policy, scoped=False):
+            with attempt:
+                async with aclosing(fn(*args, **kwargs)) as items:  # type: ignore[type-var]
+                    async for item in items:
+                        yield item
+
+    return generator
+
+
+def _allowed(policy: RetryPolicy, fn: Any) -> RetryPolicy:
+    if policy.generators != "restart":
+        raise _refusal(fn)
+    return policy
+
+
+def _refusal(fn: Any) -> Exception:
+    return wrong(
+        "the function to retry",
+        fn,
+        "a function that does its work when called",
+        "Calling a generator function does no work yet: retry the function that consumes it, or decorate it "
+        "with generators='restart' if its consumer can stand to get the first items again.",
+    )
+
+
+def _is(test: Callable[[Any], bool], fn: Any) -> bool:
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return test(fn) or (not inspect.isroutine(fn) and not inspect.isclass(fn) and test(type(fn).__call__))
+
+
+def _wraps_async(fn: Any) -> bool:
+    """A plain function around a coroutine function, as many decorators make it."""
+    return is_async(inspect.unwrap(fn))

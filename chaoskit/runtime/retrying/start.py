@@ -1,0 +1,96 @@
+"""What surrounds an attempt, the same for functions, coroutines, generators and loops."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from chaoskit.core.deadline import CURRENT, Moment, earlier
+from chaoskit.core.taxonomy import DeadlineExceeded, ResilienceError, ResultRejected, Throttled
+from chaoskit.runtime.retrying.course import Course
+from chaoskit.runtime.retrying.events import HookFailed
+from chaoskit.runtime.retrying.history import shown
+
+if TYPE_CHECKING:
+    from chaoskit.runtime.retrying.policy import Hook, RetryPolicy
+
+__all__ = ["admission", "begin", "hooked", "rejection", "repair_failed"]
+
+
+def begin(policy: RetryPolicy) -> Moment | None:
+    """Count the call and return its deadline, the inherited one included; raise if that has passed."""
+    now = policy.clock.monotonic()
+    budget = policy.budget
+    if budget is not None:
+        # RetryBudget.request, without its call.
+        if now >= budget.edge:
+            budget.roll(now)
+        budget.tick()
+    outer = CURRENT.get()
+    if outer is not None and outer[1].monotonic() >= outer[0]:
+        raise DeadlineExceeded("the deadline of an outer call has passed; this one was not begun")
+    if policy.deadline is None:
+        return outer
+    mine: Moment = (now + policy.deadline, policy.clock)
+    return mine if outer is None else earlier(mine, outer)
+
+
+def admission(policy: RetryPolicy) -> Throttled | None:
+    """The error instead of an attempt, if the throttle holds it back."""
+    throttle = policy.throttle
+    if throttle is None or throttle.admits(policy.clock.monotonic(), policy.random):
+        return None
+    return Throttled("held back: the service rejects most of what it is sent")
+
+
+def rejection(policy: RetryPolicy, value: object) -> ResilienceError | None:
+    """The error instead of ``value``, if ``on_result`` does not accept it."""
+    if policy.on_result is None or not policy.on_result(value):
+        return None
+    return ResultRejected("the result was not accepted", value=value)
+
+
+@contextmanager
+def hooked(policy: RetryPolicy, course: Course) -> Iterator[None]:
+    """Hold what the hooks return; release it once each, the last first."""
+    with ExitStack() as held:
+        for hook in policy.hooks:
+            _hold(hook, course, held)
+        yield
+
+
+def repair_failed(course: Course, error: BaseException, failure: Exception) -> None:
+    """End the call: without the repair, another attempt would fail like the last one."""
+    _report(course, "repair", failure)
+    note = f"The repair step before another attempt failed: {type(failure).__qualname__}: {shown(failure)}"
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+    course.stopped("repair", error)
+
+
+def _hold(hook: Hook, course: Course, held: ExitStack) -> None:
+    name = getattr(hook, "__qualname__", type(hook).__qualname__)
+    try:
+        manager = hook(course.scheduled)
+        if manager is not None:
+            manager.__enter__()
+    except Exception as failure:
+        _report(course, name, failure)
+    else:
+        if manager is not None:
+            held.callback(_release, manager, course, name)
+
+
+def _release(manager: Any, course: Course, name: str) -> None:
+    # A hook is told of no error: it observes the wait, it does not take part in the call.
+    try:
+        manager.__exit__(None, None, None)
+    except Exception as failure:
+        _report(course, name, failure)
+
+
+def _report(course: Course, hook: str, failure: Exception) -> None:
+    logging.getLogger("chaoskit").error("retry hook %s failed", hook, exc_info=failure)
+    course.tell(HookFailed, hook=hook, error_type=type(failure).__qualname__, error=shown(failure))
