@@ -42,7 +42,7 @@ class Node:
     mode: int = 0o644
     content: Payload = field(default_factory=lambda: Bytes(b""))
     text: str = ""
-    xattrs: Mapping[str, bytes] = NO_XATTRS
+    xattrs: Mapping[str, bytes] = field(default_factory=lambda: NO_XATTRS)
     identity: tuple[int, int] | None = None
     format: int = 0
     """The file type bits of an ``OTHER``, as in ``st_mode``."""

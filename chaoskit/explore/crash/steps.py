@@ -15,7 +15,7 @@ import errno
 import os
 import posixpath
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -149,8 +149,7 @@ class Script:
     """A trace as micro-steps on a snapshot.
 
     ``nodes`` has every inode that ever was, those of the snapshot first: as they were in the
-    snapshot, or as they were created. ``moves`` has one entry for each operation. ``final`` are the
-    entries of each directory when everything has taken effect.
+    snapshot, or as they were created. ``moves`` has one entry for each operation.
     """
 
     trace: Trace
@@ -215,7 +214,7 @@ def pieces(offset: int, length: int) -> Iterator[tuple[int, int]]:
 def cuts(offset: int, length: int) -> tuple[int, ...]:
     """Where a torn write of this range may end: the first and last sector and page border inside."""
     end = offset + length
-    found = set()
+    found: set[int] = set()
     for unit in (SECTOR, PAGE):
         inside = range((offset // unit + 1) * unit, end, unit)
         found.update((inside[0], inside[-1]) if inside else ())
@@ -259,14 +258,14 @@ class _Builder:
         first = len(self.steps)
         sync = closed = flushed = None
         if operation.result is None or operation.result >= 0:
-            play = getattr(self, f"_{operation.call}", None)
-            outcome = play(operation) if play is not None else None
-            if isinstance(outcome, Sync):
-                sync = outcome
-            elif operation.call == "close":
-                closed = outcome
+            if operation.call == "close":
+                closed = self._file(operation)
             elif operation.call == "rename":
-                flushed = outcome
+                flushed = self._rename(operation)
+            elif operation.call in _SYNCS:
+                sync = self._synced(operation)
+            elif operation.call in _CHANGES:
+                _CHANGES[operation.call](self, operation)
         elif operation.call in ("fsync", "fdatasync") and -operation.result in _LOST_DATA:
             sync = Sync(self._acted_on(operation), failed=True)
         if sync is None and operation.detail.synchronous and len(self.steps) > first:
@@ -383,9 +382,7 @@ class _Builder:
             self._resize(known, 0)
 
     def _mkdir(self, operation: Operation) -> None:
-        node = Node(
-            NodeKind.DIRECTORY, self._mode(operation.detail, 0o777), identity=operation.detail.inode
-        )
+        node = Node(NodeKind.DIRECTORY, self._mode(operation.detail, 0o777), identity=operation.detail.inode)
         self._name(operation.target, self._new(node), creates=True)
 
     def _symlink(self, operation: Operation) -> None:
@@ -418,8 +415,6 @@ class _Builder:
             return
         inode = self.entries[parent][name]
         self._gone(inode, self._set(parent, name, None))
-
-    _rmdir = _unlink
 
     def _rename(self, operation: Operation) -> Inode | None:
         """Returns the file whose data goes out with the rename: see ``Move.flushed``."""
@@ -456,9 +451,7 @@ class _Builder:
         if replaced is not None:
             self._gone(replaced, swap)
 
-    def _swap(
-        self, parent: Inode, name: str, into: Inode, new_name: str, inode: Inode, other: Inode
-    ) -> None:
+    def _swap(self, parent: Inode, name: str, into: Inode, new_name: str, inode: Inode, other: Inode) -> None:
         first = len(self.steps)
         self._set(into, new_name, inode, partner=first + 1, exchange=True)
         self._set(parent, name, other, partner=first, exchange=True)
@@ -471,16 +464,9 @@ class _Builder:
         if data is None:
             self._caveat("content-unknown", f"{operation} wrote data that was not recorded")
         offset = operation.detail.offset
-        self._put(inode, self.sizes[inode] if offset is None else offset, length, data or Bytes(bytes(length)))
-
-    def _copy(self, operation: Operation) -> None:
-        """Calls that move data inside the kernel; where the data was not captured, the source has it."""
-        if operation.detail.data is None and operation.call == "clone" and operation.detail.length is None:
-            self._caveat("content-unknown", f"{operation} copied data that was not recorded")
-            return
-        self._write(operation)
-
-    _copy_file_range = _sendfile = _splice = _copy
+        self._put(
+            inode, self.sizes[inode] if offset is None else offset, length, data or Bytes(bytes(length))
+        )
 
     def _clone(self, operation: Operation) -> None:
         detail, inode = operation.detail, self._file(operation)
@@ -495,17 +481,13 @@ class _Builder:
             self._piece(inode, start, count, data, start - offset, before)
         self.sizes[inode] = max(before, offset + length)
 
-    def _piece(
-        self, inode: Inode, offset: int, length: int, data: Payload, start: int, before: int
-    ) -> None:
+    def _piece(self, inode: Inode, offset: int, length: int, data: Payload, start: int, before: int) -> None:
         """One piece of a write: the data, its growth, and what is left of both if they are torn."""
         piece = self._add(StepKind.DATA, inode, offset=offset, length=length, payload=data, start=start)
         grow = None
         if piece.end > before:
             inside = before > offset // PAGE * PAGE
-            grow = self._add(
-                StepKind.GROW, inode, size=piece.end, partner=piece.index, within_block=inside
-            )
+            grow = self._add(StepKind.GROW, inode, size=piece.end, partner=piece.index, within_block=inside)
         for cut in cuts(offset, length):
             torn = self._add(
                 StepKind.DATA,
@@ -517,9 +499,7 @@ class _Builder:
                 torn_from=piece.index,
             )
             if grow is not None and cut > before:
-                self._add(
-                    StepKind.GROW, inode, size=cut, partner=torn.index, torn_from=grow.index
-                )
+                self._add(StepKind.GROW, inode, size=cut, partner=torn.index, torn_from=grow.index)
 
     def _resize(self, inode: Inode, size: int) -> None:
         if size != self.sizes[inode]:
@@ -562,33 +542,44 @@ class _Builder:
         if inode is not None and name and name.startswith("user."):
             self._add(StepKind.ATTRIBUTE, inode, name=name, value=None)
 
-    def _close(self, operation: Operation) -> Inode | None:
-        return self._file(operation)
-
-    def _fsync(self, operation: Operation) -> Sync | None:
+    def _synced(self, operation: Operation) -> Sync | None:
+        if operation.call in ("sync", "syncfs"):
+            # syncfs is asked for one file system; the scenario's directory is taken to be on that one.
+            return Sync()
         inode = self._acted_on(operation)
-        return None if inode is None else Sync(inode)
-
-    def _fdatasync(self, operation: Operation) -> Sync | None:
-        inode = self._acted_on(operation)
-        return None if inode is None else Sync(inode, data_only=True)
-
-    def _msync(self, operation: Operation) -> Sync | None:
-        inode = self._acted_on(operation)
-        return Sync(inode, data_only=True) if inode is not None and operation.detail.flags & _MS_SYNC else None
-
-    def _sync(self, operation: Operation) -> Sync:
-        return Sync()
-
-    # syncfs is asked for one file system; the scenario's directory is taken to be on that one.
-    _syncfs = _sync
-
-    # sync_file_range is followed as documented: it promises nothing about metadata and does not
-    # empty the disk's cache (sync_file_range(2), "Warning"), so nothing is durable after it.
+        if inode is None or (operation.call == "msync" and not operation.detail.flags & _MS_SYNC):
+            return None
+        return Sync(inode, data_only=operation.call != "fsync")
 
     def _promise(self, operation: Operation) -> None:
         self.promised.append(operation.detail.value)
 
+
+_SYNCS = frozenset(("fsync", "fdatasync", "msync", "sync", "syncfs"))
+"""sync_file_range is followed as documented: it promises nothing about metadata and does not empty
+the disk's cache (sync_file_range(2), "Warning"), so nothing is durable after it."""
+
+_CHANGES: dict[str, Callable[[_Builder, Operation], None]] = {
+    "open": _Builder._open,
+    "mkdir": _Builder._mkdir,
+    "symlink": _Builder._symlink,
+    "mknod": _Builder._mknod,
+    "link": _Builder._link,
+    "unlink": _Builder._unlink,
+    "rmdir": _Builder._unlink,
+    "write": _Builder._write,
+    "copy_file_range": _Builder._write,
+    "sendfile": _Builder._write,
+    "splice": _Builder._write,
+    "clone": _Builder._clone,
+    "truncate": _Builder._truncate,
+    "fallocate": _Builder._fallocate,
+    "chmod": _Builder._chmod,
+    "setxattr": _Builder._setxattr,
+    "removexattr": _Builder._removexattr,
+    "promise": _Builder._promise,
+}
+"""What each call does; those that are not here change nothing that is followed."""
 
 _LOST_DATA = frozenset((errno.EIO, errno.ENOSPC, errno.EDQUOT))
 """The errors by which fsync reports that data was not written; others (EBADF, EINTR) change nothing."""

@@ -1,0 +1,395 @@
+"""Which call is to blame for a crash state, and what to write instead; also from the trace alone."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from chaoskit.core.operation import ROOT, Frame, Operation
+from chaoskit.explore.crash.models import STRICT
+from chaoskit.explore.crash.order import Order
+from chaoskit.explore.crash.snapshot import TOP, Inode, NodeKind
+from chaoskit.explore.crash.states import State
+from chaoskit.explore.crash.steps import Move, Script, Step, StepKind, bits
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """``text`` says in one sentence what went wrong, ``fix`` in at most two lines what to write.
+
+    ``kind`` is stable; ``operation`` is the index of the guilty call in the trace.
+    """
+
+    kind: str
+    operation: int
+    text: str
+    fix: str
+    stack: tuple[Frame, ...] = ()
+    models: tuple[str, ...] = ()
+
+
+def simplest(states: Iterable[State]) -> State:
+    """Of several states that break the same invariant, the one that is easiest to explain.
+
+    Raises ValueError if there are none.
+    """
+    return min(states, key=_complexity)
+
+
+def _complexity(state: State) -> tuple[int, int, int, int]:
+    torn = (state.persisted & ~state.moment.present).bit_count()
+    return (torn + state.garbage.bit_count(), len(state.dropped), state.moment.operation, state.persisted)
+
+
+def explain(script: Script, state: State) -> Advice:
+    """The shortest explanation of how ``state`` came about, and how to prevent it."""
+    case = _Case(script, state)
+    for find in _EXPLANATIONS:
+        advice = find(case)
+        if advice is not None:
+            return advice
+    return _stopped(case)
+
+
+class _Case:
+    """One state, and the questions that explanations ask about it."""
+
+    def __init__(self, script: Script, state: State) -> None:
+        self.script = script
+        self.state = state
+        self.dropped = [script.steps[index] for index in state.dropped]
+        self.kept = [script.steps[index] for index in bits(state.persisted)]
+        self.promise = next(
+            (
+                script.trace[m.operation]
+                for m in reversed(script.moves[: state.moment.operation + 1])
+                if script.trace[m.operation].call == "promise"
+            ),
+            None,
+        )
+
+    def operation(self, step: Step) -> Operation:
+        return self.script.trace[step.operation]
+
+    def dropped_of(self, inode: Inode) -> list[Step]:
+        """What is missing of a file's content."""
+        return [s for s in self.dropped if s.owner == inode and s.kind in (StepKind.DATA, StepKind.GROW)]
+
+    def advice(self, kind: str, step_or_operation: Step | Operation, text: str, fix: str) -> Advice:
+        operation = step_or_operation
+        if isinstance(operation, Step):
+            operation = self.operation(operation)
+        return Advice(kind, operation.index, text, fix, operation.stack, self.state.models)
+
+
+def _torn(case: _Case) -> Advice | None:
+    for step in case.kept:
+        if step.torn_from is not None and step.kind is StepKind.DATA:
+            name = case.operation(step).target
+            return case.advice(
+                "torn-write",
+                step,
+                f"only the first {step.length} bytes of a write to `{name}` reached the disk",
+                f"store a length and a checksum with each record of `{name}` and ignore a tail that does not"
+                " match,\nor write a new file, fsync it and rename it over the old one",
+            )
+    return None
+
+
+def _lost_after_error(case: _Case) -> Advice | None:
+    for move in case.script.moves[: case.state.moment.operation + 1]:
+        if move.sync is None or not move.sync.failed or move.sync.inode is None:
+            continue
+        if case.dropped_of(move.sync.inode):
+            operation = case.script.trace[move.operation]
+            return case.advice(
+                "fsync-failed",
+                operation,
+                f"fsync of `{operation.target}` had failed: a later one succeeds without writing the data",
+                f"when fsync fails, do not call it again: write the data of `{operation.target}` anew"
+                " to another file,\nor stop and recover from what was durable before",
+            )
+    return None
+
+
+def _renamed_unsynced(case: _Case) -> Advice | None:
+    for step in case.kept:
+        operation = case.operation(step)
+        if step.kind is not StepKind.ENTRY or step.child is None or operation.call not in ("rename", "link"):
+            continue
+        if any(missing.operation < step.operation for missing in case.dropped_of(step.child)):
+            source, target = operation.target, operation.second
+            how = (
+                "renamed over"
+                if operation.detail.replaced is not None
+                else f"{operation.call}ed to".replace("renameed", "renamed")
+            )
+            return case.advice(
+                "rename-before-sync",
+                operation,
+                f"`{source}` was {how} `{target}` before its data was synced",
+                _sync_file(source, f"os.replace(…)    # over `{target}`, only then"),
+            )
+    return None
+
+
+def _emptied(case: _Case) -> Advice | None:
+    for step in case.kept:
+        if step.kind is StepKind.RESIZE and case.dropped_of(step.owner):
+            name = case.operation(step).target
+            if any(missing.operation >= step.operation for missing in case.dropped_of(step.owner)):
+                return case.advice(
+                    "truncate-then-write",
+                    step,
+                    f"`{name}` was cut before its new content was on the disk",
+                    "write the new content to a temporary file in the same directory and fsync it,\n"
+                    f"then os.replace() it over {posixpath.basename(name)!r}",
+                )
+    return None
+
+
+def _half_renamed(case: _Case) -> Advice | None:
+    for step in case.dropped:
+        if step.kind is StepKind.ENTRY and step.partner is not None:
+            partner = case.script.steps[step.partner]
+            if case.state.persisted >> partner.index & 1:
+                operation = case.operation(step)
+                part = "the new name" if step.child is not None else "the removal of the old name"
+                directory = _directory(operation, step)
+                return case.advice(
+                    "rename-in-halves",
+                    operation,
+                    f"{part} of {operation} was not synced, the other half was",
+                    _sync_directory(directory),
+                )
+    return None
+
+
+def _acknowledged(case: _Case) -> Advice | None:
+    promise = case.promise
+    if promise is None:
+        return None
+    missing = [s for s in case.dropped if s.operation < promise.index]
+    if not missing:
+        return None
+    entry = next((s for s in missing if s.kind is StepKind.ENTRY), None)
+    data = next((s for s in missing if s.kind in (StepKind.DATA, StepKind.GROW, StepKind.RESIZE)), None)
+    if data is not None:
+        name = case.operation(data).target
+        return case.advice(
+            "acknowledged-before-sync",
+            case.operation(data),
+            f"what was written to `{name}` was acknowledged ({promise}) before it was synced",
+            _sync_file(name, "and only then acknowledge"),
+        )
+    if entry is None:
+        return None
+    operation = case.operation(entry)
+    directory = _directory(operation, entry)
+    return case.advice(
+        "directory-not-synced",
+        operation,
+        f"{_what(operation)} was acknowledged ({promise}), but its directory `{directory}` was not synced",
+        _sync_directory(directory),
+    )
+
+
+def _unsynced_name(case: _Case) -> Advice | None:
+    """Something rests on a name that is not durable."""
+    for step in case.dropped:
+        later = any(kept.operation > step.operation for kept in case.kept)
+        if step.kind is StepKind.ENTRY and later:
+            operation = case.operation(step)
+            directory = _directory(operation, step)
+            return case.advice(
+                "directory-not-synced",
+                operation,
+                f"{_what(operation)} was lost: its directory `{directory}` was not synced",
+                _sync_directory(directory),
+            )
+    return None
+
+
+def _reordered(case: _Case) -> Advice | None:
+    for step in case.dropped:
+        after = [k for k in case.kept if k.operation > step.operation and k.torn_from is None]
+        if step.kind in (StepKind.DATA, StepKind.GROW) and after:
+            name, other = case.operation(step).target, case.operation(after[0])
+            return case.advice(
+                "not-ordered",
+                step,
+                f"a write to `{name}` was not on the disk when the later {other} was",
+                _sync_file(name, f"before the {other.call} that relies on it"),
+            )
+    return None
+
+
+_EXPLANATIONS = (
+    _lost_after_error,
+    _renamed_unsynced,
+    _torn,
+    _emptied,
+    _half_renamed,
+    _acknowledged,
+    _unsynced_name,
+    _reordered,
+)
+
+
+def _stopped(case: _Case) -> Advice:
+    operation = case.script.trace[case.state.moment.operation]
+    lost = "" if case.state.complete else " without what was not synced"
+    return case.advice(
+        "stopped-between",
+        operation,
+        f"the program was stopped right after {operation}{lost}: no order of writes prevents that",
+        "make the change with one atomic step (write a new file, fsync it, rename it),\n"
+        "or let recovery undo or finish what was begun",
+    )
+
+
+def _directory(operation: Operation, step: Step) -> str:
+    """The directory that holds the entry of ``step``."""
+    name = operation.target
+    if operation.call == "link" or (operation.call == "rename" and step.child is not None):
+        name = operation.second or name
+    return posixpath.dirname(name) or ROOT
+
+
+def _what(operation: Operation) -> str:
+    done = {
+        "open": f"the new file `{operation.target}`",
+        "mkdir": f"the new directory `{operation.target}`",
+        "unlink": f"the removal of `{operation.target}`",
+        "rmdir": f"the removal of `{operation.target}`",
+        "rename": f"the rename of `{operation.target}` to `{operation.second}`",
+        "link": f"the link `{operation.second}`",
+    }
+    return done.get(operation.call, str(operation))
+
+
+def _sync_file(name: str, then: str) -> str:
+    return f"file.flush(); os.fsync(file.fileno())    # `{name}`\n{then}"
+
+
+def _sync_directory(directory: str) -> str:
+    return f"fd = os.open({directory!r}, os.O_RDONLY)\nos.fsync(fd); os.close(fd)"
+
+
+# --- warnings from the trace alone ---------------------------------------------------------------
+
+
+def warnings(script: Script) -> tuple[Advice, ...]:
+    """What looks wrong in a trace without any crash state having been checked.
+
+    Each (kind, target) is reported once, at the first operation that shows it.
+    """
+    found: dict[tuple[str, str], Advice] = {}
+    watch = _Watch(script)
+    for move in script.moves:
+        for advice in watch.step(move):
+            found.setdefault((advice.kind, script.trace[advice.operation].target), advice)
+    return tuple(found.values())
+
+
+class _Watch:
+    """Follows a trace under ``strict``: what was never synced by its own file or directory."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.order = Order(script, STRICT)
+
+    def step(self, move: Move) -> Iterator[Advice]:
+        operation = self.script.trace[move.operation]
+        before = self.order.free
+        if operation.call == "rename":
+            yield from self._rename(operation, before, move)
+        elif operation.call in ("fsync", "fdatasync"):
+            yield from self._useless(operation, before, move)
+        self.order.play(move)
+        if operation.call == "promise":
+            yield from self._promise(operation)
+
+    def _pending(self, free: int, kinds: tuple[StepKind, ...]) -> list[Step]:
+        return [s for i in bits(free) if (s := self.script.steps[i]).kind in kinds]
+
+    def _advice(self, kind: str, operation: Operation, text: str, fix: str) -> Advice:
+        return Advice(kind, operation.index, text, fix, operation.stack)
+
+    def _rename(self, operation: Operation, before: int, move: Move) -> Iterator[Advice]:
+        moved = {s.child for s in self.script.steps[move.first : move.last] if s.child is not None}
+        if any(s.owner in moved for s in self._pending(before, (StepKind.DATA,))):
+            how = "over" if operation.detail.replaced is not None else "to"
+            yield self._advice(
+                "rename-before-sync",
+                operation,
+                f"`{operation.target}` was renamed {how} `{operation.second}` before its data was synced",
+                _sync_file(operation.target, f"os.replace(…)    # over `{operation.second}`, only then"),
+            )
+
+    def _useless(self, operation: Operation, before: int, move: Move) -> Iterator[Advice]:
+        """An fsync that had nothing to do while a sibling had."""
+        if move.sync is None or move.sync.inode is None:
+            return
+        inode, steps = move.sync.inode, self.script.steps
+        pending = self._pending(before, tuple(StepKind))
+        if any(s.owner == inode for s in pending):
+            return
+        directory = self.script.nodes[inode].kind is NodeKind.DIRECTORY
+        kinds = (StepKind.ENTRY,) if directory else (StepKind.DATA,)
+        missed = [s for s in self._pending(before, kinds) if not directory or s.owner != inode]
+        if not missed or not steps:
+            return
+        other = self.script.trace[missed[-1].operation]
+        name = _directory(other, missed[-1]) if directory else other.target
+        what = "directory" if directory else "file"
+        yield self._advice(
+            f"wrong-{what}-synced",
+            operation,
+            f"{what} `{operation.target}` was synced, but had nothing to sync; `{name}` had",
+            f"sync `{name}` instead" + ("; mind symbolic links: os.path.realpath()" if directory else ""),
+        )
+
+    def _promise(self, operation: Operation) -> Iterator[Advice]:
+        for step in self._pending(self.order.free, (StepKind.DATA, StepKind.ENTRY)):
+            guilty = self.script.trace[step.operation]
+            if not self._visible(step):
+                continue
+            if step.kind is StepKind.DATA:
+                name = guilty.target
+                yield self._advice(
+                    "acknowledged-before-sync",
+                    guilty,
+                    f"what was written to `{name}` was acknowledged ({operation}) before it was synced",
+                    _sync_file(name, "and only then acknowledge"),
+                )
+            else:
+                directory = _directory(guilty, step)
+                yield self._advice(
+                    "directory-not-synced",
+                    guilty,
+                    f"{_what(guilty)} was acknowledged ({operation}), but `{directory}` was not synced",
+                    _sync_directory(directory),
+                )
+
+    def _visible(self, step: Step) -> bool:
+        """Whether the step still matters: the name or file has not been undone since."""
+        later = self.script.steps[step.index + 1 : len(self.order.need)]
+        if step.kind is StepKind.ENTRY:
+            return not any(
+                s.kind is StepKind.ENTRY and (s.owner, s.name) == (step.owner, step.name) for s in later
+            )
+        return not any(s.kind is StepKind.FREE and s.owner == step.owner for s in later)
+
+
+def site_text(advice: Advice) -> str:
+    """Where the guilty call was made, for a message: ``store.py:42 in save``, or nothing."""
+    if not advice.stack:
+        return ""
+    frame = advice.stack[0]
+    return f"{os.path.basename(frame.file)}:{frame.line} in {frame.function}"
+
+
+__all__ = ["TOP", "Advice", "explain", "simplest", "site_text", "warnings"]

@@ -1,0 +1,389 @@
+"""The tree that a set of steps leaves, and its hash, kept up to date step by step.
+
+Hashes are 128-bit numbers (BLAKE2b). The hash of a directory is the sum of the hashes of its entries,
+that of a file the sum of the hashes of its pages: so what changed is taken out and put in again, and
+nothing else is looked at. Equal trees have equal hashes whatever made them; hard links count as
+files with equal content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from chaoskit.explore.crash.snapshot import TOP, Inode, Node, NodeKind
+from chaoskit.explore.crash.steps import PAGE, Script, Step, StepKind, bits
+
+_WORD = (1 << 128) - 1
+_GARBAGE = bytes((37 * i + 11) % 251 + 1 for i in range(PAGE))
+"""What space that was never written may hold: neither zeroes nor text nor anything that repeats soon."""
+
+
+def _hash(*parts: bytes) -> int:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return int.from_bytes(digest.digest(), "little")
+
+
+@dataclass(slots=True)
+class _Content:
+    """The steps on one file, and what was worked out about them. Sets are bits."""
+
+    initial: bytes
+    grows: int = 0
+    resizes: int = 0
+    data: int = 0
+    whole: int = 0
+    """All steps on the content."""
+    pages: dict[int, int] = field(default_factory=dict)
+    """For each page the data steps that touch it."""
+    base: tuple[int, int, int] | None = None
+    """A set, the size and the sum of hashes for it: from there the next set is worked out."""
+    sums: dict[int, tuple[int, int]] = field(default_factory=dict)
+    known: dict[tuple[int, int, int], int] = field(default_factory=dict)
+
+
+class Tables:
+    """What never changes while states are enumerated: which steps act on what.
+
+    A state is a set of steps, as bits. The same bits, ``count`` places higher, mark those of them
+    whose data is garbage: see :meth:`with_garbage`.
+    """
+
+    def __init__(self, script: Script) -> None:
+        self.steps = script.steps
+        self.nodes = script.nodes
+        self.contents: dict[Inode, _Content] = {}
+        self.cells: dict[tuple[Inode, str], int] = {}
+        self.names_in: dict[Inode, dict[str, None]] = {}
+        """The names in each directory that some step is about."""
+        self.attributes: dict[Inode, dict[str, int]] = {}
+        self._node_hashes: dict[tuple[Inode, int], int] = {}
+        self.initial = script.snapshot.entries
+        self.count = len(script.steps)
+        for step in script.steps:
+            self._enter(step)
+
+    def content(self, inode: Inode) -> _Content:
+        found = self.contents.get(inode)
+        if found is None:
+            found = self.contents[inode] = _Content(self.nodes[inode].content.read())
+        return found
+
+    def _enter(self, step: Step) -> None:
+        bit = 1 << step.index
+        if step.kind is StepKind.ENTRY:
+            self.cells[step.owner, step.name] = self.cells.get((step.owner, step.name), 0) | bit
+            self.names_in.setdefault(step.owner, {})[step.name] = None
+            return
+        if step.kind is StepKind.ATTRIBUTE:
+            names = self.attributes.setdefault(step.owner, {})
+            names[step.name] = names.get(step.name, 0) | bit
+            return
+        content = self.content(step.owner)
+        content.whole |= bit | bit << self.count
+        if step.kind is StepKind.DATA:
+            content.data |= bit
+            for page in step.pages:
+                content.pages[page] = content.pages.get(page, 0) | bit
+        elif step.kind is StepKind.GROW:
+            content.grows |= bit
+        else:
+            content.resizes |= bit
+
+    def with_garbage(self, persisted: int, garbage: int) -> int:
+        """The state in which the data of the steps in ``garbage`` is something else."""
+        return persisted | garbage | garbage << self.count
+
+    # --- what a set of steps means ---------------------------------------------------------------
+
+    def child(self, directory: Inode, name: str, state: int) -> Inode | None:
+        """The inode behind a name."""
+        present = state & self.cells.get((directory, name), 0)
+        if present:
+            return self.steps[present.bit_length() - 1].child
+        return self.initial.get(directory, {}).get(name)
+
+    def size(self, inode: Inode, state: int) -> int:
+        """The size of a file in bytes."""
+        content = self.content(inode)
+        resized = state & content.resizes
+        size = len(content.initial)
+        grown = state & content.grows
+        if resized:
+            last = resized.bit_length() - 1
+            size = self.steps[last].size
+            grown = grown >> last << last
+        # Growth was recorded only where the file became longer, so the latest is the longest.
+        return max(size, self.steps[grown.bit_length() - 1].size) if grown else size
+
+    def attribute(self, inode: Inode, name: str, state: int) -> object:
+        """The value of an attribute; None if there is none."""
+        present = state & self.attributes.get(inode, {}).get(name, 0)
+        if present:
+            return self.steps[present.bit_length() - 1].value
+        node = self.nodes[inode]
+        return node.mode if name == "mode" else node.xattrs.get(name)
+
+    def attributes_of(self, inode: Inode, state: int) -> dict[str, object]:
+        """Mode and extended attributes."""
+        names = {"mode", *self.nodes[inode].xattrs, *self.attributes.get(inode, ())}
+        found = {name: self.attribute(inode, name, state) for name in sorted(names)}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def page(self, inode: Inode, number: int, state: int) -> bytes:
+        """One page of a file, as far as there is any data in it."""
+        content = self.content(inode)
+        start = number * PAGE
+        page = bytearray(content.initial[start : start + PAGE])
+        garbage = state >> self.count
+        for index in bits(state & (content.pages.get(number, 0) | content.resizes)):
+            _act(page, start, self.steps[index], bool(garbage >> index & 1))
+        return bytes(page)
+
+    def bytes(self, inode: Inode, state: int) -> bytes:
+        """The whole content of a file."""
+        content, size = self.content(inode), self.size(inode, state)
+        if not state & content.whole:
+            return content.initial
+        whole = bytearray(content.initial[:size].ljust(size, b"\0"))
+        touched = sorted(content.pages) if not state & content.resizes else range(-(-size // PAGE))
+        for number in touched:
+            start = number * PAGE
+            if start < size:
+                page = self.page(inode, number, state).ljust(PAGE, b"\0")
+                whole[start : start + PAGE] = page[: size - start]
+        return bytes(whole)
+
+    # --- hashes ----------------------------------------------------------------------------------
+
+    def file_hash(self, inode: Inode, state: int, settle: bool = False) -> int:
+        """The hash of a file's content and size; with ``settle`` later ones start from this."""
+        content = self.content(inode)
+        mask = state & content.whole
+        found = content.sums.get(mask)
+        if found is None:
+            found = content.sums[mask] = self._summed(content, inode, mask)
+        if settle:
+            content.base = (mask, *found)
+        size, total = found
+        return total + _hash(b"size", size.to_bytes(8, "little")) & _WORD
+
+    def _summed(self, content: _Content, inode: Inode, state: int) -> tuple[int, int]:
+        size = self.size(inode, state)
+        if content.base is None:
+            start = len(content.initial)
+            content.base = (0, start, self._sum(content, inode, range(-(-start // PAGE)), 0, start))
+        before, old_size, total = content.base
+        pages = self._affected(content, before ^ state, old_size, size)
+        total -= self._sum(content, inode, pages, before, old_size)
+        total += self._sum(content, inode, pages, state, size)
+        return size, total & _WORD
+
+    def _affected(self, content: _Content, changed: int, old: int, new: int) -> Iterable[int]:
+        """The pages that may differ between two sets of steps with these sizes."""
+        if changed & content.resizes:
+            return range(-(-max(old, new) // PAGE))
+        pages: set[int] = set()
+        for index in bits((changed | changed >> self.count) & content.data):
+            pages.update(self.steps[index].pages)
+        if old != new:
+            pages.update(range(min(old, new) // PAGE, -(-max(old, new) // PAGE)))
+        return pages
+
+    def _sum(self, content: _Content, inode: Inode, pages: Iterable[int], state: int, size: int) -> int:
+        return sum(self._page_hash(content, inode, page, state, size) for page in pages)
+
+    def _page_hash(self, content: _Content, inode: Inode, number: int, state: int, size: int) -> int:
+        limit = min(PAGE, size - number * PAGE)
+        if limit <= 0:
+            return 0
+        touching = content.pages.get(number, 0)
+        key = (number, state & (touching | touching << self.count | content.resizes), limit)
+        found = content.known.get(key)
+        if found is None:
+            # Zeroes count for nothing: a hole and written zeroes read the same.
+            data = self.page(inode, number, state)[:limit].rstrip(b"\0")
+            found = content.known[key] = _hash(number.to_bytes(8, "little"), data) if data else 0
+        return found
+
+    def own_hash(self, inode: Inode, state: int, settle: bool = False) -> int:
+        """The hash of an inode without the names in it: kind, attributes, content."""
+        node = self.nodes[inode]
+        changed = sum(state & mask for mask in self.attributes.get(inode, {}).values())
+        total = self._node_hashes.get((inode, changed))
+        if total is None:
+            total = _node_hash(node, self.attributes_of(inode, state))
+            self._node_hashes[inode, changed] = total
+        if node.kind is NodeKind.FILE:
+            total += self.file_hash(inode, state, settle)
+        return total & _WORD
+
+
+def _act(page: bytearray, start: int, step: Step, garbage: bool) -> None:
+    """Let one step act on the page that begins at ``start``."""
+    if step.kind is not StepKind.DATA:
+        del page[max(step.size - start, 0) :]
+        return
+    first, last = max(step.offset - start, 0), min(step.end - start, PAGE)
+    if len(page) < last:
+        page.extend(bytes(last - len(page)))
+    if garbage:
+        page[first:last] = _GARBAGE[first:last]
+        return
+    skipped = start + first - step.offset
+    page[first:last] = step.bytes[skipped : skipped + last - first]
+
+
+def _node_hash(node: Node, attributes: Mapping[str, object]) -> int:
+    parts = [node.kind.value.encode(), node.text.encode("utf-8", "surrogateescape"), b"%d" % node.format]
+    for name, value in attributes.items():
+        parts += [name.encode("utf-8", "surrogateescape"), repr(value).encode()]
+    return _hash(*parts)
+
+
+@dataclass(slots=True)
+class _Change:
+    """What one set of steps makes different from the image it is compared with."""
+
+    entries: defaultdict[Inode, dict[str, tuple[Inode | None, Inode | None]]]
+    own: dict[Inode, int]
+    hashes: dict[Inode, int] = field(default_factory=dict)
+    below: dict[Inode, set[str]] = field(default_factory=dict)
+
+
+class Image:
+    """The tree that one set of steps leaves; ``look`` answers for other sets, ``move`` goes there."""
+
+    def __init__(self, tables: Tables, state: int = 0) -> None:
+        self.tables = tables
+        self.state = 0
+        self._children = {inode: dict(names) for inode, names in tables.initial.items()}
+        self._parents: defaultdict[Inode, set[tuple[Inode, str]]] = defaultdict(set)
+        for directory, names in self._children.items():
+            for name, child in names.items():
+                self._parents[child].add((directory, name))
+        self._own: dict[Inode, int] = {}
+        self._hashes: dict[Inode, int] = {}
+        self._edges: dict[tuple[str, int], int] = {}
+        self.hash = self._build(TOP)
+        self.move(state)
+
+    def _build(self, inode: Inode) -> int:
+        """The hash of an inode as it is at the beginning."""
+        total = self._own_hash(inode)
+        for name, child in self._children.get(inode, {}).items():
+            total += self._edge(name, self._build(child))
+        self._hashes[inode] = total = total & _WORD
+        return total
+
+    def _own_hash(self, inode: Inode) -> int:
+        found = self._own.get(inode)
+        if found is None:
+            found = self._own[inode] = self.tables.own_hash(inode, self.state)
+        return found
+
+    def _edge(self, name: str, child: int) -> int:
+        key = (name, child)
+        found = self._edges.get(key)
+        if found is None:
+            text = name.encode("utf-8", "surrogateescape")
+            found = self._edges[key] = _hash(text, child.to_bytes(16, "little"))
+        return found
+
+    def _hash_of(self, inode: Inode) -> int:
+        found = self._hashes.get(inode)
+        return self._build(inode) if found is None else found
+
+    def look(self, state: int) -> int:
+        """The hash of the tree that ``state`` leaves."""
+        return self._compare(state)[0]
+
+    def move(self, state: int) -> int:
+        """Become the image of ``state``; return its hash."""
+        self.hash, change = self._compare(state, settle=True)
+        self.state = state
+        self._own.update(change.own)
+        self._hashes.update(change.hashes)
+        for directory, names in change.entries.items():
+            children = self._children.setdefault(directory, {})
+            for name, (old, new) in names.items():
+                if old is not None:
+                    self._parents[old].discard((directory, name))
+                    del children[name]
+                if new is not None:
+                    self._parents[new].add((directory, name))
+                    children[name] = new
+        return self.hash
+
+    def _compare(self, state: int, settle: bool = False) -> tuple[int, _Change]:
+        change = self._change(state, settle)
+        waiting = [*change.entries, *change.own]
+        marked = set(waiting)
+        while waiting:
+            inode = waiting.pop()
+            for directory, name in self._parents[inode]:
+                change.below.setdefault(directory, set()).add(name)
+                if directory not in marked:
+                    marked.add(directory)
+                    waiting.append(directory)
+        for inode in marked:
+            self._rehash(inode, change, marked, set())
+        return change.hashes.get(TOP, self.hash if TOP not in marked else 0), change
+
+    def _change(self, state: int, settle: bool) -> _Change:
+        change = _Change(defaultdict(dict), {})
+        seen: set[Inode] = set()
+        for index in bits(state ^ self.state):
+            step = self.tables.steps[index % self.tables.count]
+            owner = step.owner
+            if step.kind is StepKind.ENTRY:
+                new = self.tables.child(owner, step.name, state)
+                old = self._children.get(owner, {}).get(step.name)
+                if new != old:
+                    change.entries[owner][step.name] = (old, new)
+            elif owner not in seen:
+                seen.add(owner)
+                own = self.tables.own_hash(owner, state, settle)
+                if own != self._own_hash(owner):
+                    change.own[owner] = own
+        return change
+
+    def _rehash(self, inode: Inode, change: _Change, marked: set[Inode], path: set[Inode]) -> int:
+        """The new hash of an inode; what was not marked has kept its own."""
+        if inode not in marked:
+            return self._hash_of(inode)
+        done = change.hashes.get(inode)
+        if done is not None:
+            return done
+        if inode in path:
+            return 0  # A directory below itself: two halves of different renames. Nobody can get there.
+        path.add(inode)
+        total = self._hash_of(inode) - self._own_hash(inode) + change.own.get(inode, self._own_hash(inode))
+        entries = change.entries.get(inode, {})
+        for name, (old, new) in entries.items():
+            total -= self._edge(name, self._hash_of(old)) if old is not None else 0
+            total += self._edge(name, self._rehash(new, change, marked, path)) if new is not None else 0
+        for name in change.below.get(inode, ()):
+            if name not in entries:
+                child = self._children[inode][name]
+                total -= self._edge(name, self._hash_of(child))
+                total += self._edge(name, self._rehash(child, change, marked, path))
+        path.discard(inode)
+        change.hashes[inode] = total = total & _WORD
+        return total
+
+
+def file_type(node: Node) -> int:
+    """The type bits of ``st_mode``."""
+    kinds = {
+        NodeKind.FILE: stat.S_IFREG,
+        NodeKind.DIRECTORY: stat.S_IFDIR,
+        NodeKind.SYMLINK: stat.S_IFLNK,
+    }
+    return kinds.get(node.kind, node.format)

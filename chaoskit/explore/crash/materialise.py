@@ -1,0 +1,176 @@
+"""Writing a crash state into a directory, as the file system would show it after the reboot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+
+from chaoskit.explore.crash.image import Tables
+from chaoskit.explore.crash.snapshot import TOP, Inode, NodeKind
+from chaoskit.explore.crash.states import CrashStates, State
+
+
+class Materialiser:
+    """Writes states into directories. Contents are worked out once and shared between states.
+
+    Nothing is shared between directories: recovery may change whatever it finds.
+    """
+
+    def __init__(self, states: CrashStates) -> None:
+        self._writer = Writer(states.tables)
+
+    def write(self, state: State, directory: str | os.PathLike[str]) -> None:
+        """Replace the content of the existing ``directory`` by ``state``.
+
+        The directory itself stays (its inode too), its mode is set. Raises OSError if the place does
+        not allow it, for example special files without the right to make them.
+        """
+        tables = self._writer.tables
+        self._writer.write(tables.with_garbage(state.persisted, state.garbage), os.fspath(directory))
+
+
+class Writer:
+    """Writes what any set of steps leaves."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self._contents: dict[tuple[Inode, int], bytes] = {}
+
+    def write(self, state: int, directory: str) -> None:
+        """Replace the content of ``directory``."""
+        empty(directory)
+        self._fill(TOP, directory, state, {}, set())
+
+    def _fill(
+        self, inode: Inode, path: str, state: int, written: dict[Inode, str], above: set[Inode]
+    ) -> None:
+        above.add(inode)
+        for name, child in self.children(inode, state):
+            if child not in above:
+                self._write(child, f"{path}/{name}", state, written, above)
+        above.discard(inode)
+        self._dress(inode, path, state)
+
+    def children(self, inode: Inode, state: int) -> Iterator[tuple[str, Inode]]:
+        """The entries of a directory."""
+        names = dict(self.tables.initial.get(inode, {}))
+        for name in self.tables.names_in.get(inode, ()):
+            child = self.tables.child(inode, name, state)
+            if child is None:
+                names.pop(name, None)
+            else:
+                names[name] = child
+        yield from names.items()
+
+    def _write(
+        self, inode: Inode, path: str, state: int, written: dict[Inode, str], above: set[Inode]
+    ) -> None:
+        node = self.tables.nodes[inode]
+        if node.kind is NodeKind.DIRECTORY:
+            # Two names of one directory (half of a rename) become two directories: it cannot be shown
+            # otherwise, and fsck would take one of them away.
+            os.mkdir(path)
+            self._fill(inode, path, state, written, above)
+        elif inode in written:
+            os.link(written[inode], path, follow_symlinks=False)
+        else:
+            written[inode] = path
+            self._make(inode, path, state)
+
+    def _make(self, inode: Inode, path: str, state: int) -> None:
+        node = self.tables.nodes[inode]
+        if node.kind is NodeKind.SYMLINK:
+            os.symlink(node.text, path)
+            return
+        if node.kind is NodeKind.OTHER:
+            os.mknod(path, node.format | 0o600)
+        else:
+            mode = self._mode(inode, state)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            try:
+                _write_all(fd, self.content(inode, state))
+            finally:
+                os.close(fd)
+        self._dress(inode, path, state)
+
+    def content(self, inode: Inode, state: int) -> bytes:
+        """The content of a file."""
+        key = (inode, state & self.tables.content(inode).whole)
+        found = self._contents.get(key)
+        if found is None:
+            found = self._contents[key] = self.tables.bytes(inode, state)
+        return found
+
+    def _mode(self, inode: Inode, state: int) -> int:
+        mode = self.tables.attribute(inode, "mode", state)
+        return mode if isinstance(mode, int) else 0o644
+
+    def _dress(self, inode: Inode, path: str, state: int) -> None:
+        """Set the mode, whatever the umask made of it, and the extended attributes."""
+        os.chmod(path, self._mode(inode, state))
+        if not self.tables.nodes[inode].xattrs and inode not in self.tables.attributes:
+            return
+        for name, value in self.tables.attributes_of(inode, state).items():
+            if name != "mode" and isinstance(value, bytes):
+                os.setxattr(path, name, value)
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def empty(directory: str) -> None:
+    """Remove everything in ``directory``, whatever modes a program has left there."""
+    with os.scandir(directory) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                _remove_tree(entry.path)
+            else:
+                os.unlink(entry.path)
+
+
+def _remove_tree(path: str) -> None:
+    try:
+        os.rmdir(path)
+        return
+    except OSError:
+        pass
+    try:
+        shutil.rmtree(path)
+    except PermissionError:
+        for parent, directories, _ in os.walk(path):
+            for name in directories:
+                os.chmod(os.path.join(parent, name), stat.S_IRWXU)
+        os.chmod(path, stat.S_IRWXU)
+        shutil.rmtree(path)
+
+
+def tree_of(tables: Tables, state: int) -> dict[str, object]:
+    """What a set of steps leaves, without writing it: bytes, link text or a mapping for each name.
+
+    For reports and comparisons; modes and attributes are not in it.
+    """
+    return _described(Writer(tables), TOP, state, frozenset())
+
+
+def _described(writer: Writer, inode: Inode, state: int, above: frozenset[Inode]) -> dict[str, object]:
+    tree: dict[str, object] = {}
+    for name, child in sorted(writer.children(inode, state)):
+        node = writer.tables.nodes[child]
+        if node.kind is NodeKind.DIRECTORY:
+            if child not in above:
+                tree[name] = _described(writer, child, state, above | {inode})
+        elif node.kind is NodeKind.FILE:
+            tree[name] = writer.content(child, state)
+        else:
+            tree[name] = node.text
+    return tree
+
+
+def state_tree(states: CrashStates, state: State) -> Mapping[str, object]:
+    """The content of one state, as :func:`tree_of` describes it."""
+    return tree_of(states.tables, states.tables.with_garbage(state.persisted, state.garbage))

@@ -1,0 +1,139 @@
+"""Persistence models as data: which rules each file system keeps, and where a rule is known from.
+
+"Measured" means: seen by copying the image of a mounted file system after the calls, mounting the
+copy and looking (Linux 6.18, default mount options; ``scenarios/validation`` repeats it). Where a
+guarantee depends on things that no program sees (what the kernel wrote back in the meantime), the
+model does not give it: a state that a model forbids is one that the file system never shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+
+from chaoskit.core.errors import wrong
+
+
+class Rule(Enum):
+    """What a file system keeps without being asked. The value is the rule as a sentence."""
+
+    ORDERED_METADATA = "a change of metadata persists only with every change of metadata before it"
+    DATA_BEFORE_SIZE = "a file grows on the disk only together with the data that made it grow"
+    GROWS_IN_ORDER = "a file that was written in several parts grows in the order of the writes"
+    TAIL_UNORDERED = "growth inside a block that the file already has may persist without its data"
+    COHERENT_PAGES = "a page is written as it is in memory: with all earlier writes to it"
+    COPY_ON_WRITE = "new data shows only together with all metadata that changed before it"
+    RENAME_FLUSHES = "replacing a file by rename writes the data of a new file first"
+    CLOSE_FLUSHES = "closing a file that was truncated to nothing writes its new data first"
+    JOURNAL_SYNC = "syncing a file or directory makes all metadata up to its own last change durable"
+    DIRECTORY_COMMITS = "syncing any directory makes all metadata durable"
+    NAMES_SYNC = "syncing a file or directory makes its new names, and the directories they need, durable"
+    RENAME_IN_ONE = "both halves of a rename persist together, unless only the new directory is synced"
+    FREED_LAST = "the content of a file is released only when the removal of its last name has persisted"
+    WHOLE_BLOCKS = "a block is never torn"
+    NO_GARBAGE = "space that was never written reads as zeroes"
+
+
+_ALICE = "Pillai et al., OSDI 2014, table 1 and section 3"
+_MEASURED = "measured"
+_KERNEL = "Linux 6.18 source"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A persistence model: its rules, each with the source for this file system."""
+
+    name: str
+    rules: Mapping[Rule, str]
+    what: str = ""
+
+    def __contains__(self, rule: Rule) -> bool:
+        return rule in self.rules
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+EXT4 = Model(
+    "ext4",
+    MappingProxyType(
+        {
+            Rule.ORDERED_METADATA: f"one journal; {_ALICE}; {_MEASURED}",
+            Rule.DATA_BEFORE_SIZE: f"data=ordered with delayed allocation; ext4(5); {_MEASURED}",
+            Rule.GROWS_IN_ORDER: f"{_KERNEL}, fs/ext4/inode.c, mpage_map_and_submit_extent",
+            Rule.TAIL_UNORDERED: f"{_KERNEL}, fs/ext4/inode.c, ext4_da_write_end; {_MEASURED}",
+            Rule.COHERENT_PAGES: "page cache",
+            Rule.RENAME_FLUSHES: f"auto_da_alloc, ext4(5); {_MEASURED}",
+            Rule.CLOSE_FLUSHES: f"auto_da_alloc, ext4(5); {_MEASURED}",
+            Rule.JOURNAL_SYNC: f"{_KERNEL}, fs/ext4/fsync.c, i_sync_tid; {_MEASURED}",
+            Rule.DIRECTORY_COMMITS: f"{_KERNEL}, fs/ext4/fsync.c, ext4_fsync_journal; {_MEASURED}",
+            Rule.NAMES_SYNC: f"follows from the journal; {_MEASURED}",
+            Rule.RENAME_IN_ONE: "one transaction",
+            Rule.FREED_LAST: "orphan list; ext4 journal",
+            Rule.NO_GARBAGE: "data=ordered, ext4(5)",
+        }
+    ),
+    "data=ordered, auto_da_alloc (the defaults)",
+)
+
+XFS = Model(
+    "xfs",
+    MappingProxyType(
+        {
+            Rule.ORDERED_METADATA: f"one log; {_KERNEL}, Documentation/filesystems/xfs; {_MEASURED}",
+            Rule.DATA_BEFORE_SIZE: f"{_KERNEL}, fs/xfs/xfs_aops.c, xfs_setfilesize; {_MEASURED}",
+            Rule.COHERENT_PAGES: "page cache",
+            Rule.JOURNAL_SYNC: f"{_KERNEL}, fs/xfs/xfs_file.c, xfs_fsync_flush_log; {_MEASURED}",
+            Rule.NAMES_SYNC: f"follows from the log; {_MEASURED}",
+            Rule.RENAME_IN_ONE: "one transaction",
+            Rule.FREED_LAST: "unlinked list in the log",
+            Rule.NO_GARBAGE: "unwritten extents; size set after the data",
+        }
+    ),
+    "the defaults",
+)
+
+BTRFS = Model(
+    "btrfs",
+    MappingProxyType(
+        {
+            Rule.ORDERED_METADATA: f"transactions are whole trees, between syncs; btrfs(5); {_MEASURED}",
+            Rule.DATA_BEFORE_SIZE: f"{_KERNEL}, fs/btrfs/inode.c, btrfs_finish_one_ordered; {_MEASURED}",
+            Rule.COHERENT_PAGES: "page cache",
+            Rule.COPY_ON_WRITE: "datacow; btrfs(5)",
+            Rule.NAMES_SYNC: f"log tree; {_KERNEL}, fs/btrfs/tree-log.c; {_MEASURED}",
+            Rule.RENAME_IN_ONE: f"{_MEASURED}: after syncing the new directory alone both names were there",
+            Rule.FREED_LAST: "orphan items in the same transaction",
+            Rule.WHOLE_BLOCKS: "copy on write, checksums of 4096-byte blocks; btrfs(5)",
+            Rule.NO_GARBAGE: "copy on write",
+        }
+    ),
+    "the defaults (datacow)",
+)
+
+STRICT = Model(
+    "strict",
+    MappingProxyType({}),
+    "nothing is ordered or implied without an fsync of exactly that file or directory",
+)
+
+MODELS: Mapping[str, Model] = MappingProxyType({m.name: m for m in (EXT4, XFS, BTRFS, STRICT)})
+DEFAULT: tuple[str, ...] = ("ext4", "xfs", "btrfs")
+"""The real ones together. ``strict`` is for programs that promise to work everywhere."""
+
+
+def models_named(names: str | Iterable[str]) -> tuple[Model, ...]:
+    """The models with these names, each once, in the order given.
+
+    Raises:
+        UsageError: for a name that is no model, and for none at all.
+    """
+    given = (names,) if isinstance(names, str) else tuple(names)
+    for name in given:
+        if name not in MODELS:
+            raise wrong("model", name, f"one or several of {', '.join(MODELS)}")
+    if not given:
+        raise wrong("model", given, f"one or several of {', '.join(MODELS)}")
+    return tuple(MODELS[name] for name in dict.fromkeys(given))

@@ -1,0 +1,204 @@
+"""Names of crash states: the argument of ``power_loss[…]`` in a schedule, and the way back.
+
+The point of the schedule says after which operation the power went; the argument says what of the
+unsynced steps is missing then. Steps are counted back from the power cut, 1 is the last one, so that
+what happens earlier in the run does not change the name::
+
+    argument  =  "all" | "only-synced" model | clause *( " " clause )
+    clause    =  "drop" list              these steps did not persist
+              |  "zero" list              the same, but the file has grown: zeroes are there
+              |  "keep" list model        only what was synced, and these
+              |  "torn" number "@" bytes *( "," … )    of these writes only the first bytes did
+              |  "garbage" list           the file has grown, but holds something else there
+    list      =  number | number "-" number *( "," … )
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from chaoskit.core.errors import ScheduleError
+from chaoskit.explore.crash.image import Image, Tables
+from chaoskit.explore.crash.models import MODELS, STRICT
+from chaoskit.explore.crash.order import Order
+from chaoskit.explore.crash.states import Moment, State, moment_of, play_all
+from chaoskit.explore.crash.steps import Script, StepKind, bits, mask_of
+
+_EXPECTED = (
+    "expected 'all', 'only-synced ext4', 'drop 1,3-5', 'zero 2', 'keep 2 xfs', 'torn 2@512' or 'garbage 2', "
+    "as printed by a failing test"
+)
+
+
+def name_of(script: Script, state: State) -> str:
+    """The shortest argument that names ``state``."""
+    if state.complete:
+        return "all"
+    rest = _torn_clause(script, state) + _garbage_clause(state)
+    torn = _replaced(script, state)
+    dropped = state.moment.pending & ~state.persisted & ~state.garbage & ~torn
+    zero = mask_of(index for index in bits(dropped) if _grown(script, state, index))
+    clauses = [*rest, *_listed("zero", state.moment, zero), *_listed("drop", state.moment, dropped & ~zero)]
+    names = [" ".join(clauses)]
+    whole = state.persisted & state.moment.present & ~state.garbage
+    for model, durable in state.moment.durable:
+        if not durable & ~whole and not rest:
+            kept = whole & ~durable
+            names.append(
+                f"only-synced {model}" if not kept else f"{_listed('keep', state.moment, kept)[0]} {model}"
+            )
+    synced = [name for name in names if name.startswith("only-synced")]
+    return synced[0] if synced else min(names, key=len)
+
+
+def _grown(script: Script, state: State, index: int) -> bool:
+    """Whether the growth that came with a data step is there."""
+    after = index + 1
+    return (
+        script.steps[index].kind is StepKind.DATA
+        and after < len(script.steps)
+        and script.steps[after].partner == index
+        and bool(state.persisted >> after & 1)
+    )
+
+
+def _listed(word: str, moment: Moment, steps: int) -> list[str]:
+    return [f"{word} {_ranges(_number(moment, i) for i in bits(steps))}"] if steps else []
+
+
+def _number(moment: Moment, index: int) -> int:
+    return (moment.pending >> index).bit_count()
+
+
+def _replaced(script: Script, state: State) -> int:
+    """The whole steps of which only a torn rest persisted."""
+    return mask_of(origin for i in bits(state.persisted) if (origin := script.steps[i].torn_from) is not None)
+
+
+def _torn_clause(script: Script, state: State) -> list[str]:
+    parts = []
+    for index in bits(state.persisted):
+        step = script.steps[index]
+        if step.torn_from is not None:
+            data = step if step.partner is None else script.steps[step.partner]
+            parts.append(f"{_number(state.moment, step.torn_from)}@{data.length}")
+    return [f"torn {','.join(parts)}"] if parts else []
+
+
+def _garbage_clause(state: State) -> list[str]:
+    return _listed("garbage", state.moment, state.garbage)
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def state_named(script: Script, operation: int, argument: str) -> State:
+    """The state that ``argument`` names after ``operation`` (an index in the trace).
+
+    The same state comes back for the same trace, whichever models were asked for. Its ``models`` are
+    all that allow it, of those that can be told without enumerating (torn and garbage states: none).
+
+    Raises:
+        ScheduleError: if the argument does not parse or names steps that this trace does not have.
+    """
+    orders = [Order(script, model) for model in MODELS.values()]
+    strict = next(order for order in orders if order.model is STRICT)
+    move = None
+    for move in script.moves[: operation + 1]:
+        play_all(move, orders, strict)
+    if move is None or move.operation != operation:
+        raise ScheduleError(
+            f"operation {operation} is not in the trace; expected 0 to {len(script.moves) - 1}."
+        )
+    moment = moment_of(move, orders, strict)
+    persisted, garbage = _Parser(script, moment, argument).read()
+    tables = Tables(script)
+    digest = Image(tables).look(tables.with_garbage(persisted, garbage))
+    models = tuple(o.model.name for o in orders if not garbage and o.allows(persisted))
+    return State(moment, persisted, garbage, digest, models)
+
+
+class _Parser:
+    def __init__(self, script: Script, moment: Moment, argument: str) -> None:
+        self.script = script
+        self.moment = moment
+        self.argument = argument
+        self.pending = list(bits(moment.pending))[::-1]
+        self.durable = dict(moment.durable)
+
+    def _error(self, what: str) -> ScheduleError:
+        return ScheduleError(f"power_loss[{self.argument}]: {what}; {_EXPECTED}.")
+
+    def read(self) -> tuple[int, int]:
+        words = self.argument.split()
+        persisted, garbage = self.moment.present, 0
+        while words:
+            word = words.pop(0)
+            if word == "all" and self.argument.strip() == "all":
+                return persisted, 0
+            if word == "only-synced":
+                persisted = self._model(words)
+            elif word == "keep":
+                kept = mask_of(self._steps(words))
+                persisted = self._model(words) | kept
+            elif word in ("drop", "zero"):
+                persisted &= ~mask_of(self._steps(words))
+            elif word == "garbage":
+                garbage |= mask_of(self._steps(words))
+                persisted &= ~garbage
+            elif word == "torn":
+                persisted = self._tear(persisted, words)
+            else:
+                raise self._error(f"{word!r} means nothing here")
+        if not self.argument.strip():
+            raise self._error("nothing is named")
+        return persisted, garbage
+
+    def _next(self, words: list[str], wanted: str) -> str:
+        if not words:
+            raise self._error(f"{wanted} is missing at the end")
+        return words.pop(0)
+
+    def _model(self, words: list[str]) -> int:
+        name = self._next(words, "the name of a model")
+        if name not in self.durable:
+            raise self._error(f"{name!r} is no model ({', '.join(MODELS)})")
+        return self.durable[name]
+
+    def _steps(self, words: list[str]) -> Iterator[int]:
+        for part in self._next(words, "a list of steps").split(","):
+            match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+            if match is None:
+                raise self._error(f"{part!r} is no number of a step")
+            for number in range(int(match[1]), int(match[2] or match[1]) + 1):
+                yield self._step(number)
+
+    def _step(self, number: int) -> int:
+        if not 1 <= number <= len(self.pending):
+            raise self._error(f"there is no step {number}: {len(self.pending)} are unsynced at this point")
+        return self.pending[number - 1]
+
+    def _tear(self, persisted: int, words: list[str]) -> int:
+        for part in self._next(words, "a torn step").split(","):
+            match = re.fullmatch(r"(\d+)@(\d+)", part)
+            if match is None:
+                raise self._error(f"{part!r} is no torn step")
+            index = self._step(int(match[1]))
+            rest = self._rest(index, int(match[2]))
+            persisted = persisted & ~(1 << index) | 1 << rest
+        return persisted
+
+    def _rest(self, index: int, length: int) -> int:
+        for step in self.script.steps[index + 1 :]:
+            data = step if step.partner is None else self.script.steps[step.partner]
+            if step.torn_from == index and data.length == length:
+                return step.index
+        raise self._error(f"that step cannot be torn after {length} bytes")

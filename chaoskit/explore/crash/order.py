@@ -1,0 +1,352 @@
+"""What may persist without what, and what must have persisted, under one model.
+
+A crash state is a set of steps. It is legal when every durable step is in it, and when each of its
+other steps has with it everything that it needs. Sets are integers, one bit for each step, so that
+both questions are a few operations on whole words.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from chaoskit.explore.crash.models import Model, Rule
+from chaoskit.explore.crash.snapshot import TOP, Inode, NodeKind
+from chaoskit.explore.crash.steps import Move, Script, Step, StepKind, Sync, bits
+
+
+@dataclass(slots=True)
+class _File:
+    """What is remembered of one inode while the moves are played."""
+
+    owned: int = 0
+    attributes: int = 0
+    pending: int = 0
+    """Data and growth since the last sync."""
+    allocating: int = 0
+    """The part of ``pending`` that ext4 writes out early: growth into new blocks, with its data."""
+    fresh: bool = False
+    """Whether the file was created or emptied since the last sync."""
+    emptied: bool = False
+    last_grow: int = 0
+    pages: dict[int, int] = field(default_factory=dict)
+    resizes: list[tuple[int, int]] = field(default_factory=list)
+    names: int = 0
+    """Entries that give this inode a name."""
+    births: int = 0
+    """Those of ``names`` that came with the inode."""
+
+
+class Order:
+    """Plays a script move by move; after each, the questions concern a power cut at that moment.
+
+    ``need[s]`` is the set of steps without which step ``s`` cannot have persisted, itself included;
+    ``durable`` the set of those that must have persisted, ``lost`` those that no sync can save.
+    """
+
+    def __init__(self, script: Script, model: Model) -> None:
+        self.script = script
+        self.model = model
+        self.need: list[int] = []
+        self.durable = 0
+        self.lost = 0
+        self.present = 0
+        self._chain = 0
+        self._files: defaultdict[Inode, _File] = defaultdict(_File)
+        self._cells: defaultdict[tuple[Inode, str], int] = defaultdict(int)
+        self._users: dict[int, tuple[int, int]] = {}
+        for inode, node in enumerate(script.nodes[len(script.snapshot.nodes) :], len(script.snapshot.nodes)):
+            self._files[inode].fresh = node.kind is NodeKind.FILE
+
+    # --- questions -------------------------------------------------------------------------------
+
+    @property
+    def free(self) -> int:
+        """The steps that may or may not have persisted."""
+        return self.present & ~self.durable
+
+    def users(self, index: int) -> int:
+        """The steps that cannot have persisted without step ``index``, itself included."""
+        known, mask = self._users.get(index, (index, 1 << index))
+        bit = 1 << index
+        for later in range(known, len(self.need)):
+            if self.need[later] & bit:
+                mask |= 1 << later
+        # The other half of a rename is the only older step that may need this one.
+        partner = self.script.steps[index].partner
+        if partner is not None and self.need[partner] & bit:
+            mask |= 1 << partner
+        self._users[index] = (len(self.need), mask)
+        return mask
+
+    def without(self, index: int) -> int:
+        """Everything but step ``index`` and what depends on it."""
+        return self.present & ~(self.users(index) & ~self.durable)
+
+    def with_only(self, index: int) -> int:
+        """Only what was synced, and step ``index`` with what it needs."""
+        return self.durable | self.need[index]
+
+    def allows(self, state: int) -> bool:
+        """Whether a set of whole (not torn) steps is legal now."""
+        if self.durable & ~state or state & ~self.present:
+            return False
+        kept, dropped = state & ~self.durable, self.present & ~state
+        if kept.bit_count() <= dropped.bit_count():
+            return all(not self.need[index] & ~state for index in bits(kept))
+        return all(not self.users(index) & kept for index in bits(dropped))
+
+    def need_of_torn(self, torn: Step, growth: Step | None) -> int | None:
+        """What the rest of a torn write needs, itself included; None where it cannot be torn so.
+
+        ``growth`` is the torn growth that comes along. Under every model but ``strict`` a file grows
+        only by what the kernel wrote as a whole: to the border of a page.
+        """
+        assert torn.torn_from is not None
+        if Rule.WHOLE_BLOCKS in self.model and torn.end % 4096:
+            return None
+        need = self.need[torn.torn_from] & ~(1 << torn.torn_from) | 1 << torn.index
+        if growth is None:
+            return need
+        if Rule.DATA_BEFORE_SIZE in self.model and torn.end % 4096:
+            return None
+        assert growth.torn_from is not None
+        whole = self.need[growth.torn_from] & ~(1 << growth.torn_from | 1 << torn.torn_from)
+        return need | whole | 1 << growth.index
+
+    # --- playing ---------------------------------------------------------------------------------
+
+    def play(self, move: Move) -> None:
+        """Let the operation of ``move`` take effect."""
+        for index in range(move.first, move.last):
+            step = self.script.steps[index]
+            if step.torn_from is None:
+                self._add(step, move)
+            else:
+                self.need.append(1 << index)
+        if move.sync is not None:
+            self._sync(move.sync)
+        if move.closed is not None:
+            self._closed(self._files[move.closed])
+
+    def _add(self, step: Step, move: Move) -> None:
+        need = 1 << step.index | self._needs_of(step, move)
+        self.need.append(need)
+        self.present |= 1 << step.index
+        partner = step.partner
+        if (
+            step.kind is StepKind.ENTRY
+            and partner is not None
+            and partner < step.index
+            and self._in_one(step)
+        ):
+            self.need[partner] |= need
+            self.need[step.index] |= self.need[partner]
+        self._remember(step, self.need[step.index])
+
+    def _in_one(self, step: Step) -> bool:
+        return step.exchange or Rule.RENAME_IN_ONE in self.model
+
+    def _needs_of(self, step: Step, move: Move) -> int:
+        file = self._files[step.owner]
+        need = 0
+        if step.is_metadata and Rule.ORDERED_METADATA in self.model:
+            need |= self._chain
+        if step.kind is StepKind.DATA:
+            need |= self._needs_of_data(step, file)
+        elif step.kind is StepKind.GROW:
+            need |= self._needs_of_growth(step, file)
+        elif step.kind is StepKind.FREE:
+            need |= self._needs_of_release(step)
+        elif step.kind is StepKind.ENTRY and step.child == move.flushed and move.flushed is not None:
+            need |= self._flushed_by_rename(self._files[move.flushed])
+        return need
+
+    def _needs_of_data(self, step: Step, file: _File) -> int:
+        need = 0
+        if Rule.COHERENT_PAGES in self.model:
+            for page in step.pages:
+                need |= file.pages.get(page, 0)
+            for size, resize in file.resizes:
+                # Blocks that were given back are given out again only after that has persisted.
+                need |= resize if step.end > size else 0
+        if Rule.COPY_ON_WRITE in self.model:
+            need |= self._chain
+        return need
+
+    def _needs_of_growth(self, step: Step, file: _File) -> int:
+        need = self._chain if Rule.ORDERED_METADATA in self.model else 0
+        tail = step.within_block and Rule.TAIL_UNORDERED in self.model
+        if Rule.DATA_BEFORE_SIZE in self.model and not tail:
+            assert step.partner is not None
+            need |= self.need[step.partner]
+        if Rule.GROWS_IN_ORDER in self.model:
+            need |= file.last_grow
+        return need
+
+    def _needs_of_release(self, step: Step) -> int:
+        assert step.partner is not None
+        entry = self.script.steps[step.partner]
+        # A rename swaps: nobody ever sees the old file under its name without its content.
+        swapped = entry.child is not None
+        return self.need[step.partner] if swapped or Rule.FREED_LAST in self.model else 0
+
+    def _flushed_by_rename(self, file: _File) -> int:
+        if Rule.RENAME_FLUSHES not in self.model:
+            return 0
+        return self._needs_of_all(file.pending if file.fresh else file.allocating)
+
+    def _needs_of_all(self, steps: int) -> int:
+        need = steps
+        for index in bits(steps):
+            need |= self.need[index]
+        return need
+
+    def _remember(self, step: Step, need: int) -> None:
+        if step.optional:
+            # It may not have happened, so nothing later can rest on it.
+            return
+        bit, file = 1 << step.index, self._files[step.owner]
+        file.owned |= bit
+        if step.is_metadata:
+            self._chain |= need
+        if step.kind is StepKind.ENTRY:
+            self._remember_entry(step, bit)
+        elif step.kind is StepKind.ATTRIBUTE:
+            file.attributes |= bit
+        elif step.kind is StepKind.RESIZE:
+            self._remember_resize(step, file, need)
+        elif step.kind in (StepKind.DATA, StepKind.GROW):
+            self._remember_data(step, file, bit, need)
+
+    def _remember_entry(self, step: Step, bit: int) -> None:
+        self._cells[step.owner, step.name] |= bit
+        if step.child is not None:
+            child = self._files[step.child]
+            child.names |= bit
+            child.births |= bit if step.creates else 0
+
+    def _remember_resize(self, step: Step, file: _File, need: int) -> None:
+        file.resizes = [(size, known) for size, known in file.resizes if size < step.size]
+        file.resizes.append((step.size, need))
+        if step.size == 0:
+            file.fresh = file.emptied = True
+
+    def _remember_data(self, step: Step, file: _File, bit: int, need: int) -> None:
+        file.pending |= bit
+        if step.kind is StepKind.GROW:
+            file.last_grow = need
+            if not step.within_block:
+                file.allocating |= need & (file.pending | bit)
+            return
+        for page in step.pages:
+            file.pages[page] = need
+
+    def _closed(self, file: _File) -> None:
+        """ext4 writes out what replaced the content of a file, when the file is closed."""
+        if file.emptied and Rule.CLOSE_FLUSHES in self.model:
+            self._chain |= self._needs_of_all(file.pending)
+        file.emptied = False
+
+    # --- syncs -----------------------------------------------------------------------------------
+
+    def _sync(self, sync: Sync) -> None:
+        if sync.inode is None:
+            saved = self.present & ~self.lost & ~self._optional()
+            self.durable |= saved | (self._same_pages(saved & ~self.durable) if self.lost else 0)
+            self._clean()
+        elif sync.failed:
+            self.lost |= self._pending_data(self._files[sync.inode])
+        else:
+            self._make_durable(self._synced(sync), sync)
+
+    def _optional(self) -> int:
+        return sum(1 << s.index for s in self.script.steps[: len(self.need)] if s.optional)
+
+    def _clean(self) -> None:
+        for file in self._files.values():
+            file.pending = file.allocating = 0
+            file.fresh = file.emptied = False
+
+    def _pending_data(self, file: _File) -> int:
+        steps = self.script.steps
+        return sum(1 << i for i in bits(file.pending & ~self.durable) if steps[i].kind is StepKind.DATA)
+
+    def _synced(self, sync: Sync) -> int:
+        """The steps that the call itself is asked to make durable."""
+        assert sync.inode is not None
+        file = self._files[sync.inode]
+        if sync.only is not None:
+            whole = self.present & ~self._optional()
+            return whole & ((1 << sync.only.stop) - (1 << sync.only.start))
+        own = file.owned & ~file.attributes if sync.data_only else file.owned
+        return own & ~self.durable
+
+    def _make_durable(self, own: int, sync: Sync) -> None:
+        assert sync.inode is not None
+        file, saved = self._files[sync.inode], own & ~self.lost
+        result = saved
+        if Rule.COHERENT_PAGES in self.model:
+            result |= self._same_pages(saved)
+        names = file.births if sync.data_only else file.names
+        if Rule.NAMES_SYNC in self.model:
+            result |= self._names(names)
+            result |= self._consistent(own)
+        if Rule.JOURNAL_SYNC in self.model:
+            # Data that was lost is not saved by the journal; pages written again are.
+            needed = self._needs_of_all(own | names & ~self.durable)
+            result |= needed & ~self.lost
+        if Rule.DIRECTORY_COMMITS in self.model and self._is_directory(sync.inode):
+            result |= self._chain & ~self.lost
+        self.durable |= result
+        if sync.only is None:
+            file.pending = file.allocating = 0
+            file.fresh = False
+
+    def _is_directory(self, inode: Inode) -> bool:
+        return self.script.nodes[inode].kind is NodeKind.DIRECTORY
+
+    def _same_pages(self, saved: int) -> int:
+        steps = self.script.steps
+        mask = 0
+        for index in bits(saved):
+            if steps[index].kind is StepKind.DATA:
+                mask |= sum(
+                    1 << i
+                    for i in bits(self.need[index] & ~self.durable)
+                    if steps[i].kind is StepKind.DATA and steps[i].owner == steps[index].owner
+                )
+        return mask
+
+    def _names(self, entries: int) -> int:
+        """The entries by which a synced inode is found, and those that made the directories above."""
+        seen, waiting = 0, entries
+        while waiting:
+            index = waiting.bit_length() - 1
+            waiting &= ~(1 << index)
+            if seen >> index & 1:
+                continue
+            seen |= 1 << index
+            waiting |= self._beside(self.script.steps[index]) & ~seen
+        return seen
+
+    def _beside(self, step: Step) -> int:
+        """What comes along with one entry: its rename, earlier uses of the name, the directories."""
+        mask = self._cells[step.owner, step.name] & ((1 << step.index) - 1)
+        if step.partner is not None:
+            mask |= 1 << step.partner
+        if step.owner != TOP:
+            mask |= self._files[step.owner].births
+        return mask & ~self.durable
+
+    def _consistent(self, own: int) -> int:
+        """Entries of a synced directory: a name taken away by a rename is not gone before the new one."""
+        steps, mask = self.script.steps, 0
+        for index in bits(own):
+            step = steps[index]
+            if step.kind is not StepKind.ENTRY:
+                continue
+            mask |= self._cells[step.owner, step.name] & ((1 << index) - 1)
+            if step.partner is not None and step.child is None:
+                mask |= 1 << step.partner
+        return mask

@@ -1,0 +1,360 @@
+"""Enumerating the crash states of a script: what a power cut after each operation may leave.
+
+The families follow ALICE and CrashMonkey (Mohan et al., OSDI 2018): everything that was done so far;
+only what was synced; every unsynced step dropped with what depends on it, and kept alone with what it
+needs; the same for whole operations and for the unsynced content of a file; torn writes; garbage in
+space that was never written. Where a model allows few enough states, all of them are taken.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from chaoskit.explore.crash.image import Image, Tables
+from chaoskit.explore.crash.models import DEFAULT, STRICT, Model, Rule, models_named
+from chaoskit.explore.crash.order import Order
+from chaoskit.explore.crash.steps import Move, Script, Step, StepKind, bits
+
+EXHAUSTIVE = 64
+"""Up to so many states, all that a model allows after one operation are taken (torn ones apart)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A power cut: right after ``operation``, an index in the trace.
+
+    ``pending`` are the steps that an fsync of exactly their file or directory did not cover: the
+    numbers in names count these, from the last one back. ``durable`` says for each model what must
+    have persisted. ``promises`` is how many promises had been acknowledged.
+    """
+
+    operation: int
+    promises: int
+    present: int
+    pending: int
+    durable: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One content of the disk. ``hash`` is that of the tree; equal trees have equal hashes.
+
+    ``persisted`` is the set of steps whose effect is there; ``garbage`` the part of it whose place on
+    the disk is there but holds something else. ``models`` are those that allow the state.
+    """
+
+    moment: Moment
+    persisted: int
+    garbage: int
+    hash: int
+    models: tuple[str, ...]
+
+    @property
+    def dropped(self) -> tuple[int, ...]:
+        """The numbers in the script of the steps that did not persist, torn ones included."""
+        return tuple(bits(self.moment.present & (~self.persisted | self.garbage)))
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything up to the operation is there, as after the kill of a process."""
+        return self.persisted == self.moment.present and not self.garbage
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """``possible``: states that the families made; ``distinct``: of different content or promises."""
+
+    possible: int
+    distinct: int
+
+    def __str__(self) -> str:
+        return f"{self.distinct:,} distinct crash states of {self.possible:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class CrashStates:
+    """The distinct states of a script, in the order of the operations after which they occur."""
+
+    script: Script
+    tables: Tables = field(repr=False)
+    states: tuple[State, ...]
+    counts: Counts
+
+    def __iter__(self) -> Iterator[State]:
+        return iter(self.states)
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def after(self, operation: int) -> tuple[State, ...]:
+        """Those of one operation, by its index in the trace."""
+        return tuple(state for state in self.states if state.moment.operation == operation)
+
+    def promised(self, state: State) -> tuple[object, ...]:
+        """What had been promised to the outside before the power went."""
+        return self.script.promised[: state.moment.promises]
+
+
+def crash_states(
+    script: Script,
+    models: str | Iterable[str] = DEFAULT,
+    *,
+    exhaustive: int = EXHAUSTIVE,
+    prefixes_only: bool = False,
+) -> CrashStates:
+    """Enumerate the crash states of ``script`` that one of ``models`` allows.
+
+    With ``prefixes_only`` only the complete state after each operation and what was synced by then
+    are taken: their number grows with the length of the trace, all others with its square.
+
+    Raises:
+        UsageError: for a model that does not exist.
+    """
+    return _Enumeration(script, models_named(models), exhaustive, prefixes_only).run()
+
+
+@dataclass(slots=True)
+class _Found:
+    """A distinct state while more models that allow it may turn up."""
+
+    moment: Moment
+    persisted: int
+    garbage: int
+    models: int
+
+
+_Candidate = tuple[int, int]
+"""The steps that persisted, and those of them that hold garbage."""
+
+
+class _Enumeration:
+    def __init__(self, script: Script, models: Sequence[Model], exhaustive: int, prefixes_only: bool) -> None:
+        self.script = script
+        self.models = models
+        self.exhaustive = exhaustive
+        self.prefixes_only = prefixes_only
+        self.tables = Tables(script)
+        self.orders = [Order(script, model) for model in models]
+        self.strict = next((o for o in self.orders if o.model is STRICT), None) or Order(script, STRICT)
+        self.complete = Image(self.tables)
+        self.synced = Image(self.tables)
+        self.found: dict[tuple[int, int], _Found] = {}
+        self.possible = 0
+
+    def run(self) -> CrashStates:
+        for move in self.script.moves:
+            play_all(move, self.orders, self.strict)
+            if self._worth(move):
+                self._visit(move)
+        names = [model.name for model in self.models]
+        states = tuple(
+            State(
+                found.moment,
+                found.persisted,
+                found.garbage,
+                digest,
+                tuple(name for i, name in enumerate(names) if found.models >> i & 1),
+            )
+            for (digest, _), found in self.found.items()
+        )
+        return CrashStates(self.script, self.tables, states, Counts(self.possible, len(states)))
+
+    def _worth(self, move: Move) -> bool:
+        """Whether the move can leave anything new: it changed the disk, or acknowledged a promise.
+
+        What a sync leaves could also have been left before it, unless it hides that data was lost.
+        """
+        if not move.quiet or (move.sync is not None and self.strict.lost):
+            return True
+        return self.script.trace[move.operation].call == "promise"
+
+    def _visit(self, move: Move) -> None:
+        moment = moment_of(move, self.orders, self.strict)
+        candidates: defaultdict[_Candidate, int] = defaultdict(int)
+        for number, order in enumerate(self.orders):
+            for candidate in self._candidates(order):
+                candidates[candidate] |= 1 << number
+        self.possible += len(candidates)
+        self.complete.move(self.orders[0].present)
+        self.synced.move(self.orders[0].durable)
+        for candidate, models in candidates.items():
+            self._take(moment, candidate, models)
+
+    def _take(self, moment: Moment, candidate: _Candidate, models: int) -> None:
+        persisted, garbage = candidate
+        key = (self._hash(persisted, garbage), moment.promises)
+        found = self.found.get(key)
+        if found is None:
+            self.found[key] = _Found(moment, persisted, garbage, models | self._others(candidate, models))
+        else:
+            found.models |= models
+
+    def _others(self, candidate: _Candidate, models: int) -> int:
+        """The models whose own families did not make the state, but which allow it."""
+        persisted, garbage = candidate
+        if garbage:
+            return 0
+        return sum(
+            1 << number
+            for number, order in enumerate(self.orders)
+            if not models >> number & 1 and order.allows(persisted)
+        )
+
+    def _hash(self, persisted: int, garbage: int) -> int:
+        complete, synced = self.complete, self.synced
+        nearer = complete
+        if (persisted ^ synced.state).bit_count() < (persisted ^ complete.state).bit_count():
+            nearer = synced
+        return nearer.look(self.tables.with_garbage(persisted, garbage))
+
+    def _candidates(self, order: Order) -> Iterator[_Candidate]:
+        yield order.present, 0
+        yield order.durable, 0
+        if self.prefixes_only:
+            return
+        everything = all_legal(order, self.exhaustive)
+        if everything is not None:
+            for state in everything:
+                yield state, 0
+                yield from _variations(order, state)
+            return
+        for state in _families(order):
+            yield state, 0
+        yield from _torn_and_garbage(order)
+
+
+def play_all(move: Move, orders: Sequence[Order], strict: Order) -> None:
+    """Let a move take effect in all orders; ``strict`` may be among them."""
+    for order in orders:
+        order.play(move)
+    if all(order is not strict for order in orders):
+        strict.play(move)
+
+
+def moment_of(move: Move, orders: Sequence[Order], strict: Order) -> Moment:
+    """The power cut right after ``move``, when all orders have played it."""
+    durable = tuple((order.model.name, order.durable) for order in orders)
+    return Moment(move.operation, move.promises, strict.present, strict.free, durable)
+
+
+def all_legal(order: Order, limit: int) -> set[int] | None:
+    """All legal sets of whole steps, or None if there are more than ``limit``.
+
+    A set is legal if it is a union of what its steps need, so they are found by uniting.
+    """
+    sets = {order.durable}
+    for index in bits(order.free):
+        sets |= {known | order.need[index] for known in sets}
+        if len(sets) > limit:
+            return None
+    return sets
+
+
+def _families(order: Order) -> Iterator[int]:
+    """The sets that stand for all when there are too many."""
+    by_operation: defaultdict[int, list[int]] = defaultdict(list)
+    by_file: defaultdict[int, list[int]] = defaultdict(list)
+    for index in bits(order.free):
+        yield order.without(index)
+        yield order.with_only(index)
+        step = order.script.steps[index]
+        by_operation[step.operation].append(index)
+        if step.kind is not StepKind.ENTRY:
+            by_file[step.owner].append(index)
+    for group in (*by_operation.values(), *by_file.values()):
+        if len(group) > 1:
+            kept, dropped = order.durable, 0
+            for index in group:
+                kept |= order.need[index]
+                dropped |= order.users(index)
+            yield order.present & ~(dropped & ~order.durable)
+            yield kept
+
+
+def _torn_and_garbage(order: Order) -> Iterator[_Candidate]:
+    """Each unsynced write torn, or replaced by garbage, while all that can be there is there."""
+    for index in bits(order.free):
+        if order.script.steps[index].kind is StepKind.DATA:
+            yield from _variations(order, order.without(index), index)
+            yield from _torn(order, order.durable | order.need[index] & ~(1 << index), index)
+
+
+def _variations(order: Order, state: int, only: int | None = None) -> Iterator[_Candidate]:
+    """What a legal set becomes if one write that is missing in it was torn, or left garbage."""
+    missing = order.present & ~state if only is None else 1 << only
+    for index in bits(missing):
+        step = order.script.steps[index]
+        if step.kind is StepKind.DATA and step.payload is not None:
+            yield from _torn(order, state, index)
+            if Rule.NO_GARBAGE not in order.model and _grown_over(order, step, state):
+                yield state, 1 << index
+
+
+def _grown_over(order: Order, step: Step, state: int) -> bool:
+    """Whether the file has grown by this write although the data is missing."""
+    grow = step.index + 1
+    steps = order.script.steps
+    return grow < len(steps) and steps[grow].partner == step.index and bool(state >> grow & 1)
+
+
+def _torn(order: Order, state: int, index: int) -> Iterator[_Candidate]:
+    steps = order.script.steps
+    for torn in torn_rests(steps, index):
+        need = order.need_of_torn(torn, None)
+        if need is None or need & ~(state | 1 << torn.index):
+            continue
+        yield state | 1 << torn.index, 0
+        following = torn.index + 1
+        growth = steps[following] if following < len(steps) else None
+        if growth is None or growth.torn_from is None or growth.partner != torn.index:
+            continue
+        assert growth.torn_from is not None
+        need = order.need_of_torn(torn, growth)
+        both = state | 1 << torn.index | 1 << growth.index
+        if need is not None and not need & ~both and not state >> growth.torn_from & 1:
+            yield both, 0
+
+
+def torn_rests(steps: Sequence[Step], index: int) -> Iterator[Step]:
+    """What may be left of data step ``index`` when it is torn: they follow it in the script."""
+    for later in steps[index + 1 :]:
+        if later.operation != steps[index].operation or (
+            later.torn_from is None and later.kind is StepKind.DATA
+        ):
+            return
+        if later.torn_from == index:
+            yield later
+
+
+def most_suspicious(states: CrashStates, budget: int, seed: int = 0) -> tuple[State, ...]:
+    """At most ``budget`` states to check first; the same for the same seed.
+
+    States that no kill can leave come before those that a kill leaves too, and every operation has
+    its turn before one has its second.
+    """
+    chance = random.Random(seed)
+    turns: defaultdict[tuple[int, int], int] = defaultdict(int)
+    ranked = []
+    shuffled = list(states.states)
+    chance.shuffle(shuffled)
+    for state in shuffled:
+        rank = _rank(states.script, state)
+        turn = turns[rank, state.moment.operation] = turns[rank, state.moment.operation] + 1
+        ranked.append((rank, turn, state.moment.operation, state.hash, state))
+    ranked.sort(key=lambda entry: entry[:4])
+    return tuple(entry[4] for entry in ranked[:budget])
+
+
+def _rank(script: Script, state: State) -> int:
+    if state.complete:
+        return 3
+    if state.garbage or any(script.steps[i].torn_from is not None for i in bits(state.persisted)):
+        return 2
+    entries = [
+        i for i in bits(state.persisted & state.moment.pending) if script.steps[i].kind is StepKind.ENTRY
+    ]
+    lost = [i for i in state.dropped if script.steps[i].kind in (StepKind.DATA, StepKind.GROW)]
+    return 0 if entries and lost else 1
