@@ -6,4 +6,35 @@ Importing this package is cheap: the harness is loaded when one of its names is 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaoskit import faults as faults
+    from chaoskit import invariants as invariants
+    from chaoskit.chaos import Chaos as Chaos
+    from chaoskit.chaos import Outcome as Outcome
+    from chaoskit.decorator import scenario as scenario
+    from chaoskit.explore.errors import ScenarioViolated as ScenarioViolated
+
 __version__ = "0.1.0"
+__all__ = ["Chaos", "Outcome", "ScenarioViolated", "faults", "invariants", "scenario"]
+
+_HOMES = {
+    "Chaos": "chaoskit.chaos",
+    "Outcome": "chaoskit.chaos",
+    "ScenarioViolated": "chaoskit.explore.errors",
+    "scenario": "chaoskit.decorator",
+}
+_MODULES = ("faults", "invariants")
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name in _MODULES:
+        return importlib.import_module(f"chaoskit.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from chaoskit.core.operation import Operation, Trace
 from chaoskit.core.schedule import Point, Schedule, Strike
+from chaoskit.explore.snapshot import EMPTY, Snapshot
+from chaoskit.inject.base import Leaks
 
 
 class World(Protocol):
@@ -77,13 +79,29 @@ class CaseSource(Protocol):
         """All cases, in the order of the trace. Called once, after both recordings."""
 
 
+NO_FAULTS = Schedule()
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the undisturbed run left: the yardstick for the free invariants and for differences."""
+
+    snapshot: Snapshot = field(default_factory=lambda: EMPTY)
+    leaks: tuple[Leaks, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one execution of the test is asked: no strikes and ``record`` make it a recording."""
+    """What one execution of the test is asked.
 
-    schedule: Schedule = Schedule()
+    ``record`` asks for the trace. ``expected`` is None for the first recording, which sets it.
+    ``timeout`` is in seconds, for each run and for each stretch of the test between runs.
+    """
+
+    schedule: Schedule = NO_FAULTS
     record: bool = False
     patterns: tuple[str, ...] = ()
     world: World | None = None
     strike_recovery: bool = False
+    expected: Expected | None = None
     timeout: float = 60.0

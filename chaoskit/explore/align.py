@@ -1,0 +1,203 @@
+"""Align two recordings of the same test: wildcards for names that vary, and what else was not the same.
+
+Names made by ``mkstemp`` and its like differ in every run. What occurs in only one of the two
+recordings is taken for varying; the two sequences are aligned with everything varying alike, and
+from each aligned pair of names a pattern is made that fits both (``tmp*.db``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from chaoskit.core.operation import Operation, Place, Trace
+from chaoskit.core.schedule import Point, literal, matcher
+from chaoskit.explore.job import Recording
+from chaoskit.explore.result import Site, Variation
+
+# A random part of a name is long; two samples of it may agree in their first or last letters by
+# accident, and a pattern with such an accident in it would not fit the third run. mkstemp draws eight
+# letters out of 37, so a wildcard is widened to eight, or by two at each end when it is longer.
+_RANDOM_LENGTH = 8
+_MARGIN = 2
+
+_VARYING = "\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """A recording with its names settled, and everything that was not the same in the second one."""
+
+    recording: Recording
+    variations: tuple[Variation, ...] = ()
+
+
+def align(first: Trace, second: Trace) -> Alignment:
+    """Compare two recordings of one test; the first gives the points."""
+    patterns = _find_patterns(first.operations, second.operations)
+    naming = Naming(patterns)
+    ours = naming.points(first.operations)
+    theirs = naming.points(second.operations)
+    known = dict(zip(theirs, second.operations, strict=True))
+    stable = tuple(point in known for point in ours)
+    variations = (
+        *(Variation("name", pattern) for pattern in patterns),
+        *_only_in("only in first", ours, first.operations, known),
+        *_only_in("only in second", theirs, second.operations, set(ours)),
+        *_other_outcomes(ours, first.operations, known),
+    )
+    return Alignment(Recording(first, ours, stable, patterns), variations)
+
+
+def unaligned(trace: Trace, patterns: tuple[str, ...] = ()) -> Recording:
+    """A recording that is compared with nothing: all of it counts as stable."""
+    return Recording(trace, Naming(patterns).points(trace.operations), (True,) * len(trace), patterns)
+
+
+class Naming:
+    """Turns operations into points, under the wildcards that a scenario has."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._matchers = [(pattern, matcher(pattern)) for pattern in patterns]
+        self._known: dict[str, str] = {}
+
+    def name(self, target: str) -> str:
+        """The first pattern that fits ``target``, or ``target`` taken literally."""
+        found = self._known.get(target)
+        if found is None:
+            fits = (pattern for pattern, expression in self._matchers if expression.fullmatch(target))
+            self._known[target] = found = next(fits, literal(target))
+        return found
+
+    def points(self, operations: Iterable[Operation]) -> tuple[Point, ...]:
+        """The point of each operation; ordinals are counted among equal names, from 1."""
+        seen: dict[tuple[Place, str, str, str | None], int] = {}
+        points = []
+        for operation in operations:
+            second = None if operation.second is None else self.name(operation.second)
+            key = (operation.place, operation.call, self.name(operation.target), second)
+            seen[key] = ordinal = seen.get(key, 0) + 1
+            points.append(Point(key[1], key[2], second, ordinal, operation.place))
+        return tuple(points)
+
+
+def _find_patterns(first: Sequence[Operation], second: Sequence[Operation]) -> tuple[str, ...]:
+    varying = _components(first) ^ _components(second)
+    if not varying:
+        return ()
+    pairs: dict[str, None] = {}
+    for one, other in _aligned(first, second, varying):
+        for a, b in ((one.target, other.target), (one.second, other.second)):
+            if a is not None and b is not None and a != b:
+                pairs.setdefault(pattern_for(a, b))
+    return tuple(pairs)
+
+
+def _components(operations: Iterable[Operation]) -> set[str]:
+    return {
+        part
+        for operation in operations
+        for name in (operation.target, operation.second)
+        if name
+        for part in name.split("/")
+    }
+
+
+def _aligned(
+    first: Sequence[Operation], second: Sequence[Operation], varying: set[str]
+) -> Iterable[tuple[Operation, Operation]]:
+    """Pairs of operations that stand at the same place in the same thread of both recordings."""
+    streams = _streams(second)
+    for place, ours in _streams(first).items():
+        theirs = streams.get(place, [])
+        match = SequenceMatcher(
+            None, [_shape(o, varying) for o in ours], [_shape(o, varying) for o in theirs], autojunk=False
+        )
+        for a, b, size in match.get_matching_blocks():
+            yield from zip(ours[a : a + size], theirs[b : b + size], strict=True)
+
+
+def _streams(operations: Iterable[Operation]) -> dict[Place, list[Operation]]:
+    streams: dict[Place, list[Operation]] = {}
+    for operation in operations:
+        streams.setdefault(operation.place, []).append(operation)
+    return streams
+
+
+def _shape(operation: Operation, varying: set[str]) -> tuple[str, ...]:
+    names = (operation.target, operation.second or "")
+    return (operation.call, *(_blurred(name, varying) for name in names))
+
+
+def _blurred(name: str, varying: set[str]) -> str:
+    return "/".join(_VARYING if part in varying else part for part in name.split("/"))
+
+
+def pattern_for(one: str, other: str) -> str:
+    """The pattern that fits two names with equally many parts, with one wildcard in each that differs."""
+    return "/".join(
+        literal(a) if a == b else _pattern_of_part(a, b)
+        for a, b in zip(one.split("/"), other.split("/"), strict=True)
+    )
+
+
+def _pattern_of_part(a: str, b: str) -> str:
+    start = _common(a, b)
+    end = _common(a[start:][::-1], b[start:][::-1])
+    head, tail = a[:start], a[len(a) - end :]
+    differing = (a[start : len(a) - end], b[start : len(b) - end])
+    letters, most = _reach(differing)
+    head = head[: len(head) - _run_length(reversed(head), letters, most)]
+    tail = tail[_run_length(tail, letters, most) :]
+    return f"{literal(head)}*{literal(tail)}"
+
+
+def _common(a: str, b: str) -> int:
+    """The length of what both begin with."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _reach(differing: tuple[str, str]) -> tuple[re.Pattern[str], int]:
+    """Over which letters next to it, and over how many, a differing part is widened."""
+    joined = "".join(differing)
+    if re.fullmatch(r"\d*", joined):
+        return re.compile(r"\d"), 64
+    if re.fullmatch(r"[0-9a-f]*", joined):
+        return re.compile(r"[0-9a-f]"), 64
+    return re.compile(r"[A-Za-z0-9_]"), max(_MARGIN, _RANDOM_LENGTH - min(map(len, differing)))
+
+
+def _run_length(text: Iterable[str], letters: re.Pattern[str], most: int) -> int:
+    length = 0
+    for char in text:
+        if length == most or not letters.fullmatch(char):
+            break
+        length += 1
+    return length
+
+
+def _only_in(
+    kind: str, points: Iterable[Point], operations: Iterable[Operation], known: Iterable[Point]
+) -> Iterable[Variation]:
+    known = set(known)
+    for point, operation in zip(points, operations, strict=True):
+        if point not in known:
+            yield Variation(kind, str(point), site_of(operation))  # type: ignore[arg-type]
+
+
+def _other_outcomes(
+    points: Iterable[Point], operations: Iterable[Operation], known: dict[Point, Operation]
+) -> Iterable[Variation]:
+    for point, operation in zip(points, operations, strict=True):
+        other = known.get(point)
+        if other is not None and operation.ok != other.ok:
+            text = f"{point}: {operation.result}, then {other.result}"
+            yield Variation("outcome", text, site_of(operation))
+
+
+def site_of(operation: Operation) -> Site | None:
+    """The innermost Python frame of the operation, as the result spells it."""
+    frame = operation.site
+    return None if frame is None else Site(frame.file, frame.line, frame.function)

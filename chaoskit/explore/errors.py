@@ -1,0 +1,36 @@
+"""What exploring a scenario raises."""
+
+from __future__ import annotations
+
+from chaoskit.core.errors import ChaoskitError, UsageError
+
+
+class ScenarioViolated(ChaoskitError, AssertionError):
+    """Some case broke the scenario: an invariant did not hold, or something hung.
+
+    The message tells every finding in full. A known finding is stated by
+    ``xfail(strict=True, raises=ScenarioViolated)``.
+    """
+
+
+class ScenarioInconclusive(ScenarioViolated):
+    """No case broke the scenario, but too many could not be judged: ``diverged`` or ``not injected``."""
+
+
+class WorkloadFailed(ChaoskitError, RuntimeError):
+    """The workload died, hung or asked to exit although nothing was injected."""
+
+
+class InvariantBroken(ChaoskitError, AssertionError):
+    """One of chaoskit's own invariants does not hold; ``name`` says which."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(name, message)
+        self.name = name
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class NothingToExplore(UsageError):
+    """A scenario without a single case: it would pass without having tested anything."""

@@ -1,0 +1,49 @@
+"""What one execution of a test showed, before anyone judges it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from chaoskit.core.operation import Caveat, Operation, Trace
+from chaoskit.explore.result import Failure, RunSummary
+from chaoskit.explore.snapshot import EMPTY, Snapshot
+from chaoskit.inject.base import Leaks
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Plain data that crosses from the process of the case to the one that judges.
+
+    ``struck`` are the strikes that have a receipt, ``reached`` how many strikes had their point
+    reached. ``trace`` is empty unless it was a recording; ``snapshot`` is the directory at the end,
+    taken in recordings and after a failure. ``leaks`` has one entry for each run. ``skipped`` is
+    the reason when the test skipped itself.
+    """
+
+    runs: tuple[RunSummary, ...] = ()
+    failure: Failure | None = None
+    struck: tuple[str, ...] = ()
+    reached: int = 0
+    trace: Trace = field(default_factory=Trace)
+    caveats: tuple[Caveat, ...] = ()
+    leaks: tuple[Leaks, ...] = ()
+    snapshot: Snapshot = field(default_factory=lambda: EMPTY)
+    seconds: float = 0.0
+    output: str = ""
+    skipped: str = ""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A mapping proxy cannot be pickled, and the data of writes is of no use to the judge.
+        light = replace(self, trace=_light(self.trace), snapshot=dict(self.snapshot))
+        names = self.__dataclass_fields__
+        return (Observation, tuple(getattr(light, name) for name in names))
+
+
+def _light(trace: Trace) -> Trace:
+    return replace(trace, operations=tuple(map(_without_data, trace.operations)))
+
+
+def _without_data(operation: Operation) -> Operation:
+    if operation.detail.data is None:
+        return operation
+    return replace(operation, detail=replace(operation.detail, data=None))
