@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import types
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.core.deadline import CURRENT, Moment
+from chaoskit.core.deadline import CURRENT, Scope
 from chaoskit.core.taxonomy import AttemptTimedOut, DeadlineExceeded, ResilienceError
 from chaoskit.runtime.retrying.course import Course
-from chaoskit.runtime.retrying.start import admission, begin, hooked, rejection, repair_failed
+from chaoskit.runtime.retrying.start import admission, hooked, inherit, rejection, repair_failed
 
 if TYPE_CHECKING:
     from chaoskit.runtime.retrying.policy import RetryPolicy
@@ -27,25 +26,60 @@ _CUT = object()
 def async_retried(policy: RetryPolicy, fn: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
     """A coroutine function that awaits ``fn`` as ``policy`` says; see the synchronous shell."""
     catch = policy.matcher.catch if len(policy.matcher.catch) > 1 else Exception
-    deadline_now, deadline_set = CURRENT.get, CURRENT.set
-    plain = policy.plain
+    current, enter = CURRENT.get, CURRENT.set
+    monotonic, seconds, clock, budget = policy.clock.monotonic, policy.deadline, policy.clock, policy.budget
+    timeout, throttled, judged = (
+        policy.attempt_timeout,
+        policy.throttle is not None,
+        policy.on_result is not None,
+    )
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
-        until = begin(policy)
-        token = deadline_set(until)
+        now = monotonic()
+        if budget is not None:  # RetryBudget.request, without its call
+            if now >= budget.edge:
+                budget.roll(now)
+            budget.tick()
+        outer, scope, token = current(), None, None
+        if outer is not None and outer[0] is not None:
+            scope = inherit(policy, outer)
+            token = enter(scope)
+        elif seconds is not None:
+            enter(scope := [now + seconds, clock])
         error: BaseException | None = None
+        own = False
         try:
-            error, own, value = await _attempt(policy, fn, args, kwargs, until)
+            if throttled and (error := admission(policy)) is not None:
+                return await _go_on(policy, fn, args, kwargs, error, scope)
+            try:
+                if scope is None and timeout is None:
+                    value = await fn(*args, **kwargs)
+                else:
+                    # The same as _within, which says why.
+                    steps: Any = fn(*args, **kwargs).__await__()
+                    value = await _rest(steps, next(steps), scope, timeout)
+            except StopIteration as done:
+                value = done.value
+            except catch as caught:
+                _let_cancellation_win(caught)
+                error = caught
             if error is None:
-                return value
-            return await _go_on(policy, fn, args, kwargs, error, until, own)
+                error = _verdict(policy, scope, value) if judged or value is _CUT else None
+                if error is None:
+                    return value
+                own = True
+            return await _go_on(policy, fn, args, kwargs, error, scope, own)
         finally:
             error = None
-            _reset(token)
+            if token is not None:
+                _leave(token)
+            elif scope is not None:
+                scope[0] = None
 
     @functools.wraps(fn)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        if deadline_now() is not None:
+        outer = current()
+        if outer is not None and outer[0] is not None:
             return await guarded(*args, **kwargs)
         try:
             return await fn(*args, **kwargs)
@@ -57,7 +91,7 @@ def async_retried(policy: RetryPolicy, fn: Callable[..., Awaitable[Any]]) -> Cal
         finally:
             del error
 
-    return call if plain else functools.wraps(fn)(guarded)
+    return call if policy.plain else functools.wraps(fn)(guarded)
 
 
 async def async_pause(policy: RetryPolicy, course: Course, error: BaseException) -> bool:
@@ -85,7 +119,7 @@ async def _go_on(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     error: BaseException | None,
-    until: Moment | None,
+    until: Scope | None,
     own: bool = False,
 ) -> Any:
     """What follows the first failure."""
@@ -112,7 +146,7 @@ async def _attempt(
     fn: Callable[..., Awaitable[Any]],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    until: Moment | None,
+    until: Scope | None,
 ) -> tuple[BaseException | None, bool, Any]:
     if policy.throttle is not None and (held := admission(policy)) is not None:
         return held, False, None
@@ -126,11 +160,14 @@ async def _attempt(
     except policy.matcher.catch as error:
         _let_cancellation_win(error)
         return error, False, None
-    verdict = _too_late(policy, until) if value is _CUT else rejection(policy, value)
+    verdict = _verdict(policy, until, value)
     return verdict, verdict is not None, value
 
 
-def _too_late(policy: RetryPolicy, until: Moment | None) -> ResilienceError:
+def _verdict(policy: RetryPolicy, until: Scope | None, value: object) -> ResilienceError | None:
+    """The error that this call itself sees in an attempt that raised none."""
+    if value is not _CUT:
+        return rejection(policy, value)
     if until is not None and until[1].monotonic() >= until[0]:
         return DeadlineExceeded("the attempt was cut at the deadline")
     return AttemptTimedOut(f"the attempt was cut after {policy.attempt_timeout} s")
@@ -156,26 +193,25 @@ async def _sleep(policy: RetryPolicy, seconds: float) -> bool:
     return wake.is_set()
 
 
-@types.coroutine
-def _within(work: Awaitable[Any], until: Moment | None, timeout: float | None) -> Generator[Any, Any, Any]:
+async def _within(work: Awaitable[Any], until: Scope | None, timeout: float | None) -> Any:
     """Await ``work``; the result is ``_CUT`` if time ran out first.
 
     The first step is taken by hand: work that never has to wait, like most that is answered from a
     buffer or a cache, then needs no timer, which costs ten times as much as everything else here.
     """
-    steps: Iterator[Any] = iter(work.__await__())
+    steps: Any = work.__await__()
     try:
         first = next(steps)
     except StopIteration as done:
         return done.value
+    return await _rest(steps, first, until, timeout)
+
+
+async def _rest(steps: Iterator[Any], first: Any, until: Scope | None, timeout: float | None) -> Any:
     limits = [] if timeout is None else [timeout]
     if until is not None:
         limits.append(until[0] - until[1].monotonic())
-    return (yield from _rest(steps, first, min(limits)).__await__())
-
-
-async def _rest(steps: Iterator[Any], first: Any, seconds: float) -> Any:
-    timer = asyncio.timeout(seconds)
+    timer = asyncio.timeout(min(limits))
     try:
         async with timer:
             return await _Resumed(steps, first)
@@ -210,7 +246,7 @@ class _Resumed:
         return (yield from steps)
 
 
-def _reset(token: Any) -> None:
+def _leave(token: Any) -> None:
     try:
         CURRENT.reset(token)
     except ValueError:

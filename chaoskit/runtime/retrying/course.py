@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from chaoskit.core.deadline import Moment
+from chaoskit.core.deadline import Scope
 from chaoskit.core.taxonomy import DeadlineExceeded
 from chaoskit.runtime.classifying.classifier import Decision
 from chaoskit.runtime.classifying.evidence import asked_to_wait
@@ -45,7 +45,7 @@ class Course:
     )
 
     def __init__(
-        self, policy: RetryPolicy, until: Moment | None, function: str, *, keep: bool = False
+        self, policy: RetryPolicy, until: Scope | None, function: str, *, keep: bool = False
     ) -> None:
         self._policy = policy
         self._until = until

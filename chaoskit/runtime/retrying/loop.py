@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.core.deadline import CURRENT, Moment
+from chaoskit.core.deadline import CURRENT, Scope
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime.retrying.course import Course
 from chaoskit.runtime.retrying.history import RetryContext
@@ -25,7 +25,7 @@ class Attempt:
 
     __slots__ = ("_catch", "_course", "_error", "_state", "_token", "_until")
 
-    def __init__(self, policy: RetryPolicy, course: Course, until: Moment | None) -> None:
+    def __init__(self, policy: RetryPolicy, course: Course, until: Scope | None) -> None:
         self._catch = policy.matcher.catch
         self._course = course
         self._until = until

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.core.deadline import CURRENT, Moment
+from chaoskit.core.deadline import CURRENT, Scope
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime.retrying.course import Course
-from chaoskit.runtime.retrying.start import admission, begin, hooked, rejection, repair_failed
+from chaoskit.runtime.retrying.start import admission, hooked, inherit, rejection, repair_failed
 
 if TYPE_CHECKING:
     from chaoskit.runtime.retrying.policy import RetryPolicy
@@ -29,16 +29,27 @@ def retried(policy: RetryPolicy, fn: Callable[..., Any]) -> Callable[..., Any]:
     """
     catch = policy.matcher.catch if len(policy.matcher.catch) > 1 else Exception
     lazy = _LAZY if policy.generators == "refuse" else frozenset({CoroutineType})
-    deadline_now, deadline_set, deadline_reset = CURRENT.get, CURRENT.set, CURRENT.reset
-    plain, throttled, judged = policy.plain, policy.throttle is not None, policy.on_result is not None
+    current, enter, leave = CURRENT.get, CURRENT.set, CURRENT.reset
+    # Looked up once: the guarded path is the bare one plus what these cost, and not much else.
+    monotonic, seconds, clock, budget = policy.clock.monotonic, policy.deadline, policy.clock, policy.budget
+    throttled, judged = policy.throttle is not None, policy.on_result is not None
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        until = begin(policy)
-        token = deadline_set(until)
+        now = monotonic()
+        if budget is not None:  # RetryBudget.request, without its call
+            if now >= budget.edge:
+                budget.roll(now)
+            budget.tick()
+        outer, scope, token = current(), None, None
+        if outer is not None and outer[0] is not None:
+            scope = inherit(policy, outer)
+            token = enter(scope)
+        elif seconds is not None:
+            enter(scope := [now + seconds, clock])
         error: BaseException | None = None
         try:
             if throttled and (error := admission(policy)) is not None:
-                return _go_on(policy, fn, args, kwargs, error, until)
+                return _go_on(policy, fn, args, kwargs, error, scope)
             try:
                 value = fn(*args, **kwargs)
             except catch as caught:
@@ -48,15 +59,19 @@ def retried(policy: RetryPolicy, fn: Callable[..., Any]) -> Callable[..., Any]:
                     _refuse_lazy(fn, value)
                 if not judged or (error := rejection(policy, value)) is None:
                     return value
-                return _go_on(policy, fn, args, kwargs, error, until, own=True)
-            return _go_on(policy, fn, args, kwargs, error, until)
+                return _go_on(policy, fn, args, kwargs, error, scope, own=True)
+            return _go_on(policy, fn, args, kwargs, error, scope)
         finally:
             error = None
-            deadline_reset(token)
+            if token is not None:
+                leave(token)
+            elif scope is not None:
+                scope[0] = None
 
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if deadline_now() is not None:
+        outer = current()
+        if outer is not None and outer[0] is not None:
             return guarded(*args, **kwargs)
         try:
             value = fn(*args, **kwargs)
@@ -73,7 +88,7 @@ def retried(policy: RetryPolicy, fn: Callable[..., Any]) -> Callable[..., Any]:
             # The error's traceback holds this frame: naming the error here would make a cycle.
             del error
 
-    return call if plain else functools.wraps(fn)(guarded)
+    return call if policy.plain else functools.wraps(fn)(guarded)
 
 
 def pause(policy: RetryPolicy, course: Course, error: BaseException) -> bool:
@@ -102,7 +117,7 @@ def _go_on(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     error: BaseException | None,
-    until: Moment | None,
+    until: Scope | None,
     own: bool = False,
 ) -> Any:
     """What follows the first failure."""

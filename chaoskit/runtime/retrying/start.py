@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.core.deadline import CURRENT, Moment, earlier
+from chaoskit.core.deadline import CURRENT, Scope, nested
 from chaoskit.core.taxonomy import DeadlineExceeded, ResilienceError, ResultRejected, Throttled
 from chaoskit.runtime.retrying.course import Course
 from chaoskit.runtime.retrying.events import HookFailed
@@ -16,25 +16,22 @@ from chaoskit.runtime.retrying.history import shown
 if TYPE_CHECKING:
     from chaoskit.runtime.retrying.policy import Hook, RetryPolicy
 
-__all__ = ["admission", "begin", "hooked", "rejection", "repair_failed"]
+__all__ = ["admission", "begin", "hooked", "inherit", "rejection", "repair_failed"]
 
 
-def begin(policy: RetryPolicy) -> Moment | None:
+def begin(policy: RetryPolicy) -> Scope | None:
     """Count the call and return its deadline, the inherited one included; raise if that has passed."""
-    now = policy.clock.monotonic()
-    budget = policy.budget
-    if budget is not None:
-        # RetryBudget.request, without its call.
-        if now >= budget.edge:
-            budget.roll(now)
-        budget.tick()
-    outer = CURRENT.get()
-    if outer is not None and outer[1].monotonic() >= outer[0]:
+    if policy.budget is not None:
+        policy.budget.request(policy.clock.monotonic())
+    return inherit(policy, CURRENT.get())
+
+
+def inherit(policy: RetryPolicy, outer: Scope | None) -> Scope | None:
+    """The call's deadline within ``outer``; raise if ``outer`` has passed: no attempt starts after it."""
+    scope = nested(outer, policy.deadline, policy.clock)
+    if scope is not None and scope[1].monotonic() >= scope[0]:
         raise DeadlineExceeded("the deadline of an outer call has passed; this one was not begun")
-    if policy.deadline is None:
-        return outer
-    mine: Moment = (now + policy.deadline, policy.clock)
-    return mine if outer is None else earlier(mine, outer)
+    return scope
 
 
 def admission(policy: RetryPolicy) -> Throttled | None:
