@@ -71,8 +71,7 @@ def scenario(
     kwargs = {name: value for name, value in given.items() if value != _DEFAULTS[name]}
     Spec.checked(faults, kwargs)
     # with_args: a marker that is called with one function and nothing else would mark that function.
-    mark = pytest.mark.chaoskit.with_args(*faults, **kwargs)
-    return mark  # type: ignore[no-any-return]
+    return pytest.mark.chaoskit.with_args(*faults, **kwargs)
 
 
 _DEFAULTS: dict[str, Any] = dict(scenario.__kwdefaults__ or {})

@@ -1,0 +1,101 @@
+"""From what one execution showed to its verdict."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from chaoskit.explore.job import Job
+from chaoskit.explore.observation import Observation
+from chaoskit.explore.result import Failure, Verdict
+from chaoskit.inject.base import Leaks
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict with what led to it; ``again`` says that the case should be tried once more."""
+
+    verdict: Verdict
+    failure: Failure | None = None
+    note: str = ""
+    again: bool = False
+
+
+def judge(job: Job, seen: Observation) -> Judgement:
+    """The verdict on one execution of ``job``.
+
+    A failure is a violation even without a receipt: it must not hide behind an allowed share of
+    inconclusive cases. But it is tried again first.
+    """
+    missing = _missing(job, seen)
+    hang = _hang(seen)
+    if hang is not None:
+        return Judgement("hung", hang)
+    if seen.failure is not None:
+        note = f"without a receipt: {missing[1]}" if missing else ""
+        return Judgement("violated", seen.failure, note, again=bool(missing))
+    if missing is not None:
+        return Judgement(missing[0], note=missing[1], again=True)
+    leak = next(_leaks(job, seen), None)
+    if leak is not None:
+        return Judgement("violated", leak)
+    if seen.skipped:
+        return Judgement("diverged", note=f"the test skipped itself in this case: {seen.skipped}")
+    stray = sum(run.stray_interrupts for run in seen.runs)
+    struck = [run for run in seen.runs if run.receipts]
+    verdict: Verdict = "tolerated" if all(run.how == "returned" for run in struck) else "failed safe"
+    return Judgement(verdict, again=stray > 0, note=f"{stray} calls were interrupted" if stray else "")
+
+
+def _missing(job: Job, seen: Observation) -> tuple[Verdict, str] | None:
+    """What the schedule asked for and nobody has proof of."""
+    strikes = [str(strike) for strike in job.schedule]
+    lacking = Counter(strikes) - Counter(seen.struck)
+    if not lacking:
+        return None
+    first = next(strike for strike in strikes if strike in lacking)
+    if seen.reached < len(strikes):
+        return "diverged", f"{strikes[seen.reached]}: this call was never made"
+    return "not injected", f"{first}: the call was made, but there is no proof that the fault struck"
+
+
+def _hang(seen: Observation) -> Failure | None:
+    if seen.failure is not None and seen.failure.kind == "hang":
+        return seen.failure
+    for run in seen.runs:
+        if run.how == "stopped":
+            what = "recovery" if run.recovery else "workload"
+            return Failure("hang", "hang", f"the {what} of run {run.run} hung and was killed", run.stacks)
+    return None
+
+
+def _leaks(job: Job, seen: Observation) -> Iterator[Failure]:
+    """What a workload that ended by itself still held, beyond what it holds without faults."""
+    usual = job.expected.leaks if job.expected is not None else ()
+    for index, (run, leaks) in enumerate(zip(seen.runs, seen.leaks, strict=True)):
+        if run.how not in ("returned", "raised"):
+            continue
+        before = usual[index] if index < len(usual) else Leaks()
+        for what in ("descriptors", "threads", "processes"):
+            more = _more(getattr(before, what), getattr(leaks, what))
+            if more:
+                text = f"the workload of run {run.run} leaked {what}: {', '.join(more)}"
+                yield Failure("invariant", f"no_leaked_{what}", text, text)
+
+
+def _more(before: Iterable[str], after: Iterable[str]) -> list[str]:
+    """The names in ``after`` beyond those in ``before``; numbers in names do not tell them apart."""
+    allowed = Counter(map(_blurred, before))
+    more = []
+    for name in after:
+        if allowed[_blurred(name)] > 0:
+            allowed[_blurred(name)] -= 1
+        else:
+            more.append(name)
+    return more
+
+
+def _blurred(name: str) -> str:
+    return re.sub(r"\d+", "#", name)
