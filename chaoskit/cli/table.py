@@ -7,4 +7,8 @@ from __future__ import annotations
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("chaoskit.cli.config:config", "Check configuration files, and show what is in force."),
+    "doctor": (
+        "chaoskit.cli.doctor:doctor",
+        "Show which backends and faults work on this machine, and why not.",
+    ),
 }
