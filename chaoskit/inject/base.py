@@ -112,7 +112,8 @@ class Ran:
     caveats: tuple[Caveat, ...] = ()
     leaks: Leaks = field(default_factory=Leaks)
     stray_interrupts: int = 0
-    """Calls that the workload saw fail with EINTR without a receipt for it."""
+    """Calls that were interrupted before the injector had them: the workload may have seen an EINTR
+    that no fault of the plan accounts for."""
 
 
 class Backend(Protocol):

@@ -51,16 +51,18 @@ class KernelBackend:
         for one in plan.strikes:
             strike.check(one.fault)
         preconditions.check(plan)
+        child.prepare()
         layout = stack.calibrate()
         streams = Streams(isinstance(work, Command) and work.promise_stdout)
         with _subreaper(), ExitStack() as opened:
-            before = tree.children()
+            before, inherited = tree.children(), tree.open_files(os.getpid())
             pid, ours = _fork(work, plan, streams, opened)
             listener, control_fd = _take_over(pid, ours, opened)
             state = stack.current_thread_state() if not layout.missing else 0
             workload = Tree(pid, state, layout, child.boundary(), plan.run)
             opened.callback(workload.close)
-            supervisor = Supervisor(listener, workload, control_fd, plan, streams)
+            inherited |= {ours.fileno()}
+            supervisor = Supervisor(listener, workload, control_fd, plan, streams, inherited)
             status = supervisor.serve(before)
             return _outcome(work, plan, supervisor, streams, status)
 
@@ -151,16 +153,16 @@ def _outcome(
 ) -> Ran:
     recorder, mailbox = supervisor.recorder, supervisor.mailbox
     caveats = tuple(recorder.caveats.values())
-    descriptors, threads = mailbox.held
     fields: dict[str, Any] = {
         "trace": Trace(recorder.numbered(), caveats, plan.root) if plan.record else Trace(root=plan.root),
         "receipts": tuple(supervisor.receipts),
         "reached": supervisor.reached,
         "promised": tuple(mailbox.promised),
         "caveats": caveats,
+        "stray_interrupts": supervisor.withdrawn,
         "leaks": Leaks(
-            tuple(_below(plan.root, link) for fd, link in descriptors if not _released(supervisor, fd, link)),
-            tuple(threads),
+            tuple(_below(plan.root, link) for link in supervisor.descriptors),
+            tuple(mailbox.threads),
             tuple(supervisor.left_over),
         ),
     }
@@ -194,11 +196,6 @@ def _returned(kind: bytes, body: bytes, status: int, fields: dict[str, Any]) -> 
     code = os.waitstatus_to_exitcode(status)
     name, message = "exit", f"the workload's process ended with status {code} before its function returned"
     return Ran(ok=False, error=WorkloadError(name, message), **fields)
-
-
-def _released(supervisor: Supervisor, fd: int, link: str) -> bool:
-    """Whether a descriptor is one that a failed close has left behind."""
-    return fd in supervisor.released and link == os.devnull
 
 
 def _below(root: str, link: str) -> str:

@@ -8,6 +8,7 @@ are sent to the supervisor, who refuses and reports them: their numbers mean oth
 from __future__ import annotations
 
 import struct
+from functools import cache
 
 from chaoskit.inject.kernel import abi, syscalls
 
@@ -24,6 +25,7 @@ _TO_ALLOW = "allow"
 _Row = tuple[int, int, str | int, str | int]
 
 
+@cache
 def program(machine: str) -> bytes:
     """Assemble the filter for ``machine`` as an array of ``struct sock_filter``."""
     rows: list[_Row] = [(_LOAD, _ARCH, 0, 0), (_EQUAL, abi.AUDIT_ARCH[machine], 0, _TO_NOTIFY)]

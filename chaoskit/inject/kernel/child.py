@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import fcntl
 import gc
@@ -16,6 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NoReturn
 
 from chaoskit.inject import channel
@@ -25,6 +25,9 @@ from chaoskit.inject.kernel import abi, bpf
 PROMISE, RESULT, ERROR, UNPICKLABLE = b"P", b"R", b"E", b"U"
 """First byte of what is written to the control descriptor; the rest is a pickle."""
 READY, FAILED = b"+", b"-"
+HOLDS_MORE = 0
+"""The answer to a result from a process that holds more descriptors than it started with: it is asked
+to collect its garbage and to say so once more."""
 _CONTROL_FD = 900
 """The control descriptor is moved out of the way of what the workload opens."""
 
@@ -55,7 +58,8 @@ def _prepare(control: socket.socket, parent: int) -> int:
     if os.getppid() != parent:
         os._exit(71)
     gc.freeze()
-    asyncio._set_running_loop(None)
+    if "asyncio" in sys.modules:
+        sys.modules["asyncio"]._set_running_loop(None)
     for candidate in (_CONTROL_FD, 200, 3):
         try:
             return fcntl.fcntl(control.fileno(), fcntl.F_DUPFD_CLOEXEC, candidate)
@@ -69,14 +73,9 @@ def _install_filter(control: socket.socket, control_fd: int) -> None:
 
     From here on every watched call waits for an answer: sending is none of them.
     """
-    library = abi.libc()
-    rows = bpf.program(abi.machine())
-    code = ctypes.create_string_buffer(rows, len(rows))
-    header = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", len(rows) // 8, ctypes.addressof(code)))
-    flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-    library.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
-    number = _seccomp_number()
-    listener = library.syscall(number, abi.SECCOMP_SET_MODE_FILTER, flags, ctypes.addressof(header))
+    no_new_privileges, install = _calls()
+    no_new_privileges()
+    listener = install()
     if listener < 0:
         control.send(FAILED + str(-listener).encode())
         os._exit(72)
@@ -85,14 +84,40 @@ def _install_filter(control: socket.socket, control_fd: int) -> None:
     control.close()
 
 
-def _seccomp_number() -> int:
-    return {"x86_64": 317, "aarch64": 277}[abi.machine()]
+@cache
+def _calls() -> tuple[Callable[[], int], Callable[[], int]]:
+    """Two calls with their arguments made beforehand: what is made after a fork costs page faults."""
+    library = abi.libc()
+    rows = bpf.program(abi.machine())
+    code = ctypes.create_string_buffer(rows, len(rows))
+    header = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", len(rows) // 8, ctypes.addressof(code)))
+    flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+    number = {"x86_64": 317, "aarch64": 277}[abi.machine()]
+    words = [ctypes.c_ulong(word) for word in (number, abi.SECCOMP_SET_MODE_FILTER, flags)]
+
+    def install() -> int:
+        result = int(library.syscall_raw(*words, header))
+        return -ctypes.get_errno() if result == -1 else result
+
+    def no_new_privileges() -> int:
+        return library.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
+
+    # The header points into ``code``, which must live as long.
+    install.code = code  # type: ignore[attr-defined]
+    return no_new_privileges, install
+
+
+def prepare() -> None:
+    """Do what can be done once, before the first fork."""
+    _calls()
 
 
 def _call(function: Callable[[], Any]) -> Any:
     """The workload's stacks end below this frame."""
     result = function()
     if inspect.iscoroutine(result):
+        import asyncio
+
         return asyncio.run(_awaited(result))
     return result
 
@@ -105,13 +130,15 @@ def _serve(work: Callable[[], Any], fd: int, record: bool) -> int:
     if not record:
         _stop_tracing()
     channel.install(lambda value: _send_promise(fd, value))
-    before = _descriptors()
     try:
         message = _pickled(RESULT, _call(work))
     except BaseException as error:
-        message = _pickled_error(error)
+        message = _pickled_error(error, record)
     _flush()
-    os.write(fd, message + _held(before, fd))
+    message += pickle.dumps(_threads())
+    if os.write(fd, message) == HOLDS_MORE:
+        gc.collect()
+        os.write(fd, message)
     return 0
 
 
@@ -129,9 +156,9 @@ def _pickled(kind: bytes, value: Any) -> bytes:
     return kind + struct.pack("=Q", len(body)) + body
 
 
-def _pickled_error(error: BaseException) -> bytes:
+def _pickled_error(error: BaseException, record: bool = True) -> bytes:
     """The error, its text with the traceback, and its class's name for when it cannot be pickled."""
-    text = "".join(traceback.format_exception(error))
+    text = "".join(traceback.format_exception(error)) if record else _brief(error)
     name = f"{type(error).__module__}.{type(error).__qualname__}"
     try:
         body = pickle.dumps((error, name, str(error), text))
@@ -142,29 +169,20 @@ def _pickled_error(error: BaseException) -> bytes:
     return ERROR + struct.pack("=Q", len(body)) + body
 
 
-def _held(before: set[int], control: int) -> bytes:
-    """What the process still holds beyond what it started with: descriptors and threads."""
-    extra = _descriptors() - before - {control}
-    if extra:
-        gc.collect()
-        extra &= _descriptors()
-    links = []
-    for fd in sorted(extra):
-        try:
-            links.append((fd, os.readlink(f"/proc/self/fd/{fd}")))
-        except OSError:
-            continue
+def _brief(error: BaseException) -> str:
+    """A traceback without source lines: reading them would cost a case more than all else."""
+    frames = [
+        f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}\n'
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    last = "".join(traceback.format_exception_only(type(error), error))
+    return f"Traceback (most recent call last):\n{''.join(frames)}{last}"
+
+
+def _threads() -> list[str]:
+    """The names of threads that the workload has left running."""
     main = threading.main_thread()
-    threads = [one.name for one in threading.enumerate() if one is not main and one.is_alive()]
-    return pickle.dumps((links, threads))
-
-
-def _descriptors() -> set[int]:
-    directory = os.open("/proc/self/fd", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return set(map(int, os.listdir(directory))) - {directory}
-    finally:
-        os.close(directory)
+    return [one.name for one in threading.enumerate() if one is not main and one.is_alive()]
 
 
 def _flush() -> None:
@@ -194,5 +212,5 @@ def _become(command: Command, fd: int) -> NoReturn:
         environment = dict(os.environ if command.env is None else command.env)
         os.execvpe(command.argv[0], list(command.argv), environment)
     except OSError as error:
-        os.write(fd, _pickled_error(error) + pickle.dumps(([], [])))
+        os.write(fd, _pickled_error(error) + pickle.dumps([]))
     os._exit(127)

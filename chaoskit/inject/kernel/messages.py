@@ -21,7 +21,7 @@ class Mailbox:
     promised: list[Any] = field(default_factory=list)
     kind: bytes = b""
     body: bytes = b""
-    held: tuple[list[tuple[int, str]], list[str]] = ((), ())  # type: ignore[assignment]
+    threads: list[str] = field(default_factory=list)
 
     def take(self, data: bytes) -> str:
         """Keep one message; return the pseudo-call that it is: ``promise`` or ``end``."""
@@ -30,7 +30,7 @@ class Mailbox:
             return "promise"
         (length,) = struct.unpack_from("=Q", data, 1)
         self.kind, self.body = data[:1], data[9 : 9 + length]
-        self.held = pickle.loads(data[9 + length :])
+        self.threads = pickle.loads(data[9 + length :])
         return "end"
 
 

@@ -164,6 +164,14 @@ def status(tid: int) -> dict[str, bytes]:
     return {match[0].decode(): match[1] for match in _STATUS.findall(_read(f"/proc/{tid}/status"))}
 
 
+def open_files(pid: int) -> frozenset[int]:
+    """The numbers of the descriptors that a process has open."""
+    try:
+        return frozenset(map(int, os.listdir(f"/proc/{pid}/fd")))
+    except OSError:
+        return frozenset()
+
+
 def _threads(pid: int) -> list[int]:
     try:
         return sorted(map(int, os.listdir(f"/proc/{pid}/task")))
