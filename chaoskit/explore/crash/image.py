@@ -119,6 +119,9 @@ class Tables:
             last = resized.bit_length() - 1
             size = self.steps[last].size
             grown = grown >> last << last
+        if content.resizes:
+            # A cut between two growths may be missing: then the earlier one may be the longer.
+            return max([size, *(self.steps[index].size for index in bits(grown))])
         # Growth was recorded only where the file became longer, so the latest is the longest.
         return max(size, self.steps[grown.bit_length() - 1].size) if grown else size
 

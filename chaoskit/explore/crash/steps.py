@@ -140,7 +140,7 @@ class Move:
 
     @property
     def quiet(self) -> bool:
-        """Whether a power cut after it can leave nothing that one before it cannot."""
+        """Whether it changed nothing, though it may have synced something."""
         return self.first == self.last
 
 

@@ -1,0 +1,453 @@
+"""An independent, slow account of what each model allows: every subset of micro-steps is tried.
+
+It shares no code with the package: it has its own decomposition, its rules are predicates over pairs
+of steps instead of sets that are carried along, and it applies steps to plain dictionaries. It knows
+the calls that the random traces of ``test_oracle`` make and no others.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chaoskit.core.operation import Operation, Trace
+
+BLOCK = 4096
+
+
+@dataclass(eq=False)
+class Micro:
+    """One micro-step: ``kind`` is data, grow, size, free, name or mode."""
+
+    number: int
+    op: int
+    kind: str
+    file: int
+    at: int = 0
+    data: bytes = b""
+    size: int = 0
+    name: str = ""
+    child: int | None = None
+    mate: Micro | None = None
+    tail: bool = False
+    first_name: bool = False
+    rename_of: int | None = None
+    replaces: bool = False
+    truth: bool = True
+
+    @property
+    def meta(self) -> bool:
+        return self.kind in ("size", "free", "name", "mode")
+
+
+@dataclass
+class Event:
+    """Something that orders or syncs: fsync, fdatasync, sync, close."""
+
+    op: int
+    kind: str
+    file: int
+
+
+class World:
+    """A trace taken apart, starting from a flat tree of files given as bytes."""
+
+    def __init__(self, trace: Trace, start: dict[str, bytes]) -> None:
+        self.trace = trace
+        self.micro: list[Micro] = []
+        self.events: list[Event] = []
+        self.first: dict[int, bytes] = {}
+        self.dirs: dict[int, dict[str, int]] = {0: {}}
+        self.kinds = {0: "dir"}
+        for name, data in start.items():
+            self.dirs[0][name] = self._inode("file")
+            self.first[self.dirs[0][name]] = data
+        self.start = {d: dict(names) for d, names in self.dirs.items()}
+        self.length = {i: len(data) for i, data in self.first.items()}
+        self.born: set[int] = set()
+        for op in trace:
+            if op.result is None or op.result >= 0:
+                self._play(op)
+
+    def _inode(self, kind: str) -> int:
+        inode = len(self.kinds)
+        self.kinds[inode] = kind
+        if kind == "dir":
+            self.dirs[inode] = {}
+        return inode
+
+    def _where(self, path: str) -> tuple[int, str]:
+        parts = path.split("/")
+        directory = 0
+        for part in parts[:-1]:
+            directory = self.dirs[directory][part]
+        return directory, parts[-1]
+
+    def _who(self, path: str) -> int:
+        if path in (".", ""):
+            return 0
+        directory, name = self._where(path)
+        return self.dirs[directory][name]
+
+    def _note(self, op: Operation, kind: str, file: int, **more: object) -> Micro:
+        micro = Micro(len(self.micro), op.index, kind, file, **more)  # type: ignore[arg-type]
+        self.micro.append(micro)
+        return micro
+
+    def _links(self, inode: int) -> int:
+        return sum(child == inode for names in self.dirs.values() for child in names.values())
+
+    def _play(self, op: Operation) -> None:
+        getattr(self, f"do_{op.call}", lambda op: None)(op)
+
+    def do_open(self, op: Operation) -> None:
+        if op.detail.created:
+            directory, name = self._where(op.target)
+            inode = self._inode("file")
+            self.first[inode], self.length[inode] = b"", 0
+            self.born.add(inode)
+            self.dirs[directory][name] = inode
+            self._note(op, "name", directory, name=name, child=inode, first_name=True)
+        elif op.detail.truncated and self.length[self._who(op.target)]:
+            self._cut(op, self._who(op.target), 0)
+
+    def do_mkdir(self, op: Operation) -> None:
+        directory, name = self._where(op.target)
+        self.dirs[directory][name] = inode = self._inode("dir")
+        self._note(op, "name", directory, name=name, child=inode, first_name=True)
+
+    def _cut(self, op: Operation, inode: int, size: int) -> None:
+        if size != self.length[inode]:
+            self._note(op, "size", inode, size=size)
+            self.length[inode] = size
+
+    def do_truncate(self, op: Operation) -> None:
+        self._cut(op, self._who(op.target), op.detail.length or 0)
+
+    def do_write(self, op: Operation) -> None:
+        inode, data = self._who(op.target), op.detail.data.read()[: op.result]
+        at, before = op.detail.offset, self.length[inode]
+        position = at
+        while position < at + len(data):
+            stop = min(at + len(data), (position // BLOCK + 1) * BLOCK)
+            part = self._note(op, "data", inode, at=position, data=data[position - at : stop - at])
+            if stop > before:
+                tail = position // BLOCK * BLOCK < before
+                part.mate = self._note(op, "grow", inode, size=stop, mate=part, tail=tail)
+            position = stop
+        self.length[inode] = max(before, at + len(data))
+
+    def do_chmod(self, op: Operation) -> None:
+        self._note(op, "mode", self._who(op.target), size=op.detail.mode or 0)
+
+    def do_unlink(self, op: Operation) -> None:
+        directory, name = self._where(op.target)
+        inode = self.dirs[directory].pop(name)
+        entry = self._note(op, "name", directory, name=name)
+        if not self._links(inode):
+            self._note(op, "free", inode, mate=entry)
+
+    def do_link(self, op: Operation) -> None:
+        inode, (directory, name) = self._who(op.target), self._where(op.second)
+        self.dirs[directory][name] = inode
+        self._note(op, "name", directory, name=name, child=inode)
+
+    def do_rename(self, op: Operation) -> None:
+        (source, old), (target, new) = self._where(op.target), self._where(op.second)
+        inode, replaced = self.dirs[source][old], self.dirs[target].get(new)
+        if inode == replaced:
+            return
+        del self.dirs[source][old]
+        self.dirs[target][new] = inode
+        swap = self._note(
+            op, "name", target, name=new, child=inode, rename_of=inode, replaces=replaced is not None
+        )
+        swap.mate = self._note(op, "name", source, name=old, mate=swap, rename_of=inode)
+        if replaced is not None and self.kinds[replaced] == "file" and not self._links(replaced):
+            self._note(op, "free", replaced, mate=swap)
+
+    def do_fsync(self, op: Operation) -> None:
+        self.events.append(Event(op.index, op.call, self._who(op.target)))
+
+    do_fdatasync = do_fsync
+
+    def do_close(self, op: Operation) -> None:
+        try:
+            self.events.append(Event(op.index, "close", self._who(op.target)))
+        except KeyError:
+            pass  # Unlinked: nothing can be seen of it any more.
+
+    def do_sync(self, op: Operation) -> None:
+        self.events.append(Event(op.index, "sync", -1))
+
+
+class Judge:
+    """Says for one model and one power cut which subsets are legal."""
+
+    def __init__(self, world: World, model: str) -> None:
+        self.world = world
+        self.model = model
+        self.real = model != "strict"
+        self._direct: dict[int, set[int]] = {}
+        self._full: dict[int, set[int]] = {}
+
+    # What one step needs directly, by looking at every other step.
+
+    def direct(self, a: Micro) -> set[int]:
+        if a.number not in self._direct:
+            self._direct[a.number] = {b.number for b in self.world.micro if b is not a and self.needs(a, b)}
+        return self._direct[a.number]
+
+    def full(self, a: Micro) -> set[int]:
+        """Everything that a step needs, itself included."""
+        if a.number not in self._full:
+            seen, waiting = {a.number}, [a]
+            while waiting:
+                for number in self.direct(waiting.pop()) - seen:
+                    seen.add(number)
+                    waiting.append(self.world.micro[number])
+            self._full[a.number] = seen
+        return self._full[a.number]
+
+    def needs(self, a: Micro, b: Micro) -> bool:
+        if a.kind == "free" and a.mate is b and (self.real or b.child is not None):
+            return True
+        if not self.real:
+            return False
+        if a.kind == b.kind == "name" and a.mate is b:
+            return True
+        if b.number > a.number:
+            return False
+        if b.meta and (a.meta or a.kind == "grow" or self.model == "btrfs"):
+            return True
+        if self.model == "ext4" and self._pushed(a, b):
+            return True
+        return a.file == b.file and self._same_file(a, b)
+
+    def _same_file(self, a: Micro, b: Micro) -> bool:
+        if a.kind == "grow" and b.kind == "data":
+            return a.mate is b and not (self.model == "ext4" and a.tail)
+        if a.kind == "grow" and b.kind == "grow":
+            return self.model == "ext4"
+        if a.kind == "data" and b.kind == "data":
+            return a.at // BLOCK == b.at // BLOCK
+        return a.kind == "data" and b.kind == "size" and a.at + len(a.data) > b.size
+
+    def _pushed(self, a: Micro, b: Micro) -> bool:
+        """ext4: renaming over a file, and closing an emptied one, write the data out."""
+        if b.kind not in ("data", "grow"):
+            return False
+        if a.kind == "name" and a.child is not None and a.replaces and a.rename_of == b.file:
+            if b in self._pending(b.file, a.op):
+                return self._fresh(b.file, a.op) or b in self._new_blocks(b.file, a.op)
+        if not (a.meta or a.kind == "grow"):
+            return False
+        return any(
+            e.kind == "close" and e.file == b.file and b.op < e.op < a.op
+            and self._emptied(e) and b in self._pending(b.file, e.op)
+            for e in self.world.events
+        )  # fmt: skip
+
+    def _pending(self, file: int, op: int) -> list[Micro]:
+        since = max((e.op for e in self._syncs(file) if e.op < op), default=-1)
+        return [
+            m for m in self.world.micro if m.file == file and m.kind in ("data", "grow") and since < m.op < op
+        ]
+
+    def _syncs(self, file: int) -> list[Event]:
+        return [
+            e for e in self.world.events if e.kind == "sync" or (e.kind != "close" and e.file == file)
+        ]
+
+    def _fresh(self, file: int, op: int) -> bool:
+        since = max((e.op for e in self._syncs(file) if e.op < op), default=-1)
+        cut = any(m.kind == "size" and m.size == 0 and m.file == file and since < m.op < op for m in self.world.micro)
+        return cut or (file in self.world.born and since == -1)
+
+    def _new_blocks(self, file: int, op: int) -> list[Micro]:
+        pending = self._pending(file, op)
+        result = []
+        for grow in pending:
+            if grow.kind == "grow" and not grow.tail:
+                result += [m for m in pending if m.number in self.full(grow)]
+        return result
+
+    def _emptied(self, close: Event) -> bool:
+        """Whether the file was emptied since its last close (or since everything was synced)."""
+        before = [
+            e.op
+            for e in self.world.events
+            if e.op < close.op and ((e.kind == "close" and e.file == close.file) or e.kind == "sync")
+        ]
+        since = max(before, default=-1)
+        return any(
+            m.kind == "size" and m.size == 0 and m.file == close.file and since < m.op < close.op
+            for m in self.world.micro
+        )
+
+    # What has been made durable.
+
+    def durable(self, op: int) -> set[int]:
+        done: set[int] = set()
+        for event in self.world.events:
+            if event.op <= op and event.kind != "close":
+                done |= self._saved(event, done)
+        return done
+
+    def _saved(self, event: Event, done: set[int]) -> set[int]:
+        past = [m for m in self.world.micro if m.op < event.op]
+        if event.kind == "sync":
+            return {m.number for m in past}
+        own = [m for m in past if m.file == event.file and m.number not in done]
+        if event.kind == "fdatasync":
+            own = [m for m in own if m.kind != "mode"]
+        saved = {m.number for m in own}
+        if not self.real:
+            return saved
+        names = [
+            m
+            for m in past
+            if m.kind == "name" and m.child == event.file and (m.first_name or event.kind == "fsync")
+        ]
+        if self.model in ("ext4", "xfs"):
+            for m in own + [n for n in names if n.number not in done]:
+                saved |= self.full(m)
+        saved |= self._reachable(names, past, done)
+        for m in own:
+            if m.kind == "name":
+                saved |= {b.number for b in past if self._same_cell(b, m) and b.number < m.number}
+                if m.child is None and m.mate is not None:
+                    saved.add(m.mate.number)
+            if m.kind == "data":
+                saved |= {n for n in self.full(m) if self._same_data(n, m)}
+        if self.model == "ext4" and self.world.kinds[event.file] == "dir":
+            for m in past:
+                saved |= self.full(m) if m.meta else set()
+            for close in self.world.events:
+                if close.kind == "close" and close.op < event.op and self._emptied(close):
+                    for m in self._pending(close.file, close.op):
+                        saved |= self.full(m)
+        return saved
+
+    def _same_data(self, number: int, m: Micro) -> bool:
+        other = self.world.micro[number]
+        return other.kind == "data" and other.file == m.file
+
+    @staticmethod
+    def _same_cell(a: Micro, b: Micro) -> bool:
+        return a.kind == b.kind == "name" and (a.file, a.name) == (b.file, b.name)
+
+    def _reachable(self, names: list[Micro], past: list[Micro], done: set[int]) -> set[int]:
+        seen: set[int] = set()
+        waiting = list(names)
+        while waiting:
+            m = waiting.pop()
+            if m.number in seen:
+                continue
+            seen.add(m.number)
+            more = [b for b in past if self._same_cell(b, m) and b.number < m.number]
+            if m.mate is not None:
+                more.append(m.mate)
+            more += [b for b in past if b.kind == "name" and b.first_name and b.child == m.file]
+            waiting += [b for b in more if b.number not in done]
+        return seen
+
+    # All states.
+
+    def states(self, op: int) -> Iterator[object]:
+        """Every tree that the model allows when the power goes right after ``op``."""
+        past = {m.number for m in self.world.micro if m.op <= op}
+        must = self.durable(op)
+        free = sorted(past - must)
+        for count in range(len(free) + 1):
+            for extra in itertools.combinations(free, count):
+                kept = must | set(extra)
+                if all(self.full(self.world.micro[n]) <= kept for n in extra):
+                    yield self.tree(kept)
+                    yield from self._damaged(kept, free)
+
+    def _damaged(self, kept: set[int], free: list[int]) -> Iterator[object]:
+        for number in free:
+            m = self.world.micro[number]
+            if m.kind != "data" or number in kept:
+                continue
+            if not self.real and m.mate is not None and m.mate.number in kept:
+                yield self.tree(kept, {number: "garbage"})
+            for cut in self._cuts(m):
+                yield from self._torn(m, cut, kept)
+
+    @staticmethod
+    def _cuts(m: Micro) -> set[int]:
+        inside = [b for b in range(512, m.at + len(m.data), 512) if m.at < b]
+        return {inside[0], inside[-1]} if inside else set()
+
+    def _torn(self, m: Micro, cut: int, kept: set[int]) -> Iterator[object]:
+        if self.model == "btrfs" or not self.full(m) - {m.number} <= kept:
+            return
+        rest: dict[int, object] = {m.number: cut - m.at}
+        yield self.tree(kept, rest)
+        # Pieces end at page borders, so under the real models no torn one can make the file grow.
+        grow = m.mate
+        if not self.real and grow is not None and grow.number not in kept and cut > self._size_before(m):
+            yield self.tree(kept, {**rest, grow.number: cut})
+
+    def _size_before(self, m: Micro) -> int:
+        size = len(self.world.first[m.file])
+        for other in self.world.micro:
+            if other.file == m.file and other.op < m.op:
+                if other.kind == "size":
+                    size = other.size
+                elif other.kind == "grow":
+                    size = max(size, other.size)
+        return size
+
+    def tree(self, kept: set[int], special: dict[int, object] | None = None) -> object:
+        special = special or {}
+        content = {i: bytearray(data) for i, data in self.world.first.items()}
+        hidden = {i: bytearray(data) for i, data in self.world.first.items()}
+        names = {d: dict(self.world.start.get(d, {})) for d in self.world.dirs}
+        size = {i: len(data) for i, data in content.items()}
+        for m in self.world.micro:
+            if m.number not in kept and m.number not in special:
+                continue
+            if m.kind == "name":
+                if m.child is None:
+                    names[m.file].pop(m.name, None)
+                else:
+                    names[m.file][m.name] = m.child
+            elif m.kind == "data":
+                self._store(hidden[m.file], m, special.get(m.number))
+            elif m.kind == "grow":
+                size[m.file] = max(size[m.file], special.get(m.number, m.size))
+            elif m.kind in ("size", "free"):
+                size[m.file] = m.size
+                del hidden[m.file][m.size :]
+        return self._show(0, names, hidden, size)
+
+    @staticmethod
+    def _store(disk: bytearray, m: Micro, how: object) -> None:
+        data = m.data if how is None or how == "garbage" else m.data[:how]  # type: ignore[misc]
+        if how == "garbage":
+            data = bytes((37 * (i % BLOCK) + 11) % 251 + 1 for i in range(m.at, m.at + len(m.data)))
+        if len(disk) < m.at + len(data):
+            disk.extend(bytes(m.at + len(data) - len(disk)))
+        disk[m.at : m.at + len(data)] = data
+
+    def _show(
+        self, d: int, names: dict[int, dict[str, int]], disk: dict[int, bytearray], size: dict[int, int]
+    ) -> object:
+        tree = {}
+        for name, child in names[d].items():
+            if self.world.kinds[child] == "dir":
+                tree[name] = self._show(child, names, disk, size)
+            else:
+                tree[name] = bytes(disk[child][: size[child]]).ljust(size[child], b"\0")
+        return freeze(tree)
+
+
+def freeze(tree: object) -> object:
+    """A tree as something that can be in a set."""
+    if isinstance(tree, dict):
+        return tuple(sorted((name, freeze(part)) for name, part in tree.items()))
+    return tree
