@@ -47,11 +47,12 @@ _SCHEME = re.compile(r"\b(bearer|basic|digest|negotiate)\s+[\w.~+/=-]{6,}", re.I
 _HEADER = re.compile(
     r"\b((?:proxy-)?authorization|(?:set-)?cookie)\s{0,3}:\s{0,3}[^\r\n'\"]{1,4000}", re.IGNORECASE
 )
-# A name, then = or :, then a value, quoted or bare.
-_ASSIGNMENT = re.compile(
+# A name, then = or :, then a value, quoted or bare. The value is no part of the search: what follows a
+# harmless name ("ValueError: token=…") may be another name.
+_ASSIGNED = re.compile(
     r"(?<![\w.-])(?P<name>-{0,2}[A-Za-z_][\w.-]{0,80})\\?['\"]?\s{0,3}(?:=>|[=:](?!//))\s{0,3}"
-    r"(?P<value>b?\\?\"[^\"]{0,2000}\"?|b?\\?'[^']{0,2000}'?|[^\s,;&?)\]}'\"]{1,2000})"
 )
+_VALUE = re.compile(r"b?\\?\"[^\"]{0,2000}\"?|b?\\?'[^']{0,2000}'?|[^\s,;&?)\]}'\"]{1,2000}")
 _LONG_OPTION = re.compile(r"(?P<name>--?[A-Za-z][\w-]{1,60})\s+(?P<value>[^\s-][^\s]{0,2000})")
 
 
@@ -103,7 +104,7 @@ class Redactor:
         text = _HEADER.sub(rf"\1: {REDACTED}", text)
         text = _SCHEME.sub(rf"\1 {REDACTED}", text)
         text = _LONG_OPTION.sub(self._hide_value, text)
-        return _ASSIGNMENT.sub(self._hide_value, text)
+        return self._assigned(text)
 
     def plain(self, value: object, name: str = "") -> Any:
         """``value`` as None, bool, int, float, str, list or dict, redacted and bounded. Never raises.
@@ -116,6 +117,17 @@ class Redactor:
     def message(self, error: BaseException) -> str:
         """The message of ``error``, redacted and bounded; a ``__str__`` that raises is named instead."""
         return str(self.plain(_Message(error)))
+
+    def _assigned(self, text: str) -> str:
+        parts, done = [], 0
+        for found in _ASSIGNED.finditer(text):
+            if found.start() < done or not self.hides(found["name"]):
+                continue
+            value = _VALUE.match(text, found.end())
+            if value and not value[0].startswith(REDACTED[:-1]):
+                parts += [text[done : found.end()], REDACTED]
+                done = value.end()
+        return "".join([*parts, text[done:]])
 
     def _hide_value(self, match: re.Match[str]) -> str:
         if not self.hides(match["name"]) or match["value"].startswith(REDACTED[:-1]):

@@ -56,7 +56,8 @@ class JsonFormatter(logging.Formatter):
         self._redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(self.to_dict(record), ensure_ascii=False, default=repr)
+        # ASCII, because some of the other characters end a line or drive a terminal.
+        return json.dumps(self.to_dict(record), ensure_ascii=True, default=repr)
 
     def to_dict(self, record: logging.LogRecord) -> dict[str, Any]:
         """What the line will hold, in order."""
