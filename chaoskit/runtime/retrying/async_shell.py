@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chaoskit.core.deadline import CURRENT, Scope
 from chaoskit.core.taxonomy import AttemptTimedOut, DeadlineExceeded, ResilienceError
 from chaoskit.runtime.retrying.course import Course
-from chaoskit.runtime.retrying.start import admission, hooked, inherit, rejection, repair_failed
+from chaoskit.runtime.retrying.start import Own, admission, hooked, inherit, judge, repair_failed
 
 if TYPE_CHECKING:
     from chaoskit.runtime.retrying.policy import RetryPolicy
@@ -20,19 +20,16 @@ __all__ = ["async_pause", "async_retried"]
 # How often a wait looks at a threading.Event, which nobody can await.
 _GLANCE = 0.02
 
-_CUT = object()
+_NOBODY = Exception()
 
 
 def async_retried(policy: RetryPolicy, fn: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
     """A coroutine function that awaits ``fn`` as ``policy`` says; see the synchronous shell."""
     catch = policy.matcher.catch if len(policy.matcher.catch) > 1 else Exception
+    work = _judged(policy, fn)
     current, enter = CURRENT.get, CURRENT.set
     monotonic, seconds, clock, budget = policy.clock.monotonic, policy.deadline, policy.clock, policy.budget
-    timeout, throttled, judged = (
-        policy.attempt_timeout,
-        policy.throttle is not None,
-        policy.on_result is not None,
-    )
+    timeout = policy.attempt_timeout
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         now = monotonic()
@@ -40,51 +37,59 @@ def async_retried(policy: RetryPolicy, fn: Callable[..., Awaitable[Any]]) -> Cal
             if now >= budget.edge:
                 budget.roll(now)
             budget.tick()
-        outer, scope, token = current(), None, None
+        outer = current()
         if outer is not None and outer[0] is not None:
-            scope = inherit(policy, outer)
-            token = enter(scope)
-        elif seconds is not None:
+            return await nested(outer, args, kwargs)
+        scope = None
+        if seconds is not None:
             enter(scope := [now + seconds, clock])
-        error: BaseException | None = None
-        own = False
         try:
-            if throttled and (error := admission(policy)) is not None:
-                return await _go_on(policy, fn, args, kwargs, error, scope)
+            if scope is None and timeout is None:
+                return await work(*args, **kwargs)
+            # _limited, without its call.
+            steps = work(*args, **kwargs).__await__()
             try:
-                if scope is None and timeout is None:
-                    value = await fn(*args, **kwargs)
-                else:
-                    # The same as _within, which says why.
-                    steps: Any = fn(*args, **kwargs).__await__()
-                    value = await _rest(steps, next(steps), scope, timeout)
+                first = next(steps)
             except StopIteration as done:
-                value = done.value
-            except catch as caught:
-                _let_cancellation_win(caught)
-                error = caught
-            if error is None:
-                error = _verdict(policy, scope, value) if judged or value is _CUT else None
-                if error is None:
-                    return value
-                own = True
-            return await _go_on(policy, fn, args, kwargs, error, scope, own)
+                if scope is not None:
+                    scope[0] = None
+                return done.value
+            value = await _rest(policy, steps, first, scope)
+        except catch as caught:
+            error: BaseException = caught
+        except BaseException:
+            _close(scope)
+            raise
+        else:
+            _close(scope)
+            return value
+        try:
+            return await _go_on(policy, work, args, kwargs, error, scope)
         finally:
-            error = None
-            if token is not None:
-                _leave(token)
-            elif scope is not None:
-                scope[0] = None
+            del error
+            _close(scope)
+
+    async def nested(outer: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        scope = inherit(policy, outer)
+        token = enter(scope)
+        try:
+            try:
+                return await _limited(policy, work, args, kwargs, scope)
+            except catch as caught:
+                error: BaseException = caught
+            return await _go_on(policy, work, args, kwargs, error, scope)
+        finally:
+            error = _NOBODY
+            _leave(token)
 
     @functools.wraps(fn)
     async def call(*args: Any, **kwargs: Any) -> Any:
         outer = current()
         if outer is not None and outer[0] is not None:
-            return await guarded(*args, **kwargs)
+            return await nested(outer, args, kwargs)
         try:
             return await fn(*args, **kwargs)
         except catch as caught:
-            _let_cancellation_win(caught)
             error = caught
         try:
             return await _go_on(policy, fn, args, kwargs, error, None)
@@ -115,62 +120,54 @@ async def async_pause(policy: RetryPolicy, course: Course, error: BaseException)
 
 async def _go_on(
     policy: RetryPolicy,
-    fn: Callable[..., Awaitable[Any]],
+    work: Callable[..., Awaitable[Any]],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    error: BaseException | None,
-    until: Scope | None,
-    own: bool = False,
+    error: BaseException,
+    scope: Scope | None,
 ) -> Any:
     """What follows the first failure."""
-    assert error is not None
-    course = Course(policy, until, getattr(fn, "__qualname__", ""))
+    course = Course(policy, scope, getattr(work, "__qualname__", ""))
+    catch = policy.matcher.catch
     before: BaseException | None = None
     try:
-        while course.failed(error, own) and await async_pause(policy, course, error):
+        while True:
+            _let_cancellation_win(error)
+            if own := type(error) is Own:
+                error = error.verdict
+                if isinstance(error, DeadlineExceeded):
+                    error.__cause__ = before
+            if not (course.failed(error, own) and await async_pause(policy, course, error)):
+                raise error
             before = error
-            error, own, value = await _attempt(policy, fn, args, kwargs, until)
-            if own and isinstance(error, DeadlineExceeded):
-                error.__cause__ = before
-            if error is None:
+            try:
+                value = await _limited(policy, work, args, kwargs, scope)
+            except catch as caught:
+                error = caught
+            else:
                 course.succeeded()
                 return value
-        raise error
     finally:
         course.close()
-        error = before = None
+        before = None
+        del error
 
 
-async def _attempt(
-    policy: RetryPolicy,
-    fn: Callable[..., Awaitable[Any]],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    until: Scope | None,
-) -> tuple[BaseException | None, bool, Any]:
-    if policy.throttle is not None and (held := admission(policy)) is not None:
-        return held, False, None
-    timeout = policy.attempt_timeout
-    try:
-        work = fn(*args, **kwargs)
-        if until is None and timeout is None:
-            value = await work
-        else:
-            value = await _within(work, until, timeout)
-    except policy.matcher.catch as error:
-        _let_cancellation_win(error)
-        return error, False, None
-    verdict = _verdict(policy, until, value)
-    return verdict, verdict is not None, value
+def _judged(policy: RetryPolicy, fn: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """``fn`` with the throttle before and the judgement of its result after it, where there are such."""
+    if policy.throttle is None and policy.on_result is None:
+        return fn
 
+    @functools.wraps(fn)
+    async def work(*args: Any, **kwargs: Any) -> Any:
+        held = admission(policy)
+        if held is not None:
+            raise held
+        value = await fn(*args, **kwargs)
+        judge(policy, value)
+        return value
 
-def _verdict(policy: RetryPolicy, until: Scope | None, value: object) -> ResilienceError | None:
-    """The error that this call itself sees in an attempt that raised none."""
-    if value is not _CUT:
-        return rejection(policy, value)
-    if until is not None and until[1].monotonic() >= until[0]:
-        return DeadlineExceeded("the attempt was cut at the deadline")
-    return AttemptTimedOut(f"the attempt was cut after {policy.attempt_timeout} s")
+    return work
 
 
 def _let_cancellation_win(error: BaseException) -> None:
@@ -193,32 +190,46 @@ async def _sleep(policy: RetryPolicy, seconds: float) -> bool:
     return wake.is_set()
 
 
-async def _within(work: Awaitable[Any], until: Scope | None, timeout: float | None) -> Any:
-    """Await ``work``; the result is ``_CUT`` if time ran out first.
+async def _limited(
+    policy: RetryPolicy,
+    work: Callable[..., Awaitable[Any]],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    scope: Scope | None,
+) -> Any:
+    """One attempt, cut when its time is over.
 
     The first step is taken by hand: work that never has to wait, like most that is answered from a
     buffer or a cache, then needs no timer, which costs ten times as much as everything else here.
     """
-    steps: Any = work.__await__()
+    if scope is None and policy.attempt_timeout is None:
+        return await work(*args, **kwargs)
+    steps: Any = work(*args, **kwargs).__await__()
     try:
         first = next(steps)
     except StopIteration as done:
         return done.value
-    return await _rest(steps, first, until, timeout)
+    return await _rest(policy, steps, first, scope)
 
 
-async def _rest(steps: Iterator[Any], first: Any, until: Scope | None, timeout: float | None) -> Any:
-    limits = [] if timeout is None else [timeout]
-    if until is not None:
-        limits.append(until[0] - until[1].monotonic())
+async def _rest(policy: RetryPolicy, steps: Iterator[Any], first: Any, scope: Scope | None) -> Any:
+    limits = [] if policy.attempt_timeout is None else [policy.attempt_timeout]
+    if scope is not None:
+        limits.append(scope[0] - scope[1].monotonic())
     timer = asyncio.timeout(min(limits))
     try:
         async with timer:
             return await _Resumed(steps, first)
     except TimeoutError:
-        if timer.expired():
-            return _CUT
-        raise
+        if not timer.expired():
+            raise
+    raise Own(_cut(policy, scope))
+
+
+def _cut(policy: RetryPolicy, scope: Scope | None) -> ResilienceError:
+    if scope is not None and scope[1].monotonic() >= scope[0]:
+        return DeadlineExceeded("the attempt was cut at the deadline")
+    return AttemptTimedOut(f"the attempt was cut after {policy.attempt_timeout} s")
 
 
 class _Resumed:
@@ -244,6 +255,11 @@ class _Resumed:
             return (yield from steps)
         yield again
         return (yield from steps)
+
+
+def _close(scope: Scope | None) -> None:
+    if scope is not None:
+        scope[0] = None
 
 
 def _leave(token: Any) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chaoskit.core.deadline import CURRENT, Scope
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime.retrying.course import Course
-from chaoskit.runtime.retrying.start import admission, hooked, inherit, rejection, repair_failed
+from chaoskit.runtime.retrying.start import Own, admission, hooked, inherit, judge, repair_failed
 
 if TYPE_CHECKING:
     from chaoskit.runtime.retrying.policy import RetryPolicy
@@ -29,10 +29,10 @@ def retried(policy: RetryPolicy, fn: Callable[..., Any]) -> Callable[..., Any]:
     """
     catch = policy.matcher.catch if len(policy.matcher.catch) > 1 else Exception
     lazy = _LAZY if policy.generators == "refuse" else frozenset({CoroutineType})
-    current, enter, leave = CURRENT.get, CURRENT.set, CURRENT.reset
+    work = _judged(policy, fn, lazy)
     # Looked up once: the guarded path is the bare one plus what these cost, and not much else.
+    current, enter, leave = CURRENT.get, CURRENT.set, CURRENT.reset
     monotonic, seconds, clock, budget = policy.clock.monotonic, policy.deadline, policy.clock, policy.budget
-    throttled, judged = policy.throttle is not None, policy.on_result is not None
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
         now = monotonic()
@@ -40,41 +40,58 @@ def retried(policy: RetryPolicy, fn: Callable[..., Any]) -> Callable[..., Any]:
             if now >= budget.edge:
                 budget.roll(now)
             budget.tick()
-        outer, scope, token = current(), None, None
+        outer = current()
         if outer is not None and outer[0] is not None:
-            scope = inherit(policy, outer)
-            token = enter(scope)
-        elif seconds is not None:
+            return nested(outer, args, kwargs)
+        scope = None
+        if seconds is not None:
             enter(scope := [now + seconds, clock])
-        error: BaseException | None = None
         try:
-            if throttled and (error := admission(policy)) is not None:
-                return _go_on(policy, fn, args, kwargs, error, scope)
-            try:
-                value = fn(*args, **kwargs)
-            except catch as caught:
-                error = caught
-            else:
-                if type(value) in lazy:
-                    _refuse_lazy(fn, value)
-                if not judged or (error := rejection(policy, value)) is None:
-                    return value
-                return _go_on(policy, fn, args, kwargs, error, scope, own=True)
-            return _go_on(policy, fn, args, kwargs, error, scope)
-        finally:
-            error = None
-            if token is not None:
-                leave(token)
-            elif scope is not None:
+            value = work(*args, **kwargs) if kwargs else work(*args)
+        except catch as caught:
+            error = caught
+        except BaseException:
+            _close(scope)
+            raise
+        else:
+            if scope is not None:
                 scope[0] = None
+            if type(value) in lazy:
+                _refuse_lazy(fn, value)
+            return value
+        try:
+            return _go_on(policy, work, args, kwargs, error, scope)
+        finally:
+            del error
+            _close(scope)
+
+    def nested(outer: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        scope = inherit(policy, outer)
+        token = enter(scope)
+        try:
+            value = work(*args, **kwargs) if kwargs else work(*args)
+        except catch as caught:
+            error = caught
+        else:
+            if type(value) in lazy:
+                _refuse_lazy(fn, value)
+            return value
+        finally:
+            leave(token)
+        token = enter(scope)
+        try:
+            return _go_on(policy, work, args, kwargs, error, scope)
+        finally:
+            del error
+            leave(token)
 
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
         outer = current()
         if outer is not None and outer[0] is not None:
-            return guarded(*args, **kwargs)
+            return nested(outer, args, kwargs)
         try:
-            value = fn(*args, **kwargs)
+            value = fn(*args, **kwargs) if kwargs else fn(*args)
         except catch as caught:
             error = caught
         else:
@@ -113,39 +130,54 @@ def pause(policy: RetryPolicy, course: Course, error: BaseException) -> bool:
 
 def _go_on(
     policy: RetryPolicy,
-    fn: Callable[..., Any],
+    work: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    error: BaseException | None,
-    until: Scope | None,
-    own: bool = False,
+    error: BaseException,
+    scope: Scope | None,
 ) -> Any:
     """What follows the first failure."""
-    assert error is not None
-    course = Course(policy, until, getattr(fn, "__qualname__", ""))
+    course = Course(policy, scope, getattr(work, "__qualname__", ""))
+    catch = policy.matcher.catch
     try:
-        while course.failed(error, own) and pause(policy, course, error):
-            error, own, value = _attempt(policy, fn, args, kwargs)
-            if error is None:
+        while True:
+            if own := type(error) is Own:
+                error = error.verdict
+            if not (course.failed(error, own) and pause(policy, course, error)):
+                raise error
+            try:
+                value = work(*args, **kwargs) if kwargs else work(*args)
+            except catch as caught:
+                error = caught
+            else:
                 course.succeeded()
                 return value
-        raise error
     finally:
         course.close()
         del error
 
 
-def _attempt(
-    policy: RetryPolicy, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[BaseException | None, bool, Any]:
-    if policy.throttle is not None and (held := admission(policy)) is not None:
-        return held, False, None
-    try:
-        value = fn(*args, **kwargs)
-    except policy.matcher.catch as error:
-        return error, False, None
-    rejected = rejection(policy, value)
-    return rejected, rejected is not None, value
+def _judged(policy: RetryPolicy, fn: Callable[..., Any], lazy: frozenset[type]) -> Callable[..., Any]:
+    """``fn`` with the throttle before and the judgement of its result after it, where there are such."""
+    if policy.throttle is None and policy.on_result is None:
+        return fn
+
+    @functools.wraps(fn)
+    def work(*args: Any, **kwargs: Any) -> Any:
+        held = admission(policy)
+        if held is not None:
+            raise held
+        value = fn(*args, **kwargs) if kwargs else fn(*args)
+        if type(value) not in lazy:
+            judge(policy, value)
+        return value
+
+    return work
+
+
+def _close(scope: Scope | None) -> None:
+    if scope is not None:
+        scope[0] = None
 
 
 def _sleep(policy: RetryPolicy, seconds: float) -> bool:

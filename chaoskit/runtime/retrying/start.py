@@ -16,7 +16,7 @@ from chaoskit.runtime.retrying.history import shown
 if TYPE_CHECKING:
     from chaoskit.runtime.retrying.policy import Hook, RetryPolicy
 
-__all__ = ["admission", "begin", "hooked", "inherit", "rejection", "repair_failed"]
+__all__ = ["Own", "admission", "begin", "hooked", "inherit", "judge", "repair_failed"]
 
 
 def begin(policy: RetryPolicy) -> Scope | None:
@@ -42,11 +42,21 @@ def admission(policy: RetryPolicy) -> Throttled | None:
     return Throttled("held back: the service rejects most of what it is sent")
 
 
-def rejection(policy: RetryPolicy, value: object) -> ResilienceError | None:
-    """The error instead of ``value``, if ``on_result`` does not accept it."""
-    if policy.on_result is None or not policy.on_result(value):
-        return None
-    return ResultRejected("the result was not accepted", value=value)
+class Own(Exception):
+    """Carries this call's own ``verdict`` on an attempt from the attempt to the shell, and no further.
+
+    Inside one call only: a retried call within raises the verdict itself, which the outer policy judges
+    like any other error.
+    """
+
+    def __init__(self, verdict: ResilienceError) -> None:
+        self.verdict = verdict
+
+
+def judge(policy: RetryPolicy, value: object) -> None:
+    """Raise if ``on_result`` does not accept ``value``."""
+    if policy.on_result is not None and policy.on_result(value):
+        raise Own(ResultRejected("the result was not accepted", value=value))
 
 
 @contextmanager
