@@ -25,7 +25,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 864
 _BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _BYTES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _SUFFIXES: Mapping[str, Mapping[str, float]] = {"s": _SECONDS, "bytes": _BYTES, "ratio": {"%": 0.01}}
-_QUANTITY = re.compile(r"\s*([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-z%]*)\s*\Z")
+_QUANTITY = re.compile(r"\s*([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-z%]*)\s*\Z", re.ASCII)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _SEQUENCES: dict[Any, type] = {
@@ -142,7 +142,7 @@ def _any_of(value: Any, kinds: tuple[Any, ...], kind: Any, info: OptionInfo, tex
 def _choice(
     value: Any, by_text: dict[str, Any], values: tuple[Any, ...], kind: Any, info: OptionInfo, text: bool
 ) -> Any:
-    if text and value in by_text:
+    if text and isinstance(value, str) and value in by_text:
         return by_text[value]
     for one in values:
         if type(one) is type(value) and one == value:

@@ -44,7 +44,7 @@ class Setting:
         """The value as text; a secret's is hidden, unless there is none."""
         if self.secret and self.value not in (None, ""):
             return REDACTED
-        return _text(self.value)
+        return redact_text(_text(self.value))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
