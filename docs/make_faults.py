@@ -1,0 +1,73 @@
+"""Write the tables of docs/faults.md from those of the package: python docs/make_faults.py"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+
+from chaoskit.faults.calls import FILE_CALLS
+from chaoskit.faults.errnos import LOST, TABLE, Row
+
+PAGE = Path(__file__).with_name("faults.md")
+
+# What each condition of the table means, in words. A new one has no words yet: KeyError says so.
+WHEN = {
+    "_always": "",
+    "creates": "it makes a file",
+    "opens_for_writing": "it opens for writing",
+    "extends": "it makes the file longer",
+    "_exclusive": "`O_CREAT` with `O_EXCL`",
+    "_across": "between two directories, or of a directory",
+    "_is_file": "of a file",
+    "_is_directory": "of a directory",
+    "_by_name": "given a path, not a descriptor",
+    "_synchronous_msync": "`MS_SYNC`",
+    "_tries_flock": "`flock` with `LOCK_NB`",
+    "_waits_flock": "`flock` that waits",
+    "_tries_fcntl": "`F_SETLK`, `F_OFD_SETLK`",
+    "_waits_fcntl": "`F_SETLKW`, `F_OFD_SETLKW`",
+    "_takes_lock": "it takes a lock",
+    "<lambda>": "`O_SYNC` or `O_DSYNC`",
+}
+
+
+def rows(table: Mapping[str, tuple[Row, ...]], *, lasts: bool) -> Iterator[str]:
+    """One row of Markdown for each call, condition and source."""
+    for call in [name for name in FILE_CALLS if table.get(name)]:
+        for (when, source, lasting), group in groupby(table[call], key=_shared):
+            names = ", ".join(f"`{row.name}`" for row in group)
+            column = f" {'once, or to stay' if lasting else 'once'} |" if lasts else ""
+            yield f"| `{call}` | {names} | {WHEN[when]} |{column} {source} |"
+
+
+def _shared(row: Row) -> tuple[str, str, bool]:
+    return row.when.__name__, row.source, row.lasting
+
+
+def tables() -> dict[str, str]:
+    """The generated parts of the page, by their marker."""
+    errors = ["| call | errors | only when | how long | source |", "| --- | --- | --- | --- | --- |"]
+    lost = ["| call | errors | only when | source |", "| --- | --- | --- | --- |"]
+    never = [f"`{name}`" for name in FILE_CALLS if not TABLE.get(name)]
+    return {
+        "errors": "\n".join([*errors, *rows(TABLE, lasts=True)]),
+        "lost": "\n".join([*lost, *rows(LOST, lasts=False)]),
+        "never": f"Calls that cannot fail in any of these ways: {', '.join(never) or 'none'}.",
+    }
+
+
+def filled(page: str) -> str:
+    """The page with its generated parts brought up to date."""
+    for name, text in tables().items():
+        marks = re.compile(f"(<!-- {name}: [^\n]*-->\n)(?:.*?)(<!-- end of {name} -->)", re.DOTALL)
+        if len(marks.findall(page)) != 1:
+            raise ValueError(f"{PAGE} has not exactly one place for {name!r}")
+        page = marks.sub(rf"\g<1>\n{text}\n\n\g<2>", page)
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(filled(PAGE.read_text("utf-8")), "utf-8")
+    print(f"wrote {PAGE}")
