@@ -144,6 +144,14 @@ def matcher(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(out), re.DOTALL)
 
 
+def plain_name(pattern: str) -> str | None:
+    """The one name that ``pattern`` fits, or None if it has a wildcard."""
+    tokens = re.findall(r"\\.|\*|[^\\*]+", pattern, re.DOTALL)
+    if "*" in tokens:
+        return None
+    return "".join(token[1:] if token[0] == "\\" else token for token in tokens)
+
+
 def escape(pattern: str) -> str:
     """Write a pattern in the alphabet of schedules."""
     out = []

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import Operation, Receipt
-from chaoskit.core.schedule import Fault, Strike, matcher
+from chaoskit.core.schedule import Fault, Strike, matcher, plain_name
 from chaoskit.inject.kernel import execute
 from chaoskit.inject.kernel.calls import Call
 from chaoskit.inject.kernel.standing import FullDisk, Standing, StandingError
@@ -29,10 +29,12 @@ class Armed:
         self.text = str(strike)
         self.family = point.call
         self.place = point.place
-        self._ordinal = point.ordinal
+        self.ordinal = point.ordinal
+        self.seen = 0
+        self.name = plain_name(point.target) if point.second is None else None
+        """The only name that the target can have; None for a wildcard or a pair of names."""
         self._target = matcher(point.target)
         self._second = None if point.second is None else matcher(point.second)
-        self._seen = 0
 
     def due(self, target: str, second: str | None) -> bool:
         """Count a call of the right family and place; whether it is the one."""
@@ -43,8 +45,8 @@ class Armed:
                 return False
         elif second is None or self._second.fullmatch(second) is None:
             return False
-        self._seen += 1
-        return self._seen == self._ordinal
+        self.seen += 1
+        return self.seen == self.ordinal
 
 
 @dataclass(slots=True)

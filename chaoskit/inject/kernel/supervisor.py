@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from chaoskit.core.operation import Detail, Frame, Operation, Place, Receipt
+from chaoskit.core.operation import ROOT, Detail, Frame, Operation, Place, Receipt
 from chaoskit.inject.base import Plan
 from chaoskit.inject.kernel import abi, execute, syscalls, tree
 from chaoskit.inject.kernel.calls import Call, Decoder
@@ -26,6 +26,8 @@ from chaoskit.inject.kernel.tree import Task, Tree
 GRACE = 0.25
 """Seconds that processes have to end after the workload's own has; then they count as left over."""
 _ENOSYS = 38
+_COUNTABLE = frozenset({"read", "write", "close", "fsync", "fdatasync", "fallocate", "getdents"})
+"""Families whose target is what their first argument, a descriptor, refers to, and nothing else."""
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
 
 
@@ -79,7 +81,9 @@ class Supervisor:
         self._pidfds: dict[int, int] = {}
         self._listening = True
         self._dying = False
-        self._interest = self._families()
+        self._interest: frozenset[str] | None = None
+        self._counted: dict[int, tuple[Armed, str]] = {}
+        self._look_again()
 
     # The loop.
 
@@ -155,10 +159,26 @@ class Supervisor:
             self._watched_call(ident, tid, number, arch, tuple(args))
         elif spec.family == "write" and args[0] == self._control:
             self._message(ident, tid, tuple(args), spec)
-        elif self._interest is not None and spec.family not in self._interest:
-            self._continue(ident)
-        else:
+        elif self._matters(spec, number, tid, args):
             self._file_call(ident, tid, spec, tuple(args))
+        else:
+            self._continue(ident)
+
+    def _matters(self, spec: syscalls.Spec, number: int, tid: int, args: list[int]) -> bool:
+        """Whether a call must be looked at closely."""
+        if self._interest is not None and spec.family not in self._interest:
+            return False
+        return number not in self._counted or self._is_due(number, tid, args)
+
+    def _is_due(self, number: int, tid: int, args: list[int]) -> bool:
+        """Count a call on a descriptor, the cheap way; whether it must be looked at closely."""
+        armed, path = self._counted[number]
+        task = self._tree.task(tid) if tid == self._tree.pid else None
+        link = None if task is None else task.link(abi.signed(args[0]))
+        if link == path and armed.seen + 1 < armed.ordinal:
+            armed.seen += 1
+            return False
+        return link is not None and link.startswith(path)
 
     # Answers.
 
@@ -213,6 +233,19 @@ class Supervisor:
         families |= {"unlink"} if "rmdir" in families else set()
         families |= {"copy_file_range", "sendfile", "splice"} if "read" in families else set()
         return frozenset(families)
+
+    def _look_again(self) -> None:
+        """Work out which calls matter now: at the start, and whenever something has struck."""
+        self._interest = self._families()
+        self._counted = {}
+        pending = self._armed[self.reached :]
+        if self._interest is None or self._standing or len(pending) != 1 or pending[0].name is None:
+            return
+        name = pending[0].name
+        path = self._plan.root if name == ROOT else f"{self._plan.root}/{name}"
+        for number, spec in self._specs.items():
+            if spec.family == pending[0].family in _COUNTABLE and spec.fd == 0:
+                self._counted[number] = (pending[0], path)
 
     def _file_call(self, ident: int, tid: int, spec: syscalls.Spec, args: tuple[int, ...]) -> None:
         task = self._tree.task(tid)
@@ -269,7 +302,7 @@ class Supervisor:
     def _strike(self, ident: int, armed: Armed, call: Call) -> bool:
         """Let the fault happen; False if the call must go its ordinary way after all."""
         self.reached += 1
-        self._interest = self._families()
+        self._look_again()
         operation = self._full_operation(call)
         try:
             effect = self._striker.effect(armed.strike.fault, call)
@@ -278,7 +311,7 @@ class Supervisor:
             return False
         if effect.standing is not None:
             self._standing.append(effect.standing)
-            self._interest = self._families()
+            self._look_again()
         if self._plan.record and (effect.answer is not None or effect.kill):
             self.recorder.operations.append(replace(operation, result=effect.answer))
         self._deliver(ident, armed, operation, effect, call)
@@ -394,7 +427,7 @@ class Supervisor:
         if armed is None:
             return False
         self.reached += 1
-        self._interest = self._families()
+        self._look_again()
         operation = self._pseudo_operation(family, task, value)
         try:
             effect = self._striker.effect(armed.strike.fault, None)
