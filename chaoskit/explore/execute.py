@@ -19,7 +19,7 @@ import signal
 import struct
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, NoReturn, Protocol
 
@@ -49,10 +49,14 @@ class Watch(Protocol):
 RunOne = Callable[[Job, Watch], Observation]
 
 
+Observations = Generator[tuple[int, Observation], None, None]
+"""Numbers of jobs with what they showed. Closing it ends everything that is still under way."""
+
+
 class Executor(Protocol):
     """Runs jobs and gives each number and observation back, in any order, each once."""
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Observation]]: ...
+    def run(self, jobs: Sequence[Job]) -> Observations: ...
 
 
 class Patience:
@@ -68,7 +72,7 @@ class Serial:
 
     run_one: RunOne
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Observation]]:
+    def run(self, jobs: Sequence[Job]) -> Observations:
         for number, job in enumerate(jobs):
             yield number, self.run_one(job, Patience())
 
@@ -145,7 +149,7 @@ class Workers:
         self._capture = capture
         self._forked = 0
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Observation]]:
+    def run(self, jobs: Sequence[Job]) -> Observations:
         with reaping(), contextlib.closing(_Batch(self, jobs)) as batch:
             yield from batch.observations()
 

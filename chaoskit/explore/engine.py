@@ -1,0 +1,412 @@
+"""Explore one scenario: from a first recording to a result.
+
+The engine runs nothing itself. It asks an :class:`~chaoskit.explore.execute.Executor` for a second
+recording, aligns the two, lets the sources list the cases, has them executed, judges, tries
+again what could not be judged, and merges what broke.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from chaoskit.core.errors import ScheduleError
+from chaoskit.core.operation import Caveat, Operation
+from chaoskit.core.schedule import Point, Schedule, Strike
+from chaoskit.explore.align import Alignment, Naming, align, unaligned
+from chaoskit.explore.choose import choose
+from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
+from chaoskit.explore.execute import Executor
+from chaoskit.explore.explain import with_explanations
+from chaoskit.explore.findings import merge
+from chaoskit.explore.job import CaseSource, Expected, Job, Planned, Recording
+from chaoskit.explore.judge import Judgement, judge
+from chaoskit.explore.observation import Observation
+from chaoskit.explore.result import (
+    BROKEN,
+    INCONCLUSIVE,
+    Budget,
+    CaseResult,
+    CaveatSummary,
+    Options,
+    PointSummary,
+    ScenarioResult,
+    Site,
+    State,
+    Timing,
+)
+from chaoskit.explore.snapshot import differences
+from chaoskit.explore.sources import Offers
+from chaoskit.faults import FaultSet
+
+ATTEMPTS = 3
+"""How often a case is run at most when its fault leaves no receipt."""
+
+UNSTABLE = "not the same in two undisturbed runs"
+OVER_BUDGET = "over the budget"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the engine is to find out. ``sources[0]`` need not be the only one that offers faults.
+
+    ``listing`` stops before the first case. ``replay`` runs that schedule alone.
+    """
+
+    nodeid: str
+    faults: FaultSet
+    sources: tuple[CaseSource, ...]
+    options: Options
+    seed: int = 0
+    backend: str = ""
+    file: str = ""
+    line: int = 0
+    replay: Schedule | None = None
+    listing: bool = False
+    strike_recovery: bool = False
+
+
+@dataclass(slots=True)
+class _Case:
+    """One case on its way: what is planned, what it strikes, and how it was judged so far."""
+
+    planned: Planned
+    operations: tuple[Operation, ...]
+    points: tuple[int, ...]
+    job: Job
+    seen: Observation = field(default_factory=Observation)
+    judgement: Judgement = field(default_factory=lambda: Judgement("not injected"))
+    attempts: int = 0
+
+
+class Explorer:
+    """Explores one scenario, once."""
+
+    def __init__(self, question: Question, executor: Executor, progress: Progress | None = None) -> None:
+        self._question = question
+        self._executor = executor
+        self._progress = progress or (lambda done, total: None)
+        self._began = time.monotonic()
+        self._left_out: Counter[str] = Counter()
+        self._possible = 0
+        self._done = 0
+        self._total = 0
+
+    def explore(self, first: Observation) -> ScenarioResult:
+        """The result, given the observation of the first recording.
+
+        Raises:
+            WorkloadFailed: when the second recording fails although the first did not.
+            NothingToExplore: when there is no case at all.
+            ScheduleError: when the schedule to replay names what this scenario does not have.
+        """
+        began = time.monotonic()
+        alignment = self._second_recording(first)
+        after_second = time.monotonic()
+        cases = self._plan(alignment.recording, first)
+        if self._question.listing:
+            return self._result(first, alignment, cases, [], Timing())
+        self._execute(cases)
+        cases += self._pairs(cases, alignment.recording, first)
+        now = time.monotonic()
+        timing = Timing(first.seconds, after_second - began, now - after_second, now - began + first.seconds)
+        return self._result(first, alignment, cases, cases, timing)
+
+    def _second_recording(self, first: Observation) -> Alignment:
+        job = self._job(Planned(Schedule()), first, (), record=True)
+        second = Observation()
+        with contextlib.closing(self._executor.run([job])) as stream:
+            for _, seen in stream:
+                second = seen
+        if second.failure is not None:
+            raise WorkloadFailed(
+                "the test passed once without faults and failed the second time; expected a test that can be "
+                "run again in the same process. What it changes outside of its fixtures stays changed.\n"
+                f"{second.failure.text or second.failure.message}"
+            )
+        return align(first.trace, second.trace)
+
+    def _job(
+        self, planned: Planned, first: Observation, patterns: tuple[str, ...], *, record: bool = False
+    ) -> Job:
+        return Job(
+            schedule=planned.schedule,
+            record=record,
+            patterns=patterns,
+            world=planned.world,
+            strike_recovery=self._question.strike_recovery,
+            expected=Expected(first.snapshot, first.leaks),
+            timeout=self._question.options.timeout,
+        )
+
+    def _plan(self, recording: Recording, first: Observation) -> list[_Case]:
+        """The cases to run."""
+        planned = [one for source in self._question.sources for one in source.cases(recording)]
+        if self._question.replay is not None:
+            planned = [_find(self._question.replay, planned, recording)]
+        index = {point: i for i, point in enumerate(recording.points)}
+        stable = [one for one in planned if self._is_stable(one, recording, index)]
+        self._possible += len(planned)
+        if len(planned) > len(stable):
+            self._left_out[UNSTABLE] += len(planned) - len(stable)
+        if not stable:
+            raise _nothing(self._question, recording, len(planned))
+        cases = [self._case(one, recording, index, first) for one in stable]
+        if self._question.listing:
+            return cases
+        return self._within_budget(cases, self._question.options.budget)
+
+    def _is_stable(self, one: Planned, recording: Recording, index: dict[Point, int]) -> bool:
+        if self._question.replay is not None:
+            return True
+        known = (index.get(strike.point) for strike in one.schedule)
+        return all(i is None or recording.stable[i] for i in known)
+
+    def _case(self, one: Planned, recording: Recording, index: dict[Point, int], first: Observation) -> _Case:
+        points = tuple(index[s.point] for s in one.schedule if s.point in index)
+        operations = tuple(recording.trace[i] for i in points)
+        job = self._job(one, first, _with_schedule(recording.patterns, one.schedule))
+        return _Case(one, operations, points, job)
+
+    def _within_budget(self, cases: list[_Case], limit: int | None) -> list[_Case]:
+        struck = [case.operations[-1] if case.operations else None for case in cases]
+        chosen = choose([case.planned for case in cases], struck, limit, self._question.seed)
+        if len(chosen) < len(cases):
+            self._left_out[OVER_BUDGET] += len(cases) - len(chosen)
+        return [cases[i] for i in chosen]
+
+    def _execute(self, cases: Sequence[_Case]) -> None:
+        """Run every case, and those that could not be judged again."""
+        self._total += len(cases)
+        waiting = list(cases)
+        for attempt in range(ATTEMPTS):
+            # Closed by name: an interrupt here must end the workers now, not when a frame is collected.
+            with contextlib.closing(self._executor.run([case.job for case in waiting])) as stream:
+                for number, seen in stream:
+                    self._judge(waiting[number], seen, attempt)
+            waiting = [case for case in waiting if case.judgement.again]
+            if not waiting:
+                return
+
+    def _judge(self, case: _Case, seen: Observation, attempt: int) -> None:
+        case.seen, case.judgement = seen, judge(case.job, seen)
+        case.attempts += 1
+        if attempt == 0:
+            self._done += 1
+            self._progress(self._done, self._total)
+
+    def _pairs(self, cases: Sequence[_Case], recording: Recording, first: Observation) -> list[_Case]:
+        """With depth 2: record what follows the first fault of each case, and strike there again."""
+        if self._question.options.depth < 2 or self._question.replay is not None:
+            return []
+        limit = self._question.options.budget
+        room = None if limit is None else max(0, limit - len(cases))
+        origins = [case for case in cases if case.judgement.verdict not in (*BROKEN, *INCONCLUSIVE)]
+        if room == 0:
+            return []
+        jobs = [replace(case.job, record=True, strike_recovery=True) for case in origins]
+        pairs: list[list[_Case]] = [[] for _ in origins]
+        with contextlib.closing(self._executor.run(jobs)) as stream:
+            for number, seen in stream:
+                pairs[number] = self._follow(origins[number], jobs[number], seen, recording, first)
+        found = [pair for several in pairs for pair in several]
+        self._possible += len(found)
+        chosen = self._within_budget(found, room)
+        self._execute(chosen)
+        return chosen
+
+    def _follow(
+        self, origin: _Case, job: Job, seen: Observation, recording: Recording, first: Observation
+    ) -> list[_Case]:
+        again = unaligned(seen.trace, recording.patterns)
+        after = _end_of(origin, again)
+        if after is None:
+            return []
+        source = Offers(self._question.faults, before=origin.planned.schedule.strikes, after=after)
+        index = {point: i for i, point in enumerate(again.points)}
+        pairs = []
+        for planned in source.cases(again):
+            planned = replace(planned, world=origin.planned.world)
+            second = again.trace[index[planned.schedule.strikes[-1].point]]
+            new = replace(job, schedule=planned.schedule, record=False)
+            pairs.append(_Case(planned, (*origin.operations, second), origin.points, new))
+        return pairs
+
+    def _result(
+        self,
+        first: Observation,
+        alignment: Alignment,
+        planned: Sequence[_Case],
+        run: Sequence[_Case],
+        timing: Timing,
+    ) -> ScenarioResult:
+        question = self._question
+        cases = tuple(
+            _case_result(i, case, first, alignment.recording.patterns) for i, case in enumerate(run)
+        )
+        struck = {i: case.operations for i, case in enumerate(run)}
+        cases, findings = merge(cases, struck)
+        result = ScenarioResult(
+            nodeid=question.nodeid,
+            state=_state(cases, question),
+            file=question.file,
+            line=question.line,
+            seed=question.seed,
+            backend=question.backend,
+            options=question.options,
+            points=tuple(_points(alignment.recording, planned, cases)),
+            cases=cases,
+            findings=findings,
+            variations=alignment.variations,
+            caveats=_caveats(first, run),
+            budget=Budget(question.options.budget, self._possible, len(cases), dict(self._left_out)),
+            timing=timing,
+            promises=sum(run.promised for run in first.runs),
+        )
+        return with_explanations(result)
+
+
+def _with_schedule(patterns: tuple[str, ...], schedule: Schedule) -> tuple[str, ...]:
+    """The wildcards of the recording and, behind them, those that only the schedule knows."""
+    names = [name for s in schedule for name in (s.point.target, s.point.second) if name]
+    return tuple(dict.fromkeys((*patterns, *(name for name in names if _is_wild(name)))))
+
+
+def _is_wild(pattern: str) -> bool:
+    return "*" in pattern.replace("\\\\", "").replace("\\*", "")
+
+
+def _find(wanted: Schedule, planned: Iterable[Planned], recording: Recording) -> Planned:
+    """The planned case that a schedule to be replayed means, or one made from it."""
+    text = str(wanted)
+    for one in planned:
+        if str(one.schedule) == text:
+            return one
+    if not wanted.strikes:
+        raise ScheduleError("the schedule to replay is empty; expected at least one fault at one point.")
+    _check_point(wanted.strikes[0], recording)
+    if any(strike.fault.name == "power_loss" for strike in wanted):
+        raise ScheduleError(
+            f"the schedule {text!r} names a crash state that this scenario does not have; expected one that "
+            "a run of it has printed, with the same faults and models."
+        )
+    return Planned(wanted)
+
+
+def _check_point(strike: Strike, recording: Recording) -> None:
+    naming = Naming(_with_schedule(recording.patterns, Schedule((strike,))))
+    if strike.point in naming.points(recording.trace.operations) or strike.point in recording.points:
+        return
+    import difflib
+
+    known = list(map(str, recording.points))
+    near = difflib.get_close_matches(str(strike.point), known, n=3, cutoff=0.4) or known[:3]
+    raise ScheduleError(
+        f"the schedule to replay strikes at {str(strike.point)!r}, which this scenario never reaches; "
+        f"expected one of its {len(known)} points, such as {', '.join(map(repr, near))}. "
+        "--chaoskit-list prints them all."
+    )
+
+
+def _nothing(question: Question, recording: Recording, planned: int) -> NothingToExplore:
+    if planned:
+        return NothingToExplore(
+            f"all {planned} cases of this scenario strike at operations that are {UNSTABLE}; expected some "
+            "that are. The workload must do the same each time: fix its seeds, its clock, its threads."
+        )
+    count = sum(operation.call not in ("end", "promise") for operation in recording.trace)
+    if not count:
+        return NothingToExplore(
+            "the workload did nothing below chaos.path, so there is nothing that could go wrong; expected it "
+            "to work on files there. Give it chaos.path, or a path below it."
+        )
+    return NothingToExplore(
+        f"none of the faults asked for can happen at the {count} operations of this workload; expected at "
+        f"least one case. Faults: {question.faults!r}. --chaoskit-list prints the operations."
+    )
+
+
+def _end_of(origin: _Case, again: Recording) -> int | None:
+    """The index, in a recording of ``origin``, of the operation that its fault hit.
+
+    None when it cannot be told, as after a power loss whose run was not executed at all: then all of
+    what follows may be struck, which -1 says.
+    """
+    if origin.planned.world is not None:
+        return -1
+    last = origin.planned.schedule.strikes[-1].point
+    for point, operation in zip(again.points, again.trace, strict=True):
+        if point == last:
+            return operation.index
+    # A call before which the process was killed was never made, and is not in the trace.
+    run = last.place.run
+    return max((o.index for o in again.trace if o.place.run <= run), default=-1)
+
+
+def _case_result(index: int, case: _Case, first: Observation, patterns: tuple[str, ...]) -> CaseResult:
+    seen, judgement = case.seen, case.judgement
+    broken = judgement.failure is not None
+    found = differences(first.snapshot, seen.snapshot, patterns) if broken and seen.snapshot else ()
+    return CaseResult(
+        index=index,
+        schedule=str(case.planned.schedule),
+        verdict=judgement.verdict,
+        points=case.points,
+        faults=tuple(str(strike.fault) for strike in case.planned.schedule),
+        runs=seen.runs,
+        failure=judgement.failure,
+        differences=found,
+        attempts=case.attempts,
+        seconds=seen.seconds,
+        output=seen.output,
+        caveats=tuple(caveat.text for caveat in seen.caveats),
+        note=judgement.note,
+    )
+
+
+def _state(cases: Sequence[CaseResult], question: Question) -> State:
+    if question.listing:
+        return "listed"
+    if any(case.verdict in BROKEN for case in cases):
+        return "failed"
+    unjudged = sum(case.verdict in INCONCLUSIVE for case in cases)
+    return "inconclusive" if unjudged > question.options.allow_inconclusive * len(cases) else "passed"
+
+
+def _points(
+    recording: Recording, planned: Sequence[_Case], cases: Sequence[CaseResult]
+) -> Iterable[PointSummary]:
+    offered: dict[int, dict[str, None]] = {}
+    for case in planned:
+        for struck in case.points[-1:]:
+            offered.setdefault(struck, {})[str(case.planned.schedule.strikes[-1].fault)] = None
+    explored = Counter(point for case in cases for point in case.points)
+    for i, (operation, point) in enumerate(zip(recording.trace, recording.points, strict=True)):
+        text = str(point)
+        yield PointSummary(
+            index=i,
+            name=text,
+            call=operation.call,
+            target=point.target,
+            second=point.second,
+            place=text.partition("(")[0].rpartition(":")[0],
+            run=operation.place.run,
+            outcome=str(operation).rpartition(" = ")[2] if operation.result is not None else "",
+            stack=tuple(Site(f.file, f.line, f.function) for f in operation.stack),
+            stable=recording.stable[i],
+            faults=tuple(offered.get(i, ())),
+            explored=explored[i],
+        )
+
+
+def _caveats(first: Observation, run: Sequence[_Case]) -> tuple[CaveatSummary, ...]:
+    all_of_them: dict[tuple[str, str], Caveat] = {}
+    for seen in (first, *(case.seen for case in run)):
+        for caveat in seen.caveats:
+            all_of_them.setdefault((caveat.kind, caveat.target), caveat)
+    return tuple(CaveatSummary(c.kind, c.target, c.text) for c in all_of_them.values())

@@ -1,0 +1,75 @@
+"""Cases that broke in the same way at the same call site are one finding."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from chaoskit.core.operation import Frame, Operation
+from chaoskit.explore.result import BROKEN, CaseResult, Failure, Finding, Site
+
+_LIBRARIES = tuple(
+    {os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
+
+
+def merge(
+    cases: Sequence[CaseResult], struck: Mapping[int, tuple[Operation, ...]]
+) -> tuple[tuple[CaseResult, ...], tuple[Finding, ...]]:
+    """Group the broken cases; ``struck`` has, by a case's index, the operations that it hits.
+
+    Returns:
+        The cases with their finding's index, and the findings in the order of their first case.
+    """
+    groups: dict[tuple[object, ...], list[CaseResult]] = {}
+    for case in cases:
+        if case.verdict in BROKEN:
+            groups.setdefault(_key(case, struck.get(case.index, ())), []).append(case)
+    numbers = {case.index: n for n, group in enumerate(groups.values()) for case in group}
+    findings = [_finding(n, group, struck) for n, group in enumerate(groups.values())]
+    return tuple(replace(c, finding=numbers.get(c.index)) for c in cases), tuple(findings)
+
+
+def _key(case: CaseResult, struck: tuple[Operation, ...]) -> tuple[object, ...]:
+    assert case.failure is not None
+    failure = case.failure
+    told_apart = None if failure.kind == "hang" else failure.site or failure.message
+    return (
+        case.verdict,
+        failure.kind,
+        failure.name,
+        told_apart,
+        *(_where(operation) for operation in struck),
+    )
+
+
+def _where(operation: Operation) -> tuple[object, ...]:
+    """The call site: the innermost frame, and the innermost one that belongs to no library."""
+    if not operation.stack:
+        return (operation.call, operation.target)
+    return (operation.stack[0], next(filter(_own, operation.stack), None))
+
+
+def _own(frame: Frame) -> bool:
+    return not frame.file.startswith((*_LIBRARIES, "<frozen"))
+
+
+def _finding(number: int, group: list[CaseResult], struck: Mapping[int, tuple[Operation, ...]]) -> Finding:
+    # The shortest is the easiest to read; of several, the one that strikes first.
+    case = min(group, key=lambda c: (len(c.schedule.split(";")), len(c.schedule), c.index))
+    operations = struck.get(case.index, ())
+    last = operations[-1] if operations else None
+    stack = tuple(Site(f.file, f.line, f.function) for f in last.stack) if last else ()
+    return Finding(
+        index=number,
+        verdict=case.verdict,
+        schedule=case.schedule,
+        schedules=tuple(c.schedule for c in group),
+        call=last.call if last else "",
+        site=stack[0] if stack else None,
+        stack=stack,
+        failure=case.failure or Failure("error", "", ""),
+        differences=case.differences,
+    )

@@ -1,0 +1,100 @@
+"""The pytest plugin's entry point: loaded in every project that has chaoskit installed, so it does nothing.
+
+Options, the marker, the fixture, and two hooks that load the rest (:mod:`chaoskit.plugin.scenarios`,
+:mod:`chaoskit.plugin.reporting`) when the first scenario turns up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from chaoskit.chaos import Chaos
+    from chaoskit.plugin.reporting import Reporting
+
+MARKER = "chaoskit"
+RESULT = "chaoskit_result"
+"""The attribute of a test report that carries the scenario's result, as plain data."""
+
+_OPTIONS = {
+    "report": ("DIR", "write report.json and summary.md into DIR"),
+    "budget": ("N", "run at most N cases of each scenario"),
+    "depth": ("N", "how many faults strike in one case: 1 or 2"),
+    "backend": ("NAME", "fail, instead of skipping, where this backend does not work: kernel"),
+    "seed": ("N", "decides which cases a budget takes (default: 0)"),
+    "workers": ("N", "run cases on N processes (default: 1)"),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("chaoskit", "fault injection at every call (chaoskit)")
+    for name, (metavar, text) in _OPTIONS.items():
+        group.addoption(f"--chaoskit-{name}", metavar=metavar, help=text)
+        parser.addini(f"chaoskit_{name}", f"{text}; see --chaoskit-{name}")
+    group.addoption("--chaoskit-replay", metavar="SCHEDULE", help="run this one schedule instead of all")
+    group.addoption("--chaoskit-list", action="store_true", help="list the fault points, run no case")
+    parser.addini("chaoskit_tmp", "directory for the cases' own directories (default: pytest's basetemp)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        f"{MARKER}(*faults, depth=1, budget=None, backend='auto', …): "
+        "run the test once for every fault at every call; see chaoskit.scenario.",
+    )
+    config.pluginmanager.register(_Door(config), "chaoskit-door")
+
+
+class _Door:
+    """Lets the rest in when it is needed."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._reporting: Reporting | None = None
+
+    def pytest_report_header(self) -> str | None:
+        options = self._config.option
+        given = any(getattr(options, f"chaoskit_{name}", None) for name in (*_OPTIONS, "replay"))
+        return self._header() if given else None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if not any(item.get_closest_marker(MARKER) for item in items):
+            return
+        from chaoskit.plugin.scenarios import Scenarios
+
+        manager = self._config.pluginmanager
+        if not manager.has_plugin("chaoskit-scenarios"):
+            manager.register(Scenarios(self._config), "chaoskit-scenarios")
+
+    def pytest_report_collectionfinish(self, items: list[pytest.Item]) -> str | None:
+        used = self._config.pluginmanager.has_plugin("chaoskit-scenarios")
+        return self._header() if used and self.pytest_report_header() is None else None
+
+    def _header(self) -> str:
+        from chaoskit.plugin.options import header
+
+        return header(self._config)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        plain: dict[str, Any] | None = report.__dict__.get(RESULT)
+        if plain is None or hasattr(self._config, "workerinput"):
+            return
+        if self._reporting is None:
+            from chaoskit.plugin.reporting import Reporting
+
+            self._reporting = Reporting(self._config)
+            self._config.pluginmanager.register(self._reporting, "chaoskit-reporting")
+        self._reporting.take(plain, report)
+
+
+@pytest.fixture
+def chaos(request: pytest.FixtureRequest) -> Iterator[Chaos]:
+    """Runs workloads under faults; see chaoskit.Chaos. Fresh for every case, as is chaos.path."""
+    from chaoskit.plugin.fixture import prepared
+
+    with prepared(request.node) as made:
+        yield made

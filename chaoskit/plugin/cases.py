@@ -1,0 +1,160 @@
+"""Run one case of a test item: set up its function-scoped fixtures, call it, see what came of it."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from chaoskit.explore.errors import InvariantBroken
+from chaoskit.explore.execute import Watch
+from chaoskit.explore.job import Job
+from chaoskit.explore.observation import Observation
+from chaoskit.explore.result import Failure, Site
+from chaoskit.explore.snapshot import take
+from chaoskit.invariants import Evidence
+from chaoskit.plugin.state import STATE, State
+
+Chance = Callable[[], None]
+
+
+class ParentOf:
+    """Stands for a next item with the same parents, so that only the item itself is torn down."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._chain = item.listchain()[:-1]
+
+    def listchain(self) -> list[Any]:
+        """The nodes that stay set up."""
+        return self._chain
+
+
+def tear_down(item: pytest.Item) -> None:
+    """Finalize the function-scoped fixtures of the item, and nothing else."""
+    item.session._setupstate.teardown_exact(ParentOf(item))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRunner:
+    """Executes jobs by running a test item again.
+
+    ``propagate`` lets errors through, fixtures still standing: for a debugger.
+    """
+
+    item: pytest.Function
+    propagate: bool = False
+
+    def __call__(self, job: Job, watch: Watch) -> Observation:
+        state = self.item.stash[STATE]
+        state.job, state.watch, state.chaos = job, watch, None
+        _forget_logs(self.item.config)
+        began = time.perf_counter()
+        failure, skipped = self._call(state, job)
+        failure = failure or _invariants(state, job)
+        seen = observed(state, look=failure is not None or job.record)
+        # The teardown may fail because the test did, so what the test said comes first.
+        failure_after = self._tear_down()
+        seconds = time.perf_counter() - began
+        return replace(seen, failure=failure or failure_after, skipped=skipped, seconds=seconds)
+
+    def _call(self, state: State, job: Job) -> tuple[Failure | None, str]:
+        """Set up and call; return the failure, or why the test skipped itself."""
+        try:
+            self.item._initrequest()
+            self.item.session._setupstate.setup(self.item)
+            self.item.runtest()
+        except pytest.skip.Exception as skip:
+            return None, str(skip) or "no reason given"
+        except BaseException as error:
+            if self.propagate:
+                error.add_note(f"chaoskit: in the case '{job.schedule}'")
+                raise
+            return failure_of(self.item, error), ""
+        return None, ""
+
+    def _tear_down(self) -> Failure | None:
+        try:
+            tear_down(self.item)
+        except BaseException as error:
+            if self.propagate:
+                raise
+            return failure_of(self.item, error)
+        return None
+
+
+def observed(state: State, *, look: bool) -> Observation:
+    """What the case in hand has shown so far; ``look`` says whether to read its directory, too."""
+    if state.chaos is None:
+        return Observation()
+    seen = state.chaos.observed()
+    return replace(seen, snapshot=take(str(state.chaos.path))) if look else seen
+
+
+def _invariants(state: State, job: Job) -> Failure | None:
+    """Check what the scenario asked for beside its own assertions."""
+    if not state.spec.invariants or state.chaos is None or job.expected is None:
+        return None
+    evidence = Evidence(job.expected.snapshot, take(str(state.chaos.path)), job.patterns)
+    for invariant in state.spec.invariants:
+        try:
+            invariant(evidence)
+        except AssertionError as error:
+            name = error.name if isinstance(error, InvariantBroken) else invariant.__name__
+            return Failure("invariant", name, str(error), str(error))
+    return None
+
+
+def failure_of(item: pytest.Function, error: BaseException) -> Failure:
+    """What an exception out of the test means, with the text that pytest prints for it."""
+    info = pytest.ExceptionInfo.from_exception(error)
+    if isinstance(error, InvariantBroken):
+        return Failure("invariant", error.name, str(error), str(error))
+    text = str(item.repr_failure(info))
+    kind = "assertion" if isinstance(error, AssertionError | pytest.fail.Exception) else "error"
+    name = type(error).__name__
+    message = f"{name}: {error}" if str(error) else name
+    return Failure(kind, name, message, text, _site(item, error))  # type: ignore[arg-type]
+
+
+def _site(item: pytest.Function, error: BaseException) -> Site | None:
+    """Where it was raised: the innermost frame in the file of the test, else the innermost of all."""
+    frames = []
+    step = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        frames.append(Site(code.co_filename, step.tb_lineno, code.co_qualname))
+        step = step.tb_next
+    own = [frame for frame in frames if frame.file == str(item.path)]
+    return next(reversed(own or frames), None)
+
+
+def _forget_logs(config: pytest.Config) -> None:
+    """Each case starts with no log records of the case before."""
+    logging_plugin = config.pluginmanager.get_plugin("logging-plugin")
+    for name in ("caplog_handler", "report_handler"):
+        handler = getattr(logging_plugin, name, None)
+        if handler is not None:
+            handler.reset()
+
+
+def chance() -> Chance:
+    """Note the global random states; the function returned puts them back.
+
+    What pytest-randomly and its like do before a test is done once, but every case must start
+    alike.
+    """
+    state = random.getstate()
+    numpy = sys.modules.get("numpy.random")
+    numpy_state = None if numpy is None else numpy.get_state()
+
+    def put_back() -> None:
+        random.setstate(state)
+        if numpy is not None:
+            numpy.set_state(numpy_state)
+
+    return put_back

@@ -1,0 +1,34 @@
+"""Makes the object behind the fixture ``chaos``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from chaoskit.chaos import Chaos
+from chaoskit.core.errors import UsageError
+from chaoskit.plugin.state import STATE, remove
+
+
+@contextlib.contextmanager
+def prepared(item: pytest.Item) -> Iterator[Chaos]:
+    """The object for the case in hand; its directory is removed when the test is over.
+
+    Raises:
+        UsageError: for a test that is no scenario.
+    """
+    state = item.stash.get(STATE, None)
+    if state is None:
+        raise UsageError(
+            f"{item.name} asks for the fixture 'chaos' but is no scenario; expected a test with the "
+            "decorator chaoskit.scenario or the marker chaoskit. Add @scenario(faults.disk() | faults.kill())."
+        )
+    path = state.places.fresh()
+    sources = state.sources if state.job.expected is None else ()
+    state.chaos = Chaos(path, state.backend, state.job, state.watch, sources)
+    try:
+        yield state.chaos
+    finally:
+        remove(path)

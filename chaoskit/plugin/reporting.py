@@ -1,0 +1,82 @@
+"""Results on their way out: the terminal summary and the report directory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaoskit.explore.result import PointSummary, ScenarioResult
+from chaoskit.report import Collector, summary_lines, write
+
+
+class Reporting:
+    """Takes the results of all processes in the one that has the terminal."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._collector = Collector(config.rootpath, hide=_hidden(config))
+        self._listed: list[ScenarioResult] = []
+
+    def take(self, plain: Mapping[str, Any], report: pytest.TestReport) -> None:
+        """One scenario's result, with what pytest made of its test."""
+        if plain["state"] == "listed":
+            self._listed.append(ScenarioResult.from_dict(plain))
+            return
+        self._collector.add(plain, outcome=_outcome(report), reason=_reason(report))
+
+    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
+        for result in self._listed:
+            terminalreporter.section(f"fault points of {result.nodeid}", sep="-")
+            for text in _listing(result):
+                terminalreporter.write_line(text)
+        if not len(self._collector):
+            return
+        interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+        report = self._collector.report(command=_command(), interrupted=interrupted)
+        terminalreporter.section("chaoskit", sep="=")
+        for line in summary_lines(report):
+            terminalreporter.write_line(line.text, **line.markup)
+        directory = self._config.getoption("chaoskit_report") or self._config.getini("chaoskit_report")
+        if directory:
+            place = Path(self._config.invocation_params.dir, directory)
+            write(report, place)
+            terminalreporter.write_line(f"report: {place}")
+
+
+def _hidden(config: pytest.Config) -> dict[Path, str]:
+    factory = getattr(config, "_tmp_path_factory", None)
+    basetemp = getattr(factory, "_basetemp", None)
+    return {} if basetemp is None else {Path(basetemp): "<tmp>"}
+
+
+def _command() -> list[str]:
+    return ["pytest", *sys.argv[1:]]
+
+
+def _outcome(report: pytest.TestReport) -> Any:
+    if hasattr(report, "wasxfail"):
+        return "xfailed" if report.skipped else "xpassed"
+    return report.outcome
+
+
+def _reason(report: pytest.TestReport) -> str:
+    return str(getattr(report, "wasxfail", "")).removeprefix("reason: ")
+
+
+def _listing(result: ScenarioResult) -> Iterator[str]:
+    for point in result.points:
+        yield _point(point)
+    faults = sum(len(point.faults) for point in result.points)
+    yield f"{len(result.points)} points, {faults} cases"
+    for variation in result.variations:
+        yield f"not the same in two undisturbed runs: {variation.kind}: {variation.text}"
+
+
+def _point(point: PointSummary) -> str:
+    site = f"  {point.stack[0].file}:{point.stack[0].line}" if point.stack else ""
+    unstable = "" if point.stable else "  (not in both recordings)"
+    return f"{point.name}  {len(point.faults)} faults{site}{unstable}"

@@ -1,0 +1,214 @@
+"""The part of the plugin that explores; loaded when some collected test has the marker."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chaoskit.core.errors import BackendUnavailable, ChaoskitError, UsageError
+from chaoskit.explore.engine import Explorer, Question
+from chaoskit.explore.errors import ScenarioInconclusive, ScenarioViolated
+from chaoskit.explore.execute import Executor, Serial, Workers
+from chaoskit.explore.explain import inconclusive_text, violation_text
+from chaoskit.explore.job import CaseSource, Job
+from chaoskit.explore.result import Options, ScenarioResult
+from chaoskit.explore.sources import Offers
+from chaoskit.explore.spec import Spec
+from chaoskit.inject.base import Backend
+from chaoskit.plugin import MARKER, RESULT, cases
+from chaoskit.plugin.options import in_force, settings
+from chaoskit.plugin.progress import Progress
+from chaoskit.plugin.state import PLAIN_ERROR, STATE, Places, State
+
+_BASELINE_TIMEOUT = 60.0
+_LEAST_TIMEOUT = 10.0
+_TIMES_THE_BASELINE = 20.0
+"""A machine can be this much slower for one case than for another, and nothing hangs."""
+
+_RESULT = pytest.StashKey[ScenarioResult]()
+_CHANCE = pytest.StashKey[cases.Chance]()
+
+
+class Scenarios:
+    """Turns the call of a marked test into its exploration."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._backends: dict[str, tuple[Backend, str | None]] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        marker = item.get_closest_marker(MARKER)
+        if marker is None:
+            return
+        try:
+            item.stash[STATE] = self._state(item, marker)
+        except ChaoskitError as error:
+            item.stash[PLAIN_ERROR] = error
+            raise
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        state = item.stash.get(STATE, None)
+        if state is None:
+            return (yield)
+        began = time.perf_counter()
+        result = yield
+        state.seconds = time.perf_counter() - began
+        assert isinstance(item, pytest.Function)
+        try:
+            self._explore(item, state)
+        except ChaoskitError as error:
+            item.stash[PLAIN_ERROR] = error
+            raise
+        return result
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+        if STATE in pyfuncitem.stash:
+            put_back = pyfuncitem.stash.get(_CHANCE, None)
+            if put_back is None:
+                pyfuncitem.stash[_CHANCE] = cases.chance()
+            else:
+                put_back()
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            state = item.stash.get(STATE, None)
+            if state is not None:
+                state.places.close()
+                del item.stash[STATE]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        error = item.stash.get(PLAIN_ERROR, None)
+        if report.failed and error is not None and call.excinfo is not None and call.excinfo.value is error:
+            report.longrepr = str(error)
+        result = item.stash.get(_RESULT, None)
+        if result is not None and call.when == "call":
+            setattr(report, RESULT, result.to_dict())
+        return report
+
+    def _state(self, item: pytest.Item, marker: pytest.Mark) -> State:
+        """Everything that can be refused before the test is called is refused here."""
+        spec = in_force(self._config, Spec.checked(marker.args, marker.kwargs))
+        chosen = settings(self._config)
+        _check_item(item)
+        backend = self._backend(spec, chosen.backend_asked or spec.backend != "auto")
+        timeout = spec.timeout or _BASELINE_TIMEOUT
+        job = Job(record=True, timeout=timeout, strike_recovery=spec.strike_recovery)
+        parent = _tmp(item, chosen.tmp)
+        return State(spec, chosen, backend, _sources(spec), Places(parent), job)
+
+    def _backend(self, spec: Spec, asked: bool) -> Backend:
+        name = "kernel" if spec.backend == "auto" else spec.backend
+        if name not in self._backends:
+            from chaoskit.inject.kernel import KernelBackend
+
+            found: Backend = KernelBackend()
+            self._backends[name] = (found, found.unavailable())
+        backend, reason = self._backends[name]
+        if reason is None:
+            return backend
+        if asked:
+            raise BackendUnavailable(f"backend {name!r} was asked for and does not work here: {reason}")
+        pytest.skip(f"chaoskit: the backend {name!r} does not work here: {reason}")
+
+    def _explore(self, item: pytest.Function, state: State) -> None:
+        if state.chaos is None or not state.chaos.observed().runs:
+            raise UsageError(
+                f"{item.name} never called chaos.run; expected at least one call, since faults strike only "
+                "inside of it. Write chaos.run(function, argument) for the part that may go wrong."
+            )
+        first = replace(cases.observed(state, look=True), seconds=state.seconds)
+        cases.tear_down(item)
+        progress = Progress(self._config)
+        explorer = Explorer(_question(item, state), self._executor(item, state), progress)
+        try:
+            result = explorer.explore(first)
+        finally:
+            progress.close()
+        item.stash[_RESULT] = result
+        if result.state == "failed":
+            raise ScenarioViolated(violation_text(result))
+        if result.state == "inconclusive":
+            raise ScenarioInconclusive(inconclusive_text(result))
+
+    def _executor(self, item: pytest.Function, state: State) -> Executor:
+        if self._config.getoption("usepdb"):
+            return Serial(cases.ItemRunner(item, propagate=True))
+        capture = self._config.getoption("capture") != "no"
+        return Workers(cases.ItemRunner(item), state.settings.workers, state.places.become, capture=capture)
+
+
+def _check_item(item: pytest.Item) -> None:
+    if not isinstance(item, pytest.Function) or "chaos" not in item.fixturenames:
+        raise UsageError(
+            f"{item.name} is a scenario but does not ask for the fixture 'chaos'; expected a test function "
+            "with a parameter named chaos, on which it calls chaos.run."
+        )
+    if getattr(item.obj, "is_hypothesis_test", False):
+        raise UsageError(
+            f"{item.name} uses chaos together with Hypothesis's @given; expected one of them, since a "
+            "scenario explores one recording and @given changes it with every example. Take "
+            "@pytest.mark.parametrize for the data, or keep @given in a test without chaos."
+        )
+
+
+def _tmp(item: pytest.Item, tmp: str) -> Path:
+    if tmp:
+        os.makedirs(tmp, exist_ok=True)
+        return Path(tmp)
+    factory: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]
+    return factory.getbasetemp()
+
+
+def _sources(spec: Spec) -> tuple[CaseSource, ...]:
+    sources: list[CaseSource] = [Offers(spec.faults)]
+    if "power_loss" in spec.faults.names:
+        from chaoskit.explore.crash import PowerLoss
+
+        sources.append(PowerLoss(spec.faults, spec.model))
+    return tuple(sources)
+
+
+def _question(item: pytest.Function, state: State) -> Question:
+    spec, chosen = state.spec, state.settings
+    timeout = spec.timeout or max(_LEAST_TIMEOUT, _TIMES_THE_BASELINE * state.seconds)
+    options = Options(
+        faults=repr(spec.faults),
+        depth=spec.depth,
+        budget=spec.budget,
+        workers=chosen.workers,
+        timeout=timeout,
+        model=spec.model,
+        allow_inconclusive=spec.allow_inconclusive,
+        invariants=tuple(getattr(i, "__name__", repr(i)) for i in spec.invariants),
+        replay="" if chosen.replay is None else str(chosen.replay),
+    )
+    _, line, _ = item.reportinfo()
+    return Question(
+        nodeid=item.nodeid,
+        faults=spec.faults,
+        sources=state.sources,
+        options=options,
+        seed=chosen.seed,
+        backend=state.backend.name,
+        file=str(item.path),
+        line=(line or 0) + 1,
+        replay=chosen.replay,
+        listing=chosen.listing,
+        strike_recovery=spec.strike_recovery,
+    )

@@ -1,0 +1,75 @@
+"""What the plugin knows of one test item while it is explored."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from chaoskit.chaos import Chaos
+from chaoskit.explore.execute import Patience, Watch
+from chaoskit.explore.job import CaseSource, Job
+from chaoskit.explore.spec import Spec
+from chaoskit.inject.base import Backend
+from chaoskit.plugin.options import Settings
+
+
+class Places:
+    """Gives out fresh directories of names with equal length, so that paths in files are, too."""
+
+    def __init__(self, parent: Path) -> None:
+        # realpath: backends compare the paths of system calls, in which no link is left.
+        self.base = Path(os.path.realpath(tempfile.mkdtemp(prefix="chaoskit-", dir=parent)))
+        self._worker = 0
+        self._count = 0
+
+    def become(self, worker: int) -> None:
+        """From now on give out the names of this worker (0 is the test process)."""
+        self._worker, self._count = worker, 0
+
+    def fresh(self) -> Path:
+        """A new empty directory."""
+        self._count += 1
+        path = self.base / f"w{self._worker:02}-{self._count:06}"
+        os.mkdir(path)
+        return path
+
+    def close(self) -> None:
+        """Remove all of them."""
+        remove(self.base)
+
+
+def remove(path: Path) -> None:
+    """Remove a directory, also one whose permissions a workload has taken away."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(path)
+        return
+    for directory, _, _ in os.walk(path):
+        with contextlib.suppress(OSError):
+            os.chmod(directory, 0o700)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@dataclass(slots=True)
+class State:
+    """One scenario under exploration. ``chaos`` is the object of the case in hand."""
+
+    spec: Spec
+    settings: Settings
+    backend: Backend
+    sources: tuple[CaseSource, ...]
+    places: Places
+    job: Job = field(default_factory=lambda: Job(record=True))
+    watch: Watch = field(default_factory=Patience)
+    chaos: Chaos | None = None
+    seconds: float = 0.0
+
+
+STATE = pytest.StashKey[State]()
+PLAIN_ERROR = pytest.StashKey[BaseException]()
+"""An error whose message says all: no traceback is shown for it."""
