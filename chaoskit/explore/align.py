@@ -92,7 +92,16 @@ def _find_patterns(first: Sequence[Operation], second: Sequence[Operation]) -> t
         for a, b in ((one.target, other.target), (one.second, other.second)):
             if a is not None and b is not None and a != b:
                 pairs.setdefault(pattern_for(a, b))
-    return tuple(pairs)
+    return _broadest(tuple(pairs))
+
+
+def _broadest(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out what another pattern covers, so that one kind of name has one pattern."""
+    return tuple(
+        one
+        for one in patterns
+        if not any(one != other and matcher(other).fullmatch(one) for other in patterns)
+    )
 
 
 def _components(operations: Iterable[Operation]) -> set[str]:
@@ -166,7 +175,8 @@ def _reach(differing: tuple[str, str]) -> tuple[re.Pattern[str], int]:
         return re.compile(r"\d"), 64
     if re.fullmatch(r"[0-9a-f]*", joined):
         return re.compile(r"[0-9a-f]"), 64
-    return re.compile(r"[A-Za-z0-9_]"), max(_MARGIN, _RANDOM_LENGTH - min(map(len, differing)))
+    length = min(map(len, differing))
+    return re.compile(r"[A-Za-z0-9_]"), _RANDOM_LENGTH - length if length <= _RANDOM_LENGTH else _MARGIN
 
 
 def _run_length(text: Iterable[str], letters: re.Pattern[str], most: int) -> int:

@@ -20,29 +20,32 @@ def merge(
 ) -> tuple[tuple[CaseResult, ...], tuple[Finding, ...]]:
     """Group the broken cases; ``struck`` has, by a case's index, the operations that it hits.
 
+    A case with several faults belongs to the finding that one of its faults shows alone, if there is
+    such a finding: the other fault is not needed for it.
+
     Returns:
         The cases with their finding's index, and the findings in the order of their first case.
     """
     groups: dict[tuple[object, ...], list[CaseResult]] = {}
     for case in cases:
         if case.verdict in BROKEN:
-            groups.setdefault(_key(case, struck.get(case.index, ())), []).append(case)
+            sites = tuple(map(_where, struck.get(case.index, ())))
+            broken = _broken(case)
+            alone = ((*broken, (site,)) for site in sites if len(sites) > 1)
+            key = next((one for one in alone if one in groups), (*broken, sites))
+            groups.setdefault(key, []).append(case)
     numbers = {case.index: n for n, group in enumerate(groups.values()) for case in group}
     findings = [_finding(n, group, struck) for n, group in enumerate(groups.values())]
     return tuple(replace(c, finding=numbers.get(c.index)) for c in cases), tuple(findings)
 
 
-def _key(case: CaseResult, struck: tuple[Operation, ...]) -> tuple[object, ...]:
-    assert case.failure is not None
+def _broken(case: CaseResult) -> tuple[object, ...]:
+    """What is equal when two cases broke in the same way."""
     failure = case.failure
-    told_apart = None if failure.kind == "hang" else failure.site or failure.message
-    return (
-        case.verdict,
-        failure.kind,
-        failure.name,
-        told_apart,
-        *(_where(operation) for operation in struck),
-    )
+    assert failure is not None
+    # Names of files in the messages of invariants and stacks of hangs vary; where they come from does not.
+    told_apart = failure.site or (failure.message if failure.kind in ("assertion", "error") else None)
+    return (case.verdict, failure.kind, failure.name, told_apart)
 
 
 def _where(operation: Operation) -> tuple[object, ...]:
