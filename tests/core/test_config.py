@@ -449,7 +449,7 @@ def test_secrets_are_never_shown() -> None:
 
 def test_secrets_inside_values_are_hidden() -> None:
     """A login in a URL and a secret in a free table are not shown either."""
-    values = {"folder": "pg://me:hunter2@host", "extra": {"x": [{"password": "hunter2"}]}}
+    values = {"names": ["pg://me:hunter2@host"], "extra": {"x": [{"password": "hunter2"}]}}
     assert "hunter2" not in str([s.shown for s in load(App, from_mapping(values)).settings])
 
 
