@@ -38,9 +38,10 @@ def simplest(states: Iterable[State]) -> State:
     return min(states, key=_complexity)
 
 
-def _complexity(state: State) -> tuple[int, int, int, int]:
-    torn = (state.persisted & ~state.moment.present).bit_count()
-    return (torn + state.garbage.bit_count(), len(state.dropped), state.moment.operation, state.persisted)
+def _complexity(state: State) -> tuple[int, ...]:
+    # What most models allow convinces most: a state of strict alone is the last to be shown.
+    odd = (state.persisted & ~state.moment.present | state.garbage).bit_count()
+    return (odd, -len(state.models), len(state.dropped), state.moment.operation, state.persisted)
 
 
 def explain(script: Script, state: State) -> Advice:

@@ -189,8 +189,11 @@ class _Enumeration:
         found = self.found.get(key)
         if found is None:
             self.found[key] = _Found(moment, persisted, garbage, models | self._others(candidate, models))
-        else:
-            found.models |= models
+            return
+        found.models |= models
+        if found.moment is moment and persisted.bit_count() > found.persisted.bit_count():
+            # Of several sets that leave the same tree, the one that misses least is named best.
+            found.persisted, found.garbage = persisted, garbage
 
     def _others(self, candidate: _Candidate, models: int) -> int:
         """The models whose own families did not make the state, but which allow it."""
@@ -353,8 +356,7 @@ def _rank(script: Script, state: State) -> int:
         return 3
     if state.garbage or any(script.steps[i].torn_from is not None for i in bits(state.persisted)):
         return 2
-    entries = [
-        i for i in bits(state.persisted & state.moment.pending) if script.steps[i].kind is StepKind.ENTRY
-    ]
+    pending = bits(state.persisted & state.moment.pending)
+    entries = [i for i in pending if script.steps[i].kind is StepKind.ENTRY and not script.steps[i].creates]
     lost = [i for i in state.dropped if script.steps[i].kind in (StepKind.DATA, StepKind.GROW)]
     return 0 if entries and lost else 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ Work = Callable[[Recorder], object]
 
 
 @pytest.fixture
-def states_of(tmp_path: Path) -> Iterator[Callable[..., CrashStates]]:
+def states_of(tmp_path: Path) -> Callable[..., CrashStates]:
     """``states_of(setup, work, models=…)``: the crash states of ``work``, run after ``setup``."""
     count = iter(range(1000))
 
@@ -28,4 +28,4 @@ def states_of(tmp_path: Path) -> Iterator[Callable[..., CrashStates]]:
         work(recorder)
         return crash_states(script(recorder.trace(), before), models, **options)  # type: ignore[arg-type]
 
-    yield states
+    return states

@@ -238,9 +238,9 @@ class Judge:
         """ext4: renaming over a file, and closing an emptied one, write the data out."""
         if b.kind not in ("data", "grow"):
             return False
-        if a.kind == "name" and a.child is not None and a.replaces and a.rename_of == b.file:
-            if b in self._pending(b.file, a.op):
-                return self._fresh(b.file, a.op) or b in self._new_blocks(b.file, a.op)
+        over = a.kind == "name" and a.child is not None and a.replaces and a.rename_of == b.file
+        if over and b in self._pending(b.file, a.op):
+            return self._fresh(b.file, a.op) or b in self._new_blocks(b.file, a.op)
         if not (a.meta or a.kind == "grow"):
             return False
         return any(
@@ -256,13 +256,14 @@ class Judge:
         ]
 
     def _syncs(self, file: int) -> list[Event]:
-        return [
-            e for e in self.world.events if e.kind == "sync" or (e.kind != "close" and e.file == file)
-        ]
+        return [e for e in self.world.events if e.kind == "sync" or (e.kind != "close" and e.file == file)]
 
     def _fresh(self, file: int, op: int) -> bool:
         since = max((e.op for e in self._syncs(file) if e.op < op), default=-1)
-        cut = any(m.kind == "size" and m.size == 0 and m.file == file and since < m.op < op for m in self.world.micro)
+        cut = any(
+            m.kind == "size" and m.size == 0 and m.file == file and since < m.op < op
+            for m in self.world.micro
+        )
         return cut or (file in self.world.born and since == -1)
 
     def _new_blocks(self, file: int, op: int) -> list[Micro]:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from reference import World, freeze
 
 from chaoskit.core.operation import Trace
 from chaoskit.explore.crash import Snapshot, crash_states, script, state_tree
 from chaoskit.explore.crash.recorder import Recorder
-from reference import World, freeze
 
 START = {"a": b"old a", "b": b"B" * 4100}
 MODELS = ("ext4", "xfs", "btrfs", "strict")
@@ -87,9 +87,7 @@ def referee(trace: Trace, model: str) -> set[object]:
     from reference import Judge
 
     judge = Judge(World(trace, START), model)
-    return {
-        (tree, promises_until(trace, op.index)) for op in trace for tree in judge.states(op.index)
-    }
+    return {(tree, promises_until(trace, op.index)) for op in trace for tree in judge.states(op.index)}
 
 
 def few_steps(trace: Trace, before: Snapshot) -> bool:
@@ -126,7 +124,9 @@ def test_all_states_of_a_small_trace_are_those_of_the_reference(
 @pytest.mark.parametrize("model", MODELS)
 @_common
 @given(st.lists(_OPS, min_size=2, max_size=8))
-def test_the_families_never_leave_what_the_reference_allows(model: str, ops: list[tuple[object, ...]]) -> None:
+def test_the_families_never_leave_what_the_reference_allows(
+    model: str, ops: list[tuple[object, ...]]
+) -> None:
     """Families, which stand for all states of a long trace, contain nothing illegal."""
     trace, before = run(ops)
     assume(few_steps(trace, before))
