@@ -6,6 +6,7 @@ Options, the marker, the fixture, and two hooks that load the rest (:mod:`chaosk
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ class _Door:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._began = time.monotonic()
         self._reporting: Reporting | None = None
 
     def pytest_report_header(self) -> str | None:
@@ -86,7 +88,7 @@ class _Door:
         if self._reporting is None:
             from chaoskit.plugin.reporting import Reporting
 
-            self._reporting = Reporting(self._config)
+            self._reporting = Reporting(self._config, self._began)
             self._config.pluginmanager.register(self._reporting, "chaoskit-reporting")
         self._reporting.take(plain, report)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from chaoskit.report import Collector, summary_lines, write
 class Reporting:
     """Takes the results of all processes in the one that has the terminal."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, began: float) -> None:
         self._config = config
+        self._began = began
         self._collector = Collector(config.rootpath, hide=_hidden(config))
         self._listed: list[ScenarioResult] = []
 
@@ -36,7 +38,12 @@ class Reporting:
         if not len(self._collector):
             return
         interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
-        report = self._collector.report(command=_command(), interrupted=interrupted)
+        report = self._collector.report(
+            command=_command(),
+            interrupted=interrupted,
+            place=next(iter(_hidden(self._config)), None),
+            seconds=time.monotonic() - self._began,
+        )
         terminalreporter.section("chaoskit", sep="=")
         for line in summary_lines(report):
             terminalreporter.write_line(line.text, **line.markup)
@@ -64,6 +71,8 @@ def _outcome(report: pytest.TestReport) -> Any:
 
 
 def _reason(report: pytest.TestReport) -> str:
+    if report.skipped and isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
     return str(getattr(report, "wasxfail", "")).removeprefix("reason: ")
 
 

@@ -96,8 +96,10 @@ class Scenarios:
         error = item.stash.get(PLAIN_ERROR, None)
         if report.failed and error is not None and call.excinfo is not None and call.excinfo.value is error:
             report.longrepr = str(error)
-        result = item.stash.get(_RESULT, None)
-        if result is not None and call.when == "call":
+        result = item.stash.get(_RESULT, None) if call.when == "call" else None
+        if result is None and not report.passed and item.get_closest_marker(MARKER):
+            result = _unexplored(item, call)
+        if result is not None:
             setattr(report, RESULT, result.to_dict())
         return report
 
@@ -151,6 +153,15 @@ class Scenarios:
             return Serial(cases.ItemRunner(item, propagate=True))
         capture = self._config.getoption("capture") != "no"
         return Workers(cases.ItemRunner(item), state.settings.workers, state.places.become, capture=capture)
+
+
+def _unexplored(item: pytest.Item, call: pytest.CallInfo[None]) -> ScenarioResult | None:
+    """What the report says of a scenario that was skipped or failed before its first case."""
+    if call.when == "teardown" or call.excinfo is None:
+        return None
+    _, line, _ = item.reportinfo()
+    error = call.excinfo.exconly(tryshort=True)
+    return ScenarioResult(item.nodeid, "error", file=str(item.path), line=(line or 0) + 1, error=error)
 
 
 def _check_item(item: pytest.Item) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import chaoskit
 from chaoskit.explore.result import ScenarioResult
 from chaoskit.report.document import Entry, Outcome, Report, Run, in_order
 from chaoskit.report.environment import detect
@@ -40,12 +41,21 @@ class Collector:
         self._entries[result.nodeid] = Entry(result, outcome, self._shorten(reason))
 
     def report(
-        self, *, command: Sequence[str] = (), interrupted: bool = False, place: Path | None = None
+        self,
+        *,
+        command: Sequence[str] = (),
+        interrupted: bool = False,
+        place: Path | None = None,
+        seconds: float | None = None,
     ) -> Report:
-        """The report of the run so far. ``place`` is where the scenarios' directories were."""
+        """The report of the run so far.
+
+        ``place`` is where the scenarios' directories were, ``seconds`` how long the run took; without it,
+        the time since this object was made.
+        """
         run = Run(
             created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            seconds=round(time.monotonic() - self._began, 3),
+            seconds=round(time.monotonic() - self._began if seconds is None else seconds, 3),
             command=tuple(map(self._shorten, command)),
             interrupted=interrupted,
             environment=detect(place),
@@ -79,7 +89,8 @@ def _replacement(short: str, end: str) -> str:
 
 
 def _interpreter() -> dict[Path, str]:
-    return {Path(sys.base_prefix): "<python>", Path(sys.prefix): "<python>"}
+    own = Path(chaoskit.__file__).parent
+    return {Path(sys.base_prefix): "<python>", Path(sys.prefix): "<python>", own: "chaoskit"}
 
 
 def _map_text(value: Any, change: Callable[[str], str]) -> Any:

@@ -75,7 +75,8 @@ class Totals:
 
     ``points`` were recorded, ``points_struck`` of them had at least one fault strike; ``cases`` were run
     of ``cases_possible``. ``known_findings`` are those of scenarios that state them (strict xfail) and are
-    not counted in ``findings``. ``verdicts`` counts cases, and ``outcomes`` scenarios.
+    not counted in ``findings``. ``seconds`` were spent on exploring, all scenarios added up. ``verdicts``
+    counts cases, and ``outcomes`` scenarios.
     """
 
     scenarios: int = 0
@@ -86,6 +87,7 @@ class Totals:
     findings: int = 0
     known_findings: int = 0
     inconclusive: int = 0
+    seconds: float = 0.0
     verdicts: Mapping[str, int] = field(default_factory=dict)
     outcomes: Mapping[str, int] = field(default_factory=dict)
 
@@ -172,6 +174,7 @@ def totals_of(entries: Iterable[Entry]) -> Totals:
         findings=sum(len(entry.result.findings) for entry in entries if not entry.known),
         known_findings=sum(len(entry.result.findings) for entry in entries if entry.known),
         inconclusive=sum(verdicts[verdict] for verdict in INCONCLUSIVE),
+        seconds=round(sum(result.timing.total for result in results), 3),
         verdicts=dict(verdicts),
         outcomes=dict(outcomes),
     )

@@ -32,7 +32,7 @@ def markdown(report: Report) -> str:
 
 def _head(report: Report) -> str:
     totals = report.totals
-    lines = [f"**{headline(totals, sum(run.seconds for run in report.runs))}.**"]
+    lines = [f"**{headline(totals)}.**"]
     lines.append(f"Verdicts of cases: {verdict_text(totals)}.")
     if totals.known_findings:
         lines.append(f"Known findings, stated in their scenarios: {totals.known_findings}.")

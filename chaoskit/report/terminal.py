@@ -32,7 +32,7 @@ def _lines(report: Report, verbose: bool) -> Iterator[Line]:
     for entry in report.entries:
         if verbose or _needs_attention(entry):
             yield from _scenario(entry)
-    yield Line(headline(totals, sum(run.seconds for run in report.runs)), _colour(report))
+    yield Line(headline(totals), _colour(report))
     yield Line(f"verdicts: {verdict_text(totals)}")
     if totals.known_findings:
         yield Line(f"known findings, stated in their scenarios: {totals.known_findings}")
@@ -42,13 +42,12 @@ def _lines(report: Report, verbose: bool) -> Iterator[Line]:
         yield Line("interrupted: scenarios that had not ended are missing", {"yellow": True})
 
 
-def headline(totals: Totals, seconds: float) -> str:
+def headline(totals: Totals) -> str:
     """Scenarios, points, cases, findings, time."""
     findings = counted(totals.findings, "finding") if totals.findings else "no findings"
-    return (
-        f"{counted(totals.scenarios, 'scenario')}, {counted(totals.points, 'point')} "
-        f"({totals.points_struck:,} struck), {counted(totals.cases, 'case')}: {findings} in {seconds:.1f} s"
-    )
+    points = f"{counted(totals.points, 'point')} ({totals.points_struck:,} struck)"
+    tried = f"{counted(totals.scenarios, 'scenario')}, {points}, {counted(totals.cases, 'case')}"
+    return f"{tried}: {findings} in {totals.seconds:.1f} s"
 
 
 def verdict_text(totals: Totals) -> str:

@@ -48,7 +48,7 @@ def test_quiet_about_what_is_well():
     """Where all is well the terminal gets two lines, whatever the number of scenarios."""
     lines = summary_lines(report(*(clean(f"t.py::test_{number}") for number in range(100))))
     assert [str(line) for line in lines] == [
-        "100 scenarios, 200 points (200 struck), 300 cases: no findings in 1.5 s",
+        "100 scenarios, 200 points (200 struck), 300 cases: no findings in 50.0 s",
         "verdicts: 100 tolerated, 200 failed safe",
     ]
     assert lines[0].markup == {"green": True, "bold": True}
