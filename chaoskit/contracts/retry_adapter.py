@@ -1,0 +1,170 @@
+"""How the R and Q rows drive a retry, whoever wrote it: what an adapter provides, and ours."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from chaoskit.contracts.virtual import RecordingClock
+
+__all__ = ["FEATURES", "ChaoskitRetry", "RetryAdapter", "RetryPlan", "RetryWorld"]
+
+FEATURES = frozenset(
+    {
+        "async",  # awrap works
+        "budget",  # retries can be limited by a shared budget
+        "chains",  # a condition can look through causes and groups: plan.through_causes
+        "cuts",  # attempts of async functions are cut at the deadline
+        "deadline",  # a total time
+        "events",  # plan.on_event gets every event, the budget's own included
+        "jitter",  # plan.jitter
+        "listeners",  # plan.listener is called before each retry
+        "hooks",  # a listener may return a context manager, held during the wait
+        "predicate",  # plan.predicate decides instead of plan.on
+        "refuses",  # settings are checked when the policy is made
+        "retry-after",  # Retry-After of an error with response.headers is obeyed
+        "seed",  # plan.seed makes the waits reproducible
+        "wake",  # plan.wake ends a wait
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPlan:
+    """The policy that a row asks for. Waits: ``initial`` × ``factor`` ** n, not above ``cap``.
+
+    ``jitter`` is the pair of factors that each wait is multiplied with at random, the cap still holding;
+    an adapter names those it can do in ``jitters``.
+    """
+
+    on: tuple[type[BaseException], ...] = (ConnectionError,)
+    predicate: Callable[[BaseException], bool] | None = None
+    through_causes: bool = False
+    attempts: Any = 3
+    initial: Any = 1.0
+    factor: float = 2.0
+    cap: float = 60.0
+    jitter: tuple[float, float] = (1.0, 1.0)
+    deadline: float | None = None
+    seed: int | None = None
+    listener: Callable[[], Any] | None = None
+    on_event: Callable[[str], None] | None = None
+    wake: threading.Event | None = None
+    budget: Any = None
+    retry_after_cap: float = 30.0
+
+
+class RetryWorld(Protocol):
+    """The time of one example."""
+
+    clock: RecordingClock
+
+
+class RetryAdapter(Protocol):
+    """One implementation under test."""
+
+    name: str
+    features: frozenset[str]
+    jitters: tuple[tuple[float, float], ...]
+
+    def world(self) -> AbstractContextManager[RecordingClock]:
+        """The time for one example; policies are made and used inside."""
+
+    def wrap(self, fn: Callable[..., Any], plan: RetryPlan) -> Callable[..., Any]:
+        """``fn``, synchronous, retried by the plan; raises what the library raises for what it refuses."""
+
+    def awrap(self, fn: Callable[..., Any], plan: RetryPlan) -> Callable[..., Any]:
+        """``fn``, a coroutine function, retried by the plan (feature ``async``)."""
+
+    def budget(self, *, floor: int, ratio: float, window: float, cap: int) -> Any:
+        """A budget for ``plan.budget`` (feature ``budget``)."""
+
+    def balance(self, budget: Any) -> int:
+        """How many retries it has left."""
+
+    def errors(self) -> list[BaseException]:
+        """One of each kind of error that the library raises itself."""
+
+
+class ChaoskitRetry:
+    """Adapter of :func:`chaoskit.runtime.retry`; subclass it to test a variant."""
+
+    name = "chaoskit"
+    features = FEATURES
+    jitters: tuple[tuple[float, float], ...] = ((1.0, 1.0), (0.0, 1.0), (0.5, 1.0), (0.8, 1.2))
+
+    def __init__(self) -> None:
+        self.clock = RecordingClock()
+
+    @contextmanager
+    def world(self) -> Iterator[RecordingClock]:
+        self.clock = RecordingClock()
+        yield self.clock
+
+    def wrap(self, fn: Callable[..., Any], plan: RetryPlan) -> Callable[..., Any]:
+        wrapped: Callable[..., Any] = self.policy(plan)(fn)
+        return wrapped
+
+    def awrap(self, fn: Callable[..., Any], plan: RetryPlan) -> Callable[..., Any]:
+        from functools import partial
+
+        return partial(self.policy(plan).acall, fn)
+
+    def policy(self, plan: RetryPlan) -> Any:
+        """Our policy for the plan."""
+        from chaoskit.runtime.retrying import Exponential, Jitter, retry
+
+        return retry(
+            on=self.condition(plan),
+            attempts=plan.attempts,
+            wait=Exponential(plan.initial, cap=plan.cap, factor=plan.factor, jitter=Jitter(*plan.jitter)),
+            deadline=plan.deadline,
+            retry_after_cap=plan.retry_after_cap,
+            budget=plan.budget,
+            listeners=tuple(_listeners(plan)),
+            hooks=() if plan.listener is None else (_hook(plan.listener),),
+            clock=self.clock,
+            random=random.Random(plan.seed),
+            wake=plan.wake,
+        )
+
+    def condition(self, plan: RetryPlan) -> Any:
+        """What our ``on`` is for the plan."""
+        from chaoskit.runtime.classifying import Classifier
+
+        if plan.through_causes:
+            return Classifier()
+        return plan.on if plan.predicate is None else plan.predicate
+
+    def budget(self, *, floor: int, ratio: float, window: float, cap: int) -> Any:
+        from chaoskit.runtime.retrying import RetryBudget
+
+        return RetryBudget(floor=floor, ratio=ratio, window=window, cap=cap, clock=self.clock)
+
+    def balance(self, budget: Any) -> int:
+        left: int = budget.balance()
+        return left
+
+    def errors(self) -> list[BaseException]:
+        from chaoskit.core import taxonomy
+
+        classes = (getattr(taxonomy, name) for name in taxonomy.__all__)
+        errors = [c for c in classes if isinstance(c, type) and issubclass(c, taxonomy.ResilienceError)]
+        single = [
+            c("lost", context={"lock": threading.Lock()}) for c in errors if c is not taxonomy.PartialFailure
+        ]
+        return [*single, taxonomy.PartialFailure("some", [ValueError("one")])]
+
+
+def _listeners(plan: RetryPlan) -> Iterator[Callable[[Any], Any]]:
+    if plan.on_event is not None:
+        tell = plan.on_event
+        yield lambda event: tell(event.name)
+
+
+def _hook(listener: Callable[[], Any]) -> Callable[[Any], Any]:
+    return lambda event: listener()
