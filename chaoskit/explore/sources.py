@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from chaoskit.core.schedule import Schedule, Strike
-from chaoskit.explore.job import Planned, Recording
+from chaoskit.explore.job import CaseSource, Planned, Recording
 from chaoskit.faults import FaultSet
 
 ELSEWHERE = frozenset({"power_loss"})
 """Faults that have a source of their own, since no backend strikes with them."""
+
+
+def sources_of(faults: FaultSet, models: Sequence[str]) -> tuple[CaseSource, ...]:
+    """All sources that a set of faults needs, each to be used for one exploration.
+
+    ``models`` are the names of the persistence models for power loss.
+    """
+    sources: list[CaseSource] = [Offers(faults)]
+    if "power_loss" in faults.names:
+        from chaoskit.explore.crash import PowerLoss
+
+        sources.append(PowerLoss(faults, tuple(models)))
+    return tuple(sources)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ def prepared(item: pytest.Item) -> Iterator[Chaos]:
     if state is None:
         raise UsageError(
             f"{item.name} asks for the fixture 'chaos' but is no scenario; expected a test with the "
-            "decorator chaoskit.scenario or the marker chaoskit. Add @scenario(faults.disk() | faults.kill())."
+            "decorator chaoskit.scenario or the marker chaoskit. "
+            "Add @scenario(faults.disk() | faults.kill())."
         )
     path = state.places.fresh()
     sources = state.sources if state.job.expected is None else ()

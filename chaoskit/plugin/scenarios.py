@@ -15,9 +15,9 @@ from chaoskit.explore.engine import Explorer, Question
 from chaoskit.explore.errors import ScenarioInconclusive, ScenarioViolated
 from chaoskit.explore.execute import Executor, Serial, Workers
 from chaoskit.explore.explain import inconclusive_text, violation_text
-from chaoskit.explore.job import CaseSource, Job
+from chaoskit.explore.job import Job
 from chaoskit.explore.result import Options, ScenarioResult
-from chaoskit.explore.sources import Offers
+from chaoskit.explore.sources import sources_of
 from chaoskit.explore.spec import Spec
 from chaoskit.inject.base import Backend
 from chaoskit.plugin import MARKER, RESULT, cases
@@ -112,7 +112,7 @@ class Scenarios:
         timeout = spec.timeout or _BASELINE_TIMEOUT
         job = Job(record=True, timeout=timeout, strike_recovery=spec.strike_recovery)
         parent = _tmp(item, chosen.tmp)
-        return State(spec, chosen, backend, _sources(spec), Places(parent), job)
+        return State(spec, chosen, backend, sources_of(spec.faults, spec.model), Places(parent), job)
 
     def _backend(self, spec: Spec, asked: bool) -> Backend:
         name = "kernel" if spec.backend == "auto" else spec.backend
@@ -184,15 +184,6 @@ def _tmp(item: pytest.Item, tmp: str) -> Path:
         return Path(tmp)
     factory: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]
     return factory.getbasetemp()
-
-
-def _sources(spec: Spec) -> tuple[CaseSource, ...]:
-    sources: list[CaseSource] = [Offers(spec.faults)]
-    if "power_loss" in spec.faults.names:
-        from chaoskit.explore.crash import PowerLoss
-
-        sources.append(PowerLoss(spec.faults, spec.model))
-    return tuple(sources)
 
 
 def _question(item: pytest.Function, state: State) -> Question:
