@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``outcome`` is ``holds``, ``fails`` or ``does not apply``; ``detail`` is the shortest counterexample."""
+    """``outcome``: ``holds``, ``fails`` or ``does not apply``; ``detail``: the shortest counterexample."""
 
     row: str
     title: str

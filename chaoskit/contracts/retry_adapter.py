@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from chaoskit.contracts.virtual import RecordingClock
@@ -110,9 +111,13 @@ class ChaoskitRetry:
         return wrapped
 
     def awrap(self, fn: Callable[..., Any], plan: RetryPlan) -> Callable[..., Any]:
-        from functools import partial
+        from chaoskit.runtime.callables import is_async
 
-        return partial(self.policy(plan).acall, fn)
+        policy = self.policy(plan)
+        if is_async(fn):
+            wrapped: Callable[..., Any] = policy(fn)
+            return wrapped
+        return partial(policy.acall, fn)
 
     def policy(self, plan: RetryPlan) -> Any:
         """Our policy for the plan."""

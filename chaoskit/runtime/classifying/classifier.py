@@ -14,9 +14,6 @@ from chaoskit.runtime.classifying.rules import BUILT_IN, VAGUE, Rule
 
 __all__ = ["Classifier", "Decision", "classify"]
 
-# Groups inside causes inside groups …: what is nested deeper than this is left unknown.
-_DEEPEST = 10
-
 # Of the errors in a group the worst one speaks for all: repeating the call would repeat it.
 _SEVERITY = (
     Category.SECURITY,
@@ -28,6 +25,9 @@ _SEVERITY = (
     Category.RESOURCE,
     Category.TRANSIENT,
 )
+
+
+_Groups = dict[int, "Decision | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Classifier:
         Never raises for what the error looks like; what a user's ``when`` raises comes through.
         """
         given = Evidence(None, stage, stderr, exit_code)
-        return self._judge(given, error, 0) or Decision(self._unknown(error), "unknown", _name(error))
+        return self._judge(given, error, {}) or self._undecided(error)
 
     def wrap(self, error: BaseException, message: str | None = None, **known: Any) -> ResilienceError:
         """``error`` as an error of the taxonomy, with ``error`` as its cause; itself if it is one already.
@@ -113,34 +113,34 @@ class Classifier:
         wrapped.__cause__ = error
         return wrapped
 
-    def _judge(self, given: Evidence, error: BaseException | None, depth: int) -> Decision | None:
+    def _judge(self, given: Evidence, error: BaseException | None, groups: _Groups) -> Decision | None:
         chain = [given] if error is None else list(_chain(given, error))
         for rules in (self.rules, None, VAGUE):
             for evidence in chain:
-                found = self._built_in(evidence, depth) if rules is None else _first(rules, evidence)
+                found = self._built_in(evidence, groups) if rules is None else _first(rules, evidence)
                 if found is not None:
                     return found
         return None
 
-    def _built_in(self, evidence: Evidence, depth: int) -> Decision | None:
+    def _built_in(self, evidence: Evidence, groups: _Groups) -> Decision | None:
         error = evidence.error
         if isinstance(error, BaseExceptionGroup) and error.exceptions:
-            return self._worst(evidence, error, depth)
+            return self._group(evidence, error, groups)
         if isinstance(error, ResilienceError):
             return _decided(type(error), "taxonomy", evidence)
         return _first(BUILT_IN, evidence)
 
-    def _worst(self, evidence: Evidence, group: BaseException, depth: int) -> Decision | None:
-        if depth >= _DEEPEST:
-            return None
-        given = Evidence(None, evidence.stage)
-        found = [self._member(given, member, depth) for member in leaves(group)]
-        return min(found, key=lambda decision: _SEVERITY.index(decision.category), default=None)
+    def _group(self, evidence: Evidence, group: BaseException, groups: _Groups) -> Decision | None:
+        """The decision on the worst member; each group is judged once, however it hangs together."""
+        if id(group) not in groups:
+            groups[id(group)] = None  # until it is known, for whoever comes back here on a cycle
+            given = Evidence(None, evidence.stage)
+            found = [self._judge(given, one, groups) or self._undecided(one) for one in leaves(group)]
+            groups[id(group)] = min(found, key=_severity, default=None)
+        return groups[id(group)]
 
-    def _member(self, given: Evidence, member: BaseException, depth: int) -> Decision:
-        return self._judge(given, member, depth + 1) or Decision(
-            self._unknown(member), "unknown", _name(member)
-        )
+    def _undecided(self, error: BaseException | None) -> Decision:
+        return Decision(self._unknown(error), "unknown", _name(error))
 
     def _unknown(self, error: BaseException | None) -> type[ResilienceError]:
         # Not an Exception: somebody wants to stop the program, whatever the user thinks of unknown errors.
@@ -178,6 +178,10 @@ def _first(rules: tuple[Rule, ...], evidence: Evidence) -> Decision | None:
 def _decided(verdict: type[ResilienceError], rule: str, evidence: Evidence) -> Decision:
     # The wall clock is asked only to read a date that somebody sent without saying what time it is there.
     return Decision(verdict, rule, _name(evidence.error), retry_after(evidence, time.time()))
+
+
+def _severity(decision: Decision) -> int:
+    return _SEVERITY.index(decision.category)
 
 
 def _name(error: BaseException | None) -> str:
