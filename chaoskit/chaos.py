@@ -232,6 +232,7 @@ class Chaos:
         self._promised += ran.promised
         self._struck += [receipt.strike for receipt in ran.receipts]
         self._reached += ran.reached
+        self._watch.tell(tuple(self._runs))
 
     def _lose_power(self, world: World) -> Outcome:
         effect = world.build(self._root)
@@ -247,6 +248,7 @@ class Chaos:
         self._promised += world.promised
         self._struck.append(receipt.strike)
         self._reached += 1
+        self._watch.tell(tuple(self._runs))
         return Outcome(False, power_lost=True, faults=(receipt,))
 
 

@@ -154,7 +154,7 @@ class Explorer:
         self._possible += len(planned)
         if len(planned) > len(stable):
             self._left_out[UNSTABLE] += len(planned) - len(stable)
-        if not stable:
+        if not stable or not _works(recording):
             raise _nothing(self._question, recording, len(planned))
         cases = [self._case(one, recording, index, first) for one in stable]
         if self._question.listing:
@@ -313,21 +313,25 @@ def _check_point(strike: Strike, recording: Recording) -> None:
     )
 
 
+def _works(recording: Recording) -> bool:
+    """Whether the workload has done anything that can be seen."""
+    return any(operation.call != "end" for operation in recording.trace)
+
+
 def _nothing(question: Question, recording: Recording, planned: int) -> NothingToExplore:
+    if not _works(recording):
+        return NothingToExplore(
+            "the workload did nothing below chaos.path, so there is nothing that could go wrong; expected it "
+            "to work on files there. Give it chaos.path, or a path below it."
+        )
     if planned:
         return NothingToExplore(
             f"all {planned} cases of this scenario strike at operations that are {UNSTABLE}; expected some "
             "that are. The workload must do the same each time: fix its seeds, its clock, its threads."
         )
-    count = sum(operation.call not in ("end", "promise") for operation in recording.trace)
-    if not count:
-        return NothingToExplore(
-            "the workload did nothing below chaos.path, so there is nothing that could go wrong; expected it "
-            "to work on files there. Give it chaos.path, or a path below it."
-        )
     return NothingToExplore(
-        f"none of the faults asked for can happen at the {count} operations of this workload; expected at "
-        f"least one case. Faults: {question.faults!r}. --chaoskit-list prints the operations."
+        f"none of the faults asked for can happen at the {len(recording.trace)} operations of this workload; "
+        f"expected at least one case. Faults: {question.faults!r}. --chaoskit-list prints the operations."
     )
 
 

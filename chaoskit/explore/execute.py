@@ -20,15 +20,18 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any, NoReturn, Protocol
 
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.processes import become_worker, kill_tree, reaping
-from chaoskit.explore.result import Failure
+from chaoskit.explore.result import Failure, RunSummary
 
-_STATUS = struct.Struct("<qd")
+_STATUS = struct.Struct("<qdI")
+_STATUS_DEADLINE = 8
+_STATUS_SIZE = 1 << 16
+_DEADLINE = struct.Struct("<d")
 _NUMBER = struct.Struct("<i")
 _LENGTH = struct.Struct("<I")
 _IDLE = -1
@@ -37,13 +40,17 @@ _STACK_WAIT = 1.0
 """Seconds that a hung worker is given to write its stacks; the handler needs microseconds."""
 _POLL = 0.25
 _OUTPUT_SHOWN = 4000
+_HARNESS = (f"{os.sep}_pytest{os.sep}", f"{os.sep}pluggy{os.sep}", os.path.dirname(os.path.dirname(__file__)))
 
 
 class Watch(Protocol):
-    """Told by a case how long what it does now may take."""
+    """Told by a case how far it is."""
 
     def expect(self, seconds: float) -> None:
         """From now on the case counts as hung after ``seconds``."""
+
+    def tell(self, runs: tuple[RunSummary, ...]) -> None:
+        """These runs are over; what is told is known even if the case's process then dies."""
 
 
 RunOne = Callable[[Job, Watch], Observation]
@@ -65,6 +72,9 @@ class Patience:
     def expect(self, seconds: float) -> None:
         """Do nothing."""
 
+    def tell(self, runs: tuple[RunSummary, ...]) -> None:
+        """Do nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Serial:
@@ -78,22 +88,35 @@ class Serial:
 
 
 class _Status:
-    """One worker's shared memory: the number of its job, and the monotonic time until which it may run."""
+    """One worker's shared memory: its job, until when it may run, and which of its runs are over."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+        self._memory = mmap.mmap(-1, _STATUS_SIZE)
         self.set(_IDLE, math.inf)
 
     def set(self, number: int, deadline: float) -> None:
-        _STATUS.pack_into(self._memory, 0, number, deadline)
         self._number = number
+        _STATUS.pack_into(self._memory, 0, number, deadline, 0)
 
     def expect(self, seconds: float) -> None:
-        self.set(self._number, time.monotonic() + seconds)
+        _DEADLINE.pack_into(self._memory, _STATUS_DEADLINE, time.monotonic() + seconds)
+
+    def tell(self, runs: tuple[RunSummary, ...]) -> None:
+        body = pickle.dumps(runs, pickle.HIGHEST_PROTOCOL)
+        if len(body) <= _STATUS_SIZE - _STATUS.size:
+            self._memory[_STATUS.size : _STATUS.size + len(body)] = body
+            _LENGTH.pack_into(self._memory, _STATUS.size - _LENGTH.size, len(body))
 
     def get(self) -> tuple[int, float]:
-        number, deadline = _STATUS.unpack_from(self._memory, 0)
+        number, deadline, _ = _STATUS.unpack_from(self._memory, 0)
         return number, deadline
+
+    def told(self) -> tuple[RunSummary, ...]:
+        length = _STATUS.unpack_from(self._memory, 0)[2]
+        if not length:
+            return ()
+        runs: tuple[RunSummary, ...] = pickle.loads(self._memory[_STATUS.size : _STATUS.size + length])
+        return runs
 
     def close(self) -> None:
         self._memory.close()
@@ -215,6 +238,8 @@ class _Inside:
             os.dup2(self.output.fileno(), number)
             raw = io.FileIO(number, "w", closefd=False)
             setattr(sys, name, io.TextIOWrapper(raw, "utf-8", "replace", write_through=True))
+        # A crash in the middle of a case is told with the case, not all over the terminal.
+        faulthandler.enable(self.output)
 
     def printed(self, start: int) -> str:
         end = os.lseek(self.output.fileno(), 0, os.SEEK_CUR)
@@ -282,7 +307,7 @@ class _Batch:
         number, _ = worker.status.get()
         how = self._drop(worker)
         if number in self._open:
-            yield number, Observation(failure=_death(how, worker))
+            yield number, _cut_short(worker, _death(how, worker), "")
         elif how and self._open:
             raise RuntimeError(f"a worker process {how} outside of any case: {_tail(worker.output)}")
         worker.close()
@@ -297,7 +322,7 @@ class _Batch:
                 continue
             stacks = _stacks(worker)
             self._drop(worker)
-            yield number, Observation(failure=_hang(stacks), output=_tail(worker.output))
+            yield number, _cut_short(worker, _hang(stacks), _tail(worker.output))
             worker.close()
             if self._open:
                 self._add_worker()
@@ -323,6 +348,13 @@ class _Batch:
         self._selector.close()
 
 
+def _cut_short(worker: _Worker, failure: Failure, output: str) -> Observation:
+    """What is known of a case whose process is gone."""
+    runs = worker.status.told()
+    struck = tuple(receipt.strike for run in runs for receipt in run.receipts)
+    return Observation(runs, failure, struck, len(struck), output=output)
+
+
 def _send(fd: int, message: Any) -> None:
     body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
     view = memoryview(_LENGTH.pack(len(body)) + body)
@@ -341,7 +373,18 @@ def _stacks(worker: _Worker) -> str:
             break
         size = now
         time.sleep(0.01)
-    return os.pread(worker.stacks.fileno(), 1 << 16, 0).decode("utf-8", "replace")
+    return without_harness(os.pread(worker.stacks.fileno(), 1 << 16, 0).decode("utf-8", "replace"))
+
+
+def without_harness(stacks: str) -> str:
+    """What faulthandler wrote, without the frames of pytest and of chaoskit that called the test."""
+    kept, skipping = [], False
+    for line in stacks.splitlines():
+        frame = line.startswith("  File ")
+        skipping = frame and (skipping or any(part in line for part in _HARNESS))
+        if not skipping:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def _hang(stacks: str) -> Failure:
@@ -351,16 +394,13 @@ def _hang(stacks: str) -> Failure:
 
 def _death(how: str, worker: _Worker) -> Failure:
     text = f"the process that ran the test {how or 'ended'} in the middle of this case"
-    return Failure("death", "death", text, _tail(worker.output))
+    return Failure("death", "death", text, without_harness(_tail(worker.output, 1 << 16))[-_OUTPUT_SHOWN:])
 
 
-def _tail(file: IO[bytes]) -> str:
+def _tail(file: IO[bytes], length: int = _OUTPUT_SHOWN) -> str:
     size = os.fstat(file.fileno()).st_size
-    start = max(0, size - _OUTPUT_SHOWN)
-    return os.pread(file.fileno(), _OUTPUT_SHOWN, start).decode("utf-8", "replace")
+    return os.pread(file.fileno(), length, max(0, size - length)).decode("utf-8", "replace")
 
 
 def _with_output(observation: Observation, text: str) -> Observation:
-    from dataclasses import replace
-
     return replace(observation, output=text[-_OUTPUT_SHOWN:])

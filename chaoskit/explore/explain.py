@@ -64,7 +64,7 @@ def inconclusive_text(result: ScenarioResult) -> str:
     allowed = result.options.allow_inconclusive
     lines = [
         f"{len(unjudged)} of {_plural(len(result.cases), 'case')} could not be judged, after "
-        f"{max(case.attempts for case in unjudged)} attempts each; at most {allowed:.0%} may be "
+        f"{_plural(max(case.attempts for case in unjudged), 'attempt')}; at most {allowed:.0%} may be "
         "(allow_inconclusive). A case without proof that its fault struck is never counted as passed.",
         "",
     ]

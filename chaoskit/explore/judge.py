@@ -74,7 +74,7 @@ def _hang(seen: Observation) -> Failure | None:
 def _leaks(job: Job, seen: Observation) -> Iterator[Failure]:
     """What a workload that ended by itself still held, beyond what it holds without faults."""
     usual = job.expected.leaks if job.expected is not None else ()
-    for index, (run, leaks) in enumerate(zip(seen.runs, seen.leaks, strict=True)):
+    for index, (run, leaks) in enumerate(zip(seen.runs, seen.leaks, strict=False)):
         if run.how not in ("returned", "raised"):
             continue
         before = usual[index] if index < len(usual) else Leaks()

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from chaoskit.explore.observation import Observation
 from chaoskit.explore.result import Failure, Site
 from chaoskit.explore.snapshot import take
 from chaoskit.invariants import Evidence
-from chaoskit.plugin.state import STATE, State
+from chaoskit.plugin.state import STATE, State, remove
 
 Chance = Callable[[], None]
 
@@ -53,12 +54,15 @@ class ItemRunner:
         state = self.item.stash[STATE]
         state.job, state.watch, state.chaos = job, watch, None
         _forget_logs(self.item.config)
+        _let_tmp_path_end(self.item)
         began = time.perf_counter()
         failure, skipped = self._call(state, job)
         failure = failure or _invariants(state, job)
+        tmp_path = self.item.funcargs.get("tmp_path")
         seen = observed(state, look=failure is not None or job.record)
         # The teardown may fail because the test did, so what the test said comes first.
         failure_after = self._tear_down()
+        _remove_tmp_path(tmp_path)
         seconds = time.perf_counter() - began
         return replace(seen, failure=failure or failure_after, skipped=skipped, seconds=seconds)
 
@@ -131,6 +135,21 @@ def _site(item: pytest.Function, error: BaseException) -> Site | None:
         step = step.tb_next
     own = [frame for frame in frames if frame.file == str(item.path)]
     return next(reversed(own or frames), None)
+
+
+def _let_tmp_path_end(item: pytest.Item) -> None:
+    """Give pytest's tmp_path what it wants to read at its end; a report of the test would have set it."""
+    try:
+        from _pytest.tmpdir import tmppath_result_key
+    except ImportError:
+        return
+    item.stash[tmppath_result_key] = {}
+
+
+def _remove_tmp_path(path: object) -> None:
+    """Thousands of cases would leave thousands of directories, which pytest counts one by one."""
+    if isinstance(path, Path):
+        remove(path)
 
 
 def _forget_logs(config: pytest.Config) -> None:

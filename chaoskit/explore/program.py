@@ -1,0 +1,178 @@
+"""Explore any program in any language: a workspace, a command, and commands that recover and check.
+
+Each case is: a fresh copy of the workspace; the set-up; the command, in which the fault strikes; the
+recovery; the check. The check is given what the command had promised (its lines on standard output)
+on its standard input, and fails by its exit status.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from chaoskit.chaos import Chaos
+from chaoskit.core.errors import UsageError
+from chaoskit.explore.errors import InvariantBroken, WorkloadFailed
+from chaoskit.explore.execute import Patience, Watch
+from chaoskit.explore.job import CaseSource, Job
+from chaoskit.explore.observation import Observation
+from chaoskit.explore.result import Failure
+from chaoskit.explore.snapshot import EMPTY, take
+from chaoskit.inject.base import Backend
+
+_SHOWN = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to run; every command but ``argv`` is a line for ``sh -c``, in the case's directory.
+
+    ``workspace`` is copied for each case; None means an empty directory. ``timeout`` is in seconds, for
+    each of the commands.
+    """
+
+    argv: tuple[str, ...]
+    workspace: Path | None = None
+    setup: tuple[str, ...] = ()
+    recover: str = ""
+    check: str = ""
+    promise_stdout: bool = True
+    timeout: float = 60.0
+
+
+class CommandBroken(Exception):
+    """One of the commands around the program did not end with status 0. ``args``: the step, the text."""
+
+
+class ProgramRunner:
+    """Executes jobs by running a program; an instance may be used by several forked workers.
+
+    ``keep``, if given, is a directory that does not exist yet: the last case's is left there.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        backend: Backend,
+        sources: Sequence[CaseSource],
+        base: Path,
+        keep: Path | None = None,
+    ) -> None:
+        self._program = program
+        self._backend = backend
+        self._sources = sources
+        self._base = base
+        self._keep = keep
+
+    def __call__(self, job: Job, watch: Watch | None = None) -> Observation:
+        """Run one case.
+
+        Raises:
+            UsageError: if the set-up fails.
+            WorkloadFailed: in the first recording, if the program, the recovery or the check fails.
+        """
+        began = time.monotonic()
+        place = Path(tempfile.mkdtemp(prefix="case-", dir=self._base))
+        try:
+            root = self._fresh(place, job.timeout)
+            sources = self._sources if job.expected is None else ()
+            chaos = Chaos(root, self._backend, job, watch or Patience(), sources)
+            failure = self._failure(chaos, job)
+            look = failure is not None or job.record
+            seen = replace(chaos.observed(), snapshot=take(str(root)) if look else EMPTY)
+            if self._keep is not None:
+                shutil.copytree(root, self._keep, symlinks=True)
+            return replace(seen, failure=failure, seconds=time.monotonic() - began)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _fresh(self, place: Path, timeout: float) -> Path:
+        root = place / "work"
+        if self._program.workspace is None:
+            root.mkdir()
+        else:
+            shutil.copytree(self._program.workspace, root, symlinks=True)
+        for command in self._program.setup:
+            try:
+                _shell(command, str(root), timeout)
+            except CommandBroken as error:
+                raise UsageError(
+                    f"the set-up {command!r} failed: {error.args[1]}; expected status 0, without any fault."
+                ) from None
+        return root
+
+    def _failure(self, chaos: Chaos, job: Job) -> Failure | None:
+        first = job.expected is None
+        try:
+            self._steps(chaos)
+        except CommandBroken as broken:
+            if first:
+                raise WorkloadFailed(_without_faults(*broken.args)) from None
+            step, text = broken.args
+            kind = "hang" if text.startswith("timed out") else "assertion" if step == "check" else "error"
+            return Failure(kind, step, f"the {step} {text.splitlines()[0]}", text)  # type: ignore[arg-type]
+        except InvariantBroken as broken:
+            return Failure("invariant", broken.name, str(broken), str(broken))
+        except Exception as error:
+            if first:
+                raise
+            return Failure("error", type(error).__name__, f"{type(error).__name__}: {error}", str(error))
+        return None
+
+    def _steps(self, chaos: Chaos) -> None:
+        program, root = self._program, str(chaos.path)
+        chaos.run_command(program.argv, promise_stdout=program.promise_stdout)
+        if program.recover:
+            chaos.recover(_shell, program.recover, root, program.timeout, "recovery")
+        if program.check:
+            promised = "".join(f"{line}\n" for line in chaos.promised)
+            _shell(program.check, root, program.timeout, "check", promised)
+
+
+def _without_faults(step: str, text: str) -> str:
+    return f"the {step} failed without any fault: {text}\nExpected status 0 in an undisturbed run."
+
+
+def _shell(command: str, root: str, timeout: float, step: str = "set-up", given: str = "") -> None:
+    """Run one command line to its end, with all that it starts.
+
+    Raises:
+        CommandBroken: if its status is not 0, or it takes longer than ``timeout`` seconds.
+    """
+    with subprocess.Popen(
+        ["sh", "-c", command],
+        cwd=root,
+        env={**os.environ, "CHAOSKIT_PATH": root},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(given.encode("utf-8", "surrogateescape"), timeout)
+        except BaseException as error:
+            _kill_session(process.pid)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise CommandBroken(step, f"timed out after {timeout:g} s") from None
+            raise
+    if process.returncode:
+        shown = output.decode("utf-8", "replace")[-_SHOWN:].strip()
+        raise CommandBroken(step, f"{_ended(process.returncode)}{': ' if shown else ''}{shown}")
+
+
+def _kill_session(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _ended(code: int) -> str:
+    return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
