@@ -115,7 +115,7 @@ def drive(subject: Subject, world: World, ops: Sequence[str], open_for: float) -
 def ops(*kinds: str) -> st.SearchStrategy[tuple[int, list[str]]]:
     """A threshold, and operations that are likely to cross it."""
     steps = st.sampled_from(["ok", "fail", "fail", "wait", *kinds])
-    return st.tuples(FAILURES, st.lists(steps, min_size=1, max_size=25))
+    return st.tuples(st.integers(1, 3), st.lists(steps, min_size=1, max_size=25))
 
 
 # -- B1 ------------------------------------------------------------------------------------------

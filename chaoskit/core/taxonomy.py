@@ -17,6 +17,7 @@
         │       ├── DiskFull                  (OSError)
         │       ├── QuotaExceeded             (OSError)
         │       ├── TooManyFiles              (OSError)
+        │       ├── BulkheadFull              too many calls are in progress already
         │       └── OutOfMemory
         ├── RecoverableError                  another approach may work
         │   └── PartialFailure                (ExceptionGroup) some of a batch failed
@@ -30,6 +31,7 @@
         │       ├── FilesystemError           (OSError) any other answer of the file system
         │       ├── ServiceVersionMismatch
         │       ├── DeadlineExceeded          (TimeoutError)
+        │       ├── NoCandidate               a fallback chain has nothing acceptable to offer
         │       ├── ResultRejected            the attempts are used up, the last result is still bad
         │       └── StorageError
         ├── SecurityError                     somebody may be trying something
@@ -58,6 +60,7 @@ from chaoskit.core.errors import ChaoskitError
 __all__ = [
     "AttemptTimedOut",
     "BreakerOpen",
+    "BulkheadFull",
     "Category",
     "CheckpointError",
     "ConfigurationError",
@@ -68,6 +71,7 @@ __all__ = [
     "FileMissing",
     "FilesystemError",
     "MalformedData",
+    "NoCandidate",
     "NonRetryableError",
     "OutOfMemory",
     "Overloaded",
@@ -289,6 +293,12 @@ class OutOfMemory(ResourceError):
     default_hint = "Make the batch smaller or raise the memory limit."
 
 
+class BulkheadFull(ResourceError):
+    """Rejected without a call: as many calls as are allowed at the same time are in progress."""
+
+    default_hint = "Send fewer calls at the same time, or let them wait longer for a place."
+
+
 class _AlsoOSError(ResilienceError, OSError):
     """Carries ``errno`` and ``filename`` like the OSError that it stands for."""
 
@@ -378,6 +388,12 @@ class ServiceVersionMismatch(PermanentError):
     """The service speaks another version of the protocol."""
 
     default_hint = "Install the version that both sides speak."
+
+
+class NoCandidate(PermanentError):
+    """Every candidate of a fallback chain was rejected; the context's ``rejections`` say why, in order."""
+
+    default_hint = "Look at the rejections: provide another candidate or accept less."
 
 
 class ResultRejected(PermanentError):

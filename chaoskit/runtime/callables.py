@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import CoroutineType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from chaoskit.core.errors import wrong
 
-__all__ = ["is_async", "is_coroutine", "protectable"]
+__all__ = ["finished", "is_async", "is_coroutine", "protect", "protectable"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _CO_COROUTINE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
 
@@ -63,3 +65,36 @@ def _faces(fn: Any) -> tuple[Any, ...]:
 
 def _is_descriptor(fn: object) -> bool:
     return isinstance(fn, classmethod | property)
+
+
+def protect(
+    what: str,
+    fn: F,
+    run: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any],
+    arun: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Awaitable[Any]],
+) -> F:
+    """Return ``fn`` run by ``run``, or by ``arun`` if it is async; signature and kind are kept."""
+    protectable(what, fn)
+
+    @functools.wraps(fn)
+    def protected(*args: Any, **kwargs: Any) -> Any:
+        return finished(what, fn, run(fn, args, kwargs))
+
+    @functools.wraps(fn)
+    async def aprotected(*args: Any, **kwargs: Any) -> Any:
+        return await arun(fn, args, kwargs)
+
+    return cast(F, aprotected if is_async(fn) else protected)
+
+
+def finished(what: str, fn: Callable[..., Any], value: Any) -> Any:
+    """Return ``value``, the result of sync ``fn``; refuse a coroutine, whose work has not even begun."""
+    if is_coroutine(value):
+        value.close()
+        raise wrong(
+            f"the function given to {what}",
+            fn,
+            "an async function, since it returns a coroutine",
+            "Write it with async def: what a coroutine does later would not be protected.",
+        )
+    return value

@@ -17,7 +17,7 @@ from .broken_breakers import BROKEN, Twin
 EXAMPLES = int(os.environ.get("CHAOSKIT_CONTRACT_EXAMPLES", "60"))
 OURS = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 # A caught bug needs no shortest example here, and hanging twins make shrinking slow.
-THEIRS = settings(OURS, max_examples=200, phases=[Phase.explicit, Phase.generate], report_multiple_bugs=False)
+THEIRS = settings(OURS, max_examples=1000, phases=[Phase.explicit, Phase.generate], report_multiple_bugs=False)
 
 IDS = [f"B{n}" for n in range(1, 16)]
 TWINS = [pytest.param(row, twin, id=f"{row.id}-{twin.__name__}") for row in ROWS for twin in BROKEN[row.id]]
