@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from chaoskit.report import Report, read, schema
+
+pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel backend is for Linux")
+
+SCENARIOS = """
+    import pytest
+    from chaoskit import faults, scenario
+
+    def save(path):
+        (path / "a").write_text("new")
+
+    @scenario(faults.kill())
+    def test_good(chaos):
+        chaos.run(save, chaos.path)
+
+    @scenario(faults.kill())
+    def test_bad(chaos):
+        (chaos.path / "a").write_text("old")
+        chaos.run(save, chaos.path)
+        assert (chaos.path / "a").read_text()
+
+    @pytest.mark.xfail(strict=True, reason="loses the old value")
+    @scenario(faults.kill())
+    def test_known(chaos):
+        (chaos.path / "a").write_text("old")
+        chaos.run(save, chaos.path)
+        assert (chaos.path / "a").read_text()
+
+    @pytest.mark.skip(reason="not here")
+    @scenario(faults.kill())
+    def test_skipped(chaos):
+        chaos.run(save, chaos.path)
+
+    @scenario(faults.kill())
+    def test_broken(chaos):
+        chaos.run(int, "x")
+
+    def test_ordinary():
+        pass
+"""
+
+
+def explore(pytester: pytest.Pytester, *options: str) -> tuple[pytest.RunResult, Report]:
+    pytester.makepyfile(test_it=SCENARIOS)
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "--chaoskit-report", "out", *options)
+    return result, read(pytester.path / "out")
+
+
+def shape(report: Report) -> list[tuple[object, ...]]:
+    """What must not depend on how the run was organised."""
+    return [
+        (
+            entry.result.nodeid,
+            entry.outcome,
+            entry.reason,
+            [(case.schedule, case.verdict) for case in entry.result.cases],
+            [(finding.schedule, finding.schedules) for finding in entry.result.findings],
+        )
+        for entry in report.entries
+    ]
+
+
+def test_every_scenario_is_in_the_report(pytester):
+    """Passed, failed, known, skipped and broken scenarios are reported with reasons; other tests are not."""
+    _, report = explore(pytester)
+    outcomes = {entry.result.nodeid.partition("::")[2]: entry.outcome for entry in report.entries}
+    assert outcomes == {
+        "test_bad": "failed",
+        "test_broken": "failed",
+        "test_good": "passed",
+        "test_known": "xfailed",
+        "test_skipped": "skipped",
+    }
+    reasons = {entry.result.nodeid.partition("::")[2]: entry.reason for entry in report.entries}
+    assert reasons["test_known"] == "loses the old value"
+    assert reasons["test_skipped"] == "not here"
+    errors = [entry.result.error for entry in report.entries if entry.result.nodeid.endswith("test_broken")]
+    assert errors[0].startswith("ValueError: invalid literal for int()")
+    assert (report.totals.findings, report.totals.known_findings) == (1, 1)
+
+
+def test_workers_do_not_show(pytester):
+    """Alone, on chaoskit's workers, under xdist and in reverse order the report has the same content."""
+    _, alone = explore(pytester)
+    _, workers = explore(pytester, "--chaoskit-workers", "2")
+    _, distributed = explore(pytester, "-n", "2")
+    assert shape(alone) == shape(workers) == shape(distributed)
+
+
+def test_file_follows_the_schema_and_names_no_path(pytester):
+    """What a real run writes passes the schema, and has no absolute path of this project in it."""
+    explore(pytester)
+    text = (pytester.path / "out" / "report.json").read_text()
+    jsonschema.validate(json.loads(text), schema.load())
+    assert str(pytester.path) not in text
+    assert str(Path(sys.prefix)) not in text
+
+
+def test_terminal_ends_with_the_summary(pytester):
+    """The totals stand above pytest's own summary, which stays the last line."""
+    result, _ = explore(pytester)
+    result.stdout.fnmatch_lines(
+        [
+            "*= chaoskit =*",
+            "test_it.py::test_bad: failed; *",
+            "    violated: write(a)#1=kill",
+            "5 scenarios, * points (* struck), * cases: 1 finding in * s",
+            "verdicts: *",
+            "known findings, stated in their scenarios: 1",
+            "report: *out",
+        ]
+    )
+    assert result.outlines[-1].startswith("=")
+    assert "2 failed, 2 passed, 1 skipped, 1 xfailed" in result.outlines[-1]
+
+
+def test_interrupted_run_says_so(pytester):
+    """After Ctrl-C the report holds what had ended, marked as incomplete."""
+    pytester.makepyfile(test_stop="def test_stop():\n    raise KeyboardInterrupt\n")
+    result, report = explore(pytester, "test_it.py::test_good", "test_stop.py", "test_it.py::test_bad")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert [entry.result.nodeid for entry in report.entries] == ["test_it.py::test_good"]
+    assert report.interrupted
