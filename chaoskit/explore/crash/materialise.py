@@ -103,6 +103,22 @@ class Writer:
             found = self._contents[key] = self.tables.bytes(inode, state)
         return found
 
+    def described(self, state: int) -> dict[str, tuple[str, int, bytes, str]]:
+        """For each path its kind, mode, content and link text: what :meth:`write` would write."""
+        found: dict[str, tuple[str, int, bytes, str]] = {}
+        waiting: list[tuple[str, Inode, frozenset[Inode]]] = [("", TOP, frozenset((TOP,)))]
+        while waiting:
+            path, directory, above = waiting.pop()
+            for name, inode in self.children(directory, state):
+                node = self.tables.nodes[inode]
+                if inode in above:
+                    continue
+                content = self.content(inode, state) if node.kind is NodeKind.FILE else b""
+                found[path + name] = (node.kind.value, self._mode(inode, state), content, node.text)
+                if node.kind is NodeKind.DIRECTORY:
+                    waiting.append((f"{path}{name}/", inode, above | {inode}))
+        return found
+
     def _mode(self, inode: Inode, state: int) -> int:
         mode = self.tables.attribute(inode, "mode", state)
         return mode if isinstance(mode, int) else 0o644

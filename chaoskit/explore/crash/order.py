@@ -52,6 +52,8 @@ class Order:
         self.lost = 0
         self.present = 0
         self._chain = 0
+        self._chains: dict[int, int] = {}
+        """For each growth the metadata that had changed before it."""
         self._files: defaultdict[Inode, _File] = defaultdict(_File)
         self._cells: defaultdict[tuple[Inode, str], int] = defaultdict(int)
         self._users: dict[int, tuple[int, int]] = {}
@@ -236,6 +238,7 @@ class Order:
         file.pending |= bit
         if step.kind is StepKind.GROW:
             file.last_grow = need
+            self._chains[step.index] = self._chain
             if not step.within_block:
                 file.allocating |= need & (file.pending | bit)
             return
@@ -294,14 +297,21 @@ class Order:
             result |= self._consistent(own)
         if Rule.JOURNAL_SYNC in self.model:
             # Data that was lost is not saved by the journal; pages written again are.
-            needed = self._needs_of_all(own | names & ~self.durable)
-            result |= needed & ~self.lost
+            result |= self._journalled(own | names & ~self.durable) & ~self.lost
         if Rule.DIRECTORY_COMMITS in self.model and self._is_directory(sync.inode):
             result |= self._chain & ~self.lost
         self.durable |= result
         if sync.only is None:
             file.pending = file.allocating = 0
             file.fresh = False
+
+    def _journalled(self, own: int) -> int:
+        """What the journal holds once these steps are in it."""
+        mask = own
+        for index in bits(own):
+            # Growth of other parts of the file is not in the journal before they are written out.
+            mask |= self._chains.get(index, self.need[index])
+        return mask
 
     def _is_directory(self, inode: Inode) -> bool:
         return self.script.nodes[inode].kind is NodeKind.DIRECTORY

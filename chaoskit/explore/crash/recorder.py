@@ -27,6 +27,11 @@ class Recorder:
         self._operations: list[Operation] = []
         self._open: dict[int, tuple[str, int]] = {}
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that were opened and not closed."""
+        return tuple(self._open)
+
     def trace(self) -> Trace:
         """Everything so far."""
         ordinals = count_ordinals(self._operations)

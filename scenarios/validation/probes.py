@@ -1,0 +1,401 @@
+"""Short programs whose outcome after a power cut depends on the file system.
+
+The first five are those from which the models were made; the others look at one rule each. All run
+in a directory made by :func:`base`, which is durable before they begin.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+
+from chaoskit.explore.crash.recorder import Recorder
+
+Probe = Callable[[Recorder], object]
+CUT = os.O_WRONLY | os.O_TRUNC
+APPEND = os.O_WRONLY | os.O_APPEND
+
+
+def base(r: Recorder) -> None:
+    """Files of some kinds and two directories."""
+    r.put("other", b"x" * 10)
+    r.put("a", b"old")
+    r.put("big", b"A" * 8192)
+    r.put("part", b"P" * 100)
+    r.put("clean", b"c")
+    r.mkdir("d")
+    r.mkdir("e")
+    r.put("d/f", b"in d")
+
+
+def other(r: Recorder) -> None:
+    """Something else is synced: the journal goes out."""
+    r.put("other", b"y" * 5000, sync=True)
+
+
+def replace_unsynced(r: Recorder) -> None:
+    r.put("t", b"N" * 5000)
+    r.rename("t", "a")
+    other(r)
+
+
+def publish_unsynced(r: Recorder) -> None:
+    r.put("t", b"N" * 5000)
+    r.rename("t", "new")
+    other(r)
+
+
+def create_in_new_directory_and_sync(r: Recorder) -> None:
+    r.mkdir("n")
+    r.put("n/f", b"data", sync=True)
+
+
+def unlink_and_sync_other(r: Recorder) -> None:
+    r.unlink("a")
+    other(r)
+
+
+def replace_and_sync_other_directory(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.rename("t", "a")
+    r.sync_path("d")
+
+
+def replace_and_sync_clean_file(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.rename("t", "a")
+    r.sync_path("clean")
+
+
+def replace_and_sync_changed_directory(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.rename("t", "a")
+    r.put("d/z", b"1")
+    r.sync_path("d")
+
+
+def replace_and_sync_directory(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.rename("t", "a")
+    r.sync_path(".")
+
+
+def replace_and_datasync_directory(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.rename("t", "a")
+    r.sync_path(".", data_only=True)
+
+
+def replace_then_overwrite_and_datasync(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.rename("t", "a")
+    r.put("big", b"B" * 4096, os.O_WRONLY)
+    r.sync_path("big", data_only=True)
+
+
+def replace_then_overwrite_and_sync(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.rename("t", "a")
+    r.put("big", b"B" * 4096, os.O_WRONLY)
+    r.sync_path("big")
+
+
+def append_within_block(r: Recorder) -> None:
+    r.put("part", b"Q" * 100, APPEND)
+    other(r)
+
+
+def append_new_block(r: Recorder) -> None:
+    r.put("big", b"Q" * 100, APPEND)
+    other(r)
+
+
+def overwrite(r: Recorder) -> None:
+    r.put("big", b"B" * 4096, os.O_WRONLY)
+    other(r)
+
+
+def rewrite_and_close(r: Recorder) -> None:
+    r.put("a", b"N" * 5000, CUT)
+    other(r)
+
+
+def rewrite_and_keep_open(r: Recorder) -> None:
+    r.write(r.open("a", CUT), b"N" * 5000)
+    other(r)
+
+
+def create_unsynced(r: Recorder) -> None:
+    r.put("n", b"N" * 5000)
+    other(r)
+
+
+def move_and_sync_old_directory(r: Recorder) -> None:
+    r.rename("d/f", "e/g")
+    r.sync_path("d")
+
+
+def move_and_sync_new_directory(r: Recorder) -> None:
+    r.rename("d/f", "e/g")
+    r.sync_path("e")
+
+
+def move_and_sync_file(r: Recorder) -> None:
+    r.rename("d/f", "e/g")
+    r.sync_path("e/g")
+
+
+def rename_and_sync_file(r: Recorder) -> None:
+    r.rename("a", "b")
+    r.sync_path("b")
+
+
+def rename_and_write_and_sync_file(r: Recorder) -> None:
+    r.rename("a", "b")
+    r.put("b", b"zz", os.O_WRONLY, sync=True)
+
+
+def new_file_takes_the_name(r: Recorder) -> None:
+    r.rename("a", "b")
+    r.put("a", b"NEW", sync=True)
+
+
+def link_and_sync_file(r: Recorder) -> None:
+    r.link("a", "b")
+    r.sync_path("a")
+
+
+def link_elsewhere_and_sync_directory(r: Recorder) -> None:
+    r.link("a", "d/a2")
+    r.sync_path("d")
+
+
+def unlink_and_sync_directory(r: Recorder) -> None:
+    r.unlink("a")
+    r.sync_path(".")
+
+
+def unlink_one_name_and_sync_file(r: Recorder) -> None:
+    r.link("a", "b")
+    r.sync()
+    r.unlink("a")
+    r.sync_path("b")
+
+
+def mkdir_and_sync_itself(r: Recorder) -> None:
+    r.mkdir("n")
+    r.sync_path("n")
+
+
+def mkdir_with_file_and_sync_parent(r: Recorder) -> None:
+    r.mkdir("n")
+    r.put("n/f", b"q")
+    r.sync_path(".")
+
+
+def mkdir_with_file_and_sync_itself(r: Recorder) -> None:
+    r.mkdir("n")
+    r.put("n/f", b"q")
+    r.sync_path("n")
+
+
+def rename_directory_and_sync_child(r: Recorder) -> None:
+    r.rename("d", "dd")
+    r.put("dd/f", b"ZZ", os.O_WRONLY, sync=True)
+
+
+def chmod_and_datasync(r: Recorder) -> None:
+    r.chmod("a", 0o600)
+    r.sync_path("a", data_only=True)
+
+
+def chmod_and_sync(r: Recorder) -> None:
+    r.chmod("a", 0o600)
+    r.sync_path("a")
+
+
+def chmod_and_sync_other(r: Recorder) -> None:
+    r.chmod("a", 0o600)
+    other(r)
+
+
+def symlink_and_sync_other(r: Recorder) -> None:
+    r.symlink("a", "l")
+    other(r)
+
+
+def symlink_and_sync_directory(r: Recorder) -> None:
+    r.symlink("a", "l")
+    r.sync_path(".")
+
+
+def preallocate_and_write(r: Recorder) -> None:
+    fd = r.open("n", os.O_WRONLY | os.O_CREAT)
+    r.fallocate(fd, 0, 8192)
+    r.write(fd, b"data")
+    r.close(fd)
+    other(r)
+
+
+def extend(r: Recorder) -> None:
+    fd = r.open("part", os.O_WRONLY)
+    r.truncate(fd, 5000)
+    r.close(fd)
+    other(r)
+
+
+def extend_and_write(r: Recorder) -> None:
+    fd = r.open("part", os.O_WRONLY)
+    r.truncate(fd, 9000)
+    r.write(fd, b"Z" * 10, 5000)
+    r.close(fd)
+    other(r)
+
+
+def shrink(r: Recorder) -> None:
+    fd = r.open("big", os.O_WRONLY)
+    r.truncate(fd, 5000)
+    r.close(fd)
+    other(r)
+
+
+def shrink_and_append(r: Recorder) -> None:
+    fd = r.open("big", os.O_WRONLY)
+    r.truncate(fd, 100)
+    r.write(fd, b"Z" * 200, 100)
+    r.close(fd)
+    other(r)
+
+
+def create_and_datasync(r: Recorder) -> None:
+    r.put("n", b"data")
+    r.sync_path("n", data_only=True)
+
+
+def append_and_datasync(r: Recorder) -> None:
+    r.put("part", b"Q" * 100, APPEND)
+    r.sync_path("part", data_only=True)
+
+
+def synchronous_create(r: Recorder) -> None:
+    r.put("n", b"data", os.O_WRONLY | os.O_CREAT | os.O_DSYNC)
+
+
+def synchronous_after_plain(r: Recorder) -> None:
+    r.put("n", b"A" * 4096)
+    fd = r.open("n", os.O_WRONLY | os.O_DSYNC)
+    r.write(fd, b"B" * 4096, 4096)
+    r.close(fd)
+
+
+def nothing_synced(r: Recorder) -> None:
+    r.put("n", b"data")
+    r.rename("n", "a")
+    r.unlink("part")
+
+
+def synced_then_more(r: Recorder) -> None:
+    r.put("n", b"A" * 4096, sync=True)
+    r.put("n", b"B" * 4096, APPEND)
+    r.rename("n", "a")
+    other(r)
+
+
+def second_file_synced(r: Recorder) -> None:
+    r.put("n1", b"1")
+    r.put("n2", b"2", sync=True)
+
+
+def second_file_of_directory_synced(r: Recorder) -> None:
+    r.put("d/n1", b"1")
+    r.put("d/n2", b"2", sync=True)
+
+
+def range_synced_in_place(r: Recorder) -> None:
+    fd = r.open("big", os.O_WRONLY)
+    r.write(fd, b"B" * 4096)
+    r.sync_file_range(fd, 0, 4096)
+    r.close(fd)
+
+
+def range_synced_at_end(r: Recorder) -> None:
+    fd = r.open("n", os.O_WRONLY | os.O_CREAT)
+    r.write(fd, b"B" * 4096)
+    r.sync_file_range(fd, 0, 4096)
+    r.close(fd)
+    other(r)
+
+
+def delete_and_create_again(r: Recorder) -> None:
+    r.unlink("a")
+    r.put("a", b"again", sync=True)
+
+
+def delete_directory(r: Recorder) -> None:
+    r.unlink("d/f")
+    r.rmdir("d")
+    other(r)
+
+
+FIRST_FIVE: tuple[Probe, ...] = (
+    replace_unsynced,
+    publish_unsynced,
+    create_in_new_directory_and_sync,
+    unlink_and_sync_other,
+    replace_and_sync_other_directory,
+)
+
+MORE: tuple[Probe, ...] = tuple(
+    probe
+    for name, probe in list(globals().items())
+    if callable(probe)
+    and getattr(probe, "__module__", "") == __name__
+    and name not in ("base", "other", "random_program")
+    and probe not in FIRST_FIVE
+)
+
+
+def random_program(seed: int) -> Probe:
+    """A program of a few calls on a few names."""
+
+    def work(r: Recorder) -> None:
+        chance = random.Random(seed)
+        for _ in range(chance.randint(2, 7)):
+            try:
+                _random_call(r, chance)
+            except OSError:
+                pass
+
+    work.__name__ = f"random_{seed}"
+    return work
+
+
+_NAMES = ("a", "big", "part", "n", "d/f", "d/n", "e/n", "d")
+
+
+def _random_call(r: Recorder, chance: random.Random) -> None:
+    name, second = chance.choice(_NAMES), chance.choice(_NAMES)
+    data = bytes([chance.randrange(65, 91)]) * chance.choice((3, 100, 5000))
+    flags = chance.choice((os.O_CREAT, os.O_TRUNC | os.O_CREAT, os.O_APPEND, os.O_CREAT | os.O_DSYNC, 0))
+    kind = chance.choice(
+        ("put", "put", "put", "rename", "link", "unlink", "sync", "truncate", "chmod", "mkdir")
+    )
+    if kind == "put":
+        r.put(name, data, os.O_WRONLY | flags, sync=chance.random() < 0.3)
+    elif kind == "rename":
+        r.rename(name, second)
+    elif kind == "link":
+        r.link(name, second)
+    elif kind == "sync":
+        r.sync_path(chance.choice((".", name)), data_only=chance.random() < 0.3)
+    elif kind == "truncate":
+        fd = r.open(name, os.O_WRONLY)
+        r.truncate(fd, chance.choice((0, 50, 4096, 6000)))
+        r.close(fd)
+    elif kind == "chmod":
+        r.chmod(name, chance.choice((0o600, 0o755)))
+    elif kind == "unlink":
+        r.unlink(name)
+    else:
+        r.mkdir("new")
