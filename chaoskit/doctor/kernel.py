@@ -23,7 +23,13 @@ def backend() -> Iterator[Item]:
 
     if abi.machine() in abi.AUDIT_ARCH:
         yield from _features()
-    for check in probe.probe():
+    try:
+        checks = probe.probe()
+    except Exception as error:  # Whatever it is, it is what the user came to see.
+        hint = "This is a defect of chaoskit; please report it with 'chaoskit doctor --json'."
+        yield Item(AREA, "probe", "no", f"{type(error).__name__}: {error}", hint, needed=True)
+        return
+    for check in checks:
         status: Status = "ok" if check.ok else "no" if check.needed else "degraded"
         yield Item(AREA, check.name, status, check.detail, check.hint, needed=check.needed)
 

@@ -188,6 +188,21 @@ def test_broken_backend_is_an_answer(error):
     assert trials.recording(Lying(error)).status == "no"
 
 
+@linux
+def test_broken_probe_is_an_answer(monkeypatch):
+    """When the backend's own probe raises, the diagnosis says so and goes on to the rest."""
+    from chaoskit.inject.kernel import probe
+
+    def boom():
+        raise NameError("boom")
+
+    monkeypatch.setattr(probe, "probe", boom)
+    found = examine()
+    assert not found.ok
+    assert [item.detail for item in found.items if item.name == "probe"] == ["NameError: boom"]
+    assert found.of("extras")
+
+
 def test_recording_that_misses_the_write_is_no():
     """A recording without the data of the write would make power loss blind, so it counts as broken."""
     assert trials.recording(Lying(Ran(ok=True))).status == "no"
