@@ -11,4 +11,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "chaoskit.cli.doctor:doctor",
         "Show which backends and faults work on this machine, and why not.",
     ),
+    "explore": (
+        "chaoskit.cli.explore:explore",
+        "Strike a program at every call with every fault, and check what it leaves.",
+    ),
+    "replay": (
+        "chaoskit.cli.explore:replay",
+        "Run the one case that SCHEDULE names, with the same options as for explore.",
+    ),
 }

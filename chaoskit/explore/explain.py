@@ -26,9 +26,11 @@ _FINDINGS_SHOWN = 20
 _OUTPUT_SHOWN = 2000
 
 
-def replay_command(nodeid: str, schedule: str) -> str:
+def replay_command(result: ScenarioResult, schedule: str) -> str:
     """The line for a shell that repeats one case."""
-    return f"pytest {shlex.quote(nodeid)} --chaoskit-replay {shlex.quote(schedule)}"
+    if result.options.command:
+        return f"chaoskit replay {shlex.quote(schedule)} {result.options.command}"
+    return f"pytest {shlex.quote(result.nodeid)} --chaoskit-replay {shlex.quote(schedule)}"
 
 
 def with_explanations(result: ScenarioResult) -> ScenarioResult:
@@ -38,7 +40,7 @@ def with_explanations(result: ScenarioResult) -> ScenarioResult:
     findings = []
     for finding in result.findings:
         case = next((c for c in result.cases if c.schedule == finding.schedule), owners.get(finding.index))
-        finding = replace(finding, replay=replay_command(result.nodeid, finding.schedule))
+        finding = replace(finding, replay=replay_command(result, finding.schedule))
         text = "\n".join(_finding(finding, case or by_index[0]))
         findings.append(replace(finding, explanation=text))
     return replace(result, findings=tuple(findings))
@@ -71,7 +73,7 @@ def inconclusive_text(result: ScenarioResult) -> str:
     for case in unjudged[:_FINDINGS_SHOWN]:
         lines.append(f"  {case.verdict}: {case.schedule}")
         lines += [f"      {case.note}"] if case.note else []
-        lines.append(f"      replay: {replay_command(result.nodeid, case.schedule)}")
+        lines.append(f"      replay: {replay_command(result, case.schedule)}")
     if len(unjudged) > _FINDINGS_SHOWN:
         lines.append(f"  … and {len(unjudged) - _FINDINGS_SHOWN} more")
     if not result.variations:

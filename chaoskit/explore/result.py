@@ -210,7 +210,11 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options in force, defaults filled in; ``faults`` as text."""
+    """The options in force, defaults filled in; ``faults`` as text.
+
+    ``command`` is empty for a test; for ``chaoskit explore`` its options and the program, as a shell
+    would be given them.
+    """
 
     faults: str = ""
     depth: int = 1
@@ -221,6 +225,7 @@ class Options:
     allow_inconclusive: float = 0.0
     invariants: tuple[str, ...] = ()
     replay: str = ""
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True)
