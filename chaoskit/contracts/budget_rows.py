@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chaoskit.contracts.report import Row, demand
 from chaoskit.contracts.retry_adapter import RetryAdapter, RetryPlan
-from chaoskit.contracts.retry_rows import Failing, function, outcome, shows
+from chaoskit.contracts.retry_rows import Failing, eager, function, outcome, shows
 
 __all__ = ["BUDGET"]
 
@@ -71,10 +71,11 @@ def limited_threads(adapter: RetryAdapter, example: tuple[int, float, int, int])
                 outcome(wrapped)
 
         threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(20)
+        with eager():
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(20)
         requests = workers * calls
         retries = backend.calls - requests
         allowed = floor + ratio * requests

@@ -9,6 +9,7 @@ import logging
 import math
 import pickle
 import random
+import sys
 import threading
 import time
 import weakref
@@ -285,10 +286,11 @@ def threads(adapter: RetryAdapter, failures: list[int]) -> None:
             got[who] = outcome(wrapped, who)
 
         workers = [threading.Thread(target=body, args=(who,), daemon=True) for who in left]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join(20)
+        with eager():
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join(20)
         for who, count in enumerate(failures):
             kind, what = got.get(who, ("hangs", None))
             if count < 3:
@@ -297,6 +299,17 @@ def threads(adapter: RetryAdapter, failures: list[int]) -> None:
                 )
             else:
                 demand(kind == "error" and _from(what) == who, f"thread {who} got {kind} {what!r}")
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Threads change as often as the interpreter can, so that races show."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _from(error: BaseException) -> object:
@@ -416,12 +429,12 @@ def hooks(adapter: RetryAdapter, example: tuple[int, int]) -> None:
     failures, attempts = example
     log: list[str] = []
 
-    @contextmanager
-    def resource() -> Iterator[None]:
-        log.append("open")
-        try:
-            yield
-        finally:
+    # Not a generator: the collector would close one that the library leaves open.
+    class resource:
+        def __enter__(self) -> None:
+            log.append("open")
+
+        def __exit__(self, *exc: object) -> None:
             log.append("close")
 
     with adapter.world() as clock:
@@ -718,7 +731,8 @@ def keeps(adapter: RetryAdapter, example: tuple[int, dict[str, int]]) -> None:
             method = adapter.wrap(method, RetryPlan())
 
         owner = Owner()
-        demand(owner.method() is owner, "as a method it is not bound to its object")
+        kind, got = outcome(owner.method)
+        demand(got is owner, f"as a method it is not bound to its object: {got!r}")
         _pickles(wrapped)
 
 
