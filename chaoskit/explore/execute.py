@@ -306,11 +306,13 @@ class _Batch:
         yield from worker.take()
         number, _ = worker.status.get()
         how = self._drop(worker)
-        if number in self._open:
-            yield number, _cut_short(worker, _death(how, worker), "")
-        elif how and self._open:
-            raise RuntimeError(f"a worker process {how} outside of any case: {_tail(worker.output)}")
-        worker.close()
+        try:
+            if number in self._open:
+                yield number, _cut_short(worker, _death(how, worker), "")
+            elif how and self._open:
+                raise RuntimeError(f"a worker process {how} outside of any case: {_tail(worker.output)}")
+        finally:
+            worker.close()
         if self._open and not self._workers:
             self._add_worker()
 
@@ -322,8 +324,10 @@ class _Batch:
                 continue
             stacks = _stacks(worker)
             self._drop(worker)
-            yield number, _cut_short(worker, _hang(stacks), _tail(worker.output))
-            worker.close()
+            try:
+                yield number, _cut_short(worker, _hang(stacks), _tail(worker.output))
+            finally:
+                worker.close()
             if self._open:
                 self._add_worker()
 

@@ -1,0 +1,43 @@
+"""Operations and traces, made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chaoskit.core.operation import MAIN, Frame, Operation, Place, Trace, count_ordinals
+
+
+def operation(
+    call: str,
+    target: str,
+    second: str | None = None,
+    *,
+    place: Place = MAIN,
+    line: int = 0,
+    result: int = 0,
+    file: str = "/app/store.py",
+) -> Operation:
+    """One operation; with a ``line``, its stack is one frame there."""
+    stack = (Frame(file, line, "save"),) if line else ()
+    return Operation(0, call, target, second, place=place, result=result, stack=stack)
+
+
+def trace(*operations: Operation) -> Trace:
+    """A trace of these operations, with indices and ordinals set."""
+    ordinals = count_ordinals(operations)
+    numbered = (
+        replace(one, index=i, ordinal=n) for i, (one, n) in enumerate(zip(operations, ordinals, strict=True))
+    )
+    return Trace(tuple(numbered), root="/case")
+
+
+def saving(name: str, *more: Operation) -> Trace:
+    """A temporary file of this name, renamed to ``final``."""
+    return trace(
+        operation("open", name, line=1),
+        operation("write", name, line=2),
+        operation("fsync", name, line=3),
+        operation("rename", name, "final", line=4),
+        *more,
+        operation("end", ""),
+    )

@@ -1,0 +1,119 @@
+"""Two recordings of one test: what varies gets a wildcard, what still differs is told."""
+
+from __future__ import annotations
+
+import random
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made import operation, saving, trace
+
+from chaoskit.core.operation import Place
+from chaoskit.core.schedule import Schedule, matcher
+from chaoskit.explore.align import align, pattern_for, unaligned
+
+
+def test_equal_recordings_have_no_wildcards_and_no_variations() -> None:
+    """Two recordings that are alike give every point its plain name, all of them stable."""
+    aligned = align(saving("a.tmp"), saving("a.tmp"))
+    assert [str(p) for p in aligned.recording.points] == [
+        "open(a.tmp)#1", "write(a.tmp)#1", "fsync(a.tmp)#1", "rename(a.tmp -> final)#1", "end()#1",
+    ]  # fmt: skip
+    assert all(aligned.recording.stable)
+    assert aligned.variations == ()
+
+
+def test_a_random_name_gets_one_wildcard_everywhere() -> None:
+    """Every operation on a temporary file is named with the same pattern, and the pattern is told."""
+    aligned = align(saving("cache/tmpa8xk_2qd.db"), saving("cache/tmp0v3lm7pz.db"))
+    assert str(aligned.recording.points[3]) == "rename(cache/tmp*.db -> final)#1"
+    assert aligned.recording.patterns == ("cache/tmp*.db",)
+    assert all(aligned.recording.stable)
+    assert [(v.kind, v.text) for v in aligned.variations] == [("name", "cache/tmp*.db")]
+
+
+def test_names_under_one_wildcard_are_counted_together() -> None:
+    """Two temporary files in one run are the first and the second under their pattern."""
+    first = trace(operation("open", "tmpaaaaaaa1"), operation("open", "tmpbbbbbbb2"))
+    second = trace(operation("open", "tmpcccccccx"), operation("open", "tmpddddddd4"))
+    points = align(first, second).recording.points
+    assert [str(p) for p in points] == ["open(tmp*)#1", "open(tmp*)#2"]
+
+
+def test_a_fixed_name_that_fits_a_wildcard_is_counted_under_it() -> None:
+    """The recording counts as the backend will: whatever fits a pattern is counted under it."""
+    first = trace(operation("open", "tmp_fixed"), operation("open", "tmpa8xk_2qd"))
+    second = trace(operation("open", "tmp_fixed"), operation("open", "tmp0v3lm7pz"))
+    assert [str(p) for p in align(first, second).recording.points] == ["open(tmp*)#1", "open(tmp*)#2"]
+
+
+def test_what_only_one_recording_has_is_unstable_and_told() -> None:
+    """An operation without a partner is marked and listed with its call site, on either side."""
+    extra = operation("unlink", "lock", line=9)
+    aligned = align(saving("a.tmp", extra), saving("a.tmp", operation("mkdir", "late")))
+    stable = dict(zip(map(str, aligned.recording.points), aligned.recording.stable, strict=True))
+    assert not stable["unlink(lock)#1"]
+    assert stable["end()#1"]
+    assert [(v.kind, v.text) for v in aligned.variations] == [
+        ("only in first", "unlink(lock)#1"), ("only in second", "mkdir(late)#1"),
+    ]  # fmt: skip
+    assert aligned.variations[0].site is not None
+    assert aligned.variations[0].site.line == 9
+
+
+def test_another_outcome_is_told() -> None:
+    """A call that succeeds in one run and fails in the other is a variation."""
+    first, second = trace(operation("open", "a")), trace(operation("open", "a", result=-2))
+    assert [v.text for v in align(first, second).variations] == ["open(a)#1: 0, then -2"]
+
+
+def test_threads_may_interleave_in_any_way() -> None:
+    """The order between threads is no variation; the order within one is what counts."""
+    one, two = Place(thread=0), Place(thread=1)
+    a, b = operation("write", "a", place=one), operation("write", "b", place=two)
+    aligned = align(trace(a, b), trace(b, a))
+    assert aligned.variations == ()
+    assert all(aligned.recording.stable)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "pattern"),
+    [
+        ("tmpa8xk_2qd.db", "tmp0v3lm7pz.db", "tmp*.db"),
+        ("log.1041", "log.1049", "log.*"),
+        ("objects/3f/0a1b2c", "objects/3e/991b2c", "objects/*/*"),
+        ("run-2024", "run-2024", "run-2024"),
+        ("a*b1", "a*b2", "a\\*b*"),
+    ],
+)
+def test_patterns_do_not_hold_accidents(one: str, other: str, pattern: str) -> None:
+    """What two samples share by accident at the border of a random part belongs to the wildcard."""
+    assert pattern_for(one, other) == pattern
+
+
+_LETTERS = string.ascii_lowercase + string.digits + "_"
+
+
+@given(st.integers(0, 2**32))
+def test_a_third_random_name_fits_the_pattern_of_two(seed: int) -> None:
+    """The pattern of two names from mkstemp fits every other one, whatever the two have in common."""
+    chance = random.Random(seed)
+    one, other, third = ("tmp" + "".join(chance.choices(_LETTERS, k=8)) + ".db" for _ in range(3))
+    if one != other:
+        assert matcher(pattern_for(one, other)).fullmatch(third)
+
+
+def test_points_of_an_aligned_recording_parse_back() -> None:
+    """The names given to points are schedule text."""
+    for point in align(saving("tmpa8xk_2qd"), saving("tmp0v3lm7pz")).recording.points:
+        text = f"{point}=kill"
+        assert str(Schedule.parse(text)) == text
+
+
+def test_a_recording_compared_with_nothing_is_all_stable() -> None:
+    """Given patterns are applied, and nothing is marked."""
+    recording = unaligned(saving("tmpa8xk_2qd"), ("tmp*",))
+    assert str(recording.points[0]) == "open(tmp*)#1"
+    assert all(recording.stable)

@@ -1,0 +1,201 @@
+"""Workers: every job's observation comes back once, whatever becomes of the process that had it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from chaoskit.core.schedule import Schedule
+from chaoskit.explore.execute import Serial, Watch, Workers, without_harness
+from chaoskit.explore.job import Job
+from chaoskit.explore.observation import Observation
+from chaoskit.explore.processes import children
+from chaoskit.explore.result import ReceiptSummary, RunSummary
+
+RunOne = Callable[[Job, Watch], Observation]
+
+
+def jobs(count: int, timeout: float = 60.0) -> list[Job]:
+    return [Job(Schedule.parse(f"write(a)#{i + 1}=EIO"), timeout=timeout) for i in range(count)]
+
+
+def ordinal(job: Job) -> int:
+    return job.schedule.strikes[0].point.ordinal
+
+
+def echo(job: Job, watch: Watch) -> Observation:
+    return Observation(struck=(str(job.schedule),))
+
+
+def run(one: RunOne, several: list[Job], count: int = 2) -> dict[int, Observation]:
+    seen = list(Workers(one, count, lambda number: None).run(several))
+    assert len(seen) == len({number for number, _ in seen})
+    return dict(seen)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_every_job_is_answered_once(count: int) -> None:
+    """Each observation belongs to its job, whichever worker had it."""
+    several = jobs(23)
+    seen = run(echo, several, count)
+    assert {n: o.struck for n, o in seen.items()} == {n: (str(j.schedule),) for n, j in enumerate(several)}
+
+
+def test_more_jobs_than_a_pipe_holds() -> None:
+    """The queue is filled again as it empties."""
+    several = jobs(1) * 20_000
+    assert len(run(echo, several)) == 20_000
+
+
+def test_serial_and_workers_agree() -> None:
+    """Running here gives what running there gives."""
+    several = jobs(5)
+    assert dict(Serial(echo).run(several)) == run(echo, several)
+
+
+def test_a_worker_that_dies_costs_only_its_case() -> None:
+    """The case is a failure that names the signal; another worker does the rest."""
+
+    def dies_at_three(job: Job, watch: Watch) -> Observation:
+        if ordinal(job) == 3:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return echo(job, watch)
+
+    seen = run(dies_at_three, jobs(8))
+    assert len(seen) == 8
+    failure = seen[2].failure
+    assert failure is not None
+    assert failure.kind == "death"
+    assert "SIGSEGV" in failure.message
+    assert all(seen[n].failure is None for n in seen if n != 2)
+
+
+def test_a_worker_that_exits_is_no_pass() -> None:
+    """os._exit(0) in the middle of a case is a death, not a success."""
+
+    def leaves(job: Job, watch: Watch) -> Observation:
+        os._exit(0)
+
+    failure = run(leaves, jobs(2))[1].failure
+    assert failure is not None
+    assert failure.kind == "death"
+
+
+def test_what_was_told_before_a_death_is_known() -> None:
+    """Runs that were over are part of the observation, receipts included."""
+    done = RunSummary(1, "died", receipts=(ReceiptSummary("write(a)#1=kill", "write(a)#1", "SIGKILL"),))
+
+    def tells_and_dies(job: Job, watch: Watch) -> Observation:
+        watch.tell((done,))
+        os.kill(os.getpid(), signal.SIGKILL)
+        return Observation()
+
+    [seen] = run(tells_and_dies, jobs(1)).values()
+    assert (seen.runs, seen.struck, seen.reached) == ((done,), ("write(a)#1=kill",), 1)
+
+
+def stand_still(job: Job, watch: Watch) -> Observation:
+    threading.Event().wait()
+    return Observation()
+
+
+def test_a_case_over_its_time_is_killed_and_shows_its_stack() -> None:
+    """Hung cases cost their time and no more; the stack says where."""
+    seen = run(stand_still, jobs(2, timeout=0.2))
+    for observation in seen.values():
+        assert observation.failure is not None
+        assert observation.failure.kind == "hang"
+        assert "stand_still" in observation.failure.text
+
+
+def test_time_is_given_anew_by_expect() -> None:
+    """A case that says that it needs longer gets longer."""
+
+    def slow(job: Job, watch: Watch) -> Observation:
+        watch.expect(60)
+        threading.Event().wait(0.4)
+        return echo(job, watch)
+
+    assert run(slow, jobs(1, timeout=0.2))[0].failure is None
+
+
+def test_what_a_failed_case_prints_is_kept_with_it() -> None:
+    """Output of Python and of what is beneath it, of this case alone."""
+
+    def prints(job: Job, watch: Watch) -> Observation:
+        from chaoskit.explore.result import Failure
+
+        print(f"case {ordinal(job)}")
+        os.write(2, b"from below\n")
+        return Observation(failure=Failure("error", "E", "e"))
+
+    seen = run(prints, jobs(2), count=1)
+    assert seen[0].output == "case 1\nfrom below\n"
+    assert seen[1].output == "case 2\nfrom below\n"
+
+
+def forks_and_stands(job: Job, watch: Watch) -> Observation:
+    for _ in range(2):
+        if os.fork() == 0:
+            os.setsid()
+            threading.Event().wait()
+    threading.Event().wait()
+    return Observation()
+
+
+def test_processes_of_a_hung_case_are_killed_with_it() -> None:
+    """Children in sessions of their own too: nothing is left behind."""
+    before = set(children(os.getpid()))
+    run(forks_and_stands, jobs(1, timeout=0.2))
+    assert set(children(os.getpid())) == before
+
+
+def test_closing_a_batch_ends_its_workers() -> None:
+    """An interrupt leaves no process behind, even if every worker is busy."""
+    before = set(children(os.getpid()))
+
+    def quick_first(job: Job, watch: Watch) -> Observation:
+        return echo(job, watch) if ordinal(job) == 1 else stand_still(job, watch)
+
+    stream = Workers(quick_first, 2, lambda number: None).run(jobs(3))
+    next(stream)
+    assert set(children(os.getpid())) > before
+    stream.close()
+    assert set(children(os.getpid())) == before
+
+
+def test_an_orphan_left_by_a_finished_case_is_killed() -> None:
+    """A process that outlives its worker comes to us and is ended."""
+
+    def leaves_a_daemon(job: Job, watch: Watch) -> Observation:
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            time.sleep(1000)
+        return Observation(struck=(str(pid),))
+
+    [seen] = run(leaves_a_daemon, jobs(1)).values()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(seen.struck[0]), 0)
+
+
+def test_a_worker_that_cannot_start_is_an_error() -> None:
+    """Trouble outside of any case is raised, not turned into verdicts, and does not loop."""
+
+    def broken(number: int) -> None:
+        raise OSError("no room")
+
+    with pytest.raises(RuntimeError, match=r"(?s)outside of any case.*no room"):
+        list(Workers(echo, 1, broken).run(jobs(2)))
+
+
+def test_frames_of_the_harness_are_not_shown() -> None:
+    """A stack that is shown ends at the test."""
+    text = 'Current thread 0x1 (most recent call first):\n  File "/app/a.py", line 1 in f\n'
+    harness = '  File "/lib/_pytest/python.py", line 2 in g\n  File "/usr/bin/x.py", line 3 in h\n'
+    assert without_harness(text + harness) == text.rstrip("\n")

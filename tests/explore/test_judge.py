@@ -1,0 +1,118 @@
+"""Every verdict, from the observation that leads to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from chaoskit.core.schedule import Schedule
+from chaoskit.explore.job import Expected, Job
+from chaoskit.explore.judge import judge
+from chaoskit.explore.observation import Observation
+from chaoskit.explore.result import Failure, ReceiptSummary, RunSummary
+from chaoskit.inject.base import Leaks
+
+TEXT = "write(a)#1=EIO"
+JOB = Job(Schedule.parse(TEXT))
+RECEIPT = ReceiptSummary(TEXT, "write(a)#1", "answered EIO")
+STRUCK = Observation(
+    runs=(RunSummary(1, "raised", receipts=(RECEIPT,)),), struck=(TEXT,), reached=1, leaks=(Leaks(),)
+)
+BROKEN = Failure("assertion", "AssertionError", "assert 1 == 2")
+
+
+def test_an_error_reported_and_survived_is_failed_safe() -> None:
+    """The workload raised, the invariants held."""
+    assert judge(JOB, STRUCK).verdict == "failed safe"
+
+
+def test_a_workload_that_returns_in_spite_of_the_fault_has_tolerated_it() -> None:
+    """It struck, and yet the workload succeeded."""
+    seen = replace(STRUCK, runs=(replace(STRUCK.runs[0], how="returned"),))
+    assert judge(JOB, seen).verdict == "tolerated"
+
+
+def test_later_runs_do_not_decide_what_was_tolerated() -> None:
+    """Only the runs that were struck tell whether the fault was tolerated."""
+    seen = replace(STRUCK, runs=(replace(STRUCK.runs[0], how="returned"), RunSummary(2, "raised")))
+    assert judge(JOB, seen).verdict == "tolerated"
+
+
+def test_a_broken_assertion_is_a_violation() -> None:
+    """With its receipt it is final."""
+    judgement = judge(JOB, replace(STRUCK, failure=BROKEN))
+    assert (judgement.verdict, judgement.again) == ("violated", False)
+
+
+def test_without_a_receipt_nothing_passes() -> None:
+    """The call was made and no fault is proven: tried again, never a pass."""
+    judgement = judge(JOB, replace(STRUCK, struck=()))
+    assert (judgement.verdict, judgement.again) == ("not injected", True)
+
+
+def test_a_point_that_is_not_reached_means_diverged() -> None:
+    """The run went another way: tried again, never a pass."""
+    judgement = judge(JOB, replace(STRUCK, struck=(), reached=0))
+    assert (judgement.verdict, judgement.again) == ("diverged", True)
+    assert TEXT in judgement.note
+
+
+def test_one_receipt_does_not_stand_for_two() -> None:
+    """Each strike of a schedule needs a receipt of its own, equal ones too."""
+    two = Job(Schedule.parse(f"{TEXT}; {TEXT}"))
+    assert judge(two, STRUCK).verdict == "diverged"
+
+
+def test_a_violation_without_a_receipt_is_tried_again_and_stays_one() -> None:
+    """A broken assertion never hides behind an allowed share of inconclusive cases."""
+    judgement = judge(JOB, replace(STRUCK, struck=(), reached=0, failure=BROKEN))
+    assert (judgement.verdict, judgement.again) == ("violated", True)
+    assert "without a receipt" in judgement.note
+
+
+def test_a_workload_that_hangs_is_hung_whatever_the_test_says() -> None:
+    """The backend killed it; the stack is the failure's text."""
+    run = replace(STRUCK.runs[0], how="stopped", stacks="in lock()")
+    judgement = judge(JOB, replace(STRUCK, runs=(run,), failure=BROKEN))
+    assert judgement.verdict == "hung"
+    assert judgement.failure is not None
+    assert judgement.failure.text == "in lock()"
+
+
+def test_a_test_that_skips_itself_is_no_pass() -> None:
+    """A case that checked nothing is inconclusive."""
+    assert judge(JOB, replace(STRUCK, skipped="no data")).verdict == "diverged"
+
+
+def test_stray_interrupts_are_tried_again() -> None:
+    """An EINTR nobody injected makes the case doubtful, though it passes if it stays."""
+    seen = replace(STRUCK, runs=(replace(STRUCK.runs[0], stray_interrupts=1),))
+    judgement = judge(JOB, seen)
+    assert (judgement.verdict, judgement.again) == ("failed safe", True)
+
+
+@pytest.mark.parametrize("what", ["descriptors", "threads", "processes"])
+def test_a_leak_is_a_violation(what: str) -> None:
+    """What the workload holds at its end, and does not hold undisturbed, has leaked."""
+    seen = replace(STRUCK, leaks=(Leaks(**{what: ("a.tmp",)}),))
+    judgement = judge(JOB, seen)
+    assert judgement.verdict == "violated"
+    assert judgement.failure is not None
+    assert (judgement.failure.kind, judgement.failure.name) == ("invariant", f"no_leaked_{what}")
+
+
+def test_what_is_held_without_faults_too_is_no_leak() -> None:
+    """The undisturbed run is the yardstick; numbers in names do not matter, but the count does."""
+    job = replace(JOB, expected=Expected(leaks=(Leaks(descriptors=("pipe:[1]",)),)))
+    held = replace(STRUCK, leaks=(Leaks(descriptors=("pipe:[77]",)),))
+    more = replace(STRUCK, leaks=(Leaks(descriptors=("pipe:[77]", "pipe:[78]")),))
+    assert judge(job, held).verdict == "failed safe"
+    assert judge(job, more).verdict == "violated"
+
+
+def test_a_killed_workload_leaks_nothing() -> None:
+    """What SIGKILL leaves open, the kernel closes."""
+    run = replace(STRUCK.runs[0], how="died", signal="SIGKILL")
+    seen = replace(STRUCK, runs=(run,), leaks=(Leaks(descriptors=("a.tmp",)),))
+    assert judge(JOB, seen).verdict == "failed safe"
