@@ -71,7 +71,8 @@ def load(record: type[T], *layers: Layer) -> Loaded[T]:
     """
     if not (isinstance(record, type) and dataclasses.is_dataclass(record)):
         raise wrong("record", record, "a dataclass")
-    merged = _Table()
+    # What is missing at the top could be added to any of the sources.
+    merged = _Table(" or ".join(layer.origin for layer in layers) or "configuration")
     for layer in layers:
         merged.add(layer, layer.values, ())
     reader = _Reader([p for layer in layers for p in layer.problems])
@@ -93,7 +94,7 @@ class _Leaf:
 class _Table:
     """A table after merging; ``where`` is the place of the strongest layer that mentions it."""
 
-    def __init__(self, where: str = "configuration") -> None:
+    def __init__(self, where: str) -> None:
         self.entries: dict[str, _Table | _Leaf] = {}
         self.where = where
 

@@ -1,0 +1,291 @@
+"""The documents tell the truth: what they show runs, and the commands that they name exist.
+
+How a fence is tested is said by its first line, which GitHub and Sphinx do not show:
+
+=====================  =====================================================================
+````` ```python `````         runs; the fences of one file share one namespace, in order, in an
+                       empty directory
+``python pytest``      a test; those of one file are one module, which pytest must pass
+``python no-run``      is only compiled
+``yaml config``        (also toml, json) is a valid configuration of the runtime
+``yaml``, ``toml``, …  can be read
+``console``            lines that begin with ``$`` name a known command or make target
+=====================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from chaoskit.cli.table import COMMANDS
+from chaoskit.core.config import from_file, load
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PROGRAMS = {"pip", "python", "pytest", "git", "cd"}
+
+
+@dataclass(frozen=True)
+class Fence:
+    """One block of code: its language, what is said after it, and the number of its first line."""
+
+    language: str
+    words: tuple[str, ...]
+    line: int
+    text: str
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is Python that runs as it stands."""
+        return self.language == "python" and not self.words
+
+
+def fences(markdown: str) -> Iterator[Fence]:
+    """The fenced blocks of a document. An unclosed one is an error."""
+    lines = iter(enumerate(markdown.splitlines(), 1))
+    for number, line in lines:
+        opening = re.match(r"(\s*)(`{3,})\s*([\w{}-]*)\s*(.*?)\s*$", line)
+        if not opening:
+            continue
+        indent, ticks, language, rest = opening.groups()
+        body = []
+        for _, inner in lines:
+            if inner.strip() == ticks:
+                break
+            body.append(inner.removeprefix(indent))
+        else:
+            raise AssertionError(f"line {number}: the fence is not closed")
+        yield Fence(language, tuple(rest.split()), number + 1, "\n".join(body) + "\n")
+
+
+def program(page: list[Fence], *words: str) -> str:
+    """The fences with these words as one source, each on the lines that it has in its document."""
+    source = ""
+    for fence in page:
+        if fence.language == "python" and fence.words == words:
+            source += "\n" * (fence.line - 1 - source.count("\n")) + fence.text
+    return source
+
+
+def run(arguments: list[str], folder: Path) -> None:
+    """Run Python there; its output is the message if it fails."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+
+
+def run_page(page: Path, folder: Path) -> None:
+    """Run everything in a document that runs."""
+    found = list(fences(page.read_text()))
+    unknown = {f.words for f in found if f.language == "python"} - {(), ("no-run",), ("pytest",)}
+    assert not unknown, f"unknown words after python: {unknown}"
+    for fence in found:
+        if fence.language == "python":
+            compile(fence.text, f"{page}:{fence.line}", "exec")
+    if any(f.runs for f in found):
+        # Compiled under the document's own name, so that a traceback shows its lines.
+        launcher = (
+            "import sys, pathlib; exec(compile(pathlib.Path('page.py').read_text(), sys.argv[1], 'exec'))"
+        )
+        (folder / "page.py").write_text(program(found))
+        run(["-c", launcher, str(page)], folder)
+    if tests := program(found, "pytest"):
+        (folder / "test_page.py").write_text(tests)
+        (folder / "pytest.ini").write_text("[pytest]\n")
+        run(["-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider"], folder)
+
+
+def check_command(line: str) -> None:
+    """A command line of a document, without its prompt, is one that exists."""
+    words = shlex.split(line, comments=True)
+    while words and re.fullmatch(r"\w+=.*", words[0]):
+        words.pop(0)  # a variable for the command
+    name, *rest = words
+    if name == "make":
+        targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        wanted = [w for w in rest if "=" not in w]
+        assert set(wanted) <= set(targets), f"{line}: the Makefile has {targets}"
+    elif name == "chaoskit":
+        check_chaoskit(line, rest)
+    else:
+        assert name in PROGRAMS, f"{line}: {name} is not among the commands that documents use"
+
+
+def check_chaoskit(line: str, words: list[str]) -> None:
+    """The sub-command exists, and so do the options that are given to it."""
+    command: click.Command | None = None
+    if words and not words[0].startswith("-"):
+        assert words[0] in COMMANDS, f"{line}: there is {sorted(COMMANDS)}"
+        module, _, attribute = COMMANDS[words.pop(0)][0].partition(":")
+        command = getattr(import_module(module), attribute)
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        assert words[0] in command.commands, f"{line}: there is {sorted(command.commands)}"
+        command = command.commands[words.pop(0)]
+    options = {name for p in getattr(command, "params", []) for name in (*p.opts, *p.secondary_opts)}
+    for word in words[: words.index("--")] if "--" in words else words:
+        if word.startswith("--"):
+            assert word.partition("=")[0] in {*options, "--help", "--version"}, f"{line}: no option {word}"
+
+
+def check_data(fence: Fence, folder: Path) -> None:
+    """A block of data can be read; one marked ``config`` is a valid configuration of the runtime."""
+    from chaoskit.runtime.settings import RuntimeSettings
+
+    path = folder / f"block.{fence.language}"
+    path.write_text(fence.text)
+    layer = from_file(path)
+    if fence.words == ("config",):
+        load(RuntimeSettings, layer)
+
+
+def prose(page: Path) -> str:
+    """The document without its fences and code spans."""
+    return re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a document as links write them."""
+    headings = re.findall(
+        r"^#+\s+(.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE
+    )
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def check_links(page: Path) -> None:
+    """The relative links of a document lead to files, and to headings in them."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        other = page.parent / file if file else page
+        assert other.exists(), f"{target} is not there"
+        if anchor:
+            assert anchor in anchors(other), f"{target}: there are the headings {sorted(anchors(other))}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_a_document_shows_runs(page: Path, tmp_path: Path) -> None:
+    """Every Python block of the document runs, or is a test that passes."""
+    run_page(page, tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_commands_of_a_document_exist(page: Path) -> None:
+    """Every command line names a command, a sub-command, options and make targets that exist."""
+    for fence in fences(page.read_text()):
+        if fence.language == "console":
+            for line in fence.text.splitlines():
+                if line.startswith("$ "):
+                    check_command(line[2:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_data_of_a_document_is_valid(page: Path, tmp_path: Path) -> None:
+    """Every block of YAML, TOML or JSON can be read, and the runtime's configurations are valid."""
+    for fence in fences(page.read_text()):
+        if fence.language in ("yaml", "toml", "json"):
+            check_data(fence, tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_links_of_a_document_lead_somewhere(page: Path) -> None:
+    """Every relative link names a file that is there, and a heading in it."""
+    check_links(page)
+
+
+# The checks above are checked with documents that are wrong.
+
+
+def broken(tmp_path: Path, text: str) -> Path:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    return page
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```python\nassert False\n```\n",
+        "```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n",
+        "```python\nimport warnings\nwarnings.warn('old')\n```\n",
+        "```python no-run\nthis is no Python\n```\n",
+        "```python norun\nx = 1\n```\n",
+        "```python pytest\ndef test_x():\n    assert False\n```\n",
+        "```python pytest\nx = 1\n```\n",
+        "```python\nx = 1\n",
+        "1. a list\n\n   ```python\n   assert False\n   ```\n",
+    ],
+)
+def test_a_wrong_document_is_caught(text: str, tmp_path: Path) -> None:
+    """A block that fails, warns, does not compile, or has no test in it, fails the document."""
+    with pytest.raises((AssertionError, SyntaxError)):
+        run_page(broken(tmp_path, text), tmp_path)
+
+
+def test_a_right_document_passes(tmp_path: Path) -> None:
+    """Blocks share a namespace; unrun ones do not run; tests are apart from it; data is not Python."""
+    text = (
+        "```python\nx = 1\n```\n````python\ny = '```'\nassert x == 1\n````\n"
+        "```python no-run\n1 / 0\n```\n```python pytest\ndef test_x():\n    assert 'x' not in globals()\n```\n"
+        "```text\n1 / 0\n```\n"
+    )
+    run_page(broken(tmp_path, text), tmp_path)
+
+
+def test_a_traceback_names_the_documents_line(tmp_path: Path) -> None:
+    """When a block fails, the message shows the document and the line in it."""
+    page = broken(tmp_path, "# Title\n\ntext\n\n```python\nx = 1\n1 / 0\n```\n")
+    with pytest.raises(AssertionError, match=r'page\.md", line 7'):
+        run_page(page, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "make nonsense",
+        "chaoskit nonsense",
+        "chaoskit config nonsense",
+        "chaoskit config check --nope",
+        "rm -rf /",
+    ],
+)
+def test_a_wrong_command_is_caught(line: str) -> None:
+    """A command, target, sub-command or option that does not exist fails the document."""
+    with pytest.raises(AssertionError):
+        check_command(line)
+
+
+def test_right_commands_pass() -> None:
+    """Variables before a command, comments behind it, and arguments do no harm."""
+    for line in (
+        "make test PYTEST='-k x'  # all",
+        "A=1 chaoskit config show a.yaml --json",
+        "chaoskit --version",
+    ):
+        check_command(line)
+
+
+@pytest.mark.parametrize("link", ["[x](nope.md)", "[x](#nope)", "[x](page.md#nope)", "[x](../nope/)"])
+def test_a_wrong_link_is_caught(link: str, tmp_path: Path) -> None:
+    """A link to a file or a heading that is not there fails the document; right ones pass."""
+    with pytest.raises(AssertionError):
+        check_links(broken(tmp_path, f"# A title, here\n\n{link}\n"))
+    good = "# A title, here\n\n[x](#a-title-here) [y](page.md) [z](https://example.org/#x) `[c](nope)`\n"
+    check_links(broken(tmp_path, good))
+
+
+def test_wrong_data_is_caught(tmp_path: Path) -> None:
+    """A configuration with an unknown option fails the document."""
+    with pytest.raises(ValueError, match="nope"):
+        check_data(Fence("yaml", ("config",), 1, "nope: 1\n"), tmp_path)
