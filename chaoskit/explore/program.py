@@ -117,7 +117,7 @@ class ProgramRunner:
                 raise WorkloadFailed(_without_faults(*broken.args)) from None
             step, text = broken.args
             kind = "hang" if text.startswith("timed out") else "assertion" if step == "check" else "error"
-            return Failure(kind, step, f"the {step} {text.splitlines()[0]}", text)  # type: ignore[arg-type]
+            return Failure(kind, step, f"the {step} {_in_one_line(text)}", text)  # type: ignore[arg-type]
         except InvariantBroken as broken:
             return Failure("invariant", broken.name, str(broken), str(broken))
         except Exception as error:
@@ -134,6 +134,12 @@ class ProgramRunner:
         if program.check:
             promised = "".join(f"{line}\n" for line in chaos.promised)
             _shell(program.check, root, program.timeout, "check", promised)
+
+
+def _in_one_line(text: str) -> str:
+    """How a command ended and the last line that it printed, which in most languages is the error."""
+    first, *rest = text.splitlines()
+    return f"{first.partition(': ')[0]}: {rest[-1].strip()}" if rest else first
 
 
 def _without_faults(step: str, text: str) -> str:

@@ -1,0 +1,166 @@
+"""``chaoskit explore`` and ``chaoskit replay``: real programs, real faults, stable exit codes."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from chaoskit.cli.group import NO, WRONG_USE, run
+from chaoskit.inject.kernel import KernelBackend
+
+pytestmark = pytest.mark.skipif(
+    KernelBackend().unavailable() is not None, reason="the kernel backend does not work here"
+)
+
+OVERWRITE = "printf new > state && echo saved"
+REPLACE = "printf new > state.tmp && mv state.tmp state && echo saved"
+HOLDS = "grep -qx -e old -e new state"
+
+
+def explore(*options: str, program: str, check: str = HOLDS, faults: str = "kill") -> int:
+    """Run the command with a shell program that has ``old`` in the file ``state`` when it starts."""
+    common = ["--setup", "printf old > state", "--check", check, "--faults", faults]
+    return run(["explore", *common, *options, "--", "sh", "-c", program])
+
+
+def test_a_program_that_overwrites_its_file_is_caught(capsys: pytest.CaptureFixture[str]) -> None:
+    """A kill between truncation and write is found, and the exit code says no."""
+    assert explore(program=OVERWRITE) == NO
+    printed = capsys.readouterr().out
+    assert "violated" in printed
+    assert "chaoskit replay" in printed
+
+
+def test_a_program_that_replaces_its_file_is_clean(capsys: pytest.CaptureFixture[str]) -> None:
+    """The corrected twin keeps the invariant in every case, each with its receipt."""
+    assert explore("--json", program=REPLACE) == 0
+    [scenario] = _scenarios(capsys.readouterr().out)
+    assert {case["verdict"] for case in scenario["cases"]} <= {"failed safe", "tolerated"}
+    assert all(case["runs"][0]["receipts"] for case in scenario["cases"])
+
+
+def test_a_printed_line_is_a_promise(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was acknowledged before the kill must be there: the check gets the lines on its input."""
+    keeps_word = "read promised || exit 0; grep -qx new state"
+    assert explore(program=REPLACE, check=keeps_word) == 0
+    early = "echo saved; printf new > state.tmp && mv state.tmp state"
+    assert explore(program=early, check=keeps_word) == NO
+    assert "promise" in capsys.readouterr().out
+
+
+def test_the_printed_replay_line_repeats_the_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    """The line goes back into the command as it was printed, and breaks in the same way."""
+    explore(program=OVERWRITE)
+    lines = capsys.readouterr().out.splitlines()
+    line = next(line.strip() for line in lines if line.strip().startswith("chaoskit replay"))
+    assert run(shlex.split(line)[1:]) == NO
+    assert "1 case: 1 finding" in capsys.readouterr().out
+
+
+def test_replay_keeps_the_directory_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--keep`` leaves what the fault left, for a look; a place that exists is refused."""
+    explore(program=OVERWRITE)
+    lines = capsys.readouterr().out.splitlines()
+    line = next(line.strip() for line in lines if line.strip().startswith("chaoskit replay"))
+    words = shlex.split(line)[1:]
+    kept = tmp_path / "kept"
+    assert run([*words[:2], "--keep", str(kept), *words[2:]]) == NO
+    assert (kept / "state").read_bytes() == b""
+    capsys.readouterr()
+    assert run([*words[:2], "--keep", str(kept), *words[2:]]) == WRONG_USE
+    assert str(kept) in capsys.readouterr().err
+
+
+def test_recovery_runs_before_the_check() -> None:
+    """A recovery that repairs makes the overwriting program pass."""
+    assert explore("--recover", "test -s state || printf old > state", program=OVERWRITE) == 0
+
+
+def test_a_recovery_must_change_nothing_the_second_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """A recovery that appends each time is a finding of its own."""
+    code = explore("--recover", "echo again >> log", program=REPLACE)
+    assert code != 0
+    assert "second time" in "".join(capsys.readouterr())
+
+
+def test_a_workspace_is_copied_for_each_case(tmp_path: Path) -> None:
+    """The user's own files are never touched."""
+    (tmp_path / "state").write_text("old")
+    options = ["--workspace", str(tmp_path), "--check", HOLDS, "--faults", "kill"]
+    code = run(["explore", *options, "--", "sh", "-c", OVERWRITE])
+    assert code == NO
+    assert [p.name for p in tmp_path.iterdir()] == ["state"]
+    assert (tmp_path / "state").read_text() == "old"
+
+
+def test_two_workers_see_the_same_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Cases and verdicts do not depend on the number of processes."""
+    seen = []
+    for workers in ("1", "2"):
+        explore("--workers", workers, "--json", program=OVERWRITE, faults="disk,kill")
+        [scenario] = _scenarios(capsys.readouterr().out)
+        seen.append([(case["schedule"], case["verdict"]) for case in scenario["cases"]])
+    assert seen[0] == seen[1]
+
+
+def test_the_list_of_points_runs_no_case(capsys: pytest.CaptureFixture[str]) -> None:
+    """``--list`` shows each call with its result and number of faults."""
+    assert explore("--list", program=REPLACE) == 0
+    printed = capsys.readouterr().out
+    assert "mv~1:rename(state.tmp -> state)#1" in printed
+
+
+def test_a_report_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--report`` leaves the JSON and the Markdown."""
+    assert explore("--report", str(tmp_path / "r"), program=REPLACE) == 0
+    assert json.loads((tmp_path / "r" / "report.json").read_text())["scenarios"]
+    assert (tmp_path / "r" / "summary.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--faults", "dsik", "--", "true"], "disk"),
+        (["--only", "ENOSPCC", "--", "true"], "ENOSPC"),
+        (["--workspace", "/nowhere/at/all", "--", "true"], "/nowhere/at/all"),
+        (["--setup", "exit 3", "--", "true"], "status 3"),
+        (["--model", "zfs", "--faults", "power-loss", "--", "sh", "-c", "echo > f"], "zfs"),
+        (["--faults", "delay=soon", "--", "true"], "soon"),
+        ([], "COMMAND"),
+        (["--", "true"], "did nothing"),
+    ],
+)
+def test_wrong_use_is_answered_in_one_line(
+    words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message names the value; the exit code is that of wrong use."""
+    assert run(["explore", *words]) == WRONG_USE
+    assert expected in capsys.readouterr().err
+
+
+def test_a_program_that_fails_without_faults_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing to learn from a program that does not work."""
+    assert run(["explore", "--", "sh", "-c", "echo oops >&2; exit 7"]) not in (0, NO)
+    assert "oops" in capsys.readouterr().err
+    assert run(["explore", "--check", "false", "--", "sh", "-c", "echo > f"]) not in (0, NO)
+    assert "check" in capsys.readouterr().err
+
+
+def test_a_program_written_in_python_is_explored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An interpreter's own files are not counted, only those of the case."""
+    program = tmp_path / "program.py"
+    program.write_text("open('state', 'w').write('new')\n")
+    options = ["--setup", "printf old > state", "--check", HOLDS, "--faults", "kill", "--json"]
+    code = run(["explore", *options, "--", sys.executable, str(program)])
+    assert code == NO
+    [scenario] = _scenarios(capsys.readouterr().out)
+    assert {point["target"] for point in scenario["points"]} <= {"state", ""}
+
+
+def _scenarios(text: str) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(text)["scenarios"]
+    return found
