@@ -237,7 +237,8 @@ def test_a_right_document_passes(tmp_path: Path) -> None:
     """Blocks share a namespace; unrun ones do not run; tests are apart from it; data is not Python."""
     text = (
         "```python\nx = 1\n```\n````python\ny = '```'\nassert x == 1\n````\n"
-        "```python no-run\n1 / 0\n```\n```python pytest\ndef test_x():\n    assert 'x' not in globals()\n```\n"
+        "```python no-run\n1 / 0\n```\n"
+        "```python pytest\ndef test_x():\n    assert 'x' not in globals()\n```\n"
         "```text\n1 / 0\n```\n"
     )
     run_page(broken(tmp_path, text), tmp_path)
