@@ -731,7 +731,7 @@ def keeps(adapter: RetryAdapter, example: tuple[int, dict[str, int]]) -> None:
             method = adapter.wrap(method, RetryPlan())
 
         owner = Owner()
-        kind, got = outcome(owner.method)
+        _, got = outcome(owner.method)
         demand(got is owner, f"as a method it is not bound to its object: {got!r}")
         _pickles(wrapped)
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from chaoskit.runtime.breaker import CircuitBreaker as CircuitBreaker
     from chaoskit.runtime.bulkhead import Bulkhead as Bulkhead
     from chaoskit.runtime.classifying import Classifier as Classifier
+    from chaoskit.runtime.classifying import Decision as Decision
+    from chaoskit.runtime.classifying import Rule as Rule
     from chaoskit.runtime.classifying import classify as classify
     from chaoskit.runtime.details import ErrorDetails as ErrorDetails
     from chaoskit.runtime.events import Event as Event
@@ -32,8 +34,20 @@ if TYPE_CHECKING:
     from chaoskit.runtime.pipeline import Pipeline as Pipeline
     from chaoskit.runtime.queues import HandoffQueue as HandoffQueue
     from chaoskit.runtime.ratelimit import RateLimiter as RateLimiter
+    from chaoskit.runtime.retrying import AdaptiveThrottle as AdaptiveThrottle
+    from chaoskit.runtime.retrying import Constant as Constant
+    from chaoskit.runtime.retrying import Decorrelated as Decorrelated
+    from chaoskit.runtime.retrying import Exponential as Exponential
+    from chaoskit.runtime.retrying import Jitter as Jitter
+    from chaoskit.runtime.retrying import Linear as Linear
+    from chaoskit.runtime.retrying import PolicyRegistry as PolicyRegistry
+    from chaoskit.runtime.retrying import RetryBudget as RetryBudget
+    from chaoskit.runtime.retrying import RetryContext as RetryContext
     from chaoskit.runtime.retrying import RetryPolicy as RetryPolicy
+    from chaoskit.runtime.retrying import band as band
+    from chaoskit.runtime.retrying import reference_policies as reference_policies
     from chaoskit.runtime.retrying import retry as retry
+    from chaoskit.runtime.retrying.hedge import hedge as hedge
     from chaoskit.runtime.settings import RuntimeSettings as RuntimeSettings
     from chaoskit.runtime.supervise import Supervisor as Supervisor
     from chaoskit.runtime.timeout import Deadline as Deadline
@@ -43,6 +57,7 @@ if TYPE_CHECKING:
 # name: module that defines it. No module or folder here may have the name of an export: importing a
 # submodule sets it as an attribute of this package, and would replace the function that users asked for.
 _HOMES = {
+    "AdaptiveThrottle": "retrying",
     "AlertRule": "metrics",
     "AnomalyDetector": "anomaly",
     "BreakerLink": "breaker",
@@ -50,26 +65,39 @@ _HOMES = {
     "Candidate": "fallback",
     "CircuitBreaker": "breaker",
     "Classifier": "classifying",
+    "Constant": "retrying",
     "Deadline": "timeout",
+    "Decision": "classifying",
+    "Decorrelated": "retrying",
     "ErrorDetails": "details",
     "ErrorMetrics": "metrics",
     "Event": "events",
+    "Exponential": "retrying",
     "FallbackChain": "fallback",
     "HandoffQueue": "queues",
+    "Jitter": "retrying",
     "JobBoard": "jobs",
     "JobRunner": "jobs",
     "LastGood": "fallback",
+    "Linear": "retrying",
     "PartialFailureCollector": "partial",
     "Pipeline": "pipeline",
+    "PolicyRegistry": "retrying",
     "RateLimiter": "ratelimit",
+    "RetryBudget": "retrying",
+    "RetryContext": "retrying",
     "RetryPolicy": "retrying",
+    "Rule": "classifying",
     "RuntimeSettings": "settings",
     "Shutdown": "lifecycle",
     "Supervisor": "supervise",
     "Telemetry": "tracing",
     "Timeout": "timeout",
+    "band": "retrying",
     "classify": "classifying",
+    "hedge": "retrying.hedge",
     "log_to": "logs",
+    "reference_policies": "retrying",
     "retry": "retrying",
     "subscribe": "events",
 }

@@ -1,0 +1,110 @@
+"""Hedging: if the answer is late, ask once more, and take whichever comes first.
+
+J. Dean and L. A. Barroso, "The Tail at Scale", Communications of the ACM 56(2), 2013: with a delay at the
+95th percentile it costs 5 % more requests and removes most of the tail. For calls only that may be made
+twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from chaoskit.core.clock import Clock, SystemClock
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.callables import is_async
+from chaoskit.runtime.retrying.backoff import LONGEST_WAIT
+from chaoskit.runtime.retrying.budget import RetryBudget
+
+__all__ = ["hedge"]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_CLOCK = SystemClock()
+
+
+def hedge(
+    *, after: float, extra: int = 1, budget: RetryBudget | None = None, clock: Clock = _CLOCK
+) -> Callable[[Callable[_P, Awaitable[_R]]], Callable[_P, Coroutine[Any, Any, _R]]]:
+    """Decorate a coroutine function: every ``after`` seconds without an answer start one more call.
+
+    At most ``extra`` more. The first that succeeds wins, and the others are cancelled and waited for. If
+    all fail, the first call's error is raised; an error brings the next call forward. With a ``budget``
+    each extra call is charged like a retry, and left out if there is none left.
+    """
+    if not 0 < after <= LONGEST_WAIT:
+        raise wrong("after", after, "more than 0 seconds, best what 95 % of the calls take")
+    if isinstance(extra, bool) or not isinstance(extra, int) or extra < 1:
+        raise wrong("extra", extra, "a whole number from 1")
+
+    def decorate(fn: Callable[_P, Awaitable[_R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:
+        if not is_async(fn):
+            raise wrong(
+                "the function to hedge", fn, "a coroutine function", "Python cannot cancel any other."
+            )
+
+        @functools.wraps(fn)
+        async def hedged(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            if budget is not None:
+                budget.request(clock.monotonic())
+            race: _Race[_R] = _Race(functools.partial(fn, *args, **kwargs))
+            try:
+                return await race.run(after, extra, lambda: _paid(budget, clock))
+            finally:
+                await race.stop()
+
+        return hedged
+
+    return decorate
+
+
+class _Race(Generic[_R]):
+    """The calls in flight for one hedged call."""
+
+    def __init__(self, call: Callable[[], Awaitable[_R]]) -> None:
+        self._call = call
+        self._tasks: list[asyncio.Task[_R]] = []
+
+    async def run(self, after: float, extra: int, may_start: Callable[[], bool]) -> _R:
+        """The first answer; ``may_start`` is asked before each of the ``extra`` calls."""
+        self._start()
+        while True:
+            more = len(self._tasks) <= extra
+            running = [task for task in self._tasks if not task.done()]
+            if running:
+                timeout = after if more else None
+                await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            winner = next((task for task in self._tasks if _succeeded(task)), None)
+            if winner is not None:
+                return winner.result()
+            if more and may_start():
+                self._start()
+            elif all(task.done() for task in self._tasks):
+                return self._tasks[0].result()
+            else:
+                extra = 0
+
+    async def stop(self) -> None:
+        """Cancel what still runs and wait until it has ended: no call outlives its caller."""
+        for task in self._tasks:
+            task.cancel()
+        # The errors of the losers are nobody's; asking for them keeps asyncio from reporting them.
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self) -> None:
+        self._tasks.append(asyncio.ensure_future(_awaited(self._call)))
+
+
+async def _awaited(call: Callable[[], Awaitable[_R]]) -> _R:
+    return await call()
+
+
+def _succeeded(task: asyncio.Task[Any]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+def _paid(budget: RetryBudget | None, clock: Clock) -> bool:
+    return budget is None or budget.take(clock.monotonic()) is not None

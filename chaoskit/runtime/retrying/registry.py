@@ -1,0 +1,92 @@
+"""Policies by name, one for each pipeline, with a default for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from chaoskit.core.errors import wrong
+from chaoskit.core.taxonomy import Category, Overloaded, TransientError, Unreachable
+from chaoskit.runtime.classifying.classifier import Classifier
+from chaoskit.runtime.retrying.backoff import FULL, Constant, Exponential, band
+from chaoskit.runtime.retrying.policy import RetryPolicy
+
+__all__ = ["PolicyRegistry", "reference_policies"]
+
+
+class PolicyRegistry(Mapping[str, RetryPolicy]):
+    """Immutable: to change a policy, make another registry with :meth:`with_policies`.
+
+    A name that is not registered gets ``default``; without a default that is an error, because a typing
+    error in a name must not change how often something is tried.
+    """
+
+    def __init__(self, policies: Mapping[str, RetryPolicy], *, default: RetryPolicy | None = None) -> None:
+        for name, policy in policies.items():
+            if not isinstance(policy, RetryPolicy):
+                raise wrong(f"the policy {name!r}", policy, "a RetryPolicy")
+        self._policies = dict(policies)
+        self.default = default
+
+    def __getitem__(self, name: str) -> RetryPolicy:
+        policy = self._policies.get(name, self.default)
+        if policy is None:
+            known = ", ".join(sorted(self._policies)) or "none"
+            raise wrong("policy", name, f"one of: {known}", "Register it, or give the registry a default.")
+        return policy
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._policies)
+
+    def __len__(self) -> int:
+        return len(self._policies)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._policies
+
+    def with_policies(self, policies: Mapping[str, RetryPolicy]) -> PolicyRegistry:
+        """A new registry with ``policies`` added, or put in place of those of the same name."""
+        return PolicyRegistry({**self._policies, **policies}, default=self.default)
+
+
+def reference_policies() -> PolicyRegistry:
+    """Policies for five kinds of pipelines, with the numbers that such pipelines run with.
+
+    They retry what the built-in rules call transient or short of a resource; ``ingest`` also what no rule
+    knows. Take them as they are, or as a start: ``retry(policies["ingest.file"], attempts=5)``.
+    """
+    minute, hour, day = 60.0, 3600.0, 86400.0
+    passing = (Category.TRANSIENT, Category.RESOURCE)
+    conservative = Classifier(unknown=TransientError)
+
+    def pipeline(name: str, attempts: int, initial: float, cap: float) -> RetryPolicy:
+        wait = Exponential(initial, cap=cap, jitter=band(0.2))
+        return RetryPolicy(on=passing, attempts=attempts, wait=wait, name=name)
+
+    policies = (
+        # A share or a server that is away for a night comes back in the end.
+        RetryPolicy(
+            on=passing,
+            attempts=None,
+            wait=Exponential(5.0, cap=day),
+            waits={Unreachable: Exponential(minute, cap=day), Overloaded: Exponential(5.0, cap=10 * minute)},
+            quiet=1,
+            name="watcher.network",
+        ),
+        RetryPolicy(
+            on=BlockingIOError, attempts=None, wait=Exponential(5.0, cap=day), quiet=1, name="watcher.share"
+        ),
+        # Beneath: twenty quick tries of the transport; above: one more after a new login.
+        RetryPolicy(
+            on=passing, attempts=21, wait=Exponential(0.5, cap=minute, jitter=FULL), name="watcher.transport"
+        ),
+        RetryPolicy(on=Category.RECOVERABLE, attempts=2, wait=Constant(0.0), name="watcher.login"),
+        pipeline("neuro", 3, 300.0, hour),
+        pipeline("neuro.conversion", 2, 300.0, 1800.0),
+        pipeline("neuro.preprocessing", 3, 1800.0, 7200.0),
+        pipeline("neuro.reconstruction", 3, 1800.0, hour),
+        pipeline("neuro.parcellation", 3, 300.0, 1800.0),
+        RetryPolicy(on=conservative, attempts=3, wait=Exponential(1.0, cap=minute), name="ingest.file"),
+        pipeline("imaging.stage", 3, 5.0, 300.0),
+        pipeline("optimizer.job", 3, 1.0, minute),
+    )
+    return PolicyRegistry({policy.name: policy for policy in policies})
