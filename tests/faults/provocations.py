@@ -356,7 +356,6 @@ provoke("anywhere", "lock", "EINTR", lambda: _lock_twice(fcntl.LOCK_EX), syscall
 provoke("anywhere", "lock", "EAGAIN", lambda: _lockf(fcntl.LOCK_EX | fcntl.LOCK_NB), syscall="fcntl", flags=6)
 provoke("anywhere", "mmap", "ENODEV", lambda: _map(_fd("/proc/self/comm"), 1))
 provoke("anywhere", "mmap", "ENOMEM", lambda: _map_too_much())
-provoke("anywhere", "getdents", "ENOENT", lambda: _list_removed())
 provoke("anywhere", "read", "EIO", lambda: os.read(_fd("/proc/self/mem", os.O_RDONLY), 1))
 provoke(
     "anywhere", "sendfile", "EINVAL", lambda: os.sendfile(_fd("f", os.O_WRONLY | os.O_APPEND), _fd("f"), 0, 1)
@@ -422,14 +421,6 @@ def _map_too_much() -> None:
         used = int(file.read().split()[0]) * 4096
     resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20), -1))
     _map(_fd("f"), 1 << 24)
-
-
-def _list_removed() -> None:
-    os.mkdir("gone")
-    fd = _fd("gone", os.O_RDONLY | os.O_DIRECTORY)
-    os.rmdir("gone")
-    # os.listdir would not tell: glibc turns this error into the end of the directory.
-    _libc("getdents64", fd, ctypes.create_string_buffer(4096), ctypes.c_size_t(4096))
 
 
 # --- running ------------------------------------------------------------------------------------------
