@@ -44,7 +44,6 @@ class _Content:
     """For each page the data steps that touch it."""
     base: tuple[int, int, int] | None = None
     """A set, the size and the sum of hashes for it: from there the next set is worked out."""
-    sums: dict[int, tuple[int, int]] = field(default_factory=dict)
     known: dict[tuple[int, int, int], int] = field(default_factory=dict)
 
 
@@ -63,7 +62,8 @@ class Tables:
         self.names_in: dict[Inode, dict[str, None]] = {}
         """The names in each directory that some step is about."""
         self.attributes: dict[Inode, dict[str, int]] = {}
-        self._node_hashes: dict[tuple[Inode, int], int] = {}
+        self._own: dict[Inode, tuple[int, dict[int, int]]] = {}
+        """For each inode the steps on itself, and the hashes for sets of them."""
         self.initial = script.snapshot.entries
         self.count = len(script.steps)
         for step in script.steps:
@@ -165,17 +165,13 @@ class Tables:
 
     # --- hashes ----------------------------------------------------------------------------------
 
-    def file_hash(self, inode: Inode, state: int, settle: bool = False) -> int:
-        """The hash of a file's content and size; with ``settle`` later ones start from this."""
+    def _file_hash(self, inode: Inode, state: int) -> int:
+        """The hash of a file's content and size."""
         content = self.content(inode)
-        mask = state & content.whole
-        found = content.sums.get(mask)
-        if found is None:
-            found = content.sums[mask] = self._summed(content, inode, mask)
-        if settle:
-            content.base = (mask, *found)
-        size, total = found
-        return total + _hash(b"size", size.to_bytes(8, "little")) & _WORD
+        size, total = self._summed(content, inode, state & content.whole)
+        # The next set of steps that is asked for will most often be a near one.
+        content.base = (state & content.whole, size, total)
+        return total + _hash(b"size", size.to_bytes(8, "little"))
 
     def _summed(self, content: _Content, inode: Inode, state: int) -> tuple[int, int]:
         size = self.size(inode, state)
@@ -215,17 +211,27 @@ class Tables:
             found = content.known[key] = _hash(number.to_bytes(8, "little"), data) if data else 0
         return found
 
-    def own_hash(self, inode: Inode, state: int, settle: bool = False) -> int:
+    def own_hash(self, inode: Inode, state: int) -> int:
         """The hash of an inode without the names in it: kind, attributes, content."""
-        node = self.nodes[inode]
-        changed = sum(state & mask for mask in self.attributes.get(inode, {}).values())
-        total = self._node_hashes.get((inode, changed))
-        if total is None:
-            total = _node_hash(node, self.attributes_of(inode, state))
-            self._node_hashes[inode, changed] = total
-        if node.kind is NodeKind.FILE:
-            total += self.file_hash(inode, state, settle)
-        return total & _WORD
+        known = self._own.get(inode)
+        if known is None:
+            known = self._own[inode] = (self._about(inode), {})
+        mask = state & known[0]
+        found = known[1].get(mask)
+        if found is None:
+            node = self.nodes[inode]
+            found = _node_hash(node, self.attributes_of(inode, mask))
+            if node.kind is NodeKind.FILE:
+                found += self._file_hash(inode, mask)
+            found = known[1][mask] = found & _WORD
+        return found
+
+    def _about(self, inode: Inode) -> int:
+        """The steps on an inode itself."""
+        mask = self.content(inode).whole if self.nodes[inode].kind is NodeKind.FILE else 0
+        for steps in self.attributes.get(inode, {}).values():
+            mask |= steps
+        return mask
 
 
 def _act(page: bytearray, start: int, step: Step, garbage: bool) -> None:
@@ -309,7 +315,7 @@ class Image:
 
     def move(self, state: int) -> int:
         """Become the image of ``state``; return its hash."""
-        self.hash, change = self._compare(state, settle=True)
+        self.hash, change = self._compare(state)
         self.state = state
         self._own.update(change.own)
         self._hashes.update(change.hashes)
@@ -324,8 +330,8 @@ class Image:
                     children[name] = new
         return self.hash
 
-    def _compare(self, state: int, settle: bool = False) -> tuple[int, _Change]:
-        change = self._change(state, settle)
+    def _compare(self, state: int) -> tuple[int, _Change]:
+        change = self._change(state)
         waiting = [*change.entries, *change.own]
         marked = set(waiting)
         while waiting:
@@ -339,7 +345,7 @@ class Image:
             self._rehash(inode, change, marked, set())
         return change.hashes.get(TOP, self.hash if TOP not in marked else 0), change
 
-    def _change(self, state: int, settle: bool) -> _Change:
+    def _change(self, state: int) -> _Change:
         change = _Change(defaultdict(dict), {})
         seen: set[Inode] = set()
         for index in bits(state ^ self.state):
@@ -352,7 +358,7 @@ class Image:
                     change.entries[owner][step.name] = (old, new)
             elif owner not in seen:
                 seen.add(owner)
-                own = self.tables.own_hash(owner, state, settle)
+                own = self.tables.own_hash(owner, state)
                 if own != self._own_hash(owner):
                     change.own[owner] = own
         return change

@@ -51,6 +51,7 @@ class Order:
         self.durable = 0
         self.lost = 0
         self.present = 0
+        self._optional = 0
         self._chain = 0
         self._chains: dict[int, int] = {}
         """For each growth the metadata that had changed before it."""
@@ -207,6 +208,7 @@ class Order:
     def _remember(self, step: Step, need: int) -> None:
         if step.optional:
             # It may not have happened, so nothing later can rest on it.
+            self._optional |= 1 << step.index
             return
         bit, file = 1 << step.index, self._files[step.owner]
         file.owned |= bit
@@ -255,16 +257,13 @@ class Order:
 
     def _sync(self, sync: Sync) -> None:
         if sync.inode is None:
-            saved = self.present & ~self.lost & ~self._optional()
+            saved = self.present & ~self.lost & ~self._optional
             self.durable |= saved | (self._same_pages(saved & ~self.durable) if self.lost else 0)
             self._clean()
         elif sync.failed:
             self.lost |= self._pending_data(self._files[sync.inode])
         else:
             self._make_durable(self._synced(sync), sync)
-
-    def _optional(self) -> int:
-        return sum(1 << s.index for s in self.script.steps[: len(self.need)] if s.optional)
 
     def _clean(self) -> None:
         for file in self._files.values():
@@ -280,7 +279,7 @@ class Order:
         assert sync.inode is not None
         file = self._files[sync.inode]
         if sync.only is not None:
-            whole = self.present & ~self._optional()
+            whole = self.present & ~self._optional
             return whole & ((1 << sync.only.stop) - (1 << sync.only.start))
         own = file.owned & ~file.attributes if sync.data_only else file.owned
         return own & ~self.durable

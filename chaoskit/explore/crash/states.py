@@ -139,8 +139,8 @@ class _Enumeration:
         self.tables = Tables(script)
         self.orders = [Order(script, model) for model in models]
         self.strict = next((o for o in self.orders if o.model is STRICT), None) or Order(script, STRICT)
-        self.complete = Image(self.tables)
-        self.synced = Image(self.tables)
+        # Two, since the trees that are asked for lie near two: all that was done, all that was synced.
+        self.images = (Image(self.tables), Image(self.tables))
         self.found: dict[tuple[int, int], _Found] = {}
         self.possible = 0
 
@@ -178,14 +178,13 @@ class _Enumeration:
             for candidate in self._candidates(order):
                 candidates[candidate] |= 1 << number
         self.possible += len(candidates)
-        self.complete.move(self.orders[0].present)
-        self.synced.move(self.orders[0].durable)
-        for candidate, models in candidates.items():
-            self._take(moment, candidate, models)
+        # In order of their bits neighbours differ by a few steps, and so do the trees.
+        for candidate in sorted(candidates):
+            self._take(moment, candidate, candidates[candidate])
 
     def _take(self, moment: Moment, candidate: _Candidate, models: int) -> None:
         persisted, garbage = candidate
-        key = (self._hash(persisted, garbage), moment.promises)
+        key = (self._hash(self.tables.with_garbage(persisted, garbage)), moment.promises)
         found = self.found.get(key)
         if found is None:
             self.found[key] = _Found(moment, persisted, garbage, models | self._others(candidate, models))
@@ -206,12 +205,11 @@ class _Enumeration:
             if not models >> number & 1 and order.allows(persisted)
         )
 
-    def _hash(self, persisted: int, garbage: int) -> int:
-        complete, synced = self.complete, self.synced
-        nearer = complete
-        if (persisted ^ synced.state).bit_count() < (persisted ^ complete.state).bit_count():
-            nearer = synced
-        return nearer.look(self.tables.with_garbage(persisted, garbage))
+    def _hash(self, state: int) -> int:
+        first, second = self.images
+        if (state ^ second.state).bit_count() < (state ^ first.state).bit_count():
+            return second.move(state)
+        return first.move(state)
 
     def _candidates(self, order: Order) -> Iterator[_Candidate]:
         yield order.present, 0
