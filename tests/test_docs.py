@@ -185,7 +185,7 @@ def test_the_commands_of_a_document_exist(page: Path) -> None:
     """Every command line names a command, a sub-command, options and make targets that exist."""
     for fence in fences(page.read_text()):
         if fence.language == "console":
-            for line in fence.text.splitlines():
+            for line in fence.text.replace("\\\n", " ").splitlines():
                 if line.startswith("$ "):
                     check_command(line[2:])
 

@@ -29,32 +29,6 @@ _SECRET_WORDS = frozenset(
 
 _SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
-# Every repetition below is bounded or over one character class, so that matching is linear in the text.
-_LOOKS_SECRET = (
-    re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?"),
-    re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?"),  # JSON web token, RFC 7519
-    re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),  # AWS access key id
-    re.compile(r"\bgh[pousr]_[A-Za-z0-9]{20,}"),  # GitHub
-    re.compile(r"\bgithub_pat_\w{20,}"),
-    re.compile(r"\bglpat-[\w-]{15,}"),  # GitLab
-    re.compile(r"\bxox[abeoprs]-[\w-]{8,}"),  # Slack
-    re.compile(r"\bsk-[\w-]{16,}|\b[sr]k_(?:live|test)_\w{10,}"),  # OpenAI, Stripe
-    re.compile(r"\bAIza[\w-]{30,}"),  # Google
-)
-_URL_LOGIN = re.compile(r"(?<=://)[^\s/@:'\"]{0,256}:[^\s/@'\"]{1,256}(?=@)")
-_SCHEME = re.compile(r"\b(bearer|basic|digest|negotiate)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
-# A header's value goes to the end of the line or of the quoted text.
-_HEADER = re.compile(
-    r"\b((?:proxy-)?authorization|(?:set-)?cookie)\s{0,3}:\s{0,3}[^\r\n'\"]{1,4000}", re.IGNORECASE
-)
-# A name, then = or :, then a value, quoted or bare. The value is no part of the search: what follows a
-# harmless name ("ValueError: token=…") may be another name.
-_ASSIGNED = re.compile(
-    r"(?<![\w.-])(?P<name>-{0,2}[A-Za-z_][\w.-]{0,80})\\?['\"]?\s{0,3}(?:=>|[=:](?!//))\s{0,3}"
-)
-_VALUE = re.compile(r"b?\\?\"[^\"]{0,2000}\"?|b?\\?'[^']{0,2000}'?|[^\s,;&?)\]}'\"]{1,2000}")
-_LONG_OPTION = re.compile(r"(?P<name>--?[A-Za-z][\w-]{1,60})\s+(?P<value>[^\s-][^\s]{0,2000})")
-
 
 def is_secret_name(name: str) -> bool:
     """Whether a value of this name (key, variable, option, header) is to be hidden."""
@@ -98,13 +72,15 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """``text`` without what looks like a secret; its length is not limited."""
-        for pattern in (*_LOOKS_SECRET, *self.patterns):
+        from chaoskit.core import secret_patterns as looks
+
+        for pattern in (*looks.LOOKS_SECRET, *self.patterns):
             text = pattern.sub(REDACTED, text)
-        text = _URL_LOGIN.sub(REDACTED, text)
-        text = _HEADER.sub(rf"\1: {REDACTED}", text)
-        text = _SCHEME.sub(rf"\1 {REDACTED}", text)
-        text = _LONG_OPTION.sub(self._hide_value, text)
-        return self._assigned(text)
+        text = looks.URL_LOGIN.sub(REDACTED, text)
+        text = looks.HEADER.sub(rf"\1: {REDACTED}", text)
+        text = looks.SCHEME.sub(rf"\1 {REDACTED}", text)
+        text = looks.LONG_OPTION.sub(self._hide_value, text)
+        return self._assigned(text, looks.ASSIGNED, looks.VALUE)
 
     def plain(self, value: object, name: str = "") -> Any:
         """``value`` as None, bool, int, float, str, list or dict, redacted and bounded. Never raises.
@@ -118,12 +94,12 @@ class Redactor:
         """The message of ``error``, redacted and bounded; a ``__str__`` that raises is named instead."""
         return str(self.plain(_Message(error)))
 
-    def _assigned(self, text: str) -> str:
+    def _assigned(self, text: str, names: re.Pattern[str], values: re.Pattern[str]) -> str:
         parts, done = [], 0
-        for found in _ASSIGNED.finditer(text):
+        for found in names.finditer(text):
             if found.start() < done or not self.hides(found["name"]):
                 continue
-            value = _VALUE.match(text, found.end())
+            value = values.match(text, found.end())
             if value and not value[0].startswith(REDACTED[:-1]):
                 parts += [text[done : found.end()], REDACTED]
                 done = value.end()
