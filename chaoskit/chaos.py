@@ -13,6 +13,7 @@ from typing import Any
 
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
+from chaoskit.explore import chance
 from chaoskit.explore.errors import InvariantBroken, WorkloadFailed
 from chaoskit.explore.execute import Patience, Watch
 from chaoskit.explore.job import CaseSource, Job, World
@@ -220,7 +221,8 @@ class Chaos:
     def _backend_run(self, work: Callable[[], Any] | Command, plan: Plan) -> Ran:
         self._watch.expect(self._job.timeout + _GRACE)
         try:
-            return self._backend.run(work, plan)
+            with chance.inherited():
+                return self._backend.run(work, plan)
         finally:
             self._watch.expect(self._job.timeout)
 

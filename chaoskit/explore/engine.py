@@ -23,7 +23,7 @@ from chaoskit.explore.execute import Executor
 from chaoskit.explore.explain import with_explanations
 from chaoskit.explore.findings import merge
 from chaoskit.explore.job import CaseSource, Expected, Job, Planned, Recording
-from chaoskit.explore.judge import Judgement, judge
+from chaoskit.explore.judge import Judgement, judge, without_numbers
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.result import (
     BROKEN,
@@ -412,5 +412,5 @@ def _caveats(first: Observation, run: Sequence[_Case]) -> tuple[CaveatSummary, .
     all_of_them: dict[tuple[str, str], Caveat] = {}
     for seen in (first, *(case.seen for case in run)):
         for caveat in seen.caveats:
-            all_of_them.setdefault((caveat.kind, caveat.target), caveat)
+            all_of_them.setdefault((caveat.kind, without_numbers(caveat.target)), caveat)
     return tuple(CaveatSummary(c.kind, c.target, c.text) for c in all_of_them.values())

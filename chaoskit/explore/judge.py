@@ -87,15 +87,16 @@ def _leaks(job: Job, seen: Observation) -> Iterator[Failure]:
 
 def _more(before: Iterable[str], after: Iterable[str]) -> list[str]:
     """The names in ``after`` beyond those in ``before``; numbers in names do not tell them apart."""
-    allowed = Counter(map(_blurred, before))
+    allowed = Counter(map(without_numbers, before))
     more = []
     for name in after:
-        if allowed[_blurred(name)] > 0:
-            allowed[_blurred(name)] -= 1
+        if allowed[without_numbers(name)] > 0:
+            allowed[without_numbers(name)] -= 1
         else:
             more.append(name)
     return more
 
 
-def _blurred(name: str) -> str:
+def without_numbers(name: str) -> str:
+    """A name in which process ids, inode numbers and counters do not tell it from its like."""
     return re.sub(r"\d+", "#", name)

@@ -58,6 +58,9 @@ class _Door:
         self._reporting: Reporting | None = None
 
     def pytest_report_header(self) -> str | None:
+        # Only where nothing is collected in this process: the line belongs to runs that have scenarios.
+        if not self._config.pluginmanager.has_plugin("dsession"):
+            return None
         options = self._config.option
         given = any(getattr(options, f"chaoskit_{name}", None) for name in (*_OPTIONS, "replay"))
         return self._header() if given else None
@@ -74,7 +77,7 @@ class _Door:
 
     def pytest_report_collectionfinish(self, items: list[pytest.Item]) -> str | None:
         used = self._config.pluginmanager.has_plugin("chaoskit-scenarios")
-        return self._header() if used and self.pytest_report_header() is None else None
+        return self._header() if used else None
 
     def _header(self) -> str:
         from chaoskit.plugin.options import header

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +17,6 @@ from chaoskit.explore.result import Failure, Site
 from chaoskit.explore.snapshot import take
 from chaoskit.invariants import Evidence
 from chaoskit.plugin.state import STATE, State, remove
-
-Chance = Callable[[], None]
 
 
 class ParentOf:
@@ -159,21 +154,3 @@ def _forget_logs(config: pytest.Config) -> None:
         handler = getattr(logging_plugin, name, None)
         if handler is not None:
             handler.reset()
-
-
-def chance() -> Chance:
-    """Note the global random states; the function returned puts them back.
-
-    What pytest-randomly and its like do before a test is done once, but every case must start
-    alike.
-    """
-    state = random.getstate()
-    numpy = sys.modules.get("numpy.random")
-    numpy_state = None if numpy is None else numpy.get_state()
-
-    def put_back() -> None:
-        random.setstate(state)
-        if numpy is not None:
-            numpy.set_state(numpy_state)
-
-    return put_back

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from chaoskit.core.errors import BackendUnavailable, ChaoskitError, UsageError
+from chaoskit.explore import chance
 from chaoskit.explore.engine import Explorer, Question
 from chaoskit.explore.errors import ScenarioInconclusive, ScenarioViolated
 from chaoskit.explore.execute import Executor, Serial, Workers
@@ -31,7 +32,7 @@ _TIMES_THE_BASELINE = 20.0
 """A machine can be this much slower for one case than for another, and nothing hangs."""
 
 _RESULT = pytest.StashKey[ScenarioResult]()
-_CHANCE = pytest.StashKey[cases.Chance]()
+_CHANCE = pytest.StashKey[Callable[[], None]]()
 
 
 class Scenarios:
@@ -73,7 +74,7 @@ class Scenarios:
         if STATE in pyfuncitem.stash:
             put_back = pyfuncitem.stash.get(_CHANCE, None)
             if put_back is None:
-                pyfuncitem.stash[_CHANCE] = cases.chance()
+                pyfuncitem.stash[_CHANCE] = chance.note()
             else:
                 put_back()
         return (yield)

@@ -1,0 +1,52 @@
+"""Let every case start with the same global random numbers.
+
+What pytest-randomly and its like do before a test is done once, but a test is executed many times.
+And Python seeds ``random`` anew in every forked child, so that a workload would draw other numbers
+each time: here the child goes on with the numbers of its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_of_parent: Any = None
+
+
+def note() -> Callable[[], None]:
+    """Note the global random states; the function returned puts them back."""
+    state = random.getstate()
+    numpy = sys.modules.get("numpy.random")
+    numpy_state = None if numpy is None else numpy.get_state()
+
+    def put_back() -> None:
+        random.setstate(state)
+        if numpy is not None:
+            numpy.set_state(numpy_state)
+
+    return put_back
+
+
+@contextlib.contextmanager
+def inherited() -> Iterator[None]:
+    """Children forked in this block go on with the random numbers of this process."""
+    global _of_parent
+    _of_parent = random.getstate()
+    try:
+        yield
+    finally:
+        _of_parent = None
+
+
+def _after_fork() -> None:
+    if _of_parent is not None:
+        random.setstate(_of_parent)
+
+
+# Registered after the one of ``random``, which is imported above, and so called after it.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
