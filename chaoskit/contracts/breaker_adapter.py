@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ Edge = tuple[str, str]
 FEATURES = frozenset(
     {
         "async",  # acall works
+        *(["fork"] if hasattr(os, "fork") else []),  # the platform has it
         "ignore",  # some errors can be excluded
         "ignore-classes",  # by naming their classes
         "listeners",  # edges are told to a listener
@@ -200,8 +201,3 @@ def _edges_to(on_edge: Callable[[Edge], None]) -> Callable[[Any], None]:
             on_edge((str(event.before), str(event.after)))
 
     return listen
-
-
-def run_async(work: Any) -> Any:
-    """Run one coroutine function to its end on a new event loop."""
-    return asyncio.run(work())

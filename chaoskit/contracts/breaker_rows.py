@@ -13,24 +13,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
 from chaoskit.contracts.breaker_adapter import Adapter, Edge, Plan, Subject, World
 from chaoskit.contracts.breaker_size import deep_size
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerRow:
-    """One promise: its number, its words, what a breaker must offer for it to apply, and the check."""
-
-    id: str
-    title: str
-    needs: frozenset[str]
-    examples: st.SearchStrategy[Any]
-    check: Callable[[Adapter, Any], None]
+from chaoskit.contracts.report import Row, demand
 
 
 class Broken(ConnectionError):
@@ -43,12 +33,6 @@ class Excluded(LookupError):
 
 VALUE = object()
 FAILURES = st.integers(1, 5)
-
-
-def demand(condition: object, otherwise: str) -> None:
-    """Raise ``AssertionError(otherwise)`` unless ``condition``; unlike ``assert``, under ``-O`` as well."""
-    if not condition:
-        raise AssertionError(otherwise)
 
 
 def fails(error: BaseException) -> Callable[[], Any]:
@@ -559,82 +543,77 @@ _TIMED = st.tuples(
     st.sampled_from([0.5, 1.0, 10.0, 60.0]), st.lists(st.tuples(_STEPS, st.booleans()), max_size=30)
 )
 
-SINGLE: tuple[BreakerRow, ...] = (
-    BreakerRow(
+SINGLE: tuple[Row, ...] = (
+    Row(
         "B1",
         "The call that trips sees its own error.",
-        frozenset(),
-        st.tuples(FAILURES, st.integers(0, 3)),
         own_error,
+        st.tuples(FAILURES, st.integers(0, 3)),
     ),
-    BreakerRow(
+    Row(
         "B4",
         "Ignored errors are neutral in every state.",
-        frozenset({"ignore"}),
-        ops("ignored"),
         neutral("ignored"),
+        ops("ignored"),
+        needs=frozenset({"ignore"}),
     ),
-    BreakerRow(
+    Row(
         "B5",
         "Cancellation and Ctrl-C are neutral and give the probe back.",
-        frozenset(),
-        ops("ctrl-c", "exit"),
         interrupts,
+        ops("ctrl-c", "exit"),
     ),
-    BreakerRow(
+    Row(
         "B6",
         "A result from an earlier era never changes the state.",
-        frozenset(),
+        eras,
         st.tuples(
             st.integers(2, 5),
             st.sampled_from(["open", "half-open", "closed"]),
             st.sampled_from(["ok", "fail"]),
         ),
-        eras,
     ),
-    BreakerRow(
+    Row(
         "B8",
         "Wall clock and time zone do not matter.",
-        frozenset(),
+        wall_clock,
         st.tuples(
             st.floats(-1e6, 1e6).map(lambda s: round(s, 1)),
             st.sampled_from(["UTC", "Asia/Kolkata", "Pacific/Apia"]),
         ),
-        wall_clock,
     ),
-    BreakerRow(
+    Row(
         "B9",
         "Zero and None are honoured or refused, never replaced by a default.",
-        frozenset(),
-        st.tuples(st.sampled_from(sorted(_HONOURED)), st.sampled_from([0, None])),
         zero_and_none,
+        st.tuples(st.sampled_from(sorted(_HONOURED)), st.sampled_from([0, None])),
     ),
-    BreakerRow(
+    Row(
         "B10",
         "A raising listener cannot disable the breaker or hide a value.",
-        frozenset({"listeners"}),
-        ops(),
         raising_listener,
+        ops(),
+        needs=frozenset({"listeners"}),
     ),
-    BreakerRow(
+    Row(
         "B11",
         "Exclusions work for any exception class, those with a metaclass too.",
-        frozenset({"ignore-classes"}),
-        st.tuples(FAILURES, st.sampled_from(_PAIRS)),
         exclusions,
+        st.tuples(FAILURES, st.sampled_from(_PAIRS)),
+        needs=frozenset({"ignore-classes"}),
     ),
-    BreakerRow(
+    Row(
         "B12",
         "Window memory is bounded; aggregates equal a recount after any sequence.",
-        frozenset({"window"}),
-        st.tuples(_COUNTED, _TIMED),
         windows,
+        st.tuples(_COUNTED, _TIMED),
+        needs=frozenset({"window"}),
     ),
-    BreakerRow(
+    Row(
         "B13",
         "The state follows only legal edges, and each edge is reported once.",
-        frozenset({"listeners"}),
-        ops(),
         edges,
+        ops(),
+        needs=frozenset({"listeners"}),
     ),
 )

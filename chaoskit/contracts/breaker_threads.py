@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 import warnings
@@ -21,15 +20,14 @@ from hypothesis import strategies as st
 from chaoskit.contracts.breaker_adapter import Adapter, Plan, Subject
 from chaoskit.contracts.breaker_rows import (
     VALUE,
-    BreakerRow,
     Broken,
     answers,
-    demand,
     fails,
     is_let_through,
     seen,
     trip,
 )
+from chaoskit.contracts.report import Row, demand
 
 REJECTED_WITHIN = 0.001
 """Seconds, from the contract."""
@@ -305,43 +303,38 @@ def _reap(child: int, patience: float) -> int | None:
     return os.waitstatus_to_exitcode(box[0])
 
 
-_NEEDS_FORK = frozenset({"fork"}) if not hasattr(os, "fork") or sys.platform == "darwin" else frozenset[str]()
-
-THREADED: tuple[BreakerRow, ...] = (
-    BreakerRow(
+THREADED: tuple[Row, ...] = (
+    Row(
         "B2",
         "Half-open: at most N probes reach the backend; the rest are rejected within 1 ms.",
-        frozenset(),
-        st.tuples(st.integers(1, 3), st.integers(1, 5)),
         bounded_probes,
+        st.tuples(st.integers(1, 3), st.integers(1, 5)),
     ),
-    BreakerRow(
+    Row(
         "B3",
         "No lock is held across user code.",
-        frozenset(),
-        st.tuples(st.integers(2, 5), st.booleans()),
         no_lock_held,
+        st.tuples(st.integers(2, 5), st.booleans()),
     ),
-    BreakerRow(
+    Row(
         "B7",
         "A hung probe cannot hold half-open for ever.",
-        frozenset(),
-        st.tuples(st.integers(1, 3), st.sampled_from([0.5, 20.0, 3600.0])),
         hung_probe,
+        st.tuples(st.integers(1, 3), st.sampled_from([0.5, 20.0, 3600.0])),
     ),
-    BreakerRow(
+    Row(
         "B14",
         "A failing or slow shared store degrades to local and never raises into the call; "
         "healthy calls do no store I/O.",
-        frozenset({"shared"}),
-        st.tuples(st.sampled_from(["works", "fails", "hangs"]), st.integers(1, 4)),
         store_trouble,
+        st.tuples(st.sampled_from(["works", "fails", "hangs"]), st.integers(1, 4)),
+        needs=frozenset({"shared"}),
     ),
-    BreakerRow(
+    Row(
         "B15",
         "Survives fork: a child never inherits a held lock.",
-        _NEEDS_FORK,
-        st.tuples(st.integers(0, 2), st.booleans()),
         survives_fork,
+        st.tuples(st.integers(0, 2), st.booleans()),
+        needs=frozenset({"fork"}),
     ),
 )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import FlakyFailure
 
-from chaoskit.contracts.breaker import ROWS, BreakerRow, ChaoskitBreaker, missing, row_test
+from chaoskit.contracts.breaker import ROWS, ChaoskitBreaker, Row, missing, row_test
 
 from .broken_breakers import BROKEN, Twin
 
@@ -17,7 +17,9 @@ from .broken_breakers import BROKEN, Twin
 EXAMPLES = int(os.environ.get("CHAOSKIT_CONTRACT_EXAMPLES", "60"))
 OURS = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 # A caught bug needs no shortest example here, and hanging twins make shrinking slow.
-THEIRS = settings(OURS, max_examples=1000, phases=[Phase.explicit, Phase.generate], report_multiple_bugs=False)
+THEIRS = settings(
+    OURS, max_examples=1000, phases=[Phase.explicit, Phase.generate], report_multiple_bugs=False
+)
 
 IDS = [f"B{n}" for n in range(1, 16)]
 TWINS = [pytest.param(row, twin, id=f"{row.id}-{twin.__name__}") for row in ROWS for twin in BROKEN[row.id]]
@@ -37,7 +39,7 @@ def test_every_row_is_there() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-def test_our_breaker_holds(row: BreakerRow) -> None:
+def test_our_breaker_holds(row: Row) -> None:
     """Our circuit breaker keeps the promise of this row, which applies to it."""
     ours = ChaoskitBreaker()
     assert not missing(row, ours)
@@ -45,7 +47,7 @@ def test_our_breaker_holds(row: BreakerRow) -> None:
 
 
 @pytest.mark.parametrize(("row", "twin"), TWINS)
-def test_a_broken_breaker_is_caught(row: BreakerRow, twin: type[Twin]) -> None:
+def test_a_broken_breaker_is_caught(row: Row, twin: type[Twin]) -> None:
     """A breaker with just this bug fails this row."""
     with pytest.raises((AssertionError, FlakyFailure)):
         row_test(row, twin(), THEIRS)()

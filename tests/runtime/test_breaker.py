@@ -214,9 +214,10 @@ def test_ignore_wins_over_on() -> None:
         (ExceptionGroup("", [KeyError(), Down()]), True),
         (ExceptionGroup("", [KeyError(), ExceptionGroup("", [KeyError()])]), False),
         (ExceptionGroup("", [ExceptionGroup("", [Down()])]), True),
+        (ExceptionGroup("", [Down(), *[KeyError()] * 2]), True),
         (BaseExceptionGroup("", [KeyboardInterrupt(), Down()]), False),
     ],
-    ids=["one", "none", "nested", "ctrl-c"],
+    ids=["one", "none", "nested", "repeated", "ctrl-c"],
 )
 def test_a_group_counts_if_one_in_it_does(group: BaseExceptionGroup[Any], counts: bool) -> None:
     """A group of ignored errors is as neutral as each of them; one that counts is enough."""
@@ -264,21 +265,55 @@ def test_async_failed_results_count() -> None:
     assert breaker.state is State.OPEN
 
 
+def test_the_value_itself_is_judged() -> None:
+    """``failed_result`` sees what comes back, sync, async, and from a coroutine made by a sync function."""
+    judged: list[Any] = []
+    breaker = CircuitBreaker(failed_result=lambda value: judged.append(value))  # type: ignore[func-returns-value]
+
+    async def work(n: int) -> int:
+        return n
+
+    async def scenario() -> None:
+        await breaker(work)(1)
+        await breaker.call(work, 2)
+        await breaker(lambda: work(3))()
+        breaker(ok)(4)
+        breaker.call(ok, 5)
+
+    asyncio.run(scenario())
+    assert judged == [1, 2, 3, 4, 5]
+
+
 def test_a_question_that_raises_counts_and_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     """An error in the user's own predicate never replaces the call's outcome; it is logged."""
-    breaker = CircuitBreaker(failures=1, on=lambda error: error.missing)  # type: ignore[attr-defined]
+
+    def asked(error: BaseException) -> bool:
+        return error.missing  # type: ignore[attr-defined,no-any-return]
+
+    breaker = CircuitBreaker(failures=1, on=asked)
     with caplog.at_level(logging.ERROR, "chaoskit"), pytest.raises(Down):
         breaker.call(fail)
     assert breaker.state is State.OPEN
-    assert "which counts as a match" in caplog.text
+    (record,) = caplog.records
+    question, about = record.args  # type: ignore[misc]
+    assert question is asked
+    assert isinstance(about, Down)
+    assert record.message.startswith("breaker: ")
+    assert record.message.endswith("which counts as a match")
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], AttributeError)
 
 
 @pytest.mark.parametrize("setting", ["on", "ignore"])
 @pytest.mark.parametrize("value", [5, "ConnectionError", (ValueError, 5), int, [ValueError], None], ids=str)
 def test_what_is_no_exception_class_is_refused(setting: str, value: Any) -> None:
     """A wrong ``on`` or ``ignore`` is an error at once, not a breaker that never opens."""
-    with pytest.raises(UsageError, match=rf"{setting} is .*expected exception classes"):
+    with pytest.raises(UsageError) as caught:
         CircuitBreaker(**{setting: value})
+    assert str(caught.value) == (
+        f"{setting} is {value!r} ({type(value).__name__}); "
+        "expected exception classes, a tuple of them, or a function of the error."
+    )
 
 
 def test_nothing_is_ignored_by_default() -> None:
@@ -301,6 +336,35 @@ def test_slow_calls_open_it(clock: VirtualClock) -> None:
     assert breaker.state is State.CLOSED
     took(3.0)
     assert breaker.state is State.OPEN
+
+
+def test_quick_calls_are_not_slow(clock: VirtualClock) -> None:
+    """Good, failed and judged calls that are quick never reach the slow rate, however late it is."""
+    breaker = CircuitBreaker(
+        failures=None,
+        slow_rate=0.1,
+        slow_after=2.0,
+        window_calls=4,
+        minimum_calls=1,
+        clock=clock,
+        failed_result=lambda value: value == "bad",
+    )
+    unjudged = CircuitBreaker(breaker.options, clock=clock)
+
+    async def scenario() -> None:
+        for one in (breaker, unjudged):
+            one(ok)("good")
+            one(ok)("bad")
+            with one.guard():
+                pass
+            with pytest.raises(Down):
+                one(fail)()
+            await one.call(asyncio.sleep, 0)
+
+    asyncio.run(scenario())
+    assert breaker.state is unjudged.state is State.CLOSED
+    assert breaker.machine.window is not None
+    assert breaker.machine.window.slow == 0
 
 
 def test_a_slow_failure_is_both(clock: VirtualClock) -> None:
@@ -345,6 +409,7 @@ def test_async_functions_are_protected(clock: VirtualClock) -> None:
         assert inspect.iscoroutinefunction(fetch)
         assert await fetch() == "data"
         assert await breaker.call(fetch.__wrapped__) == "data"  # type: ignore[attr-defined]
+        assert await breaker.call(fetch.__wrapped__, down=False) == "data"  # type: ignore[attr-defined]
         for _ in range(2):
             with pytest.raises(Down):
                 await fetch(down=True)
@@ -354,7 +419,10 @@ def test_async_functions_are_protected(clock: VirtualClock) -> None:
         with pytest.raises(BreakerOpen):
             await breaker.call(fetch.__wrapped__)  # type: ignore[attr-defined]
         clock.advance(60.0)
-        assert await fetch() == "data"
+        with pytest.raises(Down):
+            await fetch(down=True)
+        clock.advance(60.0)
+        assert await fetch(down=False) == "data"
         assert breaker.state is State.CLOSED
 
     asyncio.run(scenario())
@@ -505,10 +573,14 @@ def test_an_async_guard_protects_a_block(clock: VirtualClock) -> None:
 def test_a_guard_in_use_is_refused() -> None:
     """One guard is one block at a time: used inside itself, or left without being entered, it says so."""
     guard = CircuitBreaker().guard()
-    with guard, pytest.raises(UsageError, match="already in use"):
+    with guard, pytest.raises(UsageError) as caught:
         guard.__enter__()
-    with pytest.raises(UsageError, match="never entered"):
+    assert str(caught.value) == (
+        "This guard is already in use; expected one block at a time. Call guard() for each."
+    )
+    with pytest.raises(UsageError) as caught:
         guard.__exit__(None, None, None)
+    assert str(caught.value) == "This guard was left but never entered; expected it in a with statement."
 
 
 # -- hands ---------------------------------------------------------------------------------------
@@ -610,16 +682,20 @@ def test_edges_by_hand_and_by_measured_calls_are_told(clock: VirtualClock) -> No
         window_calls=2,
         minimum_calls=2,
         clock=clock,
-        listeners=[lambda event: told.append(event.reason) if event.name == "breaker.changed" else None],
+        listeners=[
+            lambda event: told.append((event.reason, event.at)) if event.name == "breaker.changed" else 0
+        ],
     )
     protected = breaker(lambda down: fail() if down else ok())
     with pytest.raises(Down):
         protected(True)
     protected(False)
-    assert told == [Reason.FAILURE_RATE]
-    breaker.reset()
-    breaker.force_open()
-    assert told == [Reason.FAILURE_RATE, Reason.MANUAL, Reason.MANUAL]
+    assert told == [(Reason.FAILURE_RATE, 1000.0)]
+    del told[:]
+    for move in (breaker.reset, breaker.force_open, breaker.disable):
+        clock.advance(1.0)
+        move()
+    assert told == [(Reason.MANUAL, 1001.0), (Reason.MANUAL, 1002.0), (Reason.MANUAL, 1003.0)]
 
 
 def test_a_listener_may_use_the_breaker(clock: VirtualClock) -> None:

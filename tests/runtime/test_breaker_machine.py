@@ -6,7 +6,14 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from chaoskit.runtime.breaker.machine import LEGAL, PASS, Machine, Permit, Reason, State
 from chaoskit.runtime.breaker.options import BreakerOptions
@@ -233,6 +240,7 @@ class BreakerMachine(RuleBasedStateMachine):
         """Take out the new edges and hold them against the model's."""
         while self.machine.edges:
             self.told.append(self.machine.edges.popleft())
+            assert self.told[-1].at == self.now
         assert [edge.reason for edge in self.told] == self.model.reasons
         assert [edge.era for edge in self.told] == list(range(1, len(self.told) + 1))
         at = CLOSED
@@ -245,10 +253,10 @@ class BreakerMachine(RuleBasedStateMachine):
             assert self.told[-1].open_for >= 0
 
 
-BreakerMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, database=None
-)
-TestBreakerMachine = BreakerMachine.TestCase
+def test_the_machine_is_where_the_model_is() -> None:
+    """After any sequence of overlapping calls, times and hands the machine and a plain model agree."""
+    profile = settings(max_examples=150, stateful_step_count=40, deadline=None, database=None)
+    run_state_machine_as_test(BreakerMachine, settings=profile)
 
 
 def machine(**settings: Any) -> Machine:
@@ -331,6 +339,44 @@ def test_an_old_hang_is_over_when_noticed() -> None:
     assert one.admit(1000.0) is not None
     assert [edge.reason for edge in one.edges][-2:] == [Reason.PROBE_HUNG, Reason.PERIOD_OVER]
     assert [edge.open_for for edge in one.edges][-2:] == [0.0, None]
+
+
+def test_a_probe_that_comes_back_after_its_hang_limit_finds_it_open() -> None:
+    """Nobody has to notice the hang first: the late probe itself is told, and changes nothing more."""
+    for outcome in (Machine.succeed, Machine.fail):
+        one = machine(hang_limit=5.0)
+        one.fail(one.admit(0.0), 0.0, 0.0)  # type: ignore[arg-type]
+        probe = one.admit(10.0)
+        assert probe is not None
+        outcome(one, probe, 15.0, 5.0)
+        assert one.state is OPEN
+        assert one.edges[-1].reason is Reason.PROBE_HUNG
+        assert one.retry_in(15.0) == 10.0
+
+
+def test_all_probes_must_succeed() -> None:
+    """With three probes, three good ones close, one at a time or together, and two do not."""
+    one = machine(probes=3)
+    one.fail(one.admit(0.0), 0.0, 0.0)  # type: ignore[arg-type]
+    for n in range(3):
+        assert one.state is (OPEN if n == 0 else HALF_OPEN)
+        one.succeed(one.admit(10.0), 10.0, 0.0)  # type: ignore[arg-type]
+    assert one.state is CLOSED
+    one.fail(one.admit(10.0), 10.0, 0.0)  # type: ignore[arg-type]
+    probes = [one.admit(20.0) for _ in range(4)]
+    assert probes[3] is None
+    for probe in probes[:3]:
+        one.succeed(probe, 20.0, 0.0)  # type: ignore[arg-type]
+    assert one.state is CLOSED
+
+
+def test_a_slow_rate_counts_slow_calls_alone() -> None:
+    """Quick failures are not slow, and the rate is a share: one slow call of four is a quarter."""
+    for slow, state in ((1, CLOSED), (2, OPEN)):
+        one = machine(failures=None, slow_rate=0.5, slow_after=2.0, window_calls=4, minimum_calls=4)
+        for n in range(4):
+            one.fail(one.admit(0.0), 0.0, 2.0 if n < slow else 1.9)  # type: ignore[arg-type]
+        assert one.state is state
 
 
 def test_disabled_lets_everybody_through_and_counts_nothing() -> None:

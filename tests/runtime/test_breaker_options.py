@@ -126,6 +126,36 @@ def test_the_messages() -> None:
     )
 
 
+MESSAGES: list[tuple[dict[str, Any], str]] = [
+    (
+        {**RATE, "failure_rate": 2},
+        "failure_rate is 2 (int); expected a share over 0 and at most 1. Use None to leave it out.",
+    ),
+    ({"growth": 0.5}, "growth is 0.5 (float); expected a finite factor of 1 or more."),
+    ({**RATE, "minimum_calls": 101}, "minimum_calls is 101 (int); expected at most window_calls, 100."),
+    (
+        {**RATE, "slow_rate": 0.5},
+        "slow_after is None (NoneType); expected seconds, since slow_rate is given.",
+    ),
+    ({"open_cap": 1.0}, "open_cap is 1.0 (float); expected at least open_for, 60.0."),
+    ({"probes": 0}, "probes is 0 (int); expected a whole number of 1 or more."),
+    (
+        {**RATE, "window_calls": 1_000_001},
+        "window_calls is 1000001 (int); expected at most 1000000: one byte is kept for each.",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"), MESSAGES, ids=[message.split()[0] for _, message in MESSAGES]
+)
+def test_each_message_is_whole(settings: dict[str, Any], message: str) -> None:
+    """Each refusal names the setting, its value and its type, what was expected, and any next step."""
+    with pytest.raises(UsageError) as caught:
+        BreakerOptions(**settings)
+    assert str(caught.value) == message
+
+
 def test_an_unknown_setting_is_an_error() -> None:
     """A misspelt setting is never ignored."""
     with pytest.raises(TypeError, match="failure_threshold"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import threading
@@ -186,11 +187,11 @@ def test_a_failing_store_is_reported_and_tried_again(
         one.fail()
         one.link.sync()
     failed = [event for event in one.told if isinstance(event, BreakerStoreFailed)]
-    assert [(event.action, event.breaker, event.error) for event in failed] == [
-        ("publish", "db", store.broken),
-        ("read", "db", store.broken),
+    assert [(event.action, event.breaker, event.error, event.at) for event in failed] == [
+        ("publish", "db", store.broken, 0.0),
+        ("read", "db", store.broken, 0.0),
     ]
-    assert "shared store failed to publish" in caplog.text
+    assert caplog.messages[0] == "breaker db: shared store failed to publish: OSError('down')"
     assert one.breaker.state is State.OPEN
     store.broken = None
     clock.advance(3.0)
@@ -205,23 +206,52 @@ def test_an_older_record_does_not_undo_an_edge_not_yet_published(
 ) -> None:
     """What others published before waits until the own, newer edge is out."""
     one, two = pair
-    one.fail()
-    one.link.sync()
-    two.link.sync()
+    one.breaker.force_open()
     one.breaker.reset()
-    two.breaker.reset()
-    two.link.sync()
+    one.link.sync()
+    two.fail()
     publish = store.publish
 
     def broken(*_: Any) -> int:
         raise OSError
 
-    two.fail()
     store.publish = broken  # type: ignore[method-assign]
-    one.link.sync()
     two.link.sync()
     assert two.breaker.state is State.OPEN
     store.publish = publish  # type: ignore[method-assign]
+    two.link.sync()
+    one.link.sync()
+    assert one.breaker.state is State.OPEN
+
+
+def test_a_probe_is_not_cut_by_a_record_already_seen(clock: VirtualClock) -> None:
+    """A store whose clock is a little slow does not close the door again on a probe in progress."""
+    slow = VirtualClock()
+    store = Store(slow)
+    one, two = Process(store, clock), Process(store, clock)
+    one.fail()
+    one.link.sync()
+    two.link.sync()
+    clock.advance(10.0)
+    slow.advance(9.9)
+    two.breaker.call(two.link.sync)
+    assert two.reasons == [Reason.SHARED, Reason.PERIOD_OVER, Reason.PROBES_SUCCEEDED]
+
+
+def test_short_rests_count_and_ended_ones_do_not(clock: VirtualClock, store: Store) -> None:
+    """Half a second left is half a second; an edge published after its period says zero, not less."""
+    one, two = Process(store, clock), Process(store, clock)
+    one.fail()
+    clock.advance(9.5)
+    one.link.sync()
+    two.link.sync()
+    assert two.breaker.state is State.OPEN
+    three = Process(store, clock)
+    three.fail()
+    clock.advance(99.0)
+    three.link.sync()
+    record = store.read("db")
+    assert record == SharedRecord(0.0, 2, three.link._origin)
 
 
 def test_forced_states_stay_at_home(pair: tuple[Process, Process], store: Store) -> None:
@@ -253,12 +283,100 @@ def test_the_thread_carries_edges(store: Store, clock: VirtualClock) -> None:
     breaker.call(lambda: 1)
 
 
+def test_the_thread_looks_for_news_by_itself(store: Store, clock: VirtualClock) -> None:
+    """Without any edge here, what others publish arrives within the interval."""
+    link = BreakerLink(store, every=0.01)
+    arrived = threading.Event()
+    breaker = CircuitBreaker(name="db", clock=clock, shared=link, listeners=[lambda event: arrived.set()])
+    breaker.call(lambda: 1)
+    store.publish("db", 10.0, "somebody else")
+    assert arrived.wait(10)
+    assert breaker.state is State.OPEN
+    link.close()
+
+
+def test_the_thread_is_a_named_daemon_and_there_is_one(store: Store) -> None:
+    """The process may end without it, people find it by name, and a closed link starts none."""
+    link = BreakerLink(store)
+    link.start()
+    thread = link._thread
+    assert thread is not None
+    assert (thread.name, thread.daemon) == ("chaoskit-breaker-link", True)
+    link.start()
+    assert link._thread is thread
+    link.close()
+    closed = BreakerLink(store)
+    closed.close()
+    closed.start()
+    assert closed._thread is None
+
+
+def test_closing_does_not_wait_for_ever_for_a_hanging_store(store: Store, clock: VirtualClock) -> None:
+    """A store that hangs holds up close for the given time, not more."""
+    hanging, let_go = threading.Event(), threading.Event()
+
+    def hang(*_: Any) -> None:
+        hanging.set()
+        let_go.wait(30)
+
+    store.read = hang  # type: ignore[method-assign]
+    link = BreakerLink(store, every=0.001)
+    breaker = CircuitBreaker(name="db", clock=clock, shared=link)
+    breaker.call(lambda: 1)
+    assert hanging.wait(10)
+    link.close(timeout=0.01)
+    assert link._thread is not None
+    assert link._thread.is_alive()
+    let_go.set()
+    link._thread.join(10)
+
+
+def test_defaults_are_those_of_the_documents() -> None:
+    """News within a second, and five seconds to publish the last edge at the end."""
+    assert inspect.signature(BreakerLink).parameters["every"].default == 1.0
+    assert inspect.signature(BreakerLink.close).parameters["timeout"].default == 5.0
+
+
+def test_in_a_child_everything_begins_anew(store: Store, clock: VirtualClock) -> None:
+    want = f"every is {every!r} ({type(every).__name__}); expected seconds, more than zero."
+    assert str(caught.value) == want
+    process = Process(store, clock)
+    process.fail()
+    process.breaker.reset()
+    process.breaker.call(lambda: 1)
+    origin = process.link._origin
+    process.link._after_fork()
+    process.breaker._after_fork()
+    assert (process.link._thread, process.link._pending) == (None, {})
+    assert process.link._origin != origin
+    assert process.breaker.machine.fast is None
+    started: list[bool] = []
+    process.link.start = lambda: started.append(True)  # type: ignore[method-assign]
+    process.breaker.call(lambda: 1)
+    process.breaker.call(lambda: 1)
+    assert started == [True]
+    assert process.breaker.machine.fast is not None
+    process.link.close()
+    process.link._after_fork()
+    del process.link.start
+    process.link.start()
+    assert process.link._thread is None
+
+
+def test_a_breaker_without_a_link_stays_fast_after_a_fork() -> None:
+    """Without a link nothing has to be started, and the first call in a child is a plain one."""
+    breaker = CircuitBreaker()
+    breaker._after_fork()
+    assert breaker.machine.fast is not None
+
+
 def test_names_are_unique_per_link(store: Store) -> None:
     """Two breakers of one name on one link would overwrite each other, so the second is refused."""
     link = BreakerLink(store)
     first = CircuitBreaker(name="db", shared=link)
-    with pytest.raises(UsageError, match="name is 'db'"):
+    with pytest.raises(UsageError) as caught:
         CircuitBreaker(name="db", shared=link)
+    assert str(caught.value) == "name is 'db' (str); expected a name that no other breaker of this link has."
     assert first.state is State.CLOSED
     CircuitBreaker(name="cache", shared=link)
 
@@ -266,8 +384,12 @@ def test_names_are_unique_per_link(store: Store) -> None:
 @pytest.mark.parametrize("every", [0, -1, float("inf"), float("nan")])
 def test_a_wrong_interval_is_refused(store: Store, every: float) -> None:
     """The interval must be seconds that a thread can wait."""
-    with pytest.raises(UsageError, match=r"every is .*expected seconds, more than zero"):
+    with pytest.raises(UsageError) as caught:
         BreakerLink(store, every=every)
+    assert (
+        str(caught.value) == f"every is {every!r} ({type(every).__name__}); expected seconds, more than zero."
+    )
+    BreakerLink(store, every=threading.TIMEOUT_MAX)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

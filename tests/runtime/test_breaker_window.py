@@ -70,6 +70,15 @@ def test_a_late_reading_of_the_clock_counts_as_the_newest() -> None:
     assert totals(window) == (2, 0, 0)
 
 
+def test_a_reading_just_before_the_newest_bucket_does_not_move_time_back() -> None:
+    """A late reading does not make the newest calls leave early."""
+    window = TimeWindow(10.0)
+    window.add(1, 25.0)
+    window.add(0, 24.5)
+    window.add(0, 34.9)
+    assert totals(window) == (3, 1, 0)
+
+
 def test_a_time_window_takes_any_clock_reading() -> None:
     """Readings far beyond whole numbers of buckets, and jumps of years, are just times."""
     window = TimeWindow(0.001)
