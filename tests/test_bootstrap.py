@@ -1,0 +1,301 @@
+"""The set-up of a machine: which Pythons are taken, what is installed when, what is said when it cannot be."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CI = Path(__file__).resolve().parent.parent / ".ci"
+
+
+@pytest.fixture
+def boot(tmp_path, monkeypatch):
+    """The script as a module that works on a project of its own, and starts no installer."""
+    spec = importlib.util.spec_from_file_location("bootstrap_under_test", CI / "bootstrap.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    root = tmp_path / "project"
+    (root / ".ci").mkdir(parents=True)
+    (root / ".venv").mkdir()
+    (root / "pyproject.toml").write_text("[project]\n")
+    (root / ".ci/constraints.txt").write_text("a==1\n")
+    monkeypatch.setattr(module, "ROOT", root)
+    monkeypatch.setattr(module, "VENVS", root / ".venv")
+    monkeypatch.setattr(module, "CONSTRAINTS", root / ".ci/constraints.txt")
+    return module
+
+
+def fake_python(folder: Path, version: tuple[int, int, int], **facts) -> Path:
+    """A program that answers the probe as a Python of this version would."""
+    answer = {
+        "executable": str(folder / f"python{version[0]}.{version[1]}"),
+        "version": version,
+        "final": True,
+        "cpython": True,
+        "gil": True,
+        "base": str(folder.parent),
+        "in_venv": False,
+        "missing": [],
+        "pip": True,
+        **facts,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"python{version[0]}.{version[1]}"
+    path.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def machine(boot, tmp_path, monkeypatch):
+    """A machine that has no Python but the ones that a test makes: on PATH, and in a pyenv."""
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    found = boot.candidates
+    inside = str(tmp_path)
+    monkeypatch.setattr(boot, "candidates", lambda: [path for path in found() if path.startswith(inside)])
+    return tmp_path
+
+
+def names(boot) -> dict[str, str]:
+    return {one.name: one.executable for one in boot.interpreters()}
+
+
+def test_one_python_of_each_minor_version(boot, machine):
+    """Each minor version counts once, PATH before pyenv, a later patch release before an earlier one."""
+    fake_python(machine / "bin", (3, 12, 1))
+    fake_python(machine / "pyenv/versions/3.12.9/bin", (3, 12, 9))
+    fake_python(machine / "pyenv/versions/3.11.2/bin", (3, 11, 2))
+    fake_python(machine / "pyenv/versions/3.11.10/bin", (3, 11, 10))
+    found = boot.interpreters()
+    assert [(one.name, one.version) for one in found] == [("3.11", (3, 11, 10)), ("3.12", (3, 12, 1))]
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"final": False}, "a pre-release"),
+        ({"cpython": False}, "not CPython"),
+        ({"gil": False}, "a free-threaded build"),
+        ({"missing": ["sqlite3"]}, "built without sqlite3"),
+    ],
+)
+def test_unsuitable_pythons_are_said_and_left_out(boot, machine, capsys, facts, said):
+    """A Python that is not tested with is named with the reason, and another of its version is taken."""
+    fake_python(machine / "bin", (3, 13, 0), **facts)
+    fake_python(machine / "pyenv/versions/3.13.1/bin", (3, 13, 1))
+    assert names(boot) == {"3.13": str(machine / "pyenv/versions/3.13.1/bin/python3.13")}
+    assert said in capsys.readouterr().out
+
+
+def test_old_pythons_are_passed_over_silently(boot, machine, capsys):
+    """A machine full of old Pythons does not fill the screen."""
+    fake_python(machine / "pyenv/versions/3.8.18/bin", (3, 8, 18))
+    fake_python(machine / "bin", (3, 11, 0))
+    assert list(names(boot)) == ["3.11"]
+    assert capsys.readouterr().out == ""
+
+
+def test_python_that_can_make_environments_is_preferred(boot, machine):
+    """Debian's Python without python3-venv stands back behind another of its version that has it."""
+    fake_python(machine / "bin", (3, 11, 2), pip=False)
+    fake_python(machine / "pyenv/versions/3.11.9/bin", (3, 11, 9))
+    assert names(boot)["3.11"].startswith(str(machine / "pyenv"))
+
+
+def test_shims_lead_to_their_versions(boot, machine, monkeypatch):
+    """A pyenv that only PATH tells of is found by its shims, which themselves are not started."""
+    monkeypatch.setenv("PYENV_ROOT", str(machine / "nowhere"))
+    shims = machine / "elsewhere/shims"
+    monkeypatch.setenv("PATH", str(shims))
+    broken = fake_python(shims, (3, 12, 0))
+    broken.write_text("#!/bin/sh\necho 'pyenv: command not found' >&2; exit 127\n")
+    fake_python(machine / "elsewhere/versions/3.12.4/bin", (3, 12, 4))
+    assert [one.version for one in boot.interpreters()] == [(3, 12, 4)]
+
+
+def test_broken_pythons_are_skipped(boot, machine):
+    """A file that is called like a Python and is none does no harm."""
+    for name, content in (
+        ("python3.12", "#!/bin/sh\nexit 3\n"),
+        ("python3.13", "#!/bin/sh\necho nonsense\n"),
+    ):
+        (machine / "bin").mkdir(exist_ok=True)
+        (machine / "bin" / name).write_text(content)
+        (machine / "bin" / name).chmod(0o755)
+    fake_python(machine / "bin", (3, 11, 4))
+    assert list(names(boot)) == ["3.11"]
+
+
+def test_no_python_is_a_message(boot, machine):
+    """Without any suitable Python the message says what is needed and how to get it."""
+    with pytest.raises(boot.Stop, match="apt-get install python3 python3-venv"):
+        boot.interpreters()
+
+
+def test_this_python_is_recognised(boot):
+    """The probe works on the Python that runs the suite, and sees through a virtual environment."""
+    found = boot.probe(sys.executable)
+    assert found.version == sys.version_info[:3]
+    assert found.in_venv is False
+    assert found.unsuitable() is None
+
+
+@pytest.fixture
+def installed(boot, monkeypatch):
+    """What pip was asked to install, instead of installing it."""
+    asked = []
+    monkeypatch.setattr(boot, "_pip", lambda python, *arguments: asked.append(arguments))
+    monkeypatch.setattr(boot, "_starts", lambda python: True)
+    return asked
+
+
+def test_second_run_installs_nothing(boot, installed):
+    """What was installed from the same declarations is not installed again."""
+    interpreter = boot.Interpreter("python3.11", (3, 11, 0))
+    (boot.VENVS / "3.11").mkdir()
+    boot.environment(interpreter, ["test"])
+    first = len(installed)
+    assert first
+    boot.environment(interpreter, ["test"])
+    assert len(installed) == first
+    boot.environment(interpreter, ["test", "lint"])
+    assert len(installed) == 2 * first
+
+
+@pytest.mark.parametrize("file", ["pyproject.toml", ".ci/constraints.txt"])
+def test_changed_declarations_install_again(boot, installed, file):
+    """When a dependency or a pin changes, the environment is brought up to date."""
+    interpreter = boot.Interpreter("python3.11", (3, 11, 0))
+    (boot.VENVS / "3.11").mkdir()
+    boot.environment(interpreter, ["test"])
+    first = len(installed)
+    (boot.ROOT / file).write_text("changed\n")
+    boot.environment(interpreter, ["test"])
+    assert len(installed) == 2 * first
+
+
+def test_failed_installation_is_tried_again(boot, monkeypatch):
+    """An installation that failed leaves no stamp, and its message names what was asked for."""
+    monkeypatch.setattr(boot, "_starts", lambda python: True)
+    monkeypatch.setattr(boot.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 1))
+    (boot.VENVS / "3.11").mkdir()
+    with pytest.raises(boot.Stop, match="pip install pip failed"):
+        boot.environment(boot.Interpreter("python3.11", (3, 11, 0)), ["test"])
+    assert list((boot.VENVS / "3.11").iterdir()) == []
+
+
+def test_environment_that_starts_is_kept(boot, installed, monkeypatch):
+    """An environment in use is never made anew; one whose Python has gone is."""
+    made = []
+    monkeypatch.setattr(boot, "create", lambda interpreter, home: made.append(home))
+    interpreter = boot.Interpreter("python3.11", (3, 11, 0))
+    (boot.VENVS / "3.11").mkdir()
+    boot.environment(interpreter, ["test"])
+    assert made == []
+    monkeypatch.setattr(boot, "_starts", lambda python: False)
+    boot.environment(interpreter, ["test"])
+    assert made == [boot.VENVS / "3.11"]
+
+
+def test_missing_program_is_installed_by_root(boot, monkeypatch):
+    """As root on Debian, what is missing is installed: first the lists, then each package, unasked."""
+    here = {"apt-get"}
+    ran = []
+
+    def run(command, **options):
+        ran.append(command)
+        assert options["env"]["DEBIAN_FRONTEND"] == "noninteractive"
+        assert options["stdin"] == subprocess.DEVNULL
+        here.update({"git", "strace", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"})
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(boot, "_has", lambda command: command in here)
+    monkeypatch.setattr(boot.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(boot.subprocess, "run", run)
+    boot.debian_packages()
+    assert ran[0][-1] == "update"
+    assert [command[-1] for command in ran[1:]] == ["git", "strace", "e2fsprogs", "xfsprogs", "btrfs-progs"]
+
+
+def test_missing_program_is_said_to_others(boot, monkeypatch):
+    """Somebody who is not root is told the command; nothing is tried."""
+    monkeypatch.setattr(boot, "_has", lambda command: False)
+    monkeypatch.setattr(boot.os, "geteuid", lambda: 1000)
+    with pytest.raises(boot.Stop, match="sudo apt-get install git"):
+        boot.debian_packages()
+
+
+def test_optional_program_that_cannot_be_had_is_tried_once(boot, monkeypatch):
+    """A package that is only welcome and cannot be had does not slow down every later run."""
+    ran = []
+    monkeypatch.setattr(boot, "_has", lambda command: command in ("git", "apt-get"))
+    monkeypatch.setattr(boot.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(
+        boot.subprocess, "run", lambda *a, **k: ran.append(a) or subprocess.CompletedProcess(a, 100)
+    )
+    boot.debian_packages()
+    tried = len(ran)
+    assert tried
+    boot.debian_packages()
+    assert len(ran) == tried
+
+
+def test_message_and_status_of_the_whole(boot, monkeypatch, capsys):
+    """What stops the set-up is one message on standard error and exit status 1."""
+
+    def stop():
+        raise boot.Stop("missing git")
+
+    monkeypatch.setattr(boot, "debian_packages", stop)
+    assert boot.main([]) == 1
+    assert capsys.readouterr().err == "chaoskit set-up: missing git\n"
+
+
+def test_no_python_at_all_is_a_message(tmp_path):
+    """Where no Python starts and nobody may install one, the shell script says what to do and ends with 1."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("dirname", "sh"):
+        found = next(path for path in (Path("/usr/bin", name), Path("/bin", name)) if path.exists())
+        (tools / name).symlink_to(found)
+    (tools / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tools / "id").chmod(0o755)
+    script = (CI / "bootstrap.sh").read_text().replace("/usr/local/bin/python3 /usr/bin/python3", "")
+    (tmp_path / "bootstrap.sh").write_text(script)
+    done = subprocess.run(
+        ["/bin/sh", str(tmp_path / "bootstrap.sh")],
+        env={"PATH": str(tools), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "needs CPython 3.11 or newer" in done.stderr
+    assert "apt-get install python3" in done.stderr
+
+
+def test_lock_file_keeps_two_runs_apart(boot):
+    """A second set-up in the same tree waits for the first."""
+    import fcntl
+
+    with boot._alone(), open(boot.VENVS / ".lock") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with open(boot.VENVS / ".lock") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_environment_leads_to_its_base(boot, tmp_path):
+    """A Python on PATH that belongs to somebody's virtual environment stands for the one beneath it."""
+    base = fake_python(tmp_path / "base/bin", (3, 12, 3))
+    inner = fake_python(tmp_path / "venv/bin", (3, 12, 3), in_venv=True, base=str(tmp_path / "base"))
+    assert boot.probe(str(inner)).executable == str(base)
+    assert os.access(inner, os.X_OK)
