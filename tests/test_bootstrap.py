@@ -1,4 +1,4 @@
-"""The set-up of a machine: which Pythons are taken, what is installed when, what is said when it cannot be."""
+"""The set-up of a machine: which Pythons are taken, what is installed when, what is said if it cannot be."""
 
 from __future__ import annotations
 
