@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import socket
 import sys
 import tempfile
@@ -54,23 +55,51 @@ class KernelBackend:
         child.prepare()
         layout = stack.calibrate()
         streams = Streams(isinstance(work, Command) and work.promise_stdout)
-        with _subreaper(), ExitStack() as opened:
-            before, inherited = tree.children(), tree.open_files(os.getpid())
-            pid, ours = _fork(work, plan, streams, opened)
-            listener, control_fd = _take_over(pid, ours, opened)
-            state = stack.current_thread_state() if not layout.missing else 0
-            workload = Tree(pid, state, layout, child.boundary(), plan.run)
+        with _subreaper(), ExitStack() as opened, _Family() as family:
+            inherited = tree.open_files(os.getpid())
+            pid, ours = _fork(work, plan, streams, opened, family)
+            listener = _take_over(pid, ours, opened)
+            workload = Tree(pid, stack.whereabouts(layout), layout, child.boundary(), plan.run)
             opened.callback(workload.close)
             inherited |= {ours.fileno()}
-            supervisor = Supervisor(listener, workload, control_fd, plan, streams, inherited)
-            status = supervisor.serve(before)
+            supervisor = Supervisor(listener, workload, plan, streams, inherited)
+            status = supervisor.serve(family.before)
             return _outcome(work, plan, supervisor, streams, status)
 
 
+class _Family:
+    """Whatever happens, nothing of the workload outlives this block."""
+
+    def __init__(self) -> None:
+        self.before = tree.children()
+        self.pid = 0
+
+    def __enter__(self) -> _Family:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self.pid:
+            with _undisturbed():
+                tree.end_all(self.before, self.pid)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _fork(
-    work: Callable[[], Any] | Command, plan: Plan, streams: Streams, opened: ExitStack
+    work: Callable[[], Any] | Command, plan: Plan, streams: Streams, opened: ExitStack, family: _Family
 ) -> tuple[int, socket.socket]:
-    """Fork the workload; return its process and our end of the hand-over socket."""
+    """Fork the workload; return its process and our end of the hand-over socket.
+
+    An interrupt that came between the fork and the note of its number would leave a process behind.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     opened.callback(ours.close)
     standard = _standard_streams(work, streams, opened)
@@ -78,7 +107,11 @@ def _fork(
         if stream is not None and not stream.closed:
             stream.flush()
     parent = os.getpid()
-    pid = os.fork()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        family.pid = pid = os.fork()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if pid == 0:
         _in_child(work, theirs, plan, parent, standard)
     theirs.close()
@@ -113,18 +146,13 @@ def _standard_streams(
     return stdin.fileno(), stdout, stderr
 
 
-def _take_over(pid: int, ours: socket.socket, opened: ExitStack) -> tuple[int, int]:
-    """Receive the listener from the child, and the number of its control descriptor."""
-    try:
-        message, fds, _, _ = socket.recv_fds(ours, 64, 1)
-    except BaseException:
-        tree.kill(pid)
-        os.waitpid(pid, 0)
-        raise
-    if fds and message.startswith(child.READY):
+def _take_over(pid: int, ours: socket.socket, opened: ExitStack) -> int:
+    """Receive the listener from the child."""
+    message, fds, _, _ = socket.recv_fds(ours, 64, 1)
+    if fds and message == child.READY:
         os.set_inheritable(fds[0], False)
         opened.callback(os.close, fds[0])
-        return fds[0], int(message[1:])
+        return fds[0]
     os.waitpid(pid, 0)
     reason = os.strerror(int(message[1:])) if message.startswith(child.FAILED) else "it ended at once"
     raise BackendUnavailable(
@@ -184,18 +212,37 @@ def _completed(work: Command, streams: Streams, code: int, fields: dict[str, Any
 
 def _returned(kind: bytes, body: bytes, status: int, fields: dict[str, Any]) -> Ran:
     if kind == child.RESULT:
-        return Ran(ok=True, value=pickle.loads(body), **fields)
+        return Ran(ok=True, value=_value(body), **fields)
     if kind == child.UNPICKLABLE:
         raise UsageError(
             f"the workload returned a value that cannot be pickled ({pickle.loads(body)}); expected one that "
             "can, since the workload runs in a process of its own. Return plain data, or nothing."
         )
     if kind == child.ERROR:
-        error, name, message, text = pickle.loads(body)
-        return Ran(ok=False, error=error or WorkloadError(name, message), traceback=text, **fields)
+        itself, name, message, text = pickle.loads(body)
+        return Ran(ok=False, error=_error(itself, name, message), traceback=text, **fields)
     code = os.waitstatus_to_exitcode(status)
     name, message = "exit", f"the workload's process ended with status {code} before its function returned"
     return Ran(ok=False, error=WorkloadError(name, message), **fields)
+
+
+def _value(body: bytes) -> Any:
+    try:
+        return pickle.loads(body)
+    except Exception as error:
+        raise UsageError(
+            f"the workload returned a value that cannot be unpickled in the test process ({error}); expected "
+            "plain data, or objects of classes that can be imported here too."
+        ) from error
+
+
+def _error(itself: bytes, name: str, message: str) -> BaseException:
+    """The workload's own error; a stand-in where it cannot be built in this process."""
+    try:
+        error = pickle.loads(itself) if itself else None
+    except Exception:
+        error = None
+    return error if isinstance(error, BaseException) else WorkloadError(name, message)
 
 
 def _below(root: str, link: str) -> str:

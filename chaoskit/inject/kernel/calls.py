@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from dataclasses import dataclass, field
 
@@ -12,10 +13,14 @@ from chaoskit.inject.kernel.syscalls import Spec
 from chaoskit.inject.kernel.tree import Task
 
 _OPEN_HOW = struct.Struct("=QQQ")
-_CLONE_RANGE = struct.Struct("=qQQQ")
+CLONE_RANGE = struct.Struct("=qQQQ")
+"""``struct file_clone_range``: source descriptor, its offset, length, offset in the target."""
 _F_UNLCK = 2
 _LOCK_UN = 8
 _O_TMPFILE = 0o20000000
+_BY_DESCRIPTOR = frozenset({"link", "chown", "chmod", "utimens"})
+"""Families that take an empty name to mean the descriptor, given ``AT_EMPTY_PATH``."""
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(slots=True)
@@ -79,13 +84,17 @@ class Decoder:
             return False
         call.fd, call.target = fd, target
         if target.endswith(")"):
-            call.target = paths.below(self.root, paths.without_mark(link)) or target
+            name = paths.without_mark(link, f"/proc/{call.task.tid}/fd/{fd}")
+            call.target = paths.below(self.root, name) or target
         return True
 
     def _name(self, call: Call, base: int | None, index: int) -> str | None:
-        """How this process reaches the name in argument ``index``; None if there is no name."""
+        """How this process reaches the name in argument ``index``; None if there is no name.
+
+        An empty name is none either, unless the call says that it stands for the descriptor.
+        """
         raw = call.task.process.memory.string(call.args[index]) if call.args[index] else None
-        if raw is None:
+        if raw is None or not (raw or (call.family in _BY_DESCRIPTOR and call.flags & abi.AT_EMPTY_PATH)):
             return None
         fd = None if base is None else abi.signed(call.args[base])
         return paths.as_seen(call.task.tid, None if fd == abi.AT_FDCWD else fd, os.fsdecode(raw))
@@ -102,7 +111,7 @@ class Decoder:
         call.path = self._name(call, spec.base, spec.path)
         if call.path is None:
             return self._nameless(call)
-        if call.flags & abi.AT_EMPTY_PATH and call.family in ("link", "chown", "chmod", "utimens"):
+        if call.flags & abi.AT_EMPTY_PATH and call.family in _BY_DESCRIPTOR:
             call.follow = True
         target = paths.below(self.root, paths.resolve(call.path, call.follow))
         call.target = target if target is not None else ""
@@ -180,10 +189,10 @@ class Decoder:
             call.other_fd = abi.signed(argument)
             call.extra = {"whole": 1}
         else:
-            data = call.task.process.memory.read(argument, _CLONE_RANGE.size)
-            if len(data) < _CLONE_RANGE.size:
+            data = call.task.process.memory.read(argument, CLONE_RANGE.size)
+            if len(data) < CLONE_RANGE.size:
                 return False
-            source, start, length, offset = _CLONE_RANGE.unpack(data)
+            source, start, length, offset = CLONE_RANGE.unpack(data)
             call.other_fd = source
             call.extra = {"source_offset": start, "length": length, "offset": offset}
         return self._described(call)
@@ -205,15 +214,20 @@ class Decoder:
 def mapped_at(pid: int, address: int) -> str | None:
     """The file that is mapped at ``address`` of a process."""
     try:
-        with open(f"/proc/{pid}/maps") as maps:
+        with open(f"/proc/{pid}/maps", "rb") as maps:
             for line in maps:
-                start, _, rest = line.partition("-")
-                if int(start, 16) <= address < int(rest.split(" ", 1)[0], 16):
-                    parts = line.rstrip("\n").split(None, 5)
-                    return parts[5] if len(parts) == 6 else None
+                start, _, rest = line.partition(b"-")
+                if int(start, 16) <= address < int(rest.split(b" ", 1)[0], 16):
+                    parts = line.rstrip(b"\n").split(None, 5)
+                    return _unescaped(parts[5]) if len(parts) == 6 else None
     except (OSError, ValueError):
         return None
     return None
+
+
+def _unescaped(path: bytes) -> str:
+    """A name as ``/proc/PID/maps`` spells it: a line feed as octal digits."""
+    return os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8) & 255]), path))
 
 
 def makes_file(call: Call) -> bool:

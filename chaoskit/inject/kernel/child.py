@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import gc
 import inspect
 import os
@@ -18,6 +17,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NoReturn
 
+from chaoskit.core.errors import UsageError
 from chaoskit.inject import channel
 from chaoskit.inject.base import Command
 from chaoskit.inject.kernel import abi, bpf
@@ -28,19 +28,20 @@ READY, FAILED = b"+", b"-"
 HOLDS_MORE = 0
 """The answer to a result from a process that holds more descriptors than it started with: it is asked
 to collect its garbage and to say so once more."""
-_CONTROL_FD = 900
-"""The control descriptor is moved out of the way of what the workload opens."""
+CONTROL = 2**31 - 1
+"""The descriptor that promises and the result are written to. There is none of this number and never
+will be: the supervisor answers the call. So the workload cannot close it, replace it or leak it."""
 
 
 def enter(work: Callable[[], Any] | Command, control: socket.socket, record: bool, parent: int) -> NoReturn:
     """Become the workload; never returns, and no exception leaves it."""
     status = 70
     try:
-        fd = _prepare(control, parent)
-        _install_filter(control, fd)
+        _prepare(parent)
+        _install_filter(control)
         if isinstance(work, Command):
-            _become(work, fd)
-        status = _serve(work, fd, record)
+            _become(work)
+        status = _serve(work, record)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -52,7 +53,7 @@ def boundary() -> int:
     return id(_call.__code__)
 
 
-def _prepare(control: socket.socket, parent: int) -> int:
+def _prepare(parent: int) -> None:
     os.setsid()
     abi.libc().prctl(abi.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -60,15 +61,9 @@ def _prepare(control: socket.socket, parent: int) -> int:
     gc.freeze()
     if "asyncio" in sys.modules:
         sys.modules["asyncio"]._set_running_loop(None)
-    for candidate in (_CONTROL_FD, 200, 3):
-        try:
-            return fcntl.fcntl(control.fileno(), fcntl.F_DUPFD_CLOEXEC, candidate)
-        except OSError:
-            continue
-    raise OSError("no free descriptor")
 
 
-def _install_filter(control: socket.socket, control_fd: int) -> None:
+def _install_filter(control: socket.socket) -> None:
     """Install the filter and hand its listener to the supervisor.
 
     From here on every watched call waits for an answer: sending is none of them.
@@ -79,7 +74,7 @@ def _install_filter(control: socket.socket, control_fd: int) -> None:
     if listener < 0:
         control.send(FAILED + str(-listener).encode())
         os._exit(72)
-    socket.send_fds(control, [READY + str(control_fd).encode()], [listener])
+    socket.send_fds(control, [READY], [listener])
     os.close(listener)
     control.close()
 
@@ -126,24 +121,31 @@ async def _awaited(coroutine: Any) -> Any:
     return await coroutine
 
 
-def _serve(work: Callable[[], Any], fd: int, record: bool) -> int:
+def _serve(work: Callable[[], Any], record: bool) -> int:
     if not record:
         _stop_tracing()
-    channel.install(lambda value: _send_promise(fd, value))
+    channel.install(_send_promise)
     try:
         message = _pickled(RESULT, _call(work))
     except BaseException as error:
         message = _pickled_error(error, record)
     _flush()
     message += pickle.dumps(_threads())
-    if os.write(fd, message) == HOLDS_MORE:
+    if os.write(CONTROL, message) == HOLDS_MORE:
         gc.collect()
-        os.write(fd, message)
+        os.write(CONTROL, message)
     return 0
 
 
-def _send_promise(fd: int, value: Any) -> None:
-    os.write(fd, PROMISE + pickle.dumps(value))
+def _send_promise(value: Any) -> None:
+    try:
+        body = pickle.dumps(value)
+    except Exception as error:
+        raise UsageError(
+            f"promise() was given a {type(value).__qualname__} that cannot be pickled ({error}); expected a "
+            "value that can, since it leaves the workload's process. Promise plain data."
+        ) from error
+    os.write(CONTROL, PROMISE + body)
 
 
 def _pickled(kind: bytes, value: Any) -> bytes:
@@ -161,12 +163,20 @@ def _pickled_error(error: BaseException, record: bool = True) -> bytes:
     text = "".join(traceback.format_exception(error)) if record else _brief(error)
     name = f"{type(error).__module__}.{type(error).__qualname__}"
     try:
-        body = pickle.dumps((error, name, str(error), text))
-        pickle.loads(body)
+        itself = pickle.dumps(error)
+        pickle.loads(itself)
     except Exception:
-        body = pickle.dumps((None, name, str(error), text))
+        itself = b""
+    body = pickle.dumps((itself, name, _message(error), text))
     traceback.clear_frames(error.__traceback__)
     return ERROR + struct.pack("=Q", len(body)) + body
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "its message could not be made"
 
 
 def _brief(error: BaseException) -> str:
@@ -204,7 +214,7 @@ def _stop_tracing() -> None:
                 monitoring.set_events(tool, 0)
 
 
-def _become(command: Command, fd: int) -> NoReturn:
+def _become(command: Command) -> NoReturn:
     """Replace this process by the command; its streams were set up by the supervisor."""
     try:
         if command.cwd is not None:
@@ -212,5 +222,5 @@ def _become(command: Command, fd: int) -> NoReturn:
         environment = dict(os.environ if command.env is None else command.env)
         os.execvpe(command.argv[0], list(command.argv), environment)
     except OSError as error:
-        os.write(fd, _pickled_error(error) + pickle.dumps([]))
+        os.write(CONTROL, _pickled_error(error) + pickle.dumps([]))
     os._exit(127)

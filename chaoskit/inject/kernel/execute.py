@@ -14,6 +14,7 @@ may block.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
@@ -23,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chaoskit.inject.kernel import abi
-from chaoskit.inject.kernel.calls import Call
+from chaoskit.inject.kernel.calls import CLONE_RANGE, Call
 from chaoskit.inject.kernel.syscalls import CSTRING, number_of
 from chaoskit.inject.kernel.tree import Process, status
 
@@ -31,6 +32,13 @@ _PATH_MAX = 4096
 _LONGEST = 0x7FFFF000
 """The most bytes that one read or write transfers (write(2), "Notes")."""
 _O_DIRECT = getattr(os, "O_DIRECT", 0)
+
+
+_ONLY_BY_THE_CALLER = frozenset({"lock", "mmap", "msync", "getdents", "splice", "close"})
+_BY_PERMISSION = frozenset({"chmod", "chown", "utimens", "setxattr", "removexattr"})
+"""Families that ask for the caller's rights even on a descriptor."""
+_GROWING = frozenset({"truncate", "fallocate", "copy_file_range", "sendfile", "clone"})
+_RWF_APPEND = 0x10
 
 
 class CannotExecute(Exception):
@@ -45,9 +53,16 @@ def duplicate(process: Process, fd: int) -> Iterator[int]:
 
 
 def perform(call: Call) -> int:
-    """Make the call with the arguments it was given; return its result or minus the errno."""
+    """Make the call with the arguments it was given; return its result or minus the errno.
+
+    Raises:
+        CannotExecute: for calls that may block or act on the caller's own memory, and wherever the
+            result could be another than the caller's.
+    """
     if call.family in ("write", "read"):
         return transfer(call, len(data_of(call)) if call.family == "write" else length_of(call))
+    if call.family in _ONLY_BY_THE_CALLER:
+        raise CannotExecute(f"{call.spec.name} can only be made by the caller itself")
     with Borrowed() as opened:
         args = _translate(call, opened)
         with _umask_of(call):
@@ -72,6 +87,8 @@ def perform_open(call: Call) -> int:
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind) or stat.S_ISLNK(kind)):
         raise CannotExecute("not a regular file or directory")
     _same_user(call)
+    if _has_no_descriptor_left(call):
+        return -errno.EMFILE
     try:
         with _umask_of(call):
             return os.open(call.path, call.flags | os.O_CLOEXEC, call.mode or 0)
@@ -122,19 +139,35 @@ def _vector(call: Call) -> list[tuple[int, int]]:
 
 def position(call: Call, fd: int) -> tuple[int, bool]:
     """Where a read or write on ``fd`` (a duplicate) starts, and whether it moves the offset."""
-    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-    if call.family == "write" and flags & os.O_APPEND:
-        return os.fstat(fd).st_size, call.spec.offset is None
-    if call.spec.offset is not None:
-        offset = call.args[call.spec.offset]
-        if offset < 1 << 63:
-            return offset, False
-    return os.lseek(fd, 0, os.SEEK_CUR), True
+    offset = None if call.spec.offset is None else _signed_long(call.args[call.spec.offset])
+    moves = offset is None or (offset == -1 and call.spec.name in ("preadv2", "pwritev2"))
+    if call.family == "write" and _appends(call, fd):
+        return os.fstat(fd).st_size, moves
+    if moves or offset is None:
+        return os.lseek(fd, 0, os.SEEK_CUR), True
+    return offset, False
+
+
+def _signed_long(word: int) -> int:
+    return word - (1 << 64) if word >> 63 else word
+
+
+def _appends(call: Call, fd: int) -> bool:
+    if call.spec.name == "pwritev2" and call.flags & _RWF_APPEND:
+        return True
+    return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
 
 
 def transfer(call: Call, length: int) -> int:
-    """Let a read or write on a regular file take effect for its first ``length`` bytes."""
+    """Let a read or write on a regular file take effect for at most its first ``length`` bytes.
+
+    Raises:
+        CannotExecute: for other calls and other files.
+    """
+    if call.family not in ("read", "write") or call.spec.other is not None:
+        raise CannotExecute(f"{call.spec.name} transfers no bytes from or to memory")
     assert call.fd is not None
+    length = min(length, length_of(call))
     with duplicate(call.task.process, call.fd) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CannotExecute("not a regular file")
@@ -149,15 +182,28 @@ def transfer(call: Call, length: int) -> int:
 
 def _write(call: Call, fd: int, offset: int, moves: bool, length: int) -> int:
     data: bytes | memoryview = data_of(call)[:length]
-    limit = resource.prlimit(call.task.process.pid, resource.RLIMIT_FSIZE)[0]
-    if limit not in (resource.RLIM_INFINITY, -1) and offset + length > limit:
-        raise CannotExecute("a limit on the size of files is set")
+    _within_limit(call, offset + length)
     if fcntl.fcntl(fd, fcntl.F_GETFL) & _O_DIRECT:
         data = _aligned(bytes(data))
-    flags = call.flags & 0x1F if call.spec.name == "pwritev2" else 0
+    flags = call.flags if call.spec.name == "pwritev2" else 0
     if flags:
         return os.pwritev(fd, [data], offset, flags) if not moves else _moving(fd, data, offset, flags)
     return os.write(fd, data) if moves else os.pwrite(fd, data, offset)
+
+
+def _within_limit(call: Call, size: int) -> None:
+    """Leave it to the kernel to fail a call, and to send its signal, where a limit is reached."""
+    limit = resource.prlimit(call.task.process.pid, resource.RLIMIT_FSIZE)[0]
+    if limit not in (resource.RLIM_INFINITY, -1) and size > limit:
+        raise CannotExecute("a limit on the size of files is set")
+
+
+def _has_no_descriptor_left(call: Call) -> bool:
+    """Whether the caller is at its limit of descriptors: then an open must not even create the file."""
+    limit = resource.prlimit(call.task.process.pid, resource.RLIMIT_NOFILE)[0]
+    if call.extra["table"] < limit:  # The table of descriptors is smaller: no need to count.
+        return False
+    return len(os.listdir(f"/proc/{call.task.tid}/fd")) >= limit
 
 
 def _moving(fd: int, data: bytes | memoryview, offset: int, flags: int) -> int:
@@ -236,6 +282,10 @@ def _number(call: Call) -> int:
 def _translate(call: Call, opened: Borrowed) -> list[_Argument]:
     """The arguments of a call, with descriptors, names and pointers that are valid here."""
     spec, args = call.spec, list[_Argument](call.args)
+    if call.family in _GROWING:
+        _within_limit(call, _largest(call))
+    if call.family in _BY_PERMISSION and spec.path is None:
+        _same_user(call)
     if spec.family == "clone" or spec.name in ("sendfile", "copy_file_range"):
         return _translate_copy(call, opened)
     if spec.path is not None:
@@ -249,6 +299,16 @@ def _translate(call: Call, opened: Borrowed) -> list[_Argument]:
         if call.args[index]:
             args[index] = _pointed_at(call, index, size)
     return args
+
+
+def _largest(call: Call) -> int:
+    """A size that the call cannot make a file exceed."""
+    count = 0 if call.spec.count is None else call.args[call.spec.count]
+    if call.family == "truncate":
+        return count
+    if call.family == "fallocate" and call.spec.offset is not None:
+        return count + call.args[call.spec.offset]
+    return 1 << 63  # A copy: where it ends depends on its source.
 
 
 def _translate_name(
@@ -292,7 +352,9 @@ def _translate_copy(call: Call, opened: Borrowed) -> list[_Argument]:
     if call.family == "clone":
         if call.extra.get("whole"):
             return [into, abi.FICLONE, out]
-        raise CannotExecute("a part of a file is cloned")
+        extra = call.extra
+        part = CLONE_RANGE.pack(out, extra["source_offset"], extra["length"], extra["offset"])
+        return [into, abi.FICLONERANGE, ctypes.create_string_buffer(part)]
     args = list[_Argument](call.args)
     args[call.spec.fd or 0], args[call.spec.other or 0] = into, out
     for index in (1, 3) if call.spec.name == "copy_file_range" else (2,):
@@ -306,17 +368,16 @@ def _same_user(call: Call) -> None:
     tid = call.task.tid
     fields = status(tid)
     call.extra["umask"] = int(fields.get("Umask", b"022"), 8)
-    if fields.get("Uid") != _own_status().get("Uid") or fields.get("Gid") != _own_status().get("Gid"):
-        raise CannotExecute("the caller is another user")
+    call.extra["table"] = int(fields.get("FDSize", b"0"))
+    own = status(os.getpid())
+    if any(fields.get(name) != own.get(name) for name in ("Uid", "Gid", "Groups", "CapEff")):
+        raise CannotExecute("the caller is another user, or has other rights")
     try:
-        if os.readlink(f"/proc/{tid}/root") != os.readlink("/proc/self/root"):
-            raise CannotExecute("the caller has another root directory")
+        for name, what in (("root", "root directory"), ("ns/mnt", "view of mounted file systems")):
+            if os.readlink(f"/proc/{tid}/{name}") != os.readlink(f"/proc/self/{name}"):
+                raise CannotExecute(f"the caller has another {what}")
     except OSError:
         raise CannotExecute("the caller is gone") from None
-
-
-def _own_status() -> dict[str, bytes]:
-    return status(os.getpid())
 
 
 @contextmanager

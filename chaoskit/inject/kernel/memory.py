@@ -15,6 +15,10 @@ _IOVEC = struct.Struct("=QQ")
 _PATH_MAX = 4096
 
 
+class Unreadable(Exception):
+    """The kernel does not let us look into a process; the argument says why."""
+
+
 class Memory:
     """The memory of one process."""
 
@@ -35,7 +39,10 @@ class Memory:
         return self._fd if self._fd >= 0 else self._open()
 
     def _open(self) -> int:
-        self._fd = os.open(f"/proc/{self._pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._fd = os.open(f"/proc/{self._pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+        except PermissionError as why:
+            raise Unreadable(str(why)) from None
         return self._fd
 
     def read(self, address: int, size: int) -> bytes:
@@ -67,7 +74,7 @@ class Memory:
         """Write all of ``data``; False where that is not possible."""
         fd = self.descriptor()
         try:
-            return os.pwrite(fd, data, address) == len(data)
+            return os.pwrite(fd, data, address) == len(data) if data else True
         except OSError:
             return False
 

@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
+from chaoskit.core.errors import UsageError
 from chaoskit.inject.kernel.child import PROMISE
 
 _MOST_OUTPUT = 1024 * 1024
@@ -26,12 +27,22 @@ class Mailbox:
     def take(self, data: bytes) -> str:
         """Keep one message; return the pseudo-call that it is: ``promise`` or ``end``."""
         if data[:1] == PROMISE:
-            self.promised.append(pickle.loads(data[1:]))
+            self.promised.append(_promised(data[1:]))
             return "promise"
         (length,) = struct.unpack_from("=Q", data, 1)
         self.kind, self.body = data[:1], data[9 : 9 + length]
         self.threads = pickle.loads(data[9 + length :])
         return "end"
+
+
+def _promised(body: bytes) -> Any:
+    try:
+        return pickle.loads(body)
+    except Exception as error:
+        raise UsageError(
+            f"a promised value cannot be unpickled in the test process ({error}); expected plain data, or "
+            "objects of classes that can be imported here too."
+        ) from error
 
 
 class Streams:

@@ -13,6 +13,9 @@ from chaoskit.core.operation import ROOT
 
 _PROBE = os.O_PATH | os.O_CLOEXEC
 _DELETED = " (deleted)"
+_STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_MOST_LINKS = 40
+"""As many symbolic links as the kernel follows (path_resolution(7))."""
 
 
 def as_seen(tid: int, base: int | None, raw: str) -> str:
@@ -24,6 +27,8 @@ def as_seen(tid: int, base: int | None, raw: str) -> str:
         for own in ("/proc/self", "/proc/thread-self"):
             if raw == own or raw.startswith(own + "/"):
                 return f"/proc/{tid}{raw[len(own) :]}"
+        if raw in _STANDARD:
+            return f"/proc/{tid}/fd/{_STANDARD[raw]}"
         if raw.startswith("/dev/fd/"):
             return f"/proc/{tid}/fd/{raw[8:]}"
         return raw
@@ -32,11 +37,19 @@ def as_seen(tid: int, base: int | None, raw: str) -> str:
 
 
 def resolve(path: str, follow: bool) -> str:
-    """The path with links resolved; those of the last part only if ``follow`` and it exists."""
-    if follow:
-        found = _link_of(path, _PROBE)
+    """The path with links resolved; those of the last part only if ``follow``.
+
+    What does not exist yet has the name that a call would create it under: a link that leads nowhere
+    is followed to where it leads.
+    """
+    for _ in range(_MOST_LINKS):
+        found = _link_of(path, _PROBE) if follow else None
         if found is not None:
             return found
+        beside = _beside(path) if follow else None
+        if beside is None:
+            break
+        path = beside
     stripped = path.rstrip("/") or "/"
     head, _, tail = stripped.rpartition("/")
     if tail in ("", ".", ".."):
@@ -45,6 +58,14 @@ def resolve(path: str, follow: bool) -> str:
     if parent is None:
         return os.path.normpath(path)
     return f"{parent.rstrip('/')}/{tail}"
+
+
+def _beside(path: str) -> str | None:
+    """Where a symbolic link leads, as a path from here; None for what is none."""
+    try:
+        return os.path.join(os.path.dirname(path), os.readlink(path))
+    except OSError:
+        return None
 
 
 def _link_of(path: str, flags: int) -> str | None:
@@ -68,8 +89,16 @@ def below(root: str, path: str) -> str | None:
     return None
 
 
-def without_mark(link: str) -> str:
-    """A descriptor's link without the mark that the kernel appends once the name is gone."""
-    if link.endswith(_DELETED) and not os.path.lexists(link):
-        return link[: -len(_DELETED)]
-    return link
+def without_mark(link: str, descriptor: str) -> str:
+    """A descriptor's link without the mark that the kernel appends once the name is gone.
+
+    A name may end like the mark; then it still is the name of what ``descriptor`` leads to.
+    """
+    if not link.endswith(_DELETED):
+        return link
+    try:
+        if os.path.samestat(os.lstat(link), os.stat(descriptor)):
+            return link
+    except OSError:
+        pass
+    return link[: -len(_DELETED)]

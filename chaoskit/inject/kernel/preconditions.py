@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 
@@ -11,8 +12,9 @@ from chaoskit.inject import channel
 from chaoskit.inject.base import Plan
 from chaoskit.inject.kernel import paths
 
-_HARMLESS = ("execnet", "pytest_timeout", "chaoskit")
-"""Packages whose threads hold no lock that a forked child could need."""
+_HARMLESS = ("execnet.", "pytest_timeout.", "chaoskit.explore.", "chaoskit.inject.", "chaoskit.plugin.")
+"""Modules whose threads hold no lock that a forked child could need. Not all of chaoskit: the threads of
+its runtime run what the user gave them."""
 
 
 def check(plan: Plan) -> None:
@@ -25,6 +27,12 @@ def check(plan: Plan) -> None:
         raise UsageError(
             "run() was called inside of a workload; expected a call from the test itself. "
             "Call the function directly: its operations are seen already."
+        )
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        raise UsageError(
+            "SIGCHLD is ignored in the test process while run() is called; expected its default, since the "
+            "kernel then tells nobody how the workload ended. Set it back with signal.signal(signal.SIGCHLD, "
+            "signal.SIG_DFL)."
         )
     _no_other_threads()
     _nothing_open(plan.root)
@@ -51,7 +59,7 @@ def _no_other_threads() -> None:
 def _harmless(frame: object) -> bool:
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))  # type: ignore[attr-defined]
-        if module.partition(".")[0] in _HARMLESS:
+        if f"{module}.".startswith(_HARMLESS):
             return True
         frame = frame.f_back  # type: ignore[attr-defined]
     return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import signal
 import sys
 from dataclasses import dataclass
 
@@ -70,8 +71,9 @@ def _in_stopped_child() -> int:
     pid = os.fork()
     if pid == 0:
         try:
+            abi.libc().prctl(abi.PR_SET_PDEATHSIG, signal.SIGKILL)
             while True:
-                os.read(os.pipe()[0], 1)
+                signal.pause()
         finally:
             os._exit(0)
     return pid

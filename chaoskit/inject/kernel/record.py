@@ -70,6 +70,8 @@ class Recorder:
                 call.target,
                 f"{call.target} is mapped shared and writable: stores through the mapping are not seen",
             )
+        elif call.family == "splice":
+            self._unconfirmed(call, "it may block")
         elif call.family not in _LEFT_TO_THE_KERNEL:
             result = self._carry_out(call, make)
         detail = after(call, result, detail)
@@ -78,14 +80,25 @@ class Recorder:
         self.operations.append(replace(operation, result=result, detail=detail))
         return None if call.family in ("read", "sync") or result is None else result
 
+    def struck(self, call: Call, operation: Operation, answer: int | None) -> None:
+        """Record a call that was answered by a fault or its consequence, and not by the kernel."""
+        payload = _payload(call)
+        detail = operation.detail
+        if payload is not None:
+            detail = replace(detail, data=self._store.keep(payload))
+        self.operations.append(replace(operation, result=answer, detail=detail))
+
     def _carry_out(self, call: Call, make: Callable[[Call], int]) -> int | None:
         try:
             return make(call)
         except CannotExecute as why:
             if call.family == "open" or call.family in STATE_CHANGING:
-                text = f"the result of {call.spec.name} on {call.target} is not known: {why}"
-                self.caveat("unconfirmed", call.target, text)
+                self._unconfirmed(call, str(why))
             return None
+
+    def _unconfirmed(self, call: Call, why: str) -> None:
+        text = f"the result of {call.spec.name} on {call.target} is not known: {why}"
+        self.caveat("unconfirmed", call.target, text)
 
     def numbered(self) -> tuple[Operation, ...]:
         """All operations with their ordinals."""
@@ -124,6 +137,8 @@ def _descriptor(call: Call, detail: Detail) -> Detail:
         detail = replace(_stated(detail, facts), synchronous=_synchronous(flags, call))
         if stat.S_ISREG(facts.st_mode):
             detail = replace(detail, offset=_offset(call, fd))
+    if call.family in ("copy_file_range", "sendfile", "clone"):
+        detail = replace(detail, source_offset=_source_offset(call))
     if call.family == "setxattr" or call.family == "removexattr":
         detail = replace(detail, text=_text(call, 1))
     return detail
@@ -210,15 +225,26 @@ def _copied(call: Call) -> bytes:
     with execute.duplicate(call.task.process, call.other_fd) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CannotExecute("not a regular file")
-        start = call.extra.get("source_offset", 0)
         length = call.extra.get("length") or _MOST_COPIED
         if call.family != "clone":
-            index = 1 if call.spec.name == "copy_file_range" else 2
-            kept = call.task.process.memory.word(call.args[index]) if call.args[index] else None
-            start = os.lseek(fd, 0, os.SEEK_CUR) if kept is None else kept
             assert call.spec.count is not None
             length = min(call.args[call.spec.count], _MOST_COPIED)
-        return os.pread(fd, length, start)
+        return os.pread(fd, length, _start(call, fd))
+
+
+def _source_offset(call: Call) -> int:
+    assert call.other_fd is not None
+    with execute.duplicate(call.task.process, call.other_fd) as fd:
+        return _start(call, fd)
+
+
+def _start(call: Call, fd: int) -> int:
+    """From where a copy reads its source."""
+    if call.family == "clone":
+        return call.extra.get("source_offset", 0)
+    index = 1 if call.spec.name == "copy_file_range" else 2
+    kept = call.task.process.memory.word(call.args[index]) if call.args[index] else None
+    return os.lseek(fd, 0, os.SEEK_CUR) if kept is None else kept
 
 
 def _expected_read(detail: Detail) -> int | None:

@@ -30,6 +30,7 @@ _F_FRAME = 24
 """In a frame object: after reference count, type and ``f_back``, the pointer to the frame itself."""
 _FRAME_BYTES = 96
 _THREAD_BYTES = 1024
+_INTERPRETER_BYTES = 1 << 18
 _MAX_FRAMES = 200
 _STRING_STATE, _STRING_LENGTH = 32, 16
 _STRING_BITS = 0x7C if sys.version_info < (3, 14) else 0x1F0000
@@ -58,7 +59,8 @@ class Layout:
     code_first_line: int = 0
     bytes_content: int = 0
     thread_frame: tuple[int, ...] = ()
-    thread_previous: int = 0
+    thread_first: int = 0
+    """In the interpreter's record: the pointer to the first of its threads."""
     thread_next: int = 0
     thread_native_id: int = 0
     strings: _Strings = _Strings(0, {})
@@ -71,6 +73,31 @@ def current_thread_state() -> int:
     get = ctypes.pythonapi.PyThreadState_Get
     get.restype = ctypes.c_void_p
     return int(get())
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Addresses of the interpreter's record and of the calling thread's; a fork has them too."""
+
+    interpreter: int = 0
+    state: int = 0
+
+
+def whereabouts(layout: Layout) -> Whereabouts:
+    """Where the calling thread is; nowhere if stacks cannot be read anyway."""
+    return Whereabouts() if layout.missing else Whereabouts(_interpreter(), current_thread_state())
+
+
+def _interpreter() -> int:
+    get = ctypes.pythonapi.PyInterpreterState_Get
+    get.restype = ctypes.c_void_p
+    return int(get())
+
+
+def _first_thread() -> int:
+    head = ctypes.pythonapi.PyInterpreterState_ThreadHead
+    head.restype = ctypes.c_void_p
+    return int(head(ctypes.c_void_p(_interpreter())))
 
 
 _layout: Layout | None = None
@@ -193,8 +220,26 @@ class _Calibration:
             "thread_next": next(
                 o for o, word in first.words.items() if word == first.next == second.words[o] == second.next
             ),
-            "thread_previous": next(o for o, word in first.next_words.items() if word == first.state),
+            "thread_first": self._first(),
         }
+
+    def _first(self) -> int:
+        """Find the head of the list of threads: the newest one, not the running one."""
+        go, running = threading.Event(), threading.Event()
+
+        def stay() -> None:
+            running.set()
+            go.wait()
+
+        thread = threading.Thread(target=stay, name="chaoskit-calibration")
+        thread.start()
+        running.wait()
+        interpreter = _interpreter()
+        during, newest = self._words(interpreter, _INTERPRETER_BYTES), _first_thread()
+        go.set()
+        thread.join()
+        after, remaining = self._words(interpreter, _INTERPRETER_BYTES), _first_thread()
+        return next(o for o, word in during.items() if word == newest and after.get(o) == remaining)
 
     def _words(self, address: int, size: int) -> dict[int, int]:
         blob = self.memory.read(address, size)
@@ -208,7 +253,6 @@ class _ThreadProbe:
         self.memory = memory
         self.state = self.next = self.native_id = 0
         self.words: dict[int, int] = {}
-        self.next_words: dict[int, int] = {}
         thread = threading.Thread(target=self._look, name="chaoskit-calibration")
         thread.start()
         thread.join()
@@ -219,9 +263,8 @@ class _ThreadProbe:
         self.state = current_thread_state()
         self.native_id = threading.get_native_id()
         self.next = int(following(ctypes.c_void_p(self.state)) or 0)
-        for target, address in ((self.words, self.state), (self.next_words, self.next)):
-            blob = self.memory.read(address, _THREAD_BYTES)
-            target.update({o: _WORD.unpack_from(blob, o)[0] for o in range(0, len(blob) - 7, 8)})
+        blob = self.memory.read(self.state, _THREAD_BYTES)
+        self.words.update({o: _WORD.unpack_from(blob, o)[0] for o in range(0, len(blob) - 7, 8)})
 
 
 def _back(frame: FrameType) -> FrameType:
@@ -297,19 +340,20 @@ class StackReader:
                 return ()
         return self.walk(address or 0, stop)
 
-    def find_thread(self, known: int, native_id: int) -> int | None:
-        """The record of the thread with a kernel identifier, in the list that ``known`` is in."""
+    def find_thread(self, interpreter: int, native_id: int) -> int | None:
+        """The record of the thread with a kernel identifier; None if the interpreter has none."""
         if self._layout.missing:
             return None
-        for link in (self._layout.thread_previous, self._layout.thread_next):
-            state: int | None = known
-            for _ in range(10_000):
-                state = self._memory.word((state or 0) + link)
-                if not state:
-                    break
-                if self._memory.word(state + self._layout.thread_native_id) == native_id:
-                    return state
+        state = self._memory.word(interpreter + self._layout.thread_first)
+        for _ in range(10_000):
+            if not state or self.is_thread(state, native_id):
+                return state
+            state = self._memory.word(state + self._layout.thread_next)
         return None
+
+    def is_thread(self, state: int, native_id: int) -> bool:
+        """Whether the record at ``state`` is that of the thread with a kernel identifier."""
+        return self._memory.word(state + self._layout.thread_native_id) == native_id
 
     def walk(self, address: int, stop: int) -> tuple[Frame, ...]:
         """Follow the frames from the one at ``address`` outwards."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,8 @@ from chaoskit.inject.kernel.calls import Call, makes_file
 
 OF_ONE_FILE = frozenset({"EACCES", "EPERM", "ESTALE", "ENOENT", "EEXIST", "EISDIR", "ENOTDIR", "ETXTBSY"})
 """Errors that stay with a file and not with the disk."""
+_MAKES_NO_ROOM = 0x02 | 0x08
+"""FALLOC_FL_PUNCH_HOLE, FALLOC_FL_COLLAPSE_RANGE (fallocate(2))."""
 _NEEDS_ROOM = frozenset({"mkdir", "mknod", "symlink"})
 
 Answer = tuple[int | None, str]
@@ -47,7 +50,7 @@ class FullDisk:
             return self._grow(call, as_operation(call))
         if call.family == "fallocate":
             return self._reserve(as_operation(call))
-        creates = call.family == "open" and makes_file(call) and not os.path.lexists(call.path or "")
+        creates = call.family == "open" and makes_file(call) and not os.path.exists(call.path or "")
         if (creates or call.family in _NEEDS_ROOM) and self.left <= 0:
             return -errno.ENOSPC, "the disk is full"
         self._give_back(call)
@@ -70,6 +73,8 @@ class FullDisk:
     def _reserve(self, operation: Operation) -> Answer:
         detail = operation.detail
         growth = max(0, (detail.offset or 0) + (detail.length or 0) - (detail.size_before or 0))
+        if (detail.mode or 0) & _MAKES_NO_ROOM:
+            return None, ""
         if growth > self.left:
             return -errno.ENOSPC, "the disk is full"
         self.left -= growth
@@ -78,8 +83,9 @@ class FullDisk:
     def _give_back(self, call: Call) -> None:
         try:
             if call.family == "unlink" and call.path:
-                facts = os.lstat(call.path)
-                self.left += facts.st_size if facts.st_nlink == 1 else 0
+                self.left += _only_link(os.lstat(call.path))
+            elif call.family == "rename" and call.other_path and not call.flags:
+                self.left += _only_link(os.lstat(call.other_path))
             elif call.family == "open" and call.flags & os.O_TRUNC and call.path:
                 self.left += os.stat(call.path).st_size
             elif call.family == "truncate" and call.spec.count is not None:
@@ -89,7 +95,12 @@ class FullDisk:
             pass
 
 
+def _only_link(facts: os.stat_result) -> int:
+    """The bytes that go with a name."""
+    return facts.st_size if facts.st_nlink == 1 and stat.S_ISREG(facts.st_mode) else 0
+
+
 Standing = StandingError | FullDisk
 FULL_FAMILIES = _NEEDS_ROOM | {
-    *("write", "copy_file_range", "sendfile", "fallocate", "open", "unlink", "truncate")
+    *("write", "copy_file_range", "sendfile", "fallocate", "open", "unlink", "truncate", "rename")
 }

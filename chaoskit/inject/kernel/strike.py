@@ -64,6 +64,8 @@ class Effect:
     release: bool = False
     """Whether the descriptor of a close must be released before the answer."""
     standing: Standing | None = None
+    fatal: bool = False
+    """Whether the workload's own process dies of it at once."""
 
 
 def check(fault: Fault) -> None:
@@ -103,7 +105,7 @@ class Striker:
         self,
         as_operation: Callable[[Call], Operation],
         may_fail: Callable[[Operation, str], bool],
-        signal_main: Callable[[int], None],
+        signal_main: Callable[[int], bool],
     ) -> None:
         self._as_operation = as_operation
         self._may_fail = may_fail
@@ -121,8 +123,7 @@ class Striker:
         if name == "delay":
             return Effect(f"{argument} s later", delay=float(argument))
         if name.startswith("SIG"):
-            self._signal_main(getattr(signal, name))
-            return Effect(f"{name} sent")
+            return Effect(f"{name} sent", fatal=self._signal_main(getattr(signal, name)))
         if call is None:
             raise execute.CannotExecute(f"{fault} cannot strike at something that is no system call")
         if name == "short":

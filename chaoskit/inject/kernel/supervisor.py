@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import heapq
 import os
 import select
 import signal
 import time
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from chaoskit.core.operation import ROOT, Detail, Frame, Operation, Place, Receipt
 from chaoskit.inject.base import Plan
-from chaoskit.inject.kernel import abi, execute, syscalls, tree
+from chaoskit.inject.kernel import abi, child, execute, syscalls, tree
 from chaoskit.inject.kernel.calls import Call, Decoder
-from chaoskit.inject.kernel.child import HOLDS_MORE
 from chaoskit.inject.kernel.execute import CannotExecute
+from chaoskit.inject.kernel.memory import Unreadable
 from chaoskit.inject.kernel.messages import Mailbox, Streams
 from chaoskit.inject.kernel.record import Recorder, before
 from chaoskit.inject.kernel.standing import FULL_FAMILIES, FullDisk, Standing
@@ -25,7 +28,6 @@ from chaoskit.inject.kernel.tree import Task, Tree
 
 GRACE = 0.25
 """Seconds that processes have to end after the workload's own has; then they count as left over."""
-_ENOSYS = 38
 _COUNTABLE = frozenset({"read", "write", "close", "fsync", "fdatasync", "fallocate", "getdents"})
 """Families whose target is what their first argument, a descriptor, refers to, and nothing else."""
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
@@ -45,7 +47,6 @@ class Supervisor:
         self,
         listener: int,
         workload: Tree,
-        control_fd: int,
         plan: Plan,
         streams: Streams,
         inherited: frozenset[int],
@@ -55,7 +56,6 @@ class Supervisor:
         self._plan = plan
         self._streams = streams
         self._decoder = Decoder(plan.root)
-        self._control = control_fd
         self.mailbox = Mailbox()
         self.recorder = Recorder(workload)
         self.receipts: list[Receipt] = []
@@ -67,7 +67,7 @@ class Supervisor:
         self.left_over: list[str] = []
         self.descriptors: list[str] = []
         self._asked_again = False
-        self._at_start = inherited | {control_fd}
+        self._at_start = inherited
         self._armed = [Armed(strike) for strike in plan.strikes]
         self._standing: list[Standing] = []
         self._striker = Striker(self._bare_operation, may_fail, self._signal_main)
@@ -76,7 +76,7 @@ class Supervisor:
         self._arch = abi.AUDIT_ARCH[abi.machine()]
         self._buffer = bytearray(abi.NOTIF.size)
         self._empty = bytes(abi.NOTIF.size)
-        self._held: list[tuple[float, int, Call | None]] = []
+        self._held: list[tuple[float, int, Callable[[], object]]] = []
         self._poll = select.poll()
         self._pidfds: dict[int, int] = {}
         self._listening = True
@@ -102,10 +102,6 @@ class Supervisor:
             _, status = os.waitpid(self._tree.pid, 0)
             self._wind_up(before_fork)
             return status
-        except BaseException:
-            self._kill_all()
-            self._reap_all(before_fork)
-            raise
         finally:
             self._streams.drain_all()
 
@@ -122,8 +118,8 @@ class Supervisor:
             elif not self._streams.drain(fd):
                 self._poll.unregister(fd)
         while self._held and self._held[0][0] <= time.monotonic():
-            _, ident, call = heapq.heappop(self._held)
-            self._go_on(ident, call)
+            _, _, go_on = heapq.heappop(self._held)
+            go_on()
 
     def _listen(self, event: int) -> None:
         if event & select.POLLIN:
@@ -147,18 +143,25 @@ class Supervisor:
         buffer[:] = self._empty
         try:
             fcntl.ioctl(self._listener, abi.IOCTL_RECV, buffer, True)
-        except OSError:
+        except OSError as error:
             # The call was withdrawn before it was received: its thread died, or a signal interrupted it.
-            self.withdrawn += not self._dying
+            self.withdrawn += error.errno == errno.ENOENT and not self._dying
             return
         ident, tid, _, number, arch, _, *args = abi.NOTIF.unpack(buffer)
         if self._dying:
             return
+        try:
+            self._dispatch(ident, tid, number, arch, args)
+        except Unreadable as why:
+            self.recorder.caveat("unreadable", _comm(tid), f"calls of {_comm(tid)} could not be seen: {why}")
+            self._continue(ident)
+
+    def _dispatch(self, ident: int, tid: int, number: int, arch: int, args: list[int]) -> None:
         spec = self._specs.get(number) if arch == self._arch else None
         if spec is None:
             self._watched_call(ident, tid, number, arch, tuple(args))
-        elif spec.family == "write" and args[0] == self._control:
-            self._message(ident, tid, tuple(args), spec)
+        elif spec.family == "write" and args[0] == child.CONTROL:
+            self._message(ident, tid, tuple(args))
         elif self._matters(spec, number, tid, args):
             self._file_call(ident, tid, spec, tuple(args))
         else:
@@ -173,6 +176,8 @@ class Supervisor:
     def _is_due(self, number: int, tid: int, args: list[int]) -> bool:
         """Count a call on a descriptor, the cheap way; whether it must be looked at closely."""
         armed, path = self._counted[number]
+        if self._streams.promise_link and armed.family == "write":
+            return True
         task = self._tree.task(tid) if tid == self._tree.pid else None
         link = None if task is None else task.link(abi.signed(args[0]))
         if link == path and armed.seen + 1 < armed.ordinal:
@@ -191,11 +196,15 @@ class Supervisor:
         return self._send(ident, max(result, 0), min(result, 0), 0)
 
     def _send(self, ident: int, value: int, error: int, flags: int) -> bool:
-        try:
-            fcntl.ioctl(self._listener, abi.IOCTL_SEND, abi.ANSWER.pack(ident, value, error, flags))
-        except OSError:
-            return False
-        return True
+        answer = abi.ANSWER.pack(ident, value, error, flags)
+        while True:
+            try:
+                fcntl.ioctl(self._listener, abi.IOCTL_SEND, answer)
+            except InterruptedError:  # By a signal to this process; Python does not repeat an ioctl.
+                continue
+            except OSError:
+                return False
+            return True
 
     def _add_descriptor(self, ident: int, mine: int, cloexec: bool) -> int:
         """Give the thread a copy of descriptor ``mine`` as the result of its call."""
@@ -208,12 +217,16 @@ class Supervisor:
             self._answer(ident, result)
             return result
 
-    def _release(self, ident: int, fd: int) -> None:
+    def _release(self, ident: int, fd: int) -> bool:
         """Put ``/dev/null`` in the place of a descriptor, so that its file and locks are let go."""
         with open(os.devnull, "rb") as null:
             request = abi.ADDFD.pack(ident, abi.ADDFD_FLAG_SETFD, null.fileno(), fd, os.O_CLOEXEC)
-            fcntl.ioctl(self._listener, abi.IOCTL_ADDFD, request)
+            try:
+                fcntl.ioctl(self._listener, abi.IOCTL_ADDFD, request)
+            except OSError:
+                return False
         self.released.add(fd)
+        return True
 
     # Calls.
 
@@ -231,6 +244,7 @@ class Supervisor:
             families |= FULL_FAMILIES
         # ``rmdir`` may come as unlinkat, and a read as a copy to somewhere else.
         families |= {"unlink"} if "rmdir" in families else set()
+        families |= {"write"} if self._streams.promise_link else set()
         families |= {"copy_file_range", "sendfile", "splice"} if "read" in families else set()
         return frozenset(families)
 
@@ -256,6 +270,8 @@ class Supervisor:
             ):
                 self._continue(ident)
             return
+        if self._interest is None:
+            self._place(task)  # Numbers are given in the order of first operations, struck or not.
         armed = self._due(call.family, call.target, call.second, task)
         if armed is not None and self._strike(ident, armed, call):
             return
@@ -266,9 +282,9 @@ class Supervisor:
                 return
         self._go_on(ident, call)
 
-    def _go_on(self, ident: int, call: Call | None) -> None:
+    def _go_on(self, ident: int, call: Call) -> None:
         """The call goes its ordinary way."""
-        if self._plan.record and call is not None:
+        if self._plan.record:
             self._record(ident, call)
         else:
             self._continue(ident)
@@ -276,7 +292,7 @@ class Supervisor:
     def _refuse(self, ident: int, call: Call, answer: int) -> None:
         """Answer under a lasting condition; in a recording the call is part of the trace."""
         if self._plan.record:
-            self.recorder.observe(call, lambda _: answer)
+            self.recorder.struck(call, self._full_operation(call), answer)
         if call.family == "close" and call.fd is not None:
             self._release(ident, call.fd)
         self._answer(ident, answer)
@@ -307,37 +323,44 @@ class Supervisor:
         try:
             effect = self._striker.effect(armed.strike.fault, call)
         except CannotExecute as why:
-            self.recorder.caveat("not-injected", armed.text, f"{armed.text} could not be injected: {why}")
+            self._not_injected(armed, why)
             return False
         if effect.standing is not None:
             self._standing.append(effect.standing)
             self._look_again()
+        if effect.release and not self._release(ident, call.fd or 0):
+            self._not_injected(armed, CannotExecute("its descriptor could not be released"))
+            return False
         if self._plan.record and (effect.answer is not None or effect.kill):
-            self.recorder.operations.append(replace(operation, result=effect.answer))
-        self._deliver(ident, armed, operation, effect, call)
+            self.recorder.struck(call, operation, effect.answer)
+        go_on = partial(self._go_on, ident, call)
+        if self._deliver(ident, armed, operation, effect, go_on):
+            go_on()
         return True
 
+    def _not_injected(self, armed: Armed, why: CannotExecute) -> None:
+        self.recorder.caveat("not-injected", armed.text, f"{armed.text} could not be injected: {why}")
+
     def _deliver(
-        self, ident: int, armed: Armed, operation: Operation, effect: Effect, call: Call | None
-    ) -> None:
+        self, ident: int, armed: Armed, operation: Operation, effect: Effect, go_on: Callable[[], object]
+    ) -> bool:
+        """Make the effect happen; True if the call has to go on now."""
         if effect.kill:
             self._kill_struck(armed, operation, effect)
-            return
-        delivered = True
-        if effect.answer is not None:
-            if effect.release and call is not None and call.fd is not None:
-                self._release(ident, call.fd)
-            delivered = self._answer(ident, effect.answer)
-        elif effect.delay:
-            heapq.heappush(self._held, (time.monotonic() + effect.delay, ident, call))
-        elif call is not None:
-            self._go_on(ident, call)
-        if delivered:
-            self.receipts.append(receipt(armed, operation, effect, effect.answer))
+            return False
+        if effect.answer is not None and not self._answer(ident, effect.answer):
+            return False
+        self.receipts.append(receipt(armed, operation, effect, effect.answer))
+        if effect.delay:
+            heapq.heappush(self._held, (time.monotonic() + effect.delay, ident, go_on))
+            return False
+        # Who dies of a signal dies here, before the call: answered, it might still make it or not.
+        return effect.answer is None and not (effect.fatal and operation.pid == self._tree.pid)
 
     def _kill_struck(self, armed: Armed, operation: Operation, effect: Effect) -> None:
         if effect.kill == "one" and operation.pid != self._tree.pid:
-            struck = tree.kill(operation.pid)
+            process = self._tree.processes.get(operation.pid)
+            struck = process is not None and process.kill(signal.SIGKILL)
         else:
             self._dying = True
             struck = self._kill_all() > 0
@@ -384,30 +407,34 @@ class Supervisor:
 
     def _bare_operation(self, call: Call) -> Operation:
         """What a lasting condition needs to know of a call: no stack."""
-        return Operation(0, call.family, call.target, call.second, detail=before(call))
+        return Operation(
+            0, call.family, call.target, call.second, syscall=call.spec.name, detail=before(call)
+        )
 
     # What is no call on a file.
 
-    def _message(self, ident: int, tid: int, args: tuple[int, ...], spec: syscalls.Spec) -> None:
+    def _message(self, ident: int, tid: int, args: tuple[int, ...]) -> None:
         """The workload writes to its control descriptor: a promise, or what came of it."""
         task = self._tree.task(tid)
-        link = None if task is None else task.link(self._control)
-        if task is None or link is None or not link.startswith("socket:"):
-            self._file_call(ident, tid, spec, args)
+        data = b"" if task is None else task.process.memory.read(args[1], args[2])
+        if task is None or len(data) != args[2]:
+            self._answer(ident, -errno.EIO)
             return
-        data = task.process.memory.read(args[1], args[2])
-        self._answer_after(ident, len(data), task, data)
-
-    def _answer_after(self, ident: int, length: int, task: Task, data: bytes) -> None:
+        done = partial(self._answer, ident, len(data))
+        if data[:1] != child.PROMISE and task.process is not self._tree.main:
+            done()  # A forked child that returned from the workload: the result is its parent's to give.
+            return
         family = self.mailbox.take(data)
-        if family != PROMISE:
-            self.descriptors = self._extra_descriptors()
-            if self.descriptors and not self._asked_again:
-                self._asked_again = True
-                self._answer(ident, HOLDS_MORE)
-                return
-        if not self._pseudo(family, task, ident):
-            self._answer(ident, length)
+        if family != PROMISE and self._must_ask_again():
+            self._answer(ident, child.HOLDS_MORE)
+        elif self._pseudo(family, task, ident, done):
+            done()
+
+    def _must_ask_again(self) -> bool:
+        self.descriptors = self._extra_descriptors()
+        again = bool(self.descriptors) and not self._asked_again
+        self._asked_again |= again
+        return again
 
     def _extra_descriptors(self) -> list[str]:
         """What the workload's own process has open beyond what it started with."""
@@ -418,24 +445,23 @@ class Supervisor:
         mine = [fd for fd in self.released if links.get(fd) == os.devnull]
         return [link for fd, link in sorted(links.items()) if link and fd not in mine]
 
-    def _pseudo(self, family: str, task: Task, ident: int) -> bool:
-        """Count and record a promise or the end; whether the call needs no answer any more."""
+    def _pseudo(self, family: str, task: Task, ident: int, go_on: Callable[[], object]) -> bool:
+        """Count and record a promise or the end; False if ``go_on`` comes later or never."""
         value = self.mailbox.promised[-1] if family == PROMISE else None
         if self._plan.record:
             self.recorder.operations.append(self._pseudo_operation(family, task, value))
         armed = self._due(family, "", None, task)
         if armed is None:
-            return False
+            return True
         self.reached += 1
         self._look_again()
         operation = self._pseudo_operation(family, task, value)
         try:
             effect = self._striker.effect(armed.strike.fault, None)
         except CannotExecute as why:
-            self.recorder.caveat("not-injected", armed.text, f"{armed.text} could not be injected: {why}")
-            return False
-        self._deliver(ident, armed, operation, effect, None)
-        return bool(effect.kill)
+            self._not_injected(armed, why)
+            return True
+        return self._deliver(ident, armed, operation, effect, go_on)
 
     def _pseudo_operation(self, family: str, task: Task, value: Any) -> Operation:
         return Operation(
@@ -445,7 +471,7 @@ class Supervisor:
             place=self._place(task),
             result=0,
             detail=Detail(value=value),
-            stack=_outside(self._tree.stack(task)) if family == PROMISE else (),
+            stack=_outside(self._tree.stack(task)) if self._plan.record and family == PROMISE else (),
             pid=task.process.pid,
             tid=task.tid,
         )
@@ -463,27 +489,41 @@ class Supervisor:
         lines = self._streams.lines(data)
         if not lines:
             return False
-        killed = False
-        for line in lines:
-            self.mailbox.promised.append(line)
-            killed = killed or self._pseudo(PROMISE, task, ident)
-        if not killed:
-            self._continue(ident)
+        self._promise_lines(ident, task, deque(lines))
         return True
+
+    def _promise_lines(self, ident: int, task: Task, lines: deque[str]) -> None:
+        """Take promises one after the other, then let the write that made them happen."""
+        while lines:
+            self.mailbox.promised.append(lines.popleft())
+            if not self._pseudo(PROMISE, task, ident, partial(self._promise_lines, ident, task, lines)):
+                return
+        self._continue(ident)
 
     def _watched_call(self, ident: int, tid: int, number: int, arch: int, args: tuple[int, ...]) -> None:
         """Calls that change what can be seen: note them; refuse those that would go unseen."""
         name = self._watched.get(number)
         task = self._tree.task(tid)
-        who = f"process {tid}"
+        who = _comm(tid)
         if arch != self._arch or name is None:
             self.recorder.caveat("foreign-architecture", who, "a call for another architecture was refused")
-            self._answer(ident, -_ENOSYS)
+            self._answer(ident, -errno.ENOSYS)
+        elif name in syscalls.UNKNOWN_TO_US:
+            self.recorder.caveat("refused", who, f"{name} was refused (ENOSYS): it is not followed yet")
+            self._answer(ident, -errno.ENOSYS)
+        elif name in syscalls.ELSEWHERE:
+            self.recorder.caveat(
+                "elsewhere", who, f"{name} was used: names mean other files there, and are not followed"
+            )
+            self._continue(ident)
+        elif name == "open_by_handle_at":
+            self.recorder.caveat("by-handle", who, "files were opened by handle: this is not seen")
+            self._continue(ident)
         elif name == "io_uring_setup":
             self.recorder.caveat(
                 "io_uring", who, "io_uring was refused (ENOSYS): its operations are not seen"
             )
-            self._answer(ident, -_ENOSYS)
+            self._answer(ident, -errno.ENOSYS)
         elif name == "io_submit":
             self.recorder.caveat("aio", who, "asynchronous I/O (io_submit) was used: it is not seen")
             self._continue(ident)
@@ -491,7 +531,7 @@ class Supervisor:
             self._own_filter(ident, name, args, who)
         else:
             if task is not None:
-                self._tree.replaced(task)
+                self._tree.replacing(task)
             self._continue(ident)
 
     def _own_filter(self, ident: int, name: str, args: tuple[int, ...], who: str) -> None:
@@ -505,19 +545,22 @@ class Supervisor:
 
     # The end.
 
-    def _signal_main(self, number: int) -> None:
-        tree.kill(self._tree.pid, number)
+    def _signal_main(self, number: int) -> bool:
+        """Send a signal to the workload's own process; whether it dies of it."""
+        fatal = tree.is_fatal(self._tree.pid, number)
+        self._tree.main.kill(number)
+        return fatal
 
     def _give_up(self) -> None:
         self.timed_out = True
         for process in list(self._tree.processes.values()):
-            tree.kill(process.pid, signal.SIGSTOP)
+            process.kill(signal.SIGSTOP)
         self.stacks = self._tree.stacks()
         self._dying = True
         self._kill_all()
 
     def _kill_all(self) -> int:
-        return sum(tree.kill(pid) for pid in list(self._tree.processes))
+        return sum(process.kill(signal.SIGKILL) for process in self._tree.processes.values())
 
     def _wind_up(self, before_fork: set[int]) -> None:
         """After the workload's own process: wait for the others, then end and name what is left."""
@@ -532,22 +575,17 @@ class Supervisor:
     def _others(self, before_fork: set[int]) -> list[int]:
         """Processes of the tree that still run; those that have ended are collected."""
         running = []
-        for pid in {*tree.orphans(before_fork, self._tree.pid), *self._tree.processes}:
-            if pid != self._tree.pid and not _collect(pid):
+        for pid in {*tree.offspring(before_fork, self._tree.pid), *self._tree.processes}:
+            if not _collect(pid):
                 running.append(pid)
         return running
 
     def _reap_all(self, before_fork: set[int]) -> None:
-        """Kill until nothing is left: who dies leaves its children to us, and so on."""
-        while True:
-            remaining = {*tree.orphans(before_fork, self._tree.pid), *self._tree.processes}
-            if not remaining:
-                return
-            for pid in remaining:
-                tree.kill(pid)
-            for pid in remaining:
-                _wait_for(pid)
-                self._forget(pid)
+        """Kill and collect what is left, known to us or not."""
+        self._kill_all()
+        tree.end_all(before_fork, self._tree.pid)
+        for pid in list(self._tree.processes):
+            self._forget(pid)
 
     def _forget(self, pid: int) -> None:
         process = self._tree.processes.get(pid)
@@ -582,11 +620,13 @@ def _collect(pid: int) -> bool:
     return done == pid
 
 
-def _wait_for(pid: int) -> None:
+def _comm(tid: int) -> str:
+    """The name of a program: unlike a number it is the same in every run."""
     try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:
-        pass  # The child of another process of the tree, who may still have to die.
+        with open(f"/proc/{tid}/comm", "rb") as file:
+            return file.read().decode(errors="replace").strip()
+    except OSError:
+        return "?"
 
 
 def _name(pid: int) -> str:

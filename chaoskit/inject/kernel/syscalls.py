@@ -131,8 +131,21 @@ WATCHED: dict[str, tuple[int | None, int | None]] = {
     "prctl": (157, 167),
     "io_uring_setup": (425, 425),
     "io_submit": (209, 2),
+    "chroot": (161, 51),
+    "pivot_root": (155, 41),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "open_by_handle_at": (304, 265),
+    "setxattrat": (463, 463),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
 }
 """Calls that are no fault points but change what can be seen."""
+
+ELSEWHERE = frozenset({"chroot", "pivot_root", "unshare", "setns"})
+"""Those of :data:`WATCHED` after which a name may mean another file to the caller than to us."""
+UNKNOWN_TO_US = frozenset({"setxattrat", "removexattrat", "file_setattr"})
+"""Those of :data:`WATCHED` that are so new that every program must cope without them."""
 
 OTHERS: dict[str, tuple[int, int]] = {"pidfd_getfd": (438, 438)}
 """Calls that the supervisor makes for itself and Python does not offer."""

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
-from collections.abc import Iterator
 
 from chaoskit.core.operation import Frame, Place
-from chaoskit.inject.kernel.memory import Memory
-from chaoskit.inject.kernel.stack import Layout, StackReader
+from chaoskit.inject.kernel.memory import Memory, Unreadable
+from chaoskit.inject.kernel.stack import Layout, StackReader, Whereabouts
 
-_STATUS = re.compile(rb"^(Tgid|PPid|Umask|Uid|Gid):\s*(.*)$", re.MULTILINE)
+_FIELDS = "Tgid|Umask|Uid|Gid|FDSize|Groups|SigBlk|SigIgn|SigCgt|CapEff|Seccomp_filters"
+_STATUS = re.compile(rf"^({_FIELDS}):[ \t]*(.*)$".encode(), re.MULTILINE)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]")
 _FORKED = "child"
+_HARMLESS_SIGNALS = frozenset(
+    {
+        *(signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH),
+        *(signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU),
+    }
+)
+"""Signals that end no process by default (signal(7))."""
 
 
 class Process:
@@ -23,44 +31,61 @@ class Process:
         self.pid = pid
         self.pidfd = pidfd
         self.memory = Memory(pid)
+        self.descriptors = os.open(f"/proc/{pid}/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.label: str | None = None
         self.threads = 0
         self.reader: StackReader | None = None
         self.runs_our_python = False
+        self.replacing: tuple[int, tuple[bytes, str]] | None = None
+        """The thread that is at an exec, and what the process was before."""
+
+    def kill(self, number: int) -> bool:
+        """Send a signal to this process and no other; False if it is gone."""
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return False
+        return True
 
     def close(self) -> None:
         self.memory.close()
+        os.close(self.descriptors)
         os.close(self.pidfd)
 
 
 class Task:
-    """One thread. ``descriptors`` is a directory descriptor on its table of open files."""
+    """One thread."""
 
     def __init__(self, tid: int, process: Process) -> None:
         self.tid = tid
         self.process = process
-        self.descriptors = os.open(f"/proc/{tid}/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.thread: int | None = None
         self.state: int | None = None
-        """Address of the interpreter's record of this thread; 0 when there is none."""
+        """Address of the interpreter's record of this thread, when last looked for."""
 
     def link(self, fd: int) -> str | None:
         """What descriptor ``fd`` refers to, as the kernel spells it; None if it is not open."""
         try:
-            return os.readlink(str(fd), dir_fd=self.descriptors)
+            return os.readlink(str(fd), dir_fd=self.process.descriptors)
+        except PermissionError as why:
+            raise Unreadable(str(why)) from None
+        except OSError:
+            return self._own_link(fd)
+
+    def _own_link(self, fd: int) -> str | None:
+        """The same from the thread's own table: the first thread may have ended before the others."""
+        try:
+            return os.readlink(f"/proc/{self.tid}/fd/{fd}")
         except OSError:
             return None
-
-    def close(self) -> None:
-        os.close(self.descriptors)
 
 
 class Tree:
     """All processes that were seen at a call, from the first one on."""
 
-    def __init__(self, pid: int, main_state: int, layout: Layout, boundary: int, run: int) -> None:
+    def __init__(self, pid: int, python: Whereabouts, layout: Layout, boundary: int, run: int) -> None:
         self.pid = pid
-        self._main_state = main_state
+        self._python = python
         self._layout = layout
         self._boundary = boundary
         self._run = run
@@ -69,19 +94,27 @@ class Tree:
         self.processes: dict[int, Process] = {}
         self.arrivals: list[Process] = []
         """Processes that were met since the list was last emptied; the supervisor watches them."""
-        self._main_cmdline = _read(f"/proc/{pid}/cmdline")
+        self._main_image = _image(pid)
         self.main = self._process(pid)
         self.main.label = ""
 
     def task(self, tid: int) -> Task | None:
-        """The thread ``tid``; None if it is gone already."""
+        """The thread ``tid``; None if it is gone already.
+
+        Raises:
+            Unreadable: if it may not be inspected, or too many descriptors are open for that.
+        """
         task = self._tasks.get(tid)
         if task is None:
             try:
                 task = Task(tid, self._process(int(status(tid).get("Tgid", b"0"))))
-            except (OSError, ValueError):
+            except OSError as why:
+                if why.errno in (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE):
+                    raise Unreadable(str(why)) from None
                 return None
             self._tasks[tid] = task
+        if task.process.replacing is not None:
+            self._replaced(task)
         return task
 
     def _process(self, pid: int) -> Process:
@@ -89,7 +122,7 @@ class Tree:
         if process is None:
             process = self.processes[pid] = Process(pid, os.pidfd_open(pid))
             process.reader = StackReader(process.memory, self._layout)
-            process.runs_our_python = _read(f"/proc/{pid}/cmdline") == self._main_cmdline
+            process.runs_our_python = _image(pid) == self._main_image
             self.arrivals.append(process)
         return process
 
@@ -98,16 +131,26 @@ class Tree:
         process = self.processes.pop(pid, None)
         if process is not None:
             for tid in [tid for tid, task in self._tasks.items() if task.process is process]:
-                self._tasks.pop(tid).close()
+                del self._tasks[tid]
             process.close()
 
-    def replaced(self, task: Task) -> None:
-        """A process is about to run another program: name it again at its next operation."""
+    def replacing(self, task: Task) -> None:
+        """A process is about to run another program, if the exec succeeds."""
+        task.process.replacing = (task.tid, _image(task.process.pid))
+
+    def _replaced(self, task: Task) -> None:
+        """See at a later call what came of an exec: name the process again if it is another program."""
         process = task.process
-        process.memory.close()
-        process.runs_our_python = False
-        if process.pid != self.pid:
-            process.label = None
+        assert process.replacing is not None
+        caller, before = process.replacing
+        if _image(process.pid) != before:
+            process.replacing = None
+            process.memory.close()
+            process.runs_our_python = False
+            if process.pid != self.pid:
+                process.label = None
+        elif caller == task.tid:
+            process.replacing = None  # It failed: its caller goes on in the same program.
 
     def place(self, task: Task) -> Place:
         """The name of the stream that ``task`` is; numbers are given at the first call."""
@@ -124,7 +167,7 @@ class Tree:
 
     def _name(self, process: Process) -> str:
         program = _FORKED
-        if _read(f"/proc/{process.pid}/cmdline") != self._main_cmdline:
+        if _image(process.pid) != self._main_image:
             program = _UNSAFE.sub("_", _read(f"/proc/{process.pid}/comm").decode(errors="replace").strip())
         self._names[program] = ordinal = self._names.get(program, 0) + 1
         return f"{program or '_'}~{ordinal}"
@@ -134,12 +177,17 @@ class Tree:
         process = task.process
         if not process.runs_our_python or process.reader is None:
             return ()
-        if task.state is None:
-            if task.tid == process.pid:
-                task.state = self._main_state
-            else:
-                task.state = process.reader.find_thread(self._main_state, task.tid) or 0
+        if not self._state_is_current(task):
+            task.state = process.reader.find_thread(self._python.interpreter, task.tid)
         return process.reader.of_thread(task.state, self._boundary) if task.state else ()
+
+    def _state_is_current(self, task: Task) -> bool:
+        """Records come and go with threads, and a fork keeps only one; the first thread's stays."""
+        if task.tid == self.pid:
+            task.state = self._python.state
+            return True
+        reader = task.process.reader
+        return bool(task.state and reader and reader.is_thread(task.state, task.tid))
 
     def stacks(self) -> str:
         """All threads of all processes as text, for a run that hangs."""
@@ -162,6 +210,18 @@ class Tree:
 def status(tid: int) -> dict[str, bytes]:
     """The fields of ``/proc/TID/status`` that are of use here."""
     return {match[0].decode(): match[1] for match in _STATUS.findall(_read(f"/proc/{tid}/status"))}
+
+
+def _image(pid: int) -> tuple[bytes, str]:
+    """What tells one program in a process from another: a fork keeps it, an exec changes it.
+
+    The auxiliary vector holds addresses that the kernel draws anew at each exec (getauxval(3)).
+    """
+    try:
+        program = os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        program = ""
+    return _read(f"/proc/{pid}/auxv"), program
 
 
 def open_files(pid: int) -> frozenset[int]:
@@ -200,15 +260,36 @@ def children() -> set[int]:
     return found
 
 
-def orphans(before: set[int], main: int) -> Iterator[int]:
-    """Processes of the workload that outlived their parent and became children of this process."""
-    yield from sorted(children() - before - {main})
+def offspring(before: set[int], main: int) -> list[int]:
+    """The workload's processes that are children of this one: the first, and those that became orphans.
+
+    Another child of the test process may have left us an orphan too. It does not have our filter.
+    """
+    candidates = children() - before
+    if not candidates:
+        return []
+    own = _filters(os.getpid())
+    return sorted(pid for pid in candidates if pid == main or _filters(pid) > own)
 
 
-def kill(pid: int, number: int = signal.SIGKILL) -> bool:
-    """Send a signal; False if the process is gone."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
+def end_all(before: set[int], main: int) -> None:
+    """Kill and collect until nothing is left: who dies leaves its children to us, and so on."""
+    while remaining := offspring(before, main):
+        for pid in remaining:
+            os.kill(pid, signal.SIGKILL)
+        for pid in remaining:
+            os.waitpid(pid, 0)
+
+
+def is_fatal(pid: int, number: int) -> bool:
+    """Whether a process dies of a signal at once: its default is to, and it is not caught or blocked."""
+    if number in _HARMLESS_SIGNALS:
         return False
-    return True
+    fields = status(pid)
+    taken = (int(fields.get(name, b"0"), 16) for name in ("SigBlk", "SigIgn", "SigCgt"))
+    return not any(mask >> (number - 1) & 1 for mask in taken)
+
+
+def _filters(pid: int) -> int:
+    """How many seccomp filters a process has; many where the kernel does not say."""
+    return int(status(pid).get("Seccomp_filters", b"999"))
