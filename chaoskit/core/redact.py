@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
@@ -26,6 +27,9 @@ _SECRET_PARTS = (
 _SECRET_WORDS = frozenset(
     {"auth", "pass", "pwd", "pw", "token", "tokens", "jwt", "bearer", "otp", "pin", "salt", "dsn"}
 )
+
+# Items of a container that we do not know how to walk.
+_LONGEST_REPR = 1000
 
 _SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -157,7 +161,9 @@ class _Walk:
         if issubclass(kind, bytes | bytearray | memoryview):
             return self._bytes(value)
         if not self._is_container(value):
-            return self._text(repr(value))
+            size = len(value) if hasattr(kind, "__len__") else 0
+            # A repr shows all of it, and may take minutes to make.
+            return f"<{kind.__name__} of {size} items>" if size > _LONGEST_REPR else self._text(repr(value))
         if id(value) in self._path:
             return "<cycle>"
         if depth >= self._limits.depth:
@@ -171,7 +177,7 @@ class _Walk:
     @staticmethod
     def _is_container(value: object) -> bool:
         kind = type(value)
-        return issubclass(kind, dict | list | tuple | set | frozenset | Mapping) or (
+        return issubclass(kind, dict | list | tuple | set | frozenset | deque | Mapping) or (
             dataclasses.is_dataclass(kind)
         )
 

@@ -86,8 +86,11 @@ class ErrorDetails:
         record["errors"] = describe_error(error, self._redactor)
         path = self.options.directory / self._name(now, error)
         _write_atomically(path, _to_json(record))
-        self._prune()
         _mark(error, path)
+        try:
+            self._prune()
+        except OSError as trouble:
+            logger.warning("old error-detail files cannot be removed: %s", trouble)
         return path
 
     @contextmanager

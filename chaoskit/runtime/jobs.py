@@ -433,13 +433,20 @@ class JobRunner:
 
     def _sweep_now_and_then(self) -> None:
         while not self._closing.wait(self.board.options.check_every):
-            self.sweep()
+            try:
+                self.sweep()
+            except BaseException:
+                logger.exception("a sweep failed; the next one comes")
 
     def _pump(self) -> None:
         """Begin whatever may begin."""
         while (ticket := self.board.claim()) is not None:
             name = f"chaoskit-job-{ticket.job}-{ticket.attempt}"
-            threading.Thread(target=self._run, args=(ticket,), name=name, daemon=True).start()
+            try:
+                threading.Thread(target=self._run, args=(ticket,), name=name, daemon=True).start()
+            except (RuntimeError, MemoryError) as error:
+                # No thread to be had: an attempt that failed, rather than a job that seems to run.
+                self.board.fail(ticket, error)
         with self._changed:
             self._changed.notify_all()
 

@@ -71,7 +71,8 @@ class ShutdownOptions:
         if not 0 < self.grace < math.inf:
             raise wrong("grace", self.grace, "seconds, more than 0 and finite")
         for name in self.signals:
-            if not hasattr(signal, name) or not name.startswith("SIG"):
+            # Nobody can catch these two.
+            if name in ("SIGKILL", "SIGSTOP") or not isinstance(getattr(signal, name, None), signal.Signals):
                 raise wrong("signal", name, "a signal of this platform, such as SIGTERM or SIGINT")
 
 
@@ -235,9 +236,13 @@ class Shutdown:
         self._pid = os.getpid()
         self._watcher = threading.Thread(target=self._watch, name="chaoskit-shutdown", daemon=True)
         self._watcher.start()
-        for name in self.options.signals:
-            number = getattr(signal, name)
-            self._replaced[number] = signal.signal(number, self._on_signal)
+        try:
+            for name in self.options.signals:
+                number = getattr(signal, name)
+                self._replaced[number] = signal.signal(number, self._on_signal)
+        except BaseException:
+            self._release()
+            raise
         return self
 
     def __exit__(
@@ -252,11 +257,15 @@ class Shutdown:
             self._drain()
             self._run_callbacks()
         finally:
-            self._mail.put(None)
-            for number, handler in self._replaced.items():
-                # None: the old handler was not set from Python, and cannot be put back from there.
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
-            self._replaced.clear()
+            self._release()
+
+    def _release(self) -> None:
+        """Put the old handlers back and let the watcher end."""
+        self._mail.put(None)
+        for number, handler in self._replaced.items():
+            # None: the old handler was not set from Python, and cannot be put back from there.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._replaced.clear()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
@@ -314,10 +323,11 @@ class Shutdown:
                 logger.error("%d operations are still in progress at the deadline", self._running)
 
     def _run_callbacks(self) -> None:
-        ordered = self._callbacks if self.options.order is Order.GIVEN else reversed(self._callbacks)
-        steps = []
-        for name, callback in tuple(ordered):
-            steps.append(self._run(name, callback))
+        position = 0 if self.options.order is Order.GIVEN else -1
+        steps: list[Step] = []
+        # One by one, so that a callback that a callback registers runs as well.
+        while self._callbacks:
+            steps.append(self._run(*self._callbacks.pop(position)))
             self.steps = tuple(steps)
         failed = tuple(s.name for s in steps if s.error is not None)
         event = ShutdownFinished(at=self._clock.monotonic(), steps=len(steps), failed=failed)

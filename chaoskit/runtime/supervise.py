@@ -264,11 +264,18 @@ class Supervisor:
             try:
                 ended = self._ended.get(timeout=self.options.check_every)
             except queue.Empty:
-                self.check()
+                self._guarded(self.check)
                 continue
             if ended is None:
                 return
-            self._buried(*ended)
+            self._guarded(self._buried, *ended)
+
+    def _guarded(self, step: Callable[..., None], *args: Any) -> None:
+        """Nobody watches the watcher: nothing that a listener raises may end it."""
+        try:
+            step(*args)
+        except BaseException:
+            logger.exception("the supervisor itself failed, and goes on")
 
     def _buried(self, worker: Worker, thread: threading.Thread) -> None:
         """Deal with the end of ``thread``, once, however it was noticed."""
@@ -302,8 +309,14 @@ class Supervisor:
 
     def _restart(self, worker: Worker) -> None:
         worker.restarts += 1
-        with self._lock:
-            self._start(worker)
+        try:
+            with self._lock:
+                self._start(worker)
+        except (RuntimeError, MemoryError) as error:
+            # The machine has no thread left to give.
+            worker.thread = None
+            self._give_up(worker, error)
+            return
         event = ThreadRestarted(at=self._clock.monotonic(), thread=worker.name, restarts=worker.restarts)
         emit(self._listeners, event)
 

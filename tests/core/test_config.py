@@ -453,6 +453,14 @@ def test_secrets_inside_values_are_hidden() -> None:
     assert "hunter2" not in str([s.shown for s in load(App, from_mapping(values)).settings])
 
 
+def test_endless_nesting_is_a_problem() -> None:
+    """A table that contains itself, and a variable with thousands of levels, are problems and no crash."""
+    loop: dict[str, Any] = {}
+    loop["extra"] = loop
+    for layer in (from_mapping(loop), from_environment("A_", {"A_" + "__".join(["EXTRA"] * 5000): "1"})):
+        assert "nested too deeply" in problems_of(layer)[-1]
+
+
 def test_the_error_is_picklable_and_json_ready() -> None:
     """The problems survive a process border, and can be printed for a machine."""
     with pytest.raises(ConfigurationProblems) as caught:

@@ -6,7 +6,8 @@ import dataclasses
 import json
 import re
 import time
-from collections import UserDict, namedtuple
+from array import array
+from collections import UserDict, deque, namedtuple
 from typing import Any
 
 import pytest
@@ -190,6 +191,21 @@ def test_huge_values_are_bounded() -> None:
     assert len(json.dumps(shown)) < 20_000
     assert shown["text"].endswith("<10000000 characters>")
     assert shown["list"][-1] == "<999950 more>"
+
+
+def test_containers_of_other_kinds_are_bounded() -> None:
+    """Deques, views and arrays of millions are not shown in full, and take no time."""
+    big = {
+        "deque": deque(range(10**6)),
+        "view": dict.fromkeys(range(10**6)).keys(),
+        "array": array("i", [0]) * 10**7,
+    }
+    begin = time.process_time()
+    shown = DEFAULT.plain(big)
+    assert time.process_time() - begin < 2.0
+    assert shown["array"] == "<array of 10000000 items>"
+    assert shown["view"] == "<dict_keys of 1000000 items>"
+    assert len(shown["deque"]) == 51
 
 
 def test_the_number_of_values_is_bounded() -> None:

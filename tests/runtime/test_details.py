@@ -182,6 +182,21 @@ def test_the_newest_files_are_kept(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == paths[2:]
 
 
+def test_old_files_that_cannot_be_removed_do_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the clean-up fails the new file is there all the same, and the trouble is logged."""
+
+    def broken(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError("no")
+
+    details = ErrorDetails(DetailOptions(tmp_path, keep=1))
+    details.write(ValueError(1))
+    monkeypatch.setattr(Path, "unlink", broken)
+    assert details.write(ValueError(2)).exists()
+    assert "cannot be removed" in caplog.text
+
+
 def test_remains_of_a_killed_process_are_swept(tmp_path: Path) -> None:
     """A half-written file of an hour ago is removed; a fresh one may be somebody's at work."""
     old, fresh = tmp_path / ".error-old.json.tmp", tmp_path / ".error-new.json.tmp"

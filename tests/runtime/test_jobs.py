@@ -347,6 +347,20 @@ def test_an_error_in_the_block_does_not_wait() -> None:
     assert begun == ["a"]
 
 
+def test_a_job_without_a_thread_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the machine has no thread left, the job's attempts fail at once instead of seeming to run."""
+    with JobRunner() as runner:
+
+        def refuse(self: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            runner.submit("a", lambda ticket: None)
+    assert runner.board.state("a") is JobState.FAILED
+    assert "can't start" in str(runner.board.error("a"))
+
+
 def test_a_runner_that_is_not_started_says_so() -> None:
     """Submitting outside of the block is wrong use, with the next step."""
     with pytest.raises(UsageError, match="Enter it first"):

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from chaoskit.runtime.lifecycle import (
     ShutdownRequested,
     ShuttingDown,
 )
+from chaoskit.runtime.retrying import RetryPolicy
+from chaoskit.runtime.retrying.backoff import Constant
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals to a process are of POSIX")
 
@@ -67,6 +70,49 @@ def test_a_failing_callback_stops_no_other(caplog: pytest.LogCaptureFixture) -> 
     assert "shutdown callback broken failed" in caplog.text
     assert isinstance(told[-1], ShutdownFinished)
     assert told[-1].failed == ("broken",)
+
+
+def test_a_callback_may_register_another() -> None:
+    """What a callback defers runs as well, next."""
+    order: list[str] = []
+    with quiet() as shutdown:
+        shutdown.defer(order.append, "last")
+        shutdown.defer(lambda: (order.append("first"), shutdown.defer(order.append, "second")))
+    assert order == ["first", "second", "last"]
+
+
+def test_a_request_ends_a_retrys_wait() -> None:
+    """A retry that is given ``wake`` gives up its wait at once, and raises what it was waiting to repeat."""
+    with quiet() as shutdown:
+        failed = threading.Event()
+
+        def fail() -> None:
+            failed.set()
+            raise OSError("down")
+
+        policy = RetryPolicy(on=OSError, wait=Constant(3600.0), wake=shutdown.wake)
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(policy.call, fail)
+            assert failed.wait(30)
+            shutdown.request("test")
+            with pytest.raises(OSError, match="down"):
+                future.result(30)
+
+
+@posix
+def test_a_handler_that_cannot_be_set_leaves_the_others_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If entering fails in the middle, the handlers that were replaced are put back."""
+    real, before = signal.signal, signal.getsignal(signal.SIGTERM)
+
+    def picky(number: int, handler: Any) -> Any:
+        if number == signal.SIGINT:
+            raise OSError("no")
+        return real(number, handler)
+
+    monkeypatch.setattr(signal, "signal", picky)
+    with pytest.raises(OSError, match="no"):
+        Shutdown().__enter__()
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_blocks_own_error_passes() -> None:
@@ -222,7 +268,13 @@ def test_one_block_each() -> None:
     shutdown = quiet()
     with shutdown, pytest.raises(UsageError, match="Make a new one"):
         shutdown.__enter__()
-    for wrong in ({"grace": 0}, {"grace": float("inf")}, {"signals": ("SIGNOPE",)}):
+    for wrong in (
+        {"signals": ("SIGKILL",)},
+        {"signals": ("SIG_DFL",)},
+        {"grace": 0},
+        {"grace": float("inf")},
+        {"signals": ("SIGNOPE",)},
+    ):
         with pytest.raises(UsageError):
             ShutdownOptions(**wrong)  # type: ignore[arg-type]
 

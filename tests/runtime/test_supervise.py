@@ -252,6 +252,45 @@ def test_the_blocks_error_wins_over_the_deadlock(caplog: pytest.LogCaptureFixtur
     assert "suspected deadlock: finder" in caplog.text
 
 
+def test_the_watcher_survives_its_listeners() -> None:
+    """A listener that ends its thread with SystemExit does not end the supervisor: restarts go on."""
+    again = threading.Event()
+
+    def hostile(event: Any) -> None:
+        if isinstance(event, ThreadRestarted):
+            raise SystemExit
+
+    def work(worker: Worker) -> None:
+        if worker.restarts < 2:
+            raise OSError
+        again.set()
+
+    options = SupervisionOptions(check_every=3600.0)
+    with Supervisor(options, listeners=[hostile], clock=VirtualClock()) as supervisor:
+        supervisor.spawn("finder", work)
+        assert again.wait(30)
+
+
+def test_without_a_thread_to_start_the_worker_is_given_up() -> None:
+    """When the machine has no thread left for a restart, that is reported like any other end."""
+    told = Told()
+
+    class Starved(Supervisor):
+        def _start(self, worker: Worker) -> None:
+            if worker.restarts:
+                raise RuntimeError("can't start new thread")
+            super()._start(worker)
+
+    def work(worker: Worker) -> None:
+        raise OSError
+
+    options = SupervisionOptions(check_every=3600.0)
+    with Starved(options, listeners=[told], clock=VirtualClock()) as supervisor:
+        worker = supervisor.spawn("finder", work)
+        assert "can't start" in str(told.wait_for(ThreadGivenUp).error)
+    assert worker.given_up
+
+
 def test_nobody_is_restarted_while_the_program_ends() -> None:
     """A thread that fails after stop is set stays dead."""
     told = Told()

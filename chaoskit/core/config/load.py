@@ -72,11 +72,15 @@ def load(record: type[T], *layers: Layer) -> Loaded[T]:
     if not (isinstance(record, type) and dataclasses.is_dataclass(record)):
         raise wrong("record", record, "a dataclass")
     # What is missing at the top could be added to any of the sources.
-    merged = _Table(" or ".join(layer.origin for layer in layers) or "configuration")
-    for layer in layers:
-        merged.add(layer, layer.values, ())
+    where = " or ".join(layer.origin for layer in layers) or "configuration"
+    merged = _Table(where)
     reader = _Reader([p for layer in layers for p in layer.problems])
-    value = reader.record(record, merged, ())
+    try:
+        for layer in layers:
+            merged.add(layer, layer.values, ())
+        value = reader.record(record, merged, ())
+    except RecursionError:
+        raise ConfigurationProblems([*reader.problems, Problem(where, "", "is nested too deeply")]) from None
     if reader.problems:
         raise ConfigurationProblems(reader.problems)
     return Loaded(value, tuple(reader.settings))
