@@ -167,11 +167,18 @@ def _faults(settings: Settings) -> FaultSet:
         family = getattr(catalogue, name.replace("-", "_"))
         given: tuple[Any, ...] = ()
         if argument:
-            given = (float(argument),) if name == "delay" else (argument,)
+            given = (_seconds(argument),) if name == "delay" else (argument,)
         united = united | family(*given)
     if settings.only:
         united = united.only(*_words(settings.only))
     return united.on(path=settings.path) if settings.path else united
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise wrong("delay", text, "seconds, as in --faults delay=0.5") from None
 
 
 def _explore(
@@ -220,8 +227,10 @@ def _program(settings: Settings) -> Any:
 def _question(settings: Settings, schedule: Schedule | None, listing: bool, backend: str) -> Any:
     from chaoskit.explore.engine import Question
     from chaoskit.explore.result import Options
+    from chaoskit.explore.spec import Spec
 
     faults = _faults(settings)
+    Spec.checked((faults,), {"model": settings.model})
     options = Options(
         faults=repr(faults),
         depth=settings.depth,

@@ -54,7 +54,7 @@ class CommandBroken(Exception):
 class ProgramRunner:
     """Executes jobs by running a program; an instance may be used by several forked workers.
 
-    ``keep``, if given, is a directory that does not exist yet: the last case's is left there.
+    ``keep``, if given, is where the directory of the last case with a fault is left.
     """
 
     def __init__(
@@ -87,7 +87,8 @@ class ProgramRunner:
             failure = self._failure(chaos, job)
             look = failure is not None or job.record
             seen = replace(chaos.observed(), snapshot=take(str(root)) if look else EMPTY)
-            if self._keep is not None:
+            if self._keep is not None and job.schedule:
+                shutil.rmtree(self._keep, ignore_errors=True)
                 shutil.copytree(root, self._keep, symlinks=True)
             return replace(seen, failure=failure, seconds=time.monotonic() - began)
         finally:
