@@ -71,12 +71,9 @@ class Matcher:
 
 
 def _flat(on: On) -> tuple[Any, ...]:
-    if isinstance(on, str | bytes | None):
-        raise wrong("on", on, _EXPECTED, _EXAMPLE)
-    # A class may be iterable by its metaclass, and is one condition all the same.
-    conditions: tuple[Any, ...] = (
-        tuple(on) if isinstance(on, Iterable) and not isinstance(on, type) else (on,)
-    )
+    # A class may be iterable by its metaclass, and a category is text; both are one condition.
+    several = isinstance(on, Iterable) and not isinstance(on, type | str | bytes)
+    conditions: tuple[Any, ...] = tuple(on) if several else (on,)  # type: ignore[arg-type]
     if not conditions:
         raise wrong("on", on, _EXPECTED, _EXAMPLE)
     for condition in conditions:
