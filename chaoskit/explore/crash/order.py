@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from chaoskit.explore.crash.models import Model, Rule
 from chaoskit.explore.crash.snapshot import TOP, Inode, NodeKind
-from chaoskit.explore.crash.steps import Move, Script, Step, StepKind, Sync, bits
+from chaoskit.explore.crash.steps import PAGE, Move, Script, Step, StepKind, Sync, bits
 
 
 @dataclass(slots=True)
@@ -33,6 +33,8 @@ class _File:
     resizes: list[tuple[int, int]] = field(default_factory=list)
     names: int = 0
     """Entries that give this inode a name."""
+    removals: int = 0
+    """Entries that take a name away from this inode."""
     births: int = 0
     """Those of ``names`` that came with the inode."""
 
@@ -106,12 +108,12 @@ class Order:
         only by what the kernel wrote as a whole: to the border of a page.
         """
         assert torn.torn_from is not None
-        if Rule.WHOLE_BLOCKS in self.model and torn.end % 4096:
+        if Rule.WHOLE_BLOCKS in self.model and torn.end % PAGE:
             return None
         need = self.need[torn.torn_from] & ~(1 << torn.torn_from) | 1 << torn.index
         if growth is None:
             return need
-        if Rule.DATA_BEFORE_SIZE in self.model and torn.end % 4096:
+        if Rule.COHERENT_PAGES in self.model and torn.end % PAGE:
             return None
         assert growth.torn_from is not None
         whole = self.need[growth.torn_from] & ~(1 << growth.torn_from | 1 << torn.torn_from)
@@ -197,7 +199,13 @@ class Order:
     def _flushed_by_rename(self, file: _File) -> int:
         if Rule.RENAME_FLUSHES not in self.model:
             return 0
-        return self._needs_of_all(file.pending if file.fresh else file.allocating)
+        return self._written_out(file.pending if file.fresh else file.allocating)
+
+    def _written_out(self, steps: int) -> int:
+        """What the journal waits for when the kernel writes these steps out by itself."""
+        if Rule.DATA_BEFORE_SIZE not in self.model:
+            steps &= ~sum(1 << i for i in bits(steps) if self.script.steps[i].kind is StepKind.DATA)
+        return self._needs_of_all(steps)
 
     def _needs_of_all(self, steps: int) -> int:
         need = steps
@@ -224,11 +232,22 @@ class Order:
             self._remember_data(step, file, bit, need)
 
     def _remember_entry(self, step: Step, bit: int) -> None:
+        if step.child is None:
+            before = self._latest(step)
+            if before is not None:
+                self._files[before].removals |= bit
         self._cells[step.owner, step.name] |= bit
         if step.child is not None:
             child = self._files[step.child]
             child.names |= bit
             child.births |= bit if step.creates else 0
+
+    def _latest(self, step: Step) -> Inode | None:
+        """The inode that had the name before ``step``."""
+        known = self._cells[step.owner, step.name]
+        if known:
+            return self.script.steps[known.bit_length() - 1].child
+        return self.script.snapshot.entries.get(step.owner, {}).get(step.name)
 
     def _remember_resize(self, step: Step, file: _File, need: int) -> None:
         file.resizes = [(size, known) for size, known in file.resizes if size < step.size]
@@ -250,7 +269,7 @@ class Order:
     def _closed(self, file: _File) -> None:
         """ext4 writes out what replaced the content of a file, when the file is closed."""
         if file.emptied and Rule.CLOSE_FLUSHES in self.model:
-            self._chain |= self._needs_of_all(file.pending)
+            self._chain |= self._written_out(file.pending)
         file.emptied = False
 
     # --- syncs -----------------------------------------------------------------------------------
@@ -300,9 +319,38 @@ class Order:
         if Rule.DIRECTORY_COMMITS in self.model and self._is_directory(sync.inode):
             result |= self._chain & ~self.lost
         self.durable |= result
+        if Rule.LOOSE_LOG in self.model:
+            self._loosen(sync.inode)
         if sync.only is None:
             file.pending = file.allocating = 0
             file.fresh = False
+
+    def _loosen(self, inode: Inode) -> None:
+        """Let the sync of ``inode`` have brought along what belongs to it and was not asked for.
+
+        It may: the log tree holds the whole inode, for a directory its new entries and what they
+        name. None of that is durable for sure, but it no longer needs what changed elsewhere before.
+        """
+        touched, waiting, seen = 0, [inode], {inode}
+        while waiting:
+            known = self._files[waiting.pop()]
+            more = (known.owned | known.names | known.removals) & ~self.durable & ~touched
+            touched |= more
+            for index in bits(more):
+                for other in self._named(self.script.steps[index]) - seen:
+                    seen.add(other)
+                    waiting.append(other)
+        for index in bits(touched):
+            self.need[index] &= touched | self.durable
+        self._users.clear()
+
+    def _named(self, step: Step) -> set[Inode]:
+        """The inodes that a log of this step has to mention."""
+        if step.kind is not StepKind.ENTRY:
+            return set()
+        cell = self._cells[step.owner, step.name]
+        children = {self.script.steps[index].child for index in bits(cell)}
+        return {child for child in children if child is not None}
 
     def _journalled(self, own: int) -> int:
         """What the journal holds once these steps are in it."""

@@ -187,7 +187,8 @@ class Judge:
 
     def __init__(self, world: World, model: str) -> None:
         self.world = world
-        self.model = model
+        self.late = model == "ext4-late"
+        self.model = "ext4" if self.late else model
         self.real = model != "strict"
         self._direct: dict[int, set[int]] = {}
         self._full: dict[int, set[int]] = {}
@@ -227,7 +228,7 @@ class Judge:
 
     def _same_file(self, a: Micro, b: Micro) -> bool:
         if a.kind == "grow" and b.kind == "data":
-            return a.mate is b and not (self.model == "ext4" and a.tail)
+            return a.mate is b and not self.late and not (self.model == "ext4" and a.tail)
         if a.kind == "grow" and b.kind == "grow":
             return self.model == "ext4"
         if a.kind == "data" and b.kind == "data":
@@ -236,7 +237,7 @@ class Judge:
 
     def _pushed(self, a: Micro, b: Micro) -> bool:
         """ext4: renaming over a file, and closing an emptied one, write the data out."""
-        if b.kind not in ("data", "grow"):
+        if b.kind not in (("grow",) if self.late else ("data", "grow")):
             return False
         over = a.kind == "name" and a.child is not None and a.replaces and a.rename_of == b.file
         if over and b in self._pending(b.file, a.op):
@@ -328,7 +329,7 @@ class Judge:
             for close in self.world.events:
                 if close.kind == "close" and close.op < event.op and self._emptied(close):
                     for m in self._pending(close.file, close.op):
-                        saved |= self.full(m)
+                        saved |= self.full(m) if m.kind == "grow" or not self.late else set()
         return saved
 
     def _same_data(self, number: int, m: Micro) -> bool:
@@ -361,14 +362,56 @@ class Judge:
         past = {m.number for m in self.world.micro if m.op <= op}
         must = self.durable(op)
         free = sorted(past - must)
+        needed = self._needed(op)
         for count in range(len(free) + 1):
             for extra in itertools.combinations(free, count):
                 kept = must | set(extra)
-                if all(self.full(self.world.micro[n]) <= kept for n in extra):
+                if all(needed[n] <= kept for n in extra):
                     yield self.tree(kept)
-                    yield from self._damaged(kept, free)
+                    yield from self._damaged(kept, free, needed)
 
-    def _damaged(self, kept: set[int], free: list[int]) -> Iterator[object]:
+    def _needed(self, op: int) -> dict[int, set[int]]:
+        """What each step needs by now: on btrfs less than before, if a sync may have taken it along."""
+        needed = {m.number: set(self.full(m)) for m in self.world.micro if m.op <= op}
+        if self.model != "btrfs":
+            return needed
+        done: set[int] = set()
+        for event in self.world.events:
+            if event.op > op or event.kind == "close":
+                continue
+            done |= self._saved(event, done)
+            if event.kind != "sync":
+                along = self._along(event, done)
+                for number in along:
+                    needed[number] &= along | done
+        return needed
+
+    def _along(self, event: Event, done: set[int]) -> set[int]:
+        past = [m for m in self.world.micro if m.op < event.op]
+        files, along = {event.file}, set()
+        while True:
+            more = {m.number for m in past if m.number not in done and self._touches(m, files, past)}
+            named = {
+                b.child
+                for number in more
+                for b in past
+                if self._same_cell(b, self.world.micro[number]) and b.child is not None
+            }
+            if more <= along and named <= files:
+                return along
+            along |= more
+            files |= named
+
+    def _touches(self, m: Micro, files: set[int], past: list[Micro]) -> bool:
+        if m.file in files or (m.kind == "name" and m.child in files):
+            return True
+        if m.kind != "name" or m.child is not None:
+            return False
+        earlier = [b for b in past if self._same_cell(b, m) and b.number < m.number]
+        before = earlier[-1].child if earlier else self.world.start.get(m.file, {}).get(m.name)
+        return before in files
+
+    def _damaged(self, kept: set[int], free: list[int], needed: dict[int, set[int]]) -> Iterator[object]:
         for number in free:
             m = self.world.micro[number]
             if m.kind != "data" or number in kept:
@@ -376,7 +419,8 @@ class Judge:
             if not self.real and m.mate is not None and m.mate.number in kept:
                 yield self.tree(kept, {number: "garbage"})
             for cut in self._cuts(m):
-                yield from self._torn(m, cut, kept)
+                if needed[number] - {number} <= kept:
+                    yield from self._torn(m, cut, kept)
 
     @staticmethod
     def _cuts(m: Micro) -> set[int]:
@@ -384,7 +428,7 @@ class Judge:
         return {inside[0], inside[-1]} if inside else set()
 
     def _torn(self, m: Micro, cut: int, kept: set[int]) -> Iterator[object]:
-        if self.model == "btrfs" or not self.full(m) - {m.number} <= kept:
+        if self.model == "btrfs":
             return
         rest: dict[int, object] = {m.number: cut - m.at}
         yield self.tree(kept, rest)

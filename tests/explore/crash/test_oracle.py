@@ -16,7 +16,7 @@ from chaoskit.explore.crash import Snapshot, crash_states, script, state_tree
 from chaoskit.explore.crash.recorder import Recorder
 
 START = {"a": b"old a", "b": b"B" * 4100}
-MODELS = ("ext4", "xfs", "btrfs", "strict")
+MODELS = ("ext4", "ext4-late", "xfs", "btrfs", "strict")
 EVERYTHING = 10**9
 _NAMES = st.sampled_from(["a", "b", "n", "d/a", "d/n"])
 _DATA = st.sampled_from([b"x", b"yz" * 10, b"S" * 600, b"P" * 4200])

@@ -96,7 +96,7 @@ def test_a_state_of_an_operation_that_is_not_there_is_refused(states_of: States)
 
 def test_a_model_that_does_not_exist_is_refused(states_of: States) -> None:
     """The error lists those that exist."""
-    with pytest.raises(UsageError, match=r"'zfs'.*ext4, xfs, btrfs, strict"):
+    with pytest.raises(UsageError, match=r"'zfs'.*ext4, ext4-late, xfs, btrfs, strict"):
         states_of(start, replaced(False), models="zfs")
     with pytest.raises(UsageError, match="expected one or several of"):
         states_of(start, replaced(False), models=())
@@ -193,7 +193,8 @@ def test_failed_calls_leave_nothing_and_short_writes_what_they_wrote() -> None:
         Operation(4, "unlink", "a", result=-errno.EACCES, detail=Detail(inode=(1, 1))),
     ))  # fmt: skip
     states = crash_states(script(trace, Snapshot()), "xfs")
-    assert trees(states) == [{"a": b""}, {}, {"a": b"0123"}]
+    assert len(states) == 3
+    assert all(tree in trees(states) for tree in ({}, {"a": b""}, {"a": b"0123"}))
 
 
 def test_a_call_without_result_may_have_happened_or_not() -> None:
