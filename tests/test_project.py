@@ -138,6 +138,16 @@ def test_result_file_page_names_every_key():
         assert f"`{key}`" in text, key
 
 
+def test_blind_spots_are_documented():
+    """Every kind of caveat that the package reports has its row on the page on limits, and no row is idle."""
+    sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "chaoskit").rglob("*.py"))
+    kinds = set(re.findall(r'[cC]aveat\(\s*"([a-z_-]+)"', sources))
+    page = (ROOT / "docs/limits.md").read_text("utf-8")
+    table = page.partition("| kind |")[2].partition("\n\n")[0]
+    first_cells = [row.split("|")[1] for row in table.splitlines()[2:]]
+    assert {name for cell in first_cells for name in re.findall(r"`([a-z_-]+)`", cell)} == kinds
+
+
 def test_ci_script_is_executable_and_quiet_about_input():
     """CI calls one script: it can be executed, stops at the first failure, and reads nothing."""
     script = ROOT / ".ci/run"
