@@ -127,7 +127,7 @@ async def _go_on(
     scope: Scope | None,
 ) -> Any:
     """What follows the first failure."""
-    course = Course(policy, scope, getattr(work, "__qualname__", ""))
+    course = Course(policy, scope, work)
     catch = policy.matcher.catch
     before: BaseException | None = None
     try:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from chaoskit.core.deadline import Scope
-from chaoskit.core.taxonomy import DeadlineExceeded
+from chaoskit.core.taxonomy import DeadlineExceeded, Throttled
 from chaoskit.runtime.classifying.classifier import Decision
 from chaoskit.runtime.classifying.evidence import asked_to_wait
 from chaoskit.runtime.events import Event, emit, wanted
@@ -44,9 +44,7 @@ class Course:
         "wait",
     )
 
-    def __init__(
-        self, policy: RetryPolicy, until: Scope | None, function: str, *, keep: bool = False
-    ) -> None:
+    def __init__(self, policy: RetryPolicy, until: Scope | None, work: object, *, keep: bool = False) -> None:
         self._policy = policy
         self._until = until
         self._receipt: int | None = None
@@ -54,7 +52,7 @@ class Course:
         # but not for nobody.
         keep = keep or bool(policy.hooks) or wanted(policy.listeners)
         self._history = History() if keep else None
-        self.function = function
+        self.function = "" if work is None else getattr(work, "__qualname__", type(work).__qualname__)
         self.attempts = 0
         self.wait = 0.0
         self.reason: str | None = None
@@ -129,7 +127,7 @@ class Course:
                 return "deadline"
         elif not policy.matcher.matches(error, decision):
             return "not-retryable"
-        if policy.throttle is not None:
+        if policy.throttle is not None and not isinstance(error, Throttled):
             policy.throttle.rejected(policy.clock.monotonic())
         if policy.attempts is not None and self.attempts >= policy.attempts:
             return "attempts"

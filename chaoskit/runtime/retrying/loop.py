@@ -80,7 +80,7 @@ class Attempt:
 def attempts(policy: RetryPolicy, *, scoped: bool = True) -> Iterator[Attempt]:
     """The attempts of one call; ``scoped`` ones pass the deadline on to what is called in their block."""
     until = begin(policy)
-    course = Course(policy, until, "", keep=True)
+    course = Course(policy, until, None, keep=True)
     error: BaseException | None = None
     try:
         while True:
@@ -106,7 +106,7 @@ async def async_attempts(policy: RetryPolicy, *, scoped: bool = True) -> AsyncIt
     from chaoskit.runtime.retrying.async_shell import async_pause
 
     until = begin(policy)
-    course = Course(policy, until, "", keep=True)
+    course = Course(policy, until, None, keep=True)
     error: BaseException | None = None
     try:
         while True:

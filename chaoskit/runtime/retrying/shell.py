@@ -137,7 +137,7 @@ def _go_on(
     scope: Scope | None,
 ) -> Any:
     """What follows the first failure."""
-    course = Course(policy, scope, getattr(work, "__qualname__", ""))
+    course = Course(policy, scope, work)
     catch = policy.matcher.catch
     try:
         while True:
