@@ -13,7 +13,7 @@ from typing import Any
 
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
-from chaoskit.explore import chance
+from chaoskit.explore import chance, lines
 from chaoskit.explore.errors import InvariantBroken, WorkloadFailed
 from chaoskit.explore.execute import Patience, Watch
 from chaoskit.explore.job import CaseSource, Job, World
@@ -195,7 +195,7 @@ class Chaos:
         if world is not None and world.run == number:
             return self._lose_power(world)
         began = time.monotonic()
-        ran = self._backend_run(work, self._plan(number, recovery))
+        ran = self._with_lines(work, self._plan(number, recovery))
         self._note(ran, number, recovery, time.monotonic() - began)
         outcome = _outcome(ran)
         undisturbed = not self._job.schedule.strikes
@@ -217,6 +217,17 @@ class Chaos:
 
     def _undisturbed(self, work: Callable[[], Any]) -> Ran:
         return self._backend_run(work, Plan(self._root, len(self._runs), timeout=self._job.timeout))
+
+    def _with_lines(self, work: Callable[[], Any] | Command, plan: Plan) -> Ran:
+        """Run; in the first recording, count the workload's lines for coverage.py if it is measuring."""
+        if self._job.expected is not None or isinstance(work, Command) or not lines.active():
+            return self._backend_run(work, plan)
+        ran = self._backend_run(functools.partial(lines.with_lines, work), plan)
+        if ran.ok:
+            value, executed = ran.value
+            lines.add(executed)
+            ran = replace(ran, value=value)
+        return replace(ran, trace=_without_frames_of(lines.__file__, ran.trace))
 
     def _backend_run(self, work: Callable[[], Any] | Command, plan: Plan) -> Ran:
         self._watch.expect(self._job.timeout + _GRACE)
@@ -252,6 +263,13 @@ class Chaos:
         self._reached += 1
         self._watch.tell(tuple(self._runs))
         return Outcome(False, power_lost=True, faults=(receipt,))
+
+
+def _without_frames_of(file: str, trace: Trace) -> Trace:
+    operations = (
+        replace(o, stack=tuple(frame for frame in o.stack if frame.file != file)) for o in trace.operations
+    )
+    return replace(trace, operations=tuple(operations))
 
 
 def _outcome(ran: Ran) -> Outcome:

@@ -223,10 +223,13 @@ class Explorer:
     def _follow(
         self, origin: _Case, job: Job, seen: Observation, recording: Recording, first: Observation
     ) -> list[_Case]:
+        judgement = judge(origin.job, seen)
+        if judgement.verdict in (*BROKEN, *INCONCLUSIVE):
+            # It passed before: what it does now counts, and nothing that follows can be relied on.
+            origin.seen, origin.judgement = seen, judgement
+            return []
         again = unaligned(seen.trace, recording.patterns)
         after = _end_of(origin, again)
-        if after is None:
-            return []
         source = Offers(self._question.faults, before=origin.planned.schedule.strikes, after=after)
         index = {point: i for i, point in enumerate(again.points)}
         pairs = []
@@ -335,11 +338,10 @@ def _nothing(question: Question, recording: Recording, planned: int) -> NothingT
     )
 
 
-def _end_of(origin: _Case, again: Recording) -> int | None:
+def _end_of(origin: _Case, again: Recording) -> int:
     """The index, in a recording of ``origin``, of the operation that its fault hit.
 
-    None when it cannot be told, as after a power loss whose run was not executed at all: then all of
-    what follows may be struck, which -1 says.
+    After a power loss its run was not executed at all: all that was recorded follows, which -1 says.
     """
     if origin.planned.world is not None:
         return -1

@@ -11,8 +11,8 @@ from typing import Any
 from chaoskit import faults as _faults
 from chaoskit.core.errors import wrong
 from chaoskit.faults import FaultSet
+from chaoskit.faults.power import MODELS
 
-MODELS = ("ext4", "xfs", "btrfs", "strict")
 DEFAULT_MODELS = ("ext4", "xfs", "btrfs")
 """The real file systems; ``strict`` is for those who want portability beyond them."""
 BACKENDS = ("auto", "kernel")

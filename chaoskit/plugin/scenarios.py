@@ -41,6 +41,7 @@ class Scenarios:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._backends: dict[str, tuple[Backend, str | None]] = {}
+        self._places: list[Places] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -84,10 +85,17 @@ class Scenarios:
         try:
             return (yield)
         finally:
-            state = item.stash.get(STATE, None)
-            if state is not None:
-                state.places.close()
+            if STATE in item.stash:
+                self._close()
                 del item.stash[STATE]
+
+    def pytest_sessionfinish(self) -> None:
+        # After an interrupt no test is torn down by its own hooks.
+        self._close()
+
+    def _close(self) -> None:
+        while self._places:
+            self._places.pop().close()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -112,8 +120,9 @@ class Scenarios:
         backend = self._backend(spec, chosen.backend_asked or spec.backend != "auto")
         timeout = spec.timeout or _BASELINE_TIMEOUT
         job = Job(record=True, timeout=timeout, strike_recovery=spec.strike_recovery)
-        parent = _tmp(item, chosen.tmp)
-        return State(spec, chosen, backend, sources_of(spec.faults, spec.model), Places(parent), job)
+        places = Places(_tmp(item, chosen.tmp))
+        self._places.append(places)
+        return State(spec, chosen, backend, sources_of(spec.faults, spec.model), places, job)
 
     def _backend(self, spec: Spec, asked: bool) -> Backend:
         name = "kernel" if spec.backend == "auto" else spec.backend

@@ -1,0 +1,156 @@
+"""Options and ini keys: listing, replaying, budgets, seeds, backends, reports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import inner
+import pytest
+
+MODULE = """
+    from chaoskit import faults, scenario
+    from saving import save, overwrite, load
+
+    @scenario(faults.disk().only('EIO', 'ENOSPC') | faults.kill())
+    def test_wrong(chaos):
+        overwrite(chaos.path, 1)
+        chaos.run(overwrite, chaos.path, 2)
+        assert load(chaos.path) in (1, 2)
+"""
+WITHOUT_KERNEL = """
+    import chaoskit.inject.kernel
+    chaoskit.inject.kernel.KernelBackend.unavailable = lambda self: "seccomp: no such thing. Use Linux."
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A directory with one scenario that has one finding."""
+    inner.write(tmp_path, MODULE)
+    return tmp_path
+
+
+def test_list_prints_points_and_runs_no_case(project: Path) -> None:
+    """--chaoskit-list shows each point with the number of its faults and where it is in the source."""
+    seen = inner.run(project, "--chaoskit-list")
+    assert seen.status == 0
+    assert "fault points of test_inner.py::test_wrong" in seen.output
+    assert "write(job.json)#1  " in seen.output
+    assert "saving.py:" in seen.output
+    assert "4 points" in seen.output
+    assert seen.report == {}
+
+
+def test_replay_runs_the_one_case_and_fails_like_it(project: Path) -> None:
+    """The schedule that a failure prints shows the same failure again."""
+    seen = inner.run(project, "--chaoskit-replay", "write(job.json)#1=kill")
+    assert seen.verdicts("test_wrong") == {"write(job.json)#1=kill": "violated"}
+    assert "1 of 1 case broke this scenario" in seen.texts["test_wrong"]
+
+
+def test_replay_runs_schedules_that_no_exploration_would(project: Path) -> None:
+    """Any number of strikes, and faults that the scenario's set has not."""
+    seen = inner.run(project, "--chaoskit-replay", "open(job.json)#1=delay[0.001]; write(job.json)#1=ENOSPC")
+    assert list(seen.verdicts("test_wrong").values()) == ["failed safe"]
+
+
+BAD_REPLAYS = {
+    "write(job.json=kill": ["'write(job.json=kill' does not parse", "rename(a.tmp -> a)#1=kill"],
+    "write(job.jsn)#1=kill": ["strikes at 'write(job.jsn)#1'", "never reaches", "'write(job.json)#1'"],
+    "write(job.json)#1=ENOSPCC": ["ENOSPCC"],
+    "open(job.json)#1=delay[0.001]; write(job.json)#9=EIO": ["diverged", "#9=EIO: this call was never made"],
+    "": ["is empty", "at least one fault"],
+}
+
+
+@pytest.mark.parametrize("schedule", BAD_REPLAYS)
+def test_a_schedule_that_cannot_be_replayed_is_an_error(project: Path, schedule: str) -> None:
+    """One that does not parse, names what is not there, or never fires, fails and says so."""
+    seen = inner.run(project, f"--chaoskit-replay={schedule}")
+    print(seen.texts["test_wrong"])
+    assert seen.status == 1
+    for part in BAD_REPLAYS[schedule]:
+        assert part in seen.texts["test_wrong"]
+
+
+def test_a_budget_takes_the_seeds_choice_and_says_what_is_left(project: Path) -> None:
+    """Equal seeds take equal cases, other seeds others; the summary says how many of how many."""
+    runs = [inner.run(project, "--chaoskit-budget=6", f"--chaoskit-seed={seed}") for seed in (1, 1, 2)]
+    one, again, other = (list(seen.verdicts("test_wrong")) for seen in runs)
+    assert len(one) == 6
+    assert one == again
+    assert one != other
+    assert "budget 6" in runs[0].output
+    assert "6 of " in runs[0].output
+    assert runs[0].scenario("test_wrong")["budget"]["left_out"]["over the budget"] > 0
+
+
+def test_ini_keys_fill_in_what_the_command_line_leaves(project: Path) -> None:
+    """The ini file has the same options; the command line wins."""
+    ini = "[pytest]\nchaoskit_budget = 3\nchaoskit_seed = 5\nchaoskit_report = out\nchaoskit_tmp = cases\n"
+    (project / "pytest.ini").write_text(ini)
+    seen = inner.run(project)
+    assert len(seen.verdicts("test_wrong")) == 3
+    assert "chaoskit: seed 5, backend auto, budget 3" in seen.output
+    assert list((project / "cases").iterdir()) == []
+    assert len(inner.run(project, "--chaoskit-budget=4").verdicts("test_wrong")) == 4
+
+
+@pytest.mark.parametrize(
+    ("option", "parts"),
+    [
+        ("--chaoskit-budget=none", ["--chaoskit-budget", "'none'", "whole number"]),
+        ("--chaoskit-budget=0", ["budget", "0", "at least 1"]),
+        ("--chaoskit-workers=-1", ["--chaoskit-workers", "-1", "at least 1"]),
+        ("--chaoskit-depth=3", ["depth", "3", "1 or 2"]),
+        ("--chaoskit-backend=fuse", ["--chaoskit-backend", "'fuse'", "one of auto, kernel"]),
+        ("--chaoskit-seed=x", ["--chaoskit-seed", "'x'", "whole number"]),
+    ],
+)
+def test_an_option_that_cannot_be_right_is_refused(project: Path, option: str, parts: list[str]) -> None:
+    """The message names the option, the value and what was expected."""
+    seen = inner.run(project, option)
+    assert seen.status == 1
+    for part in parts:
+        assert part in seen.texts["test_wrong"]
+
+
+def test_without_a_backend_the_test_is_skipped_with_the_reason(project: Path) -> None:
+    """It never passes silently: the reason is in the skip and in the report."""
+    with open(project / "conftest.py", "a") as file:
+        file.write("\n" + "\n".join(line.strip() for line in WITHOUT_KERNEL.splitlines()))
+    seen = inner.run(project)
+    assert seen.outcomes["test_wrong"] == "skipped"
+    assert "seccomp: no such thing. Use Linux." in seen.texts["test_wrong"]
+    assert "no such thing" in seen.scenario("test_wrong")["error"]
+
+
+@pytest.mark.parametrize("where", ["command line", "decorator"])
+def test_without_the_backend_that_was_asked_for_it_fails(project: Path, where: str) -> None:
+    """Who names a backend wants it, and a skip would hide that it is missing."""
+    with open(project / "conftest.py", "a") as file:
+        file.write("\n" + "\n".join(line.strip() for line in WITHOUT_KERNEL.splitlines()))
+    if where == "decorator":
+        inner_source = MODULE.replace("faults.kill())", "faults.kill(), backend='kernel')")
+        spy = (project / "conftest.py").read_text()
+        inner.write(project, inner_source)
+        (project / "conftest.py").write_text(spy)
+    seen = inner.run(project, *(["--chaoskit-backend=kernel"] if where == "command line" else []))
+    assert seen.outcomes["test_wrong"] == "error"
+    assert "'kernel' was asked for and does not work here: seccomp" in seen.texts["test_wrong"]
+
+
+def test_the_report_directory_has_both_forms(project: Path) -> None:
+    """One JSON file and a Markdown summary of it."""
+    inner.run(project)
+    report = json.loads((project / "report" / "report.json").read_text())
+    assert report["scenarios"][0]["nodeid"] == "test_inner.py::test_wrong"
+    assert "write(job.json)#1=kill" in (project / "report" / "summary.md").read_text()
+
+
+def test_workers_see_the_same(project: Path) -> None:
+    """Three workers give the cases and verdicts of one."""
+    one, three = (inner.run(project, f"--chaoskit-workers={n}").verdicts("test_wrong") for n in (1, 3))
+    assert one == three
+    assert list(one) == list(three)
