@@ -7,6 +7,7 @@ whose ``repr`` raises can hurt the program that only wanted to report an error.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -34,6 +35,7 @@ _LONGEST_REPR = 1000
 _SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
+@functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Whether a value of this name (key, variable, option, header) is to be hidden."""
     words = [w.lower() for w in _SEPARATORS.split(name) if w]
@@ -78,13 +80,20 @@ class Redactor:
         """``text`` without what looks like a secret; its length is not limited."""
         from chaoskit.core import secret_patterns as looks
 
-        for pattern in (*looks.LOOKS_SECRET, *self.patterns):
-            text = pattern.sub(REDACTED, text)
-        text = looks.URL_LOGIN.sub(REDACTED, text)
-        text = looks.HEADER.sub(rf"\1: {REDACTED}", text)
-        text = looks.SCHEME.sub(rf"\1 {REDACTED}", text)
-        text = looks.LONG_OPTION.sub(self._hide_value, text)
-        return self._assigned(text, looks.ASSIGNED, looks.VALUE)
+        for needle, pattern in looks.LOOKS_SECRET:
+            if needle in text:
+                text = pattern.sub(REDACTED, text)
+        for own in self.patterns:
+            text = own.sub(REDACTED, text)
+        lowered = text.lower()
+        if any(word in lowered for word in looks.HEADER_WORDS):
+            text = looks.HEADER.sub(rf"\1: {REDACTED}", text)
+        if any(word in lowered for word in looks.SCHEME_WORDS):
+            text = looks.SCHEME.sub(rf"\1 {REDACTED}", text)
+        if "-" in text:
+            text = looks.LONG_OPTION.sub(self._hide_value, text)
+        assigns = "=" in text or ":" in text
+        return self._assigned(text, looks.ASSIGNED, looks.VALUE) if assigns else text
 
     def plain(self, value: object, name: str = "") -> Any:
         """``value`` as None, bool, int, float, str, list or dict, redacted and bounded. Never raises.
@@ -220,9 +229,9 @@ class _Walk:
     @staticmethod
     def _key(key: object) -> str:
         if type(key) is bytes:
-            return key.decode("ascii", "replace")
+            return key[:200].decode("ascii", "replace")
         try:
-            return key if type(key) is str else repr(key)
+            return (key if type(key) is str else repr(key))[:200]
         except Exception as error:
             return f"<{type(key).__name__}, which cannot be shown: {type(error).__name__}>"
 
