@@ -8,18 +8,19 @@ table with its sources. Sets are combined with ``|`` and narrowed with ``on`` an
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from chaoskit.core.errors import UsageError
-from chaoskit.faults import delays, signals
+from chaoskit.faults import delays, power, signals
 from chaoskit.faults.disks import Disk
 from chaoskit.faults.kills import Kill
 from chaoskit.faults.narrowing import unknown
 from chaoskit.faults.sets import Family, FaultSet
 
-__all__ = ["Family", "FaultSet", "all", "default", "delay", "disk", "kill", "signal"]
+__all__ = ["Family", "FaultSet", "all", "default", "delay", "disk", "kill", "power_loss", "signal"]
 
-_FAMILIES = ("disk", "kill", "signal", "delay", "default", "all")
+_FAMILIES = ("disk", "kill", "power_loss", "signal", "delay", "default", "all")
 
 
 def disk() -> FaultSet:
@@ -30,6 +31,18 @@ def disk() -> FaultSet:
 def kill() -> FaultSet:
     """SIGKILL before each change of the disk, inside large writes, at each promise and at the end."""
     return FaultSet.of(Kill())
+
+
+def power_loss(model: str | Iterable[str] | None = None) -> FaultSet:
+    """The power goes after an operation: each state that the disk may then be in is a case.
+
+    ``model`` names one or several persistence models (``"ext4"``, ``"xfs"``, ``"btrfs"``,
+    ``"strict"``, ``"ext4-late"``); without it those of the scenario count.
+
+    Raises:
+        UsageError: for a model that does not exist.
+    """
+    return FaultSet.of(power.PowerLoss(power.checked_models(model)))
 
 
 def signal(signal: str | int) -> FaultSet:

@@ -8,28 +8,35 @@ and back, :func:`explain` and :func:`warnings` say which call is to blame.
 
 from __future__ import annotations
 
+from chaoskit.explore.crash.advice import Advice, explain, simplest, warnings
 from chaoskit.explore.crash.materialise import Materialiser, state_tree
 from chaoskit.explore.crash.models import DEFAULT, MODELS, Model, Rule, models_named
 from chaoskit.explore.crash.naming import name_of, state_named
 from chaoskit.explore.crash.snapshot import Snapshot
+from chaoskit.explore.crash.source import PowerLoss
 from chaoskit.explore.crash.states import CrashStates, State, crash_states, most_suspicious
 from chaoskit.explore.crash.steps import Script, script
 
 __all__ = [
     "DEFAULT",
     "MODELS",
+    "Advice",
     "CrashStates",
     "Materialiser",
     "Model",
+    "PowerLoss",
     "Rule",
     "Script",
     "Snapshot",
     "State",
     "crash_states",
+    "explain",
     "models_named",
     "most_suspicious",
     "name_of",
     "script",
+    "simplest",
     "state_named",
     "state_tree",
+    "warnings",
 ]

@@ -1,0 +1,55 @@
+"""Power loss: after which operations it can leave something new, and under which persistence models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from chaoskit.core.errors import wrong
+from chaoskit.core.operation import Operation, Trace
+from chaoskit.core.schedule import Fault
+from chaoskit.faults.calls import changes, happened
+
+MODELS = ("ext4", "ext4-late", "xfs", "btrfs", "strict")
+"""The names of the persistence models; :mod:`chaoskit.explore.crash.models` says what they mean."""
+
+_SYNCS = frozenset(("fsync", "fdatasync", "sync", "syncfs", "msync"))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PowerLoss:
+    """The power goes right after an operation that changed, synced or promised something.
+
+    What is offered is the place; which states the disk may then be in follows from the whole trace,
+    and each becomes a case of its own. ``models`` empty means those of the scenario.
+    """
+
+    models: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset({"power_loss"})
+
+    def __repr__(self) -> str:
+        if not self.models:
+            return "faults.power_loss()"
+        return f"faults.power_loss(model={(self.models[0] if len(self.models) == 1 else self.models)!r})"
+
+    def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
+        synced = operation.call in _SYNCS and happened(operation)
+        if operation.call == "promise" or synced or changes(operation):
+            yield Fault("power_loss", ",".join(self.models))
+
+
+def checked_models(model: str | Iterable[str] | None) -> tuple[str, ...]:
+    """The names given, each once; empty for None.
+
+    Raises:
+        UsageError: for a name that is no model, and for an empty choice.
+    """
+    if model is None:
+        return ()
+    names = (model,) if isinstance(model, str) else tuple(model)
+    for name in names:
+        if name not in MODELS:
+            raise wrong("model", name, f"one or several of {', '.join(MODELS)}")
+    if not names:
+        raise wrong("model", names, f"one or several of {', '.join(MODELS)}")
+    return tuple(dict.fromkeys(names))
