@@ -90,9 +90,7 @@ class PowerLoss:
     def _cases_of(self, run: int, recording: Recording) -> Iterator[Planned]:
         indexes = [o.index for o in recording.trace if o.place.run == run]
         originals = tuple(recording.trace[i] for i in indexes)
-        offered = {
-            i: self._offered(recording.trace[index], recording.trace) for i, index in enumerate(indexes)
-        }
+        offered = [self._offered(operation, recording.trace) for operation in originals]
         models = tuple(dict.fromkeys(name for names in offered for name in names))
         if not models:
             return
