@@ -128,7 +128,8 @@ def log_to(
 ) -> LogGuard:
     """Log to a stream (default: standard error) or a handler, with context, as JSON lines or as text.
 
-    ``logger`` is the name of the logger to attach to; the root logger by default.
+    ``logger`` is the name of the logger to attach to; the root logger by default. A handler that is
+    given gets our formatter and filter, and is closed with the guard; a stream stays open.
     """
     handler = target if isinstance(target, logging.Handler) else logging.StreamHandler(target)
     handler.addFilter(ContextFilter())

@@ -17,6 +17,7 @@ from chaoskit.core.clock import Clock, SystemClock
 from chaoskit.core.config import option
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.events import Event, Listener, emit
+from chaoskit.runtime.forks import survive_fork
 
 __all__ = ["AlertCleared", "AlertRaised", "AlertRule", "ErrorMetrics", "MetricsOptions", "Rate", "RateWindow"]
 
@@ -183,6 +184,7 @@ class ErrorMetrics:
         self._listeners = tuple(listeners)
         # Reentrant, because a signal handler may count an error while its own thread is counting.
         self._lock = threading.RLock()
+        survive_fork(self)
         windows = {self.options.window, *(r.window for r in self.options.alerts)}
         self._windows = tuple(sorted(windows))
         self._series: dict[tuple[str, str], _Series] = {(ANY, ANY): self._new()}
@@ -240,6 +242,9 @@ class ErrorMetrics:
                 }
             raised = [f"{r.operation}/{r.error_type}" for r in self.options.alerts if r in self._raised]
             return {"window": self.options.window, "operations": operations, "raised": raised}
+
+    def _after_fork(self) -> None:
+        """A forked child goes on from its parent's counts."""
 
     def _new(self) -> _Series:
         return _Series(self._windows, self.options.slots)

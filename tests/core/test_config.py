@@ -434,6 +434,24 @@ def test_code_may_give_objects() -> None:
     assert (value.server, value.on, value.hook, value.wait) == (Server("x"), (OSError,), print, Steady(2.0))
 
 
+def test_a_ready_record_of_another_type_is_refused() -> None:
+    """Code cannot give one record where another is wanted."""
+    assert problems_of(from_mapping({"server": Steady()})) == [
+        "code: server: is Steady(seconds=1.0); expected a table of options (Server)"
+    ]
+
+
+def test_what_is_missing_names_all_sources(tmp_path: Path) -> None:
+    """An option without a value could be added to any of the sources: all are named."""
+    file = from_file(write(tmp_path, "a.toml", ""))
+    with pytest.raises(ConfigurationProblems) as caught:
+        load(Server, file, from_environment("A_", {}))
+    (problem,) = caught.value.problems
+    assert str(problem) == (
+        f"{tmp_path / 'a.toml'} or environment: host: is missing; expected text; it has no default"
+    )
+
+
 def test_secrets_are_never_shown() -> None:
     """Neither settings nor problems show what is secret by mark or by name; that none is set may be seen."""
     loaded = load(App, from_mapping({"server": {"host": "h", "password": "hunter2", "pepper": "hunter2"}}))

@@ -185,6 +185,15 @@ def test_secrets_and_objects_do_not_travel() -> None:
     assert json.loads(text)["fields"] == {"sample": "S1"}
 
 
+def test_values_at_the_limits_travel_and_beyond_do_not() -> None:
+    """Text of 512 characters and integers of 64 bits are passed on, longer ones are not."""
+    fields = {"a": "x" * 512, "b": "x" * 513, "c": 2**63 - 1, "d": 2**63, "e": -(2**63) + 1, "f": -(2**63)}
+    with context.operation("run", **fields):
+        text = context.dumps()
+    assert text is not None
+    assert sorted(json.loads(text)["fields"]) == ["a", "c", "e"]
+
+
 def test_the_text_is_bounded_however_much_there_is() -> None:
     """Thousands of fields and deep nesting give a text that is short enough, and that parses back."""
     fields = {f"f{i}": "\u00e9" * 500 for i in range(100)}
@@ -271,6 +280,7 @@ def test_ids_differ_and_leave_the_random_state_alone() -> None:
     state = random.getstate()
     ids = {context.new_correlation_id() for _ in range(100)}
     assert len(ids) == 100
+    assert {len(i) for i in ids} == {32}
     assert random.getstate() == state
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 
@@ -193,6 +195,31 @@ def test_threads_lose_no_count() -> None:
     for thread in threads:
         thread.join()
     assert metrics.rate("a") == Rate(4000, 2000, 300.0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_can_count() -> None:
+    """A child that is forked while other threads are counting never inherits a held lock."""
+    metrics, stop = ErrorMetrics(), threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            metrics.failure("a", "E")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(20):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)  # a deadlock kills the child, and the test sees it
+                metrics.success("a")
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_a_listener_may_use_the_metrics() -> None:
