@@ -33,7 +33,7 @@ test: lint
 
 # The workers are chaoskit's own: they share the cases of one scenario, so that the longest does not decide.
 scenarios:
-	$(SET_UP) --first
+	$(SET_UP) --first --groups test,scenarios
 	@$(FIRST) -m pytest scenarios -p no:randomly -p no:xdist --chaoskit-workers $(WORKERS) \
 		--chaoskit-report $(REPORT) $(PYTEST)
 

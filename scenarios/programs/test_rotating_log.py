@@ -1,0 +1,67 @@
+"""logging.handlers.RotatingFileHandler: files are renamed in a chain while records keep coming."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+from pathlib import Path
+
+import pytest
+
+from chaoskit import Chaos, ScenarioViolated, faults, scenario
+
+KEPT = 3
+
+
+def log(path: Path, first: int, last: int, promise=lambda _: None) -> None:
+    """Each record is 100 bytes and a file takes four of them."""
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=450, backupCount=KEPT)
+    logger = logging.Logger("scenario")
+    logger.addHandler(handler)
+    try:
+        for n in range(first, last):
+            logger.info("%05d %s", n, "x" * 93)
+            promise(n)
+    finally:
+        handler.close()
+
+
+def records(directory: Path) -> list[int]:
+    """The numbers of all whole records, from the oldest file to the newest."""
+    files = [directory / f"app.log.{n}" for n in range(KEPT, 0, -1)] + [directory / "app.log"]
+    lines = [line for file in files if file.exists() for line in file.read_text().splitlines()]
+    return [int(line[:5]) for line in lines if len(line) == 99]
+
+
+@scenario(faults.kill())
+def test_a_killed_program_loses_no_record(chaos: Chaos) -> None:
+    """After a kill in the middle of a rotation all records are there, in order, each once."""
+    log(chaos.path / "app.log", 0, 6)
+    chaos.run(log, chaos.path / "app.log", 6, 12, chaos.promise)
+    found = records(chaos.path)
+    assert found == list(range(len(found)))
+    assert set(chaos.promised) <= set(found)
+
+
+@scenario(faults.disk().on(site="Logger.info"))
+def test_trouble_with_the_log_never_reaches_the_program(chaos: Chaos) -> None:
+    """Whatever fails in it, ``logger.info`` returns; what is found is in order, the old ones too."""
+    log(chaos.path / "app.log", 0, 6)
+    outcome = chaos.run(log, chaos.path / "app.log", 6, 12)
+    found = records(chaos.path)
+    assert outcome.ok
+    assert found == sorted(set(found))
+    assert set(range(6)) <= set(found)
+
+
+@pytest.mark.xfail(
+    raises=ScenarioViolated,
+    reason="the record that is due when a rotation fails is dropped, although the file can still be written: "
+    "rename(app.log.1 -> app.log.2)#1=EIO",
+)
+@scenario(faults.disk().on(call="rename"))
+def test_a_failed_rotation_loses_no_record(chaos: Chaos) -> None:
+    """A record whose ``logger.info`` returned is in one of the files, as long as these can be written."""
+    log(chaos.path / "app.log", 0, 6)
+    chaos.run(log, chaos.path / "app.log", 6, 12, chaos.promise)
+    assert set(chaos.promised) <= set(records(chaos.path))
