@@ -75,13 +75,12 @@ def test_a_schedule_that_cannot_be_replayed_is_an_error(project: Path, schedule:
 
 
 def test_a_budget_takes_the_seeds_choice_and_says_what_is_left(project: Path) -> None:
-    """Equal seeds take equal cases, other seeds others; the summary says how many of how many."""
-    runs = [inner.run(project, "--chaoskit-budget=6", f"--chaoskit-seed={seed}") for seed in (1, 1, 2)]
-    one, again, other = (list(seen.verdicts("test_wrong")) for seen in runs)
+    """Equal seeds take equal cases; the summary says how many of how many."""
+    runs = [inner.run(project, "--chaoskit-budget=6", "--chaoskit-seed=1") for _ in range(2)]
+    one, again = (list(seen.verdicts("test_wrong")) for seen in runs)
     assert len(one) == 6
     assert one == again
-    assert one != other
-    assert "budget 6" in runs[0].output
+    assert "seed 1, backend auto, budget 6" in runs[0].output
     assert "6 of " in runs[0].output
     assert runs[0].scenario("test_wrong")["budget"]["left_out"]["over the budget"] > 0
 

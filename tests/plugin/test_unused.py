@@ -1,0 +1,35 @@
+"""A project that has chaoskit installed and does not use it pays nothing noticeable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import inner
+
+LOADED = """
+    import sys
+    import pytest
+
+    def test_what_is_loaded(request):
+        names = [name for name in sys.modules if name.startswith("chaoskit")]
+        assert sorted(names) == ["chaoskit", "chaoskit.plugin"]
+        assert not request.config.pluginmanager.has_plugin("chaoskit-scenarios")
+"""
+
+
+def test_only_the_entry_point_is_loaded(tmp_path: Path) -> None:
+    """Without a scenario two small modules are imported, and no hook runs for a test's setup or call."""
+    inner.write(tmp_path, LOADED)
+    seen = inner.run(tmp_path)
+    assert seen.outcomes == {"test_what_is_loaded": "passed"}, seen.texts
+    assert "chaoskit" not in seen.output
+
+
+def test_the_options_are_in_the_help(tmp_path: Path) -> None:
+    """All options and ini keys are told by pytest --help, in a group of their own."""
+    inner.write(tmp_path, LOADED)
+    text = inner.run(tmp_path, "--help").output
+    for name in ("report", "replay", "list", "budget", "depth", "backend", "seed", "workers"):
+        assert f"--chaoskit-{name}" in text
+    for name in ("report", "budget", "depth", "backend", "seed", "workers", "tmp"):
+        assert f"chaoskit_{name}" in text
