@@ -31,6 +31,7 @@ from chaoskit.explore.result import (
     Budget,
     CaseResult,
     CaveatSummary,
+    Finding,
     Options,
     PointSummary,
     ScenarioResult,
@@ -170,6 +171,9 @@ class Explorer:
     def _case(self, one: Planned, recording: Recording, index: dict[Point, int], first: Observation) -> _Case:
         points = tuple(index[s.point] for s in one.schedule if s.point in index)
         operations = tuple(recording.trace[i] for i in points)
+        if one.world is not None:
+            # Where the power went says little: what matters is which call was not followed by an fsync.
+            operations = (*operations[:-1], one.world.blamed)
         job = self._job(one, first, _with_schedule(recording.patterns, one.schedule))
         return _Case(one, operations, points, job)
 
@@ -254,6 +258,7 @@ class Explorer:
         )
         struck = {i: case.operations for i, case in enumerate(run)}
         cases, findings = merge(cases, struck)
+        findings = tuple(_with_advice(finding, run, cases) for finding in findings)
         result = ScenarioResult(
             nodeid=question.nodeid,
             state=_state(cases, question),
@@ -270,6 +275,7 @@ class Explorer:
             budget=Budget(question.options.budget, self._possible, len(cases), dict(self._left_out)),
             timing=timing,
             promises=sum(run.promised for run in first.runs),
+            advice=tuple(one for source in question.sources for one in source.remarks()),
         )
         return with_explanations(result)
 
@@ -339,19 +345,15 @@ def _nothing(question: Question, recording: Recording, planned: int) -> NothingT
 
 
 def _end_of(origin: _Case, again: Recording) -> int:
-    """The index, in a recording of ``origin``, of the operation that its fault hit.
-
-    After a power loss its run was not executed at all: all that was recorded follows, which -1 says.
-    """
-    if origin.planned.world is not None:
-        return -1
+    """The index, in a recording of ``origin``, of the last operation that is not behind its fault."""
     last = origin.planned.schedule.strikes[-1].point
-    for point, operation in zip(again.points, again.trace, strict=True):
-        if point == last:
-            return operation.index
-    # A call before which the process was killed was never made, and is not in the trace.
-    run = last.place.run
-    return max((o.index for o in again.trace if o.place.run <= run), default=-1)
+    if origin.planned.world is None:
+        for point, operation in zip(again.points, again.trace, strict=True):
+            if point == last:
+                return operation.index
+    # A run that lost power was not executed, and a call before which the process was killed was never
+    # made: neither is in the trace, and what follows begins with the next run.
+    return max((o.index for o in again.trace if o.place.run <= last.place.run), default=-1)
 
 
 def _case_result(index: int, case: _Case, first: Observation, patterns: tuple[str, ...]) -> CaseResult:
@@ -372,7 +374,17 @@ def _case_result(index: int, case: _Case, first: Observation, patterns: tuple[st
         output=seen.output,
         caveats=tuple(caveat.text for caveat in seen.caveats),
         note=judgement.note,
+        models=case.planned.world.models if case.planned.world is not None else (),
     )
+
+
+def _with_advice(finding: Finding, run: Sequence[_Case], cases: Sequence[CaseResult]) -> Finding:
+    """The finding with the models under which it shows, and what to do about it."""
+    members = [case for case in cases if case.finding == finding.index]
+    models = dict.fromkeys(model for case in members for model in case.models)
+    shown = next((case for case in members if case.schedule == finding.schedule), None)
+    world = run[shown.index].planned.world if shown is not None else None
+    return replace(finding, models=tuple(models), advice=world.told if world is not None else None)
 
 
 def _state(cases: Sequence[CaseResult], question: Question) -> State:
