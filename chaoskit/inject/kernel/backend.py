@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn
@@ -107,11 +108,10 @@ def _fork(
         if stream is not None and not stream.closed:
             stream.flush()
     parent = os.getpid()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with _undisturbed(), warnings.catch_warnings():
+        # Python 3.12 warns of forks with threads; preconditions.py has looked at each of them.
+        warnings.simplefilter("ignore", DeprecationWarning)
         family.pid = pid = os.fork()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if pid == 0:
         _in_child(work, theirs, plan, parent, standard)
     theirs.close()

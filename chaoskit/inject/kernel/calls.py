@@ -207,7 +207,7 @@ class Decoder:
         """The target is what is mapped at the address."""
         path = mapped_at(call.task.process.pid, call.args[0])
         target = None if path is None else paths.below(self.root, path)
-        call.target = target or ROOT
+        call.path, call.target = path, target or ROOT
         return target is not None
 
 

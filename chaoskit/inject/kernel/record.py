@@ -192,7 +192,11 @@ def _named(call: Call, detail: Detail) -> Detail:
         detail = replace(detail, text=_text(call, 0))
     elif call.family in ("setxattr", "removexattr"):
         detail = replace(detail, text=_text(call, 1))
-    return _stated(detail, os.stat(call.path, follow_symlinks=call.follow))
+    try:
+        facts = os.stat(call.path, follow_symlinks=call.follow)
+    except OSError:
+        return detail  # What is not there yet has no inode.
+    return _stated(detail, facts)
 
 
 def _lstat(path: str) -> os.stat_result | None:

@@ -17,6 +17,7 @@ import os
 import struct
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import CodeType, FrameType
 
@@ -327,7 +328,7 @@ class StackReader:
     def __init__(self, memory: Memory, layout: Layout) -> None:
         self._memory = memory
         self._layout = layout
-        self._codes: dict[tuple[int, bytes], _Code | None] = {}
+        self._codes: dict[tuple[int | bytes, ...], _Code | None] = {}
 
     def of_thread(self, state: int, stop: int) -> tuple[Frame, ...]:
         """The frames of the thread whose record is at ``state``; ends before code object ``stop``."""
@@ -380,10 +381,23 @@ class StackReader:
         start = min(layout.code_name, layout.code_file, layout.code_lines, layout.code_first_line)
         end = 8 + max(layout.code_name, layout.code_file, layout.code_lines, layout.code_first_line)
         head = self._memory.read(address + start, end - start)
-        key = (address, head)
+        if len(head) < end - start:
+            return None
+        key = (address, head, *self._beginnings(head, start))
         if key not in self._codes:
-            self._codes[key] = self._load_code(head, start) if len(head) == end - start else None
+            self._codes[key] = self._load_code(head, start)
         return self._codes[key]
+
+    def _beginnings(self, head: bytes, start: int) -> Iterator[bytes]:
+        """How name, file and lines of a code object begin.
+
+        Their addresses are not enough to know it again: what is freed is soon in use for the next.
+        """
+        layout = self._layout
+        for offset in (layout.code_name, layout.code_file, layout.code_lines):
+            blob = self._memory.read(_WORD.unpack_from(head, offset - start)[0] + _STRING_LENGTH, 256)
+            length = _WORD.unpack_from(blob)[0] if len(blob) >= 8 else 0
+            yield blob[: 48 + length]
 
     def _load_code(self, head: bytes, start: int) -> _Code | None:
         layout = self._layout

@@ -1,0 +1,91 @@
+"""One run of the kernel backend over a fresh directory, for every test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import pytest
+
+from chaoskit.core.schedule import Schedule
+from chaoskit.inject.base import Command, Plan, Ran
+from chaoskit.inject.kernel import KernelBackend
+
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+class Run(Protocol):
+    """Runs ``work`` below the fixture ``root``."""
+
+    def __call__(
+        self,
+        work: Callable[[], Any] | Command,
+        schedule: str = "",
+        *,
+        record: bool = False,
+        timeout: float = 20.0,
+    ) -> Ran: ...
+
+
+@pytest.fixture
+def root() -> Iterator[str]:
+    """A fresh directory in memory."""
+    path = os.path.realpath(tempfile.mkdtemp(prefix="kernel-", dir=MEMORY))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _run_below(root: str) -> Run:
+    backend = KernelBackend()
+
+    def run(
+        work: Callable[[], Any] | Command,
+        schedule: str = "",
+        *,
+        record: bool = False,
+        timeout: float = 20.0,
+    ) -> Ran:
+        strikes = Schedule.parse(schedule).strikes
+        return backend.run(work, Plan(root, record=record, strikes=strikes, timeout=timeout))
+
+    return run
+
+
+@pytest.fixture
+def run(root: str) -> Run:
+    """Run a workload below ``root``."""
+    return _run_below(root)
+
+
+@pytest.fixture
+def record(run: Run) -> Callable[[Callable[[], Any]], Ran]:
+    """Record a workload that must succeed."""
+
+    def record(work: Callable[[], Any]) -> Ran:
+        ran = run(work, record=True)
+        assert ran.ok, (ran.error, ran.traceback, ran.signal, ran.stacks)
+        return ran
+
+    return record
+
+
+@pytest.fixture
+def disk(tmp_path: Any) -> str:
+    """A fresh directory on a disk."""
+    return os.path.realpath(tmp_path)
+
+
+@pytest.fixture
+def record_on_disk(disk: str) -> Callable[[Callable[[], Any]], Ran]:
+    """Record a workload below ``disk`` that must succeed."""
+    run = _run_below(disk)
+
+    def record(work: Callable[[], Any]) -> Ran:
+        ran = run(work, record=True)
+        assert ran.ok, (ran.error, ran.traceback, ran.signal, ran.stacks)
+        return ran
+
+    return record
