@@ -20,7 +20,6 @@ import enum
 import logging
 import math
 import os
-import queue
 import signal
 import sys
 import threading
@@ -36,6 +35,7 @@ from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.taxonomy import TransientError
 from chaoskit.runtime.events import Event, Listener, emit
 from chaoskit.runtime.stacks import all_stacks
+from chaoskit.runtime.wakeup import END, NUDGE, Mailbox
 
 __all__ = [
     "Order",
@@ -154,11 +154,13 @@ class Shutdown:
         self._running = 0
         self._idle = threading.Condition()
         self._deadline = math.inf
-        # Putting into a SimpleQueue is safe inside a signal handler; setting an Event is not, since the
-        # interrupted code may hold its lock. So handlers put, and a thread of our own does the rest.
-        self._mail: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
+        # Nothing but posting a number is safe where a signal arrives: setting an Event may deadlock, since
+        # the interrupted code may hold its lock. A thread of our own does the rest.
+        self._mail: Mailbox | None = None
         self._watcher: threading.Thread | None = None
+        self._numbers = frozenset(int(getattr(signal, name)) for name in self.options.signals)
         self._replaced: dict[int, Any] = {}
+        self._signalled = False
         self._pid = 0
 
     @property
@@ -234,9 +236,14 @@ class Shutdown:
                 "installed in the main thread only. Enter it there, or pass signals=() and call request()."
             )
         self._pid = os.getpid()
-        self._watcher = threading.Thread(target=self._watch, name="chaoskit-shutdown", daemon=True)
+        self._mail = Mailbox()
+        self._watcher = threading.Thread(
+            target=self._watch, args=(self._mail,), name="chaoskit-shutdown", daemon=True
+        )
         self._watcher.start()
         try:
+            if self.options.signals:
+                self._mail.install()
             for name in self.options.signals:
                 number = getattr(signal, name)
                 self._replaced[number] = signal.signal(number, self._on_signal)
@@ -261,11 +268,16 @@ class Shutdown:
 
     def _release(self) -> None:
         """Put the old handlers back and let the watcher end."""
-        self._mail.put(None)
         for number, handler in self._replaced.items():
             # None: the old handler was not set from Python, and cannot be put back from there.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._replaced.clear()
+        if self._mail is not None and self._watcher is not None:
+            self._mail.uninstall()
+            self._mail.post(END)
+            # It may be telling a listener; a second is plenty, and it is a daemon.
+            self._watcher.join(1.0)
+            self._mail.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
@@ -273,28 +285,31 @@ class Shutdown:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
             return
-        self._mail.put((signal.Signals(number).name, 128 + number))
+        if self._mail is not None:
+            self._mail.handled(number)
 
-    def _watch(self) -> None:
+    def _watch(self, mail: Mailbox) -> None:
         """The watcher thread: takes requests, and ends the process when there is no other way."""
         while True:
             left = self.remaining
-            try:
-                letter = self._mail.get(timeout=None if math.isinf(left) else max(left, 0.001))
-            except queue.Empty:
-                if self.remaining <= 0:
-                    self._force(f"not done within {self.options.grace:g} s")
+            numbers = mail.take(None if math.isinf(left) else max(left, 0.001))
+            if not numbers and self.remaining <= 0:
+                self._force(f"not done within {self.options.grace:g} s")
+                return
+            for number in numbers:
+                if number == END or (number in self._numbers and not self._asked_by(number)):
                     return
-                continue
-            if letter is None:
-                return
-            reason, code = letter
-            if not reason:
-                continue  # a request of our own: only the deadline is new
-            if self.requested:
-                self._force(f"{reason} after {self.reason}", code)
-                return
-            self._request(reason, code)
+
+    def _asked_by(self, number: int) -> bool:
+        """Deal with a signal; False if it was one too many, and the process ends."""
+        name = signal.Signals(number).name
+        if self._signalled:
+            self._force(f"{name} after {self.reason}", 128 + number)
+            return False
+        # The first signal forces nothing, not even when the program was about to end by itself.
+        self._signalled = True
+        self._request(name, 128 + number)
+        return True
 
     def _request(self, reason: str, code: int) -> None:
         with self._idle:
@@ -304,8 +319,8 @@ class Shutdown:
             self._deadline = self._clock.monotonic() + self.options.grace
             self.wake.set()
             wakers = tuple(self._wakers)
-        if threading.current_thread() is not self._watcher:
-            self._mail.put(("", 0))  # so that the watcher sees the deadline
+        if self._mail is not None and threading.current_thread() is not self._watcher:
+            self._mail.post(NUDGE)  # so that the watcher sees the deadline
         for waker in wakers:
             try:
                 waker()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -340,6 +341,18 @@ def test_a_second_signal_forces(tmp_path: Path) -> None:
 
 
 @posix
+def test_one_signal_while_the_program_ends_by_itself_forces_nothing() -> None:
+    """The first signal during the callbacks of a program that was done anyway does not cut them short."""
+    forced: list[int] = []
+    ran: list[str] = []
+    with Shutdown(exit=forced.append) as shutdown:
+        shutdown.defer(ran.append, "last")
+        shutdown.defer(os.kill, os.getpid(), signal.SIGTERM)
+    assert (forced, ran) == ([], ["last"])
+    assert shutdown.reason == "the program has ended"
+
+
+@posix
 def test_a_program_that_does_not_listen_is_ended_at_the_deadline(tmp_path: Path) -> None:
     """A loop that never looks at the request is ended when the grace is over."""
     process = start(
@@ -349,6 +362,94 @@ def test_a_program_that_does_not_listen_is_ended_at_the_deadline(tmp_path: Path)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 143
     assert "not done within 0.2 s" in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="deadlocks in glibc")
+def test_a_main_thread_stuck_in_c_is_ended(tmp_path: Path) -> None:
+    """A main thread that hangs in C runs no Python handler; the signal is noticed, and the deadline holds."""
+    body = """
+    import ctypes
+    libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    asked = threading.Event()
+    with Shutdown(grace=0.3) as shutdown:
+        threading.Thread(target=lambda: (shutdown.wait(60), print("noticed")), daemon=True).start()
+        print("ready")
+        libc.pthread_mutex_lock(mutex)
+        libc.pthread_mutex_lock(mutex)
+    """
+    process = start(tmp_path, body)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (143, "noticed\n")
+    assert "not done within 0.3 s" in err
+
+
+@posix
+def test_an_event_loop_that_takes_the_wakeup_descriptor_does_no_harm() -> None:
+    """With a loop that handles signals of its own, ours still arrive, once, and nothing of ours is left."""
+
+    async def main(shutdown: Shutdown) -> bool:
+        mine = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, mine.set)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.wait_for(mine.wait(), 30)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return await shutdown.wait_async(30)
+
+    forced: list[int] = []
+    with Shutdown(exit=forced.append) as shutdown:
+        assert asyncio.run(main(shutdown))
+    assert forced == []
+    assert shutdown.reason == "SIGTERM"
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+@posix
+def test_whoever_was_woken_by_signals_before_still_is() -> None:
+    """An earlier wakeup descriptor gets the numbers of the signals, and is put back."""
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    reader.settimeout(30)
+    old = signal.set_wakeup_fd(writer.fileno())
+    try:
+        with Shutdown(exit=lambda code: None) as shutdown:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert shutdown.wait(30)
+            assert reader.recv(1) == bytes([signal.SIGTERM])
+        assert signal.set_wakeup_fd(writer.fileno()) == writer.fileno()
+    finally:
+        signal.set_wakeup_fd(old)
+        reader.close()
+        writer.close()
+
+
+@posix
+def test_a_signal_to_a_child_does_not_reach_the_parent(tmp_path: Path) -> None:
+    """A forked child shares the parent's sockets, but not its signals."""
+    body = """
+    with Shutdown() as shutdown:
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGTERM, lambda n, f: os._exit(7))
+            print("ready")
+            while True: time.sleep(0.01)
+        sys.stdin.readline()
+        os.kill(child, signal.SIGTERM)
+        status = os.waitpid(child, 0)[1]
+        print(os.WEXITSTATUS(status), shutdown.wait(0.2))
+    """
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM.format(body=textwrap.dedent(body)))
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-W", "ignore", str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    out, _ = process.communicate("go\n", timeout=30)
+    assert out == "7 False\n"
 
 
 @posix

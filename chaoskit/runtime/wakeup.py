@@ -1,0 +1,104 @@
+"""How signals reach a thread of ours even while the main thread is stuck in C code.
+
+Python's own handlers run between two steps of the main thread, so that one that hangs inside a
+library never sees a signal. But the interpreter writes the signal's number to a descriptor the moment
+it arrives (``signal.set_wakeup_fd``); another thread that reads there can act.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import socket
+import weakref
+
+__all__ = ["END", "NUDGE", "Mailbox"]
+
+# No signals have these numbers.
+NUDGE = 0
+END = 255
+
+_installed: weakref.WeakSet[Mailbox] = weakref.WeakSet()
+
+
+class Mailbox:
+    """Numbers of signals, and :data:`NUDGE` and :data:`END` of our own, for one reading thread."""
+
+    def __init__(self) -> None:
+        # A pair of sockets, as in asyncio, because Windows cannot wait for pipes.
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._before: int | None = None
+
+    def install(self) -> None:
+        """From now on every signal that has a Python handler is posted here. Main thread only."""
+        _watch_forks()
+        self._before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        _installed.add(self)
+
+    def uninstall(self) -> None:
+        """Put back what was there before, unless somebody else has taken our place meanwhile."""
+        if self._before is not None:
+            now = signal.set_wakeup_fd(self._before)
+            if now != self._writer.fileno():
+                signal.set_wakeup_fd(now)
+            self._before = None
+        _installed.discard(self)
+
+    def post(self, number: int) -> None:
+        """Put a number in; safe in a signal handler. A full box has plenty to read already."""
+        try:
+            self._writer.send(bytes([number]))
+        except OSError:
+            pass
+
+    def handled(self, number: int) -> None:
+        """To be called by the Python handler: posts the signal if the interpreter could not.
+
+        An asyncio loop that handles signals replaces the descriptor by its own.
+        """
+        now = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        if now != self._writer.fileno():
+            signal.set_wakeup_fd(now)
+            self.post(number)
+
+    def take(self, timeout: float | None) -> bytes:
+        """The numbers that came, at least one; empty after ``timeout`` seconds; END for a closed box."""
+        try:
+            self._reader.settimeout(timeout)
+            numbers = self._reader.recv(64) or bytes([END])
+        except TimeoutError:
+            return b""
+        except OSError:
+            return bytes([END])
+        self._pass_on(numbers)
+        return numbers
+
+    def close(self) -> None:
+        """Close both ends; a reader that still waits gets END."""
+        self._writer.close()
+        self._reader.close()
+
+    def _pass_on(self, numbers: bytes) -> None:
+        """Whoever was woken by signals before us still is."""
+        signals = numbers.replace(bytes([NUDGE]), b"").replace(bytes([END]), b"")
+        before = self._before
+        if signals and before is not None and before != -1:
+            try:
+                os.write(before, signals)
+            except OSError:
+                pass
+
+
+@functools.cache
+def _watch_forks() -> None:
+    """A child shares the sockets: without this, a signal to the child would reach the parent as well."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_in_child)
+
+
+def _in_child() -> None:
+    if _installed:
+        signal.set_wakeup_fd(-1)
+        _installed.clear()
