@@ -25,6 +25,7 @@ from chaoskit.core.config import (
     load,
     option,
 )
+from chaoskit.core.config.convert import Unfit, convert
 from chaoskit.core.errors import UsageError
 
 
@@ -450,6 +451,62 @@ def test_what_is_missing_names_all_sources(tmp_path: Path) -> None:
     assert str(problem) == (
         f"{tmp_path / 'a.toml'} or environment: host: is missing; expected text; it has no default"
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text", "expected"),
+    [
+        (int | float, 3, False, 3),
+        (int | float, 3.5, False, 3.5),
+        (float | str, "5", False, "5"),
+        (float | str, "5", True, 5.0),
+        (list[int], [1, 2], False, [1, 2]),
+        (list[int], "[1, 2]", True, [1, 2]),
+        (tuple[int, ...], "1,2", True, (1, 2)),
+        (set[str], ("a", "a"), False, {"a"}),
+        (dict[str, int] | None, None, False, None),
+        (Any, object, False, object),
+        (Callable[[], object], print, False, print),
+        (type[Exception], "KeyError", False, KeyError),
+        (type[Exception], "json.JSONDecodeError", False, json.JSONDecodeError),
+        (int, 10**30, False, 10**30),
+    ],
+)
+def test_types_are_converted(kind: Any, value: object, text: bool, expected: object) -> None:
+    """The result has the type that was asked for, the exact one first."""
+    found = convert(value, kind, text=text)
+    assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text", "allowed"),
+    [
+        (list[int], '["1"]', True, "expected a whole number"),
+        (list[int], {"a": 1}, False, "expected a list of a whole number"),
+        (tuple[int, str], [1], False, "expected a list of a whole number, text"),
+        (Callable[[], object], object(), False, "expected"),
+        (type[Exception], "KeyboardInterrupt", False, "the name of a Exception class"),
+        (type[Exception], "..", False, "the name of a Exception class"),
+        (type[Exception], "os.system", False, "the name of a Exception class"),
+        (dict[str, int], 3, False, "expected a table"),
+        (int | str | None, 2.5, False, "expected a whole number or text or nothing"),
+        (Path, "a\0b", False, "expected a path"),
+        (bytes, "x", True, "expected bytes"),
+    ],
+)
+def test_what_does_not_fit_says_what_would(kind: Any, value: object, text: bool, allowed: str) -> None:
+    """A value of the wrong type is refused with the type in words."""
+    with pytest.raises(Unfit) as caught:
+        convert(value, kind, text=text)
+    assert caught.value.allowed.startswith(allowed) or allowed in caught.value.allowed
+
+
+def test_a_value_and_a_group_at_once_are_named() -> None:
+    """Two variables that contradict one another are a problem of their own."""
+    for first in ({"A_EXTRA": "x", "A_EXTRA__B": "1"}, {"A_EXTRA__B__C": "x", "A_EXTRA__B": "1"}):
+        assert any(
+            "a value and a group of values at once" in p for p in problems_of(from_environment("A_", first))
+        )
 
 
 def test_secrets_are_never_shown() -> None:

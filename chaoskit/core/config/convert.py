@@ -127,8 +127,8 @@ def _any_of(value: Any, kinds: tuple[Any, ...], kind: Any, info: OptionInfo, tex
         # A TOML file has no null, so that its users need a word.
         if value == "none" and str not in kinds:
             return None
-    # The exact type first: of int | float, 3 is an int, and True is neither.
-    for exact in (True, False):
+    # The exact type first: of int | float, 3 is an int, and True is neither. Text is anything.
+    for exact in (False,) if text else (True, False):
         for member in kinds:
             if exact and type(value) is not member:
                 continue
@@ -188,8 +188,8 @@ def _import(name: str) -> Any:
     for place in (module,) if module else ("builtins", "chaoskit.core.taxonomy", "chaoskit.core.errors"):
         try:
             found = getattr(importlib.import_module(place), attribute, None)
-        except (ImportError, ValueError):
-            continue
+        except Exception:
+            continue  # not there, no module's name, or a module that fails when it is imported
         if found is not None:
             return found
     return None
