@@ -68,8 +68,8 @@ def scenario(
         "strike_recovery": strike_recovery,
         "invariants": invariants,
     }
+    Spec.checked(faults, given)
     kwargs = {name: value for name, value in given.items() if value != _DEFAULTS[name]}
-    Spec.checked(faults, kwargs)
     # with_args: a marker that is called with one function and nothing else would mark that function.
     return pytest.mark.chaoskit.with_args(*faults, **kwargs)
 

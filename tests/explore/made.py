@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from chaoskit.core.operation import MAIN, Frame, Operation, Place, Trace, count_ordinals
+from chaoskit.core.schedule import Fault
+from chaoskit.faults import FaultSet
+
+
+@dataclass(frozen=True)
+class Everywhere:
+    """A family that offers one kill at everything but fsync, whatever the catalogue thinks of it."""
+
+    names: ClassVar[frozenset[str]] = frozenset({"kill"})
+
+    def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
+        if operation.call != "fsync":
+            yield Fault("kill")
+
+
+KILL = FaultSet.of(Everywhere())
 
 
 def operation(

@@ -1,0 +1,294 @@
+"""The engine over a scripted executor: recordings, cases, retries, budgets, pairs, results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+from made import KILL, operation, saving, trace
+
+from chaoskit import faults
+from chaoskit.core.errors import ScheduleError
+from chaoskit.core.operation import Caveat, Place, Trace
+from chaoskit.core.schedule import Schedule
+from chaoskit.explore.engine import Explorer, Question
+from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
+from chaoskit.explore.job import Job
+from chaoskit.explore.observation import Observation
+from chaoskit.explore.result import Failure, Options, ReceiptSummary, RunSummary, ScenarioResult
+from chaoskit.explore.sources import Offers
+from chaoskit.faults import FaultSet
+from chaoskit.inject.base import Leaks
+
+Answer = Callable[[Job, int], Observation]
+BROKEN = Failure("assertion", "AssertionError", "assert lost == kept")
+
+
+def struck(job: Job, how: str = "raised", **changes: object) -> Observation:
+    """The observation of a case in which every strike has its receipt."""
+    texts = tuple(map(str, job.schedule))
+    receipts = tuple(ReceiptSummary(text, "call", "effect") for text in texts)
+    run = RunSummary(1, how, receipts=receipts)  # type: ignore[arg-type]
+    seen = Observation(runs=(run,), struck=texts, reached=len(texts), leaks=(Leaks(),))
+    return replace(seen, **changes)  # type: ignore[arg-type]
+
+
+@dataclass
+class Scripted:
+    """An executor: recordings give ``recorded``, cases what ``answer`` says to (job, attempt)."""
+
+    recorded: Trace
+    answer: Answer = lambda job, attempt: struck(job)
+    attempts: dict[str, int] = field(default_factory=dict)
+    second: Observation | None = None
+
+    def run(self, jobs: Sequence[Job]) -> Generator[tuple[int, Observation], None, None]:
+        # Backwards, since an executor may answer in any order.
+        for number in reversed(range(len(jobs))):
+            job = jobs[number]
+            if job.record and not job.schedule.strikes:
+                yield number, self.second or Observation(trace=self.recorded)
+                continue
+            text = str(job.schedule)
+            self.attempts[text] = self.attempts.get(text, 0) + 1
+            seen = self.answer(job, self.attempts[text])
+            yield number, replace(seen, trace=self.recorded) if job.record else seen
+
+
+def explore(
+    executor: Scripted,
+    asked: FaultSet,
+    first: Trace | None = None,
+    options: Options | None = None,
+    **changes: object,
+) -> ScenarioResult:
+    """Explore with one source that offers what is asked."""
+    question = Question("test_a.py::test_a", asked, (Offers(asked),), options or Options(timeout=1.0))
+    question = replace(question, **changes)  # type: ignore[arg-type]
+    return Explorer(question, executor).explore(Observation(trace=first or executor.recorded))
+
+
+def test_one_case_for_each_fault_at_each_point_in_order() -> None:
+    """All cases are run once, and the result lists them in the order of the trace."""
+    result = explore(Scripted(saving("a.tmp")), KILL)
+    assert [case.schedule for case in result.cases] == [
+        "open(a.tmp)#1=kill", "write(a.tmp)#1=kill", "rename(a.tmp -> final)#1=kill", "end()#1=kill",
+    ]  # fmt: skip
+    assert result.state == "passed"
+    assert [case.points for case in result.cases] == [(0,), (1,), (3,), (4,)]
+    assert [point.explored for point in result.points] == [1, 1, 0, 1, 1]
+    assert (result.budget.possible, result.budget.run) == (4, 4)
+
+
+def test_names_that_vary_are_struck_under_their_wildcard() -> None:
+    """The jobs carry the patterns, so that the backend counts as the recording does."""
+    patterns = set()
+
+    def answer(job: Job, attempt: int) -> Observation:
+        patterns.add(job.patterns)
+        return struck(job)
+
+    result = explore(Scripted(saving("tmp0v3lm7pz"), answer), KILL, saving("tmpa8xk_2qd"))
+    assert result.cases[0].schedule == "open(tmp*)#1=kill"
+    assert patterns == {("tmp*",)}
+    assert [v.text for v in result.variations] == ["tmp*"]
+
+
+def test_what_is_not_in_both_recordings_is_left_out_and_counted() -> None:
+    """Such cases would diverge; the budget says how many there were."""
+    extra = saving("a.tmp", operation("unlink", "lock", line=9))
+    result = explore(Scripted(saving("a.tmp")), KILL, extra)
+    assert "unlink(lock)#1=kill" not in [case.schedule for case in result.cases]
+    assert result.budget.left_out == {"not the same in two undisturbed runs": 1}
+    assert (result.budget.possible, result.budget.run) == (5, 4)
+
+
+def test_a_case_without_receipt_is_tried_three_times() -> None:
+    """Then it is inconclusive, and the scenario with it."""
+    nothing = Scripted(saving("a.tmp"), lambda job, attempt: Observation())
+    result = explore(nothing, KILL)
+    assert set(nothing.attempts.values()) == {3}
+    assert {case.verdict for case in result.cases} == {"diverged"}
+    assert result.state == "inconclusive"
+
+
+def test_a_receipt_at_the_second_try_counts() -> None:
+    """One disturbed attempt is forgiven."""
+    late = Scripted(saving("a.tmp"), lambda job, n: struck(job) if n > 1 else Observation())
+    result = explore(late, KILL)
+    assert result.state == "passed"
+    assert {case.attempts for case in result.cases} == {2}
+
+
+@pytest.mark.parametrize(
+    ("share", "state"), [(0.0, "inconclusive"), (0.24, "inconclusive"), (0.25, "passed")]
+)
+def test_a_share_of_inconclusive_cases_may_be_allowed(share: float, state: str) -> None:
+    """One of four cases is a quarter."""
+
+    def answer(job: Job, attempt: int) -> Observation:
+        return Observation() if "end" in str(job.schedule) else struck(job)
+
+    options = Options(timeout=1.0, allow_inconclusive=share)
+    assert explore(Scripted(saving("a.tmp"), answer), KILL, options=options).state == state
+
+
+def test_an_allowed_share_never_hides_a_violation() -> None:
+    """A broken assertion without a receipt is tried again and then fails the scenario."""
+    broken = Scripted(saving("a.tmp"), lambda job, n: Observation(failure=BROKEN))
+    result = explore(broken, KILL, options=Options(timeout=1.0, allow_inconclusive=1.0))
+    assert result.state == "failed"
+    assert set(broken.attempts.values()) == {3}
+
+
+def test_findings_are_merged_by_call_site_and_assertion() -> None:
+    """Two cases at one line are one finding, at two lines two; the explanation has all."""
+    twice = trace(
+        operation("write", "a", line=1),
+        operation("write", "a", line=1),
+        operation("rename", "a", "b", line=2),
+    )
+    result = explore(Scripted(twice, lambda job, n: struck(job, failure=BROKEN)), KILL)
+    assert [len(finding.schedules) for finding in result.findings] == [2, 1]
+    assert [case.finding for case in result.cases] == [0, 0, 1]
+    assert "write(a)#2=kill" in result.findings[0].explanation
+    assert "--chaoskit-replay 'write(a)#1=kill'" in result.findings[0].replay
+
+
+def test_a_budget_is_kept_and_said() -> None:
+    """No more cases than asked for, and the rest is counted."""
+    result = explore(Scripted(saving("a.tmp")), KILL, options=Options(timeout=1.0, budget=2))
+    assert len(result.cases) == 2
+    assert result.budget.left_out == {"over the budget": 2}
+    assert result.state == "passed"
+
+
+def test_listing_runs_nothing() -> None:
+    """Points with their faults, no case."""
+    executor = Scripted(saving("a.tmp"))
+    result = explore(executor, KILL, listing=True)
+    assert executor.attempts == {}
+    assert result.state == "listed"
+    assert [len(point.faults) for point in result.points] == [1, 1, 0, 1, 1]
+
+
+def test_replay_runs_one_schedule() -> None:
+    """Whether the faults of the scenario would offer it or not."""
+    executor = Scripted(saving("a.tmp"))
+    explore(executor, KILL, replay=Schedule.parse("fsync(a.tmp)#1=EIO"))
+    assert executor.attempts == {"fsync(a.tmp)#1=EIO": 1}
+
+
+def test_replay_finds_a_varying_name_by_the_wildcard_of_the_schedule() -> None:
+    """The printed schedule fits, though the two recordings have found another wildcard this time."""
+    executor = Scripted(saving("tmpa1"))
+    explore(executor, KILL, replay=Schedule.parse("open(t*)#1=EIO"))
+    assert executor.attempts == {"open(t*)#1=EIO": 1}
+
+
+def test_replay_of_an_unknown_point_names_near_ones() -> None:
+    """A misspelt or outdated schedule is an error before anything runs."""
+    with pytest.raises(ScheduleError, match=r"open\(b\.tmp\)#1.*open\(a\.tmp\)#1"):
+        explore(Scripted(saving("a.tmp")), KILL, replay=Schedule.parse("open(b.tmp)#1=EIO"))
+
+
+def test_pairs_strike_behind_the_first_fault() -> None:
+    """With depth 2, every case that passed is recorded again, and what follows is struck."""
+    both = trace(operation("write", "a"), operation("rename", "a", "b"))
+    result = explore(Scripted(both), KILL.on(call=("write", "rename")), options=Options(depth=2, timeout=1.0))
+    assert [case.schedule for case in result.cases] == [
+        "write(a)#1=kill", "rename(a -> b)#1=kill", "write(a)#1=kill; rename(a -> b)#1=kill",
+    ]  # fmt: skip
+    assert result.cases[2].points == (0,)
+
+
+def test_pairs_go_on_in_the_next_run_when_the_first_was_killed() -> None:
+    """A call that was never made is not in the second recording; what follows is the next run."""
+    later = operation("write", "a", place=Place(run=2))
+    executor = Scripted(trace(operation("write", "a"), later))
+
+    def answer(job: Job, attempt: int) -> Observation:
+        executor.recorded = trace(later)
+        return struck(job)
+
+    executor.answer = answer
+    result = explore(executor, KILL, options=Options(depth=2, timeout=1.0))
+    assert "write(a)#1=kill; run2:write(a)#1=kill" in [case.schedule for case in result.cases]
+
+
+def test_a_case_that_breaks_when_recorded_again_is_broken() -> None:
+    """Flaky is not passed: the worse of two executions counts."""
+    options = Options(depth=2, timeout=1.0)
+    flaky = Scripted(saving("a.tmp"), lambda job, n: struck(job, failure=BROKEN if job.record else None))
+    result = explore(flaky, KILL, options=options)
+    assert {case.verdict for case in result.cases} == {"violated"}
+
+
+def test_a_finding_of_one_fault_takes_the_pairs_that_show_it_too() -> None:
+    """The second fault alone breaks it, so the pair is no finding of its own."""
+    both = trace(operation("write", "a", line=1), operation("rename", "a", "b", line=2))
+
+    def answer(job: Job, attempt: int) -> Observation:
+        return struck(job, failure=BROKEN if "rename" in str(job.schedule) else None)
+
+    result = explore(Scripted(both, answer), KILL, options=Options(depth=2, timeout=1.0))
+    [finding] = result.findings
+    assert finding.schedule == "rename(a -> b)#1=kill"
+    assert len(finding.schedules) == 2
+
+
+def test_a_test_that_cannot_be_run_twice_is_refused() -> None:
+    """The second undisturbed run must pass as the first did."""
+    executor = Scripted(saving("a.tmp"), second=Observation(failure=BROKEN))
+    with pytest.raises(WorkloadFailed, match=r"failed the second time(.|\n)*lost == kept"):
+        explore(executor, KILL)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "reason"),
+    [
+        (trace(operation("end", "")), KILL, "did nothing below chaos.path"),
+        (saving("a.tmp"), faults.disk().only("EXDEV").on(path="other"), "none of the faults asked for"),
+    ],
+)
+def test_a_scenario_without_cases_never_passes(recorded: Trace, asked: FaultSet, reason: str) -> None:
+    """It would look tested and is not."""
+    with pytest.raises(NothingToExplore, match=reason):
+        explore(Scripted(recorded), asked)
+
+
+def test_a_scenario_that_is_all_chance_never_passes() -> None:
+    """If nothing is the same twice, nothing can be struck by name."""
+    with pytest.raises(NothingToExplore, match="fix its seeds"):
+        explore(
+            Scripted(trace(operation("mkdir", "b"))), KILL.on(call="write"), trace(operation("write", "a"))
+        )
+
+
+def test_caveats_are_told_once() -> None:
+    """The same blind spot in many cases, in processes of other ids, is one line."""
+    caveat = Caveat("own-filter", "process 12", "process 12 has a filter of its own")
+
+    def answer(job: Job, attempt: int) -> Observation:
+        number = len(str(job.schedule))
+        return struck(job, caveats=(replace(caveat, target=f"process {number}"),))
+
+    assert len(explore(Scripted(saving("a.tmp"), answer), KILL).caveats) == 1
+
+
+def test_progress_counts_each_case_once() -> None:
+    """Retries do not move it."""
+    seen: list[tuple[int, int]] = []
+    late = Scripted(saving("a.tmp"), lambda job, n: struck(job) if n > 1 else Observation())
+    question = Question("test", KILL, (Offers(KILL),), Options(timeout=1.0))
+    Explorer(question, late, lambda done, total: seen.append((done, total))).explore(
+        Observation(trace=saving("a.tmp"))
+    )
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_the_result_comes_back_from_plain_data() -> None:
+    """to_dict and from_dict are inverses on a result with everything in it."""
+    result = explore(Scripted(saving("a.tmp"), lambda job, n: struck(job, failure=BROKEN)), KILL)
+    assert ScenarioResult.from_dict(result.to_dict()) == result

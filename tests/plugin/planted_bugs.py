@@ -1,0 +1,567 @@
+"""Small programs, each with one bug that one kind of fault brings out, and each with its corrected twin.
+
+Run by test_planted_bugs.py in a pytest of its own, where the bugs fail: that is what is tested. A
+program is a function of the directory and of ``promise``. ``check`` is its invariant.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaoskit import Chaos, Outcome, faults, scenario
+from chaoskit.invariants import no_extra_files, no_truncated_files
+
+OLD, NEW = b"o" * 20_000, b"n" * 20_000
+Promise = Callable[[Any], None]
+Program = Callable[[Path, Promise], Any]
+
+
+def nothing(*_: Any) -> None:
+    """No set-up, no recovery."""
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A bug, its twin, and what must come of both.
+
+    ``finds`` is a schedule that must be among those of a finding with the verdict ``verdict`` (for
+    an inconclusive scenario: among its cases); ``twin_verdicts`` are all verdicts that the twin's
+    cases may have.
+    """
+
+    faults: faults.FaultSet
+    bug: Program
+    twin: Program
+    finds: str
+    check: Callable[[Chaos, Outcome], None] = nothing
+    setup: Callable[[Path], None] = nothing
+    verdict: str = "violated"
+    twin_verdicts: tuple[str, ...] = ("tolerated", "failed safe")
+    recovery: tuple[Callable[[Path], None], Callable[[Path], None]] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+# --- building blocks --------------------------------------------------------------------------------
+
+
+def old_file(path: Path) -> None:
+    (path / "f").write_bytes(OLD)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def overwrite(path: Path, _: Promise) -> None:
+    """In place: there is a moment with neither the old content nor the new."""
+    with open(path / "f", "wb", buffering=0) as file:
+        write_all(file.fileno(), NEW)
+
+
+def patch(path: Path, _: Promise) -> None:
+    """In place, without truncation: a reader may find both."""
+    with open(path / "f", "r+b", buffering=0) as file:
+        write_all(file.fileno(), NEW)
+
+
+def replace(path: Path, _: Promise) -> None:
+    with open(path / "f.tmp", "wb", buffering=0) as file:
+        write_all(file.fileno(), NEW)
+    os.replace(path / "f.tmp", path / "f")
+
+
+def old_or_new(chaos: Chaos, outcome: Outcome) -> None:
+    """The invariant of everything that saves: whole, and new if it said so."""
+    found = (chaos.path / "f").read_bytes()
+    assert found in ((NEW,) if outcome.ok or chaos.promised else (OLD, NEW))
+
+
+def nothing_ignored(chaos: Chaos, outcome: Outcome) -> None:
+    assert not (outcome.ok and outcome.faults), "an error was swallowed"
+
+
+# --- errors -------------------------------------------------------------------------------------------
+
+
+def swallows(path: Path, promise: Promise) -> None:
+    try:
+        replace(path, promise)
+    except OSError:
+        pass
+
+
+def retries_and_gives_up_silently(path: Path, promise: Promise) -> None:
+    for _ in range(3):
+        try:
+            return replace(path, promise)
+        except OSError:
+            continue
+
+
+def retries_and_reports(path: Path, promise: Promise) -> None:
+    for attempt in range(3):
+        try:
+            return replace(path, promise)
+        except OSError:
+            if attempt == 2:
+                raise
+
+
+def retries_for_ever(path: Path, promise: Promise) -> None:
+    while True:
+        try:
+            return replace(path, promise)
+        except OSError:
+            time.sleep(0.001)
+
+
+def writes_once(path: Path, _: Promise) -> None:
+    with open(path / "f.tmp", "wb", buffering=0) as file:
+        file.write(NEW)
+    os.replace(path / "f.tmp", path / "f")
+
+
+def copies(whole: bool) -> Program:
+    def program(path: Path, _: Promise) -> None:
+        source, target = (
+            os.open(path / "source", os.O_RDONLY),
+            os.open(path / "f.tmp", os.O_WRONLY | os.O_CREAT),
+        )
+        try:
+            data = os.read(source, len(NEW))
+            while whole and len(data) < len(NEW):
+                data += os.read(source, len(NEW))
+            write_all(target, data)
+        finally:
+            os.close(source)
+            os.close(target)
+        os.replace(path / "f.tmp", path / "f")
+
+    return program
+
+
+def with_source(path: Path) -> None:
+    old_file(path)
+    (path / "source").write_bytes(NEW)
+
+
+def takes_job(asks: bool) -> Program:
+    """Claims a job by renaming it. After an error only a look tells whose it is."""
+
+    def program(path: Path, _: Promise) -> None:
+        try:
+            os.rename(path / "inbox" / "job", path / "work" / "job")
+        except OSError:
+            if not asks or not (path / "work" / "job").exists():
+                return
+        os.rename(path / "work" / "job", path / "done" / "job")
+
+    return program
+
+
+def job_waits(path: Path) -> None:
+    for name in ("inbox", "work", "done"):
+        (path / name).mkdir()
+    (path / "inbox" / "job").touch()
+
+
+def job_is_not_stuck(chaos: Chaos, outcome: Outcome) -> None:
+    if outcome.ok:
+        assert not (chaos.path / "work" / "job").exists(), "claimed, and forgotten"
+
+
+def frees_space_once(honest: bool) -> Program:
+    """Removes its cache when the disk is full. That helps once, if it helps."""
+
+    def program(path: Path, promise: Promise) -> None:
+        for attempt in range(2):
+            try:
+                return replace(path, promise)
+            except OSError:
+                if attempt and honest:
+                    raise
+
+    return program
+
+
+def closes(strictly: bool) -> Program:
+    def program(path: Path, _: Promise) -> None:
+        fd = os.open(path / "f", os.O_WRONLY | os.O_TRUNC)
+        write_all(fd, NEW)
+        try:
+            os.close(fd)
+        except OSError:
+            if strictly:
+                raise
+
+    return program
+
+
+# --- death --------------------------------------------------------------------------------------------
+
+
+def promises_early(path: Path, promise: Promise) -> None:
+    promise("saved")
+    replace(path, promise)
+
+
+def promises_late(path: Path, promise: Promise) -> None:
+    replace(path, promise)
+    promise("saved")
+
+
+def runs(own_cleanup: bool) -> Program:
+    """Marks that it is running. Whoever leaves the mark to another to remove leaves it when killed."""
+
+    def program(path: Path, promise: Promise) -> None:
+        (path / "running").touch()
+        if own_cleanup:
+            (path / "running").unlink()
+
+    return program
+
+
+def mark_is_gone(chaos: Chaos, outcome: Outcome) -> None:
+    if outcome.ok:
+        (chaos.path / "running").unlink(missing_ok=True)
+    assert not (chaos.path / "running").exists(), "killed, and still marked as running"
+
+
+CHILD = "import sys; open(sys.argv[1], 'w').write('half')"
+
+
+def delegates(checks: bool) -> Program:
+    def program(path: Path, _: Promise) -> None:
+        (path / "one").write_text("half")
+        subprocess.run([sys.executable, "-S", "-E", "-c", CHILD, path / "two"], check=checks)
+
+    return program
+
+
+def both_halves(chaos: Chaos, outcome: Outcome) -> None:
+    if outcome.ok:
+        assert (chaos.path / "one").read_text() == (chaos.path / "two").read_text() == "half"
+
+
+def stops_on_sigterm(says_so: bool) -> Program:
+    def program(path: Path, _: Promise) -> None:
+        asked = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: asked.set())
+        for n in range(4):
+            if asked.is_set():
+                if says_so:
+                    raise InterruptedError(f"stopped after {n} of 4")
+                return
+            (path / f"part{n}").write_text("part")
+
+    return program
+
+
+def four_parts(chaos: Chaos, outcome: Outcome) -> None:
+    assert not outcome.ok or len(list(chaos.path.glob("part*"))) == 4
+
+
+# --- time -----------------------------------------------------------------------------------------------
+
+
+def waits_for_slow_disk(bounded: bool) -> Program:
+    """Measures how long a write takes, and waits for a faster disk when it took too long."""
+
+    def program(path: Path, _: Promise) -> None:
+        start = time.monotonic()
+        (path / "f").write_bytes(NEW)
+        took = time.monotonic() - start
+        while took > 0.2:
+            if bounded:
+                raise TimeoutError("the disk is too slow")
+            time.sleep(0.01)
+
+    return program
+
+
+# --- what varies ------------------------------------------------------------------------------------------
+
+
+def seen(path: Path) -> int:
+    """How often this was called in this session: state that outlives a case, as tests should not have."""
+    counter = Path(os.environ["PLANTED_COUNTER"])
+    counter.write_text(counter.read_text() + "." if counter.exists() else ".")
+    return len(counter.read_text())
+
+
+def asks_twice_only(path: Path, _: Promise) -> None:
+    """Does something in both recordings that it never does again."""
+    if seen(path) <= 2:
+        (path / "sometimes").write_text("text")
+
+
+def asks_always(path: Path, _: Promise) -> None:
+    (path / "sometimes").write_text("text")
+
+
+def renames_what_is_there(path: Path, _: Promise) -> None:
+    """In both recordings the file is there, later it is not: a lost reply needs a call that succeeds."""
+    try:
+        os.rename(path / "away", path / "back")
+    except FileNotFoundError:
+        pass
+
+
+def away_at_first(path: Path) -> None:
+    if seen(path) <= 2:
+        (path / "away").touch()
+
+
+# --- leaks ------------------------------------------------------------------------------------------------
+
+
+def leaks_descriptor(path: Path, _: Promise) -> None:
+    fd = os.open(path / "f.tmp", os.O_WRONLY | os.O_CREAT)
+    write_all(fd, NEW)
+    os.close(fd)
+
+
+def leaks_thread(path: Path, promise: Promise) -> None:
+    done = threading.Event()
+    helper = threading.Thread(target=done.wait, daemon=True)
+    helper.start()
+    replace(path, promise)
+    done.set()
+    helper.join()
+
+
+def joins_thread(path: Path, promise: Promise) -> None:
+    done = threading.Event()
+    helper = threading.Thread(target=done.wait, daemon=True)
+    helper.start()
+    try:
+        replace(path, promise)
+    finally:
+        done.set()
+        helper.join()
+
+
+def leaks_child(path: Path, promise: Promise) -> None:
+    helper = subprocess.Popen(["sleep", "60"])
+    replace(path, promise)
+    helper.kill()
+    helper.wait()
+
+
+def reaps_child(path: Path, promise: Promise) -> None:
+    helper = subprocess.Popen(["sleep", "60"])
+    try:
+        replace(path, promise)
+    finally:
+        helper.kill()
+        helper.wait()
+
+
+# --- recovery and leftovers -----------------------------------------------------------------------------------
+
+
+def notes_each_start(path: Path) -> None:
+    with open(path / "recoveries", "a") as file:
+        file.write("recovered\n")
+
+
+def notes_first_start(path: Path) -> None:
+    (path / "recoveries").write_text("recovered\n")
+
+
+def cleans_up(path: Path, promise: Promise) -> None:
+    try:
+        replace(path, promise)
+    except OSError:
+        (path / "f.tmp").unlink(missing_ok=True)
+        raise
+
+
+PLANTED: dict[str, Planted] = {
+    "one-shot error": Planted(
+        faults.disk().only("EIO[]"), swallows, replace, "write(f.tmp)#1=EIO", old_or_new, old_file
+    ),
+    "persistent error": Planted(
+        faults.disk().only("ENOSPC"),
+        retries_and_gives_up_silently,
+        retries_and_reports,
+        "write(f.tmp)#1=ENOSPC[persistent]",
+        old_or_new,
+        old_file,
+    ),
+    "endless retry": Planted(
+        faults.disk().on(call="rename").only("EROFS"),
+        retries_for_ever,
+        retries_and_reports,
+        "rename(f.tmp -> f)#1=EROFS[persistent]",
+        old_or_new,
+        old_file,
+        verdict="hung",
+        options={"timeout": 1.0},
+    ),
+    "short write": Planted(
+        faults.disk().only("short"),
+        writes_once,
+        replace,
+        "write(f.tmp)#1=short[1]",
+        old_or_new,
+        old_file,
+        twin_verdicts=("tolerated",),
+    ),  # fmt: skip
+    "short read": Planted(
+        faults.disk().on(call="read"),
+        copies(False),
+        copies(True),
+        "read(source)#1=short[10000]",
+        old_or_new,
+        with_source,
+    ),  # fmt: skip
+    "lost reply": Planted(
+        faults.disk().only("lost"),
+        takes_job(False),
+        takes_job(True),
+        "rename(inbox/job -> work/job)#1=lost[EIO]",
+        job_is_not_stuck,
+        job_waits,
+    ),
+    "full disk": Planted(
+        faults.disk().only("full"),
+        frees_space_once(False),
+        frees_space_once(True),
+        "write(f.tmp)#1=full[10000]",
+        old_or_new,
+        old_file,
+        twin_verdicts=("failed safe",),
+    ),
+    "late error": Planted(
+        faults.disk().on(call="close"),
+        closes(False),
+        closes(True),
+        "close(f)#1=ENOSPC",
+        nothing_ignored,
+        old_file,
+        twin_verdicts=("failed safe", "tolerated"),
+    ),  # fmt: skip
+    "kill": Planted(
+        faults.kill().only("kill[]"), overwrite, replace, "write(f)#1=kill", old_or_new, old_file
+    ),
+    "torn write": Planted(
+        faults.kill().only("kill[torn *]"), patch, replace, "write(f)#1=kill[torn 4096]", old_or_new, old_file
+    ),
+    "kill at promise": Planted(
+        faults.kill().on(call="promise"),
+        promises_early,
+        promises_late,
+        "promise()#1=kill",
+        old_or_new,
+        old_file,
+    ),
+    "kill at the end": Planted(
+        faults.kill().on(call="end"), runs(False), runs(True), "end()#1=kill", mark_is_gone
+    ),
+    "kill of one process": Planted(
+        faults.kill().on(path="two").only("kill[process]"),
+        delegates(False),
+        delegates(True),
+        "*:open(two)#1=kill[process]",
+        both_halves,
+        twin_verdicts=("failed safe",),
+    ),
+    "SIGTERM": Planted(
+        faults.signal("SIGTERM"),
+        stops_on_sigterm(False),
+        stops_on_sigterm(True),
+        "open(part0)#1=SIGTERM",
+        four_parts,
+    ),
+    "delay": Planted(
+        faults.delay(0.4).on(call="write"),
+        waits_for_slow_disk(False),
+        waits_for_slow_disk(True),
+        "write(f)#1=delay[0.4]",
+        verdict="hung",
+        twin_verdicts=("failed safe",),
+        options={"timeout": 1.5},
+    ),
+    "diverging": Planted(
+        faults.disk().on(path="sometimes", call="write").only("EIO[]"),
+        asks_twice_only,
+        asks_always,
+        "write(sometimes)#1=EIO",
+        verdict="diverged",
+    ),
+    "not injected": Planted(
+        faults.disk().on(call="rename").only("lost"),
+        renames_what_is_there,
+        replace,
+        "rename(away -> back)#1=lost[EIO]",
+        setup=away_at_first,
+        verdict="not injected",
+    ),
+    "leaked descriptor": Planted(
+        faults.disk().only("EIO[]"), leaks_descriptor, cleans_up, "write(f.tmp)#1=EIO"
+    ),
+    "leaked thread": Planted(faults.disk().only("EIO[]"), leaks_thread, joins_thread, "write(f.tmp)#1=EIO"),
+    "leaked process": Planted(faults.disk().only("EIO[]"), leaks_child, reaps_child, "write(f.tmp)#1=EIO"),
+    "recovery twice": Planted(
+        faults.kill(),
+        replace,
+        replace,
+        "rename(f.tmp -> f)#1=kill",
+        setup=old_file,
+        recovery=(notes_each_start, notes_first_start),
+    ),  # fmt: skip
+    "file left": Planted(
+        faults.disk().only("ENOSPC[]"),
+        replace,
+        cleans_up,
+        "write(f.tmp)#1=ENOSPC",
+        setup=old_file,
+        options={"invariants": [no_extra_files]},
+    ),  # fmt: skip
+    "file emptied": Planted(
+        faults.disk().only("ENOSPC[]"),
+        overwrite,
+        replace,
+        "write(f)#1=ENOSPC",
+        setup=old_file,
+        options={"invariants": [no_truncated_files]},
+    ),  # fmt: skip
+}
+
+
+def _each(kind: str) -> list[Any]:
+    return [pytest.param(name, marks=scenario(p.faults, **p.options), id=name) for name, p in PLANTED.items()]
+
+
+def execute(chaos: Chaos, name: str, program: Program, recover: Callable[[Path], None] | None) -> None:
+    planted = PLANTED[name]
+    planted.setup(chaos.path)
+    outcome = chaos.run(program, chaos.path, chaos.promise)
+    if recover is not None:
+        chaos.recover(recover, chaos.path)
+    planted.check(chaos, outcome)
+
+
+@pytest.mark.parametrize("name", _each("bug"))
+def test_bug(chaos: Chaos, name: str) -> None:
+    planted = PLANTED[name]
+    execute(chaos, name, planted.bug, planted.recovery[0] if planted.recovery else None)
+
+
+@pytest.mark.parametrize("name", _each("twin"))
+def test_twin(chaos: Chaos, name: str) -> None:
+    planted = PLANTED[name]
+    execute(chaos, name, planted.twin, planted.recovery[1] if planted.recovery else None)
