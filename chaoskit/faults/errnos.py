@@ -259,5 +259,14 @@ def possible(operation: Operation) -> Iterator[Row]:
 
 
 def can_fail(operation: Operation, name: str) -> bool:
-    """Whether ``operation`` can fail with the errno called ``name``; tells what a persistent fault hits."""
+    """Whether ``operation`` can fail with the errno called ``name``."""
     return any(row.name == name for row in possible(operation))
+
+
+def keeps_failing(operation: Operation, name: str) -> bool:
+    """Whether ``operation`` is hit by trouble called ``name`` that began earlier and persists.
+
+    A close is not: whether data is still on its way, so that it could fail, is not known beforehand,
+    and to fail every close of a file that was only read would blame programs for what never happens.
+    """
+    return any(row.name == name and row.lasting for row in possible(operation))

@@ -87,11 +87,17 @@ def test_what_passes_by_itself_does_not_persist(name: str) -> None:
 
 def test_persistent_trouble_hits_only_what_can_fail_that_way() -> None:
     """A full disk refuses writes and creation, but neither reading nor removing."""
-    assert errnos.can_fail(operation("write", result=None), "ENOSPC")
-    assert errnos.can_fail(operation("open", result=None, flags=CREATE), "ENOSPC")
-    assert not errnos.can_fail(operation("open", result=None, flags=0), "ENOSPC")
-    assert not errnos.can_fail(operation("unlink", result=None), "ENOSPC")
-    assert not errnos.can_fail(operation("promise", result=None), "ENOSPC")
+    assert errnos.keeps_failing(operation("write", result=None), "ENOSPC")
+    assert errnos.keeps_failing(operation("open", result=None, flags=CREATE), "ENOSPC")
+    assert not errnos.keeps_failing(operation("open", result=None, flags=0), "ENOSPC")
+    assert not errnos.keeps_failing(operation("unlink", result=None), "ENOSPC")
+    assert not errnos.keeps_failing(operation("promise", result=None), "ENOSPC")
+
+
+def test_persistent_trouble_spares_every_close() -> None:
+    """A close of a file that was only read never fails, and nobody knows beforehand which ones were."""
+    assert errnos.can_fail(operation("close", result=None), "EIO")
+    assert not errnos.keeps_failing(operation("close", result=None), "EIO")
 
 
 # --- transfers ---

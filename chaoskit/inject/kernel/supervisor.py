@@ -35,9 +35,9 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
 
 def may_fail(operation: Operation, name: str) -> bool:
     """Whether ``operation`` can fail with the errno ``name``, by the catalogue of faults."""
-    from chaoskit.faults.errnos import can_fail
+    from chaoskit.faults.errnos import keeps_failing
 
-    return can_fail(operation, name)
+    return keeps_failing(operation, name)
 
 
 class Supervisor:
