@@ -9,11 +9,12 @@ REPORT ?= reports/latest
 SET_UP = @sh .ci/bootstrap.sh
 FIRST = $$(cat .venv/python)
 
-.PHONY: help test scenarios lint docs bench lock clean
+.PHONY: help test scenarios validation lint docs bench lock clean
 
 help:
 	@echo "make test       lint, types, and the suite on every CPython from 3.11 on that is found"
 	@echo "make scenarios  the scenarios on real programs; report in $(REPORT)/"
+	@echo "make validation compares the models of power loss with mounted file systems; needs root"
 	@echo "make lint       ruff and mypy"
 	@echo "make docs       the documentation, in docs/_build/html/"
 	@echo "make bench      the benchmarks, side by side in one run"
@@ -34,8 +35,13 @@ test: lint
 # The workers are chaoskit's own: they share the cases of one scenario, so that the longest does not decide.
 scenarios:
 	$(SET_UP) --first --groups test,scenarios
-	@$(FIRST) -m pytest scenarios -p no:randomly -p no:xdist --chaoskit-workers $(WORKERS) \
-		--chaoskit-report $(REPORT) $(PYTEST)
+	@$(FIRST) -m pytest scenarios --ignore scenarios/validation -p no:randomly -p no:xdist \
+		--chaoskit-workers $(WORKERS) --chaoskit-report $(REPORT) $(PYTEST)
+
+# Whether the models of power loss are true: compares them with file systems that are mounted. Needs root.
+validation:
+	$(SET_UP) --first
+	@$(FIRST) -m pytest scenarios/validation -p no:randomly -n $(WORKERS) $(PYTEST)
 
 lint:
 	$(SET_UP) --first
@@ -50,11 +56,11 @@ docs:
 
 bench:
 	$(SET_UP) --first
-	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(FIRST) "$$file" || exit 1; done
+	@for file in benchmarks/*.py; do echo "== $$file"; $(FIRST) "$$file" || exit 1; done
 
 # Each environment may hold packages that the others need not: the union is what is pinned.
 lock:
-	$(SET_UP) --groups test,docs
+	$(SET_UP) --groups test,scenarios,docs
 	@$$(cat .venv/python) .ci/lock.py $$(cat .venv/pythons)
 
 clean:
