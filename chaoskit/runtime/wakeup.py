@@ -13,8 +13,6 @@ import signal
 import socket
 import weakref
 
-__all__ = ["END", "NUDGE", "Mailbox"]
-
 # No signals have these numbers.
 NUDGE = 0
 END = 255
