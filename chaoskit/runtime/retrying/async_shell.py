@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Generator, Iterator
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.core.deadline import CURRENT, Scope
@@ -29,7 +30,7 @@ def async_retried(policy: RetryPolicy, fn: Callable[..., Awaitable[Any]]) -> Cal
     work = _judged(policy, fn)
     current, enter = CURRENT.get, CURRENT.set
     monotonic, seconds, clock, budget = policy.clock.monotonic, policy.deadline, policy.clock, policy.budget
-    timeout = policy.attempt_timeout
+    limited = seconds is not None or policy.attempt_timeout is not None
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         now = monotonic()
@@ -44,17 +45,17 @@ def async_retried(policy: RetryPolicy, fn: Callable[..., Awaitable[Any]]) -> Cal
         if seconds is not None:
             enter(scope := [now + seconds, clock])
         try:
-            if scope is None and timeout is None:
-                return await work(*args, **kwargs)
-            # _limited, without its call.
-            steps = work(*args, **kwargs).__await__()
-            try:
-                first = next(steps)
-            except StopIteration as done:
-                if scope is not None:
-                    scope[0] = None
-                return done.value
-            value = await _rest(policy, steps, first, scope)
+            begun = work(*args, **kwargs) if kwargs else work(*args)
+            if limited and type(begun) is CoroutineType:
+                try:  # _limited, without its call
+                    first = begun.send(None)
+                except StopIteration as done:
+                    if scope is not None:
+                        scope[0] = None
+                    return done.value
+                value = await _rest(policy, begun.__await__(), first, scope)
+            else:
+                value = await _limited(policy, begun, scope)
         except catch as caught:
             error: BaseException = caught
         except BaseException:
@@ -74,7 +75,7 @@ def async_retried(policy: RetryPolicy, fn: Callable[..., Awaitable[Any]]) -> Cal
         token = enter(scope)
         try:
             try:
-                return await _limited(policy, work, args, kwargs, scope)
+                return await _limited(policy, work(*args, **kwargs), scope)
             except catch as caught:
                 error: BaseException = caught
             return await _go_on(policy, work, args, kwargs, error, scope)
@@ -88,7 +89,7 @@ def async_retried(policy: RetryPolicy, fn: Callable[..., Awaitable[Any]]) -> Cal
         if outer is not None and outer[0] is not None:
             return await nested(outer, args, kwargs)
         try:
-            return await fn(*args, **kwargs)
+            return await (fn(*args, **kwargs) if kwargs else fn(*args))
         except catch as caught:
             error = caught
         try:
@@ -141,7 +142,7 @@ async def _go_on(
                 raise error
             before = error
             try:
-                value = await _limited(policy, work, args, kwargs, scope)
+                value = await _limited(policy, work(*args, **kwargs), scope)
             except catch as caught:
                 error = caught
             else:
@@ -190,21 +191,15 @@ async def _sleep(policy: RetryPolicy, seconds: float) -> bool:
     return wake.is_set()
 
 
-async def _limited(
-    policy: RetryPolicy,
-    work: Callable[..., Awaitable[Any]],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    scope: Scope | None,
-) -> Any:
+async def _limited(policy: RetryPolicy, work: Awaitable[Any], scope: Scope | None) -> Any:
     """One attempt, cut when its time is over.
 
     The first step is taken by hand: work that never has to wait, like most that is answered from a
     buffer or a cache, then needs no timer, which costs ten times as much as everything else here.
     """
     if scope is None and policy.attempt_timeout is None:
-        return await work(*args, **kwargs)
-    steps: Any = work(*args, **kwargs).__await__()
+        return await work
+    steps: Any = work.__await__()
     try:
         first = next(steps)
     except StopIteration as done:
