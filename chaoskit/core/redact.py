@@ -26,7 +26,7 @@ _SECRET_PARTS = (
 )  # fmt: skip
 # Too short or too common to be looked for inside other words ("author", "bypass", "tokenizer").
 _SECRET_WORDS = frozenset(
-    {"auth", "pass", "pwd", "pw", "token", "tokens", "jwt", "bearer", "otp", "pin", "salt", "dsn"}
+    {"auth", "pass", "pwd", "pw", "token", "jwt", "bearer", "otp", "pin", "salt", "dsn"}
 )
 
 # Items of a container that we do not know how to walk.

@@ -43,6 +43,8 @@ def test_innocent_names_are_left_alone(name: str) -> None:
     [
         f"password={SECRET}",
         f"password: {SECRET}",
+        f"passwd: 'it\\'s {SECRET}'",
+        f'password="a \\" {SECRET}", x=1',
         f"ValueError: token={SECRET}",
         f"a=b: password={SECRET}",
         f'{{"password": "{SECRET} with blanks"}}',
@@ -75,7 +77,15 @@ def test_secrets_in_text_are_found(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["author=Bob", "a token of thanks", "time: 12:30:01", "path=/tmp/a key=3", "http://host:80/x?y=1"]
+    "text",
+    [
+        "author=Bob",
+        "a token of thanks",
+        "time: 12:30:01",
+        "tokens: 512",
+        "path=/tmp/a key=3",
+        "http://host:80/x?y=1",
+    ],
 )
 def test_innocent_text_is_unchanged(text: str) -> None:
     """Text without secrets stays as it is."""

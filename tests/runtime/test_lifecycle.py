@@ -353,6 +353,17 @@ def test_one_signal_while_the_program_ends_by_itself_forces_nothing() -> None:
 
 
 @posix
+def test_nested_shutdowns_both_notice() -> None:
+    """A signal is for the whole process: an inner block does not keep it from the outer one."""
+    forced: list[int] = []
+    with Shutdown(exit=forced.append) as outer, Shutdown(exit=forced.append) as inner:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert inner.wait(30)
+        assert outer.wait(30)
+    assert forced == []
+
+
+@posix
 def test_a_program_that_does_not_listen_is_ended_at_the_deadline(tmp_path: Path) -> None:
     """A loop that never looks at the request is ended when the grace is over."""
     process = start(
