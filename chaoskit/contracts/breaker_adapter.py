@@ -21,6 +21,7 @@ FEATURES = frozenset(
         "ignore-classes",  # by naming their classes
         "listeners",  # edges are told to a listener
         "probes",  # the number of half-open probes can be set
+        "strict-probes",  # one failed probe is enough to open again
         "shared",  # state can be kept in a store
         "time-window",  # a failure rate over the last seconds
         "window",  # a failure rate over the last calls

@@ -1,0 +1,1 @@
+"""Well-known libraries against the contracts, each through a small adapter."""
