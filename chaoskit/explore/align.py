@@ -22,6 +22,7 @@ from chaoskit.explore.result import Site, Variation
 # letters out of 37, so a wildcard is widened to eight, or by two at each end when it is longer.
 _RANDOM_LENGTH = 8
 _MARGIN = 2
+_CLOCK_DIGITS = 9
 
 _VARYING = "\0"
 
@@ -160,7 +161,13 @@ def _pattern_of_part(a: str, b: str) -> str:
     letters, most = _reach(differing)
     head = head[: len(head) - _run_length(reversed(head), letters, most)]
     tail = tail[_run_length(tail, letters, most) :]
-    return f"{literal(head)}*{literal(tail)}"
+    return f"{_timeless(head)}*{_timeless(tail)}"
+
+
+def _timeless(text: str) -> str:
+    """A literal pattern, but for digits that are a clock's: seconds since 1970 have ten, and both
+    recordings may have been made within one."""
+    return re.sub(rf"\d{{{_CLOCK_DIGITS},}}", "*", literal(text))
 
 
 def _common(a: str, b: str) -> int:

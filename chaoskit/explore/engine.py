@@ -17,11 +17,12 @@ from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import Caveat, Operation
 from chaoskit.core.schedule import Point, Schedule, Strike
 from chaoskit.explore.align import Alignment, Naming, align, unaligned
+from chaoskit.explore.blame import blamed
 from chaoskit.explore.choose import choose
 from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
 from chaoskit.explore.execute import Executor
 from chaoskit.explore.explain import with_explanations
-from chaoskit.explore.findings import merge
+from chaoskit.explore.findings import how_broken, merge
 from chaoskit.explore.job import CaseSource, Expected, Job, Planned, Recording
 from chaoskit.explore.judge import Judgement, judge, without_numbers
 from chaoskit.explore.observation import Observation
@@ -42,6 +43,7 @@ from chaoskit.explore.result import (
 from chaoskit.explore.snapshot import differences
 from chaoskit.explore.sources import Offers
 from chaoskit.faults import FaultSet
+from chaoskit.faults.power import MODELS
 
 ATTEMPTS = 3
 """How often a case is run at most when its fault leaves no receipt."""
@@ -257,7 +259,10 @@ class Explorer:
             _case_result(i, case, first, alignment.recording.patterns) for i, case in enumerate(run)
         )
         struck = {i: case.operations for i, case in enumerate(run)}
-        cases, findings = merge(cases, struck)
+        worlds = {i: case.planned.world for i, case in enumerate(run) if case.planned.world is not None}
+        broken = {case.index: how_broken(case) for case in cases if case.verdict in BROKEN}
+        struck = blamed(broken, worlds, struck)
+        cases, findings = merge(cases, struck, {i: len(world.missing) for i, world in worlds.items()})
         findings = tuple(_with_advice(finding, run, cases) for finding in findings)
         result = ScenarioResult(
             nodeid=question.nodeid,
@@ -271,7 +276,7 @@ class Explorer:
             cases=cases,
             findings=findings,
             variations=alignment.variations,
-            caveats=_caveats(first, run),
+            caveats=_caveats(first, run, question.sources),
             budget=Budget(question.options.budget, self._possible, len(cases), dict(self._left_out)),
             timing=timing,
             promises=sum(run.promised for run in first.runs),
@@ -381,10 +386,11 @@ def _case_result(index: int, case: _Case, first: Observation, patterns: tuple[st
 def _with_advice(finding: Finding, run: Sequence[_Case], cases: Sequence[CaseResult]) -> Finding:
     """The finding with the models under which it shows, and what to do about it."""
     members = [case for case in cases if case.finding == finding.index]
-    models = dict.fromkeys(model for case in members for model in case.models)
+    shown_under = {model for case in members for model in case.models}
+    models = tuple(model for model in MODELS if model in shown_under)
     shown = next((case for case in members if case.schedule == finding.schedule), None)
     world = run[shown.index].planned.world if shown is not None else None
-    return replace(finding, models=tuple(models), advice=world.told if world is not None else None)
+    return replace(finding, models=models, advice=world.told if world is not None else None)
 
 
 def _state(cases: Sequence[CaseResult], question: Question) -> State:
@@ -422,9 +428,12 @@ def _points(
         )
 
 
-def _caveats(first: Observation, run: Sequence[_Case]) -> tuple[CaveatSummary, ...]:
+def _caveats(
+    first: Observation, run: Sequence[_Case], sources: Iterable[CaseSource]
+) -> tuple[CaveatSummary, ...]:
     all_of_them: dict[tuple[str, str], Caveat] = {}
-    for seen in (first, *(case.seen for case in run)):
-        for caveat in seen.caveats:
+    seen = [first.caveats, *(source.caveats() for source in sources), *(case.seen.caveats for case in run)]
+    for caveats in seen:
+        for caveat in caveats:
             all_of_them.setdefault((caveat.kind, without_numbers(caveat.target)), caveat)
     return tuple(CaveatSummary(c.kind, c.target, c.text) for c in all_of_them.values())

@@ -100,6 +100,7 @@ def _finding(finding: Finding, case: CaseResult) -> Iterator[str]:
     yield f"[{finding.index + 1}] {finding.verdict}: {finding.schedule}"
     yield from _others(finding)
     yield from _struck(finding, case)
+    yield from _advice(finding)
     yield from _outcomes(case.runs)
     yield from _disk(finding.differences)
     yield from _broken(finding, case)
@@ -126,6 +127,16 @@ def _struck(finding: Finding, case: CaseResult) -> Iterator[str]:
     if finding.stack:
         yield "    in the call (most recent call last):"
         yield from _stack(finding.stack)
+
+
+def _advice(finding: Finding) -> Iterator[str]:
+    if finding.advice is None:
+        return
+    yield f"    because {finding.advice.text}"
+    if finding.models:
+        yield f"    after a power loss on: {', '.join(finding.models)}"
+    yield "    fix:"
+    yield from (f"      {line}" for line in finding.advice.fix.splitlines())
 
 
 def _stack(stack: Sequence[Site]) -> Iterator[str]:

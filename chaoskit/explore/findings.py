@@ -6,6 +6,7 @@ import os
 import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from chaoskit.core.operation import Frame, Operation
 from chaoskit.explore.result import BROKEN, CaseResult, Failure, Finding, Site
@@ -16,9 +17,14 @@ _LIBRARIES = tuple(
 
 
 def merge(
-    cases: Sequence[CaseResult], struck: Mapping[int, tuple[Operation, ...]]
+    cases: Sequence[CaseResult],
+    struck: Mapping[int, tuple[Operation, ...]],
+    missing: Mapping[int, int] = MappingProxyType({}),
 ) -> tuple[tuple[CaseResult, ...], tuple[Finding, ...]]:
     """Group the broken cases; ``struck`` has, by a case's index, the operations that it hits.
+
+    ``missing`` says for a power loss how many parts are missing: of a group the case with the fewest
+    is shown.
 
     A case with several faults belongs to the finding that one of its faults shows alone, if there is
     such a finding: the other fault is not needed for it.
@@ -30,16 +36,16 @@ def merge(
     for case in cases:
         if case.verdict in BROKEN:
             sites = tuple(map(_where, struck.get(case.index, ())))
-            broken = _broken(case)
+            broken = how_broken(case)
             alone = ((*broken, (site,)) for site in sites if len(sites) > 1)
             key = next((one for one in alone if one in groups), (*broken, sites))
             groups.setdefault(key, []).append(case)
     numbers = {case.index: n for n, group in enumerate(groups.values()) for case in group}
-    findings = [_finding(n, group, struck) for n, group in enumerate(groups.values())]
+    findings = [_finding(n, group, struck, missing) for n, group in enumerate(groups.values())]
     return tuple(replace(c, finding=numbers.get(c.index)) for c in cases), tuple(findings)
 
 
-def _broken(case: CaseResult) -> tuple[object, ...]:
+def how_broken(case: CaseResult) -> tuple[object, ...]:
     """What is equal when two cases broke in the same way."""
     failure = case.failure
     assert failure is not None
@@ -59,9 +65,17 @@ def _own(frame: Frame) -> bool:
     return not frame.file.startswith((*_LIBRARIES, "<frozen"))
 
 
-def _finding(number: int, group: list[CaseResult], struck: Mapping[int, tuple[Operation, ...]]) -> Finding:
+def _finding(
+    number: int,
+    group: list[CaseResult],
+    struck: Mapping[int, tuple[Operation, ...]],
+    missing: Mapping[int, int],
+) -> Finding:
     # The shortest is the easiest to read; of several, the one that strikes first.
-    case = min(group, key=lambda c: (len(c.schedule.split(";")), len(c.schedule), c.index))
+    def simplicity(case: CaseResult) -> tuple[int, ...]:
+        return (len(case.schedule.split(";")), missing.get(case.index, 0), len(case.schedule), case.index)
+
+    case = min(group, key=simplicity)
     operations = struck.get(case.index, ())
     last = operations[-1] if operations else None
     stack = tuple(Site(f.file, f.line, f.function) for f in last.stack) if last else ()

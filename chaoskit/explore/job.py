@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from chaoskit.core.operation import Operation, Trace
+from chaoskit.core.operation import Caveat, Operation, Trace
 from chaoskit.core.schedule import Point, Schedule, Strike
+from chaoskit.explore.result import Advice
 from chaoskit.explore.snapshot import EMPTY, Snapshot
 from chaoskit.inject.base import Leaks
 
@@ -31,6 +32,22 @@ class World(Protocol):
     @property
     def operation(self) -> Operation:
         """The operation of the recording at which power was lost."""
+
+    @property
+    def blamed(self) -> Operation:
+        """The operation of the recording that let this happen: the call without its fsync."""
+
+    @property
+    def missing(self) -> frozenset[int]:
+        """The parts of what was done that are not there, as numbers that all worlds of a run share."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The persistence models that allow this content."""
+
+    @property
+    def told(self) -> Advice:
+        """Why this content can come about, and how to prevent it."""
 
     @property
     def promised(self) -> tuple[Any, ...]:
@@ -77,6 +94,12 @@ class CaseSource(Protocol):
 
     def cases(self, recording: Recording) -> Iterable[Planned]:
         """All cases, in the order of the trace. Called once, after both recordings."""
+
+    def remarks(self) -> Iterable[Advice]:
+        """What looks wrong in the recording alone. Called after :meth:`cases`."""
+
+    def caveats(self) -> Iterable[Caveat]:
+        """What the recording did not hold and the cases would have needed. Called after :meth:`cases`."""
 
 
 NO_FAULTS = Schedule()

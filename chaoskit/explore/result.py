@@ -119,6 +119,22 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Advice:
+    """Which call is to blame, and what to write instead.
+
+    ``kind`` is stable (``rename-before-sync``, ``directory-not-synced`` …), ``text`` one sentence, ``fix``
+    at most two lines of Python or English, ``operation`` the guilty call as text, ``site`` where it was
+    made.
+    """
+
+    kind: str
+    text: str
+    fix: str
+    operation: str = ""
+    site: Site | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CaseResult:
     """One execution of the scenario under one schedule.
 
@@ -141,6 +157,8 @@ class CaseResult:
     caveats: tuple[str, ...] = ()
     note: str = ""
     finding: int | None = None
+    models: tuple[str, ...] = ()
+    """For a power loss the persistence models that allow its crash state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +182,9 @@ class Finding:
     explanation: str = ""
     reproduced: bool | None = None
     """Whether it showed again when it was run once more; None if that was not tried."""
+    models: tuple[str, ...] = ()
+    """For a power loss the persistence models under which it shows."""
+    advice: Advice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +272,8 @@ class ScenarioResult:
     timing: Timing = field(default_factory=Timing)
     promises: int = 0
     error: str = ""
+    advice: tuple[Advice, ...] = ()
+    """What looks wrong in the recording alone, whether or not a case broke."""
 
     @property
     def verdicts(self) -> dict[Verdict, int]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from chaoskit.core.operation import Caveat
 from chaoskit.core.schedule import Schedule, Strike
 from chaoskit.explore.job import CaseSource, Planned, Recording
+from chaoskit.explore.result import Advice
 from chaoskit.faults import FaultSet
 
 ELSEWHERE = frozenset({"power_loss"})
@@ -49,3 +51,11 @@ class Offers:
             for fault in self.faults.offers(operation, recording.trace):
                 if fault.name not in ELSEWHERE:
                     yield Planned(Schedule((*self.before, Strike(point, fault))))
+
+    def remarks(self) -> tuple[Advice, ...]:
+        """None: what a fault brings to light is seen only when it strikes."""
+        return ()
+
+    def caveats(self) -> tuple[Caveat, ...]:
+        """None: the backend says by itself what it could not follow."""
+        return ()

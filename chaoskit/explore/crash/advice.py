@@ -138,8 +138,10 @@ def _renamed_unsynced(case: _Case) -> Advice | None:
 
 def _emptied(case: _Case) -> Advice | None:
     for step in case.kept:
-        if step.kind is StepKind.RESIZE and case.dropped_of(step.owner):
-            name = case.operation(step).target
+        operation = case.operation(step)
+        cut = operation.call == "open" or (operation.detail.size_before or 0) > step.size
+        if step.kind is StepKind.RESIZE and cut and case.dropped_of(step.owner):
+            name = operation.target
             if any(missing.operation >= step.operation for missing in case.dropped_of(step.owner)):
                 return case.advice(
                     "truncate-then-write",

@@ -7,18 +7,27 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from chaoskit.core.operation import Operation, Trace
+from chaoskit.core.operation import Caveat, Operation, Trace
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
-from chaoskit.explore.crash.advice import Advice, explain
+from chaoskit.explore.crash.advice import Advice, explain, warnings
 from chaoskit.explore.crash.materialise import Materialiser
 from chaoskit.explore.crash.naming import name_of
 from chaoskit.explore.crash.snapshot import Snapshot
 from chaoskit.explore.crash.states import CrashStates, State, crash_states
 from chaoskit.explore.crash.steps import script
 from chaoskit.explore.job import Planned, Recording
+from chaoskit.explore.result import Advice as Told
+from chaoskit.explore.result import Site
 from chaoskit.faults import FaultSet
 
 FAULT = "power_loss"
+
+
+def told(advice: Advice, operation: Operation) -> Told:
+    """Advice as a plain record for the result."""
+    frame = operation.site
+    site = None if frame is None else Site(frame.file, frame.line, frame.function)
+    return Told(advice.kind, advice.text, advice.fix, str(operation), site)
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,11 @@ class CrashWorld:
         return self.states.promised(self.state)
 
     @property
+    def missing(self) -> frozenset[int]:
+        """The steps that did not persist as a whole."""
+        return frozenset(self.state.dropped)
+
+    @property
     def models(self) -> tuple[str, ...]:
         """The persistence models that allow the state."""
         return self.state.models
@@ -49,14 +63,19 @@ class CrashWorld:
         return explain(self.states.script, self.state)
 
     @property
+    def told(self) -> Told:
+        """The advice, as the result has it."""
+        return told(self.advice, self.blamed)
+
+    @property
     def blamed(self) -> Operation:
         """The guilty call: an operation of the recording, at or before the power cut."""
         return self.originals[self.advice.operation]
 
     def build(self, path: str) -> str:
-        """Replace the content of ``path``; return what was done, with the explanation."""
+        """Replace the content of ``path``; return how much is missing of what was done."""
         self.materialiser.write(self.state, path)
-        return f"power lost{self._missing()}; {self._allowed()}: {self.advice.text}"
+        return f"power lost{self._missing()}"
 
     def _missing(self) -> str:
         missing = len(self.state.dropped)
@@ -64,9 +83,6 @@ class CrashWorld:
             return ", everything before it was on the disk"
         pending = self.state.moment.pending.bit_count()
         return f" with {missing} of {pending} unsynced steps missing or torn"
-
-    def _allowed(self) -> str:
-        return f"{', '.join(self.models)} allow this" if self.models else "no model was asked"
 
 
 class PowerLoss:
@@ -76,6 +92,8 @@ class PowerLoss:
         self._faults = faults
         self._models = models
         self._before: dict[int, Snapshot] = {}
+        self._remarks: list[Told] = []
+        self._caveats: list[Caveat] = []
 
     def before_run(self, run: int, path: str) -> None:
         """Note what the directory holds."""
@@ -87,6 +105,14 @@ class PowerLoss:
             if run in self._before:
                 yield from self._cases_of(run, recording)
 
+    def remarks(self) -> tuple[Told, ...]:
+        """Renames, promises and syncs that look wrong in the recording."""
+        return tuple(dict.fromkeys(self._remarks))
+
+    def caveats(self) -> tuple[Caveat, ...]:
+        """Data that was not recorded, directories that are not known."""
+        return tuple(dict.fromkeys(self._caveats))
+
     def _cases_of(self, run: int, recording: Recording) -> Iterator[Planned]:
         indexes = [o.index for o in recording.trace if o.place.run == run]
         originals = tuple(recording.trace[i] for i in indexes)
@@ -96,7 +122,10 @@ class PowerLoss:
             return
         alone = tuple(replace(operation, index=i) for i, operation in enumerate(originals))
         trace = Trace(alone, recording.trace.caveats, recording.trace.root)
-        states = crash_states(script(trace, self._before[run]), models)
+        split = script(trace, self._before[run])
+        self._remarks += [told(advice, originals[advice.operation]) for advice in warnings(split)]
+        self._caveats += split.caveats
+        states = crash_states(split, models)
         materialiser = Materialiser(states)
         points = [recording.points[index] for index in indexes]
         for state in states:

@@ -1,0 +1,37 @@
+"""Which call is to blame where several power losses broke a test in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+from chaoskit.core.operation import Operation
+from chaoskit.explore.job import World
+
+
+def blamed(
+    broken: Mapping[int, Hashable], worlds: Mapping[int, World], struck: Mapping[int, tuple[Operation, ...]]
+) -> dict[int, tuple[Operation, ...]]:
+    """``struck``, with the calls to blame corrected.
+
+    ``broken`` says by a case's index how it broke, ``worlds`` has the worlds of power losses. If a
+    state with fewer parts missing breaks the test in the same way, what else is missing is not to
+    blame: the case gets the calls of the simpler one, so that both become one finding.
+    """
+    result = dict(struck)
+    reduced: dict[Hashable, list[int]] = {}
+    for index in _simplest_first([index for index in broken if index in worlds], worlds):
+        simpler = reduced.setdefault(broken[index], [])
+        same = next((other for other in simpler if _explains(worlds[other], worlds[index])), None)
+        if same is None:
+            simpler.append(index)
+        else:
+            result[index] = result[same]
+    return result
+
+
+def _simplest_first(indexes: Sequence[int], worlds: Mapping[int, World]) -> list[int]:
+    return sorted(indexes, key=lambda index: (len(worlds[index].missing), index))
+
+
+def _explains(simpler: World, world: World) -> bool:
+    return bool(simpler.missing) and simpler.run == world.run and simpler.missing <= world.missing
