@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -132,30 +133,32 @@ def test_the_blocks_own_error_passes() -> None:
 
 
 def test_a_request_ends_a_wait_within_50_ms() -> None:
-    """R25: whoever waits on ``wake`` goes on at once; measured from the request to the end of the wait."""
+    """R25: whoever waits on ``wake`` goes on at once; the best of ten tries, since machines are busy."""
+    assert min(seconds_from_request_to_end() for _ in range(10)) < 0.05
+
+
+def seconds_from_request_to_end() -> float:
+    """How long two threads, one in each kind of wait, need to go on after a request."""
     with quiet() as shutdown:
-        waiting = threading.Event()
+        waiting = threading.Barrier(3, timeout=30)
         ended: list[float] = []
 
-        def wait() -> None:
-            waiting.set()
-            assert shutdown.wait(60)
+        def wait(how: Callable[[], bool]) -> None:
+            waiting.wait()
+            assert how()
             ended.append(time.monotonic())
 
-        def sleep() -> None:
-            assert SystemClock().sleep(60, shutdown.wake)
-            ended.append(time.monotonic())
-
-        threads = [threading.Thread(target=wait), threading.Thread(target=sleep)]
+        ways = (lambda: shutdown.wait(60), lambda: SystemClock().sleep(60, shutdown.wake))
+        threads = [threading.Thread(target=wait, args=(how,)) for how in ways]
         for thread in threads:
             thread.start()
-        waiting.wait(30)
+        waiting.wait()
         asked = time.monotonic()
         shutdown.request("test")
         for thread in threads:
             thread.join(30)
     assert len(ended) == 2
-    assert max(ended) - asked < 0.05 * 4  # four times the promise, for a machine that is busy
+    return max(ended) - asked
 
 
 def test_a_request_ends_an_async_wait() -> None:
