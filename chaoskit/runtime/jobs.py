@@ -23,6 +23,7 @@ from chaoskit.core.context import carry
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.taxonomy import NonRetryableError, PermanentError, TransientError
 from chaoskit.runtime.events import Event, Listener, emit
+from chaoskit.runtime.stacks import all_stacks
 
 __all__ = [
     "JobBoard",
@@ -413,7 +414,7 @@ class JobRunner:
         """:meth:`JobBoard.sweep`, and give the freed slots to the next jobs. Done by itself, too."""
         stuck = self.board.sweep()
         if stuck:
-            logger.error("jobs are stuck: %s", ", ".join(stuck))
+            logger.error("jobs are stuck: %s\n%s", ", ".join(stuck), all_stacks())
         self._pump()
         return stuck
 

@@ -321,6 +321,7 @@ def test_a_hanging_attempt_is_replaced_and_its_late_answer_ignored(caplog: pytes
         release.set()
         assert late.wait(60)
     assert "jobs are stuck: a" in caplog.text
+    assert "release.wait" in caplog.text  # where it hangs
 
 
 def test_an_error_in_the_block_does_not_wait() -> None:
