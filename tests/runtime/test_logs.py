@@ -171,6 +171,7 @@ def test_the_guard_puts_everything_back() -> None:
     before = (logger.level, list(logger.handlers))
     with log_to(io.StringIO(), logger="app", level="DEBUG") as guard:
         assert logger.level == logging.DEBUG
+    assert (logger.level, logger.handlers) == before
     guard.close()
     assert (logger.level, logger.handlers) == before
 
