@@ -52,7 +52,7 @@ class Planted:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-# --- building blocks --------------------------------------------------------------------------------
+# --- building blocks --------------------
 
 
 def old_file(path: Path) -> None:
@@ -92,7 +92,7 @@ def nothing_ignored(chaos: Chaos, outcome: Outcome) -> None:
     assert not (outcome.ok and outcome.faults), "an error was swallowed"
 
 
-# --- errors -------------------------------------------------------------------------------------------
+# --- errors --------------------
 
 
 def swallows(path: Path, promise: Promise) -> None:
@@ -105,7 +105,8 @@ def swallows(path: Path, promise: Promise) -> None:
 def retries_and_gives_up_silently(path: Path, promise: Promise) -> None:
     for _ in range(3):
         try:
-            return replace(path, promise)
+            replace(path, promise)
+            break
         except OSError:
             continue
 
@@ -113,7 +114,8 @@ def retries_and_gives_up_silently(path: Path, promise: Promise) -> None:
 def retries_and_reports(path: Path, promise: Promise) -> None:
     for attempt in range(3):
         try:
-            return replace(path, promise)
+            replace(path, promise)
+            break
         except OSError:
             if attempt == 2:
                 raise
@@ -122,7 +124,8 @@ def retries_and_reports(path: Path, promise: Promise) -> None:
 def retries_for_ever(path: Path, promise: Promise) -> None:
     while True:
         try:
-            return replace(path, promise)
+            replace(path, promise)
+            break
         except OSError:
             time.sleep(0.001)
 
@@ -188,7 +191,8 @@ def frees_space_once(honest: bool) -> Program:
     def program(path: Path, promise: Promise) -> None:
         for attempt in range(2):
             try:
-                return replace(path, promise)
+                replace(path, promise)
+                break
             except OSError:
                 if attempt and honest:
                     raise
@@ -209,7 +213,7 @@ def closes(strictly: bool) -> Program:
     return program
 
 
-# --- death --------------------------------------------------------------------------------------------
+# --- death --------------------
 
 
 def promises_early(path: Path, promise: Promise) -> None:
@@ -273,7 +277,7 @@ def four_parts(chaos: Chaos, outcome: Outcome) -> None:
     assert not outcome.ok or len(list(chaos.path.glob("part*"))) == 4
 
 
-# --- time -----------------------------------------------------------------------------------------------
+# --- time --------------------
 
 
 def waits_for_slow_disk(bounded: bool) -> Program:
@@ -291,19 +295,19 @@ def waits_for_slow_disk(bounded: bool) -> Program:
     return program
 
 
-# --- what varies ------------------------------------------------------------------------------------------
+# --- what varies --------------------
 
 
-def seen(path: Path) -> int:
+def seen(what: str) -> int:
     """How often this was called in this session: state that outlives a case, as tests should not have."""
-    counter = Path(os.environ["PLANTED_COUNTER"])
-    counter.write_text(counter.read_text() + "." if counter.exists() else ".")
-    return len(counter.read_text())
+    with open(f"{os.environ['PLANTED_COUNTER']}-{what}", "a") as counter:
+        counter.write(".")
+        return counter.tell()
 
 
 def asks_twice_only(path: Path, _: Promise) -> None:
     """Does something in both recordings that it never does again."""
-    if seen(path) <= 2:
+    if seen("sometimes") <= 2:
         (path / "sometimes").write_text("text")
 
 
@@ -320,11 +324,11 @@ def renames_what_is_there(path: Path, _: Promise) -> None:
 
 
 def away_at_first(path: Path) -> None:
-    if seen(path) <= 2:
+    if seen("away") <= 2:
         (path / "away").touch()
 
 
-# --- leaks ------------------------------------------------------------------------------------------------
+# --- leaks --------------------
 
 
 def leaks_descriptor(path: Path, _: Promise) -> None:
@@ -369,16 +373,18 @@ def reaps_child(path: Path, promise: Promise) -> None:
         helper.wait()
 
 
-# --- recovery and leftovers -----------------------------------------------------------------------------------
+# --- recovery and leftovers --------------------
 
 
-def notes_each_start(path: Path) -> None:
-    with open(path / "recoveries", "a") as file:
-        file.write("recovered\n")
+def notes_each_crash(path: Path) -> None:
+    if (path / "f.tmp").exists():
+        with open(path / "crashes", "a") as file:
+            file.write("crashed\n")
 
 
-def notes_first_start(path: Path) -> None:
-    (path / "recoveries").write_text("recovered\n")
+def notes_one_crash(path: Path) -> None:
+    notes_each_crash(path)
+    (path / "f.tmp").unlink(missing_ok=True)
 
 
 def cleans_up(path: Path, promise: Promise) -> None:
@@ -419,7 +425,7 @@ PLANTED: dict[str, Planted] = {
         old_or_new,
         old_file,
         twin_verdicts=("tolerated",),
-    ),  # fmt: skip
+    ),
     "short read": Planted(
         faults.disk().on(call="read"),
         copies(False),
@@ -427,7 +433,7 @@ PLANTED: dict[str, Planted] = {
         "read(source)#1=short[10000]",
         old_or_new,
         with_source,
-    ),  # fmt: skip
+    ),
     "lost reply": Planted(
         faults.disk().only("lost"),
         takes_job(False),
@@ -453,7 +459,7 @@ PLANTED: dict[str, Planted] = {
         nothing_ignored,
         old_file,
         twin_verdicts=("failed safe", "tolerated"),
-    ),  # fmt: skip
+    ),
     "kill": Planted(
         faults.kill().only("kill[]"), overwrite, replace, "write(f)#1=kill", old_or_new, old_file
     ),
@@ -521,8 +527,8 @@ PLANTED: dict[str, Planted] = {
         replace,
         "rename(f.tmp -> f)#1=kill",
         setup=old_file,
-        recovery=(notes_each_start, notes_first_start),
-    ),  # fmt: skip
+        recovery=(notes_each_crash, notes_one_crash),
+    ),
     "file left": Planted(
         faults.disk().only("ENOSPC[]"),
         replace,
@@ -530,7 +536,7 @@ PLANTED: dict[str, Planted] = {
         "write(f.tmp)#1=ENOSPC",
         setup=old_file,
         options={"invariants": [no_extra_files]},
-    ),  # fmt: skip
+    ),
     "file emptied": Planted(
         faults.disk().only("ENOSPC[]"),
         overwrite,
@@ -538,7 +544,7 @@ PLANTED: dict[str, Planted] = {
         "write(f)#1=ENOSPC",
         setup=old_file,
         options={"invariants": [no_truncated_files]},
-    ),  # fmt: skip
+    ),
 }
 
 

@@ -3,63 +3,63 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import inner
 import planted_bugs
 import pytest
+from planted_bugs import PLANTED
 
-WAYS = {"one worker": ("--chaoskit-seed=1",), "two workers": ("--chaoskit-seed=2", "--chaoskit-workers=2")}
-
-
-@pytest.fixture(scope="module", params=WAYS)
-def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> inner.Inner:
-    """All planted scenarios, explored in one inner run of pytest for each order and number of workers."""
-    directory = tmp_path_factory.mktemp("planted")
-    inner.write(directory, "")
-    shutil.copy(planted_bugs.__file__, directory / "test_inner.py")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLANTED_COUNTER", str(directory / "counter"))
-        return inner.run(directory, *WAYS[request.param])
+VERDICTS = {"tolerated", "failed safe", "violated", "hung", "diverged", "not injected"}
 
 
-@pytest.mark.parametrize("name", planted_bugs.PLANTED)
-def test_the_bug_is_found(found: inner.Inner, name: str) -> None:
-    """The bug's scenario fails, and the schedule that brings it out is among its findings."""
-    planted = planted_bugs.PLANTED[name]
-    told = found.scenario(f"test_bug[{name}]")
-    cases = [case for case in told["cases"] if fnmatchcase(case["schedule"], _pattern(planted.finds))]
-    assert [case["verdict"] for case in cases] == [planted.verdict], told["error"] or found.texts
-    assert found.outcomes[f"test_bug[{name}]"] == "failed"
+# All of it in one test for each way, since the inner run is what takes the time.
+@pytest.mark.parametrize("seed_and_workers", [(1, 1), (2, 2)], ids=["one worker", "two workers"])
+def test_every_bug_is_found_and_every_twin_is_clean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed_and_workers: tuple[int, int]
+) -> None:
+    """For every kind of fault and every verdict: the bug fails by it, the twin does not, with receipts."""
+    seed, workers = seed_and_workers
+    inner.write(tmp_path, "")
+    shutil.copy(planted_bugs.__file__, tmp_path / "test_inner.py")
+    monkeypatch.setenv("PLANTED_COUNTER", str(tmp_path / "counter"))
+
+    found = inner.run(tmp_path, f"--chaoskit-seed={seed}", f"--chaoskit-workers={workers}")
+
+    assert [problem for name in PLANTED for problem in problems_of(name, found)] == [], found.output
+    assert {case["verdict"] for told in found.report["scenarios"] for case in told["cases"]} == VERDICTS
 
 
-@pytest.mark.parametrize("name", planted_bugs.PLANTED)
-def test_the_twin_is_clean(found: inner.Inner, name: str) -> None:
-    """The twin's scenario passes under the same faults, of which there are some."""
-    planted = planted_bugs.PLANTED[name]
-    told = found.scenario(f"test_twin[{name}]")
-    assert found.outcomes[f"test_twin[{name}]"] == "passed", found.texts
-    assert {case["verdict"] for case in told["cases"]} <= set(planted.twin_verdicts)
-    assert told["cases"]
+def problems_of(name: str, found: inner.Inner) -> Iterator[str]:
+    """What is not as planted, in words."""
+    planted = PLANTED[name]
+    bug, twin = found.scenario(f"test_bug[{name}]"), found.scenario(f"test_twin[{name}]")
+    if found.outcomes[f"test_bug[{name}]"] != "failed":
+        yield f"{name}: the bug passed"
+    if found.outcomes[f"test_twin[{name}]"] != "passed" or not twin["cases"]:
+        yield f"{name}: the twin failed: {verdicts(twin)}"
+    if [v for s, v in verdicts(bug).items() if fits(s, planted.finds)] != [planted.verdict]:
+        yield f"{name}: {planted.finds} is not {planted.verdict}: {verdicts(bug)} {bug['error']}"
+    if not set(verdicts(twin).values()) <= set(planted.twin_verdicts):
+        yield f"{name}: the twin's verdicts are {verdicts(twin)}"
+    for case in bug["cases"] + twin["cases"]:
+        if not proven(case):
+            yield f"{name}: {case['schedule']} is {case['verdict']} with the receipts of {case['runs']}"
 
 
-@pytest.mark.parametrize("kind", ["bug", "twin"])
-@pytest.mark.parametrize("name", planted_bugs.PLANTED)
-def test_every_verdict_rests_on_a_receipt(found: inner.Inner, name: str, kind: str) -> None:
-    """Each case that is judged has one receipt for its strike; an inconclusive one has none."""
-    for case in found.scenario(f"test_{kind}[{name}]")["cases"]:
-        struck = [receipt["strike"] for run in case["runs"] for receipt in run["receipts"]]
-        conclusive = case["verdict"] not in ("diverged", "not injected")
-        assert struck == ([case["schedule"]] if conclusive else [])
+def verdicts(told: dict[str, Any]) -> dict[str, str]:
+    return {case["schedule"]: case["verdict"] for case in told["cases"]}
 
 
-def test_all_verdicts_are_met(found: inner.Inner) -> None:
-    """The set is complete: every verdict occurs in it."""
-    verdicts: set[Any] = {c["verdict"] for s in found.report["scenarios"] for c in s["cases"]}
-    assert verdicts == {"tolerated", "failed safe", "violated", "hung", "diverged", "not injected"}
+def fits(schedule: str, pattern: str) -> bool:
+    """Whether it is the one; a star stands for the name of the process."""
+    return fnmatchcase(schedule, pattern.replace("[", "[[]"))
 
 
-def _pattern(schedule: str) -> str:
-    """A schedule as a glob in which only a leading star is special."""
-    return schedule.replace("[", "[[]")
+def proven(case: dict[str, Any]) -> bool:
+    """One receipt for the strike if there is a verdict on it, none if there is not."""
+    struck = [receipt["strike"] for run in case["runs"] for receipt in run["receipts"]]
+    return struck == ([] if case["verdict"] in ("diverged", "not injected") else [case["schedule"]])
