@@ -105,6 +105,13 @@ def test_a_third_random_name_fits_the_pattern_of_two(seed: int) -> None:
         assert matcher(pattern_for(one, other)).fullmatch(third)
 
 
+def test_a_clock_in_a_varying_name_does_not_stand_still() -> None:
+    """Two recordings within one second agree on the seconds in a name; the third run's are others."""
+    pattern = pattern_for("new/1795443572.M118P9.host", "new/1795443572.M733P9.host")
+    assert matcher(pattern).fullmatch("new/1795443599.M004P9.host")
+    assert pattern.endswith("P9.host")
+
+
 def test_points_of_an_aligned_recording_parse_back() -> None:
     """The names given to points are schedule text."""
     for point in align(saving("tmpa8xk_2qd"), saving("tmp0v3lm7pz")).recording.points:
