@@ -120,6 +120,15 @@ def test_public_surface_is_as_written_down():
     assert made.surface() == made.FILE.read_text("utf-8"), "run: python tests/snapshots/public_surface.py"
 
 
+def test_every_family_of_faults_is_documented():
+    """The page on faults has a row for each family, under the name that users write."""
+    from chaoskit import faults
+
+    page = (ROOT / "docs/faults.md").read_text("utf-8")
+    families = set(faults.__all__) - {"Family", "FaultSet"}
+    assert {name for name in families if f"| `faults.{name}(" not in page} == set()
+
+
 def test_tables_of_faults_are_those_of_the_package():
     """The page on faults has the tables that the package works with."""
     made = load(ROOT / "docs/make_faults.py", "make_faults")

@@ -6,7 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from chaoskit.explore.result import BROKEN, INCONCLUSIVE, VERDICTS, CaseResult, Finding, ScenarioResult
+from chaoskit.explore.result import (
+    BROKEN,
+    INCONCLUSIVE,
+    VERDICTS,
+    Advice,
+    CaseResult,
+    Finding,
+    ScenarioResult,
+)
 from chaoskit.report.document import Entry, Report, Run
 from chaoskit.report.terminal import counted, headline, verdict_text
 
@@ -125,6 +133,10 @@ def _finding(entry: Entry, finding: Finding) -> str:
         lines.append(f"- struck: {code(finding.call)} at {code(where)} in {code(finding.site.function)}")
     if finding.failure.message:
         lines.append(f"- broken: {code(first_line(finding.failure.message))}")
+    if finding.models:
+        lines.append(f"- file systems that allow it: {', '.join(finding.models)}")
+    if finding.advice is not None:
+        lines.append(f"- advice: {_advice(finding.advice)}")
     others = len(finding.schedules) - 1
     if others > 0:
         lines.append(f"- {counted(others, 'further schedule')} broke it in the same way")
@@ -160,6 +172,7 @@ def _remarks(report: Report) -> str:
             for variation in entry.result.variations
         ]
         lines += [f"- {name}: {escape(caveat.text)}" for caveat in entry.result.caveats]
+        lines += [f"- {name}: {_advice(advice)}" for advice in entry.result.advice]
         lines += [
             f"- {name}: {counted(number, 'case')} left out ({escape(why)})"
             for why, number in sorted(entry.result.budget.left_out.items())
@@ -167,6 +180,11 @@ def _remarks(report: Report) -> str:
         if entry.outcome == "skipped":
             lines.append(f"- {name} was skipped: {escape(entry.reason)}")
     return "## Remarks\n\n" + _first(lines, 200) if lines else ""
+
+
+def _advice(advice: Advice) -> str:
+    where = f" ({code(f'{advice.site.file}:{advice.site.line}')})" if advice.site is not None else ""
+    return f"{escape(advice.text)}{where} {code(advice.fix)}".rstrip()
 
 
 def _first(lines: Sequence[str], limit: int) -> str:

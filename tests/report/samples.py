@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chaoskit.explore.result import (
+    Advice,
     Budget,
     CaseResult,
     CaveatSummary,
@@ -107,11 +108,20 @@ def violated(nodeid: str = "scenarios/test_save.py::test_bad") -> ScenarioResult
                 "pytest 'scenarios/test_save.py::test_bad' --chaoskit-replay 'write(a)#1=kill'",
                 "what struck where\n```\nfences in it\n```",
                 True,
+                ("ext4", "xfs"),
+                Advice(
+                    "rename-before-sync",
+                    "a was renamed before it was synced.",
+                    "os.fsync(file)",
+                    "rename(a)",
+                    SITE,
+                ),
             ),
         ),
         variations=(Variation("name", "tmp*.db", SITE),),
         caveats=(CaveatSummary("shared-mapping", "a-shm", "a-shm is mapped: its pages were | not followed"),),
         budget=Budget(2, 9, 2, {"budget": 7}),
+        advice=(Advice("directory-not-synced", "The directory was not synced.", "os.fsync(folder)"),),
     )
 
 
