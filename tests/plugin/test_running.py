@@ -155,6 +155,11 @@ STANDING = """
 """
 
 
+def _shared_memory() -> set[str]:
+    """The named blocks and semaphores that Python makes; other programs of the machine have theirs."""
+    return {name for name in os.listdir("/dev/shm") if name.startswith(("psm_", "sem.", "chaoskit"))}
+
+
 def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     while not path.exists() and process.poll() is None:
         try:
@@ -184,7 +189,7 @@ def test_an_interrupt_leaves_nothing_behind(
     """
     inner.write(tmp_path, STANDING)
     words = inner.command("--basetemp=base", "-k", f"{where} and not {where}_")
-    shared = set(os.listdir("/dev/shm"))
+    shared = _shared_memory()
     process = subprocess.Popen(
         words,
         cwd=tmp_path,
@@ -206,7 +211,7 @@ def test_an_interrupt_leaves_nothing_behind(
             orphan.kill()
     _, alive = psutil.wait_procs(family, timeout=10)
     assert [p.cmdline() for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
-    assert set(os.listdir("/dev/shm")) == shared
+    assert _shared_memory() <= shared
     if number == signal.SIGINT:
         assert "KeyboardInterrupt" in output
         assert list((tmp_path / "base").glob("chaoskit-*")) == []
