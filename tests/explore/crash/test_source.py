@@ -1,0 +1,165 @@
+"""Crash states as cases of a scenario."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from programs import NEW, OLD, replaced
+
+from chaoskit import faults
+from chaoskit.core.errors import UsageError
+from chaoskit.core.operation import Operation, Place, Trace
+from chaoskit.core.schedule import Schedule
+from chaoskit.explore.align import unaligned
+from chaoskit.explore.blame import blamed
+from chaoskit.explore.crash import PowerLoss
+from chaoskit.explore.crash.recorder import Recorder
+from chaoskit.explore.job import Planned
+from chaoskit.explore.sources import sources_of
+from chaoskit.faults import FaultSet
+
+Work = Callable[[Recorder], None]
+
+
+def cases(
+    place: Path, work: Work, asked: FaultSet, models: tuple[str, ...] = ("ext4", "xfs"), run: int = 1
+) -> tuple[PowerLoss, list[Planned]]:
+    """The cases of ``work`` as run number ``run``, with the same work recorded as run 1 before it."""
+    r = Recorder(place)
+    r.put("state", OLD)
+    source = PowerLoss(asked, models)
+    source.before_run(run, str(place))
+    recorder = Recorder(place)
+    work(recorder)
+    operations: list[Operation] = []
+    for number in range(1, run + 1):
+        for o in recorder.trace():
+            operations.append(replace(o, index=len(operations), place=Place(run=number)))
+    recording = unaligned(Trace(tuple(operations), root=str(place)))
+    return source, list(source.cases(recording))
+
+
+def test_each_state_is_a_case_with_a_schedule_that_parses_back(tmp_path: Path) -> None:
+    """One strike at the operation after which the power goes; the world fits it."""
+    _, found = cases(tmp_path, replaced(False), faults.power_loss())
+    assert len({str(one.schedule) for one in found}) == len(found) > 4
+    for one in found:
+        assert Schedule.parse(str(one.schedule)) == one.schedule
+        (strike,) = one.schedule
+        assert one.world is not None
+        assert one.world.strike == strike
+        assert one.world.run == 1
+        assert set(one.world.models) <= {"ext4", "xfs"}
+
+
+def test_a_world_builds_its_state_and_says_how_much_is_missing(tmp_path: Path) -> None:
+    """What was in the directory before is gone, whatever the case's set-up had put there."""
+    work, target = tmp_path / "work", tmp_path / "case"
+    work.mkdir()
+    target.mkdir()
+    _, found = cases(work, replaced(False), faults.power_loss())
+    (target / "left over").write_bytes(b"x")
+    empty = next(one for one in found if one.world and one.world.told.kind == "rename-before-sync")
+    assert empty.world is not None
+    effect = empty.world.build(str(target))
+    assert sorted(os.listdir(target)) == ["state"]
+    assert (target / "state").read_bytes() == b""
+    assert effect.startswith("power lost with 1 of ")
+    assert empty.world.blamed.call == "rename"
+
+
+def test_a_later_run_has_its_own_states(tmp_path: Path) -> None:
+    """Operations of other runs are no part of them; the point names the run."""
+    _, found = cases(tmp_path, replaced(False), faults.power_loss(), run=2)
+    assert found
+    for one in found:
+        assert one.world is not None
+        assert one.world.run == 2
+        assert str(one.schedule).startswith("run2:")
+        assert one.world.operation.place.run == 2
+        assert one.world.blamed.place.run == 2
+
+
+def test_the_models_of_the_fault_win_over_those_of_the_scenario(tmp_path: Path) -> None:
+    """And several families add up."""
+    _, found = cases(tmp_path, replaced(False), faults.power_loss(model="btrfs"), ("ext4",))
+    assert {m for one in found if one.world for m in one.world.models} == {"btrfs"}
+
+
+def test_power_goes_only_where_it_was_asked_for(tmp_path: Path) -> None:
+    """``on`` narrows the places; the states are those of the whole trace up to there."""
+    _, found = cases(tmp_path, replaced(False), faults.power_loss().on(call="rename"))
+    assert {one.schedule.strikes[0].point.call for one in found} == {"rename"}
+
+
+def test_nothing_is_enumerated_where_power_loss_was_not_asked_for(tmp_path: Path) -> None:
+    """A set without it has no such source."""
+    assert [type(s).__name__ for s in sources_of(faults.kill(), ("ext4",))] == ["Offers"]
+    assert [type(s).__name__ for s in sources_of(faults.power_loss(), ("ext4",))] == ["Offers", "PowerLoss"]
+    _, found = cases(tmp_path, replaced(False), faults.power_loss().on(path="elsewhere"))
+    assert found == []
+
+
+def test_the_recording_alone_gives_remarks(tmp_path: Path) -> None:
+    """Plain records, ready for the result."""
+    source, _ = cases(tmp_path, replaced(False), faults.power_loss())
+    (remark,) = source.remarks()
+    assert (remark.kind, remark.operation) == ("rename-before-sync", "rename(state.tmp -> state)#1 = 0")
+    assert source.caveats() == ()
+
+
+def test_what_the_recording_does_not_hold_is_a_caveat(tmp_path: Path) -> None:
+    """A file that comes from elsewhere has unknown content: verdicts that rest on it say so."""
+
+    def work(r: Recorder) -> None:
+        r._note("rename", "/elsewhere/f", "f", 0, {"inode": (9, 9)})
+
+    source, _ = cases(tmp_path, work, faults.power_loss())
+    assert [caveat.kind for caveat in source.caveats()] == ["content-unknown"]
+
+
+def test_states_that_miss_more_are_put_down_to_what_a_simpler_one_shows(tmp_path: Path) -> None:
+    """Two cases that break in the same way, of which one lacks all that the other lacks: one call."""
+    _, found = cases(tmp_path, replaced(False), faults.power_loss(), ("strict",))
+    worlds = {i: one.world for i, one in enumerate(found) if one.world is not None}
+    simple, more = next(
+        (i, j) for i, a in worlds.items() for j, b in worlds.items() if a.missing and a.missing < b.missing
+    )
+    struck = {i: (w.blamed,) for i, w in worlds.items()}
+    corrected = blamed(dict.fromkeys(worlds, "same"), worlds, struck)
+    assert corrected[more] == corrected[simple]
+    assert len(set(corrected.values())) < len(worlds)
+    apart = blamed({i: i for i in worlds}, worlds, struck)
+    assert apart == struck
+
+
+@pytest.mark.parametrize("model", ["zfs", ("ext4", "zfs"), ()])
+def test_a_model_that_does_not_exist_is_refused_where_it_is_written(model: object) -> None:
+    """The error lists those that exist."""
+    with pytest.raises(UsageError, match=r"one or several of ext4, ext4-late, xfs, btrfs, strict"):
+        faults.power_loss(model=model)  # type: ignore[arg-type]
+
+
+def test_power_loss_reads_back_as_it_was_written() -> None:
+    """The text of a set of faults is what a user would write."""
+    assert repr(faults.power_loss()) == "faults.power_loss()"
+    assert repr(faults.power_loss("ext4")) == "faults.power_loss(model='ext4')"
+    assert repr(faults.power_loss(("ext4", "xfs"))) == "faults.power_loss(model=('ext4', 'xfs'))"
+
+
+def test_calls_that_failed_are_no_places_for_it(tmp_path: Path) -> None:
+    """Nothing has changed after them."""
+
+    def work(r: Recorder) -> None:
+        with pytest.raises(OSError) as caught:
+            r.rename("nothing", "there")
+        assert caught.value.errno == errno.ENOENT
+        r.put("out", NEW)
+
+    _, found = cases(tmp_path, work, faults.power_loss())
+    assert {one.schedule.strikes[0].point.call for one in found} == {"open", "write"}
