@@ -18,6 +18,8 @@ CASES = [
 ]
 
 
+# aiobreaker uses a deprecated function of datetime, which says so on every call.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(("library", "program"), CASES)
 def test_the_reproduction_shows_it(library: str, program: Callable[[], None]) -> None:
     """The few lines that are published show what is said of them, with the installed version."""
