@@ -19,6 +19,7 @@ import signal
 import struct
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, NoReturn, Protocol
@@ -182,7 +183,11 @@ class Workers:
         reading, writing = os.pipe()
         status, output, stacks = _Status(), tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         parent = os.getpid()
-        pid = os.fork()
+        with warnings.catch_warnings():
+            # Python warns of every thread. Those of xdist are harmless, all others were refused before; and
+            # a warning that is turned into an error would come too late: the child is running by then.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
         if pid == 0:
             for fd in (*close, reading):
                 os.close(fd)

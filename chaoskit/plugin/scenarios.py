@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
@@ -45,7 +46,7 @@ class Scenarios:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        marker = item.get_closest_marker(MARKER)
+        marker = _marker(item)
         if marker is None:
             return
         try:
@@ -106,7 +107,7 @@ class Scenarios:
         if report.failed and error is not None and call.excinfo is not None and call.excinfo.value is error:
             report.longrepr = str(error)
         result = item.stash.get(_RESULT, None) if call.when == "call" else None
-        if result is None and not report.passed and item.get_closest_marker(MARKER):
+        if result is None and not report.passed and _marker(item) is not None:
             result = _unexplored(item, call)
         if result is not None:
             setattr(report, RESULT, result.to_dict())
@@ -159,9 +160,9 @@ class Scenarios:
             raise ScenarioInconclusive(inconclusive_text(result))
 
     def _executor(self, item: pytest.Function, state: State) -> Executor:
-        if self._config.getoption("usepdb"):
+        if self._config.getoption("usepdb", False):
             return Serial(cases.ItemRunner(item, propagate=True))
-        capture = self._config.getoption("capture") != "no"
+        capture = self._config.getoption("capture", "no") != "no"
         return Workers(cases.ItemRunner(item), state.settings.workers, state.places.become, capture=capture)
 
 
@@ -172,6 +173,17 @@ def _unexplored(item: pytest.Item, call: pytest.CallInfo[None]) -> ScenarioResul
     _, line, _ = item.reportinfo()
     error = call.excinfo.exconly(tryshort=True)
     return ScenarioResult(item.nodeid, "error", file=str(item.path), line=(line or 0) + 1, error=error)
+
+
+def _marker(item: pytest.Item) -> pytest.Mark | None:
+    """The marker that makes the item a scenario.
+
+    A marker of the whole module or class means those of its tests that ask for the fixture.
+    """
+    marker = item.get_closest_marker(MARKER)
+    if marker is None or "chaos" in getattr(item, "fixturenames", ()):
+        return marker
+    return next((mark for mark in item.own_markers if mark.name == MARKER), None)
 
 
 def _check_item(item: pytest.Item) -> None:
@@ -192,8 +204,8 @@ def _tmp(item: pytest.Item, tmp: str) -> Path:
     if tmp:
         os.makedirs(tmp, exist_ok=True)
         return Path(tmp)
-    factory: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]
-    return factory.getbasetemp()
+    factory: pytest.TempPathFactory | None = getattr(item.config, "_tmp_path_factory", None)
+    return Path(tempfile.gettempdir()) if factory is None else factory.getbasetemp()
 
 
 def _question(item: pytest.Function, state: State) -> Question:

@@ -83,7 +83,7 @@ def write(directory: Path, source: str) -> None:
 def command(*arguments: str, plugins: tuple[str, ...] = ()) -> list[str]:
     """The command line: only the plugins named are loaded, which makes the start twice as fast."""
     loaded = [part for name in ("chaoskit.plugin", *plugins) for part in ("-p", name)]
-    words = [sys.executable, "-m", "pytest", *loaded, "-q", "--tb=short"]
+    words = [sys.executable, "-m", "pytest", *loaded, "-q", "--tb=short", "-Werror"]
     return [*words, "--chaoskit-report=report", *arguments]
 
 

@@ -72,6 +72,43 @@ def test_the_marker_selects(project: Path) -> None:
     assert set(inner.run(project, "-m", "chaoskit").outcomes) == {"test_correct", "test_wrong"}
 
 
+MARKED = """
+    import unittest
+    import pytest
+    from chaoskit import faults
+    from saving import save
+
+    pytestmark = pytest.mark.chaoskit(faults.kill().on(call="rename"))
+
+    def test_scenario(chaos):
+        chaos.run(save, chaos.path, 1)
+
+    def test_ordinary():
+        assert True
+
+    class TestOld(unittest.TestCase):
+        def test_old(self):
+            assert True
+
+    @pytest.mark.chaoskit(faults.kill())
+    def test_meant_to_be_one():
+        assert True
+"""
+
+
+def test_a_marked_module_may_have_ordinary_tests(tmp_path: Path) -> None:
+    """The marker of a module is for those that ask for chaos; the marker of a test is for that test."""
+    inner.write(tmp_path, MARKED)
+    seen = inner.run(tmp_path)
+    assert seen.outcomes == {
+        "test_scenario": "passed",
+        "test_ordinary": "passed",
+        "TestOld::test_old": "passed",
+        "test_meant_to_be_one": "error",
+    }
+    assert len(seen.report["scenarios"]) == 2
+
+
 BREAKING = """
     from chaoskit import faults, scenario
     from saving import overwrite
