@@ -121,7 +121,7 @@ def test_nothing_is_lost_or_doubled_between_threads() -> None:
 
 def test_stats_tell_size_and_age() -> None:
     """The age of the oldest item shows a consumer that does not keep up."""
-    clock = VirtualClock()
+    clock = VirtualClock(start=100.0)
     queue: HandoffQueue[int] = HandoffQueue("samples", QueueOptions(size=5), clock=clock)
     assert queue.stats()["oldest"] is None
     queue.put(1)
