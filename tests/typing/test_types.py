@@ -1,0 +1,45 @@
+"""Decorated functions keep their types, for mypy and for pyright."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+RIGHT, WRONG = HERE / "api.py", HERE / "wrong.py"
+CHECKERS = {
+    "mypy": ["-m", "mypy", "--strict", "--config-file=", "--no-error-summary", "--python-version=3.11"],
+    "pyright": ["-m", "pyright", "--pythonpath", sys.executable],
+}
+
+
+def errors(checker: str, file: Path, cache: Path) -> list[int]:
+    """The lines of ``file`` in which ``checker`` finds an error."""
+    if importlib.util.find_spec(checker) is None:
+        pytest.skip(f"{checker} is not installed: pip install {checker}")
+    command = [sys.executable, *CHECKERS[checker]]
+    if checker == "mypy":
+        command.append(f"--cache-dir={cache}")
+    done = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False, cwd=HERE)
+    found = re.findall(rf"{re.escape(file.name)}:(\d+)(?::\d+)?(?: -|:) error", done.stdout)
+    if not found and "0 errors" not in done.stdout and done.returncode:
+        pytest.skip(f"{checker} does not run here: {(done.stderr or done.stdout).strip()[-200:]}")
+    return sorted({int(line) for line in found})
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_users_code_is_understood(checker, tmp_path):
+    """Parameters, results, methods and coroutines are what they were before the decorator."""
+    assert errors(checker, RIGHT, tmp_path) == []
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_mistakes_are_found(checker, tmp_path):
+    """Wrong arguments to a decorated function, to ``retry``, and the bare decorator, each in its line."""
+    marked = [n for n, line in enumerate(WRONG.read_text().splitlines(), 1) if "# wrong" in line]
+    assert errors(checker, WRONG, tmp_path) == marked
