@@ -55,12 +55,12 @@ docs:
 	@echo "open docs/_build/html/index.html"
 
 bench:
-	$(SET_UP) --first
+	$(SET_UP) --first --groups test,peers
 	@for file in benchmarks/*.py; do echo "== $$file"; $(FIRST) "$$file" || exit 1; done
 
 # Each environment may hold packages that the others need not: the union is what is pinned.
 lock:
-	$(SET_UP) --groups test,scenarios,docs
+	$(SET_UP) --groups lock
 	@$$(cat .venv/python) .ci/lock.py $$(cat .venv/pythons)
 
 clean:
