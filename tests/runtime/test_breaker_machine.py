@@ -377,6 +377,7 @@ def test_a_slow_rate_counts_slow_calls_alone() -> None:
         for n in range(4):
             one.fail(one.admit(0.0), 0.0, 2.0 if n < slow else 1.9)  # type: ignore[arg-type]
         assert one.state is state
+        assert [edge.reason for edge in one.edges] == ([Reason.SLOW_RATE] if state is OPEN else [])
 
 
 def test_disabled_lets_everybody_through_and_counts_nothing() -> None:
