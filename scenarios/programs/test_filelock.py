@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from known_findings import known_finding
 
-from chaoskit import Chaos, ScenarioViolated, faults, scenario
+from chaoskit import Chaos, faults, scenario
 
 filelock = pytest.importorskip("filelock", reason="needs the dependency group scenarios")
 
@@ -33,9 +34,9 @@ def test_a_lock_of_the_kernel_is_free_again(chaos: Chaos) -> None:
     goes_on(chaos, "FileLock")
 
 
-@pytest.mark.xfail(
-    raises=ScenarioViolated,
-    reason="a lock that is a file stays when its holder is killed: write(lock)#1=kill",
+@known_finding(
+    "write(lock)#1=kill",
+    "a lock that is a file stays when its holder is killed",
 )
 @scenario(faults.kill())
 def test_a_lock_that_is_a_file_is_free_again(chaos: Chaos) -> None:

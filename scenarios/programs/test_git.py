@@ -27,7 +27,7 @@ ENVIRONMENT = {
     **{f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     **{f"GIT_{who}_DATE": "2020-01-01T00:00:00Z" for who in ("AUTHOR", "COMMITTER")},
 }
-COMMIT = ["sh", "-c", "git add . && git commit -q -m second && git rev-parse HEAD"]
+COMMIT = ["sh", "-c", "git add . && git commit -q -m second && git rev-parse --verify HEAD"]
 
 
 def git(repository: Path, *arguments: str) -> str:
