@@ -279,7 +279,7 @@ def main() -> None:
         "",
         f"Python {sys.version.split()[0]}, Linux {uname.release} {uname.machine}, "
         f"{os.cpu_count()} processors; medians, all measured in turn in one run of "
-        "`python benchmarks/bench_harness.py`.",
+        "`python benchmarks/harness.py`.",
         "",
         "| what | median | against the gate |",
         "|---|---|---|",
