@@ -180,6 +180,7 @@ class Chaos:
             trace=Trace(operations, caveats, self._root),
             caveats=caveats,
             leaks=tuple(self._leaks),
+            with_data=self._job.with_data,
         )
 
     def _execute(self, work: Callable[[], Any] | Command, *, recovery: bool = False) -> Outcome:
@@ -248,21 +249,20 @@ class Chaos:
         self._watch.tell(tuple(self._runs))
 
     def _lose_power(self, world: World) -> Outcome:
-        effect = world.build(self._root)
-        receipt = Receipt(str(world.strike), world.operation, effect)
+        receipts = world.build(self._root)
         summary = RunSummary(
             run=world.run,
             how="lost power",
             promised=len(world.promised),
-            receipts=(_receipt(receipt),),
+            receipts=tuple(map(_receipt, receipts)),
         )
         self._runs.append(summary)
         self._leaks.append(Leaks())
         self._promised += world.promised
-        self._struck.append(receipt.strike)
-        self._reached += 1
+        self._struck += [receipt.strike for receipt in receipts]
+        self._reached += len(receipts)
         self._watch.tell(tuple(self._runs))
-        return Outcome(False, power_lost=True, faults=(receipt,))
+        return Outcome(False, power_lost=True, faults=receipts)
 
 
 def _without_frames_of(file: str, trace: Trace) -> Trace:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import Caveat, Operation
-from chaoskit.core.schedule import Point, Schedule, Strike
+from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.align import Alignment, Naming, align, unaligned
 from chaoskit.explore.blame import blamed
 from chaoskit.explore.choose import choose
@@ -43,7 +43,7 @@ from chaoskit.explore.result import (
 from chaoskit.explore.snapshot import differences
 from chaoskit.explore.sources import Offers
 from chaoskit.faults import FaultSet
-from chaoskit.faults.power import MODELS
+from chaoskit.faults.power import LIES, MODELS
 
 ATTEMPTS = 3
 """How often a case is run at most when its fault leaves no receipt."""
@@ -115,6 +115,12 @@ class Explorer:
         if self._question.listing:
             return self._result(first, alignment, cases, [], Timing())
         self._execute(cases)
+        followed = self._followed(cases, alignment.recording)
+        if self._question.replay is not None and _loses_power_after(self._question.replay):
+            if not followed:
+                raise _unknown_state(self._question.replay)
+            cases = []
+        cases += followed
         cases += self._pairs(cases, alignment.recording, first)
         now = time.monotonic()
         timing = Timing(first.seconds, after_second - began, now - after_second, now - began + first.seconds)
@@ -142,7 +148,8 @@ class Explorer:
             record=record,
             patterns=patterns,
             world=planned.world,
-            strike_recovery=self._question.strike_recovery,
+            # The second fault of a pair may have struck in the recovery.
+            strike_recovery=self._question.strike_recovery or len(planned.schedule) > 1,
             expected=Expected(first.snapshot, first.leaks),
             timeout=self._question.options.timeout,
         )
@@ -206,6 +213,27 @@ class Explorer:
             self._done += 1
             self._progress(self._done, self._total)
 
+    def _followed(self, cases: Sequence[_Case], recording: Recording) -> list[_Case]:
+        """Record the cases after which a power loss shows something new, and let the power go there."""
+        if LIES not in self._question.faults.names:
+            return []
+        wanted = self._question.replay
+        origins = [case for case in cases if _may_be_followed(case)]
+        jobs = [replace(case.job, record=True, with_data=True) for case in origins]
+        found: list[_Case] = []
+        with contextlib.closing(self._executor.run(jobs)) as stream:
+            for number, seen in stream:
+                again = unaligned(seen.trace, recording.patterns)
+                for source in self._question.sources:
+                    for one in source.follow(origins[number].planned, again):
+                        if wanted is None or str(one.schedule) == str(wanted):
+                            found.append(_followed_by(origins[number], one))
+        self._possible += len(found)
+        limit = self._question.options.budget
+        chosen = self._within_budget(found, None if limit is None else max(0, limit - len(cases)))
+        self._execute(chosen)
+        return chosen
+
     def _pairs(self, cases: Sequence[_Case], recording: Recording, first: Observation) -> list[_Case]:
         """With depth 2: record what follows the first fault of each case, and strike there again."""
         if self._question.options.depth < 2 or self._question.replay is not None:
@@ -246,6 +274,20 @@ class Explorer:
             pairs.append(_Case(planned, (*origin.operations, second), origin.points, new))
         return pairs
 
+    def _shown_again(self, findings: Sequence[Finding], run: Sequence[_Case]) -> tuple[Finding, ...]:
+        """Run one case of each finding once more: what does not show again comes from chance, not the fault.
+
+        Hung ones are left alone, since each would cost its whole time again.
+        """
+        by_schedule = {str(case.planned.schedule): case.job for case in run}
+        tried = [finding for finding in findings if finding.verdict == "violated"]
+        shown: dict[int, bool] = {}
+        jobs = [by_schedule[finding.schedule] for finding in tried]
+        with contextlib.closing(self._executor.run(jobs)) as stream:
+            for number, seen in stream:
+                shown[tried[number].index] = judge(jobs[number], seen).verdict in BROKEN
+        return tuple(replace(finding, reproduced=shown.get(finding.index)) for finding in findings)
+
     def _result(
         self,
         first: Observation,
@@ -263,6 +305,7 @@ class Explorer:
         broken = {case.index: how_broken(case) for case in cases if case.verdict in BROKEN}
         struck = blamed(broken, worlds, struck)
         cases, findings = merge(cases, struck, {i: len(world.missing) for i, world in worlds.items()})
+        findings = self._shown_again(findings, run)
         findings = tuple(_with_advice(finding, run, cases) for finding in findings)
         result = ScenarioResult(
             nodeid=question.nodeid,
@@ -285,6 +328,20 @@ class Explorer:
         return with_explanations(result)
 
 
+def _may_be_followed(case: _Case) -> bool:
+    """Whether the one fault of the case was a failed fsync, and the workload went on after it."""
+    passed = case.judgement.verdict not in (*BROKEN, *INCONCLUSIVE)
+    first = case.planned.schedule.strikes[0]
+    failed = first.point.call in ("fsync", "fdatasync") and first.fault == Fault("EIO")
+    return passed and failed and len(case.planned.schedule) == 1
+
+
+def _followed_by(origin: _Case, planned: Planned) -> _Case:
+    assert planned.world is not None
+    job = replace(origin.job, schedule=planned.schedule, world=planned.world, record=False)
+    return _Case(planned, (planned.world.blamed,), origin.points, job)
+
+
 def _with_schedule(patterns: tuple[str, ...], schedule: Schedule) -> tuple[str, ...]:
     """The wildcards of the recording and, behind them, those that only the schedule knows."""
     names = [name for s in schedule for name in (s.point.target, s.point.second) if name]
@@ -304,12 +361,29 @@ def _find(wanted: Schedule, planned: Iterable[Planned], recording: Recording) ->
     if not wanted.strikes:
         raise ScheduleError("the schedule to replay is empty; expected at least one fault at one point.")
     _check_point(wanted.strikes[0], recording)
+    first, *others = wanted.strikes
+    if others and first.fault.name == "power_loss":
+        lost = next((one for one in planned if one.schedule == Schedule((first,))), None)
+        if lost is not None:
+            return Planned(wanted, lost.world)
+    if others and _loses_power_after(wanted):
+        return Planned(Schedule((first,)))
     if any(strike.fault.name == "power_loss" for strike in wanted):
-        raise ScheduleError(
-            f"the schedule {text!r} names a crash state that this scenario does not have; expected one that "
-            "a run of it has printed, with the same faults and models."
-        )
+        raise _unknown_state(wanted)
     return Planned(wanted)
+
+
+def _unknown_state(wanted: Schedule) -> ScheduleError:
+    return ScheduleError(
+        f"the schedule {str(wanted)!r} names a crash state that this scenario does not have; expected one "
+        "that a run of it has printed, with the same faults and models."
+    )
+
+
+def _loses_power_after(wanted: Schedule) -> bool:
+    """Whether a schedule is a fault and then a power loss, which is known once the fault was recorded."""
+    names = [strike.fault.name for strike in wanted]
+    return len(names) == 2 and names[0] != "power_loss" and names[1] == "power_loss"
 
 
 def _check_point(strike: Strike, recording: Recording) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from chaoskit.core.operation import Caveat, Operation, Trace
+from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
 from chaoskit.core.schedule import Point, Schedule, Strike
 from chaoskit.explore.result import Advice
 from chaoskit.explore.snapshot import EMPTY, Snapshot
@@ -38,8 +38,8 @@ class World(Protocol):
         """The operation of the recording that let this happen: the call without its fsync."""
 
     @property
-    def missing(self) -> frozenset[int]:
-        """The parts of what was done that are not there, as numbers that all worlds of a run share."""
+    def missing(self) -> frozenset[Hashable]:
+        """The parts of what was done that are not there; equal parts of two worlds are the same part."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -53,8 +53,8 @@ class World(Protocol):
     def promised(self) -> tuple[Any, ...]:
         """What this run had acknowledged before power was lost."""
 
-    def build(self, path: str) -> str:
-        """Replace the content of the directory ``path``; return the effect, for the receipt.
+    def build(self, path: str) -> tuple[Receipt, ...]:
+        """Replace the content of the directory ``path``; return a receipt for each strike that is in it.
 
         ``path`` then holds what the case's own set-up and earlier runs have made.
         """
@@ -95,6 +95,9 @@ class CaseSource(Protocol):
     def cases(self, recording: Recording) -> Iterable[Planned]:
         """All cases, in the order of the trace. Called once, after both recordings."""
 
+    def follow(self, before: Planned, recording: Recording) -> Iterable[Planned]:
+        """The cases that come to light when ``before`` is recorded: its strikes, then one of this source."""
+
     def remarks(self) -> Iterable[Advice]:
         """What looks wrong in the recording alone. Called after :meth:`cases`."""
 
@@ -117,12 +120,14 @@ class Expected:
 class Job:
     """What one execution of the test is asked.
 
-    ``record`` asks for the trace. ``expected`` is None for the first recording, which sets it.
-    ``timeout`` is in seconds, for each run and for each stretch of the test between runs.
+    ``record`` asks for the trace, ``with_data`` for the data of writes in it. ``expected`` is None for
+    the first recording, which sets it. ``timeout`` is in seconds, for each run and for each stretch of
+    the test between runs.
     """
 
     schedule: Schedule = NO_FAULTS
     record: bool = False
+    with_data: bool = False
     patterns: tuple[str, ...] = ()
     world: World | None = None
     strike_recovery: bool = False

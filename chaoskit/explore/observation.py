@@ -31,10 +31,13 @@ class Observation:
     seconds: float = 0.0
     output: str = ""
     skipped: str = ""
+    with_data: bool = False
+    """Whether the trace takes the data of writes along; only power losses that follow need it."""
 
     def __reduce__(self) -> tuple[object, ...]:
         # A mapping proxy cannot be pickled, and the data of writes is of no use to the judge.
-        light = replace(self, trace=_light(self.trace), snapshot=dict(self.snapshot))
+        trace = self.trace if self.with_data else _light(self.trace)
+        light = replace(self, trace=trace, snapshot=dict(self.snapshot))
         names = self.__dataclass_fields__
         return (Observation, tuple(getattr(light, name) for name in names))
 

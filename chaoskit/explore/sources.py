@@ -21,7 +21,7 @@ def sources_of(faults: FaultSet, models: Sequence[str]) -> tuple[CaseSource, ...
     ``models`` are the names of the persistence models for power loss.
     """
     sources: list[CaseSource] = [Offers(faults)]
-    if "power_loss" in faults.names:
+    if not faults.names.isdisjoint(("power_loss", "fsync_lies")):
         from chaoskit.explore.crash import PowerLoss
 
         sources.append(PowerLoss(faults, tuple(models)))
@@ -51,6 +51,10 @@ class Offers:
             for fault in self.faults.offers(operation, recording.trace):
                 if fault.name not in ELSEWHERE:
                     yield Planned(Schedule((*self.before, Strike(point, fault))))
+
+    def follow(self, before: Planned, recording: Recording) -> tuple[Planned, ...]:
+        """None here: pairs of offered faults are made with a source of their own."""
+        return ()
 
     def remarks(self) -> tuple[Advice, ...]:
         """None: what a fault brings to light is seen only when it strikes."""

@@ -18,9 +18,20 @@ from chaoskit.faults.kills import Kill
 from chaoskit.faults.narrowing import unknown
 from chaoskit.faults.sets import Family, FaultSet
 
-__all__ = ["Family", "FaultSet", "all", "default", "delay", "disk", "kill", "power_loss", "signal"]
+__all__ = [
+    "Family",
+    "FaultSet",
+    "all",
+    "default",
+    "delay",
+    "disk",
+    "fsync_lies",
+    "kill",
+    "power_loss",
+    "signal",
+]
 
-_FAMILIES = ("disk", "kill", "power_loss", "signal", "delay", "default", "all")
+_FAMILIES = ("disk", "kill", "power_loss", "fsync_lies", "signal", "delay", "default", "all")
 
 
 def disk() -> FaultSet:
@@ -43,6 +54,14 @@ def power_loss(model: str | Iterable[str] | None = None) -> FaultSet:
         UsageError: for a model that does not exist.
     """
     return FaultSet.of(power.PowerLoss(power.checked_models(model)))
+
+
+def fsync_lies() -> FaultSet:
+    """An fsync fails with EIO, later ones succeed, and after a power loss what they promised is missing.
+
+    The models are those of the scenario.
+    """
+    return FaultSet.of(power.FsyncLies())
 
 
 def signal(signal: str | int) -> FaultSet:

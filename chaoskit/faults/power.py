@@ -13,6 +13,9 @@ from chaoskit.faults.calls import changes, happened
 MODELS = ("ext4", "ext4-late", "xfs", "btrfs", "strict")
 """The names of the persistence models; :mod:`chaoskit.explore.crash.models` says what they mean."""
 
+LIES = "fsync_lies"
+"""The name by which a set of faults says that failed syncs are to be followed by power losses."""
+
 _SYNCS = frozenset(("fsync", "fdatasync", "sync", "syncfs", "msync"))
 
 
@@ -36,6 +39,29 @@ class PowerLoss:
         synced = operation.call in _SYNCS and happened(operation)
         if operation.call == "promise" or synced or changes(operation):
             yield Fault("power_loss", ",".join(self.models))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FsyncLies:
+    """An fsync fails once, and what it should have written counts as clean from then on.
+
+    A later fsync succeeds without writing it. That shows only when the power goes, so each case is
+    also followed by the power losses in which some of that data is missing. Source: Rebello et al.,
+    "Can Applications Recover from fsync Failures?", USENIX ATC 2020.
+    """
+
+    names: frozenset[str] = frozenset({"EIO", LIES})
+
+    def __repr__(self) -> str:
+        return "faults.fsync_lies()"
+
+    def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
+        if (
+            operation.call in ("fsync", "fdatasync")
+            and happened(operation)
+            and not operation.detail.directory
+        ):
+            yield Fault("EIO")
 
 
 def checked_models(model: str | Iterable[str] | None) -> tuple[str, ...]:

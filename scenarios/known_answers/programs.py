@@ -90,6 +90,40 @@ def test_full_discipline(chaos: Chaos) -> None:
     replaced(chaos, everything, chaos)
 
 
+# --- an fsync that fails once -------------------------------------------------------------------
+
+
+def append(chaos: Chaos, again: bool) -> None:
+    """Try an fsync up to three times; write anew each time if ``again``."""
+    fd = os.open(chaos.path / "log", os.O_WRONLY | os.O_CREAT)
+    os.pwrite(fd, NEW, 0)
+    for _ in range(3):
+        try:
+            os.fsync(fd)
+            break
+        except OSError:
+            if again:
+                os.pwrite(fd, NEW, 0)
+    os.close(fd)
+    sync_directory(chaos.path)
+    chaos.promise("log")
+
+
+def appended(chaos: Chaos, again: bool) -> None:
+    chaos.run(append, chaos, again)
+    assert not chaos.promised or (chaos.path / "log").read_bytes() == NEW
+
+
+@scenario(faults.fsync_lies())
+def test_fsync_tried_again(chaos: Chaos) -> None:
+    appended(chaos, again=False)
+
+
+@scenario(faults.fsync_lies())
+def test_data_written_again_after_failed_fsync(chaos: Chaos) -> None:
+    appended(chaos, again=True)
+
+
 # --- SQLite ---------------------------------------------------------------------------------------
 
 

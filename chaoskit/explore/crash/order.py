@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from chaoskit.explore.crash.models import Model, Rule
+from chaoskit.explore.crash.models import STRICT, Model, Rule
 from chaoskit.explore.crash.snapshot import TOP, Inode, NodeKind
 from chaoskit.explore.crash.steps import PAGE, Move, Script, Step, StepKind, Sync, bits
 
@@ -407,3 +407,11 @@ class Order:
             if step.partner is not None and step.child is None:
                 mask |= 1 << step.partner
         return mask
+
+
+def lost_steps(script: Script) -> frozenset[int]:
+    """The data of ``script`` that a failed sync has left unwritten and that counts as clean."""
+    order = Order(script, STRICT)
+    for move in script.moves:
+        order.play(move)
+    return frozenset(bits(order.lost))

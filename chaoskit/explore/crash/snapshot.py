@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 
@@ -71,6 +71,10 @@ class Snapshot:
         reader = _Reader()
         reader.read(os.fspath(path))
         return cls(tuple(reader.nodes), reader.entries)
+
+    def elsewhere(self) -> Snapshot:
+        """The same tree in another place, where the system has given it other inode numbers."""
+        return Snapshot(tuple(replace(node, identity=None) for node in self.nodes), self.entries)
 
     @classmethod
     def of(cls, tree: Mapping[str, object]) -> Snapshot:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from chaoskit.core.operation import Caveat, Operation, Trace
+from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.crash.advice import Advice, explain, warnings
 from chaoskit.explore.crash.materialise import Materialiser
 from chaoskit.explore.crash.naming import name_of
+from chaoskit.explore.crash.order import lost_steps
 from chaoskit.explore.crash.snapshot import Snapshot
 from chaoskit.explore.crash.states import CrashStates, State, crash_states
 from chaoskit.explore.crash.steps import script
@@ -19,8 +20,10 @@ from chaoskit.explore.job import Planned, Recording
 from chaoskit.explore.result import Advice as Told
 from chaoskit.explore.result import Site
 from chaoskit.faults import FaultSet
+from chaoskit.faults.power import LIES
 
 FAULT = "power_loss"
+SYNCS = ("fsync", "fdatasync")
 
 
 def told(advice: Advice, operation: Operation) -> Told:
@@ -41,6 +44,8 @@ class CrashWorld:
     state: State = field(repr=False)
     materialiser: Materialiser = field(repr=False)
     originals: tuple[Operation, ...] = field(repr=False)
+    before: tuple[Receipt, ...] = ()
+    """The strikes that the recording already holds, in order."""
 
     @property
     def promised(self) -> tuple[Any, ...]:
@@ -48,9 +53,9 @@ class CrashWorld:
         return self.states.promised(self.state)
 
     @property
-    def missing(self) -> frozenset[int]:
+    def missing(self) -> frozenset[Hashable]:
         """The steps that did not persist as a whole."""
-        return frozenset(self.state.dropped)
+        return frozenset((id(self.states), index) for index in self.state.dropped)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -72,10 +77,10 @@ class CrashWorld:
         """The guilty call: an operation of the recording, at or before the power cut."""
         return self.originals[self.advice.operation]
 
-    def build(self, path: str) -> str:
+    def build(self, path: str) -> tuple[Receipt, ...]:
         """Replace the content of ``path``; return how much is missing of what was done."""
         self.materialiser.write(self.state, path)
-        return f"power lost{self._missing()}"
+        return (*self.before, Receipt(str(self.strike), self.operation, f"power lost{self._missing()}"))
 
     def _missing(self) -> str:
         missing = len(self.state.dropped)
@@ -105,6 +110,25 @@ class PowerLoss:
             if run in self._before:
                 yield from self._cases_of(run, recording)
 
+    def follow(self, before: Planned, recording: Recording) -> Iterator[Planned]:
+        """After a failed fsync: the power losses that show what later ones did not write."""
+        (strike,) = before.schedule if len(before.schedule) == 1 else (None,)
+        if LIES not in self._faults.names or strike is None or before.world is not None:
+            return
+        if (
+            strike.point.call not in SYNCS
+            or strike.fault != Fault("EIO")
+            or strike.point not in recording.points
+        ):
+            return
+        hit = recording.trace[recording.points.index(strike.point)]
+        run = self._recorded(hit.place.run, recording, [self._models] * len(recording.trace), fresh=False)
+        lost = lost_steps(run.states.script)
+        receipt = Receipt(str(strike), hit, "answered EIO, its data counts as clean")
+        for state in run.states:
+            if not lost.isdisjoint(state.dropped):
+                yield run.planned(state, (strike,), (receipt,))
+
     def remarks(self) -> tuple[Told, ...]:
         """Renames, promises and syncs that look wrong in the recording."""
         return tuple(dict.fromkeys(self._remarks))
@@ -114,23 +138,30 @@ class PowerLoss:
         return tuple(dict.fromkeys(self._caveats))
 
     def _cases_of(self, run: int, recording: Recording) -> Iterator[Planned]:
-        indexes = [o.index for o in recording.trace if o.place.run == run]
-        originals = tuple(recording.trace[i] for i in indexes)
-        offered = [self._offered(operation, recording.trace) for operation in originals]
-        models = tuple(dict.fromkeys(name for names in offered for name in names))
-        if not models:
+        offered = [self._offered(operation, recording.trace) for operation in recording.trace]
+        if not any(offered[o.index] for o in recording.trace if o.place.run == run):
             return
+        recorded = self._recorded(run, recording, offered)
+        split = recorded.states.script
+        self._remarks += [told(a, recorded.originals[a.operation]) for a in warnings(split)]
+        self._caveats += split.caveats
+        for state in recorded.states:
+            at = recorded.originals[state.moment.operation].index
+            if not set(state.models).isdisjoint(offered[at]):
+                yield recorded.planned(state)
+
+    def _recorded(
+        self, run: int, recording: Recording, offered: Sequence[tuple[str, ...]], *, fresh: bool = True
+    ) -> _Run:
+        """One run of a recording with its crash states; ``fresh``: it is the one that was snapshot."""
+        originals = tuple(o for o in recording.trace if o.place.run == run)
+        models = tuple(dict.fromkeys(name for o in originals for name in offered[o.index]))
         alone = tuple(replace(operation, index=i) for i, operation in enumerate(originals))
         trace = Trace(alone, recording.trace.caveats, recording.trace.root)
-        split = script(trace, self._before[run])
-        self._remarks += [told(advice, originals[advice.operation]) for advice in warnings(split)]
-        self._caveats += split.caveats
-        states = crash_states(split, models)
-        materialiser = Materialiser(states)
-        points = [recording.points[index] for index in indexes]
-        for state in states:
-            if not set(state.models).isdisjoint(offered[state.moment.operation]):
-                yield self._planned(run, points, originals, states, state, materialiser)
+        before = self._before[run] if fresh else self._before[run].elsewhere()
+        states = crash_states(script(trace, before), models)
+        points = tuple(recording.points[operation.index] for operation in originals)
+        return _Run(run, originals, points, states, Materialiser(states))
 
     def _offered(self, operation: Operation, trace: Trace) -> tuple[str, ...]:
         """The models under which the power may go after ``operation``."""
@@ -140,16 +171,31 @@ class PowerLoss:
                 found += fault.argument.split(",") if fault.argument else self._models
         return tuple(dict.fromkeys(found))
 
-    def _planned(
-        self,
-        run: int,
-        points: list[Point],
-        originals: tuple[Operation, ...],
-        states: CrashStates,
-        state: State,
-        materialiser: Materialiser,
+
+@dataclass(frozen=True)
+class _Run:
+    """One ``chaos.run`` of a recording, with its operations as recorded and their points."""
+
+    run: int
+    originals: tuple[Operation, ...]
+    points: tuple[Point, ...]
+    states: CrashStates
+    materialiser: Materialiser
+
+    def planned(
+        self, state: State, strikes: tuple[Strike, ...] = (), receipts: tuple[Receipt, ...] = ()
     ) -> Planned:
-        operation = state.moment.operation
-        strike = Strike(points[operation], Fault(FAULT, name_of(states.script, state)))
-        world = CrashWorld(run, strike, originals[operation], states, state, materialiser, originals)
-        return Planned(Schedule((strike,)), world)
+        """The case in which ``state`` is left, after ``strikes``."""
+        at = state.moment.operation
+        strike = Strike(self.points[at], Fault(FAULT, name_of(self.states.script, state)))
+        world = CrashWorld(
+            self.run,
+            strike,
+            self.originals[at],
+            self.states,
+            state,
+            self.materialiser,
+            self.originals,
+            receipts,
+        )
+        return Planned(Schedule((*strikes, strike)), world)
