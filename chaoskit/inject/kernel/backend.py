@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import signal
 import socket
 import sys
@@ -59,6 +60,7 @@ class KernelBackend:
         with _subreaper(), ExitStack() as opened, _Family() as family:
             inherited = tree.open_files(os.getpid())
             pid, ours = _fork(work, plan, streams, opened, family)
+            opened.enter_context(_all_descriptors())
             listener = _take_over(pid, ours, opened)
             workload = Tree(pid, stack.whereabouts(layout), layout, child.boundary(), plan.run)
             opened.callback(workload.close)
@@ -159,6 +161,17 @@ def _take_over(pid: int, ours: socket.socket, opened: ExitStack) -> int:
         f"the workload's process could not install the seccomp filter ({reason}). "
         "'chaoskit doctor' says more."
     )
+
+
+@contextmanager
+def _all_descriptors() -> Iterator[None]:
+    """Use as many descriptors as this process may: each process of the workload takes three."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @contextmanager

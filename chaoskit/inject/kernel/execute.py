@@ -93,6 +93,8 @@ def perform_open(call: Call) -> int:
         with _umask_of(call):
             return os.open(call.path, call.flags | os.O_CLOEXEC, call.mode or 0)
     except OSError as error:
+        if error.errno == errno.EMFILE:
+            raise CannotExecute("this process has no descriptor left") from None
         return -(error.errno or 0)
 
 

@@ -16,7 +16,7 @@ _PATH_MAX = 4096
 
 
 class Unreadable(Exception):
-    """The kernel does not let us look into a process; the argument says why."""
+    """A process cannot be looked into, or is gone; the argument says why."""
 
 
 class Memory:
@@ -41,7 +41,7 @@ class Memory:
     def _open(self) -> int:
         try:
             self._fd = os.open(f"/proc/{self._pid}/mem", os.O_RDWR | os.O_CLOEXEC)
-        except PermissionError as why:
+        except OSError as why:
             raise Unreadable(str(why)) from None
         return self._fd
 

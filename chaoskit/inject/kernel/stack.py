@@ -328,7 +328,7 @@ class StackReader:
     def __init__(self, memory: Memory, layout: Layout) -> None:
         self._memory = memory
         self._layout = layout
-        self._codes: dict[tuple[int | bytes, ...], _Code | None] = {}
+        self._codes: dict[tuple[object, ...], _Code | None] = {}
 
     def of_thread(self, state: int, stop: int) -> tuple[Frame, ...]:
         """The frames of the thread whose record is at ``state``; ends before code object ``stop``."""

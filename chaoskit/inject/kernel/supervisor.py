@@ -61,7 +61,8 @@ class Supervisor:
         self.receipts: list[Receipt] = []
         self.released: set[int] = set()
         self.reached = 0
-        self.withdrawn = 0
+        self._received = 0
+        self._numbers = (0, 0)
         self.timed_out = False
         self.stacks = ""
         self.left_over: list[str] = []
@@ -128,6 +129,16 @@ class Supervisor:
             self._poll.unregister(self._listener)
             self._listening = False
 
+    @property
+    def withdrawn(self) -> int:
+        """Calls that were gone before they were received: their thread died, or a signal interrupted it.
+
+        The kernel numbers notifications one by one, so those are the numbers that never came. A waiting
+        call is not interrupted once it was received (``SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV``).
+        """
+        first, last = self._numbers
+        return last - first + 1 - self._received if self._received else 0
+
     def _watch_arrivals(self) -> None:
         while self._tree.arrivals:
             process = self._tree.arrivals.pop()
@@ -143,18 +154,18 @@ class Supervisor:
         buffer[:] = self._empty
         try:
             fcntl.ioctl(self._listener, abi.IOCTL_RECV, buffer, True)
-        except OSError as error:
-            # The call was withdrawn before it was received: its thread died, or a signal interrupted it.
-            self.withdrawn += error.errno == errno.ENOENT and not self._dying
-            return
+        except OSError:
+            return  # The call was withdrawn before it was received.
         ident, tid, _, number, arch, _, *args = abi.NOTIF.unpack(buffer)
         if self._dying:
             return
+        self._received += 1
+        self._numbers = (self._numbers[0] or ident, ident)
         try:
             self._dispatch(ident, tid, number, arch, args)
         except Unreadable as why:
-            self.recorder.caveat("unreadable", _comm(tid), f"calls of {_comm(tid)} could not be seen: {why}")
-            self._continue(ident)
+            if self._continue(ident):
+                self.recorder.caveat("unreadable", _comm(tid), f"calls of {_comm(tid)} were not seen: {why}")
 
     def _dispatch(self, ident: int, tid: int, number: int, arch: int, args: list[int]) -> None:
         spec = self._specs.get(number) if arch == self._arch else None
@@ -187,9 +198,9 @@ class Supervisor:
 
     # Answers.
 
-    def _continue(self, ident: int) -> None:
-        """Let the kernel carry the call out."""
-        self._send(ident, 0, 0, abi.FLAG_CONTINUE)
+    def _continue(self, ident: int) -> bool:
+        """Let the kernel carry the call out; whether there was still a thread to do it."""
+        return self._send(ident, 0, 0, abi.FLAG_CONTINUE)
 
     def _answer(self, ident: int, result: int) -> bool:
         """Answer with a result or minus the errno; whether the thread got it."""

@@ -27,11 +27,15 @@ _HARMLESS_SIGNALS = frozenset(
 class Process:
     """One process of the workload. ``label`` is None until its first operation names it."""
 
-    def __init__(self, pid: int, pidfd: int) -> None:
+    def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.pidfd = pidfd
+        self.pidfd = os.pidfd_open(pid)
         self.memory = Memory(pid)
-        self.descriptors = os.open(f"/proc/{pid}/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.descriptors = os.open(f"/proc/{pid}/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            os.close(self.pidfd)
+            raise
         self.label: str | None = None
         self.threads = 0
         self.reader: StackReader | None = None
@@ -120,7 +124,7 @@ class Tree:
     def _process(self, pid: int) -> Process:
         process = self.processes.get(pid)
         if process is None:
-            process = self.processes[pid] = Process(pid, os.pidfd_open(pid))
+            process = self.processes[pid] = Process(pid)
             process.reader = StackReader(process.memory, self._layout)
             process.runs_our_python = _image(pid) == self._main_image
             self.arrivals.append(process)

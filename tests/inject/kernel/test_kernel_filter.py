@@ -1,0 +1,151 @@
+"""The seccomp filter and the tables that it is made from, for both architectures."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+
+import pytest
+
+from chaoskit.inject.kernel import abi, bpf, syscalls
+
+MACHINES = ("x86_64", "aarch64")
+HEADERS = {
+    "x86_64": ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h"),
+    "aarch64": ("/usr/include/asm-generic/unistd.h",),
+}
+NOTIFY, ALLOW = abi.SECCOMP_RET_USER_NOTIF, abi.SECCOMP_RET_ALLOW
+FOREIGN = 0x40000003
+"""AUDIT_ARCH_I386."""
+
+
+def decide(machine: str, number: int, args: tuple[int, ...] = (), arch: int | None = None) -> int:
+    """What the filter answers: an interpreter of the few instructions that it uses."""
+    data = struct.pack(
+        "=IIQ6Q", number, abi.AUDIT_ARCH[machine] if arch is None else arch, 0, *args, *[0] * (6 - len(args))
+    )
+    rows = list(struct.iter_unpack("=HBBI", bpf.program(machine)))
+    accumulator = position = 0
+    while True:
+        code, yes, no, value = rows[position]
+        position += 1
+        if code == 0x20:
+            (accumulator,) = struct.unpack_from("=I", data, value)
+        elif code == 0x54:
+            accumulator &= value
+        elif code == 0x15:
+            position += yes if accumulator == value else no
+        elif code == 0x35:
+            position += yes if accumulator >= value else no
+        elif code == 0x06:
+            return value
+        else:
+            raise AssertionError(f"instruction {code:#x}")
+
+
+def names(machine: str) -> dict[int, str]:
+    return {number: spec.name for number, spec in syscalls.by_number(machine).items()} | syscalls.watched(
+        machine
+    )
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_what_is_watched_is_notified_and_nothing_else(machine: str) -> None:
+    """Of the first 1,000 numbers exactly the listed calls without conditions go to the supervisor."""
+    plain = {number for number, name in names(machine).items() if name not in syscalls.CONDITIONS}
+    conditional = {number for number, name in names(machine).items() if name in syscalls.CONDITIONS}
+    answers = {number: decide(machine, number) for number in range(1000) if number not in conditional}
+    assert {number for number, answer in answers.items() if answer == NOTIFY} == plain
+    assert set(answers.values()) == {NOTIFY, ALLOW}
+    assert len(plain) >= 60
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize(
+    ("name", "args", "answer"),
+    [
+        *(("fcntl", (3, command), NOTIFY) for command in (6, 7, 37, 38)),
+        *(("fcntl", (3, command), ALLOW) for command in (0, 1, 2, 3, 5, 36, 1030)),
+        ("ioctl", (3, abi.FICLONE), NOTIFY),
+        ("ioctl", (3, abi.FICLONERANGE), NOTIFY),
+        ("ioctl", (3, 0x5401), ALLOW),
+        ("prctl", (abi.PR_SET_SECCOMP, 2), NOTIFY),
+        ("prctl", (abi.PR_SET_NO_NEW_PRIVS, 1), ALLOW),
+        ("mmap", (0, 4096, 3, 1, 5), NOTIFY),
+        ("mmap", (0, 4096, 3, 3, 5), NOTIFY),
+        ("mmap", (0, 4096, 3, 2, 5), ALLOW),
+        ("mmap", (0, 4096, 1, 1, 5), ALLOW),
+        ("mmap", (0, 4096, 3, 0x22, 0), ALLOW),
+    ],
+)
+def test_some_calls_matter_by_their_arguments(
+    machine: str, name: str, args: tuple[int, ...], answer: int
+) -> None:
+    """Locks, clones, shared writable mappings and filters go to the supervisor; their like do not."""
+    (number,) = [number for number, one in names(machine).items() if one == name]
+    assert decide(machine, number, args) == answer
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_call_for_another_architecture_is_notified(machine: str) -> None:
+    """Whatever its number is: it means something else there."""
+    assert {decide(machine, number, arch=FOREIGN) for number in range(500)} == {NOTIFY}
+
+
+def test_x32_calls_are_notified() -> None:
+    """The x32 bit is no way around the filter."""
+    assert {decide("x86_64", abi.X32_BIT | number) for number in range(600)} == {NOTIFY}
+    assert decide("x86_64", 0xFFFFFFFF) == NOTIFY
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_the_filter_fits_the_kernel(machine: str) -> None:
+    """At most 4,096 instructions, every jump forward and inside, and a return at the end."""
+    rows = list(struct.iter_unpack("=HBBI", bpf.program(machine)))
+    assert len(rows) < 256
+    assert rows[-1][0] == 0x06
+    for position, (code, yes, no, _) in enumerate(rows):
+        if code in (0x15, 0x35):
+            assert position + 1 + max(yes, no) < len(rows)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_numbers_are_those_of_the_kernel_headers(machine: str) -> None:
+    """Every number equals the header's, and a call that a machine lacks is not in its header."""
+    path = next((path for path in HEADERS[machine] if os.path.exists(path)), None)
+    if path is None:
+        pytest.skip(f"no headers for {machine}")
+    with open(path) as file:
+        text = file.read()
+    real = {name: int(value) for name, value in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)\b", text)}
+    # The names that asm-generic/unistd.h gives to numbers shared with 32-bit machines.
+    assert len(real) > 250
+    column = MACHINES.index(machine)
+    ours = {spec.name: spec.number(machine) for spec in syscalls.SPECS}
+    ours |= {name: row[column] for name, row in {**syscalls.WATCHED, **syscalls.OTHERS}.items()}
+    newest = max(real.values())
+    for name, number in ours.items():
+        if number is None:
+            assert name not in real, name
+        elif number <= newest:
+            assert real[name] == number, name
+
+
+def test_the_tables_are_consistent() -> None:
+    """No number twice on a machine; every family of the state-changing ones exists; conditions name calls."""
+    for machine in MACHINES:
+        numbers = [spec.number(machine) for spec in syscalls.SPECS if spec.number(machine) is not None]
+        numbers += list(syscalls.watched(machine))
+        assert len(numbers) == len(set(numbers))
+    families = {spec.family for spec in syscalls.SPECS}
+    assert families >= syscalls.STATE_CHANGING
+    known = {spec.name for spec in syscalls.SPECS} | set(syscalls.WATCHED)
+    assert set(syscalls.CONDITIONS) <= known
+    assert set(syscalls.WATCHED) >= syscalls.ELSEWHERE | syscalls.UNKNOWN_TO_US
+
+
+def test_requests_are_those_of_the_header() -> None:
+    """The ioctl numbers of seccomp_unotify(2), computed as the header does."""
+    assert (abi.IOCTL_RECV, abi.IOCTL_SEND) == (0xC0502100, 0xC0182101)
+    assert (abi.IOCTL_ID_VALID, abi.IOCTL_ADDFD) == (0x40082102, 0x40182103)
