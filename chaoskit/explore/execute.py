@@ -174,6 +174,8 @@ class Workers:
         self._forked = 0
 
     def run(self, jobs: Sequence[Job]) -> Observations:
+        if not jobs:
+            return
         with reaping(), contextlib.closing(_Batch(self, jobs)) as batch:
             yield from batch.observations()
 

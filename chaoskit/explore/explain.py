@@ -98,6 +98,8 @@ def _variation(variation: Variation) -> str:
 
 def _finding(finding: Finding, case: CaseResult) -> Iterator[str]:
     yield f"[{finding.index + 1}] {finding.verdict}: {finding.schedule}"
+    if finding.reproduced is False:
+        yield "    this did not show again when the case was run once more, so chance has a part in it"
     yield from _others(finding)
     yield from _struck(finding, case)
     yield from _advice(finding)

@@ -121,6 +121,28 @@ MODULE = """
         os.fsync(file.fileno())
         file.close()
 
+    KNOWN = {
+        "rename(job.json.tmp -> job.json)#1=kill": (False, None, 9),
+        "rename(job.json.tmp -> job.json)#1=EIO": (False, OSError, None),
+    }
+
+    def returning(path):
+        save(path, NEW)
+        return {"saved": NEW}
+
+    @scenario(faults.kill().on(call="rename") | faults.disk().only("EIO[]").on(call="rename"))
+    def test_outcome(chaos):
+        outcome = chaos.run(returning, chaos.path)
+        if not outcome.faults:
+            assert outcome.ok and outcome.value == {"saved": NEW} and outcome.error is None
+            return
+        [receipt] = outcome.faults
+        ok, error, signal = KNOWN[receipt.strike]
+        assert (outcome.ok, outcome.signal, outcome.timed_out) == (ok, signal, False)
+        assert error is None or (isinstance(outcome.error, error) and outcome.error.errno == 5)
+        assert error is None or "in save" in outcome.traceback
+        assert receipt.operation.call == "rename" and receipt.operation.target == "job.json.tmp"
+
     kept_for_ever = []
 
     def leaking(path):
@@ -223,6 +245,7 @@ PASSING = [
     "test_promises[True]",
     "test_command[save]",
     "test_leak[holding]",
+    "test_outcome",
     "test_recovery",
     "test_strike_in_recovery[False]",
     "test_pair",
