@@ -77,7 +77,7 @@ def test_right_programs_are_never_blamed(results: dict[str, ScenarioResult], nam
     result = results[name]
     assert result.state == "passed"
     assert result.findings == ()
-    assert len(result.cases) == result.budget.possible > 1
+    assert len(result.cases) == result.budget.possible > 0
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -126,7 +126,8 @@ class PowerLoss:
         lost = lost_steps(run.states.script)
         receipt = Receipt(str(strike), hit, "answered EIO, its data counts as clean")
         for state in run.states:
-            if not lost.isdisjoint(state.dropped):
+            later = run.originals[state.moment.operation].index > hit.index
+            if later and not lost.isdisjoint(state.dropped):
                 yield run.planned(state, (strike,), (receipt,))
 
     def remarks(self) -> tuple[Told, ...]:

@@ -14,7 +14,7 @@ from programs import NEW, OLD, replaced
 from chaoskit import faults
 from chaoskit.core.errors import UsageError
 from chaoskit.core.operation import Operation, Place, Trace
-from chaoskit.core.schedule import Schedule
+from chaoskit.core.schedule import Fault, Schedule, Strike
 from chaoskit.explore.align import unaligned
 from chaoskit.explore.blame import blamed
 from chaoskit.explore.crash import PowerLoss
@@ -66,10 +66,11 @@ def test_a_world_builds_its_state_and_says_how_much_is_missing(tmp_path: Path) -
     (target / "left over").write_bytes(b"x")
     empty = next(one for one in found if one.world and one.world.told.kind == "rename-before-sync")
     assert empty.world is not None
-    effect = empty.world.build(str(target))
+    (receipt,) = empty.world.build(str(target))
     assert sorted(os.listdir(target)) == ["state"]
     assert (target / "state").read_bytes() == b""
-    assert effect.startswith("power lost with 1 of ")
+    assert receipt.effect.startswith("power lost with 1 of ")
+    assert receipt.strike == str(empty.schedule)
     assert empty.world.blamed.call == "rename"
 
 
@@ -163,3 +164,65 @@ def test_calls_that_failed_are_no_places_for_it(tmp_path: Path) -> None:
 
     _, found = cases(tmp_path, work, faults.power_loss())
     assert {one.schedule.strikes[0].point.call for one in found} == {"open", "write"}
+
+
+def lying(place: Path, work: Callable[[Recorder, bool], None]) -> tuple[PowerLoss, Planned, list[Planned]]:
+    """The source, the case in which the fsync fails, and the power losses that follow it."""
+    source, _ = cases(place, lambda r: work(r, False), faults.fsync_lies())
+    again = place / "again"
+    again.mkdir()
+    r = Recorder(again)
+    r.put("state", OLD)
+    r = Recorder(again)
+    work(r, True)
+    recording = unaligned(r.trace())
+    hit = next(i for i, o in enumerate(recording.trace) if o.call == "fsync")
+    failed = Planned(Schedule((Strike(recording.points[hit], Fault("EIO")),)))
+    return source, failed, list(source.follow(failed, recording))
+
+
+def write_and_sync(r: Recorder, fail: bool, again: bool) -> None:
+    fd = r.open("log", os.O_WRONLY | os.O_CREAT)
+    r.write(fd, NEW)
+    if fail:
+        r._note("fsync", "log", None, -errno.EIO, {"inode": r._about("log")["inode"]})
+        if again:
+            r.write(fd, NEW, 0)
+    r.fsync(fd)
+    r.close(fd)
+    r.sync_path(".")
+    r.promise("log")
+
+
+def test_after_a_failed_fsync_the_power_goes_where_its_data_is_missing(tmp_path: Path) -> None:
+    """The schedule has both strikes, the world a receipt for each; the failed call is to blame."""
+    _, failed, followed = lying(tmp_path, lambda r, fail: write_and_sync(r, fail, again=False))
+    assert followed
+    target = tmp_path / "case"
+    target.mkdir()
+    for one in followed:
+        assert one.schedule.strikes[:1] == failed.schedule.strikes
+        assert one.world is not None
+        assert one.world.told.kind == "fsync-failed"
+        assert [r.strike for r in one.world.build(str(target))] == list(map(str, one.schedule))
+    promised = [one.world for one in followed if one.world and one.world.promised]
+    assert promised
+    promised[0].build(str(target))
+    assert (target / "log").read_bytes() == bytes(len(NEW))
+    assert (target / "state").read_bytes() == OLD
+
+
+def test_nothing_follows_where_the_data_was_written_again(tmp_path: Path) -> None:
+    """Pages that are dirty again are written by the next fsync."""
+    _, _, followed = lying(tmp_path, lambda r, fail: write_and_sync(r, fail, again=True))
+    assert not [one for one in followed if one.world and one.world.promised]
+
+
+def test_nothing_follows_a_failed_fsync_where_it_was_not_asked_for(tmp_path: Path) -> None:
+    """EIO from ``faults.disk()`` alone is an error and no lie."""
+    source, _ = cases(tmp_path, replaced(True), faults.power_loss() | faults.disk())
+    recorder = Recorder(tmp_path)
+    recorder.promise(None)
+    recording = unaligned(recorder.trace())
+    failed = Planned(Schedule((Strike(recording.points[0], Fault("EIO")),)))
+    assert list(source.follow(failed, recording)) == []
