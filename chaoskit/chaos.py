@@ -317,15 +317,15 @@ def signal_name(number: int) -> str:
 def _raise(outcome: Outcome, who: str) -> None:
     """Raise what went wrong although nothing was injected."""
     if isinstance(outcome.error, Exception):
-        outcome.error.add_note(f"This is how {who} failed, without any fault:\n{outcome.traceback}")
+        outcome.error.add_note(f"This is how {who} failed, without any fault in it:\n{outcome.traceback}")
         raise outcome.error
     if outcome.error is not None:
         how = f"raised {type(outcome.error).__name__}: {outcome.error}"
         raise WorkloadFailed(f"{who} {how}; expected it to return.\n{outcome.traceback}") from None
     if outcome.timed_out:
         raise WorkloadFailed(
-            f"{who} hung and was killed, without any fault; expected it to return. "
+            f"{who} hung and was killed, without any fault in it; expected it to return. "
             f"The scenario's argument timeout= allows more time.\n{outcome.stacks}"
         )
     name = signal_name(outcome.signal or 0)
-    raise WorkloadFailed(f"{who} was killed by {name}, without any fault; expected it to return.")
+    raise WorkloadFailed(f"{who} was killed by {name}, without any fault in it; expected it to return.")

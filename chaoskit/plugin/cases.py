@@ -18,6 +18,9 @@ from chaoskit.explore.snapshot import take
 from chaoskit.invariants import Evidence
 from chaoskit.plugin.state import STATE, State, remove
 
+_LONGEST = 12_000
+"""Characters of what pytest prints for one failure that are kept."""
+
 
 class ParentOf:
     """Stands for a next item with the same parents, so that only the item itself is torn down."""
@@ -113,11 +116,18 @@ def failure_of(item: pytest.Function, error: BaseException) -> Failure:
     info = pytest.ExceptionInfo.from_exception(error)
     if isinstance(error, InvariantBroken):
         return Failure("invariant", error.name, str(error), str(error))
-    text = str(item.repr_failure(info))
+    text = _shortened(str(item.repr_failure(info)))
     kind = "assertion" if isinstance(error, AssertionError | pytest.fail.Exception) else "error"
     name = type(error).__name__
     message = f"{name}: {error}" if str(error) else name
     return Failure(kind, name, message, text, _site(item, error))  # type: ignore[arg-type]
+
+
+def _shortened(text: str) -> str:
+    """The middle of a very long text left out: there may be thousands of cases with one each."""
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST // 2]}\n[… {len(text) - _LONGEST} characters …]\n{text[-_LONGEST // 2 :]}"
 
 
 def _site(item: pytest.Function, error: BaseException) -> Site | None:

@@ -32,7 +32,7 @@ _LEAST_TIMEOUT = 10.0
 _TIMES_THE_BASELINE = 20.0
 """A machine can be this much slower for one case than for another, and nothing hangs."""
 
-_RESULT = pytest.StashKey[ScenarioResult]()
+_RESULT = pytest.StashKey[ScenarioResult | None]()
 _CHANCE = pytest.StashKey[Callable[[], None]]()
 
 
@@ -49,6 +49,7 @@ class Scenarios:
         marker = _marker(item)
         if marker is None:
             return
+        item.stash[_RESULT] = None
         try:
             item.stash[STATE] = self._state(item, marker)
         except ChaoskitError as error:
