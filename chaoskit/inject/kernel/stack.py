@@ -33,6 +33,8 @@ _FRAME_BYTES = 96
 _THREAD_BYTES = 1024
 _INTERPRETER_BYTES = 1 << 18
 _MAX_FRAMES = 200
+_NUMBERED = sys.version_info >= (3, 12)
+"""Whether every code object has a number of its own, ``co_version``, between the fields read here."""
 _STRING_STATE, _STRING_LENGTH = 32, 16
 _STRING_BITS = 0x7C if sys.version_info < (3, 14) else 0x1F0000
 """``kind``, ``compact`` and ``ascii`` of a string's state; the bits beside them are not always set."""
@@ -383,7 +385,7 @@ class StackReader:
         head = self._memory.read(address + start, end - start)
         if len(head) < end - start:
             return None
-        key = (address, head, *self._beginnings(head, start))
+        key = (address, head) if _NUMBERED else (address, head, *self._beginnings(head, start))
         if key not in self._codes:
             self._codes[key] = self._load_code(head, start)
         return self._codes[key]
