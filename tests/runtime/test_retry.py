@@ -1042,3 +1042,49 @@ def test_the_fast_path_is_fast():
     for _ in range(1000):
         call()
     assert sys.getallocatedblocks() - before < 200
+
+
+def test_the_async_loop_knows_the_past_too(clock):
+    """Attempt numbers and failures, and no deadline between the items of a restarted generator."""
+    seen: list[tuple[int, list[str]]] = []
+    left: list[float | None] = []
+
+    async def main() -> None:
+        async for attempt in retry(on=ConnectionError, clock=clock):
+            seen.append((attempt.number, [f.message for f in attempt.context.failures]))
+            with attempt:
+                if attempt.number < 2:
+                    raise ConnectionError("a")
+        again = retry(on=ConnectionError, generators="restart", deadline=9.0, clock=clock)
+        async for _ in again(aproduce)([]):
+            left.append(remaining())
+
+    run(clock, main)
+    assert seen == [(1, []), (2, ["a"])]
+    assert left == [None] * 3
+
+
+def test_the_async_loop_refuses_what_the_loop_refuses(clock):
+    """An attempt that is not entered is an error there, too."""
+
+    async def main() -> None:
+        async for _ in retry(on=ConnectionError, clock=clock):
+            pass
+
+    with pytest.raises(UsageError, match="with attempt"):
+        run(clock, main)
+
+
+def test_a_futures_result_is_awaited_within_the_deadline(clock):
+    """``acall`` takes whatever can be awaited, with a deadline and without."""
+
+    def soon() -> Any:
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(1.0, future.set_result, "done")
+        return future
+
+    for options in ({}, {"deadline": 5.0}, {"attempt_timeout": 5.0}):
+        assert (
+            run(clock, lambda o=options: retry(on=LookupError, clock=clock, **o).acall(lambda: soon()))
+            == "done"
+        )

@@ -449,3 +449,36 @@ def test_an_unknown_name_is_an_error_or_the_default():
     assert "one" in wider
     with pytest.raises(UsageError, match="a RetryPolicy"):
         PolicyRegistry({"x": 3})
+
+
+def test_a_budgets_slots_are_a_twentieth_of_its_window():
+    """The edge is where the next slot begins; within a slot there is one slot only."""
+    clock = VirtualClock(start=1003.2)
+    budget = RetryBudget(floor=1, ratio=1.0, window=10.0, clock=clock)
+    assert budget.edge == 1003.5
+    budget.request(1003.3)
+    budget.roll(1003.4)
+    assert len(budget._slots) == 1
+    budget.request(1003.5)
+    assert (budget.edge, len(budget._slots)) == (1004.0, 2)
+    budget.roll(1009.1)
+    assert (budget.edge, len(budget._slots)) == (1009.5, 3)
+    clock.advance(9.9)
+    assert budget.balance() == 2  # the first request's slot began too early to be sure of
+    clock.advance(0.6)
+    assert budget.balance() == 1
+    assert (budget.floor, budget.ratio, budget.window, budget.cap) == (1, 1.0, 10.0, 1000)
+    default = RetryBudget(clock=clock)
+    assert (default.floor, default.ratio, default.window) == (10, 0.1, 60.0)
+
+
+def test_the_borders_of_a_throttle():
+    """It forgets slot by slot, and counts what is refused as refused."""
+    throttle = AdaptiveThrottle(window=20.0)
+    assert (throttle.k, AdaptiveThrottle().window) == (2.0, 120.0)
+    throttle.admits(0.5, Fixed(0.0))
+    throttle.rejected(0.5)
+    assert throttle.refusal(0.5) == pytest.approx(1 / 2)
+    assert throttle.refusal(19.99) == pytest.approx(1 / 2)
+    assert throttle.refusal(20.0) == 0.0
+    assert AdaptiveThrottle(k=1).k == 1
