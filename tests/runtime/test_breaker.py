@@ -299,9 +299,41 @@ def test_a_question_that_raises_counts_and_is_reported(caplog: pytest.LogCapture
     assert question is asked
     assert isinstance(about, Down)
     assert record.message.startswith("breaker: ")
-    assert record.message.endswith("which counts as a match")
+    assert record.message.endswith("so that counts")
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], AttributeError)
+
+
+def test_an_ignore_that_raises_ignores_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """A broken ``ignore`` does not switch the breaker off."""
+    breaker = CircuitBreaker(failures=1, ignore=lambda error: error.missing)  # type: ignore[attr-defined]
+    with caplog.at_level(logging.ERROR, "chaoskit"), pytest.raises(Down):
+        breaker.call(fail)
+    assert breaker.state is State.OPEN
+
+
+def test_a_failed_result_that_raises_counts(caplog: pytest.LogCaptureFixture) -> None:
+    """A broken ``failed_result`` errs on the side of protecting, and the value comes back."""
+    breaker = CircuitBreaker(failures=1, failed_result=lambda value: value.missing)
+    with caplog.at_level(logging.ERROR, "chaoskit"):
+        assert breaker.call(ok) == "value"
+    assert breaker.state is State.OPEN
+
+
+def test_ctrl_c_while_a_probe_is_announced_gives_its_place_back(clock: VirtualClock) -> None:
+    """A listener of the edge to half-open that is struck by Ctrl-C costs the next caller nothing."""
+    strike = [True]
+
+    def listen(event: Any) -> None:
+        if event.name == "breaker.changed" and event.after is State.HALF_OPEN and strike.pop():
+            raise KeyboardInterrupt
+
+    breaker = CircuitBreaker(failures=1, open_for=10.0, clock=clock, listeners=[listen])
+    trip(breaker)
+    clock.advance(10.0)
+    with pytest.raises(KeyboardInterrupt):
+        breaker.call(ok)
+    assert breaker.call(ok) == "value"
 
 
 @pytest.mark.parametrize("setting", ["on", "ignore"])

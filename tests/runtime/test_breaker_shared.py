@@ -331,6 +331,47 @@ def test_closing_does_not_wait_for_ever_for_a_hanging_store(store: Store, clock:
     link._thread.join(10)
 
 
+def test_without_threads_the_breaker_goes_on_alone(
+    store: Store, clock: VirtualClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When no thread can be started the call is made all the same, and the next edge tries again."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    link = BreakerLink(store, every=3600.0)
+    breaker = CircuitBreaker(name="db", clock=clock, shared=link)
+    with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, "chaoskit"):
+        patched.setattr(threading.Thread, "start", refuse)
+        assert breaker.call(lambda: "value") == "value"
+    assert caplog.messages == ["breakers go on without their shared store: can't start new thread"]
+    assert link._thread is None
+    breaker.force_open()
+    breaker.reset()
+    assert link._thread is not None
+    link.close()
+    assert store.records["db"][0] is None
+
+
+def test_what_is_no_record_is_a_failure_of_the_store(pair: tuple[Process, Process], store: Store) -> None:
+    """A store that answers with something else is reported, and the thread lives on."""
+    one, _ = pair
+    store.read = lambda name: "closed"  # type: ignore[assignment,method-assign,return-value]
+    one.link.sync()
+    (event,) = one.told
+    assert (event.action, type(event.error)) == ("read", AttributeError)
+
+
+def test_the_last_edge_is_published_on_close(store: Store, clock: VirtualClock) -> None:
+    """What was noted before close is in the store after it."""
+    link = BreakerLink(store, every=3600.0)
+    breaker = CircuitBreaker(failures=1, name="db", clock=clock, shared=link)
+    with pytest.raises(ZeroDivisionError):
+        breaker.call(lambda: 1 / 0)
+    link.close()
+    assert store.records["db"][0] == 60.0
+
+
 def test_defaults_are_those_of_the_documents() -> None:
     """News within a second, and five seconds to publish the last edge at the end."""
     assert inspect.signature(BreakerLink).parameters["every"].default == 1.0

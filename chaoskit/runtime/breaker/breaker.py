@@ -180,7 +180,13 @@ class CircuitBreaker:
         with self._lock:
             permit = machine.admit(now)
             state, retry_in = machine.state, machine.retry_in(now)
-        self.tell_edges()
+        try:
+            self.tell_edges()
+        except BaseException:
+            # Ctrl-C in a listener: the call will not be made, so its place is free.
+            if permit is not None:
+                self._release(permit)
+            raise
         if permit is not None:
             return permit
         enforced = not self.options.observe_only
@@ -192,6 +198,10 @@ class CircuitBreaker:
         if enforced:
             raise _rejection(self.name, state, retry_in)
         return PASS
+
+    def _release(self, permit: Permit) -> None:
+        with self._lock:
+            self.machine.release(permit)
 
     def tell_edges(self) -> None:
         """Tell every edge taken so far, by whichever thread gets here first; never under the lock."""

@@ -101,14 +101,21 @@ class BreakerLink:
             return
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="chaoskit-breaker-link", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="chaoskit-breaker-link", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    # No more threads to be had, or the interpreter is ending: the next edge tries again.
+                    logger.warning("breakers go on without their shared store: %s", error)
+                else:
+                    self._thread = thread
 
     def notice(self, breaker: CircuitBreaker, edge: Edge) -> None:
         """Remember the newest edge of ``breaker`` for publication; no I/O."""
         if edge.reason is not Reason.SHARED and edge.after in (State.OPEN, State.CLOSED):
             with self._lock:
                 self._pending[breaker.name] = edge
+            self.start()
             self._wake.set()
 
     # -- the thread ------------------------------------------------------------------------------
@@ -128,10 +135,14 @@ class BreakerLink:
 
     def _run(self) -> None:
         wake = self._wake
-        while not self._closed:
+        while True:
+            # Read first: what was noted before close is then published by this very round.
+            closed = self._closed
+            self.sync()
+            if closed:
+                return
             wake.wait(self._every)
             wake.clear()
-            self.sync()
 
     def _publish(self, name: str, breaker: CircuitBreaker) -> None:
         with self._lock:
@@ -149,15 +160,15 @@ class BreakerLink:
     def _read(self, name: str, breaker: CircuitBreaker) -> None:
         try:
             record = self._store.read(name)
+            # Not after an edge of our own that the store has not got yet: it is older than that.
+            if record is None or name in self._pending or record.revision == self._seen.get(name):
+                return
+            self._seen[name] = record.revision
+            if record.origin != self._origin:
+                breaker.adopt(record.open_for)
         except Exception as error:
+            # What is no proper record is the store's failure too.
             self._failed(breaker, "read", error)
-            return
-        # Not after an edge of our own that the store has not got yet: it is older than that.
-        if record is None or name in self._pending or record.revision == self._seen.get(name):
-            return
-        self._seen[name] = record.revision
-        if record.origin != self._origin:
-            breaker.adopt(record.open_for)
 
     def _failed(self, breaker: CircuitBreaker, action: str, error: Exception) -> None:
         logger.warning("breaker %s: shared store failed to %s: %r", breaker.name, action, error)

@@ -20,8 +20,9 @@ class Verdict:
     __slots__ = ("_ignore", "_on", "failed_result")
 
     def __init__(self, on: Errors, ignore: Errors, failed_result: Callable[[Any], bool] | None) -> None:
-        self._on = matcher("on", on)
-        self._ignore = matcher("ignore", ignore)
+        # A question that raises errs on the side of protecting: what it was about counts.
+        self._on = matcher("on", on, if_it_raises=True)
+        self._ignore = matcher("ignore", ignore, if_it_raises=False)
         self.failed_result = failed_result
 
     def is_failure(self, error: BaseException) -> bool:
@@ -35,20 +36,23 @@ class Verdict:
 
     def is_failed_result(self, value: Any) -> bool:
         """Whether a value that came back counts as a failure."""
-        return self.failed_result is not None and _ask(self.failed_result, value)
+        return self.failed_result is not None and _ask(self.failed_result, value, True)
 
     def _counts(self, error: BaseException) -> bool:
         return isinstance(error, Exception) and not self._ignore(error) and self._on(error)
 
 
-def matcher(what: str, errors: Errors) -> Callable[[BaseException], bool]:
-    """Return the question "is this error meant by ``errors``?"; raises ``UsageError`` if it is none."""
+def matcher(what: str, errors: Errors, *, if_it_raises: bool) -> Callable[[BaseException], bool]:
+    """Return the question "is this error meant by ``errors``?"; raises ``UsageError`` if it is none.
+
+    ``if_it_raises`` is the answer when a function given as ``errors`` raises.
+    """
     classes = errors if isinstance(errors, tuple) else (errors,)
     # isinstance, not "type(c) is type": a class with a metaclass of its own is a class all the same.
     if all(isinstance(c, type) and issubclass(c, BaseException) for c in classes):
         return lambda error: any(_is_a(error, c) for c in classes)
     if callable(errors) and not isinstance(errors, type):
-        return lambda error: _ask(errors, error)
+        return lambda error: _ask(errors, error, if_it_raises)
     raise wrong(what, errors, "exception classes, a tuple of them, or a function of the error")
 
 
@@ -57,17 +61,16 @@ def _is_a(error: BaseException, cls: Any) -> bool:
     return type.__instancecheck__(cls, error)
 
 
-def _ask(question: Callable[[Any], bool], about: Any) -> bool:
-    """The answer of a user's function; one that raises is reported, and means yes.
+def _ask(question: Callable[[Any], bool], about: Any, if_it_raises: bool) -> bool:
+    """The answer of a user's function; one that raises is reported, and ``if_it_raises`` is the answer.
 
-    Its error must not take the place of the call's own outcome. "Yes" to ``on`` and to
-    ``failed_result`` errs on the side of protecting.
+    Its error must not take the place of the call's own outcome.
     """
     try:
         return bool(question(about))
     except Exception as error:
-        logger.error("breaker: %r raised about %r, which counts as a match", question, about, exc_info=error)
-        return True
+        logger.error("breaker: %r raised about %r, so that counts", question, about, exc_info=error)
+        return if_it_raises
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
