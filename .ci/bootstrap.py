@@ -32,7 +32,13 @@ OLDEST = (3, 11)
 # What scenarios and tests start, and the Debian package that has it. Without the needed ones the suite cannot
 # run; without the others some tests are skipped, and say so.
 NEEDED = {"git": "git"}
-WELCOME = {"strace": "strace", "mkfs.ext4": "e2fsprogs", "mkfs.xfs": "xfsprogs", "mkfs.btrfs": "btrfs-progs"}
+WELCOME = {
+    "strace": "strace",
+    "gdbmtool": "gdbmtool",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "mkfs.btrfs": "btrfs-progs",
+}
 
 _PROBE = """
 import json, platform, sys, sysconfig
