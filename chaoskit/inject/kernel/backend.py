@@ -61,7 +61,7 @@ class KernelBackend:
             inherited = tree.open_files(os.getpid())
             pid, ours = _fork(work, plan, streams, opened, family)
             opened.enter_context(_all_descriptors())
-            listener = _take_over(pid, ours, opened)
+            listener = _take_over(pid, ours, opened, plan)
             workload = Tree(pid, stack.whereabouts(layout), layout, child.boundary(), plan.run)
             opened.callback(workload.close)
             inherited |= {ours.fileno()}
@@ -148,9 +148,16 @@ def _standard_streams(
     return stdin.fileno(), stdout, stderr
 
 
-def _take_over(pid: int, ours: socket.socket, opened: ExitStack) -> int:
+def _take_over(pid: int, ours: socket.socket, opened: ExitStack, plan: Plan) -> int:
     """Receive the listener from the child."""
-    message, fds, _, _ = socket.recv_fds(ours, 64, 1)
+    ours.settimeout(plan.timeout)
+    try:
+        message, fds, _, _ = socket.recv_fds(ours, 64, 1)
+    except TimeoutError:
+        raise UsageError(
+            f"the workload's process did not begin within {plan.timeout} s of its fork; expected nothing to "
+            "stop it. A function registered with os.register_at_fork() may wait for a lock that is held."
+        ) from None
     if fds and message == child.READY:
         os.set_inheritable(fds[0], False)
         opened.callback(os.close, fds[0])

@@ -15,6 +15,7 @@ from chaoskit.inject.kernel.tree import Task
 _OPEN_HOW = struct.Struct("=QQQ")
 CLONE_RANGE = struct.Struct("=qQQQ")
 """``struct file_clone_range``: source descriptor, its offset, length, offset in the target."""
+PROT_WRITE = 2
 _F_UNLCK = 2
 _LOCK_UN = 8
 _O_TMPFILE = 0o20000000
@@ -57,6 +58,8 @@ class Decoder:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.maps_below = False
+        """Whether some file below the root was mapped shared, to be read: it may become writable."""
 
     def decode(self, spec: Spec, task: Task, args: tuple[int, ...]) -> Call | None:
         """Return what the call is, or None if it does not concern the root."""
@@ -202,6 +205,18 @@ class Decoder:
             return not call.flags & _LOCK_UN and self._described(call)
         kind = call.task.process.memory.read(call.args[2], 2)
         return kind != struct.pack("=h", _F_UNLCK) and self._described(call)
+
+    def _mmap(self, call: Call) -> bool:
+        """A mapping that cannot be written is no operation; see :meth:`Decoder.maps_below`."""
+        if call.args[2] & PROT_WRITE:
+            return self._described(call)
+        self.maps_below |= self._described(call)
+        return False
+
+    def becomes_writable(self, task: Task, address: int) -> str | None:
+        """The target that is mapped where ``mprotect`` now allows writing; None if there is none."""
+        path = mapped_at(task.process.pid, address) if self.maps_below else None
+        return None if path is None else paths.below(self.root, path)
 
     def _msync(self, call: Call) -> bool:
         """The target is what is mapped at the address."""

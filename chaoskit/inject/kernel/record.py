@@ -34,6 +34,11 @@ class Recorder:
         """Note something that could not be followed, once for each target."""
         self.caveats.setdefault((kind, target), Caveat(kind, target, text))
 
+    def shared_mapping(self, target: str) -> None:
+        """Note that a file can be changed without a call."""
+        text = f"{target} is mapped shared and writable: stores through the mapping are not seen"
+        self.caveat("shared-mapping", target, text)
+
     def operation(self, call: Call, result: int | None, detail: Detail) -> Operation:
         """The record of ``call``; its ordinal is given when the trace is complete."""
         task = call.task
@@ -65,11 +70,7 @@ class Recorder:
         elif call.family == "sync":
             result = 0
         elif call.family == "mmap":
-            self.caveat(
-                "shared-mapping",
-                call.target,
-                f"{call.target} is mapped shared and writable: stores through the mapping are not seen",
-            )
+            self.shared_mapping(call.target)
         elif call.family == "splice":
             self._unconfirmed(call, "it may block")
         elif call.family not in _LEFT_TO_THE_KERNEL:

@@ -527,6 +527,11 @@ class Supervisor:
                 "elsewhere", who, f"{name} was used: names mean other files there, and are not followed"
             )
             self._continue(ident)
+        elif name == "mprotect":
+            target = None if task is None else self._decoder.becomes_writable(task, args[0])
+            if target is not None:
+                self.recorder.shared_mapping(target)
+            self._continue(ident)
         elif name == "open_by_handle_at":
             self.recorder.caveat("by-handle", who, "files were opened by handle: this is not seen")
             self._continue(ident)

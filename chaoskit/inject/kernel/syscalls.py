@@ -136,6 +136,7 @@ WATCHED: dict[str, tuple[int | None, int | None]] = {
     "unshare": (272, 97),
     "setns": (308, 268),
     "open_by_handle_at": (304, 265),
+    "mprotect": (10, 226),
     "setxattrat": (463, 463),
     "removexattrat": (466, 466),
     "file_setattr": (469, 469),
@@ -167,10 +168,11 @@ CONDITIONS: dict[str, tuple[tuple[int, str, tuple[int, ...]], ...]] = {
     "fcntl": ((1, "any", _F_LOCKS),),
     "ioctl": ((1, "any", (abi.FICLONE, abi.FICLONERANGE)),),
     "prctl": ((0, "any", (abi.PR_SET_SECCOMP,)),),
-    "mmap": ((2, "bits", (2,)), (3, "bits", (1,))),
+    "mmap": ((3, "bits", (1,)),),
+    "mprotect": ((2, "bits", (2,)),),
 }
 """Calls that are only of interest with certain arguments: all rows must hold. ``any``: the argument
-is one of the values; ``bits``: it has all these bits (PROT_WRITE; MAP_SHARED)."""
+is one of the values; ``bits``: it has all these bits (MAP_SHARED; PROT_WRITE)."""
 
 
 def by_number(machine: str) -> dict[int, Spec]:

@@ -640,6 +640,26 @@ def test_a_private_or_readable_mapping_is_no_operation(root: str, record: Record
     assert not ran.caveats
 
 
+def test_a_mapping_that_becomes_writable_is_a_caveat(root: str, record: Record) -> None:
+    """mprotect makes of a mapping to read one to write; the trace says what it lacks."""
+    make(f"{root}/a", b"x" * 4096)
+    make(f"{root}/b", b"x" * 4096)
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_void_p
+    library.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+    def work() -> None:
+        for name in "ab":
+            fd = os.open(f"{root}/{name}", os.O_RDWR)
+            address = library.mmap(None, 4096, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
+            if name == "a":
+                assert library.mprotect(address, 4096, mmap.PROT_READ | mmap.PROT_WRITE) == 0
+
+    ran = record(work)
+    assert not of(ran, "mmap")
+    assert [(one.kind, one.target) for one in ran.caveats] == [("shared-mapping", "a")]
+
+
 def test_every_close_is_seen_but_not_those_by_range(root: str, record: Record) -> None:
     """close is an operation; close_range, which cannot fail late, is none and does its work."""
 

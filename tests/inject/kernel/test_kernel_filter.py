@@ -75,7 +75,10 @@ def test_what_is_watched_is_notified_and_nothing_else(machine: str) -> None:
         ("mmap", (0, 4096, 3, 1, 5), NOTIFY),
         ("mmap", (0, 4096, 3, 3, 5), NOTIFY),
         ("mmap", (0, 4096, 3, 2, 5), ALLOW),
-        ("mmap", (0, 4096, 1, 1, 5), ALLOW),
+        ("mmap", (0, 4096, 1, 1, 5), NOTIFY),
+        ("mmap", (0, 4096, 1, 2, 5), ALLOW),
+        ("mprotect", (4096, 4096, 3), NOTIFY),
+        ("mprotect", (4096, 4096, 1), ALLOW),
         ("mmap", (0, 4096, 3, 0x22, 0), ALLOW),
     ],
 )

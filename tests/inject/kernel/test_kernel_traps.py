@@ -731,6 +731,15 @@ def test_an_ordinary_user_gets_all_of_it(root: str) -> None:
     assert lines[3] == "['unreadable'] True"
 
 
+def test_a_child_that_never_begins_is_no_hang(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork that is stuck before its first call ends with the time limit, and is explained."""
+    before = tree.children()
+    monkeypatch.setattr("chaoskit.inject.kernel.child._prepare", lambda *_: time.sleep(100))
+    with pytest.raises(UsageError, match=r"did not begin within 0\.2 s.*register_at_fork"):
+        run(lambda: None, timeout=0.2)
+    assert tree.children() == before
+
+
 # Results.
 
 
