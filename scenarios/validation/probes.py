@@ -338,6 +338,33 @@ def delete_directory(r: Recorder) -> None:
     other(r)
 
 
+def link_what_was_synced(r: Recorder) -> None:
+    """As Git stores objects: synced under a temporary name, linked to the final one."""
+    r.put("tmp_obj", b"object", sync=True)
+    r.link("tmp_obj", "object")
+    r.unlink("tmp_obj")
+    r.put("index.lock", b"index", sync=True)
+    r.rename("index.lock", "index")
+    r.put("index.lock", b"index 2", sync=True)
+
+
+def rename_what_was_synced(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.rename("t", "a")
+    r.put("t", b"newer", sync=True)
+
+
+def move_between_and_sync_other(r: Recorder) -> None:
+    r.rename("d/f", "e/g")
+    r.put("d/f", b"new", sync=True)
+
+
+def rename_chain(r: Recorder) -> None:
+    r.rename("a", "b")
+    r.rename("part", "a")
+    r.sync_path("a")
+
+
 FIRST_FIVE: tuple[Probe, ...] = (
     replace_unsynced,
     publish_unsynced,
