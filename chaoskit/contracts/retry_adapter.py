@@ -21,6 +21,7 @@ FEATURES = frozenset(
         "chains",  # a condition can look through causes and groups: plan.through_causes
         "cuts",  # attempts of async functions are cut at the deadline
         "deadline",  # a total time
+        "errors",  # there are errors of its own, and errors() gives one of each
         "events",  # plan.on_event gets every event, the budget's own included
         "jitter",  # plan.jitter
         "listeners",  # plan.listener is called before each retry

@@ -846,7 +846,13 @@ SYNCHRONOUS = (
         unmoved,
         st.tuples(st.lists(STEPS, min_size=1, max_size=4), LIMITS),
     ),
-    Row("R18", "the library's errors survive pickling", pickled, st.integers(3, pickle.HIGHEST_PROTOCOL)),
+    Row(
+        "R18",
+        "the library's errors survive pickling",
+        pickled,
+        st.integers(3, pickle.HIGHEST_PROTOCOL),
+        _needs("errors"),
+    ),
     Row(
         "R19",
         "global randomness is untouched, a seed reproduces",

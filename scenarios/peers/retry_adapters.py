@@ -52,7 +52,7 @@ class Tenacity(Peer):
     """``tenacity.retry`` with ``reraise=True``."""
 
     name = "tenacity"
-    features = frozenset({"async", "chains", "deadline", "jitter", "listeners", "predicate"})
+    features = frozenset({"async", "chains", "deadline", "errors", "jitter", "listeners", "predicate"})
     jitters = ((1.0, 1.0), (0.0, 1.0))
 
     def wrap(self, fn: Fn, plan: RetryPlan) -> Fn:
@@ -153,7 +153,7 @@ class Urllib3(Peer):
     """``urllib3.Retry``, driven as its connection pool does."""
 
     name = "urllib3"
-    features = frozenset({"retry-after"})
+    features = frozenset({"errors", "retry-after"})
 
     def wrap(self, fn: Fn, plan: RetryPlan) -> Fn:
         from urllib3 import HTTPResponse
@@ -197,7 +197,7 @@ class Botocore(Peer):
     """botocore's ``standard`` retries: its back-off and its limit of attempts."""
 
     name = "botocore"
-    features = frozenset({"jitter"})
+    features = frozenset({"errors", "jitter"})
     jitters = ((0.0, 1.0),)
 
     def wrap(self, fn: Fn, plan: RetryPlan) -> Fn:

@@ -1,0 +1,150 @@
+"""Hypothesis strategies for testing code that uses the runtime, and policies of your own.
+
+Needs Hypothesis: ``pip install chaoskit[contracts]``.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from chaoskit.core import taxonomy
+from chaoskit.core.clock import VirtualClock
+from chaoskit.runtime.retrying import (
+    EQUAL,
+    FULL,
+    NONE,
+    Backoff,
+    Constant,
+    Decorrelated,
+    Exponential,
+    Linear,
+    RetryPolicy,
+    band,
+)
+
+__all__ = [
+    "Schedule",
+    "backoffs",
+    "breaker_options",
+    "clocks",
+    "errors",
+    "jitters",
+    "retry_policies",
+    "schedules",
+]
+
+_CLASSES = tuple(
+    cls
+    for cls in (getattr(taxonomy, name) for name in taxonomy.__all__)
+    if isinstance(cls, type)
+    and issubclass(cls, taxonomy.ResilienceError)
+    and cls is not taxonomy.PartialFailure
+)
+_PLAIN = (
+    ConnectionError,
+    ConnectionResetError,
+    TimeoutError,
+    MemoryError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+)
+_ERRNOS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE, errno.ECONNREFUSED, errno.EINTR)
+
+
+@dataclass
+class Schedule:
+    """A function that does, call by call, what ``outcomes`` say: errors are raised, others returned.
+
+    When they are used up, the last one is repeated. ``calls`` counts.
+    """
+
+    outcomes: tuple[Any, ...]
+    calls: int = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        outcome = self.outcomes[min(self.calls, len(self.outcomes) - 1)]
+        self.calls += 1
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+
+def errors() -> st.SearchStrategy[Exception]:
+    """Errors as programs meet them: plain ones, OSErrors with an errno, and those of the taxonomy."""
+    plain = st.builds(lambda cls, text: cls(text), st.sampled_from(_PLAIN), st.text(max_size=10))
+    os_errors = st.builds(lambda number: OSError(number, "x"), st.sampled_from(_ERRNOS))
+    ours: st.SearchStrategy[Exception] = st.builds(lambda cls: cls("x", at=0.0), st.sampled_from(_CLASSES))
+    return st.one_of(plain, os_errors, ours)
+
+
+def schedules(
+    values: st.SearchStrategy[Any] | None = None, *, length: int = 8
+) -> st.SearchStrategy[Schedule]:
+    """Functions that fail some of the time: see :class:`Schedule`; at most ``length`` different outcomes."""
+    outcomes = st.one_of(st.just("value") if values is None else values, errors())
+    return st.lists(outcomes, min_size=1, max_size=length).map(lambda found: Schedule(tuple(found)))
+
+
+def clocks() -> st.SearchStrategy[VirtualClock]:
+    """Virtual clocks with any start, the wall clock anywhere between 1970 and 2100."""
+    return st.builds(VirtualClock, st.floats(0, 1e6), st.floats(0, 4.1e9))
+
+
+def jitters() -> st.SearchStrategy[Any]:
+    """None, full, equal, and bands of every width."""
+    return st.one_of(st.sampled_from([NONE, FULL, EQUAL]), st.floats(0, 1).map(band))
+
+
+@st.composite
+def backoffs(draw: st.DrawFn, *, cap: float = 100_000.0) -> Backoff:
+    """Backoffs of every kind with waits from zero to ``cap`` seconds."""
+    most = draw(st.floats(0.001, cap))
+    initial = draw(st.floats(0, most))
+    jitter = draw(jitters())
+    kinds: list[Callable[[], Backoff]] = [
+        lambda: Constant(initial, jitter),
+        lambda: Linear(initial, initial / 2, most, jitter),
+        lambda: Exponential(initial, most, draw(st.floats(1, 10)), jitter),
+        lambda: Decorrelated(most / 10, most),
+    ]
+    return draw(st.sampled_from(kinds))()
+
+
+@st.composite
+def retry_policies(draw: st.DrawFn, /, **fixed: Any) -> RetryPolicy:
+    """Policies that retry every ``Exception``, at most ten times; ``fixed`` options are kept as given."""
+    options: dict[str, Any] = {
+        "on": Exception,
+        "attempts": draw(st.integers(1, 10)),
+        "wait": draw(backoffs()),
+        "deadline": draw(st.none() | st.floats(0.001, 1e5)),
+        "quiet": draw(st.integers(0, 3)),
+        "clock": VirtualClock(),
+    }
+    return RetryPolicy(**{**options, **fixed})
+
+
+@st.composite
+def breaker_options(draw: st.DrawFn) -> dict[str, Any]:
+    """Keyword arguments for ``CircuitBreaker``: counting failures in a row, or a rate over a window."""
+    common = {
+        "open_for": draw(st.floats(0.1, 1000)),
+        "probes": draw(st.integers(1, 4)),
+        "clock": VirtualClock(),
+    }
+    if draw(st.booleans()):
+        return {**common, "failures": draw(st.integers(1, 10))}
+    rate = draw(st.floats(0.01, 1.0))
+    return {
+        **common,
+        "failures": None,
+        "failure_rate": rate,
+        "window_calls": draw(st.integers(1, 50)),
+        "minimum_calls": 1,
+    }

@@ -1,0 +1,66 @@
+"""The strategies give what they promise, and users' tests can be written with them."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import find, given
+from hypothesis import strategies as st
+
+from chaoskit import strategies
+from chaoskit.core.clock import VirtualClock
+from chaoskit.core.taxonomy import ResilienceError
+from chaoskit.runtime import CircuitBreaker, retry
+
+
+def outcome(call, work):
+    """What the call returns or raises."""
+    try:
+        return call(work)
+    except Exception as error:
+        return error
+
+
+@given(strategies.retry_policies(), strategies.schedules())
+def test_a_policy_keeps_its_number_of_attempts(policy, work):
+    """Whatever the policy and however the function fails."""
+    ended = outcome(policy.call, work)
+    assert ended is work.outcomes[min(work.calls, len(work.outcomes)) - 1]
+    assert 1 <= work.calls <= policy.attempts
+
+
+@given(strategies.backoffs(), st.integers(1, 2000))
+def test_backoffs_have_bands_within_their_cap(backoff, failures):
+    """Of every kind, after any number of failures."""
+    low, high = backoff.band(failures, 0.0)
+    assert 0 <= low <= high <= backoff.cap + 1e-9
+    assert math.isfinite(high)
+
+
+@given(strategies.breaker_options(), strategies.schedules())
+def test_breaker_options_make_breakers(options, work):
+    """Each set is accepted, and the breaker lets the first call through."""
+    assert outcome(CircuitBreaker(**options).call, work) is work.outcomes[0]
+    assert work.calls == 1
+
+
+@given(strategies.clocks())
+def test_clocks_are_virtual(clock):
+    """Waiting takes no time."""
+    before = clock.monotonic()
+    clock.sleep(1e6)
+    assert isinstance(clock, VirtualClock)
+    assert clock.monotonic() >= before
+
+
+def test_errors_of_all_kinds_are_among_them():
+    """Plain ones, OSErrors with an errno, and those of the taxonomy."""
+    assert find(strategies.errors(), lambda e: isinstance(e, ResilienceError))
+    assert find(strategies.errors(), lambda e: isinstance(e, OSError) and e.errno is not None)
+    assert find(strategies.errors(), lambda e: isinstance(e, ValueError))
+
+
+def test_fixed_options_stay():
+    """What the user gives is not drawn."""
+    policy = find(strategies.retry_policies(attempts=4, on=ValueError), lambda p: True)
+    assert policy == retry(policy, attempts=4, on=ValueError)
