@@ -225,7 +225,7 @@ def _program(settings: Settings) -> Any:
 
 
 def _question(settings: Settings, schedule: Schedule | None, listing: bool, backend: str) -> Any:
-    from chaoskit.explore.engine import Question
+    from chaoskit.explore.case import Question
     from chaoskit.explore.result import Options
     from chaoskit.explore.spec import Spec
 

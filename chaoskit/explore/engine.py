@@ -10,40 +10,33 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from chaoskit.core.errors import ScheduleError
-from chaoskit.core.operation import Caveat, Operation
-from chaoskit.core.schedule import Fault, Point, Schedule, Strike
-from chaoskit.explore.align import Alignment, Naming, align, unaligned
+from chaoskit.core.schedule import Fault, Point, Schedule
+from chaoskit.explore.align import Alignment, align, unaligned
+from chaoskit.explore.assemble import case_result, caveat_summaries, point_summaries, state_of, with_advice
 from chaoskit.explore.blame import blamed
+from chaoskit.explore.case import Case, Question
 from chaoskit.explore.choose import choose
 from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
 from chaoskit.explore.execute import Executor
 from chaoskit.explore.explain import with_explanations
 from chaoskit.explore.findings import how_broken, merge
-from chaoskit.explore.job import CaseSource, Expected, Job, Planned, Recording
-from chaoskit.explore.judge import Judgement, judge, without_numbers
+from chaoskit.explore.job import Expected, Job, Planned, Recording
+from chaoskit.explore.judge import judge
 from chaoskit.explore.observation import Observation
+from chaoskit.explore.replay import loses_power_after, patterns_with, planned_for, unknown_state
 from chaoskit.explore.result import (
     BROKEN,
     INCONCLUSIVE,
     Budget,
-    CaseResult,
-    CaveatSummary,
     Finding,
-    Options,
-    PointSummary,
     ScenarioResult,
-    Site,
-    State,
     Timing,
 )
-from chaoskit.explore.snapshot import differences
 from chaoskit.explore.sources import Offers
-from chaoskit.faults import FaultSet
-from chaoskit.faults.power import LIES, MODELS
+from chaoskit.faults.power import LIES
 
 ATTEMPTS = 3
 """How often a case is run at most when its fault leaves no receipt."""
@@ -52,39 +45,6 @@ UNSTABLE = "not the same in two undisturbed runs"
 OVER_BUDGET = "over the budget"
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What the engine is to find out. ``sources[0]`` need not be the only one that offers faults.
-
-    ``listing`` stops before the first case. ``replay`` runs that schedule alone.
-    """
-
-    nodeid: str
-    faults: FaultSet
-    sources: tuple[CaseSource, ...]
-    options: Options
-    seed: int = 0
-    backend: str = ""
-    file: str = ""
-    line: int = 0
-    replay: Schedule | None = None
-    listing: bool = False
-    strike_recovery: bool = False
-
-
-@dataclass(slots=True)
-class _Case:
-    """One case on its way: what is planned, what it strikes, and how it was judged so far."""
-
-    planned: Planned
-    operations: tuple[Operation, ...]
-    points: tuple[int, ...]
-    job: Job
-    seen: Observation = field(default_factory=Observation)
-    judgement: Judgement = field(default_factory=lambda: Judgement("not injected"))
-    attempts: int = 0
 
 
 class Explorer:
@@ -116,9 +76,9 @@ class Explorer:
             return self._result(first, alignment, cases, [], Timing())
         self._execute(cases)
         followed = self._followed(cases, alignment.recording)
-        if self._question.replay is not None and _loses_power_after(self._question.replay):
+        if self._question.replay is not None and loses_power_after(self._question.replay):
             if not followed:
-                raise _unknown_state(self._question.replay)
+                raise unknown_state(self._question.replay)
             cases = []
         cases += followed
         cases += self._pairs(cases, alignment.recording, first)
@@ -154,11 +114,11 @@ class Explorer:
             timeout=self._question.options.timeout,
         )
 
-    def _plan(self, recording: Recording, first: Observation) -> list[_Case]:
+    def _plan(self, recording: Recording, first: Observation) -> list[Case]:
         """The cases to run."""
         planned = [one for source in self._question.sources for one in source.cases(recording)]
         if self._question.replay is not None:
-            planned = [_find(self._question.replay, planned, recording)]
+            planned = [planned_for(self._question.replay, planned, recording)]
         index = {point: i for i, point in enumerate(recording.points)}
         stable = [one for one in planned if self._is_stable(one, recording, index)]
         self._possible += len(planned)
@@ -177,23 +137,23 @@ class Explorer:
         known = (index.get(strike.point) for strike in one.schedule)
         return all(i is None or recording.stable[i] for i in known)
 
-    def _case(self, one: Planned, recording: Recording, index: dict[Point, int], first: Observation) -> _Case:
+    def _case(self, one: Planned, recording: Recording, index: dict[Point, int], first: Observation) -> Case:
         points = tuple(index[s.point] for s in one.schedule if s.point in index)
         operations = tuple(recording.trace[i] for i in points)
         if one.world is not None:
             # Where the power went says little: what matters is which call was not followed by an fsync.
             operations = (*operations[:-1], one.world.blamed)
-        job = self._job(one, first, _with_schedule(recording.patterns, one.schedule))
-        return _Case(one, operations, points, job)
+        job = self._job(one, first, patterns_with(recording.patterns, one.schedule))
+        return Case(one, operations, points, job)
 
-    def _within_budget(self, cases: list[_Case], limit: int | None) -> list[_Case]:
+    def _within_budget(self, cases: list[Case], limit: int | None) -> list[Case]:
         struck = [case.operations[-1] if case.operations else None for case in cases]
         chosen = choose([case.planned for case in cases], struck, limit, self._question.seed)
         if len(chosen) < len(cases):
             self._left_out[OVER_BUDGET] += len(cases) - len(chosen)
         return [cases[i] for i in chosen]
 
-    def _execute(self, cases: Sequence[_Case]) -> None:
+    def _execute(self, cases: Sequence[Case]) -> None:
         """Run every case, and those that could not be judged again."""
         self._total += len(cases)
         waiting = list(cases)
@@ -206,21 +166,21 @@ class Explorer:
             if not waiting:
                 return
 
-    def _judge(self, case: _Case, seen: Observation, attempt: int) -> None:
+    def _judge(self, case: Case, seen: Observation, attempt: int) -> None:
         case.seen, case.judgement = seen, judge(case.job, seen)
         case.attempts += 1
         if attempt == 0:
             self._done += 1
             self._progress(self._done, self._total)
 
-    def _followed(self, cases: Sequence[_Case], recording: Recording) -> list[_Case]:
+    def _followed(self, cases: Sequence[Case], recording: Recording) -> list[Case]:
         """Record the cases after which a power loss shows something new, and let the power go there."""
         if LIES not in self._question.faults.names:
             return []
         wanted = self._question.replay
         origins = [case for case in cases if _may_be_followed(case)]
         jobs = [replace(case.job, record=True, with_data=True) for case in origins]
-        found: list[_Case] = []
+        found: list[Case] = []
         with contextlib.closing(self._executor.run(jobs)) as stream:
             for number, seen in stream:
                 again = unaligned(seen.trace, recording.patterns)
@@ -234,7 +194,7 @@ class Explorer:
         self._execute(chosen)
         return chosen
 
-    def _pairs(self, cases: Sequence[_Case], recording: Recording, first: Observation) -> list[_Case]:
+    def _pairs(self, cases: Sequence[Case], recording: Recording, first: Observation) -> list[Case]:
         """With depth 2: record what follows the first fault of each case, and strike there again."""
         if self._question.options.depth < 2 or self._question.replay is not None:
             return []
@@ -244,7 +204,7 @@ class Explorer:
         if room == 0:
             return []
         jobs = [replace(case.job, record=True, strike_recovery=True) for case in origins]
-        pairs: list[list[_Case]] = [[] for _ in origins]
+        pairs: list[list[Case]] = [[] for _ in origins]
         with contextlib.closing(self._executor.run(jobs)) as stream:
             for number, seen in stream:
                 pairs[number] = self._follow(origins[number], jobs[number], seen, recording, first)
@@ -255,8 +215,8 @@ class Explorer:
         return chosen
 
     def _follow(
-        self, origin: _Case, job: Job, seen: Observation, recording: Recording, first: Observation
-    ) -> list[_Case]:
+        self, origin: Case, job: Job, seen: Observation, recording: Recording, first: Observation
+    ) -> list[Case]:
         judgement = judge(origin.job, seen)
         if judgement.verdict in (*BROKEN, *INCONCLUSIVE):
             # It passed before: what it does now counts, and nothing that follows can be relied on.
@@ -271,10 +231,10 @@ class Explorer:
             planned = replace(planned, world=origin.planned.world)
             second = again.trace[index[planned.schedule.strikes[-1].point]]
             new = replace(job, schedule=planned.schedule, record=False)
-            pairs.append(_Case(planned, (*origin.operations, second), origin.points, new))
+            pairs.append(Case(planned, (*origin.operations, second), origin.points, new))
         return pairs
 
-    def _shown_again(self, findings: Sequence[Finding], run: Sequence[_Case]) -> tuple[Finding, ...]:
+    def _shown_again(self, findings: Sequence[Finding], run: Sequence[Case]) -> tuple[Finding, ...]:
         """Run one case of each finding once more: what does not show again comes from chance, not the fault.
 
         Hung ones are left alone, since each would cost its whole time again.
@@ -292,34 +252,32 @@ class Explorer:
         self,
         first: Observation,
         alignment: Alignment,
-        planned: Sequence[_Case],
-        run: Sequence[_Case],
+        planned: Sequence[Case],
+        run: Sequence[Case],
         timing: Timing,
     ) -> ScenarioResult:
         question = self._question
-        cases = tuple(
-            _case_result(i, case, first, alignment.recording.patterns) for i, case in enumerate(run)
-        )
+        cases = tuple(case_result(i, case, first, alignment.recording.patterns) for i, case in enumerate(run))
         struck = {i: case.operations for i, case in enumerate(run)}
         worlds = {i: case.planned.world for i, case in enumerate(run) if case.planned.world is not None}
         broken = {case.index: how_broken(case) for case in cases if case.verdict in BROKEN}
         struck = blamed(broken, worlds, struck)
         cases, findings = merge(cases, struck, {i: len(world.missing) for i, world in worlds.items()})
         findings = self._shown_again(findings, run)
-        findings = tuple(_with_advice(finding, run, cases) for finding in findings)
+        findings = tuple(with_advice(finding, run, cases) for finding in findings)
         result = ScenarioResult(
             nodeid=question.nodeid,
-            state=_state(cases, question),
+            state=state_of(cases, question),
             file=question.file,
             line=question.line,
             seed=question.seed,
             backend=question.backend,
             options=question.options,
-            points=tuple(_points(alignment.recording, planned, cases)),
+            points=tuple(point_summaries(alignment.recording, planned, cases)),
             cases=cases,
             findings=findings,
             variations=alignment.variations,
-            caveats=_caveats(first, run, question.sources),
+            caveats=caveat_summaries(first, run, question.sources),
             budget=Budget(question.options.budget, self._possible, len(cases), dict(self._left_out)),
             timing=timing,
             promises=sum(run.promised for run in first.runs),
@@ -328,7 +286,7 @@ class Explorer:
         return with_explanations(result)
 
 
-def _may_be_followed(case: _Case) -> bool:
+def _may_be_followed(case: Case) -> bool:
     """Whether the one fault of the case was a failed fsync, and the workload went on after it."""
     passed = case.judgement.verdict not in (*BROKEN, *INCONCLUSIVE)
     first = case.planned.schedule.strikes[0]
@@ -336,69 +294,10 @@ def _may_be_followed(case: _Case) -> bool:
     return passed and failed and len(case.planned.schedule) == 1
 
 
-def _followed_by(origin: _Case, planned: Planned) -> _Case:
+def _followed_by(origin: Case, planned: Planned) -> Case:
     assert planned.world is not None
     job = replace(origin.job, schedule=planned.schedule, world=planned.world, record=False)
-    return _Case(planned, (planned.world.blamed,), origin.points, job)
-
-
-def _with_schedule(patterns: tuple[str, ...], schedule: Schedule) -> tuple[str, ...]:
-    """The wildcards of the recording and, behind them, those that only the schedule knows."""
-    names = [name for s in schedule for name in (s.point.target, s.point.second) if name]
-    return tuple(dict.fromkeys((*patterns, *(name for name in names if _is_wild(name)))))
-
-
-def _is_wild(pattern: str) -> bool:
-    return "*" in pattern.replace("\\\\", "").replace("\\*", "")
-
-
-def _find(wanted: Schedule, planned: Iterable[Planned], recording: Recording) -> Planned:
-    """The planned case that a schedule to be replayed means, or one made from it."""
-    text = str(wanted)
-    for one in planned:
-        if str(one.schedule) == text:
-            return one
-    if not wanted.strikes:
-        raise ScheduleError("the schedule to replay is empty; expected at least one fault at one point.")
-    _check_point(wanted.strikes[0], recording)
-    first, *others = wanted.strikes
-    if others and first.fault.name == "power_loss":
-        lost = next((one for one in planned if one.schedule == Schedule((first,))), None)
-        if lost is not None:
-            return Planned(wanted, lost.world)
-    if others and _loses_power_after(wanted):
-        return Planned(Schedule((first,)))
-    if any(strike.fault.name == "power_loss" for strike in wanted):
-        raise _unknown_state(wanted)
-    return Planned(wanted)
-
-
-def _unknown_state(wanted: Schedule) -> ScheduleError:
-    return ScheduleError(
-        f"the schedule {str(wanted)!r} names a crash state that this scenario does not have; expected one "
-        "that a run of it has printed, with the same faults and models."
-    )
-
-
-def _loses_power_after(wanted: Schedule) -> bool:
-    """Whether a schedule is a fault and then a power loss, which is known once the fault was recorded."""
-    names = [strike.fault.name for strike in wanted]
-    return len(names) == 2 and names[0] != "power_loss" and names[1] == "power_loss"
-
-
-def _check_point(strike: Strike, recording: Recording) -> None:
-    naming = Naming(_with_schedule(recording.patterns, Schedule((strike,))))
-    if strike.point in naming.points(recording.trace.operations) or strike.point in recording.points:
-        return
-    import difflib
-
-    known = list(map(str, recording.points))
-    near = difflib.get_close_matches(str(strike.point), known, n=3, cutoff=0.4) or known[:3]
-    raise ScheduleError(
-        f"the schedule to replay strikes at {str(strike.point)!r}, which this scenario never reaches; "
-        f"expected one of its {len(known)} points, such as {', '.join(map(repr, near))}. "
-        "--chaoskit-list prints them all."
-    )
+    return Case(planned, (planned.world.blamed,), origin.points, job)
 
 
 def _works(recording: Recording) -> bool:
@@ -423,7 +322,7 @@ def _nothing(question: Question, recording: Recording, planned: int) -> NothingT
     )
 
 
-def _end_of(origin: _Case, again: Recording) -> int:
+def _end_of(origin: Case, again: Recording) -> int:
     """The index, in a recording of ``origin``, of the last operation that is not behind its fault."""
     last = origin.planned.schedule.strikes[-1].point
     if origin.planned.world is None:
@@ -433,81 +332,3 @@ def _end_of(origin: _Case, again: Recording) -> int:
     # A run that lost power was not executed, and a call before which the process was killed was never
     # made: neither is in the trace, and what follows begins with the next run.
     return max((o.index for o in again.trace if o.place.run <= last.place.run), default=-1)
-
-
-def _case_result(index: int, case: _Case, first: Observation, patterns: tuple[str, ...]) -> CaseResult:
-    seen, judgement = case.seen, case.judgement
-    broken = judgement.failure is not None
-    found = differences(first.snapshot, seen.snapshot, patterns) if broken and seen.snapshot else ()
-    return CaseResult(
-        index=index,
-        schedule=str(case.planned.schedule),
-        verdict=judgement.verdict,
-        points=case.points,
-        faults=tuple(str(strike.fault) for strike in case.planned.schedule),
-        runs=seen.runs,
-        failure=judgement.failure,
-        differences=found,
-        attempts=case.attempts,
-        seconds=seen.seconds,
-        output=seen.output,
-        caveats=tuple(caveat.text for caveat in seen.caveats),
-        note=judgement.note,
-        models=case.planned.world.models if case.planned.world is not None else (),
-    )
-
-
-def _with_advice(finding: Finding, run: Sequence[_Case], cases: Sequence[CaseResult]) -> Finding:
-    """The finding with the models under which it shows, and what to do about it."""
-    members = [case for case in cases if case.finding == finding.index]
-    shown_under = {model for case in members for model in case.models}
-    models = tuple(model for model in MODELS if model in shown_under)
-    shown = next((case for case in members if case.schedule == finding.schedule), None)
-    world = run[shown.index].planned.world if shown is not None else None
-    return replace(finding, models=models, advice=world.told if world is not None else None)
-
-
-def _state(cases: Sequence[CaseResult], question: Question) -> State:
-    if question.listing:
-        return "listed"
-    if any(case.verdict in BROKEN for case in cases):
-        return "failed"
-    unjudged = sum(case.verdict in INCONCLUSIVE for case in cases)
-    return "inconclusive" if unjudged > question.options.allow_inconclusive * len(cases) else "passed"
-
-
-def _points(
-    recording: Recording, planned: Sequence[_Case], cases: Sequence[CaseResult]
-) -> Iterable[PointSummary]:
-    offered: dict[int, dict[str, None]] = {}
-    for case in planned:
-        for struck in case.points[-1:]:
-            offered.setdefault(struck, {})[str(case.planned.schedule.strikes[-1].fault)] = None
-    explored = Counter(point for case in cases for point in case.points)
-    for i, (operation, point) in enumerate(zip(recording.trace, recording.points, strict=True)):
-        text = str(point)
-        yield PointSummary(
-            index=i,
-            name=text,
-            call=operation.call,
-            target=point.target,
-            second=point.second,
-            place=text.partition("(")[0].rpartition(":")[0],
-            run=operation.place.run,
-            outcome=str(operation).rpartition(" = ")[2] if operation.result is not None else "",
-            stack=tuple(Site(f.file, f.line, f.function) for f in operation.stack),
-            stable=recording.stable[i],
-            faults=tuple(offered.get(i, ())),
-            explored=explored[i],
-        )
-
-
-def _caveats(
-    first: Observation, run: Sequence[_Case], sources: Iterable[CaseSource]
-) -> tuple[CaveatSummary, ...]:
-    all_of_them: dict[tuple[str, str], Caveat] = {}
-    seen = [first.caveats, *(source.caveats() for source in sources), *(case.seen.caveats for case in run)]
-    for caveats in seen:
-        for caveat in caveats:
-            all_of_them.setdefault((caveat.kind, without_numbers(caveat.target)), caveat)
-    return tuple(CaveatSummary(c.kind, c.target, c.text) for c in all_of_them.values())

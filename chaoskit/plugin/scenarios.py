@@ -13,7 +13,8 @@ import pytest
 
 from chaoskit.core.errors import BackendUnavailable, ChaoskitError, UsageError
 from chaoskit.explore import chance
-from chaoskit.explore.engine import Explorer, Question
+from chaoskit.explore.case import Question
+from chaoskit.explore.engine import Explorer
 from chaoskit.explore.errors import ScenarioInconclusive, ScenarioViolated
 from chaoskit.explore.execute import Executor, Serial, Workers
 from chaoskit.explore.explain import inconclusive_text, violation_text

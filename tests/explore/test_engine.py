@@ -12,7 +12,8 @@ from chaoskit import faults
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import Caveat, Place, Trace
 from chaoskit.core.schedule import Schedule
-from chaoskit.explore.engine import Explorer, Question
+from chaoskit.explore.case import Question
+from chaoskit.explore.engine import Explorer
 from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation

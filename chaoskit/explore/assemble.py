@@ -1,0 +1,107 @@
+"""Put together what the result says: cases, points, caveats, and what they come to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from chaoskit.core.operation import Caveat
+from chaoskit.explore.case import Case, Question
+from chaoskit.explore.job import CaseSource, Recording
+from chaoskit.explore.judge import without_numbers
+from chaoskit.explore.observation import Observation
+from chaoskit.explore.result import (
+    BROKEN,
+    INCONCLUSIVE,
+    CaseResult,
+    CaveatSummary,
+    Finding,
+    PointSummary,
+    Site,
+    State,
+)
+from chaoskit.explore.snapshot import differences
+from chaoskit.faults.power import MODELS
+
+
+def case_result(index: int, case: Case, first: Observation, patterns: tuple[str, ...]) -> CaseResult:
+    """The record of one judged case; what a broken one left is compared with the undisturbed run."""
+    seen, judgement = case.seen, case.judgement
+    broken = judgement.failure is not None
+    found = differences(first.snapshot, seen.snapshot, patterns) if broken and seen.snapshot else ()
+    return CaseResult(
+        index=index,
+        schedule=str(case.planned.schedule),
+        verdict=judgement.verdict,
+        points=case.points,
+        faults=tuple(str(strike.fault) for strike in case.planned.schedule),
+        runs=seen.runs,
+        failure=judgement.failure,
+        differences=found,
+        attempts=case.attempts,
+        seconds=seen.seconds,
+        output=seen.output,
+        caveats=tuple(caveat.text for caveat in seen.caveats),
+        note=judgement.note,
+        models=case.planned.world.models if case.planned.world is not None else (),
+    )
+
+
+def with_advice(finding: Finding, run: Sequence[Case], cases: Sequence[CaseResult]) -> Finding:
+    """The finding with the models under which it shows, and what to do about it."""
+    members = [case for case in cases if case.finding == finding.index]
+    shown_under = {model for case in members for model in case.models}
+    models = tuple(model for model in MODELS if model in shown_under)
+    shown = next((case for case in members if case.schedule == finding.schedule), None)
+    world = run[shown.index].planned.world if shown is not None else None
+    return replace(finding, models=models, advice=world.told if world is not None else None)
+
+
+def state_of(cases: Sequence[CaseResult], question: Question) -> State:
+    """What the cases come to, all together."""
+    if question.listing:
+        return "listed"
+    if any(case.verdict in BROKEN for case in cases):
+        return "failed"
+    unjudged = sum(case.verdict in INCONCLUSIVE for case in cases)
+    return "inconclusive" if unjudged > question.options.allow_inconclusive * len(cases) else "passed"
+
+
+def point_summaries(
+    recording: Recording, planned: Sequence[Case], cases: Sequence[CaseResult]
+) -> Iterator[PointSummary]:
+    """Every operation of the recording with the faults offered there and how many were run."""
+    offered: dict[int, dict[str, None]] = {}
+    for case in planned:
+        for struck in case.points[-1:]:
+            offered.setdefault(struck, {})[str(case.planned.schedule.strikes[-1].fault)] = None
+    explored = Counter(point for case in cases for point in case.points)
+    for i, (operation, point) in enumerate(zip(recording.trace, recording.points, strict=True)):
+        text = str(point)
+        yield PointSummary(
+            index=i,
+            name=text,
+            call=operation.call,
+            target=point.target,
+            second=point.second,
+            place=text.partition("(")[0].rpartition(":")[0],
+            run=operation.place.run,
+            outcome=str(operation).rpartition(" = ")[2] if operation.result is not None else "",
+            stack=tuple(Site(f.file, f.line, f.function) for f in operation.stack),
+            stable=recording.stable[i],
+            faults=tuple(offered.get(i, ())),
+            explored=explored[i],
+        )
+
+
+def caveat_summaries(
+    first: Observation, run: Sequence[Case], sources: Iterable[CaseSource]
+) -> tuple[CaveatSummary, ...]:
+    """Each blind spot once, however many cases and processes it showed in."""
+    all_of_them: dict[tuple[str, str], Caveat] = {}
+    seen = [first.caveats, *(source.caveats() for source in sources), *(case.seen.caveats for case in run)]
+    for caveats in seen:
+        for caveat in caveats:
+            all_of_them.setdefault((caveat.kind, without_numbers(caveat.target)), caveat)
+    return tuple(CaveatSummary(c.kind, c.target, c.text) for c in all_of_them.values())

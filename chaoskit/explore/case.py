@@ -1,0 +1,46 @@
+"""What the engine is asked, and one case on its way through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chaoskit.core.operation import Operation
+from chaoskit.core.schedule import Schedule
+from chaoskit.explore.job import CaseSource, Job, Planned
+from chaoskit.explore.judge import Judgement
+from chaoskit.explore.observation import Observation
+from chaoskit.explore.result import Options
+from chaoskit.faults import FaultSet
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the engine is to find out. ``sources[0]`` need not be the only one that offers faults.
+
+    ``listing`` stops before the first case. ``replay`` runs that schedule alone.
+    """
+
+    nodeid: str
+    faults: FaultSet
+    sources: tuple[CaseSource, ...]
+    options: Options
+    seed: int = 0
+    backend: str = ""
+    file: str = ""
+    line: int = 0
+    replay: Schedule | None = None
+    listing: bool = False
+    strike_recovery: bool = False
+
+
+@dataclass(slots=True)
+class Case:
+    """One case on its way: what is planned, what it strikes, and how it was judged so far."""
+
+    planned: Planned
+    operations: tuple[Operation, ...]
+    points: tuple[int, ...]
+    job: Job
+    seen: Observation = field(default_factory=Observation)
+    judgement: Judgement = field(default_factory=lambda: Judgement("not injected"))
+    attempts: int = 0

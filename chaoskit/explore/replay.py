@@ -1,0 +1,74 @@
+"""From the text of a schedule back to the case that it names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from chaoskit.core.errors import ScheduleError
+from chaoskit.core.schedule import Schedule, Strike
+from chaoskit.explore.align import Naming
+from chaoskit.explore.job import Planned, Recording
+
+
+def patterns_with(patterns: tuple[str, ...], schedule: Schedule) -> tuple[str, ...]:
+    """The wildcards of the recording and, behind them, those that only the schedule knows."""
+    names = [name for s in schedule for name in (s.point.target, s.point.second) if name]
+    return tuple(dict.fromkeys((*patterns, *(name for name in names if _is_wild(name)))))
+
+
+def _is_wild(pattern: str) -> bool:
+    return "*" in pattern.replace("\\\\", "").replace("\\*", "")
+
+
+def planned_for(wanted: Schedule, planned: Iterable[Planned], recording: Recording) -> Planned:
+    """The planned case that a schedule to be replayed means, or one made from it.
+
+    Raises:
+        ScheduleError: for an empty schedule, a first strike at a point that the recording does not
+            have, and a crash state that is not among the planned.
+    """
+    text = str(wanted)
+    for one in planned:
+        if str(one.schedule) == text:
+            return one
+    if not wanted.strikes:
+        raise ScheduleError("the schedule to replay is empty; expected at least one fault at one point.")
+    _check_point(wanted.strikes[0], recording)
+    first, *others = wanted.strikes
+    if others and first.fault.name == "power_loss":
+        lost = next((one for one in planned if one.schedule == Schedule((first,))), None)
+        if lost is not None:
+            return Planned(wanted, lost.world)
+    if others and loses_power_after(wanted):
+        return Planned(Schedule((first,)))
+    if any(strike.fault.name == "power_loss" for strike in wanted):
+        raise unknown_state(wanted)
+    return Planned(wanted)
+
+
+def unknown_state(wanted: Schedule) -> ScheduleError:
+    """The error for a power loss whose state cannot come about."""
+    return ScheduleError(
+        f"the schedule {str(wanted)!r} names a crash state that this scenario does not have; expected one "
+        "that a run of it has printed, with the same faults and models."
+    )
+
+
+def loses_power_after(wanted: Schedule) -> bool:
+    """Whether a schedule is a fault and then a power loss, which is known once the fault was recorded."""
+    names = [strike.fault.name for strike in wanted]
+    return len(names) == 2 and names[0] != "power_loss" and names[1] == "power_loss"
+
+
+def _check_point(strike: Strike, recording: Recording) -> None:
+    naming = Naming(patterns_with(recording.patterns, Schedule((strike,))))
+    if strike.point in naming.points(recording.trace.operations) or strike.point in recording.points:
+        return
+    known = list(map(str, recording.points))
+    near = difflib.get_close_matches(str(strike.point), known, n=3, cutoff=0.4) or known[:3]
+    raise ScheduleError(
+        f"the schedule to replay strikes at {str(strike.point)!r}, which this scenario never reaches; "
+        f"expected one of its {len(known)} points, such as {', '.join(map(repr, near))}. "
+        "--chaoskit-list prints them all."
+    )
