@@ -54,7 +54,6 @@ class Explorer:
         self._question = question
         self._executor = executor
         self._progress = progress or (lambda done, total: None)
-        self._began = time.monotonic()
         self._left_out: Counter[str] = Counter()
         self._possible = 0
         self._done = 0

@@ -118,10 +118,10 @@ def test_time_is_given_anew_by_expect() -> None:
 
     def slow(job: Job, watch: Watch) -> Observation:
         watch.expect(60)
-        threading.Event().wait(0.4)
+        threading.Event().wait(1.2)
         return echo(job, watch)
 
-    assert run(slow, jobs(1, timeout=0.2))[0].failure is None
+    assert run(slow, jobs(1, timeout=1.0))[0].failure is None
 
 
 def test_what_a_failed_case_prints_is_kept_with_it() -> None:

@@ -102,7 +102,7 @@ def run(directory: Path, *arguments: str, plugins: tuple[str, ...] = (), **kwarg
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         **kwargs,
     )

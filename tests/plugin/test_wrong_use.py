@@ -44,7 +44,7 @@ MODULE = """
         save(path, {})
         threading.Event().wait()
 
-    @scenario(faults.kill(), timeout=0.5)
+    @scenario(faults.kill(), timeout=1.5)
     def test_hangs_in_baseline(chaos):
         chaos.run(hanging, chaos.path)
 
@@ -64,7 +64,7 @@ MODULE = """
     def test_given(chaos, number):
         chaos.run(save, chaos.path, {})
 
-    @scenario(faults.kill().on(call="rename"), timeout=0.5)
+    @scenario(faults.kill().on(call="rename"), timeout=1.5)
     def test_recovery_hangs(chaos):
         chaos.run(save, chaos.path, {})
         if not (chaos.path / "job.json").exists():
@@ -74,7 +74,7 @@ MODULE = """
         if not (path / "job.json").exists():
             threading.Event().wait()
 
-    @scenario(faults.kill().on(call="rename"), timeout=0.5)
+    @scenario(faults.kill().on(call="rename"), timeout=1.5)
     def test_named_recovery_hangs(chaos):
         chaos.run(save, chaos.path, {})
         chaos.recover(waiting, chaos.path)
