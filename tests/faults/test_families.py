@@ -8,7 +8,7 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made import offered, operation, trace, write
+from made_operations import offered, operation, trace, write
 
 from chaoskit import faults
 from chaoskit.core.operation import Place

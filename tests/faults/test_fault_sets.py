@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from made import offered, operation, write
+from made_operations import offered, operation, write
 
 from chaoskit import faults
 from chaoskit.core.errors import UsageError
