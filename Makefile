@@ -6,6 +6,9 @@ WORKERS ?= 2
 # More arguments for pytest, for example: make test PYTEST="-k report -x"
 PYTEST ?=
 REPORT ?= reports/latest
+# Where scenarios keep the directories of their cases: in memory, where there is such a place, since
+# thousands of cases that wait for a disk to sync take minutes.
+MEMORY = $(if $(wildcard /dev/shm/.),-o chaoskit_tmp=/dev/shm)
 SET_UP = @sh .ci/bootstrap.sh
 FIRST = $$(cat .venv/python)
 
@@ -36,7 +39,7 @@ test: lint
 scenarios:
 	$(SET_UP) --first --groups test,scenarios
 	@$(FIRST) -m pytest scenarios --ignore scenarios/validation -p no:randomly -p no:xdist \
-		--chaoskit-workers $(WORKERS) --chaoskit-report $(REPORT) $(PYTEST)
+		--chaoskit-workers $(WORKERS) --chaoskit-report $(REPORT) $(MEMORY) $(PYTEST)
 
 # Whether the models of power loss are true: compares them with file systems that are mounted. Needs root.
 validation:
