@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import find, given
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from chaoskit import strategies
 from chaoskit.core.clock import VirtualClock
 from chaoskit.core.taxonomy import ResilienceError
 from chaoskit.runtime import CircuitBreaker, retry
+
+
+FEW = settings(max_examples=200, database=None, derandomize=True)
 
 
 def outcome(call, work):
@@ -55,12 +58,16 @@ def test_clocks_are_virtual(clock):
 
 def test_errors_of_all_kinds_are_among_them():
     """Plain ones, OSErrors with an errno, and those of the taxonomy."""
-    assert find(strategies.errors(), lambda e: isinstance(e, ResilienceError))
-    assert find(strategies.errors(), lambda e: isinstance(e, OSError) and e.errno is not None)
-    assert find(strategies.errors(), lambda e: isinstance(e, ValueError))
+    assert find(strategies.errors(), lambda e: isinstance(e, ResilienceError), settings=FEW)
+    assert find(strategies.errors(), lambda e: isinstance(e, OSError) and e.errno is not None, settings=FEW)
+    assert find(strategies.errors(), lambda e: isinstance(e, ValueError), settings=FEW)
 
 
 def test_fixed_options_stay():
     """What the user gives is not drawn."""
-    policy = find(strategies.retry_policies(attempts=4, on=ValueError), lambda p: True)
+    policy = find(
+        strategies.retry_policies(attempts=4, on=ValueError),
+        lambda p: True,
+        settings=settings(FEW, max_examples=1),
+    )
     assert policy == retry(policy, attempts=4, on=ValueError)
