@@ -12,7 +12,6 @@ from chaoskit.core.clock import VirtualClock
 from chaoskit.core.taxonomy import ResilienceError
 from chaoskit.runtime import CircuitBreaker, retry
 
-
 FEW = settings(max_examples=200, database=None, derandomize=True)
 
 
