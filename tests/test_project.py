@@ -157,6 +157,16 @@ def test_blind_spots_are_documented():
     assert {name for cell in first_cells for name in re.findall(r"`([a-z_-]+)`", cell)} == kinds
 
 
+def test_modules_of_tests_have_names_of_their_own():
+    """No two files of tests that are in no package share a name: pytest would import one for the other."""
+    files = [
+        path for path in tracked() if path.suffix == ".py" and path.relative_to(ROOT).parts[0] == "tests"
+    ]
+    alone = [path.name for path in files if not (path.parent / "__init__.py").exists()]
+    twice = {name for name in alone if alone.count(name) > 1}
+    assert twice <= {"conftest.py"}
+
+
 def test_ci_script_is_executable_and_quiet_about_input():
     """CI calls one script: it can be executed, stops at the first failure, and reads nothing."""
     script = ROOT / ".ci/run"
