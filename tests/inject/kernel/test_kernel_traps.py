@@ -481,7 +481,7 @@ def test_many_processes_need_no_higher_limit(root: str, run: Run) -> None:
 def test_more_processes_than_can_be_followed_are_reported(
     root: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where our own limit of descriptors ends, calls go unseen, and the trace says so."""
+    """Where our own limit of descriptors ends, the trace says what was not seen or not confirmed."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     monkeypatch.setattr("chaoskit.inject.kernel.backend._all_descriptors", contextlib.nullcontext)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 25, before[1]))
@@ -491,7 +491,7 @@ def test_more_processes_than_can_be_followed_are_reported(
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert ran.ok, ran
     assert len(os.listdir(root)) == 20
-    assert "unreadable" in kinds(ran)
+    assert {"unreadable", "unconfirmed"} & set(kinds(ran))
 
 
 def test_an_exec_is_followed(root: str, run: Run) -> None:
