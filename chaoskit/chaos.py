@@ -250,15 +250,16 @@ class Chaos:
 
     def _lose_power(self, world: World) -> Outcome:
         receipts = world.build(self._root)
+        promised = world.promised(self._root)
         summary = RunSummary(
             run=world.run,
             how="lost power",
-            promised=len(world.promised),
+            promised=len(promised),
             receipts=tuple(map(_receipt, receipts)),
         )
         self._runs.append(summary)
         self._leaks.append(Leaks())
-        self._promised += world.promised
+        self._promised += promised
         self._struck += [receipt.strike for receipt in receipts]
         self._reached += len(receipts)
         self._watch.tell(tuple(self._runs))

@@ -49,9 +49,8 @@ class World(Protocol):
     def told(self) -> Advice:
         """Why this content can come about, and how to prevent it."""
 
-    @property
-    def promised(self) -> tuple[Any, ...]:
-        """What this run had acknowledged before power was lost."""
+    def promised(self, path: str) -> tuple[Any, ...]:
+        """What this run had acknowledged before power was lost, with paths below ``path``."""
 
     def build(self, path: str) -> tuple[Receipt, ...]:
         """Replace the content of the directory ``path``; return a receipt for each strike that is in it.

@@ -67,6 +67,7 @@ class ItemRunner:
     def _call(self, state: State, job: Job) -> tuple[Failure | None, str]:
         """Set up and call; return the failure, or why the test skipped itself."""
         try:
+            _renew_instance(self.item)
             self.item._initrequest()
             self.item.session._setupstate.setup(self.item)
             self.item.runtest()
@@ -140,6 +141,13 @@ def _site(item: pytest.Function, error: BaseException) -> Site | None:
         step = step.tb_next
     own = [frame for frame in frames if frame.file == str(item.path)]
     return next(reversed(own or frames), None)
+
+
+def _renew_instance(item: pytest.Function) -> None:
+    """Give a test in a class a fresh instance, as pytest gives each test one of its own."""
+    if item.cls is not None:
+        vars(item).pop("_obj", None)
+        vars(item).pop("_instance", None)
 
 
 def _let_tmp_path_end(item: pytest.Item) -> None:

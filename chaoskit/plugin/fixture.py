@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -30,6 +31,18 @@ def prepared(item: pytest.Item) -> Iterator[Chaos]:
     sources = state.sources if state.job.expected is None else ()
     state.chaos = Chaos(path, state.backend, state.job, state.watch, sources)
     try:
-        yield state.chaos
+        with _same_directory():
+            yield state.chaos
     finally:
         remove(path)
+
+
+@contextlib.contextmanager
+def _same_directory() -> Iterator[None]:
+    """Come back from where the test has gone: into a directory that is removed, nothing could follow."""
+    began_in = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        os.fchdir(began_in)
+        os.close(began_in)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from chaoskit.explore.crash.image import Tables
+from chaoskit.explore.crash.moved import Moved
 from chaoskit.explore.crash.snapshot import TOP, Inode, NodeKind
 from chaoskit.explore.crash.states import CrashStates, State
 
@@ -15,11 +16,12 @@ from chaoskit.explore.crash.states import CrashStates, State
 class Materialiser:
     """Writes states into directories. Contents are worked out once and shared between states.
 
-    Nothing is shared between directories: recovery may change whatever it finds.
+    Nothing is shared between directories: recovery may change whatever it finds. ``roots`` are the
+    directories in which it was recorded; see :mod:`chaoskit.explore.crash.moved`.
     """
 
-    def __init__(self, states: CrashStates) -> None:
-        self._writer = Writer(states.tables)
+    def __init__(self, states: CrashStates, roots: Iterable[str] = ()) -> None:
+        self._writer = Writer(states.tables, roots)
 
     def write(self, state: State, directory: str | os.PathLike[str]) -> None:
         """Replace the content of the existing ``directory`` by ``state``.
@@ -32,14 +34,16 @@ class Materialiser:
 
 
 class Writer:
-    """Writes what any set of steps leaves."""
+    """Writes what any set of steps leaves. ``roots`` are the directories in which they were recorded."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, roots: Iterable[str] = ()) -> None:
         self.tables = tables
         self._contents: dict[tuple[Inode, int], bytes] = {}
+        self._moved = Moved(tuple(roots), "")
 
     def write(self, state: int, directory: str) -> None:
         """Replace the content of ``directory``."""
+        self._moved = Moved(self._moved.roots, directory)
         empty(directory)
         self._fill(TOP, directory, state, {}, set())
 
@@ -82,7 +86,7 @@ class Writer:
     def _make(self, inode: Inode, path: str, state: int) -> None:
         node = self.tables.nodes[inode]
         if node.kind is NodeKind.SYMLINK:
-            os.symlink(node.text, path)
+            os.symlink(self._moved.value(node.text), path)
             return
         if node.kind is NodeKind.OTHER:
             os.mknod(path, node.format | 0o600)
@@ -90,7 +94,7 @@ class Writer:
             mode = self._mode(inode, state)
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
             try:
-                _write_all(fd, self.content(inode, state))
+                _write_all(fd, self._moved.value(self.content(inode, state)))
             finally:
                 os.close(fd)
         self._dress(inode, path, state)

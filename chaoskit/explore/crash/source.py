@@ -11,6 +11,7 @@ from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.crash.advice import Advice, explain, warnings
 from chaoskit.explore.crash.materialise import Materialiser
+from chaoskit.explore.crash.moved import Moved
 from chaoskit.explore.crash.naming import name_of
 from chaoskit.explore.crash.order import lost_steps
 from chaoskit.explore.crash.snapshot import Snapshot
@@ -35,7 +36,10 @@ def told(advice: Advice, operation: Operation) -> Told:
 
 @dataclass(frozen=True)
 class CrashWorld:
-    """One crash state, as the world of a case. ``originals`` are the run's operations as recorded."""
+    """One crash state, as the world of a case.
+
+    ``originals`` are the run's operations as recorded, ``roots`` the directories in which they were.
+    """
 
     run: int
     strike: Strike
@@ -44,13 +48,14 @@ class CrashWorld:
     state: State = field(repr=False)
     materialiser: Materialiser = field(repr=False)
     originals: tuple[Operation, ...] = field(repr=False)
+    roots: tuple[str, ...] = ()
     before: tuple[Receipt, ...] = ()
     """The strikes that the recording already holds, in order."""
 
-    @property
-    def promised(self) -> tuple[Any, ...]:
-        """What the run had acknowledged before."""
-        return self.states.promised(self.state)
+    def promised(self, path: str) -> tuple[Any, ...]:
+        """What the run had acknowledged before, as if it had worked in ``path``."""
+        moved = Moved(self.roots, path)
+        return tuple(map(moved.value, self.states.promised(self.state)))
 
     @property
     def missing(self) -> frozenset[Hashable]:
@@ -97,12 +102,14 @@ class PowerLoss:
         self._faults = faults
         self._models = models
         self._before: dict[int, Snapshot] = {}
+        self._home = ""
         self._remarks: list[Told] = []
         self._caveats: list[Caveat] = []
 
     def before_run(self, run: int, path: str) -> None:
         """Note what the directory holds."""
         self._before[run] = Snapshot.take(path)
+        self._home = path
 
     def cases(self, recording: Recording) -> Iterator[Planned]:
         """One case for each distinct crash state, in the order of the trace."""
@@ -162,7 +169,8 @@ class PowerLoss:
         before = self._before[run] if fresh else self._before[run].elsewhere()
         states = crash_states(script(trace, before), models)
         points = tuple(recording.points[operation.index] for operation in originals)
-        return _Run(run, originals, points, states, Materialiser(states))
+        roots = tuple(dict.fromkeys((recording.trace.root, self._home)))
+        return _Run(run, originals, points, states, Materialiser(states, roots), roots)
 
     def _offered(self, operation: Operation, trace: Trace) -> tuple[str, ...]:
         """The models under which the power may go after ``operation``."""
@@ -182,6 +190,7 @@ class _Run:
     points: tuple[Point, ...]
     states: CrashStates
     materialiser: Materialiser
+    roots: tuple[str, ...]
 
     def planned(
         self, state: State, strikes: tuple[Strike, ...] = (), receipts: tuple[Receipt, ...] = ()
@@ -197,6 +206,7 @@ class _Run:
             state,
             self.materialiser,
             self.originals,
+            self.roots,
             receipts,
         )
         return Planned(Schedule((*strikes, strike)), world)

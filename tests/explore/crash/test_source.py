@@ -205,7 +205,7 @@ def test_after_a_failed_fsync_the_power_goes_where_its_data_is_missing(tmp_path:
         assert one.world is not None
         assert one.world.told.kind == "fsync-failed"
         assert [r.strike for r in one.world.build(str(target))] == list(map(str, one.schedule))
-    promised = [one.world for one in followed if one.world and one.world.promised]
+    promised = [one.world for one in followed if one.world and one.world.promised("")]
     assert promised
     promised[0].build(str(target))
     assert (target / "log").read_bytes() == bytes(len(NEW))
@@ -215,7 +215,7 @@ def test_after_a_failed_fsync_the_power_goes_where_its_data_is_missing(tmp_path:
 def test_nothing_follows_where_the_data_was_written_again(tmp_path: Path) -> None:
     """Pages that are dirty again are written by the next fsync."""
     _, _, followed = lying(tmp_path, lambda r, fail: write_and_sync(r, fail, again=True))
-    assert not [one for one in followed if one.world and one.world.promised]
+    assert not [one for one in followed if one.world and one.world.promised("")]
 
 
 def test_nothing_follows_a_failed_fsync_where_it_was_not_asked_for(tmp_path: Path) -> None:
