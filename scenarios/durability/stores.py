@@ -66,7 +66,8 @@ class Store:
             return "Python " + sys.version.split()[0]
         from importlib import metadata
 
-        return metadata.version(self.requires)
+        version = metadata.version(self.requires)
+        return version if self.requires.lower() in self.name.lower() else f"{self.requires} {version}"
 
 
 def _program(name: str) -> str:

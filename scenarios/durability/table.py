@@ -1,6 +1,6 @@
 """Write ``docs/real-programs.md`` from the report of ``test_stores.py``.
 
-Run as ``python -m scenarios.durability.table REPORT.json``. What the table says is what the report holds;
+Run as ``python -m scenarios.durability.table REPORT.json …``. What the table says is what the report holds;
 the column for 2014 is from ALICE (Pillai et al., OSDI 2014, table 3), for the versions of that time.
 """
 
@@ -35,8 +35,8 @@ every way that the persistence models of ext4, xfs and btrfs allow (within the b
 store was opened again by its documented means and read. A finding is a call site and a consequence:
 **data loss** (a value that the store had acknowledged is gone), **cannot open** (an error, or a crash,
 where the values should be), **silent error** (a value that nobody put). Each finding can be replayed by
-the line that its scenario prints, and each was looked at: its crash state is one that the model named
-allows.
+the line that its scenario prints; its crash state is one that the rules of the model named allow, and
+those are held against mounted file systems (see [power loss](power-loss.md)).
 
 What counts as acknowledged is stricter than what some documents promise: Git's own documents, for
 example, say that with the default `core.fsync` a crash may cost recent work. The table says what
@@ -102,11 +102,12 @@ def _version(store: Store) -> str:
 
 def main(arguments: list[str]) -> None:
     """Write the page."""
-    report = read(Path(arguments[0]))
     results: dict[str, Any] = {}
-    for entry in report.entries:
-        name = entry.result.nodeid.partition("[")[2].removesuffix("]")
-        results[name] = entry.result
+    for path in arguments:
+        for entry in read(Path(path)).entries:
+            if "scenarios/durability/" in entry.result.nodeid:
+                name = entry.result.nodeid.partition("[")[2].removesuffix("]")
+                results[name] = entry.result
     lines = [*rows(results), "", *details(results), ""]
     PAGE.write_text(HEAD + "\n".join(lines), encoding="utf-8")
     print(f"wrote {PAGE}")
