@@ -57,7 +57,13 @@ def _is_directory(op: Operation) -> bool:
 
 def _by_name(op: Operation) -> bool:
     """Whether a call that comes in two forms was given a path and not a descriptor."""
-    return not op.syscall.startswith("f") or op.syscall.endswith("at")
+    return not op.syscall.startswith("f") or op.syscall.removesuffix("2").endswith("at")
+
+
+def _lengthens(op: Operation) -> bool:
+    """Whether a truncate makes its file longer, or may do so as far as is known."""
+    detail = op.detail
+    return detail.length is None or detail.size_before is None or detail.length > detail.size_before
 
 
 def _synchronous_msync(op: Operation) -> bool:
@@ -166,7 +172,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
         *_rows("truncate(2)", "EACCES EROFS", _by_name),
         *_rows("ioctl_iflags(2)", "EPERM", _by_name),
         *_rows("truncate(2)", "EIO"),
-        *_rows("truncate(2)", "EFBIG", extends, lasting=False),
+        *_rows("truncate(2)", "EFBIG", _lengthens, lasting=False),
         *_rows("truncate(2)", "EINTR", lasting=False),
         *_rows("errno(3)", "ESTALE"),
     ),

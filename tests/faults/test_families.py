@@ -62,6 +62,21 @@ def test_exdev_needs_two_directories(second: str, directory: bool, possible: boo
     assert ("EXDEV" in names(operation("rename", "f", second, directory=directory))) is possible
 
 
+def test_a_file_that_is_cut_is_not_too_large() -> None:
+    """EFBIG needs a truncate that lengthens, as it needs a write that does."""
+    assert "EFBIG" in names(operation("truncate", length=9, size_before=5))
+    assert "EFBIG" not in names(operation("truncate", length=5, size_before=9))
+    assert "EFBIG" not in names(write(5, size_before=9))
+
+
+@pytest.mark.parametrize(
+    ("syscall", "named"), [("chmod", True), ("fchmod", False), ("fchmodat", True), ("fchmodat2", True)]
+)
+def test_a_descriptor_needs_no_search_permission(syscall: str, named: bool) -> None:
+    """EACCES comes from looking up a path; a call that is given a descriptor looks up none."""
+    assert ("EACCES" in names(operation("chmod", syscall=syscall))) is named
+
+
 def test_only_a_lock_that_does_not_wait_would_block() -> None:
     """EWOULDBLOCK for LOCK_NB, EINTR for one that waits, neither for an unlock."""
     trying = names(operation("lock", syscall="flock", flags=2 | 4))
