@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from chaoskit.core.operation import ROOT, Frame, Operation
 from chaoskit.explore.crash.models import STRICT
 from chaoskit.explore.crash.order import Order
-from chaoskit.explore.crash.snapshot import TOP, Inode, NodeKind
+from chaoskit.explore.crash.snapshot import Inode, NodeKind
 from chaoskit.explore.crash.states import State
 from chaoskit.explore.crash.steps import Move, Script, Step, StepKind, bits
 
@@ -385,14 +384,3 @@ class _Watch:
                 s.kind is StepKind.ENTRY and (s.owner, s.name) == (step.owner, step.name) for s in later
             )
         return not any(s.kind is StepKind.FREE and s.owner == step.owner for s in later)
-
-
-def site_text(advice: Advice) -> str:
-    """Where the guilty call was made, for a message: ``store.py:42 in save``, or nothing."""
-    if not advice.stack:
-        return ""
-    frame = advice.stack[0]
-    return f"{os.path.basename(frame.file)}:{frame.line} in {frame.function}"
-
-
-__all__ = ["TOP", "Advice", "explain", "simplest", "site_text", "warnings"]

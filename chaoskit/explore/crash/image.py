@@ -9,7 +9,6 @@ files with equal content.
 from __future__ import annotations
 
 import hashlib
-import stat
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -386,13 +385,3 @@ class Image:
         path.discard(inode)
         change.hashes[inode] = total = total & _WORD
         return total
-
-
-def file_type(node: Node) -> int:
-    """The type bits of ``st_mode``."""
-    kinds = {
-        NodeKind.FILE: stat.S_IFREG,
-        NodeKind.DIRECTORY: stat.S_IFDIR,
-        NodeKind.SYMLINK: stat.S_IFLNK,
-    }
-    return kinds.get(node.kind, node.format)

@@ -89,10 +89,6 @@ class CrashStates:
     def __len__(self) -> int:
         return len(self.states)
 
-    def after(self, operation: int) -> tuple[State, ...]:
-        """Those of one operation, by its index in the trace."""
-        return tuple(state for state in self.states if state.moment.operation == operation)
-
     def promised(self, state: State) -> tuple[object, ...]:
         """What had been promised to the outside before the power went."""
         return self.script.promised[: state.moment.promises]

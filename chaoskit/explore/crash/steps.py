@@ -160,11 +160,6 @@ class Script:
     promised: tuple[object, ...]
     caveats: tuple[Caveat, ...] = ()
 
-    @property
-    def whole(self) -> int:
-        """The set of all steps that are not torn, as bits."""
-        return sum(1 << step.index for step in self.steps if step.torn_from is None)
-
 
 def script(trace: Trace, snapshot: Snapshot, umask: int | None = None) -> Script:
     """Split the operations of ``trace``, which began at ``snapshot``, into micro-steps.
