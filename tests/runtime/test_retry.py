@@ -175,7 +175,9 @@ def test_nested_calls_see_the_deadline(way, clock):
             return super().__call__(value, **more)
 
     policy = retry(on=ConnectionError, wait=STEADY, deadline=10.0, clock=clock)
-    assert every_way(policy, Looking(ConnectionError()), clock)[way]() == "x"
+    backend = Looking(ConnectionError())
+    assert every_way(policy, backend, clock)[way]() == "x"
+    assert backend.calls == [("x", {"k": 1})] * 2
     assert seen == [10.0, 9.0]
     assert remaining() is None
 
@@ -210,10 +212,12 @@ def test_the_earlier_deadline_holds(way, inner, outer, left, clock):
             return super().__call__(value, **more)
 
     policy = retry(on=ConnectionError, deadline=inner, clock=clock)
+    backend = Looking(ConnectionError())
     with deadline(outer, clock=clock):
-        every_way(policy, Looking(), clock)[way]()
+        assert every_way(retry(policy, wait=Constant(0.0)), backend, clock)[way]() == "x"
+        assert backend.calls == [("x", {"k": 1})] * 2
         assert remaining() == outer
-    assert seen == [left]
+    assert seen == [left, left]
 
 
 @WAYS
