@@ -194,7 +194,7 @@ STANDING = """
 
 def _shared_memory() -> set[str]:
     """The named blocks and semaphores that Python makes; other programs of the machine have theirs."""
-    return {name for name in os.listdir("/dev/shm") if name.startswith(("psm_", "sem.", "chaoskit"))}
+    return {name for name in os.listdir("/dev/shm") if name.startswith(("psm_", "sem."))}
 
 
 def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
