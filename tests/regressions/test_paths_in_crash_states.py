@@ -42,10 +42,9 @@ def test_crash_states_name_the_directory_they_are_in(chaos: Chaos) -> None:
 
 def write_until_synced(path: Path) -> None:
     with open(path / "log", "w") as file:
+        file.write(str(path))
+        file.flush()
         for _ in range(2):
-            file.seek(0)
-            file.write(str(path))
-            file.flush()
             try:
                 os.fsync(file.fileno())
             except OSError:

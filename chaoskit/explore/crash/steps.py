@@ -400,9 +400,15 @@ class _Builder:
         self._name(operation.second or "", inode, creates=self.links[inode] == 0)
 
     def _from_outside(self, operation: Operation) -> Inode:
-        self._caveat("content-unknown", f"{operation} brings in a file whose content was not recorded")
-        kind = NodeKind.DIRECTORY if operation.detail.directory else NodeKind.FILE
-        return self._new(Node(kind, identity=operation.detail.inode))
+        detail = operation.detail
+        kind = NodeKind.DIRECTORY if detail.directory else NodeKind.FILE
+        if detail.data is None:
+            self._caveat("content-unknown", f"{operation} brings in a file whose content was not recorded")
+            return self._new(Node(kind, identity=detail.inode))
+        text = f"{operation} brings in a file from elsewhere: it is taken to have been synced there"
+        self._caveat("from-elsewhere", text)
+        mode = 0o644 if detail.mode is None else detail.mode
+        return self._new(Node(kind, mode, detail.data, identity=detail.inode))
 
     def _unlink(self, operation: Operation) -> None:
         parent, name = self._parent(operation.target), posixpath.basename(operation.target)

@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from functools import cache
@@ -28,6 +29,9 @@ READY, FAILED = b"+", b"-"
 HOLDS_MORE = 0
 """The answer to a result from a process that holds more descriptors than it started with: it is asked
 to collect its garbage and to say so once more."""
+_THREAD_GRACE, _DAEMON_GRACE = 0.25, 0.05
+"""Seconds that threads have to end once the workload's function has returned. A daemon that runs for
+ever is common, and every case would wait for it."""
 CONTROL = 2**31 - 1
 """The descriptor that promises and the result are written to. There is none of this number and never
 will be: the supervisor answers the call. So the workload cannot close it, replace it or leak it."""
@@ -190,9 +194,19 @@ def _brief(error: BaseException) -> str:
 
 
 def _threads() -> list[str]:
-    """The names of threads that the workload has left running."""
-    main = threading.main_thread()
-    return [one.name for one in threading.enumerate() if one is not main and one.is_alive()]
+    """The names of threads that the workload has left running, though they were given time to end.
+
+    Python itself waits at its end for threads that are no daemons, so what they do still counts.
+    """
+    others = [one for one in threading.enumerate() if one is not threading.main_thread()]
+    began = time.monotonic()
+    for one in others:
+        patience = _DAEMON_GRACE if one.daemon else _THREAD_GRACE
+        try:
+            one.join(max(0.0, began + patience - time.monotonic()))
+        except RuntimeError:  # The current thread, or one that was never started.
+            continue
+    return [one.name for one in others if one.is_alive()]
 
 
 def _flush() -> None:

@@ -197,6 +197,8 @@ def _named(call: Call, detail: Detail) -> Detail:
         facts = os.stat(call.path, follow_symlinks=call.follow)
     except OSError:
         return detail  # What is not there yet has no inode.
+    if call.family in ("rename", "link"):
+        detail = replace(detail, mode=stat.S_IMODE(facts.st_mode))
     return _stated(detail, facts)
 
 
@@ -212,7 +214,7 @@ def _text(call: Call, index: int) -> str:
 
 
 def _payload(call: Call) -> bytes | None:
-    """The data that a call is about to put into a file or an attribute."""
+    """The data that a call is about to put into the directory."""
     try:
         if call.family == "write":
             return execute.data_of(call)
@@ -220,6 +222,8 @@ def _payload(call: Call) -> bytes | None:
             return call.task.process.memory.read(call.args[2], call.args[3])
         if call.family in ("copy_file_range", "sendfile", "clone"):
             return _copied(call)
+        if call.family in ("rename", "link") and os.path.isabs(call.target):
+            return _brought_in(call)
     except (OSError, CannotExecute):
         pass
     return None
@@ -235,6 +239,16 @@ def _copied(call: Call) -> bytes:
             assert call.spec.count is not None
             length = min(call.args[call.spec.count], _MOST_COPIED)
         return os.pread(fd, length, _start(call, fd))
+
+
+def _brought_in(call: Call) -> bytes | None:
+    """The content of a file that comes from outside, where nobody saw it being written."""
+    assert call.path is not None
+    if not stat.S_ISREG(os.lstat(call.path).st_mode):
+        return None
+    with open(call.path, "rb", buffering=0) as file:
+        content = file.read(_MOST_COPIED)
+        return None if file.read(1) else content
 
 
 def _source_offset(call: Call) -> int:
