@@ -316,6 +316,14 @@ def test_the_open_period_grows_to_the_cap_and_starts_again_after_closing() -> No
     assert one.retry_in(now) == 10.0
 
 
+def test_after_news_from_others_the_own_period_is_the_usual_one() -> None:
+    """A probe that fails after another process's opening opens for ``open_for``, grown as usual."""
+    one = machine(growth=2.0, open_cap=35.0)
+    one.adopt_open(0.0, 3.0)
+    one.fail(one.admit(3.0), 3.0, 0.0)  # type: ignore[arg-type]
+    assert one.retry_in(3.0) == 20.0
+
+
 def test_every_edge_has_its_time() -> None:
     """Whatever moves the machine, the edge says when."""
     one = machine()

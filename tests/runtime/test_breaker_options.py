@@ -140,6 +140,10 @@ MESSAGES: list[tuple[dict[str, Any], str]] = [
     ({"open_cap": 1.0}, "open_cap is 1.0 (float); expected at least open_for, 60.0."),
     ({"probes": 0}, "probes is 0 (int); expected a whole number of 1 or more."),
     (
+        {**RATE, "minimum_calls": 0},
+        "minimum_calls is 0 (int); expected a whole number of 1 or more.",
+    ),
+    (
         {**RATE, "window_calls": 1_000_001},
         "window_calls is 1000001 (int); expected at most 1000000: one byte is kept for each.",
     ),
