@@ -6,7 +6,7 @@ import errno
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_operations import offered, operation, trace, write
 
@@ -234,7 +234,6 @@ def test_one_process_is_killed_alone_only_among_several() -> None:
     assert offered(faults.kill(), operation("unlink"), threads) == ["kill"]
 
 
-@settings(deadline=None)
 @given(offset=st.integers(0, 1 << 20), length=st.integers(0, 1 << 20))
 def test_a_write_is_torn_at_page_borders_of_the_file(offset: int, length: int) -> None:
     """Up to three lengths, each inside the write and ending on a border; first and last among them."""
@@ -267,7 +266,6 @@ def test_delays_strike_at_system_calls_alone() -> None:
     assert offered(slow, operation("promise")) == offered(slow, operation("end")) == []
 
 
-@settings(deadline=None)
 @given(call=st.sampled_from(CALLS), length=st.integers(0, 1 << 16), data=st.data())
 def test_everything_offered_can_be_written_as_a_schedule(call: str, length: int, data) -> None:
     """Any fault of any family at any operation parses back from its line of text."""
