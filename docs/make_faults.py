@@ -18,6 +18,7 @@ WHEN = {
     "creates": "it makes a file",
     "opens_for_writing": "it opens for writing",
     "extends": "it makes the file longer",
+    "_lengthens": "it makes the file longer",
     "_exclusive": "`O_CREAT` with `O_EXCL`",
     "_across": "between two directories, or of a directory",
     "_is_file": "of a file",

@@ -215,7 +215,7 @@ def test_missing_program_is_installed_by_root(boot, monkeypatch):
         ran.append(command)
         assert options["env"]["DEBIAN_FRONTEND"] == "noninteractive"
         assert options["stdin"] == subprocess.DEVNULL
-        here.update({"git", "strace", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"})
+        here.update({**boot.NEEDED, **boot.WELCOME})
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(boot, "_has", lambda command: command in here)
@@ -223,7 +223,7 @@ def test_missing_program_is_installed_by_root(boot, monkeypatch):
     monkeypatch.setattr(boot.subprocess, "run", run)
     boot.debian_packages()
     assert ran[0][-1] == "update"
-    assert [command[-1] for command in ran[1:]] == ["git", "strace", "e2fsprogs", "xfsprogs", "btrfs-progs"]
+    assert [command[-1] for command in ran[1:]] == [*boot.NEEDED.values(), *boot.WELCOME.values()]
 
 
 def test_missing_program_is_said_to_others(boot, monkeypatch):
