@@ -287,7 +287,7 @@ def waits_for_slow_disk(bounded: bool) -> Program:
         start = time.monotonic()
         (path / "f").write_bytes(NEW)
         took = time.monotonic() - start
-        while took > 0.2:
+        while took > 0.7:
             if bounded:
                 raise TimeoutError("the disk is too slow")
             time.sleep(0.01)
@@ -415,7 +415,7 @@ PLANTED: dict[str, Planted] = {
         old_or_new,
         old_file,
         verdict="hung",
-        options={"timeout": 1.0},
+        options={"timeout": 3.0},
     ),
     "short write": Planted(
         faults.disk().only("short"),
@@ -493,13 +493,13 @@ PLANTED: dict[str, Planted] = {
         four_parts,
     ),
     "delay": Planted(
-        faults.delay(0.4).on(call="write"),
+        faults.delay(1).on(call="write"),
         waits_for_slow_disk(False),
         waits_for_slow_disk(True),
-        "write(f)#1=delay[0.4]",
+        "write(f)#1=delay[1]",
         verdict="hung",
         twin_verdicts=("failed safe",),
-        options={"timeout": 1.5},
+        options={"timeout": 4.0},
     ),
     "diverging": Planted(
         faults.disk().on(path="sometimes", call="write").only("EIO[]"),
