@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -120,7 +121,7 @@ def explore(
 ) -> int:
     """Strike a program at every call with every fault, and check what it leaves.
 
-    Example: chaoskit explore --check 'test -s state.json' -- python save.py
+    Example: chaoskit explore --workspace . --check 'test -s state.json' -- python save.py
 
     Exit code 0 if every case kept the invariants, 1 if one broke them or too many could not be judged.
     """
@@ -141,10 +142,14 @@ def replay(
 
     Exit code 0 if it keeps the invariants, 1 if it breaks them.
     """
+    from chaoskit.inject.kernel.strike import check_faults
+
     settings = Settings(workspace=workspace, model=_words(model), **options)
+    parsed = Schedule.parse(schedule)
+    check_faults(parsed)
     if keep is not None and keep.exists():
         raise wrong("--keep", str(keep), "a directory that does not exist yet")
-    result = _explore(settings, Schedule.parse(schedule), False, quiet=as_json, keep=keep)
+    result = _explore(settings, parsed, False, quiet=as_json, keep=keep)
     return _tell(settings, result, None, as_json, False)
 
 
@@ -166,6 +171,8 @@ def _faults(settings: Settings) -> FaultSet:
         name, _, argument = word.partition("=")
         family = getattr(catalogue, name.replace("-", "_"))
         given: tuple[Any, ...] = ()
+        if argument and name not in ("signal", "delay"):
+            raise wrong("--faults", word, f"{name} without an argument: only signal= and delay= take one")
         if argument:
             given = (_seconds(argument),) if name == "delay" else (argument,)
         united = united | family(*given)
@@ -203,7 +210,9 @@ def _explore(
     question = _question(settings, schedule, listing, backend.name)
     sources = sources_of(question.faults, settings.model)
     with _directory() as base, _progress(quiet or listing) as progress:
-        first = ProgramRunner(_program(settings), backend, sources, base)(Job(record=True))
+        first = ProgramRunner(_program(settings), backend, sources, base)(
+            Job(record=True, timeout=settings.timeout)
+        )
         runner = ProgramRunner(_program(settings), backend, (), base, keep)
         several = Workers(lambda job, watch: runner(job, watch), settings.workers, lambda number: None)
         executor = Serial(lambda job, watch: runner(job, watch)) if keep is not None else several
@@ -272,14 +281,19 @@ def _as_typed(settings: Settings) -> str:
 
 @contextmanager
 def _directory() -> Iterator[Path]:
-    """A place for the cases' directories; in memory where that is to be had, gone at the end."""
+    """A place for the cases' directories; in memory where that is to be had, gone at the end.
+
+    Also at the end by SIGTERM, by which timeouts and CI systems stop programs.
+    """
     memory = "/dev/shm"
     where = memory if os.access(memory, os.W_OK) else None
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     name = tempfile.mkdtemp(prefix="chaoskit-", dir=where)
     try:
         yield Path(os.path.realpath(name))
     finally:
         shutil.rmtree(name, ignore_errors=True)
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

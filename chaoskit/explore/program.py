@@ -25,7 +25,7 @@ from chaoskit.explore.job import CaseSource, Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.result import Failure
 from chaoskit.explore.snapshot import EMPTY, take
-from chaoskit.inject.base import Backend
+from chaoskit.inject.base import Backend, CommandFailed
 
 _SHOWN = 4000
 
@@ -122,10 +122,18 @@ class ProgramRunner:
         except InvariantBroken as broken:
             return Failure("invariant", broken.name, str(broken), str(broken))
         except Exception as error:
+            if first and isinstance(error, OSError | CommandFailed):
+                raise WorkloadFailed(self._never_worked(error)) from None
             if first:
                 raise
             return Failure("error", type(error).__name__, f"{type(error).__name__}: {error}", str(error))
         return None
+
+    def _never_worked(self, error: Exception) -> str:
+        text = _without_faults("command", str(error))
+        if self._program.workspace is None:
+            text += " It began in an empty directory: --workspace DIR names one to copy."
+        return text
 
     def _steps(self, chaos: Chaos) -> None:
         program, root = self._program, str(chaos.path)

@@ -120,6 +120,10 @@ class Scenarios:
         spec = in_force(self._config, Spec.checked(marker.args, marker.kwargs))
         chosen = settings(self._config)
         _check_item(item)
+        if chosen.replay is not None:
+            from chaoskit.inject.kernel.strike import check_faults
+
+            check_faults(chosen.replay)
         backend = self._backend(spec, chosen.backend_asked or spec.backend != "auto")
         timeout = spec.timeout or _BASELINE_TIMEOUT
         job = Job(record=True, timeout=timeout, strike_recovery=spec.strike_recovery)

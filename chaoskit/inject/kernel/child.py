@@ -236,5 +236,6 @@ def _become(command: Command) -> NoReturn:
         environment = dict(os.environ if command.env is None else command.env)
         os.execvpe(command.argv[0], list(command.argv), environment)
     except OSError as error:
+        error.filename = command.argv[0]  # Not the last of the places in which it was looked for.
         os.write(CONTROL, _pickled_error(error) + pickle.dumps([]))
     os._exit(127)

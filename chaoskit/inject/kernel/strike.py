@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import Operation, Receipt
-from chaoskit.core.schedule import Fault, Strike, matcher, plain_name
+from chaoskit.core.schedule import Fault, Schedule, Strike, matcher, plain_name
 from chaoskit.inject.kernel import execute
 from chaoskit.inject.kernel.calls import Call
 from chaoskit.inject.kernel.standing import FullDisk, Standing, StandingError
@@ -96,6 +96,17 @@ def check(fault: Fault) -> None:
             "ENOSPC[persistent], short[N], lost[EIO], full[N], kill, kill[process], kill[torn N], a signal "
             "name such as SIGTERM, or delay[SECONDS]."
         )
+
+
+def check_faults(schedule: Schedule) -> None:
+    """Refuse a schedule that somebody typed with a fault that does not exist.
+
+    Raises:
+        ScheduleError: naming it.
+    """
+    for strike in schedule:
+        if strike.fault.name != "power_loss":
+            check(strike.fault)
 
 
 class Striker:

@@ -1,0 +1,53 @@
+"""What a stranger does wrong on the command line is answered in words, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [str(Path(sys.executable).with_name("chaoskit"))]
+
+
+def answer(*words: str) -> str:
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode not in (0, 1), done.stdout
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("explore", "--", "no-such-program"), ("'no-such-program'", "--workspace DIR")),
+        (("explore", "--", "sh", "missing.sh"), ("without any fault", "--workspace DIR")),
+        (("explore", "--faults", "kill=3", "--", "true"), ("'kill=3'", "without an argument")),
+        (("explore", "--timeout", "0.5", "--", "sleep", "1000"), ("hung", "timeout")),
+        (("replay", "open(a)#1=EFOO", "--", "touch", "a"), ("'EFOO'", "not known")),
+    ],
+)
+def test_wrong_use_is_answered(words: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    """The message names what was given and what to do, without a traceback, and in time."""
+    told = answer(*words)
+    assert all(part in told for part in expected), told
+
+
+def test_sigterm_leaves_no_directory(tmp_path: Path) -> None:
+    """An exploration that is stopped by SIGTERM removes its directories and ends its workload."""
+    fifo = tmp_path / "begun"
+    os.mkfifo(fifo)
+    words = [*COMMAND, "explore", "--", "sh", "-c", f"pwd > {fifo}; exec sleep 1000"]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+        begun = os.open(fifo, os.O_RDWR)
+        assert select.select([begun], [], [], 30)[0]
+        place = Path(os.read(begun, 4096).decode().strip())
+        os.close(begun)
+        assert place.is_dir()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 128 + signal.SIGTERM
+    assert not place.exists()
