@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from types import CoroutineType
+from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.core.deadline import CURRENT, Scope
@@ -22,6 +22,9 @@ __all__ = ["async_pause", "async_retried"]
 _GLANCE = 0.02
 
 _NOBODY = Exception()
+
+# What no awaitable yields.
+_DONE: Any = object()
 
 
 def async_retried(policy: RetryPolicy, fn: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
@@ -46,14 +49,14 @@ def async_retried(policy: RetryPolicy, fn: Callable[..., Awaitable[Any]]) -> Cal
             enter(scope := [now + seconds, clock])
         try:
             begun = work(*args, **kwargs) if kwargs else work(*args)
-            if limited and type(begun) is CoroutineType:
-                try:  # _limited, without its call
-                    first = begun.send(None)
-                except StopIteration as done:
+            if limited and type(begun) is CoroutineType:  # _limited, without its call
+                steps = _into(box := [None], begun)
+                if (first := next(steps, _DONE)) is _DONE:
                     if scope is not None:
                         scope[0] = None
-                    return done.value
-                value = await _rest(policy, begun.__await__(), first, scope)
+                    return box[0]
+                await _rest(policy, steps, first, scope)
+                value = box[0]
             else:
                 value = await _limited(policy, begun, scope)
         except catch as caught:
@@ -219,6 +222,16 @@ async def _rest(policy: RetryPolicy, steps: Iterator[Any], first: Any, scope: Sc
         if not timer.expired():
             raise
     raise Own(_cut(policy, scope))
+
+
+@coroutine
+def _into(box: list[Any], begun: Any) -> Generator[Any, Any, None]:
+    """Steps of ``begun``, a coroutine, that leave its result in ``box``.
+
+    ``next`` with a default ends them without an exception; the StopIteration that carries a result, and the
+    traceback that goes with it, cost twice as much as this generator.
+    """
+    box[0] = yield from begun
 
 
 def _cut(policy: RetryPolicy, scope: Scope | None) -> ResilienceError:
