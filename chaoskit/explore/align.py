@@ -65,7 +65,12 @@ class Naming:
         self._known: dict[str, str] = {}
 
     def name(self, target: str) -> str:
-        """The first pattern that fits ``target``, or ``target`` taken literally."""
+        """The first pattern that fits ``target``, or ``target`` taken literally.
+
+        What has no name, a promise or the end, has none under wildcards either.
+        """
+        if not target:
+            return ""
         found = self._known.get(target)
         if found is None:
             fits = (pattern for pattern, expression in self._matchers if expression.fullmatch(target))

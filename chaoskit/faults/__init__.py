@@ -80,12 +80,12 @@ def delay(seconds: float) -> FaultSet:
 
 def default() -> FaultSet:
     """What ``@scenario()`` means without faults: everything that no program is spared."""
-    return disk() | kill()
+    return disk() | kill() | power_loss()
 
 
 def all() -> FaultSet:
     """Every family that needs no choice of the user's, and SIGTERM. Delays are not in it: they cost time."""
-    return default() | signal("SIGTERM")
+    return default() | fsync_lies() | signal("SIGTERM")
 
 
 class UnknownFamily(UsageError, AttributeError):

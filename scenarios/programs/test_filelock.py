@@ -28,7 +28,7 @@ def goes_on(chaos: Chaos, kind: str) -> None:
     assert int((chaos.path / "number").read_text()) == before + 1
 
 
-@scenario(faults.default())
+@scenario(faults.disk() | faults.kill())
 def test_a_lock_of_the_kernel_is_free_again(chaos: Chaos) -> None:
     """Whatever happens to the holder of a FileLock, the next one gets it."""
     goes_on(chaos, "FileLock")

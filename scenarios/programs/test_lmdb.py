@@ -23,7 +23,7 @@ def put(path: Path, numbers: range, promise: Callable[[int], None] = lambda _: N
             promise(n)
 
 
-@scenario(faults.default())
+@scenario(faults.disk() | faults.kill())
 def test_committed_transactions_survive(chaos: Chaos) -> None:
     """Both keys of a transaction or none, in order, and none missing that was acknowledged."""
     put(chaos.path, range(2))

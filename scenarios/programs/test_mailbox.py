@@ -40,7 +40,7 @@ def subjects(kind: str, path: Path) -> list[str]:
         box.close()
 
 
-@scenario(faults.default())
+@scenario(faults.disk() | faults.kill())
 def test_messages_in_a_maildir_survive(chaos: Chaos) -> None:
     """Messages from before, and those acknowledged, are there and whole."""
     messages_survive(chaos, "Maildir")

@@ -38,7 +38,7 @@ def is_whole(path: Path, data: bytes) -> bool:
     return path.is_file() and path.read_bytes() == data
 
 
-@scenario(faults.default())
+@scenario(faults.disk() | faults.kill())
 def test_a_file_moved_away_is_never_lost(chaos: Chaos, elsewhere: Path) -> None:
     """It is whole in at least one of both places; after success, in the new one alone."""
     source, target = chaos.path / "file", elsewhere / "file"
@@ -48,7 +48,7 @@ def test_a_file_moved_away_is_never_lost(chaos: Chaos, elsewhere: Path) -> None:
     assert not outcome.ok or not source.exists()
 
 
-@scenario(faults.default())
+@scenario(faults.disk() | faults.kill())
 def test_a_file_moved_in_is_never_lost(chaos: Chaos, elsewhere: Path) -> None:
     """The same when the faults strike on the side that it is moved to."""
     source, target = elsewhere / "file", chaos.path / "file"
@@ -58,7 +58,7 @@ def test_a_file_moved_in_is_never_lost(chaos: Chaos, elsewhere: Path) -> None:
     assert not outcome.ok or is_whole(target, FILES["one"])
 
 
-@scenario(faults.default())
+@scenario(faults.disk() | faults.kill())
 def test_no_file_of_a_tree_moved_away_is_lost(chaos: Chaos, elsewhere: Path) -> None:
     """Every file of a directory is whole in at least one of both places."""
     build(chaos.path / "tree")
@@ -71,7 +71,7 @@ def test_no_file_of_a_tree_moved_away_is_lost(chaos: Chaos, elsewhere: Path) -> 
     "sendfile(file)#1=kill",
     "the copy is made under the final name, where an error or a kill leaves a part of it",
 )
-@scenario(faults.default())
+@scenario(faults.disk() | faults.kill())
 def test_a_file_moved_in_appears_at_once(chaos: Chaos, elsewhere: Path) -> None:
     """Under its new name the file is whole or not there."""
     source, target = elsewhere / "file", chaos.path / "file"

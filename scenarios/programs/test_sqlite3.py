@@ -16,7 +16,9 @@ ACCOUNTS = {"alice": 100, "bob": 0}
 
 # Where a lock cannot be had for good, SQLite waits (10 s with WAL, by its own count) and then reports
 # it; that costs minutes and shows nothing about data. Locks fail once here.
-FAULTS = faults.default().on(call=("open", "read", "write", "fsync", "fdatasync", "truncate", "unlink")) | (
+FAULTS = (faults.disk() | faults.kill()).on(
+    call=("open", "read", "write", "fsync", "fdatasync", "truncate", "unlink")
+) | (
     faults.disk().on(call="lock").only("ENOLCK[]", "EAGAIN[]")
     | faults.disk().on(call=("close", "mmap", "getdents"))
     | faults.kill()

@@ -50,7 +50,7 @@ def check(chaos: Chaos, *, complete: bool) -> None:
 
 
 @pytest.mark.parametrize("how", [save, save_and_clean_up])
-@scenario(faults.default())
+@scenario(faults.disk() | faults.kill())
 def test_a_reader_finds_the_old_state_or_the_new(chaos: Chaos, how) -> None:
     """No error and no kill leaves a mixture; success means that the new state is there."""
     save(chaos.path / "state.json", OLD)
@@ -82,7 +82,7 @@ def test_with_clean_up_nothing_is_left_after_an_error(chaos: Chaos) -> None:
     check(chaos, complete=False)
 
 
-@scenario(faults.default(), invariants=[no_extra_files])
+@scenario(faults.disk() | faults.kill(), invariants=[no_extra_files])
 def test_a_sweep_at_the_start_leaves_nothing_after_a_kill(chaos: Chaos) -> None:
     """A program that removes leftovers when it starts leaves none, whatever happened."""
     save_and_clean_up(chaos.path / "state.json", OLD)

@@ -33,7 +33,7 @@ def check(chaos: Chaos, path: Path) -> None:
     "write(db.json)#1=full[0]",
     "the file is overwritten in place; a full disk leaves what is no JSON",
 )
-@scenario(faults.default())
+@scenario(faults.disk() | faults.kill())
 def test_documents_survive(chaos: Chaos) -> None:
     """Documents that were inserted before, or acknowledged, are there after any error and any kill."""
     insert(chaos.path / "db.json", range(3))
