@@ -22,6 +22,12 @@ _LONGEST = 12_000
 """Characters of what pytest prints for one failure that are kept."""
 
 
+_NO_RAISE = (
+    "With a fault in it, chaos.run does not raise what the workload raises: it returns an outcome, whose "
+    "error has it. Around chaos.run, pytest.raises works in the undisturbed run only."
+)
+
+
 class ParentOf:
     """Stands for a next item with the same parents, so that only the item itself is torn down."""
 
@@ -117,6 +123,8 @@ def failure_of(item: pytest.Function, error: BaseException) -> Failure:
     info = pytest.ExceptionInfo.from_exception(error)
     if isinstance(error, InvariantBroken):
         return Failure("invariant", error.name, str(error), str(error))
+    if isinstance(error, pytest.fail.Exception) and str(error).startswith("DID NOT RAISE"):
+        error.add_note(_NO_RAISE)
     text = _shortened(str(item.repr_failure(info)))
     kind = "assertion" if isinstance(error, AssertionError | pytest.fail.Exception) else "error"
     name = type(error).__name__
