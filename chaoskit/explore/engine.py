@@ -43,6 +43,7 @@ ATTEMPTS = 3
 
 UNSTABLE = "not the same in two undisturbed runs"
 OVER_BUDGET = "over the budget"
+ALIKE = "a second fault where another first fault leads to the same"
 
 Progress = Callable[[int, int], None]
 
@@ -204,14 +205,30 @@ class Explorer:
             return []
         jobs = [replace(case.job, record=True, strike_recovery=True) for case in origins]
         pairs: list[list[Case]] = [[] for _ in origins]
+        what_follows: list[object] = [None] * len(origins)
         with contextlib.closing(self._executor.run(jobs)) as stream:
             for number, seen in stream:
                 pairs[number] = self._follow(origins[number], jobs[number], seen, recording, first)
-        found = [pair for several in pairs for pair in several]
-        self._possible += len(found)
-        chosen = self._within_budget(found, room)
+                what_follows[number] = _what_follows(origins[number], seen, recording.patterns)
+        self._possible += sum(map(len, pairs))
+        chosen = self._within_budget(self._pruned(pairs, what_follows), room)
         self._execute(chosen)
         return chosen
+
+    def _pruned(self, pairs: Sequence[list[Case]], what_follows: Sequence[object]) -> list[Case]:
+        """Of first faults that lead to the same, strike only behind the first one.
+
+        Ten errors of one write that the program answers in the same way need no ten recoveries.
+        """
+        kept: list[Case] = []
+        known: set[object] = set()
+        for several, follows in zip(pairs, what_follows, strict=True):
+            if follows in known:
+                self._left_out[ALIKE] += len(several)
+                continue
+            known.add(follows)
+            kept += several
+        return kept
 
     def _follow(
         self, origin: Case, job: Job, seen: Observation, recording: Recording, first: Observation
@@ -283,6 +300,23 @@ class Explorer:
             advice=tuple(one for source in question.sources for one in source.remarks()),
         )
         return with_explanations(result)
+
+
+def _what_follows(origin: Case, seen: Observation, patterns: tuple[str, ...]) -> object:
+    """What a recording shows behind its first fault: the calls with their results, and the disk at the end.
+
+    Two first faults for which this is equal count as leading to the same. The contents of writes in
+    between are not compared, only where they went and how much they were.
+    """
+    again = unaligned(seen.trace, patterns)
+    after = _end_of(origin, again)
+    calls = tuple(
+        (str(point), o.result, o.detail.offset, o.detail.length, o.detail.size_before)
+        for point, o in zip(again.points, again.trace, strict=True)
+        if o.index > after
+    )
+    left = tuple((name, entry.kind, entry.size, entry.digest) for name, entry in seen.snapshot.items())
+    return (calls, left, tuple(run.how for run in seen.runs), sum(run.promised for run in seen.runs))
 
 
 def _may_be_followed(case: Case) -> bool:

@@ -18,12 +18,14 @@ from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.result import Failure, Options, ReceiptSummary, RunSummary, ScenarioResult
+from chaoskit.explore.snapshot import Entry
 from chaoskit.explore.sources import Offers
 from chaoskit.faults import FaultSet
 from chaoskit.inject.base import Leaks
 
 Answer = Callable[[Job, int], Observation]
 BROKEN = Failure("assertion", "AssertionError", "assert lost == kept")
+ENTRY = Entry("file", 0o644)
 
 
 def struck(job: Job, how: str = "raised", **changes: object) -> Observation:
@@ -216,6 +218,29 @@ def test_pairs_go_on_in_the_next_run_when_the_first_was_killed() -> None:
     executor.answer = answer
     result = explore(executor, KILL, options=Options(depth=2, timeout=1.0))
     assert "write(a)#1=kill; run2:write(a)#1=kill" in [case.schedule for case in result.cases]
+
+
+def test_first_faults_that_lead_to_the_same_are_followed_once() -> None:
+    """Two errors after which all is alike get one set of second faults; what is left out is counted."""
+    both = trace(operation("write", "a"), operation("rename", "a", "b"))
+    errors = faults.disk().on(call="write").only("EIO", "EFBIG")
+    options = Options(depth=2, timeout=1.0)
+
+    def schedules(answer: Answer) -> tuple[list[str], int]:
+        result = explore(Scripted(both, answer), errors | KILL.on(call="rename"), options=options)
+        pairs = [case.schedule for case in result.cases if ";" in case.schedule]
+        return pairs, sum(result.budget.left_out.values())
+
+    firsts = {"EIO", "EIO[persistent]", "EFBIG"}
+    alike, left_out = schedules(lambda job, n: struck(job))
+    assert alike == ["write(a)#1=EIO; rename(a -> b)#1=kill"]
+    assert left_out == len(firsts) - 1
+
+    def each_its_own(job: Job, n: int) -> Observation:
+        seen = struck(job)
+        return replace(seen, snapshot={str(job.schedule.strikes[0]): ENTRY})
+
+    assert len(schedules(each_its_own)[0]) == len(firsts)
 
 
 def test_a_case_that_breaks_when_recorded_again_is_broken() -> None:
