@@ -118,7 +118,7 @@ class RetryBudget:
         self.roll(now)
         oldest = now - self.window
         requests = sum(s.requests for s in self._slots if s.number * self._width >= oldest)
-        retries = sum(s.retries for s in self._slots if (s.number + 1) * self._width > oldest)
+        retries = sum(s.retries for s in self._slots)
         return math.floor(min(self.cap, self.floor + self.ratio * requests)) - retries
 
     def _collect(self) -> None:

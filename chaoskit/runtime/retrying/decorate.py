@@ -103,7 +103,7 @@ def _refusal(fn: Any) -> Exception:
 def _is(test: Callable[[Any], bool], fn: Any) -> bool:
     while isinstance(fn, functools.partial):
         fn = fn.func
-    return test(fn) or (not inspect.isroutine(fn) and not inspect.isclass(fn) and test(type(fn).__call__))
+    return test(fn) or test(type(fn).__call__)
 
 
 def _wraps_async(fn: Any) -> bool:

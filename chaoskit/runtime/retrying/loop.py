@@ -23,7 +23,7 @@ __all__ = ["Attempt", "async_attempts", "attempts"]
 class Attempt:
     """One attempt; swallows the error of its block if another attempt follows."""
 
-    __slots__ = ("_catch", "_course", "_error", "_state", "_token", "_until")
+    __slots__ = ("_catch", "_course", "_entered", "_error", "_token", "_until")
 
     def __init__(self, policy: RetryPolicy, course: Course, until: Scope | None) -> None:
         self._catch = policy.matcher.catch
@@ -31,7 +31,7 @@ class Attempt:
         self._until = until
         self._token: contextvars.Token[Any] | None = None
         self._error: BaseException | None = None
-        self._state = "new"
+        self._entered = False
 
     @property
     def number(self) -> int:
@@ -44,11 +44,11 @@ class Attempt:
         return self._course.context
 
     def __enter__(self) -> Attempt:
-        if self._state != "new":
+        if self._entered:
             raise UsageError(
                 "this attempt was entered before. Each turn of the loop has an attempt of its own."
             )
-        self._state = "running"
+        self._entered = True
         if self._until is not None:
             self._token = CURRENT.set(self._until)
         return self
@@ -59,11 +59,9 @@ class Attempt:
         if self._token is not None:
             CURRENT.reset(self._token)
         if error is None:
-            self._state = "done"
             if self._course.attempts:
                 self._course.succeeded()
             return False
-        self._state = "failed"
         if isinstance(error, self._catch) and not _own_cancellation(error) and self._course.failed(error):
             self._error = error
             return True
@@ -71,7 +69,7 @@ class Attempt:
 
     def _ended(self) -> BaseException | None:
         """The error of a failed attempt, or None if the block went through; forgets it."""
-        if self._state == "new":
+        if not self._entered:
             raise UsageError("the attempt was not entered. Put the body of the loop into 'with attempt:'.")
         error, self._error = self._error, None
         return error
@@ -134,5 +132,8 @@ def _own_cancellation(error: BaseException) -> bool:
 
     if not isinstance(error, asyncio.CancelledError):
         return False
-    task = asyncio.current_task()
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop runs here, so nobody cancels
+        return False
     return task is not None and task.cancelling() > 0
