@@ -27,7 +27,8 @@ The R rows of the contract suite (`chaoskit.contracts.retry`), run against our r
 well-known ones. Each library is used as its documents say; time is virtual. A row that fails has a
 reproduction below that needs the library alone. "–": the library does not offer what the row is about, or
 the adapter does not ask for it. urllib3 and botocore are policies that their own clients drive; only the
-rows about the policies are examined there. The Q rows (retry budgets) apply to none of them through
+rows about the policies are examined there. "?": not examined, since threads gave no verdict that comes out
+the same every time. The Q rows (retry budgets) apply to none of them through
 these adapters.
 
 `python -m scenarios.peers.retry_table` runs everything again and writes this page;
@@ -37,7 +38,7 @@ These libraries made other choices, some of them on purpose and documented. The 
 caller will see, not how good a library is.
 """
 
-# Seen now and then (a KeyError of its statistics), but not at will: nothing to publish.
+# No verdict that is the same every time, and so nothing to publish.
 NOT_REPRODUCED = {("tenacity", "R10")}
 
 SHARED = (
@@ -60,6 +61,12 @@ def outcomes(kind: Any) -> dict[str, str]:
     return {finding.row: finding.outcome for finding in report.findings}
 
 
+def _cell(name: str, row: str, found: dict[str, str]) -> str:
+    if (name, row) in NOT_REPRODUCED:
+        return "?"
+    return MARKS[found.get(row, "does not apply")]
+
+
 def table() -> str:
     """The table, as Markdown; raises if something fails without a reproduction."""
     columns = {kind.name: outcomes(kind) for kind in (ChaoskitRetry, *PEERS)}
@@ -73,7 +80,7 @@ def table() -> str:
     heads = [name if name == "chaoskit" else f"{name} {importlib.metadata.version(name)}" for name in columns]
     lines = [f"| | row | {' | '.join(heads)} |", "|---|---|" + "---|" * len(heads)]
     for row in ROWS:
-        cells = [MARKS[found.get(row.id, "does not apply")] for found in columns.values()]
+        cells = [_cell(name, row.id, found) for name, found in columns.items()]
         lines.append(f"| {row.id} | {row.title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
