@@ -13,8 +13,8 @@ from chaoskit.contracts.breaker import ROWS, ChaoskitBreaker, Row, missing, row_
 
 from .broken_breakers import BROKEN, Twin
 
-# CHAOSKIT_CONTRACT_EXAMPLES=1000 is the slow profile.
-EXAMPLES = int(os.environ.get("CHAOSKIT_CONTRACT_EXAMPLES", "60"))
+# The profile's number, 1,000 with --hypothesis-profile=slow; mutation testing gets by with fewer.
+EXAMPLES = int(os.environ.get("CHAOSKIT_CONTRACT_EXAMPLES", settings().max_examples))
 OURS = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 # A caught bug needs no shortest example here, and hanging twins make shrinking slow.
 THEIRS = settings(
