@@ -37,7 +37,7 @@ test: lint
 
 # The workers are chaoskit's own: they share the cases of one scenario, so that the longest does not decide.
 scenarios:
-	$(SET_UP) --first --groups test,scenarios
+	$(SET_UP) --first --groups test,scenarios,peers
 	@$(FIRST) -m pytest scenarios --ignore scenarios/validation -p no:randomly -p no:xdist \
 		--chaoskit-workers $(WORKERS) --chaoskit-report $(REPORT) $(MEMORY) $(PYTEST)
 
