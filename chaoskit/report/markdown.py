@@ -143,7 +143,8 @@ def _finding(entry: Entry, finding: Finding) -> str:
     if finding.replay:
         lines.append(f"- replay: {code(finding.replay)}")
     text = finding.explanation or finding.failure.text
-    if text:
+    # Nobody has to act on a known finding, so its line that replays it is enough.
+    if text and not entry.known:
         lines += ["", "<details><summary>what the test printed</summary>", "", block(text), "", "</details>"]
     return "\n".join(lines)
 

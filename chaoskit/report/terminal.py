@@ -11,6 +11,10 @@ from chaoskit.report.document import Entry, Report, Totals, broken
 _MARKUP = {"violated": "red", "hung": "red", "diverged": "yellow", "not injected": "yellow"}
 
 
+KNOWN_SHOWN = 2
+"""Findings that are listed of a scenario that states them as known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of plain text; ``markup`` holds keywords of pytest's ``TerminalWriter.line``."""
@@ -67,8 +71,11 @@ def _scenario(entry: Entry) -> Iterator[Line]:
     verdicts = ", ".join(f"{count:,} {name}" for name, count in result.verdicts.items() if count)
     text = f"{result.nodeid}: {state}; {counted(len(result.cases), 'case')}"
     yield Line(f"{text}: {verdicts}" if verdicts else text, _entry_colour(entry))
-    for finding in result.findings:
+    shown = result.findings[:KNOWN_SHOWN] if entry.known else result.findings
+    for finding in shown:
         yield Line(f"    {finding.verdict}: {finding.schedule}", {_MARKUP[finding.verdict]: True})
+    if len(shown) < len(result.findings):
+        yield Line(f"    … and {len(result.findings) - len(shown)} more, in the report")
     if result.error and entry.outcome == "failed":
         yield Line(f"    {result.error.splitlines()[0]}")
 

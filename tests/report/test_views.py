@@ -85,6 +85,17 @@ def test_no_scenario_is_no_error():
     assert "No scenario was run." in markdown(Report((run(),)))
 
 
+def test_known_findings_are_brief():
+    """What is known and stated takes two lines on the terminal, and no long text in the summary."""
+    finding = replace(violated().findings[0], explanation="x" * 5_000)
+    known = Entry(replace(violated(), findings=(finding,) * 9), "xfailed", "reported upstream")
+    made = Report((run(),), (known,))
+    assert text(made).count("    violated: ") == 2
+    assert "    … and 7 more, in the report\n" in text(made)
+    assert "xxxxx" not in markdown(made)
+    assert markdown(made).count("- replay: ") == 9
+
+
 def test_several_runs_are_told_apart():
     """In a merged report every scenario says of which run it is."""
     runs = (run(), run("2026-02-02T00:00:00Z", "3.13.0"))
