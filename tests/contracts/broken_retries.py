@@ -7,6 +7,7 @@ import functools
 import itertools
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -274,15 +275,16 @@ class SharesItsIterator(Hand):
 
     def wrap(self, fn: Fn, plan: RetryPlan) -> Fn:
         def numbers() -> Iterator[int]:
-            yield from itertools.count()
+            for number in itertools.count():
+                time.sleep(0.005)  # long enough for every thread to come and find it running
+                yield number
 
         shared = numbers()
 
         @functools.wraps(fn)
         def call(*args: Any, **kwargs: Any) -> Any:
             for attempt in range(plan.attempts):
-                for _ in range(200):
-                    next(shared)
+                next(shared)
                 try:
                     return fn(*args, **kwargs)
                 except plan.on:
