@@ -94,13 +94,13 @@ def called(policy: Any, work: Failing, kind: str, clock: RecordingClock, *args: 
 @pytest.mark.parametrize("kind", ["sync", "async", "at once"])
 @pytest.mark.parametrize("outer", [None, 50.0])
 @pytest.mark.parametrize("failures", [0, 1])
-@pytest.mark.parametrize(
-    "options", [{}, {"deadline": 9.0}, {"budget": RetryBudget(), "deadline": 9.0}], ids=len
-)
-def test_arguments_and_deadline_reach_every_attempt(options, failures, outer, kind, clock):
+@pytest.mark.parametrize("limits", ["none", "deadline", "deadline and budget"])
+def test_arguments_and_deadline_reach_every_attempt(limits, failures, outer, kind, clock):
     """Whatever surrounds the call, and nothing of the deadline stays behind."""
     work = Failing(failures)
-    policy = retry(on=ConnectionError, wait=STEADY, clock=clock, **options)
+    ends = 9.0 if "deadline" in limits else None
+    budget = RetryBudget(clock=clock) if "budget" in limits else None
+    policy = retry(on=ConnectionError, wait=STEADY, clock=clock, deadline=ends, budget=budget)
 
     def main() -> Any:
         if outer is None:
@@ -112,7 +112,7 @@ def test_arguments_and_deadline_reach_every_attempt(options, failures, outer, ki
         return result
 
     assert alone(main) == ((1,), {"k": 2})
-    ends = options.get("deadline", outer)
+    ends = outer if ends is None else ends
     assert work.left == [None if ends is None else ends - n for n in range(failures + 1)]
 
 
