@@ -321,22 +321,39 @@ class _Batch:
         finally:
             worker.close()
         if self._open and not self._workers:
-            self._add_worker()
+            self._restart()
 
     def _overdue(self) -> Iterator[tuple[int, Observation]]:
         now = time.monotonic()
         for worker in list(self._workers):
-            number, deadline = worker.status.get()
-            if deadline > now:
+            if worker.status.get()[1] > now:
                 continue
             stacks = _stacks(worker)
             self._drop(worker)
             try:
-                yield number, _cut_short(worker, _hang(stacks), _tail(worker.output))
+                # It may have gone on until it was killed: what it has sent by then counts.
+                yield from worker.take()
+                number, _ = worker.status.get()
+                if number in self._open:
+                    yield number, _cut_short(worker, _hang(stacks), _tail(worker.output))
             finally:
                 worker.close()
-            if self._open:
+            if self._open and self._workers:
                 self._add_worker()
+            elif self._open:
+                self._restart()
+
+    def _restart(self) -> None:
+        """No worker is left: hand out again what has no answer, wherever it was when its worker died."""
+        os.close(self._queue)
+        if self._feeding:
+            os.close(self._feed)
+        self._queue, self._feed = os.pipe()
+        self._feeding = True
+        os.set_blocking(self._feed, False)
+        self._unsent = sorted(self._open)
+        self._fill()
+        self._add_worker()
 
     def _drop(self, worker: _Worker) -> str:
         """Make sure that the worker and all its processes are gone; say how it ended."""

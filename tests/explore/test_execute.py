@@ -52,6 +52,22 @@ def test_more_jobs_than_a_pipe_holds() -> None:
     assert len(run(echo, several)) == 20_000
 
 
+def test_a_worker_killed_as_overdue_loses_no_answer() -> None:
+    """What it had sent before it was killed counts, and what it had in hand is told or run again."""
+
+    def late(job: Job, watch: Watch) -> Observation:
+        if ordinal(job) % 10 == 3:
+            watch.expect(-1.0)
+        return echo(job, watch)
+
+    several = jobs(60)
+    for count in (1, 2):
+        seen = run(late, several, count)
+        assert sorted(seen) == list(range(60))
+        kinds = {o.failure.kind for o in seen.values() if o.failure is not None}
+        assert kinds <= {"hang"}
+
+
 def test_serial_and_workers_agree() -> None:
     """Running here gives what running there gives."""
     several = jobs(5)
