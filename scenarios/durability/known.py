@@ -45,7 +45,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "cannot open under ext4, xfs, btrfs: promise()#1=power_loss[drop 1,3-4]",
     ),
     "GDBM": (
-        "data loss under ext4, xfs, btrfs: gdbmtool~1:write(store.gdbm)#1=power_loss[all]",
+        "data loss under ext4, xfs, btrfs: gdbmtool~1:write(store.gdbm)#3=power_loss[all]",
         "silent error under ext4, xfs, btrfs: gdbmtool~1:write(store.gdbm)#4=power_loss[zero 6]",
     ),
     "Git, core.fsync=all": (

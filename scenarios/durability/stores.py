@@ -233,7 +233,8 @@ def gdbm() -> Store:
         # Without -m it maps the file shared and writable, and stores into a mapping are not seen.
         command = ["gdbmtool", "-N", "-q", "-m", "-s", str(path / "store.gdbm"), *words]
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-        if done.returncode:
+        # It may print an error and end with status 0 all the same.
+        if done.returncode or done.stderr:
             raise OSError(f"gdbmtool ended with status {done.returncode}: {done.stderr.strip()}")
         return done.stdout
 
@@ -245,7 +246,11 @@ def gdbm() -> Store:
         yield put
 
     def read(path: Path) -> Mapping[str, str]:
-        lines = tool(path, "list").splitlines()
+        try:
+            lines = tool(path, "list").splitlines()
+        except OSError:
+            tool(path, "recover")
+            lines = tool(path, "list").splitlines()
         return dict(line.split(" ", 1) for line in lines if " " in line)
 
     return Store("GDBM", "command:gdbmtool", writing, read, budget=100)
