@@ -266,13 +266,19 @@ def workers(directory: Path) -> list[tuple[str, str, str]]:
 
 
 def main() -> None:
+    """Measure part by part; the table is written after each, so that a run that is cut leaves what it has."""
+    rows: list[tuple[str, str, str]] = []
     with tempfile.TemporaryDirectory(dir=TMPFS, prefix="chaoskit-bench-") as name:
         directory = Path(os.path.realpath(name))
-        rows = []
-        for part in (operations, cases, sweeps, workers):
-            rows += part(directory)
-            for row in rows[-5:]:
+        for part in (operations, cases, workers, sweeps):
+            new = part(directory)
+            rows += new
+            for row in new:
                 print(" | ".join(row), flush=True)
+            RESULTS.write_text(_page(rows))
+
+
+def _page(rows: list[tuple[str, str, str]]) -> str:
     uname = os.uname()
     lines = [
         "# What the harness costs",
@@ -286,7 +292,7 @@ def main() -> None:
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
     ]
-    RESULTS.write_text("\n".join(lines))
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
