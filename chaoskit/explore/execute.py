@@ -29,10 +29,7 @@ from chaoskit.explore.observation import Observation
 from chaoskit.explore.processes import become_worker, kill_tree, reaping
 from chaoskit.explore.result import Failure, RunSummary
 
-_STATUS = struct.Struct("<qdI")
-_STATUS_DEADLINE = 8
 _STATUS_SIZE = 1 << 16
-_DEADLINE = struct.Struct("<d")
 _NUMBER = struct.Struct("<i")
 _LENGTH = struct.Struct("<I")
 _IDLE = -1
@@ -89,37 +86,48 @@ class Serial:
 
 
 class _Status:
-    """One worker's shared memory: its job, until when it may run, and which of its runs are over."""
+    """One worker's shared memory: its job, until when it may run, and which of its runs are over.
+
+    The controller reads while the worker writes, so each of the three fields is one aligned word, which
+    processors store and load whole. ``struct.pack_into`` will not do: it clears the bytes before it fills
+    them, and a deadline of zero in between is one that has passed.
+    """
+
+    _JOB, _DEADLINE, _LENGTH = range(3)
+    _BODY = 3 * 8
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _STATUS_SIZE)
+        self._words = memoryview(self._memory)[: self._BODY].cast("d")
         self.set(_IDLE, math.inf)
 
     def set(self, number: int, deadline: float) -> None:
-        self._number = number
-        _STATUS.pack_into(self._memory, 0, number, deadline, 0)
+        self._words[self._LENGTH] = 0
+        self._words[self._JOB] = number
+        self._words[self._DEADLINE] = deadline
 
     def expect(self, seconds: float) -> None:
-        _DEADLINE.pack_into(self._memory, _STATUS_DEADLINE, time.monotonic() + seconds)
+        self._words[self._DEADLINE] = time.monotonic() + seconds
 
     def tell(self, runs: tuple[RunSummary, ...]) -> None:
         body = pickle.dumps(runs, pickle.HIGHEST_PROTOCOL)
-        if len(body) <= _STATUS_SIZE - _STATUS.size:
-            self._memory[_STATUS.size : _STATUS.size + len(body)] = body
-            _LENGTH.pack_into(self._memory, _STATUS.size - _LENGTH.size, len(body))
+        if len(body) <= _STATUS_SIZE - self._BODY:
+            self._words[self._LENGTH] = 0
+            self._memory[self._BODY : self._BODY + len(body)] = body
+            self._words[self._LENGTH] = len(body)
 
     def get(self) -> tuple[int, float]:
-        number, deadline, _ = _STATUS.unpack_from(self._memory, 0)
-        return number, deadline
+        return int(self._words[self._JOB]), self._words[self._DEADLINE]
 
     def told(self) -> tuple[RunSummary, ...]:
-        length = _STATUS.unpack_from(self._memory, 0)[2]
+        length = int(self._words[self._LENGTH])
         if not length:
             return ()
-        runs: tuple[RunSummary, ...] = pickle.loads(self._memory[_STATUS.size : _STATUS.size + length])
+        runs: tuple[RunSummary, ...] = pickle.loads(self._memory[self._BODY : self._BODY + length])
         return runs
 
     def close(self) -> None:
+        self._words.release()
         self._memory.close()
 
 

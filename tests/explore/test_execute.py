@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -73,6 +74,21 @@ def test_a_worker_killed_as_overdue_loses_no_answer(monkeypatch: pytest.MonkeyPa
     seen = run(late, jobs(5), 1)
     assert sorted(seen) == list(range(5))
     assert all(observation.failure is None for observation in seen.values())
+
+
+def test_a_deadline_is_never_seen_half_written() -> None:
+    """Whenever the controller looks, it sees one deadline or the other: else a case is killed as hung."""
+    status, deadlines = execute._Status(), (12345.678, math.inf)
+    pid = os.fork()
+    if pid == 0:
+        for number in range(100_000):
+            status.set(number, deadlines[number % 2])
+        os._exit(0)
+    seen = set()
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        seen.update(status.get()[1] for _ in range(100))
+    status.close()
+    assert seen <= set(deadlines)
 
 
 def test_serial_and_workers_agree() -> None:
