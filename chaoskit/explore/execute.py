@@ -26,8 +26,8 @@ from typing import IO, Any, NoReturn, Protocol
 
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.processes import become_worker, kill_tree, reaping
 from chaoskit.explore.result import Failure, RunSummary
+from chaoskit.inject.processes import adopt_for_life, die_with, kill_tree, reaping
 
 _STATUS_SIZE = 1 << 16
 _NUMBER = struct.Struct("<i")
@@ -208,7 +208,8 @@ class Workers:
 
     def _work(self, jobs: Sequence[Job], queue: int, results: int, inside: _Inside) -> NoReturn:
         try:
-            become_worker(inside.parent)
+            die_with(inside.parent)
+            adopt_for_life()
             faulthandler.register(_STACK_SIGNAL, inside.stacks, all_threads=True)
             if self._capture:
                 inside.redirect()

@@ -17,8 +17,8 @@ from chaoskit.explore import execute
 from chaoskit.explore.execute import Serial, Watch, Workers, without_harness
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.processes import children
 from chaoskit.explore.result import ReceiptSummary, RunSummary
+from chaoskit.inject.processes import children
 
 RunOne = Callable[[Job, Watch], Observation]
 
@@ -189,23 +189,23 @@ def forks_and_stands(job: Job, watch: Watch) -> Observation:
 
 def test_processes_of_a_hung_case_are_killed_with_it() -> None:
     """Children in sessions of their own too: nothing is left behind."""
-    before = set(children(os.getpid()))
+    before = children()
     run(forks_and_stands, jobs(1, timeout=0.2))
-    assert set(children(os.getpid())) == before
+    assert children() == before
 
 
 def test_closing_a_batch_ends_its_workers() -> None:
     """An interrupt leaves no process behind, even if every worker is busy."""
-    before = set(children(os.getpid()))
+    before = children()
 
     def quick_first(job: Job, watch: Watch) -> Observation:
         return echo(job, watch) if ordinal(job) == 1 else stand_still(job, watch)
 
     stream = Workers(quick_first, 2, lambda number: None).run(jobs(3))
     next(stream)
-    assert set(children(os.getpid())) > before
+    assert children() > before
     stream.close()
-    assert set(children(os.getpid())) == before
+    assert children() == before
 
 
 def test_an_orphan_left_by_a_finished_case_is_killed() -> None:

@@ -11,11 +11,13 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, NoReturn
 
 from chaoskit.core.errors import BackendUnavailable, UsageError
 from chaoskit.core.operation import Trace
+from chaoskit.inject import processes
 from chaoskit.inject.base import (
     Command,
     CommandFailed,
@@ -25,10 +27,12 @@ from chaoskit.inject.base import (
     Ran,
     WorkloadError,
 )
-from chaoskit.inject.kernel import abi, child, preconditions, probe, stack, strike, tree
+from chaoskit.inject.kernel import child, preconditions, probe, stack, strike, tree
 from chaoskit.inject.kernel.messages import Streams
 from chaoskit.inject.kernel.supervisor import Supervisor
 from chaoskit.inject.kernel.tree import Tree
+
+_WARNS_OF_THREADS = sys.version_info >= (3, 12)
 
 
 class KernelBackend:
@@ -53,29 +57,32 @@ class KernelBackend:
         """
         for one in plan.strikes:
             strike.check(one.fault)
-        preconditions.check(plan)
+        inherited = preconditions.check(plan)
         child.prepare()
-        layout = stack.calibrate()
+        if plan.record:
+            stack.calibrate()
         streams = Streams(isinstance(work, Command) and work.promise_stdout)
-        with _subreaper(), ExitStack() as opened, _Family() as family:
-            inherited = tree.open_files(os.getpid())
-            pid, ours = _fork(work, plan, streams, opened, family)
-            opened.enter_context(_all_descriptors())
-            listener = _take_over(pid, ours, opened, plan)
-            workload = Tree(pid, stack.whereabouts(layout), layout, child.boundary(), plan.run)
-            opened.callback(workload.close)
-            inherited |= {ours.fileno()}
-            supervisor = Supervisor(listener, workload, plan, streams, inherited)
-            status = supervisor.serve(family.before)
+        with processes.adopting(), _Family() as family:
+            ours = _fork(work, plan, streams, family)
+            # Made while the child gets ready, on another processor.
+            workload = Tree(family.pid, child.boundary(), plan.run)
+            family.at_end(workload.close)
+            supervisor = Supervisor(workload, plan, streams, inherited | {ours.fileno()})
+            status = supervisor.serve(_take_over(ours, family, plan), family.before)
             return _outcome(work, plan, supervisor, streams, status)
 
 
 class _Family:
-    """Whatever happens, nothing of the workload outlives this block."""
+    """Whatever happens, nothing of the workload outlives this block: no process and nothing that is open."""
 
     def __init__(self) -> None:
-        self.before = tree.children()
+        self.before = processes.children()
         self.pid = 0
+        self._at_end: list[Callable[[], object]] = []
+
+    def at_end(self, release: Callable[[], object]) -> None:
+        """Call ``release`` at the end of the block; what came last is released first."""
+        self._at_end.append(release)
 
     def __enter__(self) -> _Family:
         return self
@@ -84,6 +91,8 @@ class _Family:
         if kind is not None and self.pid:
             with _undisturbed():
                 tree.end_all(self.before, self.pid)
+        while self._at_end:
+            self._at_end.pop()()
 
 
 @contextmanager
@@ -96,28 +105,33 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _fork(
-    work: Callable[[], Any] | Command, plan: Plan, streams: Streams, opened: ExitStack, family: _Family
-) -> tuple[int, socket.socket]:
-    """Fork the workload; return its process and our end of the hand-over socket.
+def _fork(work: Callable[[], Any] | Command, plan: Plan, streams: Streams, family: _Family) -> socket.socket:
+    """Fork the workload, note its process, and return our end of the hand-over socket.
 
     An interrupt that came between the fork and the note of its number would leave a process behind.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    opened.callback(ours.close)
-    standard = _standard_streams(work, streams, opened)
+    family.at_end(ours.close)
+    standard = _standard_streams(work, streams, family)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             stream.flush()
     parent = os.getpid()
-    with _undisturbed(), warnings.catch_warnings():
-        # Python 3.12 warns of forks with threads; preconditions.py has looked at each of them.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        family.pid = pid = os.fork()
+    with _undisturbed():
+        family.pid = pid = _fork_quietly()
     if pid == 0:
         _in_child(work, theirs, plan, parent, standard)
     theirs.close()
-    return pid, ours
+    return ours
+
+
+def _fork_quietly() -> int:
+    """Fork without Python's warning of other threads; preconditions.py has looked at each of them."""
+    if not _WARNS_OF_THREADS or len(processes.threads("self")) == 1:
+        return os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 def _in_child(
@@ -133,36 +147,38 @@ def _in_child(
 
 
 def _standard_streams(
-    work: Callable[[], Any] | Command, streams: Streams, opened: ExitStack
+    work: Callable[[], Any] | Command, streams: Streams, family: _Family
 ) -> tuple[int, int, int] | None:
     """The three standard streams of a command; ours are closed once it has them."""
     if not isinstance(work, Command):
         return None
     stdin = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the others, when the run is over
-    opened.callback(stdin.close)
+    family.at_end(stdin.close)
     stdin.write(work.stdin)
     stdin.seek(0)
     stdout, stderr = streams.open()
-    opened.callback(os.close, stdout)
-    opened.callback(os.close, stderr)
+    family.at_end(partial(os.close, stdout))
+    family.at_end(partial(os.close, stderr))
     return stdin.fileno(), stdout, stderr
 
 
-def _take_over(pid: int, ours: socket.socket, opened: ExitStack, plan: Plan) -> int:
+def _take_over(ours: socket.socket, family: _Family, plan: Plan) -> int:
     """Receive the listener from the child."""
     ours.settimeout(plan.timeout)
     try:
-        message, fds, _, _ = socket.recv_fds(ours, 64, 1)
+        message, ancillary, _, _ = ours.recvmsg(64, socket.CMSG_SPACE(child.DESCRIPTOR.size))
     except TimeoutError:
         raise UsageError(
             f"the workload's process did not begin within {plan.timeout} s of its fork; expected nothing to "
             "stop it. A function registered with os.register_at_fork() may wait for a lock that is held."
         ) from None
-    if fds and message == child.READY:
-        os.set_inheritable(fds[0], False)
-        opened.callback(os.close, fds[0])
-        return fds[0]
-    os.waitpid(pid, 0)
+    if message == child.READY and ancillary:
+        (listener,) = child.DESCRIPTOR.unpack(ancillary[0][2])
+        os.set_inheritable(listener, False)
+        family.at_end(partial(os.close, listener))
+        _use_all_descriptors(family)
+        return int(listener)
+    os.waitpid(family.pid, 0)
     reason = os.strerror(int(message[1:])) if message.startswith(child.FAILED) else "it ended at once"
     raise BackendUnavailable(
         f"the workload's process could not install the seccomp filter ({reason}). "
@@ -170,30 +186,12 @@ def _take_over(pid: int, ours: socket.socket, opened: ExitStack, plan: Plan) -> 
     )
 
 
-@contextmanager
-def _all_descriptors() -> Iterator[None]:
+def _use_all_descriptors(family: _Family) -> None:
     """Use as many descriptors as this process may: each process of the workload takes three."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@contextmanager
-def _subreaper() -> Iterator[None]:
-    """Processes that outlive their parent come to us, so that none escapes."""
-    import ctypes
-
-    library = abi.libc()
-    before = ctypes.create_string_buffer(4)
-    library.prctl(abi.PR_GET_CHILD_SUBREAPER, ctypes.addressof(before))
-    library.prctl(abi.PR_SET_CHILD_SUBREAPER, 1)
-    try:
-        yield
-    finally:
-        library.prctl(abi.PR_SET_CHILD_SUBREAPER, int.from_bytes(before.raw[:4], "little"))
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        family.at_end(partial(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard)))
 
 
 def _outcome(

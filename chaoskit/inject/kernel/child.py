@@ -7,7 +7,6 @@ import gc
 import inspect
 import os
 import pickle
-import signal
 import socket
 import struct
 import sys
@@ -19,13 +18,15 @@ from functools import cache
 from typing import Any, NoReturn
 
 from chaoskit.core.errors import UsageError
-from chaoskit.inject import channel
+from chaoskit.inject import channel, processes
 from chaoskit.inject.base import Command
 from chaoskit.inject.kernel import abi, bpf
 
 PROMISE, RESULT, ERROR, UNPICKLABLE = b"P", b"R", b"E", b"U"
 """First byte of what is written to the control descriptor; the rest is a pickle."""
 READY, FAILED = b"+", b"-"
+DESCRIPTOR = struct.Struct("=i")
+"""A descriptor as it travels beside a message (unix(7), SCM_RIGHTS)."""
 HOLDS_MORE = 0
 """The answer to a result from a process that holds more descriptors than it started with: it is asked
 to collect its garbage and to say so once more."""
@@ -58,10 +59,7 @@ def boundary() -> int:
 
 
 def _prepare(parent: int) -> None:
-    os.setsid()
-    abi.libc().prctl(abi.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(71)
+    processes.die_with(parent, status=71)
     gc.freeze()
     if "asyncio" in sys.modules:
         sys.modules["asyncio"]._set_running_loop(None)
@@ -78,7 +76,7 @@ def _install_filter(control: socket.socket) -> None:
     if listener < 0:
         control.send(FAILED + str(-listener).encode())
         os._exit(72)
-    socket.send_fds(control, [READY], [listener])
+    control.sendmsg([READY], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, DESCRIPTOR.pack(listener))])
     os.close(listener)
     control.close()
 
@@ -91,15 +89,16 @@ def _calls() -> tuple[Callable[[], int], Callable[[], int]]:
     code = ctypes.create_string_buffer(rows, len(rows))
     header = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", len(rows) // 8, ctypes.addressof(code)))
     flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-    number = {"x86_64": 317, "aarch64": 277}[abi.machine()]
-    words = [ctypes.c_ulong(word) for word in (number, abi.SECCOMP_SET_MODE_FILTER, flags)]
+    numbers = {"x86_64": (317, 157), "aarch64": (277, 167)}[abi.machine()]
+    words = [ctypes.c_ulong(word) for word in (numbers[0], abi.SECCOMP_SET_MODE_FILTER, flags)]
+    privileges = [ctypes.c_ulong(word) for word in (numbers[1], abi.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)]
 
     def install() -> int:
         result = int(library.syscall_raw(*words, header))
         return -ctypes.get_errno() if result == -1 else result
 
     def no_new_privileges() -> int:
-        return library.prctl(abi.PR_SET_NO_NEW_PRIVS, 1)
+        return int(library.syscall_raw(*privileges))
 
     # The header points into ``code``, which must live as long.
     install.code = code  # type: ignore[attr-defined]
@@ -109,6 +108,7 @@ def _calls() -> tuple[Callable[[], int], Callable[[], int]]:
 def prepare() -> None:
     """Do what can be done once, before the first fork."""
     _calls()
+    processes.prepare()
 
 
 def _call(function: Callable[[], Any]) -> Any:
@@ -164,11 +164,10 @@ def _pickled(kind: bytes, value: Any) -> bytes:
 
 def _pickled_error(error: BaseException, record: bool = True) -> bytes:
     """The error, its text with the traceback, and its class's name for when it cannot be pickled."""
-    text = "".join(traceback.format_exception(error)) if record else _brief(error)
     name = f"{type(error).__module__}.{type(error).__qualname__}"
+    text = "".join(traceback.format_exception(error)) if record else _brief(error, name)
     try:
         itself = pickle.dumps(error)
-        pickle.loads(itself)
     except Exception:
         itself = b""
     body = pickle.dumps((itself, name, _message(error), text))
@@ -183,14 +182,20 @@ def _message(error: BaseException) -> str:
         return "its message could not be made"
 
 
-def _brief(error: BaseException) -> str:
-    """A traceback without source lines: reading them would cost a case more than all else."""
-    frames = [
-        f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}\n'
-        for frame, line in traceback.walk_tb(error.__traceback__)
-    ]
-    last = "".join(traceback.format_exception_only(type(error), error))
-    return f"Traceback (most recent call last):\n{''.join(frames)}{last}"
+def _brief(error: BaseException, name: str) -> str:
+    """A traceback made by hand: the library's would cost a case more than all else it does."""
+    if isinstance(error, BaseExceptionGroup | SyntaxError):
+        return "".join(traceback.format_exception(error))
+    lines = ["Traceback (most recent call last):"]
+    step = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {step.tb_lineno}, in {code.co_name}')
+        step = step.tb_next
+    name, message = name.removeprefix("builtins.").removeprefix("__main__."), _message(error)
+    lines.append(f"{name}: {message}" if message else name)
+    lines += map(str, getattr(error, "__notes__", ()))
+    return "\n".join(lines) + "\n"
 
 
 def _threads() -> list[str]:
@@ -199,6 +204,8 @@ def _threads() -> list[str]:
     Python itself waits at its end for threads that are no daemons, so what they do still counts.
     """
     others = [one for one in threading.enumerate() if one is not threading.main_thread()]
+    if not others:
+        return []
     began = time.monotonic()
     for one in others:
         patience = _DAEMON_GRACE if one.daemon else _THREAD_GRACE

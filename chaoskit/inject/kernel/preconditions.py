@@ -17,8 +17,8 @@ _HARMLESS = ("execnet.", "pytest_timeout.", "chaoskit.explore.", "chaoskit.injec
 its runtime run what the user gave them."""
 
 
-def check(plan: Plan) -> None:
-    """Refuse to fork where the result would be wrong.
+def check(plan: Plan) -> frozenset[int]:
+    """Refuse to fork where the result would be wrong; return the descriptors that are open.
 
     Raises:
         UsageError: naming what stands in the way and what to do about it.
@@ -35,9 +35,10 @@ def check(plan: Plan) -> None:
             "signal.SIG_DFL)."
         )
     _no_other_threads()
-    _nothing_open(plan.root)
+    opened = _nothing_open(plan.root)
     if plan.record:
         _nothing_mapped(plan.root)
+    return opened
 
 
 def _no_other_threads() -> None:
@@ -65,14 +66,18 @@ def _harmless(frame: object) -> bool:
     return False
 
 
-def _nothing_open(root: str) -> None:
+def _nothing_open(root: str) -> frozenset[int]:
     """An open file would survive the kill, and make the recovery look better than it is."""
+    opened = set()
     directory = os.open("/proc/self/fd", os.O_RDONLY | os.O_CLOEXEC)
     try:
         for name in os.listdir(directory):
             try:
                 link = os.readlink(name, dir_fd=directory)
             except OSError:
+                continue  # The descriptor that the listing itself has used.
+            opened.add(int(name))
+            if not link.startswith(root):
                 continue
             target = paths.below(root, link)
             if target is not None:
@@ -83,6 +88,7 @@ def _nothing_open(root: str) -> None:
                 )
     finally:
         os.close(directory)
+    return frozenset(opened - {directory})
 
 
 def _nothing_mapped(root: str) -> None:

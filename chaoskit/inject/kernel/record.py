@@ -22,12 +22,17 @@ _MOST_COPIED = 64 * 1024 * 1024
 
 
 class Recorder:
-    """Collects the operations of one run."""
+    """Collects the operations of one run.
 
-    def __init__(self, tree: Tree) -> None:
+    ``stacks`` says whether they come with their Python stacks. In a case they need not: the operation of
+    the recording that the schedule names has one.
+    """
+
+    def __init__(self, tree: Tree, stacks: bool) -> None:
         self.operations: list[Operation] = []
         self.caveats: dict[tuple[str, str], Caveat] = {}
         self._tree = tree
+        self._stacks = stacks
         self._store = Store()
 
     def caveat(self, kind: str, target: str, text: str) -> None:
@@ -51,7 +56,7 @@ class Recorder:
             syscall=call.spec.name,
             result=result,
             detail=detail,
-            stack=self._tree.stack(task),
+            stack=self._tree.stack(task) if self._stacks else (),
             pid=task.process.pid,
             tid=task.tid,
         )

@@ -86,9 +86,9 @@ class Whereabouts:
     state: int = 0
 
 
-def whereabouts(layout: Layout) -> Whereabouts:
+def whereabouts() -> Whereabouts:
     """Where the calling thread is; nowhere if stacks cannot be read anyway."""
-    return Whereabouts() if layout.missing else Whereabouts(_interpreter(), current_thread_state())
+    return Whereabouts() if calibrate().missing else Whereabouts(_interpreter(), current_thread_state())
 
 
 def _interpreter() -> int:

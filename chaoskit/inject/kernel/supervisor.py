@@ -11,10 +11,11 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from chaoskit.core.operation import ROOT, Detail, Frame, Operation, Place, Receipt
+from chaoskit.inject import processes
 from chaoskit.inject.base import Plan
 from chaoskit.inject.kernel import abi, child, execute, syscalls, tree
 from chaoskit.inject.kernel.calls import Call, Decoder
@@ -45,19 +46,18 @@ class Supervisor:
 
     def __init__(
         self,
-        listener: int,
         workload: Tree,
         plan: Plan,
         streams: Streams,
         inherited: frozenset[int],
     ) -> None:
-        self._listener = listener
+        self._listener = -1
         self._tree = workload
         self._plan = plan
         self._streams = streams
         self._decoder = Decoder(plan.root)
         self.mailbox = Mailbox()
-        self.recorder = Recorder(workload)
+        self.recorder = Recorder(workload, stacks=plan.record)
         self.receipts: list[Receipt] = []
         self.released: set[int] = set()
         self.reached = 0
@@ -72,9 +72,7 @@ class Supervisor:
         self._armed = [Armed(strike) for strike in plan.strikes]
         self._standing: list[Standing] = []
         self._striker = Striker(self._bare_operation, may_fail, self._signal_main)
-        self._specs = syscalls.by_number(abi.machine())
-        self._watched = syscalls.watched(abi.machine())
-        self._arch = abi.AUDIT_ARCH[abi.machine()]
+        self._specs, self._watched, self._arch = _tables()
         self._buffer = bytearray(abi.NOTIF.size)
         self._empty = bytes(abi.NOTIF.size)
         self._held: list[tuple[float, int, Callable[[], object]]] = []
@@ -88,8 +86,9 @@ class Supervisor:
 
     # The loop.
 
-    def serve(self, before_fork: set[int]) -> int:
+    def serve(self, listener: int, before_fork: set[int]) -> int:
         """Answer until the tree is gone; return the wait status of the workload's own process."""
+        self._listener = listener
         self._poll.register(self._listener, select.POLLIN)
         _wake_synchronously(self._listener)
         for fd in self._streams.readable():
@@ -165,7 +164,9 @@ class Supervisor:
             self._dispatch(ident, tid, number, arch, args)
         except Unreadable as why:
             if self._continue(ident):
-                self.recorder.caveat("unreadable", _comm(tid), f"calls of {_comm(tid)} were not seen: {why}")
+                self.recorder.caveat(
+                    "unreadable", tree.comm(tid), f"calls of {tree.comm(tid)} were not seen: {why}"
+                )
 
     def _dispatch(self, ident: int, tid: int, number: int, arch: int, args: list[int]) -> None:
         spec = self._specs.get(number) if arch == self._arch else None
@@ -268,9 +269,8 @@ class Supervisor:
             return
         name = pending[0].name
         path = self._plan.root if name == ROOT else f"{self._plan.root}/{name}"
-        for number, spec in self._specs.items():
-            if spec.family == pending[0].family in _COUNTABLE and spec.fd == 0:
-                self._counted[number] = (pending[0], path)
+        for number in _countable().get(pending[0].family, ()):
+            self._counted[number] = (pending[0], path)
 
     def _file_call(self, ident: int, tid: int, spec: syscalls.Spec, args: tuple[int, ...]) -> None:
         task = self._tree.task(tid)
@@ -452,7 +452,7 @@ class Supervisor:
         task = self._tree.task(self._tree.pid)
         if task is None:
             return []
-        links = {fd: task.link(fd) for fd in tree.open_files(self._tree.pid) - self._at_start}
+        links = {fd: task.link(fd) for fd in processes.open_files(self._tree.pid) - self._at_start}
         mine = [fd for fd in self.released if links.get(fd) == os.devnull]
         return [link for fd, link in sorted(links.items()) if link and fd not in mine]
 
@@ -515,7 +515,7 @@ class Supervisor:
         """Calls that change what can be seen: note them; refuse those that would go unseen."""
         name = self._watched.get(number)
         task = self._tree.task(tid)
-        who = _comm(tid)
+        who = tree.comm(tid)
         if arch != self._arch or name is None:
             self.recorder.caveat("foreign-architecture", who, "a call for another architecture was refused")
             self._answer(ident, -errno.ENOSYS)
@@ -580,6 +580,8 @@ class Supervisor:
 
     def _wind_up(self, before_fork: set[int]) -> None:
         """After the workload's own process: wait for the others, then end and name what is left."""
+        if not self._tree.processes and not tree.offspring(before_fork, self._tree.pid):
+            return  # Whoever still descends from the workload has come to us, or has an ancestor that has.
         deadline = time.monotonic() + (0.0 if self._dying else GRACE)
         while self._others(before_fork) and time.monotonic() < deadline:
             self._turn(min(deadline, time.monotonic() + 0.01))
@@ -600,15 +602,28 @@ class Supervisor:
         """Kill and collect what is left, known to us or not."""
         self._kill_all()
         tree.end_all(before_fork, self._tree.pid)
-        for pid in list(self._tree.processes):
-            self._forget(pid)
+        for pid, process in list(self._tree.processes.items()):
+            if process.pidfd in self._pidfds:
+                self._ended(process.pidfd)
+            else:
+                self._tree.forget(pid)
 
-    def _forget(self, pid: int) -> None:
-        process = self._tree.processes.get(pid)
-        if process is not None and process.pidfd in self._pidfds:
-            self._ended(process.pidfd)
-        else:
-            self._tree.forget(pid)
+
+@cache
+def _tables() -> tuple[dict[int, syscalls.Spec], dict[int, str], int]:
+    """The calls of this machine that can be struck, those that are only watched, and its architecture."""
+    machine = abi.machine()
+    return syscalls.by_number(machine), syscalls.watched(machine), abi.AUDIT_ARCH[machine]
+
+
+@cache
+def _countable() -> dict[str, tuple[int, ...]]:
+    """The numbers of the calls that can be counted the cheap way, by family."""
+    specs = _tables()[0]
+    return {
+        family: tuple(n for n, spec in specs.items() if spec.family == family and spec.fd == 0)
+        for family in _COUNTABLE
+    }
 
 
 def _wake_synchronously(listener: int) -> None:
@@ -634,15 +649,6 @@ def _collect(pid: int) -> bool:
     except ChildProcessError:
         return not os.path.exists(f"/proc/{pid}")
     return done == pid
-
-
-def _comm(tid: int) -> str:
-    """The name of a program: unlike a number it is the same in every run."""
-    try:
-        with open(f"/proc/{tid}/comm", "rb") as file:
-            return file.read().decode(errors="replace").strip()
-    except OSError:
-        return "?"
 
 
 def _name(pid: int) -> str:

@@ -6,10 +6,13 @@ import errno
 import os
 import re
 import signal
+from functools import cached_property
 
 from chaoskit.core.operation import Frame, Place
+from chaoskit.inject import processes
+from chaoskit.inject.kernel import stack
 from chaoskit.inject.kernel.memory import Memory, Unreadable
-from chaoskit.inject.kernel.stack import Layout, StackReader, Whereabouts
+from chaoskit.inject.kernel.stack import StackReader, Whereabouts
 
 _FIELDS = "Tgid|Umask|Uid|Gid|FDSize|Groups|SigBlk|SigIgn|SigCgt|CapEff|Seccomp_filters"
 _STATUS = re.compile(rf"^({_FIELDS}):[ \t]*(.*)$".encode(), re.MULTILINE)
@@ -87,10 +90,8 @@ class Task:
 class Tree:
     """All processes that were seen at a call, from the first one on."""
 
-    def __init__(self, pid: int, python: Whereabouts, layout: Layout, boundary: int, run: int) -> None:
+    def __init__(self, pid: int, boundary: int, run: int) -> None:
         self.pid = pid
-        self._python = python
-        self._layout = layout
         self._boundary = boundary
         self._run = run
         self._names: dict[str, int] = {}
@@ -99,7 +100,7 @@ class Tree:
         self.arrivals: list[Process] = []
         """Processes that were met since the list was last emptied; the supervisor watches them."""
         self._main_image = _image(pid)
-        self.main = self._process(pid)
+        self.main = self._add(pid, runs_our_python=True)
         self.main.label = ""
 
     def task(self, tid: int) -> Task | None:
@@ -123,11 +124,12 @@ class Tree:
 
     def _process(self, pid: int) -> Process:
         process = self.processes.get(pid)
-        if process is None:
-            process = self.processes[pid] = Process(pid)
-            process.reader = StackReader(process.memory, self._layout)
-            process.runs_our_python = _image(pid) == self._main_image
-            self.arrivals.append(process)
+        return self._add(pid, _image(pid) == self._main_image) if process is None else process
+
+    def _add(self, pid: int, runs_our_python: bool) -> Process:
+        process = self.processes[pid] = Process(pid)
+        process.runs_our_python = runs_our_python
+        self.arrivals.append(process)
         return process
 
     def forget(self, pid: int) -> None:
@@ -172,36 +174,38 @@ class Tree:
     def _name(self, process: Process) -> str:
         program = _FORKED
         if _image(process.pid) != self._main_image:
-            program = _UNSAFE.sub("_", _read(f"/proc/{process.pid}/comm").decode(errors="replace").strip())
+            program = _UNSAFE.sub("_", comm(process.pid))
         self._names[program] = ordinal = self._names.get(program, 0) + 1
         return f"{program or '_'}~{ordinal}"
 
     def stack(self, task: Task) -> tuple[Frame, ...]:
         """The Python frames of a waiting thread, innermost first; empty if it runs none of ours."""
-        process = task.process
-        if not process.runs_our_python or process.reader is None:
+        process, python = task.process, self._python
+        if not process.runs_our_python or not python.state:
             return ()
-        if not self._state_is_current(task):
-            task.state = process.reader.find_thread(self._python.interpreter, task.tid)
+        if process.reader is None:
+            process.reader = StackReader(process.memory, stack.calibrate())
+        if task.tid == self.pid:
+            task.state = python.state
+        elif not (task.state and process.reader.is_thread(task.state, task.tid)):
+            # Records come and go with threads, and a fork keeps only one; the first thread's stays.
+            task.state = process.reader.find_thread(python.interpreter, task.tid)
         return process.reader.of_thread(task.state, self._boundary) if task.state else ()
 
-    def _state_is_current(self, task: Task) -> bool:
-        """Records come and go with threads, and a fork keeps only one; the first thread's stays."""
-        if task.tid == self.pid:
-            task.state = self._python.state
-            return True
-        reader = task.process.reader
-        return bool(task.state and reader and reader.is_thread(task.state, task.tid))
+    @cached_property
+    def _python(self) -> Whereabouts:
+        """Where the interpreter keeps its records, in the workload's process as in this one."""
+        return stack.whereabouts()
 
     def stacks(self) -> str:
         """All threads of all processes as text, for a run that hangs."""
         lines = []
         for process in list(self.processes.values()):
-            for tid in _threads(process.pid):
+            for tid in processes.threads(process.pid):
                 task = self.task(tid)
                 frames = self.stack(task) if task is not None else ()
-                where = _read(f"/proc/{tid}/wchan").decode(errors="replace").strip("\0 \n0")
-                name = _read(f"/proc/{tid}/comm").decode(errors="replace").strip()
+                where = processes.read(f"/proc/{tid}/wchan").decode(errors="replace").strip("\0 \n0")
+                name = comm(tid)
                 lines.append(f"process {process.pid} thread {tid} ({name}{', in ' + where if where else ''})")
                 lines += [f"  {frame}" for frame in frames] or ["  no Python stack"]
         return "\n".join(lines)
@@ -211,9 +215,14 @@ class Tree:
             self.forget(pid)
 
 
+def comm(tid: int) -> str:
+    """The name of a thread's program: unlike its number it is the same in every run."""
+    return processes.read(f"/proc/{tid}/comm").decode(errors="replace").strip() or "?"
+
+
 def status(tid: int) -> dict[str, bytes]:
     """The fields of ``/proc/TID/status`` that are of use here."""
-    return {match[0].decode(): match[1] for match in _STATUS.findall(_read(f"/proc/{tid}/status"))}
+    return {match[0].decode(): match[1] for match in _STATUS.findall(processes.read(f"/proc/{tid}/status"))}
 
 
 def _image(pid: int) -> tuple[bytes, str]:
@@ -225,43 +234,7 @@ def _image(pid: int) -> tuple[bytes, str]:
         program = os.readlink(f"/proc/{pid}/exe")
     except OSError:
         program = ""
-    return _read(f"/proc/{pid}/auxv"), program
-
-
-def open_files(pid: int) -> frozenset[int]:
-    """The numbers of the descriptors that a process has open."""
-    try:
-        return frozenset(map(int, os.listdir(f"/proc/{pid}/fd")))
-    except OSError:
-        return frozenset()
-
-
-def _threads(pid: int) -> list[int]:
-    try:
-        return sorted(map(int, os.listdir(f"/proc/{pid}/task")))
-    except OSError:
-        return []
-
-
-def _read(path: str) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(fd, 65536)
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
-
-
-def children() -> set[int]:
-    """The processes that are children of this one now, zombies included."""
-    found: set[int] = set()
-    for tid in _threads(os.getpid()):
-        found.update(map(int, _read(f"/proc/self/task/{tid}/children").split()))
-    return found
+    return processes.read(f"/proc/{pid}/auxv"), program
 
 
 def offspring(before: set[int], main: int) -> list[int]:
@@ -269,7 +242,7 @@ def offspring(before: set[int], main: int) -> list[int]:
 
     Another child of the test process may have left us an orphan too. It does not have our filter.
     """
-    candidates = children() - before
+    candidates = processes.children() - before
     if not candidates:
         return []
     own = _filters(os.getpid())

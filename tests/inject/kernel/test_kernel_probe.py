@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from chaoskit.core.errors import BackendUnavailable, UsageError
+from chaoskit.inject import processes
 from chaoskit.inject.base import Ran
-from chaoskit.inject.kernel import KernelBackend, abi, backend, child, probe, tree, trial
+from chaoskit.inject.kernel import KernelBackend, abi, backend, child, probe, trial
 
 Run = Callable[..., Ran]
 
@@ -112,9 +113,9 @@ def test_stacks_are_no_condition(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_probe_leaves_no_process_behind() -> None:
     """What is forked to look at is gone afterwards."""
-    before = tree.children()
+    before = processes.children()
     probe.probe()
-    assert tree.children() == before
+    assert processes.children() == before
 
 
 def test_a_threaded_test_process_is_refused(run: Run) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import gc
@@ -23,9 +22,9 @@ from typing import Any
 import pytest
 
 from chaoskit.core.errors import UsageError
-from chaoskit.inject import channel
+from chaoskit.inject import channel, processes
 from chaoskit.inject.base import Plan, Ran, WorkloadError
-from chaoskit.inject.kernel import KernelBackend, abi, bpf, stack, syscalls, tree
+from chaoskit.inject.kernel import KernelBackend, abi, bpf, syscalls
 from chaoskit.inject.kernel.tree import Tree
 
 Run = Callable[..., Ran]
@@ -163,7 +162,7 @@ def test_ctrl_c_leaves_nothing_behind(root: str, mode: str) -> None:
 def test_a_supervisor_that_dies_takes_the_workload_along(root: str) -> None:
     """Without its supervisor the workload does not run on."""
     process = _started(root, "case")
-    (main,) = [int(pid) for pid in tree._read(f"/proc/{process.pid}/task/{process.pid}/children").split()]
+    (main,) = [int(pid) for pid in processes.read(f"/proc/{process.pid}/task/{process.pid}/children").split()]
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 20
@@ -178,7 +177,7 @@ def test_an_interrupt_at_the_fork_leaves_no_process(
     root: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever fails between the fork and the loop, the child is killed and collected."""
-    before = tree.children()
+    before = processes.children()
 
     def planted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -189,14 +188,14 @@ def test_an_interrupt_at_the_fork_leaves_no_process(
     monkeypatch.setattr("chaoskit.inject.kernel.backend._take_over", planted)
     with pytest.raises(KeyboardInterrupt):
         run(lambda: time.sleep(100))
-    assert tree.children() == before
+    assert processes.children() == before
 
 
 def test_an_error_in_the_supervisor_ends_the_run(
     root: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A defect of ours is raised, and nobody is left waiting for an answer."""
-    before = tree.children()
+    before = processes.children()
 
     def planted(*_: object) -> None:
         raise ZeroDivisionError
@@ -204,7 +203,7 @@ def test_an_error_in_the_supervisor_ends_the_run(
     monkeypatch.setattr("chaoskit.inject.kernel.calls.Decoder.decode", planted)
     with pytest.raises(ZeroDivisionError):
         run(lambda: os.mkdir(f"{root}/d"), record=True)
-    assert tree.children() == before
+    assert processes.children() == before
 
 
 def _condition() -> tuple[Any, ...]:
@@ -219,7 +218,7 @@ def _condition() -> tuple[Any, ...]:
         signal.pthread_sigmask(signal.SIG_BLOCK, ()),
         resource.getrlimit(resource.RLIMIT_NOFILE),
         os.getcwd(),
-        tree.children(),
+        processes.children(),
         threading.active_count(),
         os.getsid(0),
     )
@@ -483,7 +482,7 @@ def test_more_processes_than_can_be_followed_are_reported(
 ) -> None:
     """Where our own limit of descriptors ends, the trace says what was not seen or not confirmed."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    monkeypatch.setattr("chaoskit.inject.kernel.backend._all_descriptors", contextlib.nullcontext)
+    monkeypatch.setattr("chaoskit.inject.kernel.backend._use_all_descriptors", lambda family: None)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 25, before[1]))
     try:
         ran = run(lambda: _many_children(root, before), record=True)
@@ -733,11 +732,11 @@ def test_an_ordinary_user_gets_all_of_it(root: str) -> None:
 
 def test_a_child_that_never_begins_is_no_hang(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork that is stuck before its first call ends with the time limit, and is explained."""
-    before = tree.children()
+    before = processes.children()
     monkeypatch.setattr("chaoskit.inject.kernel.child._prepare", lambda *_: time.sleep(100))
     with pytest.raises(UsageError, match=r"did not begin within 0\.2 s.*register_at_fork"):
         run(lambda: None, timeout=0.2)
-    assert tree.children() == before
+    assert processes.children() == before
 
 
 # Results.
@@ -890,7 +889,7 @@ def test_a_forgotten_process_is_met_anew() -> None:
 
     (own, other) = child(), child()
     main, second = next(own), next(other)
-    seen = Tree(main, stack.Whereabouts(), stack.Layout(missing="not needed"), 0, 1)
+    seen = Tree(main, 0, 1)
     try:
         first = seen.task(second)
         assert first is not None

@@ -1,0 +1,98 @@
+"""Processes: whose children they are, and that none of them outlives who is responsible for it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+
+import pytest
+
+from chaoskit.inject import processes
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own files tell, see proc(5)")
+
+
+def fork_a_grandchild() -> tuple[int, int]:
+    """A child that waits for ever and a child of it that does, too; both are there when this returns."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        grandchild = os.fork()
+        if grandchild:
+            os.write(writing, str(grandchild).encode())
+        while True:
+            signal.pause()
+    os.close(writing)
+    grandchild = int(os.read(reading, 20))
+    os.close(reading)
+    return child, grandchild
+
+
+def end_of(pidfd: int) -> None:
+    assert select.select([pidfd], [], [], 30)[0], "a process that was killed did not end"
+    os.close(pidfd)
+
+
+def test_children_are_the_direct_ones() -> None:
+    """A grandchild belongs to the child, and a process that is gone has nobody."""
+    before = processes.children()
+    with processes.reaping():
+        child, grandchild = fork_a_grandchild()
+        assert processes.children() - before == {child}
+        assert processes.children(child) == {grandchild}
+    assert processes.children(child) == set()
+
+
+def test_a_tree_is_killed_whole() -> None:
+    """The grandchild dies with the child, and is nobody's zombie afterwards."""
+    before = processes.children()
+    with processes.reaping():
+        child, grandchild = fork_a_grandchild()
+        watched = [os.pidfd_open(child), os.pidfd_open(grandchild)]
+        processes.kill_tree(child)
+        for pidfd in watched:
+            end_of(pidfd)
+    assert processes.children() == before
+
+
+def test_what_a_dead_parent_leaves_is_reaped() -> None:
+    """An orphan comes to the block that adopts, and ends with it."""
+    before = processes.children()
+    with processes.reaping():
+        child, grandchild = fork_a_grandchild()
+        orphan = os.pidfd_open(grandchild)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert processes.children() - before == {grandchild}
+    end_of(orphan)
+    assert processes.children() == before
+
+
+def test_adopting_ends_with_its_block() -> None:
+    """Afterwards orphans go where they went before, unless the process has adopted for life."""
+    with processes.reaping():
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            with processes.adopting(), processes.adopting():
+                pass
+            orphaned = _orphan_comes_here()
+            processes.adopt_for_life()
+            with processes.adopting():
+                pass
+            adopted = _orphan_comes_here()
+            os.write(writing, bytes([orphaned, adopted]))
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(reading, 2) == bytes([False, True])
+        os.close(reading)
+        os.close(writing)
+
+
+def _orphan_comes_here() -> bool:
+    child, grandchild = fork_a_grandchild()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return grandchild in processes.children()
