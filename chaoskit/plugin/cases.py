@@ -18,6 +18,11 @@ from chaoskit.explore.snapshot import take
 from chaoskit.invariants import Evidence
 from chaoskit.plugin.state import STATE, State, remove
 
+try:
+    from _pytest.tmpdir import tmppath_result_key
+except ImportError:  # It is none of pytest's public names.
+    tmppath_result_key = None  # type: ignore[assignment]
+
 _LONGEST = 12_000
 """Characters of what pytest prints for one failure that are kept."""
 
@@ -160,11 +165,8 @@ def _renew_instance(item: pytest.Function) -> None:
 
 def _let_tmp_path_end(item: pytest.Item) -> None:
     """Give pytest's tmp_path what it wants to read at its end; a report of the test would have set it."""
-    try:
-        from _pytest.tmpdir import tmppath_result_key
-    except ImportError:
-        return
-    item.stash[tmppath_result_key] = {}
+    if tmppath_result_key is not None:
+        item.stash[tmppath_result_key] = {}
 
 
 def _remove_tmp_path(path: object) -> None:
