@@ -1,8 +1,9 @@
 """The seccomp filter: which calls stop and wait for the supervisor.
 
-Classic BPF as in ``linux/filter.h``. Calls that are always allowed cost nothing measurable: the
-kernel keeps them in a bitmap (Linux 5.11). Calls made for another architecture (``int 0x80``, x32)
-are sent to the supervisor, who refuses and reports them: their numbers mean other things.
+Classic BPF as in ``linux/filter.h``, a binary search for the call's number: the kernel runs a filter
+once for every number when it is installed, to keep those that are always allowed in a bitmap (Linux
+5.11), so its length is part of what a case costs. Calls made for another architecture (``int 0x80``,
+x32) are sent to the supervisor, who refuses and reports them: their numbers mean other things.
 """
 
 from __future__ import annotations
@@ -19,50 +20,56 @@ _AND = 0x54
 _RETURN = 0x06
 _INSTRUCTION = struct.Struct("=HBBI")
 _NR, _ARCH, _ARGS = 0, 4, 16
-_TO_NOTIFY = "notify"
-_TO_ALLOW = "allow"
 
-_Row = tuple[int, int, str | int, str | int]
+_Row = tuple[int, int, int, int]
+"""Operation, value, and for a jump how many rows to skip: if it holds, if not."""
+
+_ALLOW: list[_Row] = [(_RETURN, abi.SECCOMP_RET_ALLOW, 0, 0)]
+_NOTIFY: list[_Row] = [(_RETURN, abi.SECCOMP_RET_USER_NOTIF, 0, 0)]
 
 
 @cache
 def program(machine: str) -> bytes:
     """Assemble the filter for ``machine`` as an array of ``struct sock_filter``."""
-    rows: list[_Row] = [(_LOAD, _ARCH, 0, 0), (_EQUAL, abi.AUDIT_ARCH[machine], 0, _TO_NOTIFY)]
-    rows.append((_LOAD, _NR, 0, 0))
-    if machine == "x86_64":
-        rows.append((_GREATER_EQUAL, abi.X32_BIT, _TO_NOTIFY, 0))
+    rows = [(_LOAD, _ARCH, 0, 0), (_EQUAL, abi.AUDIT_ARCH[machine], 1, 0), *_NOTIFY, (_LOAD, _NR, 0, 0)]
+    rows += _search(_segments(machine))
+    return b"".join(_INSTRUCTION.pack(code, yes, no, value) for code, value, yes, no in rows)
+
+
+def _segments(machine: str) -> list[tuple[int, list[_Row]]]:
+    """What to do from which number on, in the order of the numbers."""
     names = {number: spec.name for number, spec in syscalls.by_number(machine).items()}
     names |= syscalls.watched(machine)
-    plain = [number for number, name in names.items() if name not in syscalls.CONDITIONS]
-    rows += [(_EQUAL, number, _TO_NOTIFY, 0) for number in sorted(plain)]
-    for number, name in sorted(names.items()):
-        if name in syscalls.CONDITIONS:
-            rows += _conditional(number, syscalls.CONDITIONS[name])
-    rows.append((_RETURN, abi.SECCOMP_RET_ALLOW, 0, 0))
-    rows.append((_RETURN, abi.SECCOMP_RET_USER_NOTIF, 0, 0))
-    return b"".join(_assemble(rows))
+    bodies = {
+        number: _when(syscalls.CONDITIONS[name]) if name in syscalls.CONDITIONS else _NOTIFY
+        for number, name in names.items()
+    }
+    changes = {0} | {number + step for number in names for step in (0, 1)}
+    segments: list[tuple[int, list[_Row]]] = []
+    for start in sorted(changes):
+        body = bodies.get(start, _ALLOW)
+        if not segments or segments[-1][1] is not body:
+            segments.append((start, body))
+    return [*segments, (abi.X32_BIT, _NOTIFY)] if machine == "x86_64" else segments
 
 
-def _conditional(number: int, conditions: tuple[tuple[int, str, tuple[int, ...]], ...]) -> list[_Row]:
-    """Notify for ``number`` when all conditions hold, allow it otherwise, fall through for others."""
-    body: list[_Row] = []
-    for position, (argument, kind, values) in enumerate(conditions):
-        last = position == len(conditions) - 1
-        body.append((_LOAD, _ARGS + 8 * argument, 0, 0))
+def _search(segments: list[tuple[int, list[_Row]]]) -> list[_Row]:
+    """Find the segment that the loaded number is in, and do what it says."""
+    if len(segments) == 1:
+        return segments[0][1]
+    middle = len(segments) // 2
+    below, above = _search(segments[:middle]), _search(segments[middle:])
+    return [(_GREATER_EQUAL, segments[middle][0], len(below), 0), *below, *above]
+
+
+def _when(conditions: tuple[tuple[int, str, tuple[int, ...]], ...]) -> list[_Row]:
+    """Notify if all conditions hold, else allow."""
+    rows = list(_NOTIFY)
+    for argument, kind, values in reversed(conditions):
+        checks: list[_Row] = [(_LOAD, _ARGS + 8 * argument, 0, 0)]
         if kind == "bits":
-            body.append((_AND, values[0], 0, 0))
-            body.append((_EQUAL, values[0], _TO_NOTIFY if last else 0, _TO_ALLOW))
-        else:
-            body += [(_EQUAL, value, _TO_NOTIFY, 0) for value in values]
-            body.append((_RETURN, abi.SECCOMP_RET_ALLOW, 0, 0))
-    return [(_EQUAL, number, 0, len(body)), *body]
-
-
-def _assemble(rows: list[_Row]) -> list[bytes]:
-    end = {_TO_ALLOW: len(rows) - 2, _TO_NOTIFY: len(rows) - 1}
-    out = []
-    for index, (code, value, yes, no) in enumerate(rows):
-        hops = [end[hop] - index - 1 if isinstance(hop, str) else hop for hop in (yes, no)]
-        out.append(_INSTRUCTION.pack(code, hops[0], hops[1], value))
-    return out
+            checks.append((_AND, values[0], 0, 0))
+        for left, value in zip(range(len(values) - 1, -1, -1), values, strict=True):
+            checks.append((_EQUAL, value, left, 0 if left else len(rows)))
+        rows = checks + rows
+    return rows + _ALLOW
