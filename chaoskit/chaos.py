@@ -201,7 +201,7 @@ class Chaos:
         outcome = _outcome(ran)
         undisturbed = not self._job.schedule.strikes
         if undisturbed and not outcome.ok and not recovery:
-            _raise(outcome, "the workload")
+            _raise(outcome, "the workload", ran.stray_interrupts)
         return outcome
 
     def _plan(self, number: int, recovery: bool) -> Plan:
@@ -315,8 +315,15 @@ def signal_name(number: int) -> str:
         return str(number)
 
 
-def _raise(outcome: Outcome, who: str) -> None:
-    """Raise what went wrong although nothing was injected."""
+def _raise(outcome: Outcome, who: str, interrupted: int = 0) -> None:
+    """Raise what went wrong although nothing was injected; ``interrupted`` counts calls that we delayed."""
+    if isinstance(outcome.error, InterruptedError) and interrupted:
+        outcome.error.add_note(
+            f"chaoskit: {interrupted} calls were interrupted by a signal of the workload's own while they "
+            "waited to be looked at, which takes some 20 to 100 µs; the kernel then answers EINTR where it "
+            "otherwise never does. Give the timer a longer interval in this test, install its handler with "
+            "signal.siginterrupt(number, False), or block the signal around the calls."
+        )
     if isinstance(outcome.error, Exception):
         outcome.error.add_note(f"This is how {who} failed, without any fault in it:\n{outcome.traceback}")
         raise outcome.error

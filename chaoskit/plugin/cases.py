@@ -62,6 +62,7 @@ class ItemRunner:
     def __call__(self, job: Job, watch: Watch) -> Observation:
         state = self.item.stash[STATE]
         state.job, state.watch, state.chaos = job, watch, None
+        state.failed_subtests.clear()
         _forget_logs(self.item.config)
         _let_tmp_path_end(self.item)
         began = time.perf_counter()
@@ -82,6 +83,7 @@ class ItemRunner:
             self.item._initrequest()
             self.item.session._setupstate.setup(self.item)
             self.item.runtest()
+            raise_kept(self.item)
         except pytest.skip.Exception as skip:
             return None, str(skip) or "no reason given"
         except BaseException as error:
@@ -99,6 +101,25 @@ class ItemRunner:
                 raise
             return failure_of(self.item, error)
         return None
+
+
+def kept_error(item: pytest.Item) -> BaseException | None:
+    """What the test has failed with and not raised.
+
+    The runner of ``unittest`` keeps errors for pytest's report, and so does pytest those of subtests.
+    """
+    kept: list[pytest.ExceptionInfo[BaseException]] = getattr(item, "_excinfo", None) or []
+    if kept:
+        return kept[0].value
+    subtests = item.stash[STATE].failed_subtests
+    return AssertionError(f"a subtest failed:\n{subtests[0]}") if subtests else None
+
+
+def raise_kept(item: pytest.Item) -> None:
+    """Raise it, as every other test would have."""
+    error = kept_error(item)
+    if error is not None:
+        raise error
 
 
 def observed(state: State, *, look: bool) -> Observation:
@@ -159,8 +180,8 @@ def _site(item: pytest.Function, error: BaseException) -> Site | None:
 def _renew_instance(item: pytest.Function) -> None:
     """Give a test in a class a fresh instance, as pytest gives each test one of its own."""
     if item.cls is not None:
-        vars(item).pop("_obj", None)
-        vars(item).pop("_instance", None)
+        for kept in ("_obj", "_instance", "_excinfo"):
+            vars(item).pop(kept, None)
 
 
 def _let_tmp_path_end(item: pytest.Item) -> None:

@@ -44,6 +44,7 @@ class Scenarios:
         self._config = config
         self._backends: dict[str, tuple[Backend, str | None]] = {}
         self._places: list[Places] = []
+        self._at: State | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -52,7 +53,7 @@ class Scenarios:
             return
         item.stash[_RESULT] = None
         try:
-            item.stash[STATE] = self._state(item, marker)
+            item.stash[STATE] = self._at = self._state(item, marker)
         except ChaoskitError as error:
             item.stash[PLAIN_ERROR] = error
             raise
@@ -66,6 +67,8 @@ class Scenarios:
         result = yield
         state.seconds = time.perf_counter() - began
         assert isinstance(item, pytest.Function)
+        if cases.kept_error(item) is not None:
+            return result  # Pytest reports it: the undisturbed test did not pass.
         try:
             self._explore(item, state)
         except ChaoskitError as error:
@@ -90,7 +93,13 @@ class Scenarios:
         finally:
             if STATE in item.stash:
                 self._close()
+                self._at = None
                 del item.stash[STATE]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # While a test is being called, it is only subtests that report: to nobody, in a case.
+        if self._at is not None and report.failed:
+            self._at.failed_subtests.append(report.longreprtext)
 
     def pytest_sessionfinish(self) -> None:
         # After an interrupt no test is torn down by its own hooks.

@@ -68,6 +68,7 @@ class State:
     watch: Watch = field(default_factory=Patience)
     chaos: Chaos | None = None
     seconds: float = 0.0
+    failed_subtests: list[str] = field(default_factory=list)
 
 
 STATE = pytest.StashKey[State]()

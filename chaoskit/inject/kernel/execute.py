@@ -39,6 +39,8 @@ _BY_PERMISSION = frozenset({"chmod", "chown", "utimens", "setxattr", "removexatt
 """Families that ask for the caller's rights even on a descriptor."""
 _GROWING = frozenset({"truncate", "fallocate", "copy_file_range", "sendfile", "clone"})
 _RWF_APPEND = 0x10
+_PATH_MAX = 4096
+"""Bytes of a name with its final NUL that the kernel takes (limits.h)."""
 
 
 class CannotExecute(Exception):
@@ -63,6 +65,7 @@ def perform(call: Call) -> int:
         return transfer(call, len(data_of(call)) if call.family == "write" else length_of(call))
     if call.family in _ONLY_BY_THE_CALLER:
         raise CannotExecute(f"{call.spec.name} can only be made by the caller itself")
+    _reachable(call)
     with Borrowed() as opened:
         args = _translate(call, opened)
         with _umask_of(call):
@@ -78,6 +81,7 @@ def perform_open(call: Call) -> int:
         CannotExecute: for what may block or act when opened (a FIFO, a device).
     """
     assert call.path is not None
+    _reachable(call)
     if call.restricted:
         raise CannotExecute("openat2 with resolve flags")
     try:
@@ -96,6 +100,12 @@ def perform_open(call: Call) -> int:
         if error.errno == errno.EMFILE:
             raise CannotExecute("this process has no descriptor left") from None
         return -(error.errno or 0)
+
+
+def _reachable(call: Call) -> None:
+    """A name that is short enough for the caller may be too long with what leads to it put before it."""
+    if any(len(os.fsencode(path)) >= _PATH_MAX for path in (call.path, call.other_path) if path):
+        raise CannotExecute("its name is too long with the way to the caller's directory before it")
 
 
 def close(fd: int) -> None:

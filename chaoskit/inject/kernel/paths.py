@@ -75,6 +75,8 @@ def _link_of(path: str, flags: int) -> str | None:
         return None
     try:
         return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:  # Its name is longer than the kernel can tell.
+        return None
     finally:
         os.close(fd)
 

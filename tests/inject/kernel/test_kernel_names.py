@@ -212,3 +212,30 @@ def test_maps_are_read_as_the_kernel_writes_them(root: str) -> None:
         del held
     assert calls.mapped_at(os.getpid(), 4096) is None
     assert calls.mapped_at(2**22 + 1, 4096) is None
+
+
+def test_a_relative_name_just_below_the_longest(root: str, record: Record) -> None:
+    """What the supervisor puts before a relative name does not make it too long for the caller."""
+
+    def work() -> None:
+        os.chdir(root)
+        make("./" * 2040 + "file")
+
+    ran = record(work)
+    assert targets(ran) == ["file"]
+    assert os.path.exists(f"{root}/file")
+
+
+def test_a_directory_deeper_than_the_longest_name(root: str, record: Record) -> None:
+    """What has no name that is short enough to tell does not end the supervisor."""
+
+    def work() -> bool:
+        os.chdir(root)
+        for _ in range(25):
+            os.mkdir("d" * 200)
+            os.chdir("d" * 200)
+        make("a")
+        os.rename("a", "b")
+        return os.path.exists("b")
+
+    assert record(work).value

@@ -668,6 +668,7 @@ def test_another_view_of_the_mounts_is_reported(root: str, run: Run) -> None:
 ORDINARY = """
 import os, sys
 from chaoskit.core.schedule import Schedule
+from chaoskit.inject import channel
 from chaoskit.inject.base import Plan
 from chaoskit.inject.kernel import KernelBackend, abi, stack
 
@@ -703,10 +704,12 @@ print(ran.signal, sorted(os.listdir(root)))
 def hide():
     import ctypes
     ctypes.CDLL(None).prctl(4, 0)
+    channel.promise("hidden")
     os.mkdir(f"{root}/hidden")
+    return "came back", ctypes.CDLL(None).prctl(3)
 
 ran = backend.run(hide, Plan(root, record=True, timeout=10))
-print(sorted({one.kind for one in ran.caveats}), os.path.isdir(f"{root}/hidden"))
+print(sorted({one.kind for one in ran.caveats}), os.path.isdir(f"{root}/hidden"), ran.value, ran.promised)
 """
 
 
@@ -727,7 +730,7 @@ def test_an_ordinary_user_gets_all_of_it(root: str) -> None:
     assert lines[0].endswith(" 2 ()")
     assert lines[1] == "5 ['3 of 10 bytes transferred', 'answered EIO']"
     assert lines[2] == "9 ['a.done', 'b', 'c']"
-    assert lines[3] == "['unreadable'] True"
+    assert lines[3] == "['unconfirmed', 'unreadable'] True ('came back', 0) ('hidden',)"
 
 
 def test_a_child_that_never_begins_is_no_hang(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
