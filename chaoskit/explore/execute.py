@@ -19,7 +19,6 @@ import signal
 import struct
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, NoReturn, Protocol
@@ -27,7 +26,7 @@ from typing import IO, Any, NoReturn, Protocol
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.result import Failure, RunSummary
-from chaoskit.inject.processes import adopt_for_life, die_with, kill_tree, reaping
+from chaoskit.inject.processes import adopt_for_life, die_with, fork, kill_tree, reaping, stand_guard
 
 _STATUS_SIZE = 1 << 16
 _NUMBER = struct.Struct("<i")
@@ -193,11 +192,7 @@ class Workers:
         reading, writing = os.pipe()
         status, output, stacks = _Status(), tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         parent = os.getpid()
-        with warnings.catch_warnings():
-            # Python warns of every thread. Those of xdist are harmless, all others were refused before; and
-            # a warning that is turned into an error would come too late: the child is running by then.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
+        pid = fork()
         if pid == 0:
             for fd in (*close, reading):
                 os.close(fd)
@@ -210,6 +205,7 @@ class Workers:
         try:
             die_with(inside.parent)
             adopt_for_life()
+            stand_guard(own_session=True)
             faulthandler.register(_STACK_SIGNAL, inside.stacks, all_threads=True)
             if self._capture:
                 inside.redirect()

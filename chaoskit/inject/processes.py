@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import mmap
 import os
+import select
+import shutil
 import signal
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
+from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_GET_CHILD_SUBREAPER = 37
 
@@ -41,6 +48,21 @@ def die_with(parent: int, status: int = 1) -> None:
         os._exit(status)
 
 
+_WARNS_OF_THREADS = sys.version_info >= (3, 12)
+
+
+def fork() -> int:
+    """Fork without Python's warning of other threads: who calls has looked at each of them.
+
+    A warning that is turned into an error would come too late: the child is running by then.
+    """
+    if not _WARNS_OF_THREADS or len(threads("self")) == 1:
+        return os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 _adopts = -1
 """The process that adopts orphans for as long as it lives."""
 
@@ -65,6 +87,114 @@ def adopting() -> Iterator[None]:
         yield
     finally:
         _prctl()(_PR_SET_CHILD_SUBREAPER, before.value)
+
+
+class Guard:
+    """Ends the processes that this one answers for, should it die before them.
+
+    Who dies by SIGKILL cleans up nothing, and PR_SET_PDEATHSIG reaches direct children only (prctl(2)). So
+    another process watches this one. It knows the processes from shared memory, and takes with them
+    everything in the session of one of them and everything below; but nobody who has no seccomp filter:
+    the number of a process that is gone may have been given to somebody else. With ``own_session`` it also
+    ends who is left in the session that this process leads. Then it removes ``directory``, if one is given.
+    """
+
+    _MOST = 4096
+
+    def __init__(self, directory: str = "", *, own_session: bool = False) -> None:
+        self._directory = directory
+        self._session = os.getpid() if own_session else -1
+        self._memory = mmap.mmap(-1, 8 * self._MOST)
+        self._words = memoryview(self._memory).cast("q")
+        self._places: dict[int, int] = {}
+        self._free = list(range(self._MOST - 1, -1, -1))
+        watched = os.pidfd_open(os.getpid())
+        self._pid = fork()
+        if self._pid == 0:
+            self._stand(watched)
+        os.close(watched)
+
+    def answer_for(self, pid: int) -> None:
+        """From now on ``pid`` dies with this process."""
+        if pid not in self._places and self._free:
+            place = self._places[pid] = self._free.pop()
+            self._words[place] = pid
+
+    def forget(self, pid: int) -> None:
+        """``pid`` is gone."""
+        place = self._places.pop(pid, None)
+        if place is not None:
+            self._words[place] = 0
+            self._free.append(place)
+
+    def dismiss(self) -> None:
+        """Nothing is left to watch for."""
+        global _guard
+        if _guard is not None and _guard[1] is self:
+            _guard = None
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        self._words.release()
+        self._memory.close()
+
+    def _stand(self, watched: int) -> NoReturn:
+        try:
+            os.setsid()
+            _prctl()(_PR_SET_NAME, b"chaoskit-guard")
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            # Held by us, the end of a pipe would never be seen by who reads from it.
+            os.closerange(0, watched)
+            os.closerange(watched + 1, 1 << 20)
+            select.select([watched], [], [])
+            while left := self._left():
+                for pid in left:
+                    kill_tree(pid)
+            if self._directory:
+                shutil.rmtree(self._directory, ignore_errors=True)
+        finally:
+            os._exit(0)
+
+    def _left(self) -> list[int]:
+        known = set(filter(None, self._words))
+        return [
+            pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_ours(pid, known)
+        ]
+
+    def _is_ours(self, pid: int, known: set[int]) -> bool:
+        try:
+            session = os.getsid(pid)
+        except ProcessLookupError:
+            return False
+        status = read(f"/proc/{pid}/status")
+        if b"\nState:\tZ" in status:
+            return False
+        return session == self._session or ((pid in known or session in known) and b"\nSeccomp:\t2" in status)
+
+
+_guard: tuple[int, Guard] | None = None
+"""The process that has a guard already, and the guard."""
+
+
+def stand_guard(directory: str = "", *, own_session: bool = False) -> Guard:
+    """Give this process a guard until that is dismissed, at the latest when the process ends."""
+    global _guard
+    guard = Guard(directory, own_session=own_session)
+    _guard = (os.getpid(), guard)
+    return guard
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[Guard]:
+    """While the block lasts, this process has a guard: the one that it has, or one of its own."""
+    if _guard is not None and _guard[0] == os.getpid():
+        yield _guard[1]
+        return
+    guard = Guard()
+    try:
+        yield guard
+    finally:
+        guard.dismiss()
 
 
 @contextlib.contextmanager

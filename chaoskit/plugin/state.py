@@ -16,15 +16,20 @@ from chaoskit.explore.execute import Patience, Watch
 from chaoskit.explore.job import CaseSource, Job
 from chaoskit.explore.spec import Spec
 from chaoskit.inject.base import Backend
+from chaoskit.inject.processes import stand_guard
 from chaoskit.plugin.options import Settings
 
 
 class Places:
-    """Gives out fresh directories of names with equal length, so that paths in files are, too."""
+    """Gives out fresh directories of names with equal length, so that paths in files are, too.
+
+    They go with this process, however it ends.
+    """
 
     def __init__(self, parent: Path) -> None:
         # realpath: backends compare the paths of system calls, in which no link is left.
         self.base = Path(os.path.realpath(tempfile.mkdtemp(prefix="chaoskit-", dir=parent)))
+        self._guard = stand_guard(str(self.base))
         self._worker = 0
         self._count = 0
 
@@ -41,6 +46,7 @@ class Places:
 
     def close(self) -> None:
         """Remove all of them."""
+        self._guard.dismiss()
         remove(self.base)
 
 

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +97,39 @@ def _orphan_comes_here() -> bool:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return grandchild in processes.children()
+
+
+def test_a_guard_ends_the_session_of_who_dies_and_removes_its_directory(tmp_path: Path) -> None:
+    """What a killed worker leaves in its session goes; a process beside it that has no filter stays."""
+    place = tmp_path / "place"
+    place.mkdir()
+    reading, writing = os.pipe()
+    with processes.reaping():
+        worker = os.fork()
+        if worker == 0:
+            os.setsid()
+            inside, beside = fork_a_grandchild()[0], _in_a_session_of_its_own()
+            guard = processes.stand_guard(str(place), own_session=True)
+            guard.answer_for(beside)
+            os.write(writing, f"{inside} {beside} {guard._pid}".encode())
+            while True:
+                signal.pause()
+        watched, bystander, guarding = map(os.pidfd_open, map(int, os.read(reading, 60).split()))
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+        end_of(watched)
+        end_of(guarding)
+        assert not place.exists()
+        assert not select.select([bystander], [], [], 0)[0]
+        os.close(bystander)
+    os.close(reading)
+    os.close(writing)
+
+
+def _in_a_session_of_its_own() -> int:
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        while True:
+            signal.pause()
+    return pid

@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -31,8 +30,6 @@ from chaoskit.inject.kernel import child, preconditions, probe, stack, strike, t
 from chaoskit.inject.kernel.messages import Streams
 from chaoskit.inject.kernel.supervisor import Supervisor
 from chaoskit.inject.kernel.tree import Tree
-
-_WARNS_OF_THREADS = sys.version_info >= (3, 12)
 
 
 class KernelBackend:
@@ -62,10 +59,10 @@ class KernelBackend:
         if plan.record:
             stack.calibrate()
         streams = Streams(isinstance(work, Command) and work.promise_stdout)
-        with processes.adopting(), _Family() as family:
+        with processes.adopting(), processes.guarded() as guard, _Family() as family:
             ours = _fork(work, plan, streams, family)
             # Made while the child gets ready, on another processor.
-            workload = Tree(family.pid, child.boundary(), plan.run)
+            workload = Tree(family.pid, child.boundary(), plan.run, guard)
             family.at_end(workload.close)
             supervisor = Supervisor(workload, plan, streams, inherited | {ours.fileno()})
             status = supervisor.serve(_take_over(ours, family, plan), family.before)
@@ -118,20 +115,11 @@ def _fork(work: Callable[[], Any] | Command, plan: Plan, streams: Streams, famil
             stream.flush()
     parent = os.getpid()
     with _undisturbed():
-        family.pid = pid = _fork_quietly()
+        family.pid = pid = processes.fork()
     if pid == 0:
         _in_child(work, theirs, plan, parent, standard)
     theirs.close()
     return ours
-
-
-def _fork_quietly() -> int:
-    """Fork without Python's warning of other threads; preconditions.py has looked at each of them."""
-    if not _WARNS_OF_THREADS or len(processes.threads("self")) == 1:
-        return os.fork()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
 
 
 def _in_child(

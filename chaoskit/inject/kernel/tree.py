@@ -88,10 +88,11 @@ class Task:
 
 
 class Tree:
-    """All processes that were seen at a call, from the first one on."""
+    """All processes that were seen at a call, from the first one on; ``guard`` answers for them."""
 
-    def __init__(self, pid: int, boundary: int, run: int) -> None:
+    def __init__(self, pid: int, boundary: int, run: int, guard: processes.Guard) -> None:
         self.pid = pid
+        self._guard = guard
         self._boundary = boundary
         self._run = run
         self._names: dict[str, int] = {}
@@ -128,6 +129,7 @@ class Tree:
 
     def _add(self, pid: int, runs_our_python: bool) -> Process:
         process = self.processes[pid] = Process(pid)
+        self._guard.answer_for(pid)
         process.runs_our_python = runs_our_python
         self.arrivals.append(process)
         return process
@@ -139,6 +141,7 @@ class Tree:
             for tid in [tid for tid, task in self._tasks.items() if task.process is process]:
                 del self._tasks[tid]
             process.close()
+            self._guard.forget(pid)
 
     def replacing(self, task: Task) -> None:
         """A process is about to run another program, if the exec succeeds."""

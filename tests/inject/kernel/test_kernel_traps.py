@@ -160,17 +160,15 @@ def test_ctrl_c_leaves_nothing_behind(root: str, mode: str) -> None:
 
 
 def test_a_supervisor_that_dies_takes_the_workload_along(root: str) -> None:
-    """Without its supervisor the workload does not run on."""
+    """Without its supervisor nothing of the workload runs on, and in the end its guard is gone, too."""
     process = _started(root, "case")
-    (main,) = [int(pid) for pid in processes.read(f"/proc/{process.pid}/task/{process.pid}/children").split()]
+    assert len(_working_below(root)) > 2
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 20
-    while os.path.exists(f"/proc/{main}") and time.monotonic() < deadline:
+    while _working_below(root) and time.monotonic() < deadline:
         time.sleep(0.005)
-    assert not os.path.exists(f"/proc/{main}")
-    for pid in _working_below(root):
-        os.kill(int(pid), signal.SIGKILL)
+    assert _working_below(root) == []
 
 
 def test_an_interrupt_at_the_fork_leaves_no_process(
@@ -892,7 +890,8 @@ def test_a_forgotten_process_is_met_anew() -> None:
 
     (own, other) = child(), child()
     main, second = next(own), next(other)
-    seen = Tree(main, 0, 1)
+    guard = processes.Guard()
+    seen = Tree(main, 0, 1, guard)
     try:
         first = seen.task(second)
         assert first is not None
@@ -911,6 +910,7 @@ def test_a_forgotten_process_is_met_anew() -> None:
         assert seen.task(second) is None
     finally:
         seen.close()
+        guard.dismiss()
         own.close()  # type: ignore[attr-defined]
         other.close()  # type: ignore[attr-defined]
 
