@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from chaoskit.core.operation import Caveat
 from chaoskit.explore.case import Case, Question
-from chaoskit.explore.job import CaseSource, Recording
+from chaoskit.explore.job import CaseSource, Recording, World
 from chaoskit.explore.judge import without_numbers
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.result import (
@@ -20,6 +20,7 @@ from chaoskit.explore.result import (
     PointSummary,
     Site,
     State,
+    StateCounts,
 )
 from chaoskit.explore.snapshot import differences
 from chaoskit.faults.power import MODELS
@@ -56,6 +57,25 @@ def with_advice(finding: Finding, run: Sequence[Case], cases: Sequence[CaseResul
     shown = next((case for case in members if case.schedule == finding.schedule), None)
     world = run[shown.index].planned.world if shown is not None else None
     return replace(finding, models=models, advice=world.told if world is not None else None)
+
+
+def crash_states_of(worlds: Sequence[World], run: Sequence[Case]) -> StateCounts | None:
+    """The counts of crash states; ``worlds`` are all distinct ones, whether or not they were run."""
+    if not worlds:
+        return None
+    judged = [case for case in run if _shows_a_state(case) and case.judgement.verdict not in INCONCLUSIVE]
+    return StateCounts(
+        possible=sum(world.ways for world in worlds),
+        distinct=len(worlds),
+        checked=len(judged),
+        left_out=len(worlds) - len(judged),
+    )
+
+
+def _shows_a_state(case: Case) -> bool:
+    """Whether a power loss is the last thing that strikes; with a fault behind it the state is no new one."""
+    world = case.planned.world
+    return world is not None and case.planned.schedule.strikes[-1] == world.strike
 
 
 def state_of(cases: Sequence[CaseResult], question: Question) -> State:

@@ -15,7 +15,14 @@ from dataclasses import replace
 
 from chaoskit.core.schedule import Fault, Point, Schedule
 from chaoskit.explore.align import Alignment, align, unaligned
-from chaoskit.explore.assemble import case_result, caveat_summaries, point_summaries, state_of, with_advice
+from chaoskit.explore.assemble import (
+    case_result,
+    caveat_summaries,
+    crash_states_of,
+    point_summaries,
+    state_of,
+    with_advice,
+)
 from chaoskit.explore.blame import blamed
 from chaoskit.explore.case import Case, Question
 from chaoskit.explore.choose import choose
@@ -23,7 +30,7 @@ from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
 from chaoskit.explore.execute import Executor
 from chaoskit.explore.explain import with_explanations
 from chaoskit.explore.findings import how_broken, merge
-from chaoskit.explore.job import Expected, Job, Planned, Recording
+from chaoskit.explore.job import Expected, Job, Planned, Recording, World
 from chaoskit.explore.judge import judge
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.replay import loses_power_after, patterns_with, planned_for, unknown_state
@@ -57,6 +64,7 @@ class Explorer:
         self._progress = progress or (lambda done, total: None)
         self._left_out: Counter[str] = Counter()
         self._possible = 0
+        self._worlds: list[World] = []
         self._done = 0
         self._total = 0
 
@@ -121,7 +129,7 @@ class Explorer:
             planned = [planned_for(self._question.replay, planned, recording)]
         index = {point: i for i, point in enumerate(recording.points)}
         stable = [one for one in planned if self._is_stable(one, recording, index)]
-        self._possible += len(planned)
+        self._count(planned)
         if len(planned) > len(stable):
             self._left_out[UNSTABLE] += len(planned) - len(stable)
         if not stable or not _works(recording):
@@ -130,6 +138,11 @@ class Explorer:
         if self._question.listing:
             return cases
         return self._within_budget(cases, self._question.options.budget)
+
+    def _count(self, planned: Sequence[Planned]) -> None:
+        """Note what may be run; a state with another fault behind it is no new state."""
+        self._possible += len(planned)
+        self._worlds += [one.world for one in planned if one.world is not None]
 
     def _is_stable(self, one: Planned, recording: Recording, index: dict[Point, int]) -> bool:
         if self._question.replay is not None:
@@ -188,7 +201,7 @@ class Explorer:
                     for one in source.follow(origins[number].planned, again):
                         if wanted is None or str(one.schedule) == str(wanted):
                             found.append(_followed_by(origins[number], one))
-        self._possible += len(found)
+        self._count([case.planned for case in found])
         limit = self._question.options.budget
         chosen = self._within_budget(found, None if limit is None else max(0, limit - len(cases)))
         self._execute(chosen)
@@ -298,6 +311,7 @@ class Explorer:
             timing=timing,
             promises=sum(run.promised for run in first.runs),
             advice=tuple(one for source in question.sources for one in source.remarks()),
+            crash_states=crash_states_of(self._worlds, run),
         )
         return with_explanations(result)
 

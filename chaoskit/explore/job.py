@@ -46,6 +46,10 @@ class World(Protocol):
         """The persistence models that allow this content."""
 
     @property
+    def ways(self) -> int:
+        """How many of the enumerated sets of persisted parts leave this content: states before merging."""
+
+    @property
     def told(self) -> Advice:
         """Why this content can come about, and how to prevent it."""
 

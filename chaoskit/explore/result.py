@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar, Union
 
 Verdict = Literal["tolerated", "failed safe", "violated", "hung", "diverged", "not injected"]
@@ -23,6 +24,10 @@ VERDICTS: tuple[Verdict, ...] = PASSING + BROKEN + INCONCLUSIVE
 
 State = Literal["passed", "failed", "inconclusive", "listed", "error"]
 """``error``: the scenario could not be explored at all (it fails without faults, wrong use)."""
+
+
+ADDED = MappingProxyType({"added": True})
+"""Metadata of a field that reports written before it existed do not have: the schema does not require it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +225,22 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class StateCounts:
+    """How many contents of the disk a power loss may have left, and how many of them were checked.
+
+    ``possible`` are the legal combinations of what persisted that were enumerated, after each
+    operation at which the power may go; ``distinct`` those of different content or with other promises
+    before them: equal ones are one. ``checked`` of the distinct ones were built and judged, and
+    ``left_out`` is the rest: over the budget, not stable, or not judged.
+    """
+
+    possible: int
+    distinct: int
+    checked: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """Seconds of wall-clock time by phase."""
 
@@ -274,6 +295,8 @@ class ScenarioResult:
     error: str = ""
     advice: tuple[Advice, ...] = ()
     """What looks wrong in the recording alone, whether or not a case broke."""
+    crash_states: StateCounts | None = field(default=None, metadata=ADDED)
+    """None where no power loss was asked for, or none can leave anything."""
 
     @property
     def verdicts(self) -> dict[Verdict, int]:

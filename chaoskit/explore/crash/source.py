@@ -67,6 +67,11 @@ class CrashWorld:
         """The persistence models that allow the state."""
         return self.state.models
 
+    @property
+    def ways(self) -> int:
+        """How many enumerated sets of steps leave this content."""
+        return self.state.ways
+
     @cached_property
     def advice(self) -> Advice:
         """Why the state can come about, and how to prevent it; ``operation`` counts in this run."""

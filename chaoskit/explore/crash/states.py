@@ -43,7 +43,8 @@ class State:
     """One content of the disk. ``hash`` is that of the tree; equal trees have equal hashes.
 
     ``persisted`` is the set of steps whose effect is there; ``garbage`` the part of it whose place on
-    the disk is there but holds something else. ``models`` are those that allow the state.
+    the disk is there but holds something else. ``models`` are those that allow the state. ``ways`` is
+    how many of the enumerated sets of steps, after whichever operation, leave this tree.
     """
 
     moment: Moment
@@ -51,6 +52,7 @@ class State:
     garbage: int
     hash: int
     models: tuple[str, ...]
+    ways: int = field(default=1, compare=False)
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -120,6 +122,7 @@ class _Found:
     persisted: int
     garbage: int
     models: int
+    ways: int = 1
 
 
 _Candidate = tuple[int, int]
@@ -153,6 +156,7 @@ class _Enumeration:
                 found.garbage,
                 digest,
                 tuple(name for i, name in enumerate(names) if found.models >> i & 1),
+                found.ways,
             )
             for (digest, _), found in self.found.items()
         )
@@ -186,6 +190,7 @@ class _Enumeration:
             self.found[key] = _Found(moment, persisted, garbage, models | self._others(candidate, models))
             return
         found.models |= models
+        found.ways += 1
         if found.moment is moment and persisted.bit_count() > found.persisted.bit_count():
             # Of several sets that leave the same tree, the one that misses least is named best.
             found.persisted, found.garbage = persisted, garbage
