@@ -190,6 +190,13 @@ class Finding:
     models: tuple[str, ...] = ()
     """For a power loss the persistence models under which it shows."""
     advice: Advice | None = None
+    by_model: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
+    """For a power loss by model the simplest of ``schedules`` whose crash state that model allows."""
+    shrunk_from: str = field(default="", metadata=ADDED)
+    """The schedule of the larger crash state that broke first, if ``schedule`` was made from one."""
+    smallest: bool | None = field(default=None, metadata=ADDED)
+    """Whether every smaller crash state was seen not to break in this way; None if that was not tried,
+    False if the search was stopped by its bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +245,18 @@ class StateCounts:
     distinct: int
     checked: int
     left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shrinking:
+    """What making crash states smaller has cost: ``cases`` were run for it, beyond any budget.
+
+    At most ``limit_each`` are run for one state and ``limit_all`` for a scenario.
+    """
+
+    cases: int
+    limit_each: int
+    limit_all: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +316,8 @@ class ScenarioResult:
     """What looks wrong in the recording alone, whether or not a case broke."""
     crash_states: StateCounts | None = field(default=None, metadata=ADDED)
     """None where no power loss was asked for, or none can leave anything."""
+    shrinking: Shrinking | None = field(default=None, metadata=ADDED)
+    """None where no crash state broke the test."""
 
     @property
     def verdicts(self) -> dict[Verdict, int]:

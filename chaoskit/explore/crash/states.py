@@ -194,6 +194,7 @@ class _Enumeration:
         if found.moment is moment and persisted.bit_count() > found.persisted.bit_count():
             # Of several sets that leave the same tree, the one that misses least is named best.
             found.persisted, found.garbage = persisted, garbage
+            found.models |= self._others(candidate, found.models)
 
     def _others(self, candidate: _Candidate, models: int) -> int:
         """The models whose own families did not make the state, but which allow it."""
@@ -228,11 +229,11 @@ class _Enumeration:
         yield from _torn_and_garbage(order)
 
 
-def play_all(move: Move, orders: Sequence[Order], strict: Order) -> None:
+def play_all(move: Move, orders: Sequence[Order], strict: Order | None = None) -> None:
     """Let a move take effect in all orders; ``strict`` may be among them."""
     for order in orders:
         order.play(move)
-    if all(order is not strict for order in orders):
+    if strict is not None and all(order is not strict for order in orders):
         strict.play(move)
 
 
@@ -291,11 +292,11 @@ def _variations(order: Order, state: int, only: int | None = None) -> Iterator[_
         step = order.script.steps[index]
         if step.kind is StepKind.DATA and step.payload is not None:
             yield from _torn(order, state, index)
-            if Rule.NO_GARBAGE not in order.model and _grown_over(order, step, state):
+            if Rule.NO_GARBAGE not in order.model and grown_over(order, step, state):
                 yield state, 1 << index
 
 
-def _grown_over(order: Order, step: Step, state: int) -> bool:
+def grown_over(order: Order, step: Step, state: int) -> bool:
     """Whether the file has grown by this write although the data is missing."""
     grow = step.index + 1
     steps = order.script.steps
