@@ -87,6 +87,7 @@ def explored(
     *,
     at_least: int = 0,
     replay: Schedule | None = None,
+    budget: int | None = None,
 ) -> ScenarioResult:
     home = place / "home"
     home.mkdir(parents=True)
@@ -100,7 +101,7 @@ def explored(
         "test_a.py::test_a",
         faults.power_loss(),
         (source,),
-        Options(timeout=1.0, model=models),
+        Options(timeout=1.0, model=models, budget=budget),
         replay=replay,
     )
     executor = Judging(recorder.trace(), place / "case", check)
@@ -147,6 +148,21 @@ def test_of_thirteen_missing_writes_only_the_one_that_matters_is_dropped(tmp_pat
     assert 0 < result.shrinking.cases <= 12 < result.shrinking.limit_each == EACH
     assert result.budget.run == len(result.cases)
     assert result.budget.possible == result.budget.run + sum(result.budget.left_out.values())
+
+
+def test_what_the_budget_left_out_and_is_run_all_the_same_is_counted_once(tmp_path: Path) -> None:
+    """Cases run and left out still add up to those possible, and so do the crash states."""
+    found = [
+        explored(tmp_path / f"{budget}", START, many_unsynced, state_is_new, at_least=1, budget=budget)
+        for budget in (2, 4, 8, 16, 32)
+    ]
+    assert any(result.shrinking is not None and result.shrinking.cases for result in found)
+    for result in found:
+        budget, states = result.budget, result.crash_states
+        assert states is not None
+        assert budget.run == len(result.cases)
+        assert budget.possible == budget.run + sum(budget.left_out.values())
+        assert states.distinct == budget.possible == states.checked + states.left_out
 
 
 def test_the_first_look_would_have_blamed_another_call(tmp_path: Path) -> None:
@@ -203,6 +219,22 @@ def test_what_is_missing_only_because_of_the_order_is_not_blamed(tmp_path: Path)
     result = explored(tmp_path, {}, ordered, third_is_there, at_least=5)
     (finding,) = result.findings
     assert finding.schedule in ("promise()#1=power_loss[drop 1-3]",)
+    assert finding.advice is not None
+    assert finding.advice.operation == "mkdir(d2)#1 = 0"
+
+
+def test_data_that_waits_for_a_directory_is_not_blamed(tmp_path: Path) -> None:
+    """On btrfs new data shows only together with all metadata before it; the directory was the reason."""
+
+    def work(r: Recorder) -> None:
+        r.mkdir("d2")
+        overwrite(r, "state")
+        r.promise("d2")
+
+    result = explored(tmp_path, START, work, third_is_there, ("btrfs",))
+    (finding,) = result.findings
+    assert finding.schedule == "promise()#1=power_loss[only-synced btrfs]"
+    assert finding.call == "mkdir"
     assert finding.advice is not None
     assert finding.advice.operation == "mkdir(d2)#1 = 0"
 
