@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from chaoskit.core.operation import Operation, Place, Trace
-from chaoskit.core.schedule import Point, literal, matcher
+from chaoskit.core.schedule import Point, Schedule, literal, matcher
 from chaoskit.explore.job import Recording
 from chaoskit.explore.result import Site, Variation
 
@@ -87,6 +87,16 @@ class Naming:
             seen[key] = ordinal = seen.get(key, 0) + 1
             points.append(Point(key[1], key[2], second, ordinal, operation.place))
         return tuple(points)
+
+
+def patterns_with(patterns: tuple[str, ...], schedule: Schedule) -> tuple[str, ...]:
+    """The wildcards of the recording and, behind them, those that only the schedule knows."""
+    names = [name for s in schedule for name in (s.point.target, s.point.second) if name]
+    return tuple(dict.fromkeys((*patterns, *(name for name in names if _is_wild(name)))))
+
+
+def _is_wild(pattern: str) -> bool:
+    return "*" in pattern.replace("\\\\", "").replace("\\*", "")
 
 
 def _find_patterns(first: Sequence[Operation], second: Sequence[Operation]) -> tuple[str, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from chaoskit.core.operation import Caveat
+from chaoskit.explore.blame import blamed
 from chaoskit.explore.case import Case, Question
-from chaoskit.explore.job import CaseSource, Recording
+from chaoskit.explore.findings import how_broken, merge, simplicity
+from chaoskit.explore.job import CaseSource, Recording, World
 from chaoskit.explore.judge import without_numbers
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.result import (
@@ -20,7 +22,9 @@ from chaoskit.explore.result import (
     PointSummary,
     Site,
     State,
+    StateCounts,
 )
+from chaoskit.explore.shrink import shows_a_state
 from chaoskit.explore.snapshot import differences
 from chaoskit.faults.power import MODELS
 
@@ -48,14 +52,78 @@ def case_result(index: int, case: Case, first: Observation, patterns: tuple[str,
     )
 
 
+def grouped(
+    cases: Sequence[CaseResult], run: Sequence[Case]
+) -> tuple[tuple[CaseResult, ...], tuple[Finding, ...]]:
+    """Merge what broke into findings, with the calls to blame worked out. Both have the same cases."""
+    worlds = worlds_of(run)
+    broken = {case.index: how_broken(case) for case in cases if case.verdict in BROKEN}
+    struck = blamed(broken, worlds, {i: case.operations for i, case in enumerate(run)})
+    return merge(cases, struck, sizes_of(run))
+
+
+def worlds_of(run: Sequence[Case]) -> dict[int, World]:
+    """The worlds of those cases that have one, by their index."""
+    return {i: case.planned.world for i, case in enumerate(run) if case.planned.world is not None}
+
+
+def sizes_of(run: Sequence[Case]) -> dict[int, int]:
+    """How many parts are missing in each of the worlds."""
+    return {i: len(world.missing) for i, world in worlds_of(run).items()}
+
+
+def in_brief(index: int, case: Case) -> CaseResult:
+    """As much of a case's record as it takes to merge findings."""
+    models = case.planned.world.models if case.planned.world is not None else ()
+    judgement = case.judgement
+    return CaseResult(
+        index, str(case.planned.schedule), judgement.verdict, failure=judgement.failure, models=models
+    )
+
+
+def simplest_by_model(
+    finding: Finding, cases: Sequence[CaseResult], sizes: Mapping[int, int]
+) -> dict[str, CaseResult]:
+    """For each model the simplest case of a finding that it allows."""
+    members = [case for case in cases if case.finding == finding.index]
+    found: dict[str, CaseResult] = {}
+    for case in sorted(members, key=lambda case: simplicity(case, sizes)):
+        for model in case.models:
+            found.setdefault(model, case)
+    return {model: found[model] for model in MODELS if model in found}
+
+
 def with_advice(finding: Finding, run: Sequence[Case], cases: Sequence[CaseResult]) -> Finding:
     """The finding with the models under which it shows, and what to do about it."""
+    by_model = simplest_by_model(finding, cases, sizes_of(run))
     members = [case for case in cases if case.finding == finding.index]
-    shown_under = {model for case in members for model in case.models}
-    models = tuple(model for model in MODELS if model in shown_under)
     shown = next((case for case in members if case.schedule == finding.schedule), None)
     world = run[shown.index].planned.world if shown is not None else None
-    return replace(finding, models=models, advice=world.told if world is not None else None)
+    return replace(
+        finding,
+        models=tuple(by_model),
+        by_model={model: case.schedule for model, case in by_model.items()},
+        advice=world.told if world is not None else None,
+    )
+
+
+def crash_states_of(worlds: Sequence[World], run: Sequence[Case]) -> StateCounts | None:
+    """The counts of crash states; ``worlds`` are all that were listed, whether or not they were run."""
+    ways: dict[Hashable, int] = {}
+    for world in worlds:
+        ways.setdefault(world.content, world.ways)
+    if not ways:
+        return None
+    judged = {
+        case.planned.world.content
+        for case in run
+        if case.planned.world is not None
+        and shows_a_state(case)
+        and case.judgement.verdict not in INCONCLUSIVE
+    }
+    return StateCounts(
+        possible=sum(ways.values()), distinct=len(ways), checked=len(judged), left_out=len(ways) - len(judged)
+    )
 
 
 def state_of(cases: Sequence[CaseResult], question: Question) -> State:

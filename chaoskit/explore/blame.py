@@ -13,9 +13,10 @@ def blamed(
 ) -> dict[int, tuple[Operation, ...]]:
     """``struck``, with the calls to blame corrected.
 
-    ``broken`` says by a case's index how it broke, ``worlds`` has the worlds of power losses. If a
-    state with fewer parts missing breaks the test in the same way, what else is missing is not to
-    blame: the case gets the calls of the simpler one, so that both become one finding.
+    ``broken`` says by a case's index how it broke, ``worlds`` has the worlds of power losses. A broken
+    one is looked at a second time. If a state with fewer parts missing breaks the test in the same
+    way, what else is missing is not to blame: the case gets the calls of the simpler one, so that both
+    become one finding.
     """
     result = dict(struck)
     reduced: dict[Hashable, list[int]] = {}
@@ -24,9 +25,15 @@ def blamed(
         same = next((other for other in simpler if _explains(worlds[other], worlds[index])), None)
         if same is None:
             simpler.append(index)
+            result[index] = _looked_at(worlds[index], struck[index])
         else:
             result[index] = result[same]
     return result
+
+
+def _looked_at(world: World, struck: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    first = world.blamed
+    return tuple(world.guilty if operation is first else operation for operation in struck)
 
 
 def _simplest_first(indexes: Sequence[int], worlds: Mapping[int, World]) -> list[int]:
@@ -34,4 +41,7 @@ def _simplest_first(indexes: Sequence[int], worlds: Mapping[int, World]) -> list
 
 
 def _explains(simpler: World, world: World) -> bool:
-    return bool(simpler.missing) and simpler.run == world.run and simpler.missing <= world.missing
+    if simpler.run != world.run or not simpler.missing <= world.missing:
+        return False
+    # What breaks with nothing missing explains what is missing too, but only where the power went there.
+    return bool(simpler.missing) or simpler.operation is world.operation

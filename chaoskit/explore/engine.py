@@ -14,27 +14,39 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from chaoskit.core.schedule import Fault, Point, Schedule
-from chaoskit.explore.align import Alignment, align, unaligned
-from chaoskit.explore.assemble import case_result, caveat_summaries, point_summaries, state_of, with_advice
-from chaoskit.explore.blame import blamed
+from chaoskit.explore.align import Alignment, align, patterns_with, unaligned
+from chaoskit.explore.assemble import (
+    case_result,
+    caveat_summaries,
+    crash_states_of,
+    grouped,
+    in_brief,
+    point_summaries,
+    simplest_by_model,
+    sizes_of,
+    state_of,
+    with_advice,
+    worlds_of,
+)
 from chaoskit.explore.case import Case, Question
 from chaoskit.explore.choose import choose
 from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
 from chaoskit.explore.execute import Executor
 from chaoskit.explore.explain import with_explanations
-from chaoskit.explore.findings import how_broken, merge
-from chaoskit.explore.job import Expected, Job, Planned, Recording
+from chaoskit.explore.job import Expected, Job, Planned, Recording, World
 from chaoskit.explore.judge import judge
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.replay import loses_power_after, patterns_with, planned_for, unknown_state
+from chaoskit.explore.replay import loses_power_after, named, planned_for, unknown_state
 from chaoskit.explore.result import (
     BROKEN,
     INCONCLUSIVE,
     Budget,
     Finding,
     ScenarioResult,
+    Shrinking,
     Timing,
 )
+from chaoskit.explore.shrink import ALL, EACH, Shrinker
 from chaoskit.explore.sources import Offers
 from chaoskit.faults.power import LIES
 
@@ -57,6 +69,8 @@ class Explorer:
         self._progress = progress or (lambda done, total: None)
         self._left_out: Counter[str] = Counter()
         self._possible = 0
+        self._worlds: list[World] = []
+        self._shrinker: Shrinker | None = None
         self._done = 0
         self._total = 0
 
@@ -82,6 +96,7 @@ class Explorer:
             cases = []
         cases += followed
         cases += self._pairs(cases, alignment.recording, first)
+        cases += self._shrink(cases)
         now = time.monotonic()
         timing = Timing(first.seconds, after_second - began, now - after_second, now - began + first.seconds)
         return self._result(first, alignment, cases, cases, timing)
@@ -118,10 +133,10 @@ class Explorer:
         """The cases to run."""
         planned = [one for source in self._question.sources for one in source.cases(recording)]
         if self._question.replay is not None:
-            planned = [planned_for(self._question.replay, planned, recording)]
+            planned = [planned_for(self._question.replay, planned, recording, self._question.sources)]
         index = {point: i for i, point in enumerate(recording.points)}
         stable = [one for one in planned if self._is_stable(one, recording, index)]
-        self._possible += len(planned)
+        self._count(planned)
         if len(planned) > len(stable):
             self._left_out[UNSTABLE] += len(planned) - len(stable)
         if not stable or not _works(recording):
@@ -130,6 +145,11 @@ class Explorer:
         if self._question.listing:
             return cases
         return self._within_budget(cases, self._question.options.budget)
+
+    def _count(self, planned: Sequence[Planned]) -> None:
+        """Note what may be run; a state with another fault behind it is no new state."""
+        self._possible += len(planned)
+        self._worlds += [one.world for one in planned if one.world is not None]
 
     def _is_stable(self, one: Planned, recording: Recording, index: dict[Point, int]) -> bool:
         if self._question.replay is not None:
@@ -184,15 +204,22 @@ class Explorer:
         with contextlib.closing(self._executor.run(jobs)) as stream:
             for number, seen in stream:
                 again = unaligned(seen.trace, recording.patterns)
-                for source in self._question.sources:
-                    for one in source.follow(origins[number].planned, again):
-                        if wanted is None or str(one.schedule) == str(wanted):
-                            found.append(_followed_by(origins[number], one))
-        self._possible += len(found)
+                found += self._following(origins[number], again, wanted)
+        self._count([case.planned for case in found])
         limit = self._question.options.budget
         chosen = self._within_budget(found, None if limit is None else max(0, limit - len(cases)))
         self._execute(chosen)
         return chosen
+
+    def _following(self, origin: Case, again: Recording, wanted: Schedule | None) -> list[Case]:
+        """The power losses after one failed fsync; only that which is wanted, if one is."""
+        sources, before = self._question.sources, origin.planned
+        listed = [one for source in sources for one in source.follow(before, again)]
+        if wanted is not None:
+            same = next((one for one in listed if str(one.schedule) == str(wanted)), None)
+            same = same or named(wanted, again, sources, before)
+            listed = [] if same is None else [same]
+        return [_followed_by(origin, one) for one in listed]
 
     def _pairs(self, cases: Sequence[Case], recording: Recording, first: Observation) -> list[Case]:
         """With depth 2: record what follows the first fault of each case, and strike there again."""
@@ -250,6 +277,48 @@ class Explorer:
             pairs.append(Case(planned, (*origin.operations, second), origin.points, new))
         return pairs
 
+    def _shrink(self, cases: Sequence[Case]) -> list[Case]:
+        """Make crash states that broke smaller, until each finding shows a smallest one for each model."""
+        if self._question.replay is not None:
+            return []
+        self._shrinker = shrinker = Shrinker(cases, self._execute)
+        while larger := self._not_smallest([*cases, *shrinker.added], shrinker):
+            shrinker.shrink(larger)
+        run_before = {world.content for world in worlds_of(cases).values()}
+        listed = {world.content for world in self._worlds} - run_before
+        for case in shrinker.added:
+            assert case.planned.world is not None
+            content = case.planned.world.content
+            if content in listed and self._left_out[OVER_BUDGET]:
+                # The budget had left it out, and now it was run all the same.
+                listed.discard(content)
+                self._left_out[OVER_BUDGET] -= 1
+            else:
+                self._count([case.planned])
+        return shrinker.added
+
+    def _not_smallest(self, cases: Sequence[Case], shrinker: Shrinker) -> list[Case]:
+        """The cases by which findings would be shown, for each model one, and that may be too large."""
+        briefly, findings = grouped([in_brief(i, case) for i, case in enumerate(cases)], cases)
+        sizes = sizes_of(cases)
+        shown = (simplest_by_model(finding, briefly, sizes).values() for finding in findings)
+        indexes = dict.fromkeys(case.index for several in shown for case in several)
+        return [cases[index] for index in indexes if shrinker.can_be(cases[index])]
+
+    def _with_size(self, finding: Finding) -> Finding:
+        if self._shrinker is None:
+            return finding
+        return replace(
+            finding,
+            shrunk_from=self._shrinker.origins.get(finding.schedule, ""),
+            smallest=self._shrinker.complete.get(finding.schedule),
+        )
+
+    def _shrinking(self) -> Shrinking | None:
+        if self._shrinker is None or not self._shrinker.complete:
+            return None
+        return Shrinking(len(self._shrinker.added), EACH, ALL)
+
     def _shown_again(self, findings: Sequence[Finding], run: Sequence[Case]) -> tuple[Finding, ...]:
         """Run one case of each finding once more: what does not show again comes from chance, not the fault.
 
@@ -274,13 +343,9 @@ class Explorer:
     ) -> ScenarioResult:
         question = self._question
         cases = tuple(case_result(i, case, first, alignment.recording.patterns) for i, case in enumerate(run))
-        struck = {i: case.operations for i, case in enumerate(run)}
-        worlds = {i: case.planned.world for i, case in enumerate(run) if case.planned.world is not None}
-        broken = {case.index: how_broken(case) for case in cases if case.verdict in BROKEN}
-        struck = blamed(broken, worlds, struck)
-        cases, findings = merge(cases, struck, {i: len(world.missing) for i, world in worlds.items()})
+        cases, findings = grouped(cases, run)
         findings = self._shown_again(findings, run)
-        findings = tuple(with_advice(finding, run, cases) for finding in findings)
+        findings = tuple(self._with_size(with_advice(finding, run, cases)) for finding in findings)
         result = ScenarioResult(
             nodeid=question.nodeid,
             state=state_of(cases, question),
@@ -294,10 +359,17 @@ class Explorer:
             findings=findings,
             variations=alignment.variations,
             caveats=caveat_summaries(first, run, question.sources),
-            budget=Budget(question.options.budget, self._possible, len(cases), dict(self._left_out)),
+            budget=Budget(
+                question.options.budget,
+                self._possible,
+                len(cases),
+                {why: n for why, n in self._left_out.items() if n},
+            ),
             timing=timing,
             promises=sum(run.promised for run in first.runs),
             advice=tuple(one for source in question.sources for one in source.remarks()),
+            crash_states=crash_states_of(self._worlds, run),
+            shrinking=self._shrinking(),
         )
         return with_explanations(result)
 

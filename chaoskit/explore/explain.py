@@ -100,6 +100,7 @@ def _finding(finding: Finding, case: CaseResult) -> Iterator[str]:
     yield f"[{finding.index + 1}] {finding.verdict}: {finding.schedule}"
     if finding.reproduced is False:
         yield "    this did not show again when the case was run once more, so chance has a part in it"
+    yield from _size(finding)
     yield from _others(finding)
     yield from _struck(finding, case)
     yield from _advice(finding)
@@ -108,6 +109,13 @@ def _finding(finding: Finding, case: CaseResult) -> Iterator[str]:
     yield from _broken(finding, case)
     yield "    replay it:"
     yield f"      {finding.replay}"
+
+
+def _size(finding: Finding) -> Iterator[str]:
+    if finding.shrunk_from:
+        yield f"    made smaller from: {finding.shrunk_from}"
+    if finding.smallest is False:
+        yield "    a still smaller crash state may break it too: the search was stopped by its bound"
 
 
 def _others(finding: Finding) -> Iterator[str]:
@@ -137,6 +145,10 @@ def _advice(finding: Finding) -> Iterator[str]:
     yield f"    because {finding.advice.text}"
     if finding.models:
         yield f"    after a power loss on: {', '.join(finding.models)}"
+    for schedule in dict.fromkeys(finding.by_model.values()):
+        if schedule != finding.schedule:
+            models = ", ".join(model for model, other in finding.by_model.items() if other == schedule)
+            yield f"    on {models} more is missing with it: {schedule}"
     yield "    fix:"
     yield from (f"      {line}" for line in finding.advice.fix.splitlines())
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from chaoskit.core.operation import Frame, Operation
-from chaoskit.explore.result import BROKEN, CaseResult, Failure, Finding, Site
+from chaoskit.explore.result import BROKEN, CaseResult, Failure, Finding, Site, Verdict
 
 _LIBRARIES = tuple(
     {os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")}
@@ -45,13 +45,22 @@ def merge(
     return tuple(replace(c, finding=numbers.get(c.index)) for c in cases), tuple(findings)
 
 
+def simplicity(case: CaseResult, missing: Mapping[int, int]) -> tuple[int, ...]:
+    """The shortest is the easiest to read; of several, the one that strikes first."""
+    return (len(case.schedule.split(";")), missing.get(case.index, 0), len(case.schedule), case.index)
+
+
 def how_broken(case: CaseResult) -> tuple[object, ...]:
     """What is equal when two cases broke in the same way."""
-    failure = case.failure
+    return broken_as(case.verdict, case.failure)
+
+
+def broken_as(verdict: Verdict, failure: Failure | None) -> tuple[object, ...]:
+    """The same, of a case that has no record yet."""
     assert failure is not None
     # Names of files in the messages of invariants and stacks of hangs vary; where they come from does not.
     told_apart = failure.site or (failure.message if failure.kind in ("assertion", "error") else None)
-    return (case.verdict, failure.kind, failure.name, told_apart)
+    return (verdict, failure.kind, failure.name, told_apart)
 
 
 def _where(operation: Operation) -> tuple[object, ...]:
@@ -71,11 +80,7 @@ def _finding(
     struck: Mapping[int, tuple[Operation, ...]],
     missing: Mapping[int, int],
 ) -> Finding:
-    # The shortest is the easiest to read; of several, the one that strikes first.
-    def simplicity(case: CaseResult) -> tuple[int, ...]:
-        return (len(case.schedule.split(";")), missing.get(case.index, 0), len(case.schedule), case.index)
-
-    case = min(group, key=simplicity)
+    case = min(group, key=lambda case: simplicity(case, missing))
     operations = struck.get(case.index, ())
     last = operations[-1] if operations else None
     stack = tuple(Site(f.file, f.line, f.function) for f in last.stack) if last else ()

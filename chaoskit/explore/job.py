@@ -35,15 +35,38 @@ class World(Protocol):
 
     @property
     def blamed(self) -> Operation:
-        """The operation of the recording that let this happen: the call without its fsync."""
+        """The operation of the recording that let this happen, at a first look that costs little."""
+
+    @property
+    def guilty(self) -> Operation:
+        """The same at a second look, which takes into account what could not persist without what."""
 
     @property
     def missing(self) -> frozenset[Hashable]:
         """The parts of what was done that are not there; equal parts of two worlds are the same part."""
 
     @property
+    def parts(self) -> tuple[Hashable, ...]:
+        """The parts of :attr:`missing`, in the order in which they were done."""
+
+    @property
+    def content(self) -> Hashable:
+        """Equal for two worlds if the test finds the same content and promises in both."""
+
+    def lacking(self, parts: Iterable[Hashable]) -> World | None:
+        """The world in which power was lost at the same operation and only ``parts`` are missing.
+
+        Further ones may be, if they cannot be there without these. ``parts`` are some of this world's.
+        Every model that allows this world allows the other; None if there is no such world.
+        """
+
+    @property
     def models(self) -> tuple[str, ...]:
         """The persistence models that allow this content."""
+
+    @property
+    def ways(self) -> int:
+        """How many of the enumerated sets of persisted parts leave this content: states before merging."""
 
     @property
     def told(self) -> Advice:
@@ -96,6 +119,13 @@ class CaseSource(Protocol):
 
     def follow(self, before: Planned, recording: Recording) -> Iterable[Planned]:
         """The cases that come to light when ``before`` is recorded: its strikes, then one of this source."""
+
+    def named(self, wanted: Schedule, recording: Recording, before: Planned | None = None) -> Planned | None:
+        """The case that a schedule names although it was not listed: a world found by making one smaller.
+
+        With ``before`` the recording is of that case, and ``wanted`` its strike and then one of this
+        source. None if the last strike is none of this source, or names what cannot come about.
+        """
 
     def remarks(self) -> Iterable[Advice]:
         """What looks wrong in the recording alone. Called after :meth:`cases`."""

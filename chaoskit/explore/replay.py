@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.schedule import Schedule, Strike
-from chaoskit.explore.align import Naming
-from chaoskit.explore.job import Planned, Recording
+from chaoskit.explore.align import Naming, patterns_with
+from chaoskit.explore.job import CaseSource, Planned, Recording
 
 
-def patterns_with(patterns: tuple[str, ...], schedule: Schedule) -> tuple[str, ...]:
-    """The wildcards of the recording and, behind them, those that only the schedule knows."""
-    names = [name for s in schedule for name in (s.point.target, s.point.second) if name]
-    return tuple(dict.fromkeys((*patterns, *(name for name in names if _is_wild(name)))))
-
-
-def _is_wild(pattern: str) -> bool:
-    return "*" in pattern.replace("\\\\", "").replace("\\*", "")
-
-
-def planned_for(wanted: Schedule, planned: Iterable[Planned], recording: Recording) -> Planned:
+def planned_for(
+    wanted: Schedule, planned: Iterable[Planned], recording: Recording, sources: Sequence[CaseSource]
+) -> Planned:
     """The planned case that a schedule to be replayed means, or one made from it.
+
+    A crash state need not be among the planned: one that was made smaller is known to its source by name.
 
     Raises:
         ScheduleError: for an empty schedule, a first strike at a point that the recording does not
-            have, and a crash state that is not among the planned.
+            have, and a crash state that cannot come about.
     """
     text = str(wanted)
     for one in planned:
@@ -38,13 +32,25 @@ def planned_for(wanted: Schedule, planned: Iterable[Planned], recording: Recordi
     first, *others = wanted.strikes
     if others and first.fault.name == "power_loss":
         lost = next((one for one in planned if one.schedule == Schedule((first,))), None)
+        lost = lost or named(Schedule((first,)), recording, sources)
         if lost is not None:
             return Planned(wanted, lost.world)
     if others and loses_power_after(wanted):
         return Planned(Schedule((first,)))
     if any(strike.fault.name == "power_loss" for strike in wanted):
-        raise unknown_state(wanted)
+        state = named(wanted, recording, sources) if not others else None
+        if state is None:
+            raise unknown_state(wanted)
+        return state
     return Planned(wanted)
+
+
+def named(
+    wanted: Schedule, recording: Recording, sources: Sequence[CaseSource], before: Planned | None = None
+) -> Planned | None:
+    """The case that one of the sources knows by its name alone, or None."""
+    found = (source.named(wanted, recording, before) for source in sources)
+    return next((one for one in found if one is not None), None)
 
 
 def unknown_state(wanted: Schedule) -> ScheduleError:

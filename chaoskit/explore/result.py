@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar, Union
 
 Verdict = Literal["tolerated", "failed safe", "violated", "hung", "diverged", "not injected"]
@@ -23,6 +24,10 @@ VERDICTS: tuple[Verdict, ...] = PASSING + BROKEN + INCONCLUSIVE
 
 State = Literal["passed", "failed", "inconclusive", "listed", "error"]
 """``error``: the scenario could not be explored at all (it fails without faults, wrong use)."""
+
+
+ADDED = MappingProxyType({"added": True})
+"""Metadata of a field that reports written before it existed do not have: the schema does not require it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +190,13 @@ class Finding:
     models: tuple[str, ...] = ()
     """For a power loss the persistence models under which it shows."""
     advice: Advice | None = None
+    by_model: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
+    """For a power loss by model the simplest of ``schedules`` whose crash state that model allows."""
+    shrunk_from: str = field(default="", metadata=ADDED)
+    """The schedule of the larger crash state that broke first, if ``schedule`` was made from one."""
+    smallest: bool | None = field(default=None, metadata=ADDED)
+    """Whether every smaller crash state was seen not to break in this way; None if that was not tried,
+    False if the search was stopped by its bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +229,34 @@ class Budget:
     possible: int
     run: int
     left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StateCounts:
+    """How many contents of the disk a power loss may have left, and how many of them were checked.
+
+    ``possible`` are the legal combinations of what persisted that were enumerated, after each
+    operation at which the power may go; ``distinct`` those of different content or with other promises
+    before them: equal ones are one. ``checked`` of the distinct ones were built and judged, and
+    ``left_out`` is the rest: over the budget, not stable, or not judged.
+    """
+
+    possible: int
+    distinct: int
+    checked: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shrinking:
+    """What making crash states smaller has cost: ``cases`` were run for it, beyond any budget.
+
+    At most ``limit_each`` are run for one state and ``limit_all`` for a scenario.
+    """
+
+    cases: int
+    limit_each: int
+    limit_all: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +314,10 @@ class ScenarioResult:
     error: str = ""
     advice: tuple[Advice, ...] = ()
     """What looks wrong in the recording alone, whether or not a case broke."""
+    crash_states: StateCounts | None = field(default=None, metadata=ADDED)
+    """None where no power loss was asked for, or none can leave anything."""
+    shrinking: Shrinking | None = field(default=None, metadata=ADDED)
+    """None where no crash state broke the test."""
 
     @property
     def verdicts(self) -> dict[Verdict, int]:

@@ -56,6 +56,9 @@ class Offers:
         """None here: pairs of offered faults are made with a source of their own."""
         return ()
 
+    def named(self, wanted: Schedule, recording: Recording, before: Planned | None = None) -> None:
+        """None: whatever is offered is listed."""
+
     def remarks(self) -> tuple[Advice, ...]:
         """None: what a fault brings to light is seen only when it strikes."""
         return ()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from chaoskit.explore.result import BROKEN, INCONCLUSIVE, VERDICTS, ScenarioResult
+from chaoskit.explore.result import ADDED, BROKEN, INCONCLUSIVE, VERDICTS, ScenarioResult, StateCounts
 from chaoskit.report.environment import Environment
 
 SCHEMA_VERSION = 1
@@ -76,7 +76,8 @@ class Totals:
     ``points`` were recorded, ``points_struck`` of them had at least one fault strike; ``cases`` were run
     of ``cases_possible``. ``known_findings`` are those of scenarios that state them (strict xfail) and are
     not counted in ``findings``. ``seconds`` were spent on exploring, all scenarios added up. ``verdicts``
-    counts cases, and ``outcomes`` scenarios.
+    counts cases, and ``outcomes`` scenarios. ``crash_states`` adds up those of the scenarios that lose
+    power, and is None if there is none.
     """
 
     scenarios: int = 0
@@ -90,6 +91,7 @@ class Totals:
     seconds: float = 0.0
     verdicts: Mapping[str, int] = field(default_factory=dict)
     outcomes: Mapping[str, int] = field(default_factory=dict)
+    crash_states: StateCounts | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,15 @@ def totals_of(entries: Iterable[Entry]) -> Totals:
         seconds=round(sum(result.timing.total for result in results), 3),
         verdicts=dict(verdicts),
         outcomes=dict(outcomes),
+        crash_states=_states_of(results),
     )
+
+
+def _states_of(results: Iterable[ScenarioResult]) -> StateCounts | None:
+    known = [result.crash_states for result in results if result.crash_states is not None]
+    if not known:
+        return None
+    return StateCounts(*(sum(getattr(one, f.name) for one in known) for f in fields(StateCounts)))
 
 
 def points_struck(result: ScenarioResult) -> int:

@@ -16,7 +16,7 @@ from chaoskit.explore.result import (
     ScenarioResult,
 )
 from chaoskit.report.document import Entry, Report, Run
-from chaoskit.report.terminal import counted, headline, verdict_text
+from chaoskit.report.terminal import counted, headline, states_text, verdict_text
 
 LONGEST_EXPLANATION = 8_000
 """Characters of one finding that are shown. CI services cut summaries at about 1 MB; the JSON has all."""
@@ -28,6 +28,7 @@ def markdown(report: Report) -> str:
         "# chaoskit report",
         _head(report),
         _scenarios(report),
+        _crash_states(report),
         _calls(report),
         _findings(report, known=False),
         _findings(report, known=True),
@@ -46,6 +47,8 @@ def _head(report: Report) -> str:
         lines.append(f"Known findings, stated in their scenarios: {totals.known_findings}.")
     if totals.cases < totals.cases_possible:
         lines.append(f"The budget allowed {totals.cases:,} of {totals.cases_possible:,} possible cases.")
+    if totals.crash_states is not None:
+        lines.append(f"Crash states: {states_text(totals.crash_states)}.")
     if report.interrupted:
         lines.append("**The run was interrupted**: scenarios that had not ended are missing.")
     return "  \n".join(lines)
@@ -76,6 +79,22 @@ def _scenarios(report: Report) -> str:
             ]
         )
     return "## Scenarios\n\n" + table([*head, *VERDICTS[:2], *BROKEN, "inconclusive", "seconds"], rows)
+
+
+def _crash_states(report: Report) -> str:
+    """What power losses may have left, and how much of it was checked."""
+    several = len(report.runs) > 1
+    rows = [
+        [
+            code(entry.result.nodeid),
+            *([str(entry.run + 1)] if several else []),
+            *(f"{number:,}" for number in (known.possible, known.distinct, known.checked, known.left_out)),
+        ]
+        for entry in report.entries
+        if (known := entry.result.crash_states) is not None
+    ]
+    head = ["scenario", *(["run"] if several else []), "possible", "distinct", "checked", "left out"]
+    return "## Crash states\n\n" + table(head, rows) if rows else ""
 
 
 def _outcome(entry: Entry) -> str:

@@ -106,12 +106,12 @@ def _record(record: type[Any], definitions: dict[str, Any]) -> dict[str, Any]:
     if name not in definitions:
         definitions[name] = {}
         hints = typing.get_type_hints(record)
-        names = [f.name for f in fields(record)]
         definitions[name] = {
             "description": " ".join(inspect.cleandoc(record.__doc__ or "").split()),
             "type": "object",
-            "required": names,
-            "properties": {name: _of(hints[name], definitions) for name in names},
+            # What was added within a version is missing in files that were written before.
+            "required": [f.name for f in fields(record) if "added" not in f.metadata],
+            "properties": {f.name: _of(hints[f.name], definitions) for f in fields(record)},
         }
     return {"$ref": f"#/$defs/{name}"}
 

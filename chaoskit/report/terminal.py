@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from chaoskit.explore.result import INCONCLUSIVE, VERDICTS
+from chaoskit.explore.result import INCONCLUSIVE, VERDICTS, StateCounts
 from chaoskit.report.document import Entry, Report, Totals, broken
 
 _MARKUP = {"violated": "red", "hung": "red", "diverged": "yellow", "not injected": "yellow"}
@@ -42,6 +42,8 @@ def _lines(report: Report, verbose: bool) -> Iterator[Line]:
         yield Line(f"known findings, stated in their scenarios: {totals.known_findings}")
     if totals.cases < totals.cases_possible:
         yield Line(f"budget: {totals.cases:,} of {totals.cases_possible:,} cases were run", {"yellow": True})
+    if totals.crash_states is not None:
+        yield Line(f"crash states: {states_text(totals.crash_states)}")
     if report.interrupted:
         yield Line("interrupted: scenarios that had not ended are missing", {"yellow": True})
 
@@ -58,6 +60,17 @@ def verdict_text(totals: Totals) -> str:
     """``2,990 tolerated, 130 failed safe``: the verdicts that occurred."""
     counts = [f"{totals.verdicts[name]:,} {name}" for name in VERDICTS if totals.verdicts.get(name)]
     return ", ".join(counts) or "none, as no case was run"
+
+
+def states_text(states: StateCounts) -> str:
+    """``1,200 possible, 400 distinct, 150 checked, 250 left out``."""
+    counts = (
+        (states.possible, "possible"),
+        (states.distinct, "distinct"),
+        (states.checked, "checked"),
+        (states.left_out, "left out"),
+    )
+    return ", ".join(f"{number:,} {name}" for number, name in counts)
 
 
 def counted(number: int, noun: str) -> str:

@@ -305,8 +305,11 @@ def joblib_memory() -> Store:
         cached = memory(path, {})
         found = {}
         for key in KEYS:
+            # What cannot be loaded is computed again, which joblib does by itself: then it was lost, and
+            # there is nothing here to compute it from.
             if cached.check_call_in_cache(key):
-                found[key] = cached(key)
+                with contextlib.suppress(KeyError):
+                    found[key] = cached(key)
         return found
 
     return Store("joblib.Memory", "joblib", writing, read)
@@ -415,7 +418,10 @@ def persist_queue(kind: str) -> Store:
         import persistqueue
 
         if kind == "file":
-            return persistqueue.Queue(str(path / "store"), autosave=True)
+            # Else it takes /tmp for what it renames into place, if that is on the same device, and the
+            # recording would not hold what is written there.
+            (path / "store").mkdir(exist_ok=True)
+            return persistqueue.Queue(str(path / "store"), autosave=True, tempdir=str(path / "store"))
         return persistqueue.SQLiteQueue(str(path / "store"), auto_commit=True)
 
     @contextlib.contextmanager

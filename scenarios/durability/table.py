@@ -35,8 +35,11 @@ every way that the persistence models of ext4, xfs and btrfs allow (within the b
 store was opened again by its documented means and read. A finding is a call site and a consequence:
 **data loss** (a value that the store had acknowledged is gone), **cannot open** (an error, or a crash,
 where the values should be), **silent error** (a value that nobody put). Each finding can be replayed by
-the line that its scenario prints; its crash state is one that the rules of the model named allow, and
-those are held against mounted file systems (see [power loss](power-loss.md)).
+the line that its scenario prints, and was made as small as it can be. Where another file system shows it
+only with more missing, there is a line for that too. Each of these crash states was rebuilt from another
+recording and confirmed to be one that the rules of the models named allow;
+[the evidence](real-programs-evidence.md) has what is missing in each, and what the store's documents lead
+one to expect. The rules are held against mounted file systems (see [power loss](power-loss.md)).
 
 What counts as acknowledged is stricter than what some documents promise: Git's own documents, for
 example, say that with the default `core.fsync` a crash may cost recent work. The table says what
@@ -54,7 +57,7 @@ $ python -m scenarios.durability.table reports/durability/report.json
 
 def rows(results: Mapping[str, ScenarioResult]) -> Iterator[str]:
     """The lines of the table."""
-    yield "| program | version | ext4 | xfs | btrfs | states checked | ALICE, 2014 |"
+    yield "| program | version | ext4 | xfs | btrfs | states checked of distinct (possible) | ALICE, 2014 |"
     yield "|---|---|---|---|---|---|---|"
     for store in STORES:
         result = results.get(store.name)
@@ -63,8 +66,16 @@ def rows(results: Mapping[str, ScenarioResult]) -> Iterator[str]:
             cells += ["not tried here", "", "", ""]
         else:
             cells += [_under(result.findings, model) for model in MODELS]
-            cells.append(f"{len(result.cases):,} of {result.budget.possible:,}")
+            cells.append(_counts(result))
         yield "| " + " | ".join((*cells, ALICE.get(store.name, ""))) + " |"
+
+
+def _counts(result: ScenarioResult) -> str:
+    """How many crash states were checked, of those that differ, and how many combinations leave these."""
+    states = result.crash_states
+    if states is None:
+        return ""
+    return f"{states.checked:,} of {states.distinct:,} ({states.possible:,})"
 
 
 def _under(findings: tuple[Finding, ...], model: str) -> str:
@@ -93,7 +104,33 @@ def details(results: Mapping[str, ScenarioResult]) -> Iterator[str]:
             where = ", ".join(finding.models)
             blame = finding.advice.text if finding.advice is not None else finding.failure.message
             consequence = CONSEQUENCES.get(finding.failure.name, finding.failure.kind)
-            yield f"- {consequence} under {where}: {blame}. `{finding.schedule}`"
+            yield f"- {consequence} under {where}: {blame}. {_schedules(finding)}"
+
+
+def claims(results: Mapping[str, ScenarioResult]) -> Iterator[str]:
+    """The lines of ``known.py``: by schedule, the models for which it stands."""
+    for store in STORES:
+        result = results.get(store.name)
+        for finding in result.findings if result is not None else ():
+            consequence = CONSEQUENCES.get(finding.failure.name, "cannot open" if _died(finding) else "other")
+            for schedule, models in _by_schedule(finding).items():
+                yield f"{store.name}: {consequence} under {', '.join(models)}: {schedule}"
+
+
+def _by_schedule(finding: Finding) -> dict[str, list[str]]:
+    """For each schedule the models for which no simpler one shows the finding; the shown one first."""
+    found: dict[str, list[str]] = {finding.schedule: []}
+    for model in finding.models:
+        found.setdefault(finding.by_model.get(model, finding.schedule), []).append(model)
+    return {schedule: models for schedule, models in found.items() if models}
+
+
+def _schedules(finding: Finding) -> str:
+    """The schedule, and further ones for models under which more has to be missing."""
+    by_schedule = _by_schedule(finding)
+    if len(by_schedule) == 1:
+        return f"`{finding.schedule}`"
+    return "; ".join(f"{', '.join(models)}: `{schedule}`" for schedule, models in by_schedule.items())
 
 
 def _version(store: Store) -> str:
@@ -108,6 +145,7 @@ def main(arguments: list[str]) -> None:
             if "scenarios/durability/" in entry.result.nodeid:
                 name = entry.result.nodeid.partition("[")[2].removesuffix("]")
                 results[name] = entry.result
+    print(*claims(results), sep="\n")
     lines = [*rows(results), "", *details(results), ""]
     PAGE.write_text(HEAD + "\n".join(lines), encoding="utf-8")
     print(f"wrote {PAGE}")

@@ -16,6 +16,7 @@ from chaoskit.explore.result import (
     RunSummary,
     ScenarioResult,
     Site,
+    StateCounts,
     Timing,
     Variation,
 )
@@ -122,6 +123,7 @@ def violated(nodeid: str = "scenarios/test_save.py::test_bad") -> ScenarioResult
         caveats=(CaveatSummary("shared-mapping", "a-shm", "a-shm is mapped: its pages were | not followed"),),
         budget=Budget(2, 9, 2, {"budget": 7}),
         advice=(Advice("directory-not-synced", "The directory was not synced.", "os.fsync(folder)"),),
+        crash_states=StateCounts(1200, 400, 150, 250),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import jsonschema
 import pytest
 
-from chaoskit.explore.result import VERDICTS
+from chaoskit.explore.result import VERDICTS, StateCounts
 from chaoskit.report import SCHEMA_VERSION, Entry, Report, schema
 
 from .samples import clean, report, run, violated
@@ -87,6 +87,21 @@ def test_totals_add_up():
     }
     assert set(totals.verdicts) == set(VERDICTS)
     assert totals.outcomes == {"passed": 1, "failed": 1, "skipped": 0, "xfailed": 0, "xpassed": 0}
+
+
+def test_crash_states_add_up():
+    """Each count over all scenarios that lost power; those that did not have none, and alone neither."""
+    assert report(clean()).totals.crash_states is None
+    totals = report(violated("a.py::t"), violated("b.py::t"), clean()).totals
+    assert totals.crash_states == StateCounts(2400, 800, 300, 500)
+
+
+def test_a_file_from_before_the_counts_is_read():
+    """Keys that were added within a version are not required, neither by the schema nor by the reader."""
+    plain = json.loads(json.dumps(report(violated()).to_dict()))
+    del plain["totals"]["crash_states"], plain["scenarios"][0]["crash_states"]
+    jsonschema.validate(plain, schema.load())
+    assert Report.from_dict(plain).totals.crash_states is None
 
 
 def test_a_point_without_receipt_is_not_struck():

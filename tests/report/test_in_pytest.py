@@ -124,6 +124,33 @@ def test_terminal_ends_with_the_summary(pytester):
     assert "2 failed, 2 passed, 1 skipped, 1 xfailed" in result.outlines[-1]
 
 
+POWER = """
+    from chaoskit import faults, scenario
+
+    def save(path):
+        (path / "tmp").write_bytes(b"x" * 9000)
+        (path / "tmp").rename(path / "a")
+
+    @scenario(faults.power_loss(), budget=3)
+    def test_power(chaos):
+        (chaos.path / "a").write_bytes(b"x" * 9000)
+        chaos.run(save, chaos.path)
+"""
+
+
+def test_every_view_says_how_many_crash_states_there_were(pytester):
+    """Possible, distinct, checked and left out: in the JSON, the Markdown and the terminal of a real run."""
+    pytester.makepyfile(test_power=POWER)
+    ran = pytester.runpytest_subprocess("-p", "no:randomly", "--chaoskit-report", "out", "test_power.py")
+    (entry,) = read(pytester.path / "out").entries
+    counts = entry.result.crash_states
+    assert counts.checked == 3 == len(entry.result.cases)
+    assert counts.possible > counts.distinct > counts.left_out == counts.distinct - 3
+    numbers = f"{counts.possible} possible, {counts.distinct} distinct, 3 checked, {counts.left_out} left out"
+    ran.stdout.fnmatch_lines([f"crash states: {numbers}"])
+    assert numbers in (pytester.path / "out" / "summary.md").read_text()
+
+
 def test_interrupted_run_says_so(pytester):
     """After Ctrl-C the report holds what had ended, marked as incomplete."""
     pytester.makepyfile(test_stop="def test_stop():\n    raise KeyboardInterrupt\n")

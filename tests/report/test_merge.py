@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
+from chaoskit.explore.result import StateCounts
 from chaoskit.report import Entry, Report, merge
 
 from .samples import clean, report, run, violated
@@ -52,6 +53,14 @@ def test_other_environments_are_kept_apart():
     joined = merge(reports)
     assert [joined.runs[entry.run].environment.python for entry in joined.entries] == ["3.11.7", "3.12.1"]
     assert joined.totals.scenarios == 2
+
+
+def test_counts_of_crash_states_are_those_of_what_was_kept():
+    """Shards add up; a scenario that was run again counts once."""
+    names, times = ("a.py::t", "b.py::t"), (EARLY, LATE)
+    lost = [report(violated(name), made_by=run(time)) for name in names for time in times]
+    joined = merge([*lost, report(clean("c.py::t"), made_by=run(LATE))])
+    assert joined.totals.crash_states == StateCounts(2400, 800, 300, 500)
 
 
 def test_nothing_merges_to_nothing():

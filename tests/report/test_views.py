@@ -62,6 +62,17 @@ def test_budget_is_said_in_numbers():
     assert "2,109 cases left out (budget)" in markdown(report(cut))
 
 
+def test_crash_states_are_said_in_four_numbers():
+    """In the terminal and in the Markdown, there also for each scenario; nothing where no power was lost."""
+    made = report(violated(), clean())
+    four = "1,200 possible, 400 distinct, 150 checked, 250 left out"
+    assert f"crash states: {four}\n" in text(made)
+    assert f"Crash states: {four}." in markdown(made)
+    assert "| scenario | possible | distinct | checked | left out |" in markdown(made)
+    assert "| `scenarios/test_save.py::test_bad` | 1,200 | 400 | 150 | 250 |" in markdown(made)
+    assert "rash states" not in text(report(clean())) + markdown(report(clean()))
+
+
 def test_interruption_is_said():
     """Nobody takes the report of a run that was stopped for a whole one."""
     cut = Report((run(interrupted=True),), (Entry(clean(), "passed"),))

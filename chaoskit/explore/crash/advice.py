@@ -43,9 +43,12 @@ def _complexity(state: State) -> tuple[int, ...]:
     return (odd, -len(state.models), len(state.dropped), state.moment.operation, state.persisted)
 
 
-def explain(script: Script, state: State) -> Advice:
-    """The shortest explanation of how ``state`` came about, and how to prevent it."""
-    case = _Case(script, state)
+def explain(script: Script, state: State, implied: int = 0) -> Advice:
+    """The shortest explanation of how ``state`` came about, and how to prevent it.
+
+    The steps in ``implied`` are missing only because others are: they are not to blame.
+    """
+    case = _Case(script, state, implied)
     for find in _EXPLANATIONS:
         advice = find(case)
         if advice is not None:
@@ -56,10 +59,10 @@ def explain(script: Script, state: State) -> Advice:
 class _Case:
     """One state, and the questions that explanations ask about it."""
 
-    def __init__(self, script: Script, state: State) -> None:
+    def __init__(self, script: Script, state: State, implied: int) -> None:
         self.script = script
         self.state = state
-        self.dropped = [script.steps[index] for index in state.dropped]
+        self.dropped = [script.steps[index] for index in state.dropped if not implied >> index & 1]
         self.kept = [script.steps[index] for index in bits(state.persisted)]
         self.promise = next(
             (

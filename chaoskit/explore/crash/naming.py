@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from chaoskit.core.errors import ScheduleError
+from chaoskit.explore.crash.cut import allows
 from chaoskit.explore.crash.image import Image, Tables
 from chaoskit.explore.crash.models import MODELS, STRICT
 from chaoskit.explore.crash.order import Order
@@ -104,7 +105,7 @@ def state_named(script: Script, operation: int, argument: str) -> State:
     """The state that ``argument`` names after ``operation`` (an index in the trace).
 
     The same state comes back for the same trace, whichever models were asked for. Its ``models`` are
-    all that allow it, of those that can be told without enumerating (torn and garbage states: none).
+    all that allow it; none, if the argument names what no file system leaves.
 
     Raises:
         ScheduleError: if the argument does not parse or names steps that this trace does not have.
@@ -122,7 +123,7 @@ def state_named(script: Script, operation: int, argument: str) -> State:
     persisted, garbage = _Parser(script, moment, argument).read()
     tables = Tables(script)
     digest = Image(tables).look(tables.with_garbage(persisted, garbage))
-    models = tuple(o.model.name for o in orders if not garbage and o.allows(persisted))
+    models = tuple(order.model.name for order in orders if allows(order, persisted, garbage))
     return State(moment, persisted, garbage, digest, models)
 
 

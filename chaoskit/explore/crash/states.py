@@ -43,7 +43,8 @@ class State:
     """One content of the disk. ``hash`` is that of the tree; equal trees have equal hashes.
 
     ``persisted`` is the set of steps whose effect is there; ``garbage`` the part of it whose place on
-    the disk is there but holds something else. ``models`` are those that allow the state.
+    the disk is there but holds something else. ``models`` are those that allow the state. ``ways`` is
+    how many of the enumerated sets of steps, after whichever operation, leave this tree.
     """
 
     moment: Moment
@@ -51,6 +52,7 @@ class State:
     garbage: int
     hash: int
     models: tuple[str, ...]
+    ways: int = field(default=1, compare=False)
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -120,6 +122,7 @@ class _Found:
     persisted: int
     garbage: int
     models: int
+    ways: int = 1
 
 
 _Candidate = tuple[int, int]
@@ -153,6 +156,7 @@ class _Enumeration:
                 found.garbage,
                 digest,
                 tuple(name for i, name in enumerate(names) if found.models >> i & 1),
+                found.ways,
             )
             for (digest, _), found in self.found.items()
         )
@@ -186,9 +190,11 @@ class _Enumeration:
             self.found[key] = _Found(moment, persisted, garbage, models | self._others(candidate, models))
             return
         found.models |= models
+        found.ways += 1
         if found.moment is moment and persisted.bit_count() > found.persisted.bit_count():
             # Of several sets that leave the same tree, the one that misses least is named best.
             found.persisted, found.garbage = persisted, garbage
+            found.models |= self._others(candidate, found.models)
 
     def _others(self, candidate: _Candidate, models: int) -> int:
         """The models whose own families did not make the state, but which allow it."""
@@ -223,11 +229,11 @@ class _Enumeration:
         yield from _torn_and_garbage(order)
 
 
-def play_all(move: Move, orders: Sequence[Order], strict: Order) -> None:
+def play_all(move: Move, orders: Sequence[Order], strict: Order | None = None) -> None:
     """Let a move take effect in all orders; ``strict`` may be among them."""
     for order in orders:
         order.play(move)
-    if all(order is not strict for order in orders):
+    if strict is not None and all(order is not strict for order in orders):
         strict.play(move)
 
 
@@ -286,11 +292,11 @@ def _variations(order: Order, state: int, only: int | None = None) -> Iterator[_
         step = order.script.steps[index]
         if step.kind is StepKind.DATA and step.payload is not None:
             yield from _torn(order, state, index)
-            if Rule.NO_GARBAGE not in order.model and _grown_over(order, step, state):
+            if Rule.NO_GARBAGE not in order.model and grown_over(order, step, state):
                 yield state, 1 << index
 
 
-def _grown_over(order: Order, step: Step, state: int) -> bool:
+def grown_over(order: Order, step: Step, state: int) -> bool:
     """Whether the file has grown by this write although the data is missing."""
     grow = step.index + 1
     steps = order.script.steps

@@ -127,10 +127,8 @@ def test_what_the_recording_does_not_hold_is_a_caveat(tmp_path: Path) -> None:
 def test_states_that_miss_more_are_put_down_to_what_a_simpler_one_shows(tmp_path: Path) -> None:
     """Two cases that break in the same way, of which one lacks all that the other lacks: one call."""
     _, found = cases(tmp_path, replaced(False), faults.power_loss(), ("strict",))
-    worlds = {i: one.world for i, one in enumerate(found) if one.world is not None}
-    simple, more = next(
-        (i, j) for i, a in worlds.items() for j, b in worlds.items() if a.missing and a.missing < b.missing
-    )
+    worlds = {i: one.world for i, one in enumerate(found) if one.world is not None and one.world.missing}
+    simple, more = next((i, j) for i, a in worlds.items() for j, b in worlds.items() if a.missing < b.missing)
     struck = {i: (w.blamed,) for i, w in worlds.items()}
     corrected = blamed(dict.fromkeys(worlds, "same"), worlds, struck)
     assert corrected[more] == corrected[simple]

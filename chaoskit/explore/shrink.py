@@ -1,0 +1,199 @@
+"""Make the crash states that broke a test smaller, so that a finding names only what it takes.
+
+A crash state lacks steps. Of these some are given back, with all that they need, and the test runs on
+what is then on the disk: if it breaks in the same way, what was given back was not to blame. The search is
+that of Zeller and Hildebrandt ("Simplifying and Isolating Failure-Inducing Input", IEEE TSE 2002), on
+the states that the models allow. It is deterministic: which case comes next depends on answers alone,
+never on their order or on the number of workers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from chaoskit.core.schedule import Schedule
+from chaoskit.explore.case import Case
+from chaoskit.explore.findings import broken_as
+from chaoskit.explore.job import Planned, World
+from chaoskit.explore.result import BROKEN, INCONCLUSIVE
+
+EACH = 60
+"""How many cases are run at most to make one crash state smaller. Halving finds one step among a thousand
+in twenty; a state whose every step is needed takes one for each."""
+ALL = 240
+"""How many are run at most for one scenario."""
+
+Reducing = Generator[World, bool, None]
+
+
+def reducing(world: World) -> Reducing:
+    """Worlds to try, each smaller than the last that broke; expects to be told whether one did.
+
+    When it ends, the last one that broke is as small as can be: with any one step given back, and what
+    it needs, the test does not break in the same way any more, as far as the answers were given.
+    """
+    smallest, tried, pieces = world, {world.missing}, 1
+    while True:
+        found = None
+        for parts in _kept(smallest.parts, pieces):
+            smaller = world.lacking(parts)
+            if smaller is None or smaller.missing in tried:
+                continue
+            tried.add(smaller.missing)
+            if (yield smaller):
+                found = smaller
+                break
+        if found is not None:
+            smallest, pieces = found, max(2, pieces - 1)
+        elif pieces >= len(smallest.parts):
+            return
+        else:
+            pieces = min(2 * pieces, len(smallest.parts))
+
+
+def _kept(parts: tuple[Hashable, ...], pieces: int) -> Iterator[tuple[Hashable, ...]]:
+    """What is still to be missing: nothing, then either half, then all but one of several pieces."""
+    borders = [len(parts) * i // pieces for i in range(pieces + 1)]
+    for start, stop in itertools.pairwise(borders):
+        yield (*parts[:start], *parts[stop:])
+
+
+@dataclass(slots=True)
+class _Task:
+    """One state on its way to a smaller one."""
+
+    origin: Case
+    reducing: Reducing
+    smallest: World
+    waiting: World | None = None
+    cases: int = 0
+    ended: bool = False
+
+    def tell(self, broke: bool | None) -> None:
+        """Go on with the answer for the world that is waiting; None begins."""
+        if broke:
+            assert self.waiting is not None
+            self.smallest = self.waiting
+        try:
+            self.waiting = next(self.reducing) if broke is None else self.reducing.send(broke)
+        except StopIteration:
+            self.waiting, self.ended = None, True
+
+
+class Shrinker:
+    """Makes crash states smaller with the help of ``execute``, which runs cases and judges them.
+
+    ``cases`` are those that were run before: no content is tried again that one of them has shown.
+    :attr:`added` are the cases that were run in addition, and :attr:`origins` says of the smallest ones
+    from which schedule they were made.
+    """
+
+    def __init__(self, cases: Sequence[Case], execute: Callable[[Sequence[Case]], None]) -> None:
+        self._execute = execute
+        self.added: list[Case] = []
+        self.origins: dict[str, str] = {}
+        self.complete: dict[str, bool] = {}
+        """By schedule: whether it is as small as can be, or the search was stopped by its bound."""
+        self._shown: dict[Hashable, Case] = {}
+        self._known: dict[str, Case] = {}
+        for case in cases:
+            self._note(case)
+
+    def shrink(self, cases: Sequence[Case]) -> None:
+        """Make the states of these cases smaller, all at the same time."""
+        tasks = []
+        for case in cases:
+            assert case.planned.world is not None
+            tasks.append(_Task(case, reducing(case.planned.world), case.planned.world))
+        for task in tasks:
+            task.tell(None)
+        while self._round(tasks):
+            pass
+        self._name_smallest(tasks)
+
+    def can_be(self, case: Case) -> bool:
+        """Whether a case breaks by a crash state that nobody has tried to make smaller yet."""
+        return (
+            shows_a_state(case) and case.judgement.verdict == "violated" and _name(case) not in self.complete
+        )
+
+    def _note(self, case: Case) -> None:
+        if shows_a_state(case) and case.judgement.verdict not in INCONCLUSIVE:
+            assert case.planned.world is not None
+            self._shown.setdefault(case.planned.world.content, case)
+            self._known.setdefault(_name(case), case)
+
+    def _round(self, tasks: Sequence[_Task]) -> bool:
+        """Run one case of each task, as far as it needs one; False if none does."""
+        batch: dict[Hashable, Case] = {}
+        for task in tasks:
+            self._answer(task)
+            if task.waiting is None:
+                continue
+            content = task.waiting.content
+            if content not in batch and (task.cases >= EACH - 1 or len(self.added) + len(batch) >= ALL):
+                task.waiting = None
+                continue
+            task.cases += content not in batch
+            batch.setdefault(content, _case_of(task.origin, task.waiting))
+        self._run(list(batch.values()))
+        for content, case in batch.items():
+            # Also one that could not be judged: it is not tried again, and does not count as broken.
+            self._shown.setdefault(content, case)
+        return bool(batch)
+
+    def _answer(self, task: _Task) -> None:
+        """Tell a task what is known already."""
+        while task.waiting is not None and task.waiting.content in self._shown:
+            task.tell(_broke_alike(self._shown[task.waiting.content], task.origin))
+
+    def _run(self, cases: list[Case]) -> None:
+        if cases:
+            self._execute(cases)
+            self.added += cases
+            for case in cases:
+                self._note(case)
+
+    def _name_smallest(self, tasks: Sequence[_Task]) -> None:
+        """Say of which case each smallest state is.
+
+        One that is known under another name only (after another operation, say) is run under its own.
+        """
+        smallest = {_name(case := _case_of(task.origin, task.smallest)): case for task in tasks}
+        unknown = [case for name, case in smallest.items() if name not in self._known]
+        self._run(unknown[: max(0, ALL - len(self.added))])
+        for task in tasks:
+            before, name = _name(task.origin), _name(_case_of(task.origin, task.smallest))
+            found = name in self._known and _broke_alike(self._known[name], task.origin)
+            self.complete[before] = task.ended and found
+            if name != before and found:
+                self.complete[name] = task.ended
+                self.origins.setdefault(name, before)
+
+
+def _name(case: Case) -> str:
+    return str(case.planned.schedule)
+
+
+def shows_a_state(case: Case) -> bool:
+    """Whether a power loss is the last thing that strikes; with a fault behind it the state is no new one."""
+    world = case.planned.world
+    return world is not None and case.planned.schedule.strikes[-1] == world.strike
+
+
+def _broke_alike(case: Case, other: Case) -> bool:
+    if case.judgement.verdict not in BROKEN:
+        return False
+    return broken_as(case.judgement.verdict, case.judgement.failure) == broken_as(
+        other.judgement.verdict, other.judgement.failure
+    )
+
+
+def _case_of(origin: Case, world: World) -> Case:
+    """The case in which what struck before is the same and then ``world`` is left."""
+    schedule = Schedule((*origin.planned.schedule.strikes[:-1], world.strike))
+    job = replace(origin.job, schedule=schedule, world=world, record=False)
+    operations = (*origin.operations[:-1], world.blamed)
+    return Case(Planned(schedule, world), operations, origin.points, job)

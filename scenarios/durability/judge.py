@@ -1,0 +1,328 @@
+"""Says of one crash state whether a persistence model allows it, without the code that enumerates states.
+
+The rules of ``docs/power-loss.md`` are read here once more, as questions about one step and those before
+it, each answered from the recording. ``chaoskit.explore.crash.order``, which carries sets along while it
+plays the calls, is not used. What is shared is only the cutting of calls into micro-steps. A test holds
+the answers against the brute-force reference in ``tests/explore/crash/reference.py``, which shares not
+even that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chaoskit.explore.crash.snapshot import Inode, NodeKind
+from chaoskit.explore.crash.steps import PAGE, Move, Script, Step, StepKind, bits
+
+MODELS = ("ext4", "ext4-late", "xfs", "btrfs", "strict")
+_CONTENT = (StepKind.DATA, StepKind.GROW)
+
+
+@dataclass(frozen=True)
+class Objection:
+    """Why a state is not legal: ``step`` is there, or missing, against ``rule``; it needs ``other``."""
+
+    rule: str
+    step: int
+    other: int | None = None
+
+
+class Judge:
+    """One model, and a power cut right after ``operation``, an index in the trace.
+
+    Raises:
+        ValueError: for a recording in which an fsync failed. What that costs is not judged here.
+    """
+
+    def __init__(self, script: Script, model: str, operation: int) -> None:
+        if model not in MODELS:
+            raise ValueError(f"unknown model {model!r}; expected one of {', '.join(MODELS)}")
+        self.script = script
+        self.model = "ext4" if model == "ext4-late" else model
+        self.late = model == "ext4-late"
+        self.real = model != "strict"
+        self.moves = [move for move in script.moves if move.operation <= operation]
+        if any(move.sync is not None and move.sync.failed for move in self.moves):
+            raise ValueError("an fsync failed in this recording; expected one without faults")
+        self.steps = [s for s in script.steps if s.operation <= operation and s.torn_from is None]
+        self.by_file: dict[Inode, list[Step]] = {}
+        for step in self.steps:
+            self.by_file.setdefault(step.owner, []).append(step)
+        self.full: dict[int, int] = {}
+        """For each step all that it needs to be there, itself included, before any sync."""
+        self._settle_needs()
+        self.durable: dict[int, int] = {}
+        """For each step that must be there the operation that made it durable."""
+        self.needed = dict(self.full)
+        """The same as ``full`` at the power cut: on btrfs a sync may have taken steps out of turn."""
+        self._settle_syncs()
+
+    # --- the question --------------------------------------------------------------------------------
+
+    def objections(self, persisted: int, garbage: int = 0) -> Iterator[Objection]:
+        """What speaks against this set of steps; nothing if the model allows it."""
+        for index, operation in self.durable.items():
+            if not persisted >> index & 1:
+                yield Objection(f"made durable by operation {operation}", index)
+        for step in self.steps:
+            if persisted >> step.index & 1 and step.index not in self.durable:
+                lacking = self.needed[step.index] & ~persisted
+                if lacking:
+                    yield Objection("there without what it needs", step.index, next(bits(lacking)))
+        whole = sum(1 << step.index for step in self.steps)
+        for index in bits(persisted & ~whole):
+            yield from self._torn(self.script.steps[index], persisted)
+        for index in bits(garbage):
+            if self.real or persisted >> index & 1:
+                yield Objection("space that was never written holds zeroes", index)
+
+    def _torn(self, torn: Step, persisted: int) -> Iterator[Objection]:
+        origin = torn.torn_from
+        assert origin is not None
+        if origin not in self.needed:
+            yield Objection("torn before it was written", torn.index)
+        elif origin in self.durable or persisted >> origin & 1:
+            yield Objection("torn although it was there as a whole", torn.index, origin)
+        elif torn.kind is not StepKind.DATA:
+            yield from self._torn_growth(torn, origin, persisted)
+        elif self.model == "btrfs" and torn.end % PAGE:
+            yield Objection("a block is never torn", torn.index)
+        elif lacking := self.needed[origin] & ~persisted & ~(1 << origin):
+            yield Objection("torn without what it needs", torn.index, next(bits(lacking)))
+
+    def _torn_growth(self, torn: Step, origin: int, persisted: int) -> Iterator[Objection]:
+        data = self.script.steps[origin].partner
+        assert data is not None
+        assert torn.partner is not None
+        if self.real and torn.size % PAGE:
+            yield Objection("a file grows by whole blocks", torn.index)
+        if not persisted >> torn.partner & 1:
+            yield Objection("grown without the part of the data that was written", torn.index, torn.partner)
+        if lacking := self.needed[origin] & ~persisted & ~(1 << origin | 1 << data):
+            yield Objection("torn without what it needs", torn.index, next(bits(lacking)))
+
+    # --- what a step needs ---------------------------------------------------------------------------
+
+    def _settle_needs(self) -> None:
+        pushed = list(self._written_out_by_close())
+        metadata = 0
+        for step in self.steps:
+            need = 1 << step.index
+            for other in bits(self._direct(step, metadata, pushed)):
+                need |= self.full.get(other, 1 << other)
+            self.full[step.index] = need
+            mate = step.partner
+            in_one = step.kind is StepKind.ENTRY and (self.real or step.exchange)
+            if in_one and mate is not None and mate < step.index:
+                self.full[mate] = self.full[step.index] = need | self.full[mate]
+            if step.is_metadata and not step.optional:
+                metadata |= 1 << step.index
+
+    def _direct(self, step: Step, metadata: int, pushed: list[tuple[int, int]]) -> int:
+        if step.kind is StepKind.FREE:
+            assert step.partner is not None
+            swapped = self.script.steps[step.partner].child is not None
+            need = 1 << step.partner if self.real or swapped else 0
+        else:
+            need = 0
+        if not self.real:
+            return need
+        in_journal = step.is_metadata or step.kind is StepKind.GROW
+        if in_journal or self.model == "btrfs":
+            need |= metadata
+        if self.model == "ext4":
+            if in_journal:
+                need |= sum_of(mask for at, mask in pushed if at < step.operation)
+            need |= self._written_out_by_rename(step)
+        if step.kind in _CONTENT:
+            for other in self.by_file[step.owner]:
+                if other.index < step.index and not other.optional and self._same_file(step, other):
+                    need |= 1 << other.index
+        return need
+
+    def _same_file(self, step: Step, other: Step) -> bool:
+        if step.kind is StepKind.GROW:
+            if other.kind is StepKind.DATA:
+                tail = self.model == "ext4" and step.within_block
+                return step.partner == other.index and not self.late and not tail
+            return other.kind is StepKind.GROW and self.model == "ext4"
+        if other.kind is StepKind.DATA:
+            return bool(set(step.pages) & set(other.pages))
+        return other.kind is StepKind.RESIZE and step.end > other.size
+
+    # ext4 writes some data out early.
+
+    def _written_out_by_rename(self, step: Step) -> int:
+        move = self.script.moves[step.operation]
+        if step.kind is not StepKind.ENTRY or step.child is None or step.child != move.flushed:
+            return 0
+        pending = self._pending(step.child, step.operation)
+        if not self._fresh(step.child, step.operation):
+            allocating = 0
+            for one in pending:
+                if one.kind is StepKind.GROW and not one.within_block:
+                    allocating |= self.full[one.index]
+            pending = [one for one in pending if allocating >> one.index & 1]
+        return self._of(pending)
+
+    def _written_out_by_close(self) -> Iterator[tuple[int, int]]:
+        if self.model != "ext4":
+            return
+        for move in self.moves:
+            if move.closed is not None and self._emptied(move.closed, move.operation):
+                yield move.operation, self._of(self._pending(move.closed, move.operation))
+
+    def _of(self, steps: list[Step]) -> int:
+        return sum(1 << s.index for s in steps if s.kind is StepKind.GROW or not self.late)
+
+    def _pending(self, file: Inode, before: int) -> list[Step]:
+        since = self._last_sync(file, before)
+        own = self.by_file.get(file, ())
+        return [s for s in own if s.kind in _CONTENT and since < s.operation < before and not s.optional]
+
+    def _last_sync(self, file: Inode, before: int) -> int:
+        syncs = (m.operation for m in self.moves if m.operation < before and _covers(m, file))
+        return max(syncs, default=-1)
+
+    def _fresh(self, file: Inode, before: int) -> bool:
+        since = self._last_sync(file, before)
+        born = file >= len(self.script.snapshot.nodes)
+        return (born and since == -1) or self._cut_to_nothing(file, since, before)
+
+    def _cut_to_nothing(self, file: Inode, since: int, before: int) -> bool:
+        own = self.by_file.get(file, ())
+        return any(
+            s.kind is StepKind.RESIZE and s.size == 0 and since < s.operation < before and not s.optional
+            for s in own
+        )
+
+    def _emptied(self, file: Inode, at: int) -> bool:
+        """Whether a file was emptied since it was last closed, or since everything was synced."""
+        before = (
+            m.operation
+            for m in self.moves
+            if m.operation < at and (m.closed == file or (m.sync is not None and m.sync.inode is None))
+        )
+        return self._cut_to_nothing(file, max(before, default=-1), at)
+
+    # --- what is durable -------------------------------------------------------------------------------
+
+    def _settle_syncs(self) -> None:
+        for move in self.moves:
+            if move.sync is None:
+                continue
+            for index in bits(self._saved(move)):
+                self.durable.setdefault(index, move.operation)
+            if self.model == "btrfs" and move.sync.inode is not None:
+                along = self._along(move.sync.inode, move.operation)
+                done = sum(1 << index for index in self.durable)
+                for index in bits(along):
+                    self.needed[index] &= along | done
+
+    def _saved(self, move: Move) -> int:
+        sync = move.sync
+        assert sync is not None
+        last = move.operation + (sync.only is not None)
+        past = [s for s in self.steps if s.operation < last]
+        if sync.inode is None:
+            return sum(1 << s.index for s in past if not s.optional)
+        own = [
+            s
+            for s in past
+            if s.owner == sync.inode and s.index not in self.durable and not s.optional
+            and (not sync.data_only or s.kind is not StepKind.ATTRIBUTE)
+            and (sync.only is None or s.index in sync.only)
+        ]  # fmt: skip
+        saved = sum(1 << s.index for s in own)
+        if not self.real:
+            return saved
+        names = [
+            s
+            for s in past
+            if s.kind is StepKind.ENTRY and s.child == sync.inode and not s.optional
+            and (s.creates or not sync.data_only)
+        ]  # fmt: skip
+        if self.model in ("ext4", "xfs"):
+            for step in (*own, *(s for s in names if s.index not in self.durable)):
+                saved |= self.full[step.index]
+        saved |= self._reachable(names, past)
+        for step in own:
+            saved |= self._with_it(step, past)
+        if self.model == "ext4" and self.script.nodes[sync.inode].kind is NodeKind.DIRECTORY:
+            saved |= sum_of(self.full[s.index] for s in past if s.is_metadata and not s.optional)
+            for at, mask in self._written_out_by_close():
+                if at < move.operation:
+                    saved |= mask | sum_of(self.full[index] for index in bits(mask))
+        return saved
+
+    def _with_it(self, step: Step, past: list[Step]) -> int:
+        """What cannot be left out when a sync was asked for this step."""
+        if step.kind is StepKind.DATA:
+            same = {s.index for s in self.by_file[step.owner] if s.kind is StepKind.DATA}
+            return sum(1 << index for index in bits(self.full[step.index]) if index in same)
+        if step.kind is not StepKind.ENTRY:
+            return 0
+        mask = sum(1 << s.index for s in past if _same_name(s, step) and s.index < step.index)
+        return mask | (1 << step.partner if step.partner is not None and step.child is None else 0)
+
+    def _reachable(self, names: list[Step], past: list[Step]) -> int:
+        """The entries by which a file is found, and those that made the directories above it."""
+        found, waiting = 0, list(names)
+        while waiting:
+            step = waiting.pop()
+            if found >> step.index & 1:
+                continue
+            found |= 1 << step.index
+            more = [s for s in past if _same_name(s, step) and s.index < step.index]
+            if step.partner is not None:
+                more.append(self.script.steps[step.partner])
+            more += [s for s in past if s.kind is StepKind.ENTRY and s.creates and s.child == step.owner]
+            waiting += [s for s in more if s.index not in self.durable]
+        return found
+
+    def _along(self, file: Inode, before: int) -> int:
+        """btrfs: what a sync may have taken along, so that it is there without what changed before."""
+        past = [s for s in self.steps if s.operation <= before and s.index not in self.durable]
+        entries = [s for s in self.steps if s.operation <= before and s.kind is StepKind.ENTRY]
+        files, along = {file}, 0
+        while True:
+            more = sum(1 << s.index for s in past if self._touches(s, files, entries))
+            named = {
+                b.child
+                for index in bits(more)
+                for b in entries
+                if _same_name(b, self.script.steps[index]) and b.child is not None
+            }
+            if not more & ~along and named <= files:
+                return along
+            along |= more
+            files |= named
+
+    def _touches(self, step: Step, files: set[Inode], entries: list[Step]) -> bool:
+        if step.optional:
+            return False
+        if step.owner in files or (step.kind is StepKind.ENTRY and step.child in files):
+            return True
+        if step.kind is not StepKind.ENTRY or step.child is not None:
+            return False
+        earlier = [b for b in entries if _same_name(b, step) and b.index < step.index]
+        start = self.script.snapshot.entries.get(step.owner, {})
+        return (earlier[-1].child if earlier else start.get(step.name)) in files
+
+
+def _covers(move: Move, file: Inode) -> bool:
+    """Whether a call was asked to sync all of a file's content."""
+    return move.sync is not None and move.sync.only is None and move.sync.inode in (None, file)
+
+
+def _same_name(one: Step, other: Step) -> bool:
+    return one.kind is other.kind is StepKind.ENTRY and (one.owner, one.name) == (other.owner, other.name)
+
+
+def sum_of(masks: Iterator[int]) -> int:
+    """The union of sets given as bits."""
+    whole = 0
+    for mask in masks:
+        whole |= mask
+    return whole

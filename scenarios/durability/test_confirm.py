@@ -1,0 +1,68 @@
+"""Each finding that is stated as known has a crash state that its models allow, says an independent judge."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chaoskit.inject.kernel import KernelBackend
+from scenarios.durability.confirm import Claim, claims
+from scenarios.durability.judgements import JUDGEMENTS
+from scenarios.durability.known import KNOWN
+from scenarios.durability.stores import STORES
+
+ROOT = Path(__file__).parents[2]
+MISSING = {store.name: store.missing() for store in STORES}
+PAGE = ROOT / "docs" / "real-programs-evidence.md"
+
+
+@pytest.mark.parametrize("store", KNOWN)
+def test_the_crash_states_of_a_store_are_confirmed(store: str) -> None:
+    """Recorded anew and rebuilt: every model that is named for a schedule allows what it leaves."""
+    if reason := MISSING[store] or KernelBackend().unavailable():
+        pytest.skip(reason)
+    command = [sys.executable, "-m", "scenarios.durability.confirm", store]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert f"{len(claims([store]))} of {len(claims([store]))} crash states are confirmed" in ended.stdout
+
+
+def test_a_claim_that_is_not_true_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state under a model that forbids it, and one that no recording has: both are said, and why."""
+    if reason := KernelBackend().unavailable():
+        pytest.skip(reason)
+    program = (
+        "from scenarios.durability import confirm, judgements, known\n"
+        "known.KNOWN.clear()\n"
+        "known.KNOWN['SQLite, delete, synchronous=extra'] = (\n"
+        "    'data loss under strict, xfs: promise()#2=power_loss[only-synced strict]',\n"
+        "    'data loss under xfs: promise()#9=power_loss[drop 1]',\n"
+        ")\n"
+        "judgements.JUDGEMENTS['SQLite, delete, synchronous=extra'] = ''\n"
+        "raise SystemExit(confirm.main([]))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "0 of 2 crash states are confirmed" in ended.stdout
+    assert "a new recording has no such state" in ended.stdout
+
+
+def test_each_store_with_findings_has_a_judgement_and_evidence() -> None:
+    """The page has every claim, and a sentence on whether it was to be expected."""
+    text = PAGE.read_text("utf-8")
+    assert set(JUDGEMENTS) == set(KNOWN)
+    for claim in claims():
+        assert f"`{claim.schedule}`: legal under {', '.join(claim.models)}\n" in text
+    assert "not legal" not in text
+
+
+def test_a_claim_of_another_form_is_refused() -> None:
+    """The error shows the line and the form."""
+    with pytest.raises(ValueError, match="expected 'CONSEQUENCE under MODEL, MODEL: SCHEDULE'"):
+        Claim.parse("GDBM", "it breaks")
