@@ -39,7 +39,7 @@ def test_a_claim_that_is_not_true_is_not_confirmed(monkeypatch: pytest.MonkeyPat
         "from scenarios.durability import confirm, judgements, known\n"
         "known.KNOWN.clear()\n"
         "known.KNOWN['SQLite, delete, synchronous=extra'] = (\n"
-        "    'data loss under strict, xfs: promise()#2=power_loss[only-synced strict]',\n"
+        "    'data loss under strict, xfs: write(store.db-journal)#2=power_loss[drop 2]',\n"
         "    'data loss under xfs: promise()#9=power_loss[drop 1]',\n"
         ")\n"
         "judgements.JUDGEMENTS['SQLite, delete, synchronous=extra'] = ''\n"
@@ -50,6 +50,8 @@ def test_a_claim_that_is_not_true_is_not_confirmed(monkeypatch: pytest.MonkeyPat
     )
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "0 of 2 crash states are confirmed" in ended.stdout
+    assert "legal under strict\n" in ended.stdout
+    assert "**not legal under xfs**: growth to 516 bytes" in ended.stdout
     assert "a new recording has no such state" in ended.stdout
 
 
