@@ -371,7 +371,7 @@ class Explorer:
             crash_states=crash_states_of(self._worlds, run),
             shrinking=self._shrinking(),
         )
-        return with_explanations(result)
+        return with_explanations(result).printable()
 
 
 def _what_follows(origin: Case, seen: Observation, patterns: tuple[str, ...]) -> object:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chaoskit.core.schedule import printable
 from chaoskit.explore.result import PointSummary, ScenarioResult
 from chaoskit.report import Collector, summary_lines, write
 
@@ -61,7 +62,7 @@ def _hidden(config: pytest.Config) -> dict[Path, str]:
 
 
 def _command() -> list[str]:
-    return ["pytest", *sys.argv[1:]]
+    return ["pytest", *map(printable, sys.argv[1:])]
 
 
 def _outcome(report: pytest.TestReport) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from chaoskit.core.errors import BackendUnavailable, ChaoskitError, UsageError
+from chaoskit.core.schedule import printable
 from chaoskit.explore import chance
 from chaoskit.explore.case import Question
 from chaoskit.explore.engine import Explorer
@@ -122,6 +123,8 @@ class Scenarios:
             result = _unexplored(item, call)
         if result is not None:
             setattr(report, RESULT, result.to_dict())
+        if _marker(item) is not None:
+            _make_printable(report)
         return report
 
     def _state(self, item: pytest.Item, marker: pytest.Mark) -> State:
@@ -187,7 +190,18 @@ def _unexplored(item: pytest.Item, call: pytest.CallInfo[None]) -> ScenarioResul
         return None
     _, line, _ = item.reportinfo()
     error = call.excinfo.exconly(tryshort=True)
-    return ScenarioResult(item.nodeid, "error", file=str(item.path), line=(line or 0) + 1, error=error)
+    result = ScenarioResult(item.nodeid, "error", file=str(item.path), line=(line or 0) + 1, error=error)
+    return result.printable()
+
+
+def _make_printable(report: pytest.TestReport) -> None:
+    """Names that are not UTF-8 escaped in all that pytest shows of a scenario, and xdist sends."""
+    text = report.longrepr
+    if isinstance(text, tuple):
+        report.longrepr = (text[0], text[1], printable(text[2]))
+    elif text is not None and printable(str(text)) != str(text):
+        report.longrepr = printable(str(text))
+    report.sections = [(printable(title), printable(content)) for title, content in report.sections]
 
 
 def _marker(item: pytest.Item) -> pytest.Mark | None:
