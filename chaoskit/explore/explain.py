@@ -27,10 +27,11 @@ _OUTPUT_SHOWN = 2000
 
 
 def replay_command(result: ScenarioResult, schedule: str) -> str:
-    """The line for a shell that repeats one case."""
+    """The line for a shell that repeats one case, in the directory in which it was found."""
     if result.options.command:
         return f"chaoskit replay {shlex.quote(schedule)} {result.options.command}"
-    return f"pytest {shlex.quote(result.nodeid)} --chaoskit-replay {shlex.quote(schedule)}"
+    test = result.options.test or result.nodeid
+    return f"pytest {shlex.quote(test)} --chaoskit-replay {shlex.quote(schedule)}"
 
 
 def with_explanations(result: ScenarioResult) -> ScenarioResult:

@@ -276,7 +276,8 @@ class Options:
     """The options in force, defaults filled in; ``faults`` as text.
 
     ``command`` is empty for a test; for ``chaoskit explore`` its options and the program, as a shell
-    would be given them.
+    would be given them. ``test`` names a test where pytest was started; a node id does so only in the
+    root directory.
     """
 
     faults: str = ""
@@ -289,6 +290,7 @@ class Options:
     invariants: tuple[str, ...] = ()
     replay: str = ""
     command: str = ""
+    test: str = field(default="", metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,13 @@ def _tmp(item: pytest.Item, tmp: str) -> Path:
     return Path(tempfile.gettempdir()) if factory is None else factory.getbasetemp()
 
 
+def _as_called(item: pytest.Item) -> str:
+    """The test's name for a command line where pytest was started; its node id is for the root directory."""
+    file, colons, rest = item.nodeid.partition("::")
+    path = os.path.relpath(item.config.rootpath / file, item.config.invocation_params.dir)
+    return f"{path}{colons}{rest}"
+
+
 def _question(item: pytest.Function, state: State) -> Question:
     spec, chosen = state.spec, state.settings
     timeout = spec.timeout or max(_LEAST_TIMEOUT, _TIMES_THE_BASELINE * state.seconds)
@@ -250,6 +257,7 @@ def _question(item: pytest.Function, state: State) -> Question:
         allow_inconclusive=spec.allow_inconclusive,
         invariants=tuple(getattr(i, "__name__", repr(i)) for i in spec.invariants),
         replay="" if chosen.replay is None else str(chosen.replay),
+        test=_as_called(item),
     )
     _, line, _ = item.reportinfo()
     return Question(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from pathlib import Path
 
 import inner
@@ -47,6 +49,27 @@ def test_replay_runs_the_one_case_and_fails_like_it(project: Path) -> None:
     seen = inner.run(project, "--chaoskit-replay", "write(job.json)#1=kill")
     assert seen.verdicts("test_wrong") == {"write(job.json)#1=kill": "violated"}
     assert "1 of 1 case broke this scenario" in seen.texts["test_wrong"]
+
+
+@pytest.mark.parametrize("plugins", [(), ("xdist.plugin",)], ids=["alone", "xdist"])
+def test_the_replay_line_works_where_pytest_was_started(tmp_path: Path, plugins: tuple[str, ...]) -> None:
+    """A node id is relative to the root directory, and pytest wants paths relative to where it starts."""
+    below = tmp_path / "my tests" / "deeper"
+    below.mkdir(parents=True)
+    (tmp_path / "pytest.ini").touch()
+    inner.write(below, MODULE)
+    first = inner.run(below, *(["-n", "1"] if plugins else []), plugins=plugins)
+    scenario = first.scenario("test_wrong")
+    assert scenario["nodeid"] == "my tests/deeper/test_inner.py::test_wrong"
+    assert scenario["findings"], first.output
+    line = scenario["findings"][0]["replay"]
+    assert line in first.output
+    again = inner.run(below, *shlex.split(line)[1:])
+    assert again.status == 1, again.output
+    assert again.scenario("test_wrong")["findings"][0]["replay"] == line
+    os.rename(below / "test_inner.py", below.parent / "test_inner.py")
+    beside = inner.run(below, "../test_inner.py").scenario("test_wrong")["findings"][0]["replay"]
+    assert beside.startswith("pytest ../test_inner.py::test_wrong ")
 
 
 def test_replay_runs_schedules_that_no_exploration_would(project: Path) -> None:
