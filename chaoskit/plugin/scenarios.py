@@ -20,6 +20,7 @@ from chaoskit.explore.errors import ScenarioInconclusive, ScenarioViolated
 from chaoskit.explore.execute import Executor, Serial, Workers
 from chaoskit.explore.explain import inconclusive_text, violation_text
 from chaoskit.explore.job import Job
+from chaoskit.explore.observation import Observation
 from chaoskit.explore.result import Options, ScenarioResult
 from chaoskit.explore.sources import sources_of
 from chaoskit.explore.spec import Spec
@@ -158,7 +159,10 @@ class Scenarios:
         pytest.skip(f"chaoskit: the backend {name!r} does not work here: {reason}")
 
     def _explore(self, item: pytest.Function, state: State) -> None:
-        if state.chaos is None or not state.chaos.observed().runs:
+        seen = Observation() if state.chaos is None else state.chaos.observed()
+        if not seen.runs and seen.refused:
+            raise UsageError(f"{item.name} caught what chaos.run said about wrong use: {seen.refused}")
+        if not seen.runs:
             raise UsageError(
                 f"{item.name} never called chaos.run; expected at least one call, since faults strike only "
                 "inside of it. Write chaos.run(function, argument) for the part that may go wrong."
