@@ -78,6 +78,44 @@ def test_replay_runs_schedules_that_no_exploration_would(project: Path) -> None:
     assert list(seen.verdicts("test_wrong").values()) == ["failed safe"]
 
 
+@pytest.mark.parametrize("place", ["taken", "taken/deeper"])
+@pytest.mark.parametrize("given", ["option", "ini"])
+def test_a_report_directory_that_cannot_be_is_refused_at_the_start(
+    project: Path, place: str, given: str
+) -> None:
+    """Nobody waits an hour for tests to learn that what they showed cannot be written."""
+    (project / "taken").write_text("a file, no directory")
+    ini = ["--chaoskit-report=", "-o", f"chaoskit_report={place}"]
+    seen = inner.run(project, *(["--chaoskit-report", place] if given == "option" else ini))
+    assert seen.status == pytest.ExitCode.USAGE_ERROR
+    assert "Traceback" not in seen.output
+    assert f"{project / 'taken'} is no directory; name another place." in seen.output
+    assert seen.outcomes == {}
+
+
+def test_a_report_that_cannot_be_written_at_the_end_costs_nothing_else(tmp_path: Path) -> None:
+    """What the tests showed is told in full; the missing report is said and makes the run fail."""
+    inner.write(
+        tmp_path,
+        """
+        from pathlib import Path
+        from chaoskit import faults, scenario
+        from saving import save
+
+        @scenario(faults.kill())
+        def test_takes_the_place(chaos):
+            chaos.run(save, chaos.path, 1)
+            Path("report").write_text("a file, no directory")
+        """,
+    )
+    seen = inner.run(tmp_path)
+    assert seen.status == pytest.ExitCode.TESTS_FAILED
+    assert "Traceback" not in seen.output
+    assert "1 scenario, " in seen.output
+    assert f"report: not written into {tmp_path / 'report'}: " in seen.output
+    assert "1 passed" in seen.output
+
+
 BAD_REPLAYS = {
     "write(job.json=kill": ["'write(job.json=kill' does not parse", "rename(a.tmp -> a)#1=kill"],
     "write(job.jsn)#1=kill": ["strikes at 'write(job.jsn)#1'", "never reaches", "'write(job.json)#1'"],
