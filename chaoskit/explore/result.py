@@ -223,6 +223,12 @@ class CaveatSummary:
     text: str
 
 
+UNSTABLE = "not the same in two undisturbed runs"
+OVER_BUDGET = "over the budget"
+ALIKE = "a second fault where another first fault leads to the same"
+"""Reasons why a case that is possible was not run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """How much of what is possible was run. ``left_out`` maps a reason to a number of cases."""
