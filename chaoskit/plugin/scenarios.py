@@ -18,10 +18,10 @@ from chaoskit.explore.case import Question
 from chaoskit.explore.engine import Explorer
 from chaoskit.explore.errors import ScenarioInconclusive, ScenarioViolated
 from chaoskit.explore.execute import Executor, Serial, Workers
-from chaoskit.explore.explain import inconclusive_text, violation_text
+from chaoskit.explore.explain import inconclusive_text, violation_text, with_explanations
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.result import Options, ScenarioResult
+from chaoskit.explore.result import Budget, CaseResult, Failure, Finding, Options, ScenarioResult
 from chaoskit.explore.sources import sources_of
 from chaoskit.explore.spec import Spec
 from chaoskit.inject.base import Backend
@@ -192,10 +192,37 @@ def _unexplored(item: pytest.Item, call: pytest.CallInfo[None]) -> ScenarioResul
     """What the report says of a scenario that was skipped or failed before its first case."""
     if call.when == "teardown" or call.excinfo is None:
         return None
+    state = item.stash.get(STATE, None)
+    if state is not None and state.stopped is not None and state.job.schedule.strikes:
+        assert isinstance(item, pytest.Function)
+        return _stopped(item, state, state.stopped)
     _, line, _ = item.reportinfo()
     error = call.excinfo.exconly(tryshort=True)
     result = ScenarioResult(item.nodeid, "error", file=str(item.path), line=(line or 0) + 1, error=error)
     return result.printable()
+
+
+def _stopped(item: pytest.Function, state: State, failure: Failure) -> ScenarioResult:
+    """What the report says after a debugger has stopped in the first case that broke: this one case."""
+    question, schedule = _question(item, state), str(state.job.schedule)
+    runs = () if state.chaos is None else state.chaos.observed().runs
+    case = CaseResult(0, schedule, "violated", runs=runs, failure=failure, attempts=1, finding=0)
+    call = str(state.job.schedule.strikes[-1].point)
+    finding = Finding(0, "violated", schedule, (schedule,), call, None, (), failure)
+    result = ScenarioResult(
+        question.nodeid,
+        "failed",
+        file=question.file,
+        line=question.line,
+        seed=question.seed,
+        backend=question.backend,
+        options=question.options,
+        cases=(case,),
+        findings=(finding,),
+        budget=Budget(None, 1, 1),
+        error="stopped in a debugger: the cases before this one, which passed, are not counted",
+    )
+    return with_explanations(result).printable()
 
 
 def _make_printable(report: pytest.TestReport) -> None:
