@@ -84,6 +84,7 @@ class Chaos:
         self._promised: list[Any] = []
         self._struck: list[str] = []
         self._reached = 0
+        self._refused = ""
 
     @property
     def path(self) -> Path:
@@ -107,7 +108,9 @@ class Chaos:
                 ``path`` open; for a result that cannot be pickled.
         """
         if not callable(fn):
-            raise wrong("chaos.run's first argument", fn, "a function", "For a program: chaos.run_command.")
+            raise self._refusing(
+                wrong("chaos.run's first argument", fn, "a function", "For a program: chaos.run_command.")
+            )
         return self._execute(functools.partial(fn, *args, **kwargs))
 
     def run_command(
@@ -126,7 +129,7 @@ class Chaos:
         other than 0 is raised as an error.
         """
         if isinstance(argv, str | bytes) or not argv:
-            raise wrong("argv", argv, "a list of the program and its arguments")
+            raise self._refusing(wrong("argv", argv, "a list of the program and its arguments"))
         words = tuple(os.fspath(word) for word in argv)
         where = self._root if cwd is None else os.fspath(cwd)
         return self._execute(Command(words, where, env, input, promise_stdout))
@@ -181,6 +184,7 @@ class Chaos:
             caveats=caveats,
             leaks=tuple(self._leaks),
             with_data=self._job.with_data,
+            refused=self._refused,
         )
 
     def _execute(self, work: Callable[[], Any] | Command, *, recovery: bool = False) -> Outcome:
@@ -203,6 +207,11 @@ class Chaos:
         if undisturbed and not outcome.ok and not recovery:
             _raise(outcome, "the workload", ran.stray_interrupts)
         return outcome
+
+    def _refusing(self, error: UsageError) -> UsageError:
+        """Note it for a test that catches it: it must not pass for one that never called."""
+        self._refused = self._refused or str(error)
+        return error
 
     def _plan(self, number: int, recovery: bool) -> Plan:
         quiet = recovery and not self._job.strike_recovery
@@ -235,6 +244,9 @@ class Chaos:
         try:
             with chance.inherited():
                 return self._backend.run(work, plan)
+        except UsageError as error:
+            self._refusing(error)
+            raise
         finally:
             self._watch.expect(self._job.timeout)
 

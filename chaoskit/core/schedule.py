@@ -34,6 +34,7 @@ _STRIKE = re.compile(
     r"=(?P<fault>[A-Za-z_][A-Za-z0-9_]*)(?:\[(?P<argument>[^\[\];]*)\])?"
 )
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _EXAMPLE = (
     "expected something like 'rename(a.tmp -> a)#1=kill'; "
     "failing tests and reports print schedules ready to copy"
@@ -158,6 +159,17 @@ def escape(pattern: str) -> str:
     for token in re.findall(r"\\.|\*|[^\\*]+", pattern, re.DOTALL):
         out.append("*" if token == "*" else _escape_name(token[1:] if token[0] == "\\" else token))
     return "".join(out)
+
+
+def printable(text: str) -> str:
+    """Text for people with the bytes of names that are not UTF-8 written ``%XX``, as schedules write them.
+
+    Everything else stays as it is, so that the result can be encoded and is not meant to be read back.
+    """
+    if text.isascii():
+        return text
+    escaped = _NOT_UTF8.sub(lambda match: f"%{ord(match[0]) - 0xDC00:02X}", text)
+    return escaped.encode("utf-8", "backslashreplace").decode()
 
 
 def unescape(text: str) -> str:

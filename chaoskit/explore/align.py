@@ -7,8 +7,9 @@ from each aligned pair of names a pattern is made that fits both (``tmp*.db``).
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -19,7 +20,7 @@ from chaoskit.explore.result import Site, Variation
 
 # A random part of a name is long; two samples of it may agree in their first or last letters by
 # accident, and a pattern with such an accident in it would not fit the third run. mkstemp draws eight
-# letters out of 37, so a wildcard is widened to eight, or by two at each end when it is longer.
+# letters out of 37, so a wildcard is widened to eight in all, or by two at each end when it is longer.
 _RANDOM_LENGTH = 8
 _MARGIN = 2
 _CLOCK_DIGITS = 9
@@ -103,12 +104,24 @@ def _find_patterns(first: Sequence[Operation], second: Sequence[Operation]) -> t
     varying = _components(first) ^ _components(second)
     if not varying:
         return ()
-    pairs: dict[str, None] = {}
+    pairs: dict[str, list[str]] = {}
     for one, other in _aligned(first, second, varying):
         for a, b in ((one.target, other.target), (one.second, other.second)):
             if a is not None and b is not None and a != b:
-                pairs.setdefault(pattern_for(a, b))
-    return _broadest(tuple(pairs))
+                pairs.setdefault(pattern_for(a, b), []).extend((a, b))
+    return _broadest(_needed(pairs))
+
+
+def _needed(pairs: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Leave out a pattern all of whose names fit a narrower one: it took in what only here looked random."""
+    return tuple(
+        one
+        for one, names in pairs.items()
+        if not any(
+            one != other and matcher(one).fullmatch(other) and all(map(matcher(other).fullmatch, names))
+            for other in pairs
+        )
+    )
 
 
 def _broadest(patterns: tuple[str, ...]) -> tuple[str, ...]:
@@ -173,10 +186,24 @@ def _pattern_of_part(a: str, b: str) -> str:
     end = _common(a[start:][::-1], b[start:][::-1])
     head, tail = a[:start], a[len(a) - end :]
     differing = (a[start : len(a) - end], b[start : len(b) - end])
-    letters, most = _reach(differing)
-    head = head[: len(head) - _run_length(reversed(head), letters, most)]
-    tail = tail[_run_length(tail, letters, most) :]
-    return f"{_timeless(head)}*{_timeless(tail)}"
+    letters, at_each_end, in_all = _reach(differing)
+    before, after = _run_length(reversed(head), letters), _run_length(tail, letters)
+    before, after = _widened(before, after, at_each_end, in_all)
+    return f"{_timeless(head[: len(head) - before])}*{_timeless(tail[after:])}"
+
+
+def _widened(before: int, after: int, at_each_end: int, in_all: int) -> tuple[int, int]:
+    """How many of the equal letters ``before`` and ``after`` a differing part belong to it.
+
+    Those up to a dot or an end agreed by chance, if they are few, and what they use up the other side
+    keeps. Where that does not tell which side it was, both give: a pattern that is too wide still fits
+    the third run.
+    """
+    if after <= at_each_end < before:
+        return min(at_each_end, in_all - after), after
+    if before <= at_each_end < after:
+        return before, min(at_each_end, in_all - before)
+    return min(before, at_each_end), min(after, at_each_end)
 
 
 def _timeless(text: str) -> str:
@@ -190,24 +217,22 @@ def _common(a: str, b: str) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def _reach(differing: tuple[str, str]) -> tuple[re.Pattern[str], int]:
-    """Over which letters next to it, and over how many, a differing part is widened."""
+def _reach(differing: tuple[str, str]) -> tuple[re.Pattern[str], int, int]:
+    """Over which letters next to it a differing part is widened, over how many at each end and in all."""
     joined = "".join(differing)
     if re.fullmatch(r"\d*", joined):
-        return re.compile(r"\d"), 64
+        return re.compile(r"\d"), 64, 128
     if re.fullmatch(r"[0-9a-f]*", joined):
-        return re.compile(r"[0-9a-f]"), 64
-    length = min(map(len, differing))
-    return re.compile(r"[A-Za-z0-9_]"), _RANDOM_LENGTH - length if length <= _RANDOM_LENGTH else _MARGIN
+        return re.compile(r"[0-9a-f]"), 64, 128
+    missing = _RANDOM_LENGTH - min(map(len, differing))
+    if missing < 0:
+        return re.compile(r"[A-Za-z0-9_]"), _MARGIN, 2 * _MARGIN
+    return re.compile(r"[A-Za-z0-9_]"), missing, missing
 
 
-def _run_length(text: Iterable[str], letters: re.Pattern[str], most: int) -> int:
-    length = 0
-    for char in text:
-        if length == most or not letters.fullmatch(char):
-            break
-        length += 1
-    return length
+def _run_length(text: Iterable[str], letters: re.Pattern[str]) -> int:
+    """The length of what is made of these letters at the beginning."""
+    return sum(1 for _ in itertools.takewhile(letters.fullmatch, text))
 
 
 def _only_in(

@@ -38,8 +38,11 @@ from chaoskit.explore.judge import judge
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.replay import loses_power_after, named, planned_for, unknown_state
 from chaoskit.explore.result import (
+    ALIKE,
     BROKEN,
     INCONCLUSIVE,
+    OVER_BUDGET,
+    UNSTABLE,
     Budget,
     Finding,
     ScenarioResult,
@@ -52,10 +55,6 @@ from chaoskit.faults.power import LIES
 
 ATTEMPTS = 3
 """How often a case is run at most when its fault leaves no receipt."""
-
-UNSTABLE = "not the same in two undisturbed runs"
-OVER_BUDGET = "over the budget"
-ALIKE = "a second fault where another first fault leads to the same"
 
 Progress = Callable[[int, int], None]
 
@@ -371,7 +370,7 @@ class Explorer:
             crash_states=crash_states_of(self._worlds, run),
             shrinking=self._shrinking(),
         )
-        return with_explanations(result)
+        return with_explanations(result).printable()
 
 
 def _what_follows(origin: Case, seen: Observation, patterns: tuple[str, ...]) -> object:

@@ -27,10 +27,11 @@ _OUTPUT_SHOWN = 2000
 
 
 def replay_command(result: ScenarioResult, schedule: str) -> str:
-    """The line for a shell that repeats one case."""
+    """The line for a shell that repeats one case, in the directory in which it was found."""
     if result.options.command:
         return f"chaoskit replay {shlex.quote(schedule)} {result.options.command}"
-    return f"pytest {shlex.quote(result.nodeid)} --chaoskit-replay {shlex.quote(schedule)}"
+    test = result.options.test or result.nodeid
+    return f"pytest {shlex.quote(test)} --chaoskit-replay {shlex.quote(schedule)}"
 
 
 def with_explanations(result: ScenarioResult) -> ScenarioResult:
@@ -77,9 +78,16 @@ def inconclusive_text(result: ScenarioResult) -> str:
     if len(unjudged) > _FINDINGS_SHOWN:
         lines.append(f"  … and {len(unjudged) - _FINDINGS_SHOWN} more")
     if not result.variations:
-        lines += ["", "Two undisturbed runs did not differ, so this comes from what the faults do."]
+        lines += ["", _NO_VARIATIONS]
     lines += _footnotes(result)
     return "\n".join(lines)
+
+
+_NO_VARIATIONS = (
+    "Two undisturbed runs did not differ, so this comes from what the faults do, or from the clock: both may "
+    "have fallen within one second. A program that writes the time into what it hashes or names (git commit "
+    "without GIT_AUTHOR_DATE and GIT_COMMITTER_DATE) makes other calls in the next one. Fix its time."
+)
 
 
 def _footnotes(result: ScenarioResult) -> list[str]:

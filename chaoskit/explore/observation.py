@@ -17,7 +17,8 @@ class Observation:
     ``struck`` are the strikes that have a receipt, ``reached`` how many strikes had their point
     reached. ``trace`` is empty unless it was a recording; ``snapshot`` is the directory at the end,
     taken in recordings and after a failure. ``leaks`` has one entry for each run. ``skipped`` is
-    the reason when the test skipped itself.
+    the reason when the test skipped itself, ``refused`` what the first call was answered that was refused
+    as wrong use.
     """
 
     runs: tuple[RunSummary, ...] = ()
@@ -31,6 +32,7 @@ class Observation:
     seconds: float = 0.0
     output: str = ""
     skipped: str = ""
+    refused: str = ""
     with_data: bool = False
     """Whether the trace takes the data of writes along; only power losses that follow need it."""
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, Union
 
+from chaoskit.core.schedule import printable
+
 Verdict = Literal["tolerated", "failed safe", "violated", "hung", "diverged", "not injected"]
 """What one case has come to; see the design's section "Verdicts"."""
 
@@ -221,6 +223,12 @@ class CaveatSummary:
     text: str
 
 
+UNSTABLE = "not the same in two undisturbed runs"
+OVER_BUDGET = "over the budget"
+ALIKE = "a second fault where another first fault leads to the same"
+"""Reasons why a case that is possible was not run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """How much of what is possible was run. ``left_out`` maps a reason to a number of cases."""
@@ -274,7 +282,8 @@ class Options:
     """The options in force, defaults filled in; ``faults`` as text.
 
     ``command`` is empty for a test; for ``chaoskit explore`` its options and the program, as a shell
-    would be given them.
+    would be given them. ``test`` names a test where pytest was started; a node id does so only in the
+    root directory.
     """
 
     faults: str = ""
@@ -287,6 +296,7 @@ class Options:
     invariants: tuple[str, ...] = ()
     replay: str = ""
     command: str = ""
+    test: str = field(default="", metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +342,15 @@ class ScenarioResult:
         plain: dict[str, Any] = _plain(self)
         return plain
 
+    def printable(self) -> ScenarioResult:
+        """The same with every text in it as :func:`chaoskit.core.schedule.printable` gives it.
+
+        What leaves the process has to be: surrogates neither cross to xdist's controller nor belong on
+        a terminal.
+        """
+        escaped: ScenarioResult = _printable(self)
+        return escaped
+
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> ScenarioResult:
         """Rebuild what :meth:`to_dict` gave. Unknown keys are ignored, missing ones take defaults."""
@@ -349,6 +368,18 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, tuple):
+        return tuple(map(_printable, value))
+    if isinstance(value, Mapping):
+        return {printable(key): _printable(item) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return type(value)(**{f.name: _printable(getattr(value, f.name)) for f in fields(value)})
     return value
 
 

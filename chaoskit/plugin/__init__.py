@@ -47,6 +47,12 @@ def pytest_configure(config: pytest.Config) -> None:
         "run the test once for every fault at every call; see chaoskit.scenario.",
     )
     config.pluginmanager.register(_Door(config), "chaoskit-door")
+    # Now, and not when all tests have run.
+    named = config.getoption("chaoskit_report") or config.getini("chaoskit_report")
+    if named and not hasattr(config, "workerinput"):
+        from chaoskit.plugin.options import check_report_place
+
+        check_report_place(config)
 
 
 class _Door:

@@ -89,6 +89,7 @@ class ItemRunner:
         except BaseException as error:
             if self.propagate:
                 error.add_note(f"chaoskit: in the case '{job.schedule}'")
+                state.stopped = failure_of(self.item, error)
                 raise
             return failure_of(self.item, error), ""
         return None, ""
@@ -98,6 +99,7 @@ class ItemRunner:
             tear_down(self.item)
         except BaseException as error:
             if self.propagate:
+                self.item.stash[STATE].stopped = failure_of(self.item, error)
                 raise
             return failure_of(self.item, error)
         return None

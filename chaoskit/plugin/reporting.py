@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from chaoskit.core.schedule import printable
 from chaoskit.explore.result import PointSummary, ScenarioResult
-from chaoskit.report import Collector, summary_lines, write
+from chaoskit.plugin.options import report_place
+from chaoskit.report import Collector, Line, Report, summary_lines, write
 
 
 class Reporting:
@@ -22,6 +24,8 @@ class Reporting:
         self._began = began
         self._collector = Collector(config.rootpath, hide=_hidden(config))
         self._listed: list[ScenarioResult] = []
+        self._report: Report | None = None
+        self._written = Line("")
 
     def take(self, plain: Mapping[str, Any], report: pytest.TestReport) -> None:
         """One scenario's result, with what pytest made of its test."""
@@ -30,28 +34,39 @@ class Reporting:
             return
         self._collector.add(plain, outcome=_outcome(report), reason=_reason(report))
 
-    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        # Not in the summary: the exit status is settled by then, and there may be none (--no-summary).
+        if not len(self._collector):
+            return
+        self._report = self._collector.report(
+            command=_command(),
+            interrupted=exitstatus == pytest.ExitCode.INTERRUPTED,
+            place=next(iter(_hidden(self._config)), None),
+            seconds=time.monotonic() - self._began,
+        )
+        place = report_place(self._config)
+        if place is None:
+            return
+        try:
+            write(self._report, place)
+            self._written = Line(f"report: {place}")
+        except OSError as error:
+            # The tests may have taken an hour: what they showed is told all the same.
+            self._written = Line(f"report: not written into {place}: {error}", {"red": True})
+            if exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         for result in self._listed:
             terminalreporter.section(f"fault points of {result.nodeid}", sep="-")
             for text in _listing(result):
                 terminalreporter.write_line(text)
-        if not len(self._collector):
+        if self._report is None:
             return
-        interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
-        report = self._collector.report(
-            command=_command(),
-            interrupted=interrupted,
-            place=next(iter(_hidden(self._config)), None),
-            seconds=time.monotonic() - self._began,
-        )
         terminalreporter.section("chaoskit", sep="=")
-        for line in summary_lines(report):
+        lines = summary_lines(self._report)
+        for line in (*lines, self._written) if self._written.text else lines:
             terminalreporter.write_line(line.text, **line.markup)
-        directory = self._config.getoption("chaoskit_report") or self._config.getini("chaoskit_report")
-        if directory:
-            place = Path(self._config.invocation_params.dir, directory)
-            write(report, place)
-            terminalreporter.write_line(f"report: {place}")
 
 
 def _hidden(config: pytest.Config) -> dict[Path, str]:
@@ -61,7 +76,7 @@ def _hidden(config: pytest.Config) -> dict[Path, str]:
 
 
 def _command() -> list[str]:
-    return ["pytest", *sys.argv[1:]]
+    return ["pytest", *map(printable, sys.argv[1:])]
 
 
 def _outcome(report: pytest.TestReport) -> Any:
@@ -71,8 +86,6 @@ def _outcome(report: pytest.TestReport) -> Any:
 
 
 def _reason(report: pytest.TestReport) -> str:
-    if report.skipped and isinstance(report.longrepr, tuple):
-        return str(report.longrepr[2]).removeprefix("Skipped: ")
     if report.skipped and isinstance(report.longrepr, tuple):
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     return str(getattr(report, "wasxfail", "")).removeprefix("reason: ")

@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from chaoskit.core.errors import BackendUnavailable, ChaoskitError, UsageError
+from chaoskit.core.schedule import printable
 from chaoskit.explore import chance
 from chaoskit.explore.case import Question
 from chaoskit.explore.engine import Explorer
 from chaoskit.explore.errors import ScenarioInconclusive, ScenarioViolated
 from chaoskit.explore.execute import Executor, Serial, Workers
-from chaoskit.explore.explain import inconclusive_text, violation_text
+from chaoskit.explore.explain import inconclusive_text, violation_text, with_explanations
 from chaoskit.explore.job import Job
-from chaoskit.explore.result import Options, ScenarioResult
+from chaoskit.explore.observation import Observation
+from chaoskit.explore.result import Budget, CaseResult, Failure, Finding, Options, ScenarioResult
 from chaoskit.explore.sources import sources_of
 from chaoskit.explore.spec import Spec
 from chaoskit.inject.base import Backend
@@ -122,6 +124,8 @@ class Scenarios:
             result = _unexplored(item, call)
         if result is not None:
             setattr(report, RESULT, result.to_dict())
+        if _marker(item) is not None:
+            _make_printable(report)
         return report
 
     def _state(self, item: pytest.Item, marker: pytest.Mark) -> State:
@@ -155,7 +159,10 @@ class Scenarios:
         pytest.skip(f"chaoskit: the backend {name!r} does not work here: {reason}")
 
     def _explore(self, item: pytest.Function, state: State) -> None:
-        if state.chaos is None or not state.chaos.observed().runs:
+        seen = Observation() if state.chaos is None else state.chaos.observed()
+        if not seen.runs and seen.refused:
+            raise UsageError(f"{item.name} caught what chaos.run said about wrong use: {seen.refused}")
+        if not seen.runs:
             raise UsageError(
                 f"{item.name} never called chaos.run; expected at least one call, since faults strike only "
                 "inside of it. Write chaos.run(function, argument) for the part that may go wrong."
@@ -185,9 +192,47 @@ def _unexplored(item: pytest.Item, call: pytest.CallInfo[None]) -> ScenarioResul
     """What the report says of a scenario that was skipped or failed before its first case."""
     if call.when == "teardown" or call.excinfo is None:
         return None
+    state = item.stash.get(STATE, None)
+    if state is not None and state.stopped is not None and state.job.schedule.strikes:
+        assert isinstance(item, pytest.Function)
+        return _stopped(item, state, state.stopped)
     _, line, _ = item.reportinfo()
     error = call.excinfo.exconly(tryshort=True)
-    return ScenarioResult(item.nodeid, "error", file=str(item.path), line=(line or 0) + 1, error=error)
+    result = ScenarioResult(item.nodeid, "error", file=str(item.path), line=(line or 0) + 1, error=error)
+    return result.printable()
+
+
+def _stopped(item: pytest.Function, state: State, failure: Failure) -> ScenarioResult:
+    """What the report says after a debugger has stopped in the first case that broke: this one case."""
+    question, schedule = _question(item, state), str(state.job.schedule)
+    runs = () if state.chaos is None else state.chaos.observed().runs
+    case = CaseResult(0, schedule, "violated", runs=runs, failure=failure, attempts=1, finding=0)
+    call = str(state.job.schedule.strikes[-1].point)
+    finding = Finding(0, "violated", schedule, (schedule,), call, None, (), failure)
+    result = ScenarioResult(
+        question.nodeid,
+        "failed",
+        file=question.file,
+        line=question.line,
+        seed=question.seed,
+        backend=question.backend,
+        options=question.options,
+        cases=(case,),
+        findings=(finding,),
+        budget=Budget(None, 1, 1),
+        error="stopped in a debugger: the cases before this one, which passed, are not counted",
+    )
+    return with_explanations(result).printable()
+
+
+def _make_printable(report: pytest.TestReport) -> None:
+    """Names that are not UTF-8 escaped in all that pytest shows of a scenario, and xdist sends."""
+    text = report.longrepr
+    if isinstance(text, tuple):
+        report.longrepr = (text[0], text[1], printable(text[2]))
+    elif text is not None and printable(str(text)) != str(text):
+        report.longrepr = printable(str(text))
+    report.sections = [(printable(title), printable(content)) for title, content in report.sections]
 
 
 def _marker(item: pytest.Item) -> pytest.Mark | None:
@@ -223,6 +268,13 @@ def _tmp(item: pytest.Item, tmp: str) -> Path:
     return Path(tempfile.gettempdir()) if factory is None else factory.getbasetemp()
 
 
+def _as_called(item: pytest.Item) -> str:
+    """The test's name for a command line where pytest was started; its node id is for the root directory."""
+    file, colons, rest = item.nodeid.partition("::")
+    path = os.path.relpath(item.config.rootpath / file, item.config.invocation_params.dir)
+    return f"{path}{colons}{rest}"
+
+
 def _question(item: pytest.Function, state: State) -> Question:
     spec, chosen = state.spec, state.settings
     timeout = spec.timeout or max(_LEAST_TIMEOUT, _TIMES_THE_BASELINE * state.seconds)
@@ -236,6 +288,7 @@ def _question(item: pytest.Function, state: State) -> Question:
         allow_inconclusive=spec.allow_inconclusive,
         invariants=tuple(getattr(i, "__name__", repr(i)) for i in spec.invariants),
         replay="" if chosen.replay is None else str(chosen.replay),
+        test=_as_called(item),
     )
     _, line, _ = item.reportinfo()
     return Question(

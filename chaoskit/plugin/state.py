@@ -14,6 +14,7 @@ import pytest
 from chaoskit.chaos import Chaos
 from chaoskit.explore.execute import Patience, Watch
 from chaoskit.explore.job import CaseSource, Job
+from chaoskit.explore.result import Failure
 from chaoskit.explore.spec import Spec
 from chaoskit.inject.base import Backend
 from chaoskit.inject.processes import stand_guard
@@ -63,7 +64,10 @@ def remove(path: Path) -> None:
 
 @dataclass(slots=True)
 class State:
-    """One scenario under exploration. ``chaos`` is the object of the case in hand."""
+    """One scenario under exploration. ``chaos`` is the object of the case in hand.
+
+    ``stopped`` is what broke in that case when a debugger ends the exploration there.
+    """
 
     spec: Spec
     settings: Settings
@@ -75,6 +79,7 @@ class State:
     chaos: Chaos | None = None
     seconds: float = 0.0
     failed_subtests: list[str] = field(default_factory=list)
+    stopped: Failure | None = None
 
 
 STATE = pytest.StashKey[State]()

@@ -7,7 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from chaoskit.explore.result import ADDED, BROKEN, INCONCLUSIVE, VERDICTS, ScenarioResult, StateCounts
+from chaoskit.explore.result import (
+    ADDED,
+    ALIKE,
+    BROKEN,
+    INCONCLUSIVE,
+    UNSTABLE,
+    VERDICTS,
+    ScenarioResult,
+    StateCounts,
+)
 from chaoskit.report.environment import Environment
 
 SCHEMA_VERSION = 1
@@ -193,6 +202,19 @@ def _states_of(results: Iterable[ScenarioResult]) -> StateCounts | None:
 def points_struck(result: ScenarioResult) -> int:
     """At how many points of the recording a fault has struck."""
     return len({point for case in result.cases if case.verdict not in INCONCLUSIVE for point in case.points})
+
+
+def left_out(entries: Iterable[Entry]) -> Counter[str]:
+    """How many possible cases were not run, by reason."""
+    counts: Counter[str] = Counter()
+    for entry in entries:
+        counts.update(entry.result.budget.left_out)
+    return counts
+
+
+def cut_by_budget(entries: Iterable[Entry]) -> int:
+    """How many possible cases a budget has left out; the other reasons are no matter of its size."""
+    return sum(number for why, number in left_out(entries).items() if why not in (UNSTABLE, ALIKE))
 
 
 def broken(entry: Entry) -> int:

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 from chaoskit.explore.result import (
     BROKEN,
     INCONCLUSIVE,
+    UNSTABLE,
     VERDICTS,
     Advice,
     CaseResult,
     Finding,
     ScenarioResult,
 )
-from chaoskit.report.document import Entry, Report, Run
+from chaoskit.report.document import Entry, Report, Run, cut_by_budget, left_out
 from chaoskit.report.terminal import counted, headline, states_text, verdict_text
 
 LONGEST_EXPLANATION = 8_000
@@ -45,8 +46,10 @@ def _head(report: Report) -> str:
     lines.append(f"Verdicts of cases: {verdict_text(totals)}.")
     if totals.known_findings:
         lines.append(f"Known findings, stated in their scenarios: {totals.known_findings}.")
-    if totals.cases < totals.cases_possible:
-        lines.append(f"The budget allowed {totals.cases:,} of {totals.cases_possible:,} possible cases.")
+    if cut := cut_by_budget(report.entries):
+        lines.append(f"The budget allowed {totals.cases:,} of {totals.cases + cut:,} possible cases.")
+    if unstable := left_out(report.entries)[UNSTABLE]:
+        lines.append(f"Left out: {counted(unstable, 'case')}, at calls that are {UNSTABLE}.")
     if totals.crash_states is not None:
         lines.append(f"Crash states: {states_text(totals.crash_states)}.")
     if report.interrupted:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from chaoskit.explore.result import INCONCLUSIVE, VERDICTS, StateCounts
-from chaoskit.report.document import Entry, Report, Totals, broken
+from chaoskit.explore.result import ALIKE, INCONCLUSIVE, UNSTABLE, VERDICTS, StateCounts
+from chaoskit.report.document import Entry, Report, Totals, broken, cut_by_budget, left_out
 
 _MARKUP = {"violated": "red", "hung": "red", "diverged": "yellow", "not injected": "yellow"}
 
@@ -40,12 +40,43 @@ def _lines(report: Report, verbose: bool) -> Iterator[Line]:
     yield Line(f"verdicts: {verdict_text(totals)}")
     if totals.known_findings:
         yield Line(f"known findings, stated in their scenarios: {totals.known_findings}")
-    if totals.cases < totals.cases_possible:
-        yield Line(f"budget: {totals.cases:,} of {totals.cases_possible:,} cases were run", {"yellow": True})
+    if cut := cut_by_budget(report.entries):
+        text = f"budget: {totals.cases:,} of {totals.cases + cut:,} cases were run"
+        yield Line(text, {"yellow": True})
     if totals.crash_states is not None:
         yield Line(f"crash states: {states_text(totals.crash_states)}")
+    yield from _not_covered(report.entries)
     if report.interrupted:
         yield Line("interrupted: scenarios that had not ended are missing", {"yellow": True})
+
+
+def _not_covered(entries: Sequence[Entry]) -> Iterator[Line]:
+    """What the verdicts do not speak of: a line for each reason, however many scenarios have it."""
+    counts = left_out(entries)
+    if counts[UNSTABLE]:
+        text = f"left out: {counted(counts[UNSTABLE], 'case')}, at calls that are {UNSTABLE}"
+        yield Line(f"{text}: {_first_few(_varied(entries))}", {"yellow": True})
+    if counts[ALIKE]:
+        yield Line(f"left out: {counted(counts[ALIKE], 'case')}, {ALIKE}")
+    by_kind: dict[str, dict[str, None]] = {}
+    for entry in entries:
+        for caveat in entry.result.caveats:
+            by_kind.setdefault(caveat.kind, {})[caveat.text] = None
+    for kind, texts in sorted(by_kind.items()):
+        yield Line(f"caveat {kind}: {_first_few(texts, 1)}", {"yellow": True})
+
+
+def _varied(entries: Iterable[Entry]) -> Iterator[str]:
+    """What stands in only one of two undisturbed runs of the scenarios that leave out cases for it."""
+    for entry in entries:
+        if UNSTABLE in entry.result.budget.left_out:
+            yield from (v.text for v in entry.result.variations if v.kind.startswith("only in"))
+
+
+def _first_few(texts: Iterable[str], limit: int = 3) -> str:
+    different = list(dict.fromkeys(" ".join(text.split()) for text in texts))
+    more = len(different) - limit
+    return ", ".join(different[:limit]) + (f" (and {more:,} more)" if more > 0 else "")
 
 
 def headline(totals: Totals) -> str:

@@ -36,6 +36,14 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert __version__ in capsys.readouterr().out
 
 
+def test_the_package_runs_as_the_command() -> None:
+    """python -m chaoskit does what chaoskit does, exit code included: scripts are not always on the path."""
+    command = [sys.executable, "-m", "chaoskit"]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"chaoskit, version {__version__}\n"
+    assert subprocess.run([*command, "confgi"], capture_output=True, check=False).returncode == 2
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_table_is_true(name: str) -> None:
     """Each line of the table leads to a click command whose help begins with the same sentence."""

@@ -93,6 +93,32 @@ def test_patterns_do_not_hold_accidents(one: str, other: str, pattern: str) -> N
     assert pattern_for(one, other) == pattern
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("tmpqwertyua.db", "tmplkjhgfda.db"),
+        ("tmpaqwertyu.db", "tmpalkjhgfd.db"),
+        ("tmpabqwerty.db", "tmpablkjhgf.db"),
+        ("tmpaqwertyb.db", "tmpalkjhgfb.db"),
+    ],
+)
+def test_a_wildcard_takes_no_letter_of_the_fixed_part(one: str, other: str) -> None:
+    """mkstemp draws eight letters: those that agree by chance are not taken from the other end as well."""
+    assert pattern_for(one, other) == "tmp*.db"
+
+
+def test_a_side_that_cannot_be_told_is_widened_at_both_ends() -> None:
+    """Too wide still fits the third run, too narrow does not."""
+    assert pattern_for("tmpqwertyua_old", "tmplkjhgfda_old") == "tm*_old"
+
+
+def test_the_fixed_part_of_all_names_is_kept() -> None:
+    """What the names of another pair show to be fixed holds for those in which it cannot be told."""
+    first = trace(operation("open", "tmpqwertyua_old"), operation("open", "tmpzxcvbnml_old"))
+    second = trace(operation("open", "tmplkjhgfda_old"), operation("open", "tmpasdfghjk_old"))
+    assert align(first, second).recording.patterns == ("tmp*_old",)
+
+
 _LETTERS = string.ascii_lowercase + string.digits + "_"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,40 @@ def test_large_files_are_compared_whole_and_shown_in_part(tmp_path: Path) -> Non
     [found] = differences(before, take(str(tmp_path)))
     assert "(10000 bytes)" in found.detail
     assert len(found.detail) < 1000
+
+
+def test_a_hole_is_not_read(tmp_path: Path) -> None:
+    """A sparse file costs what it holds: data bases map a terabyte of nothing, and every case looks at it."""
+    with open(tmp_path / "sparse", "wb") as file:
+        file.write(b"begin")
+        file.seek(1 << 39)
+        file.write(b"middle")
+        file.truncate(1 << 40)
+    began = time.monotonic()
+    entry = take(str(tmp_path))["sparse"]
+    assert time.monotonic() - began < 5
+    assert (entry.size, entry.head[:6]) == (1 << 40, b"begin\0")
+
+
+@pytest.mark.parametrize("size", [10, 1 << 16, 300_000, 1 << 20])
+@pytest.mark.parametrize("data", [0, 1, 70_001, 299_999])
+def test_a_hole_and_written_zeroes_are_equal(tmp_path: Path, size: int, data: int) -> None:
+    """Content is what a reader sees, however it is stored; one other byte anywhere is a difference."""
+    content = bytearray(size)
+    content[data % size] = 1
+    (tmp_path / "a").write_bytes(content)
+    written = take(str(tmp_path))
+    with open(tmp_path / "a", "wb") as file:
+        file.truncate(size)
+        os.pwrite(file.fileno(), b"\1", data % size)
+    assert differences(written, take(str(tmp_path))) == ()
+    for other in {(data + 1) % size, (data + 65_536) % size} - {data % size}:
+        with open(tmp_path / "a", "r+b") as file:
+            os.pwrite(file.fileno(), b"\0", data % size)
+            os.pwrite(file.fileno(), b"\1", other)
+        assert differences(written, take(str(tmp_path)))
+        with open(tmp_path / "a", "r+b") as file:
+            os.pwrite(file.fileno(), b"\0", other)
 
 
 def test_names_under_a_wildcard_are_equal(tmp_path: Path) -> None:

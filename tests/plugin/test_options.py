@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from pathlib import Path
 
 import inner
@@ -49,10 +51,69 @@ def test_replay_runs_the_one_case_and_fails_like_it(project: Path) -> None:
     assert "1 of 1 case broke this scenario" in seen.texts["test_wrong"]
 
 
+@pytest.mark.parametrize("plugins", [(), ("xdist.plugin",)], ids=["alone", "xdist"])
+def test_the_replay_line_works_where_pytest_was_started(tmp_path: Path, plugins: tuple[str, ...]) -> None:
+    """A node id is relative to the root directory, and pytest wants paths relative to where it starts."""
+    below = tmp_path / "my tests" / "deeper"
+    below.mkdir(parents=True)
+    (tmp_path / "pytest.ini").touch()
+    inner.write(below, MODULE)
+    first = inner.run(below, *(["-n", "1"] if plugins else []), plugins=plugins)
+    scenario = first.scenario("test_wrong")
+    assert scenario["nodeid"] == "my tests/deeper/test_inner.py::test_wrong"
+    assert scenario["findings"], first.output
+    line = scenario["findings"][0]["replay"]
+    assert line in first.output
+    again = inner.run(below, *shlex.split(line)[1:])
+    assert again.status == 1, again.output
+    assert again.scenario("test_wrong")["findings"][0]["replay"] == line
+    os.rename(below / "test_inner.py", below.parent / "test_inner.py")
+    beside = inner.run(below, "../test_inner.py").scenario("test_wrong")["findings"][0]["replay"]
+    assert beside.startswith("pytest ../test_inner.py::test_wrong ")
+
+
 def test_replay_runs_schedules_that_no_exploration_would(project: Path) -> None:
     """Any number of strikes, and faults that the scenario's set has not."""
     seen = inner.run(project, "--chaoskit-replay", "open(job.json)#1=delay[0.001]; write(job.json)#1=ENOSPC")
     assert list(seen.verdicts("test_wrong").values()) == ["failed safe"]
+
+
+@pytest.mark.parametrize("place", ["taken", "taken/deeper"])
+@pytest.mark.parametrize("given", ["option", "ini"])
+def test_a_report_directory_that_cannot_be_is_refused_at_the_start(
+    project: Path, place: str, given: str
+) -> None:
+    """Nobody waits an hour for tests to learn that what they showed cannot be written."""
+    (project / "taken").write_text("a file, no directory")
+    ini = ["--chaoskit-report=", "-o", f"chaoskit_report={place}"]
+    seen = inner.run(project, *(["--chaoskit-report", place] if given == "option" else ini))
+    assert seen.status == pytest.ExitCode.USAGE_ERROR
+    assert "Traceback" not in seen.output
+    assert f"{project / 'taken'} is no directory; name another place." in seen.output
+    assert seen.outcomes == {}
+
+
+def test_a_report_that_cannot_be_written_at_the_end_costs_nothing_else(tmp_path: Path) -> None:
+    """What the tests showed is told in full; the missing report is said and makes the run fail."""
+    inner.write(
+        tmp_path,
+        """
+        from pathlib import Path
+        from chaoskit import faults, scenario
+        from saving import save
+
+        @scenario(faults.kill())
+        def test_takes_the_place(chaos):
+            chaos.run(save, chaos.path, 1)
+            Path("report").write_text("a file, no directory")
+        """,
+    )
+    seen = inner.run(tmp_path)
+    assert seen.status == pytest.ExitCode.TESTS_FAILED
+    assert "Traceback" not in seen.output
+    assert "1 scenario, " in seen.output
+    assert f"report: not written into {tmp_path / 'report'}: " in seen.output
+    assert "1 passed" in seen.output
 
 
 BAD_REPLAYS = {

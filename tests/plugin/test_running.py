@@ -133,6 +133,21 @@ def test_pdb_stops_in_the_case_that_broke(tmp_path: Path) -> None:
     assert "('files', ['job.json'])" in seen.output
     assert "chaoskit: in the case 'write(job.json)#1=kill'" in seen.output
     assert seen.outcomes["test_breaks"] == "failed"
+    assert "1 case: 1 finding" in seen.output
+    assert "verdicts: 1 violated" in seen.output
+    assert "the cases before this one, which passed, are not counted" in seen.output
+    assert seen.verdicts("test_breaks") == {"write(job.json)#1=kill": "violated"}
+
+
+def test_a_replay_under_pdb_counts_its_case(tmp_path: Path) -> None:
+    """The one case that was run and shown is in the summary and in the report."""
+    inner.write(tmp_path, BREAKING)
+    schedule = "write(job.json)#1=kill"
+    seen = inner.run(tmp_path, "--pdb", "--chaoskit-replay", schedule, input="c\n")
+    assert "1 case: 1 finding" in seen.output
+    finding = seen.scenario("test_breaks")["findings"][0]
+    assert finding["replay"] == f"pytest test_inner.py::test_breaks --chaoskit-replay '{schedule}'"
+    assert finding["failure"]["kind"] == "assertion"
 
 
 def test_coverage_counts_the_undisturbed_workload(tmp_path: Path) -> None:

@@ -108,6 +108,18 @@ MODULE = """
     def test_result_not_picklable(chaos):
         chaos.run(returning_function, chaos.path)
 
+    @scenario(faults.kill())
+    def test_refusal_is_caught(chaos):
+        try:
+            chaos.run(returning_function, chaos.path)
+        except Exception:
+            pass
+
+    @scenario(faults.kill())
+    def test_refusal_of_an_argument_is_caught(chaos):
+        with pytest.raises(Exception):
+            chaos.run_command("ls -l")
+
     def nested(chaos):
         chaos.run(save, chaos.path, {})
 
@@ -221,6 +233,8 @@ REFUSED = {
     "test_given": ["@given", "parametrize"],
     "test_threads": ["other threads (heartbeat)", "expected none", "Stop them"],
     "test_result_not_picklable": ["cannot be pickled", "function", "Return plain data"],
+    "test_refusal_is_caught": ["caught what chaos.run said", "cannot be pickled", "Return plain data"],
+    "test_refusal_of_an_argument_is_caught": ["caught what chaos.run said", "'ls -l' (str)"],
     "test_nested": ["inside of a workload", "Call the function directly"],
     "test_without_fixture": ["test_without_fixture", "does not ask for the fixture 'chaos'"],
     "test_not_marked": ["test_not_marked", "is no scenario", "@scenario("],

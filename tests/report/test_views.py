@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.explore.result import Budget, ScenarioResult
+from chaoskit.explore.result import (
+    ALIKE,
+    OVER_BUDGET,
+    UNSTABLE,
+    Budget,
+    CaveatSummary,
+    ScenarioResult,
+    Variation,
+)
 from chaoskit.report import Entry, Report, markdown, summary_lines
 from chaoskit.report.markdown import block, code, escape, table
 
@@ -71,6 +79,34 @@ def test_crash_states_are_said_in_four_numbers():
     assert "| scenario | possible | distinct | checked | left out |" in markdown(made)
     assert "| `scenarios/test_save.py::test_bad` | 1,200 | 400 | 150 | 250 |" in markdown(made)
     assert "rash states" not in text(report(clean())) + markdown(report(clean()))
+
+
+def test_cases_left_out_for_other_reasons_are_not_the_budgets():
+    """Where two recordings differ that is said, with what differs; a budget is named only where one cut."""
+    variations = (
+        Variation("name", "tmp*"),
+        *(Variation("only in second", f"write(c)#{number}") for number in range(1, 6)),
+    )
+    budget = Budget(None, 22, 3, {UNSTABLE: 14, ALIKE: 5})
+    varies = replace(clean(), budget=budget, variations=variations)
+    lines = text(report(varies, clean("t.py::test_other"))).splitlines()[2:]
+    assert lines == [
+        f"left out: 14 cases, at calls that are {UNSTABLE}: write(c)#1, write(c)#2, write(c)#3 (and 2 more)",
+        f"left out: 5 cases, {ALIKE}",
+    ]
+    assert "budget" not in markdown(report(varies)).partition("## Scenarios")[0]
+    both = replace(varies, budget=Budget(3, 30, 3, {UNSTABLE: 14, OVER_BUDGET: 13}))
+    assert "budget: 3 of 16 cases were run" in text(report(both))
+
+
+def test_caveats_of_scenarios_that_pass_are_told_once():
+    """What could not be followed takes a line for each kind, however many scenarios and files have it."""
+    caveats = tuple(
+        CaveatSummary("shared-mapping", name, f"{name} is mapped shared and writable") for name in "ab"
+    )
+    results = [replace(clean(f"t.py::test_{n}"), caveats=caveats) for n in range(9)]
+    lines = text(report(*results)).splitlines()[2:]
+    assert lines == ["caveat shared-mapping: a is mapped shared and writable (and 1 more)"]
 
 
 def test_interruption_is_said():
