@@ -163,22 +163,46 @@ def _faults(settings: Settings) -> FaultSet:
     Raises:
         UsageError: for a family or a fault that does not exist.
     """
-    from chaoskit import faults as catalogue
     from chaoskit.faults import FaultSet
 
+    words = _words(settings.faults)
+    if not words:
+        raise wrong("--faults", settings.faults, f"families with commas: {', '.join(_families())}")
     united = FaultSet()
-    for word in _words(settings.faults):
-        name, _, argument = word.partition("=")
-        family = getattr(catalogue, name.replace("-", "_"))
-        given: tuple[Any, ...] = ()
-        if argument and name not in ("signal", "delay"):
-            raise wrong("--faults", word, f"{name} without an argument: only signal= and delay= take one")
-        if argument:
-            given = (_seconds(argument),) if name == "delay" else (argument,)
-        united = united | family(*given)
+    for word in words:
+        united = united | _family(word)
     if settings.only:
         united = united.only(*_words(settings.only))
     return united.on(path=settings.path) if settings.path else united
+
+
+_PLAIN = ("disk", "kill", "power-loss", "fsync-lies", "default", "all")
+_WITH_ARGUMENT = {"signal": "SIGTERM", "delay": "0.5"}
+"""Families that need a word more, each with an example of it."""
+
+
+def _families() -> list[str]:
+    return [*_PLAIN, *(f"{name}={example}" for name, example in _WITH_ARGUMENT.items())]
+
+
+def _family(word: str) -> FaultSet:
+    """One family by the name that it has on the command line; nothing else of ``chaoskit.faults`` counts."""
+    from chaoskit import faults as catalogue
+    from chaoskit.faults.narrowing import unknown
+
+    name, _, argument = word.partition("=")
+    name = name.replace("_", "-")
+    if name in _WITH_ARGUMENT and not argument:
+        raise wrong("--faults", word, f"{name}=…, as in --faults {name}={_WITH_ARGUMENT[name]}")
+    if name in _PLAIN and "=" in word:
+        raise wrong("--faults", word, f"{name} without an argument: only signal= and delay= take one")
+    if name not in (*_PLAIN, *_WITH_ARGUMENT):
+        raise unknown("family of faults in --faults", name, _families())
+    given: tuple[Any, ...] = ()
+    if argument:
+        given = (_seconds(argument),) if name == "delay" else (argument,)
+    family: FaultSet = getattr(catalogue, name.replace("-", "_"))(*given)
+    return family
 
 
 def _seconds(text: str) -> float:
