@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaoskit.cli.group import NO
+from chaoskit.cli.group import FAILED, NO
 from chaoskit.cli.output import print_json, print_table
 from chaoskit.core.errors import BackendUnavailable, wrong
 from chaoskit.core.schedule import Schedule
@@ -126,6 +126,8 @@ def explore(
     Exit code 0 if every case kept the invariants, 1 if one broke them or too many could not be judged.
     """
     settings = Settings(workspace=workspace, model=_words(model), **options)
+    if report is not None:
+        _check_writable(report)
     result = _explore(settings, None, listing, quiet=as_json)
     return _tell(settings, result, report, as_json, listing)
 
@@ -151,6 +153,23 @@ def replay(
         raise wrong("--keep", str(keep), "a directory that does not exist yet")
     result = _explore(settings, parsed, False, quiet=as_json, keep=keep)
     return _tell(settings, result, None, as_json, False)
+
+
+def _check_writable(directory: Path) -> None:
+    """Refuse a place for the report now, and not after all cases have run.
+
+    Raises:
+        UsageError: if it is no directory, and none can be made there.
+    """
+    there = next(place for place in (directory, *directory.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        what = "is a file" if there.exists() else "is a symbolic link to nothing"
+        hint = f"{there} {what}: take another name or remove it."
+    elif not os.access(there, os.W_OK | os.X_OK):
+        hint = f"{there} may not be written by this user."
+    else:
+        return
+    raise wrong("--report", str(directory), "a directory, or a place where one can be made", hint)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -342,17 +361,23 @@ def _tell(
     from chaoskit.report import Collector, summary_lines, write
 
     bad = result.state in ("failed", "inconclusive")
+    status = NO if bad else 0
     collector = Collector(Path.cwd())
     collector.add(result.to_dict(), outcome="failed" if bad else "passed")
     report = collector.report(command=sys.argv)
     if directory is not None:
-        write(report, directory)
+        try:
+            write(report, directory)
+        except OSError as error:
+            # The findings are told all the same: they may have taken an hour.
+            click.echo(f"chaoskit: the report could not be written to {directory}: {error}", err=True)
+            directory, status = None, FAILED
     if as_json:
         print_json(report.to_dict())
-        return NO if bad else 0
+        return status
     if listing:
         _list_points(result)
-        return 0
+        return status
     if result.state == "failed":
         click.echo(violation_text(result))
     elif result.state == "inconclusive":
@@ -364,7 +389,7 @@ def _tell(
         click.secho(line.text, fg=colour, bold=line.markup.get("bold", False))
     if directory is not None:
         click.echo(f"report: {directory}")
-    return NO if bad else 0
+    return status
 
 
 def _list_points(result: ScenarioResult) -> None:

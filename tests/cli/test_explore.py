@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.cli.group import NO, WRONG_USE, run
+from chaoskit.cli.group import FAILED, NO, WRONG_USE, run
 from chaoskit.inject.kernel import KernelBackend
 
 pytestmark = pytest.mark.skipif(
@@ -119,6 +119,31 @@ def test_a_report_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert explore("--report", str(tmp_path / "r"), program=REPLACE) == 0
     assert json.loads((tmp_path / "r" / "report.json").read_text())["scenarios"]
     assert (tmp_path / "r" / "summary.md").exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "dangling"])
+def test_a_report_that_cannot_be_written_is_refused_at_once(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is run for a report that has no place to go."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    ran = tmp_path / "ran"
+    assert explore("--report", str(tmp_path / place), program=f"touch {ran}; echo > f") == WRONG_USE
+    assert not ran.exists()
+    assert str(tmp_path / place) in capsys.readouterr().err
+
+
+def test_a_report_that_fails_in_the_end_hides_no_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The place is taken while the cases run: the findings are printed, and the exit code says error."""
+    place = tmp_path / "r"
+    taken = f"test -e {place} || touch {place}; {OVERWRITE}"
+    assert explore("--report", str(place), program=taken) == FAILED
+    printed = capsys.readouterr()
+    assert "violated" in printed.out
+    assert str(place) in printed.err
 
 
 @pytest.mark.parametrize(
