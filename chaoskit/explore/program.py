@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from chaoskit.chaos import Chaos
 from chaoskit.core.errors import UsageError
@@ -89,7 +91,7 @@ class ProgramRunner:
             seen = replace(chaos.observed(), snapshot=take(str(root)) if look else EMPTY)
             if self._keep is not None and job.schedule:
                 shutil.rmtree(self._keep, ignore_errors=True)
-                shutil.copytree(root, self._keep, symlinks=True)
+                _copy(root, self._keep, lambda path, kind: None)
             return replace(seen, failure=failure, seconds=time.monotonic() - began)
         finally:
             shutil.rmtree(place, ignore_errors=True)
@@ -99,7 +101,7 @@ class ProgramRunner:
         if self._program.workspace is None:
             root.mkdir()
         else:
-            shutil.copytree(self._program.workspace, root, symlinks=True)
+            _copy_workspace(self._program.workspace, root)
         for command in self._program.setup:
             try:
                 _shell(command, str(root), timeout)
@@ -143,6 +145,56 @@ class ProgramRunner:
         if program.check:
             promised = "".join(f"{line}\n" for line in chaos.promised)
             _shell(program.check, root, program.timeout, "check", promised)
+
+
+def _copy(source: Path, target: Path, special: Callable[[str, str], object]) -> None:
+    """Copy a directory with its symbolic links, and with the hard links inside of it.
+
+    ``special(path, kind)`` is called for pipes, sockets and devices, which are left out.
+    """
+    copies: dict[tuple[int, int], str] = {}
+
+    def copy(one: str, to: str) -> str:
+        status = os.lstat(one)
+        kind = _SPECIAL.get(stat.S_IFMT(status.st_mode))
+        if kind is not None:
+            special(one, kind)
+            return to
+        first = copies.setdefault((status.st_dev, status.st_ino), to)
+        if first == to:
+            return str(shutil.copy2(one, to))
+        os.link(first, to)
+        return to
+
+    shutil.copytree(source, target, symlinks=True, copy_function=copy)
+
+
+def _copy_workspace(workspace: Path, root: Path) -> None:
+    """Raise UsageError for what cannot be copied: special files, and those that cannot be read."""
+
+    def refuse(path: str, kind: str) -> NoReturn:
+        raise UsageError(
+            f"--workspace has {os.path.relpath(path, workspace)!r}, which is {kind}; expected files, "
+            "directories and symbolic links. Remove it, or make it with --setup, for each case anew."
+        )
+
+    try:
+        _copy(workspace, root, refuse)
+    except OSError as error:
+        # shutil.Error holds all that went wrong: (source, target, why).
+        why = error.args[0][0][2] if isinstance(error, shutil.Error) else error
+        raise UsageError(
+            f"--workspace {str(workspace)!r} cannot be copied: {why}; expected files that this user can "
+            "read, and room for a copy of them. Name a directory that holds only what the program needs."
+        ) from None
+
+
+_SPECIAL = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
 
 
 def _in_one_line(text: str) -> str:

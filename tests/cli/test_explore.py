@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import socket
 import sys
 from pathlib import Path
 
@@ -95,6 +97,46 @@ def test_a_workspace_is_copied_for_each_case(tmp_path: Path) -> None:
     assert code == NO
     assert [p.name for p in tmp_path.iterdir()] == ["state"]
     assert (tmp_path / "state").read_text() == "old"
+
+
+def test_hard_links_inside_of_a_workspace_stay_hard_links(tmp_path: Path) -> None:
+    """Two names of one file are that in each case, too, and in what ``--keep`` leaves."""
+    (tmp_path / "workspace" / "sub").mkdir(parents=True)
+    (tmp_path / "workspace" / "a").write_text("old")
+    (tmp_path / "workspace" / "sub" / "b").hardlink_to(tmp_path / "workspace" / "a")
+    options = ["--workspace", str(tmp_path / "workspace"), "--keep", str(tmp_path / "kept")]
+    check = "test a -ef sub/b && grep -q new a"
+    program = ["sh", "-c", "printf new > sub/b; printf x > done"]
+    assert run(["replay", "write(done)#1=kill", *options, "--check", check, "--", *program]) == 0
+    assert (tmp_path / "kept" / "a").samefile(tmp_path / "kept" / "sub" / "b")
+    assert not (tmp_path / "kept" / "a").samefile(tmp_path / "workspace" / "a")
+
+
+@pytest.mark.parametrize("kind", ["a named pipe", "a socket"])
+def test_a_workspace_that_cannot_be_copied_is_refused(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The special file is named with its kind: a copy of it would not be connected to anything."""
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    if kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("odd")
+    else:
+        os.mkfifo("odd")
+    words = ["--workspace", str(tmp_path), "--", "sh", "-c", "echo > f"]
+    assert run(["explore", *words]) == WRONG_USE
+    said = capsys.readouterr().err
+    assert "'sub/odd'" in said
+    assert kind in said
+
+
+def test_a_named_pipe_of_the_setup_does_no_harm(tmp_path: Path) -> None:
+    """What the refusal of a workspace with a pipe advises works, ``--keep`` included."""
+    options = ["--setup", "mkfifo pipe", "--check", "test -p pipe"]
+    assert run(["explore", *options, "--", "sh", "-c", "echo > f"]) == 0
+    keep = ["--keep", str(tmp_path / "kept")]
+    assert run(["replay", "write(f)#1=kill", *options, *keep, "--", "sh", "-c", "echo > f"]) == 0
 
 
 def test_two_workers_see_the_same_as_one(capsys: pytest.CaptureFixture[str]) -> None:
