@@ -8,8 +8,8 @@ on its standard input, and fails by its exit status.
 from __future__ import annotations
 
 import os
+import selectors
 import shutil
-import signal
 import stat
 import subprocess
 import tempfile
@@ -28,8 +28,11 @@ from chaoskit.explore.observation import Observation
 from chaoskit.explore.result import Failure
 from chaoskit.explore.snapshot import EMPTY, take
 from chaoskit.inject.base import Backend, CommandFailed
+from chaoskit.inject.processes import kill_tree, reaping
 
 _SHOWN = 4000
+_GRACE = 10.0
+"""Seconds that a step's own limit has to be told before the watchdog of the case ends it without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +83,13 @@ class ProgramRunner:
             UsageError: if the set-up fails.
             WorkloadFailed: in the first recording, if the program, the recovery or the check fails.
         """
-        began = time.monotonic()
+        began, watch = time.monotonic(), watch or Patience()
         place = Path(tempfile.mkdtemp(prefix="case-", dir=self._base))
         try:
-            root = self._fresh(place, job.timeout)
+            root = self._fresh(place, watch)
             sources = self._sources if job.expected is None else ()
-            chaos = Chaos(root, self._backend, job, watch or Patience(), sources)
-            failure = self._failure(chaos, job)
+            chaos = Chaos(root, self._backend, job, watch, sources)
+            failure = self._failure(chaos, job, watch)
             look = failure is not None or job.record
             seen = replace(chaos.observed(), snapshot=take(str(root)) if look else EMPTY)
             if self._keep is not None and job.schedule:
@@ -96,25 +99,26 @@ class ProgramRunner:
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
-    def _fresh(self, place: Path, timeout: float) -> Path:
+    def _fresh(self, place: Path, watch: Watch) -> Path:
         root = place / "work"
         if self._program.workspace is None:
             root.mkdir()
         else:
             _copy_workspace(self._program.workspace, root)
         for command in self._program.setup:
+            watch.expect(self._program.timeout + _GRACE)
             try:
-                _shell(command, str(root), timeout)
+                _shell(command, str(root), self._program.timeout)
             except CommandBroken as error:
                 raise UsageError(
                     f"the set-up {command!r} failed: {error.args[1]}; expected status 0, without any fault."
                 ) from None
         return root
 
-    def _failure(self, chaos: Chaos, job: Job) -> Failure | None:
+    def _failure(self, chaos: Chaos, job: Job, watch: Watch) -> Failure | None:
         first = job.expected is None
         try:
-            self._steps(chaos)
+            self._steps(chaos, watch)
         except CommandBroken as broken:
             if first:
                 raise WorkloadFailed(_without_faults(*broken.args)) from None
@@ -137,13 +141,14 @@ class ProgramRunner:
             text += " It began in an empty directory: --workspace DIR names one to copy."
         return text
 
-    def _steps(self, chaos: Chaos) -> None:
+    def _steps(self, chaos: Chaos, watch: Watch) -> None:
         program, root = self._program, str(chaos.path)
         chaos.run_command(program.argv, promise_stdout=program.promise_stdout)
         if program.recover:
             chaos.recover(_shell, program.recover, root, program.timeout, "recovery")
         if program.check:
             promised = "".join(f"{line}\n" for line in chaos.promised)
+            watch.expect(program.timeout + _GRACE)
             _shell(program.check, root, program.timeout, "check", promised)
 
 
@@ -208,37 +213,72 @@ def _without_faults(step: str, text: str) -> str:
 
 
 def _shell(command: str, root: str, timeout: float, step: str = "set-up", given: str = "") -> None:
-    """Run one command line to its end, with all that it starts.
+    """Run one command line until its shell ends; what it has started and left is killed then.
 
     Raises:
         CommandBroken: if its status is not 0, or it takes longer than ``timeout`` seconds.
     """
-    with subprocess.Popen(
-        ["sh", "-c", command],
-        cwd=root,
-        env={**os.environ, "CHAOSKIT_PATH": root},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    ) as process:
-        try:
-            output, _ = process.communicate(given.encode("utf-8", "surrogateescape"), timeout)
-        except BaseException as error:
-            _kill_session(process.pid)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise CommandBroken(step, f"timed out after {timeout:g} s") from None
-            raise
+    # A file and not a pipe: nobody has to feed it while the command runs.
+    with reaping(), tempfile.TemporaryFile() as lines:
+        lines.write(given.encode("utf-8", "surrogateescape"))
+        lines.seek(0)
+        with subprocess.Popen(
+            ["sh", "-c", command],
+            cwd=root,
+            env={**os.environ, "CHAOSKIT_PATH": root},
+            stdin=lines,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process:
+            try:
+                output = _until_ended(process, time.monotonic() + timeout)
+            except BaseException as error:
+                kill_tree(process.pid)
+                if isinstance(error, TimeoutError):
+                    raise CommandBroken(step, f"timed out after {timeout:g} s") from None
+                raise
     if process.returncode:
-        shown = output.decode("utf-8", "replace")[-_SHOWN:].strip()
+        shown = output.decode("utf-8", "replace").strip()
         raise CommandBroken(step, f"{_ended(process.returncode)}{': ' if shown else ''}{shown}")
 
 
-def _kill_session(pid: int) -> None:
+def _until_ended(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    """Wait for the process itself, whoever else holds its output open; return the end of that.
+
+    Raises:
+        TimeoutError: if it is not over at ``deadline``, by the monotonic clock.
+    """
+    assert process.stdout is not None
+    pipe, kept = process.stdout.fileno(), b""
+    ended = os.pidfd_open(process.pid)
     try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+        with selectors.DefaultSelector() as selector:
+            selector.register(ended, selectors.EVENT_READ)
+            selector.register(pipe, selectors.EVENT_READ)
+            while True:
+                ready = {key.fd for key, _ in selector.select(max(0.0, deadline - time.monotonic()))}
+                over = ended in ready
+                if not over and time.monotonic() >= deadline:
+                    raise TimeoutError
+                if over or pipe in ready:
+                    chunk = _available(pipe)
+                    kept = (kept + chunk)[-_SHOWN:]
+                    if not chunk and not over:
+                        selector.unregister(pipe)
+                if over:
+                    return kept
+    finally:
+        os.close(ended)
+
+
+def _available(pipe: int) -> bytes:
+    """What is in a pipe now, at most its whole capacity: someone may write for ever."""
+    os.set_blocking(pipe, False)
+    try:
+        return os.read(pipe, 1 << 20)
+    except BlockingIOError:
+        return b""
 
 
 def _ended(code: int) -> str:
