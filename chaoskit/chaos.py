@@ -20,6 +20,7 @@ from chaoskit.explore.job import CaseSource, Job, World
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.result import ReceiptSummary, RunSummary
 from chaoskit.explore.snapshot import differences, take
+from chaoskit.explore.words import PYTEST, Words
 from chaoskit.inject import channel
 from chaoskit.inject.base import Backend, Command, Leaks, Plan, Ran
 
@@ -70,6 +71,7 @@ class Chaos:
         job: Job,
         watch: Watch | None = None,
         sources: Sequence[CaseSource] = (),
+        words: Words | None = None,
     ) -> None:
         self._path = path
         self._root = str(path)
@@ -77,6 +79,7 @@ class Chaos:
         self._job = job
         self._watch = watch or Patience()
         self._sources = sources
+        self._words = words or PYTEST
         self._runs: list[RunSummary] = []
         self._leaks: list[Leaks] = []
         self._operations: list[Operation] = []
@@ -150,11 +153,11 @@ class Chaos:
         if outcome.faults and not outcome.ok:
             outcome = _outcome(self._undisturbed(work))
         if not outcome.ok:
-            _raise(outcome, "the recovery")
+            _raise(outcome, "the recovery", self._words)
         before = take(self._root)
         again = _outcome(self._undisturbed(work))
         if not again.ok:
-            _raise(again, "a second recovery, after a first that succeeded,")
+            _raise(again, "a second recovery, after a first that succeeded,", self._words)
         changed = [f"{d.path} {d.change}" for d in differences(before, take(self._root))]
         if changed:
             text = f"recovering a second time changed the disk: {', '.join(changed)}"
@@ -201,7 +204,7 @@ class Chaos:
         outcome = _outcome(ran)
         undisturbed = not self._job.schedule.strikes
         if undisturbed and not outcome.ok and not recovery:
-            _raise(outcome, "the workload")
+            _raise(outcome, "the workload", self._words)
         return outcome
 
     def _plan(self, number: int, recovery: bool) -> Plan:
@@ -315,7 +318,7 @@ def signal_name(number: int) -> str:
         return str(number)
 
 
-def _raise(outcome: Outcome, who: str) -> None:
+def _raise(outcome: Outcome, who: str, words: Words) -> None:
     """Raise what went wrong although nothing was injected."""
     if isinstance(outcome.error, Exception):
         outcome.error.add_note(f"This is how {who} failed, without any fault in it:\n{outcome.traceback}")
@@ -326,7 +329,7 @@ def _raise(outcome: Outcome, who: str) -> None:
     if outcome.timed_out:
         raise WorkloadFailed(
             f"{who} hung and was killed, without any fault in it; expected it to return. "
-            f"The scenario's argument timeout= allows more time.\n{outcome.stacks}"
+            f"{words.more_time}\n{outcome.stacks}"
         )
     name = signal_name(outcome.signal or 0)
     raise WorkloadFailed(f"{who} was killed by {name}, without any fault in it; expected it to return.")

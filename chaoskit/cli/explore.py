@@ -23,6 +23,7 @@ from chaoskit.core.schedule import Schedule
 
 if TYPE_CHECKING:
     from chaoskit.explore.result import ScenarioResult
+    from chaoskit.explore.words import Words
     from chaoskit.faults import FaultSet
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -49,6 +50,26 @@ class Settings:
     budget: int | None = None
     seed: int = 0
     workers: int = 1
+
+
+def _spoken() -> Words:
+    """What the engine's messages call things that this command has under another name than pytest."""
+    from chaoskit.explore.words import Words
+
+    return Words(
+        listing="chaoskit explore --list",
+        allowance="",
+        more_time="--timeout SECONDS allows more time.",
+        idle=(
+            "the program did nothing in its working directory, so there is nothing that could go wrong; "
+            "expected it to work on files there. Give it relative paths: each case begins in a directory of "
+            "its own."
+        ),
+        unsteady=(
+            "everything passed once without faults and failed the second time; expected commands that can "
+            "be run again. What they change outside of the working directory stays changed."
+        ),
+    )
 
 
 def _shared(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -253,10 +274,10 @@ def _explore(
     question = _question(settings, schedule, listing, backend.name)
     sources = sources_of(question.faults, settings.model)
     with _directory() as base, _progress(quiet or listing) as progress:
-        first = ProgramRunner(_program(settings), backend, sources, base)(
+        first = ProgramRunner(_program(settings), backend, sources, base, words=question.words)(
             Job(record=True, timeout=settings.timeout)
         )
-        runner = ProgramRunner(_program(settings), backend, (), base, keep)
+        runner = ProgramRunner(_program(settings), backend, (), base, keep, question.words)
         several = Workers(lambda job, watch: runner(job, watch), settings.workers, lambda number: None)
         executor = Serial(lambda job, watch: runner(job, watch)) if keep is not None else several
         return Explorer(replace(question, sources=sources), executor, progress).explore(first)
@@ -302,6 +323,7 @@ def _question(settings: Settings, schedule: Schedule | None, listing: bool, back
         backend=backend,
         replay=schedule,
         listing=listing,
+        words=_spoken(),
     )
 
 
@@ -381,7 +403,7 @@ def _tell(
     if result.state == "failed":
         click.echo(violation_text(result))
     elif result.state == "inconclusive":
-        click.echo(inconclusive_text(result))
+        click.echo(inconclusive_text(result, _spoken()))
     if bad:
         click.echo()
     for line in summary_lines(report):

@@ -94,9 +94,7 @@ class Explorer:
                 second = seen
         if second.failure is not None:
             raise WorkloadFailed(
-                "the test passed once without faults and failed the second time; expected a test that can be "
-                "run again in the same process. What it changes outside of its fixtures stays changed.\n"
-                f"{second.failure.text or second.failure.message}"
+                f"{self._question.words.unsteady}\n{second.failure.text or second.failure.message}"
             )
         return align(first.trace, second.trace)
 
@@ -118,7 +116,7 @@ class Explorer:
         """The cases to run."""
         planned = [one for source in self._question.sources for one in source.cases(recording)]
         if self._question.replay is not None:
-            planned = [planned_for(self._question.replay, planned, recording)]
+            planned = [planned_for(self._question.replay, planned, recording, self._question.words)]
         index = {point: i for i, point in enumerate(recording.points)}
         stable = [one for one in planned if self._is_stable(one, recording, index)]
         self._possible += len(planned)
@@ -340,10 +338,7 @@ def _works(recording: Recording) -> bool:
 
 def _nothing(question: Question, recording: Recording, planned: int) -> NothingToExplore:
     if not _works(recording):
-        return NothingToExplore(
-            "the workload did nothing below chaos.path, so there is nothing that could go wrong; expected it "
-            "to work on files there. Give it chaos.path, or a path below it."
-        )
+        return NothingToExplore(question.words.idle)
     if planned:
         return NothingToExplore(
             f"all {planned} cases of this scenario strike at operations that are {UNSTABLE}; expected some "
@@ -351,7 +346,8 @@ def _nothing(question: Question, recording: Recording, planned: int) -> NothingT
         )
     return NothingToExplore(
         f"none of the faults asked for can happen at the {len(recording.trace)} operations of this workload; "
-        f"expected at least one case. Faults: {question.faults!r}. --chaoskit-list prints the operations."
+        f"expected at least one case. Faults: {question.faults!r}. {question.words.listing} prints "
+        "the operations."
     )
 
 

@@ -27,6 +27,7 @@ from chaoskit.explore.job import CaseSource, Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.result import Failure
 from chaoskit.explore.snapshot import EMPTY, take
+from chaoskit.explore.words import PYTEST, Words
 from chaoskit.inject.base import Backend, CommandFailed
 from chaoskit.inject.processes import kill_tree, reaping
 
@@ -69,12 +70,14 @@ class ProgramRunner:
         sources: Sequence[CaseSource],
         base: Path,
         keep: Path | None = None,
+        words: Words = PYTEST,
     ) -> None:
         self._program = program
         self._backend = backend
         self._sources = sources
         self._base = base
         self._keep = keep
+        self._words = words
 
     def __call__(self, job: Job, watch: Watch | None = None) -> Observation:
         """Run one case.
@@ -88,7 +91,7 @@ class ProgramRunner:
         try:
             root = self._fresh(place, watch)
             sources = self._sources if job.expected is None else ()
-            chaos = Chaos(root, self._backend, job, watch, sources)
+            chaos = Chaos(root, self._backend, job, watch, sources, self._words)
             failure = self._failure(chaos, job, watch)
             look = failure is not None or job.record
             seen = replace(chaos.observed(), snapshot=take(str(root)) if look else EMPTY)

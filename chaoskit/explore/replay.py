@@ -9,6 +9,7 @@ from chaoskit.core.errors import ScheduleError
 from chaoskit.core.schedule import Schedule, Strike
 from chaoskit.explore.align import Naming
 from chaoskit.explore.job import Planned, Recording
+from chaoskit.explore.words import PYTEST, Words
 
 
 def patterns_with(patterns: tuple[str, ...], schedule: Schedule) -> tuple[str, ...]:
@@ -21,7 +22,9 @@ def _is_wild(pattern: str) -> bool:
     return "*" in pattern.replace("\\\\", "").replace("\\*", "")
 
 
-def planned_for(wanted: Schedule, planned: Iterable[Planned], recording: Recording) -> Planned:
+def planned_for(
+    wanted: Schedule, planned: Iterable[Planned], recording: Recording, words: Words = PYTEST
+) -> Planned:
     """The planned case that a schedule to be replayed means, or one made from it.
 
     Raises:
@@ -34,7 +37,7 @@ def planned_for(wanted: Schedule, planned: Iterable[Planned], recording: Recordi
             return one
     if not wanted.strikes:
         raise ScheduleError("the schedule to replay is empty; expected at least one fault at one point.")
-    _check_point(wanted.strikes[0], recording)
+    _check_point(wanted.strikes[0], recording, words)
     first, *others = wanted.strikes
     if others and first.fault.name == "power_loss":
         lost = next((one for one in planned if one.schedule == Schedule((first,))), None)
@@ -61,7 +64,7 @@ def loses_power_after(wanted: Schedule) -> bool:
     return len(names) == 2 and names[0] != "power_loss" and names[1] == "power_loss"
 
 
-def _check_point(strike: Strike, recording: Recording) -> None:
+def _check_point(strike: Strike, recording: Recording, words: Words) -> None:
     naming = Naming(patterns_with(recording.patterns, Schedule((strike,))))
     if strike.point in naming.points(recording.trace.operations) or strike.point in recording.points:
         return
@@ -70,5 +73,5 @@ def _check_point(strike: Strike, recording: Recording) -> None:
     raise ScheduleError(
         f"the schedule to replay strikes at {str(strike.point)!r}, which this scenario never reaches; "
         f"expected one of its {len(known)} points, such as {', '.join(map(repr, near))}. "
-        "--chaoskit-list prints them all."
+        f"{words.listing} prints them all."
     )

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.skipif(
 
 OVERWRITE = "printf new > state && echo saved"
 REPLACE = "printf new > state.tmp && mv state.tmp state && echo saved"
+OF_PYTEST = ("--chaoskit-", "chaos.path", "timeout=", "allow_inconclusive", "fixture")
+"""What messages name where a test is explored, and what this command does not have."""
 HOLDS = "grep -qx -e old -e new state"
 
 
@@ -205,6 +207,7 @@ def test_a_report_that_fails_in_the_end_hides_no_finding(
         (["--faults", "", "--", "true"], "power-loss"),
         ([], "COMMAND"),
         (["--", "true"], "did nothing"),
+        (["--faults", "kill", "--path", "no.such", "--", "sh", "-c", "echo > f"], "chaoskit explore --list"),
     ],
 )
 def test_wrong_use_is_answered_in_one_line(
@@ -212,7 +215,9 @@ def test_wrong_use_is_answered_in_one_line(
 ) -> None:
     """The message names the value; the exit code is that of wrong use."""
     assert run(["explore", *words]) == WRONG_USE
-    assert expected in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert expected in said
+    assert not any(word in said for word in OF_PYTEST)
 
 
 def test_a_program_that_fails_without_faults_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,6 +226,26 @@ def test_a_program_that_fails_without_faults_is_refused(capsys: pytest.CaptureFi
     assert "oops" in capsys.readouterr().err
     assert run(["explore", "--check", "false", "--", "sh", "-c", "echo > f"]) not in (0, NO)
     assert "check" in capsys.readouterr().err
+
+
+def test_messages_name_what_this_command_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The engine serves pytest as well; its options and arguments are never named here."""
+    program = ["--", "sh", "-c", "echo > f"]
+    assert run(["explore", "--timeout", "0.2", "--", "sleep", "60"]) == FAILED
+    hung = capsys.readouterr().err
+    assert "--timeout" in hung
+    assert run(["explore", "--check", f"test ! -e {tmp_path}/x && touch {tmp_path}/x", *program]) == FAILED
+    once = capsys.readouterr().err
+    assert "failed the second time" in once
+    assert run(["replay", "write(g)#1=kill", *program]) == WRONG_USE
+    unknown = capsys.readouterr().err
+    assert "chaoskit explore --list" in unknown
+    changes = f"date +%N >> {tmp_path}/y; test $(wc -l < {tmp_path}/y) -gt 2 || echo > f; echo > g"
+    assert run(["explore", "--faults", "kill", "--path", "f", "--", "sh", "-c", changes]) == NO
+    unjudged = capsys.readouterr().out
+    assert "could not be judged" in unjudged
+    said = hung + once + unknown + unjudged
+    assert not any(word in said for word in OF_PYTEST)
 
 
 def test_a_program_written_in_python_is_explored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
