@@ -173,7 +173,7 @@ def _remarks(report: Report) -> str:
             for variation in entry.result.variations
         ]
         lines += [f"- {name}: {escape(caveat.text)}" for caveat in entry.result.caveats]
-        lines += [f"- {name}: {_advice(advice)}" for advice in entry.result.advice]
+        lines += [f"- {name}: {_warning(advice)}" for advice in entry.result.advice]
         lines += [
             f"- {name}: {counted(number, 'case')} left out ({escape(why)})"
             for why, number in sorted(entry.result.budget.left_out.items())
@@ -181,6 +181,11 @@ def _remarks(report: Report) -> str:
         if entry.outcome == "skipped":
             lines.append(f"- {name} was skipped: {escape(entry.reason)}")
     return "## Remarks\n\n" + _first(lines, 200) if lines else ""
+
+
+def _warning(advice: Advice) -> str:
+    where = f"; matters on {', '.join(advice.models)}" if advice.models else ""
+    return f"{_advice(advice)}{where}"
 
 
 def _advice(advice: Advice) -> str:

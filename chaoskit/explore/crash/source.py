@@ -31,7 +31,7 @@ def told(advice: Advice, operation: Operation) -> Told:
     """Advice as a plain record for the result."""
     frame = operation.site
     site = None if frame is None else Site(frame.file, frame.line, frame.function)
-    return Told(advice.kind, advice.text, advice.fix, str(operation), site)
+    return Told(advice.kind, advice.text, advice.fix, str(operation), site, advice.models)
 
 
 @dataclass(frozen=True)
