@@ -348,17 +348,22 @@ def _as_typed(settings: Settings) -> str:
 def _directory() -> Iterator[Path]:
     """A place for the cases' directories; in memory where that is to be had, gone at the end.
 
-    Also at the end by SIGTERM, by which timeouts and CI systems stop programs.
+    Also at the end by SIGTERM, by which timeouts and CI systems stop programs, and by SIGHUP, which comes
+    when the terminal is closed; one that was ignored (nohup) stays ignored.
     """
     memory = "/dev/shm"
     where = memory if os.access(memory, os.W_OK) else None
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))
     name = tempfile.mkdtemp(prefix="chaoskit-", dir=where)
     try:
         yield Path(os.path.realpath(name))
     finally:
         shutil.rmtree(name, ignore_errors=True)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -37,8 +37,9 @@ def test_wrong_use_is_answered(words: tuple[str, ...], expected: tuple[str, ...]
     assert all(part in told for part in expected), told
 
 
-def test_sigterm_leaves_no_directory(tmp_path: Path) -> None:
-    """An exploration that is stopped by SIGTERM removes its directories and ends its workload."""
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_leaves_no_directory(sent: signal.Signals, tmp_path: Path) -> None:
+    """An exploration that is stopped from outside removes its directories and ends its workload."""
     fifo = tmp_path / "begun"
     os.mkfifo(fifo)
     words = [*COMMAND, "explore", "--", "sh", "-c", f"pwd > {fifo}; exec sleep 1000"]
@@ -48,6 +49,6 @@ def test_sigterm_leaves_no_directory(tmp_path: Path) -> None:
         place = Path(os.read(begun, 4096).decode().strip())
         os.close(begun)
         assert place.is_dir()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 128 + signal.SIGTERM
+        process.send_signal(sent)
+        assert process.wait(30) == 128 + sent
     assert not place.exists()
