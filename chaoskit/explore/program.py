@@ -54,7 +54,21 @@ class Program:
 
 
 class CommandBroken(Exception):
-    """One of the commands around the program did not end with status 0. ``args``: the step, the text."""
+    """One of the commands around the program did not end with status 0. ``args``: the step, how it ended, and
+    what it printed at the end.
+    """
+
+    @property
+    def whole(self) -> str:
+        """How it ended, and all of what it printed that was kept."""
+        _, how, output = self.args
+        return f"{how}: {output}" if output else str(how)
+
+    @property
+    def in_one_line(self) -> str:
+        """How it ended and the last line that it printed, which in most languages is the error."""
+        step, how, output = self.args
+        return f"the {step} {how}: {output.splitlines()[-1].strip()}" if output else f"the {step} {how}"
 
 
 class ProgramRunner:
@@ -114,7 +128,7 @@ class ProgramRunner:
                 _shell(command, str(root), self._program.timeout)
             except CommandBroken as error:
                 raise UsageError(
-                    f"the set-up {command!r} failed: {error.args[1]}; expected status 0, without any fault."
+                    f"the set-up {command!r} failed: {error.whole}; expected status 0, without any fault."
                 ) from None
         return root
 
@@ -124,10 +138,13 @@ class ProgramRunner:
             self._steps(chaos, watch)
         except CommandBroken as broken:
             if first:
-                raise WorkloadFailed(_without_faults(*broken.args)) from None
-            step, text = broken.args
-            kind = "hang" if text.startswith("timed out") else "assertion" if step == "check" else "error"
-            return Failure(kind, step, f"the {step} {_in_one_line(text)}", text)  # type: ignore[arg-type]
+                raise WorkloadFailed(_without_faults(broken.args[0], broken.whole)) from None
+            step, how, output = broken.args
+            kind = "hang" if how.startswith("timed out") else "assertion" if step == "check" else "error"
+            message = broken.in_one_line
+            # What is more than the message says; it is shown below that.
+            text = output if "\n" in output else message
+            return Failure(kind, step, message, text)  # type: ignore[arg-type]
         except InvariantBroken as broken:
             return Failure("invariant", broken.name, str(broken), str(broken))
         except Exception as error:
@@ -205,12 +222,6 @@ _SPECIAL = {
 }
 
 
-def _in_one_line(text: str) -> str:
-    """How a command ended and the last line that it printed, which in most languages is the error."""
-    first, *rest = text.splitlines()
-    return f"{first.partition(': ')[0]}: {rest[-1].strip()}" if rest else first
-
-
 def _without_faults(step: str, text: str) -> str:
     return f"the {step} failed without any fault: {text}\nExpected status 0 in an undisturbed run."
 
@@ -239,11 +250,10 @@ def _shell(command: str, root: str, timeout: float, step: str = "set-up", given:
             except BaseException as error:
                 kill_tree(process.pid)
                 if isinstance(error, TimeoutError):
-                    raise CommandBroken(step, f"timed out after {timeout:g} s") from None
+                    raise CommandBroken(step, f"timed out after {timeout:g} s", "") from None
                 raise
     if process.returncode:
-        shown = output.decode("utf-8", "replace").strip()
-        raise CommandBroken(step, f"{_ended(process.returncode)}{': ' if shown else ''}{shown}")
+        raise CommandBroken(step, _ended(process.returncode), output.decode("utf-8", "replace").strip())
 
 
 def _until_ended(process: subprocess.Popen[bytes], deadline: float) -> bytes:

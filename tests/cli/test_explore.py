@@ -39,6 +39,20 @@ def test_a_program_that_overwrites_its_file_is_caught(capsys: pytest.CaptureFixt
     assert "chaoskit replay" in printed
 
 
+@pytest.mark.parametrize("words", ["", "; echo wrong", "; echo much; echo is; echo wrong"])
+def test_how_a_check_ended_is_said_once(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its status and last line are one line; what it printed is below that if it is more."""
+    explore(
+        "--only", "kill", "--path", "state", program=OVERWRITE, check=f"{HOLDS} || {{ true{words}; exit 7; }}"
+    )
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    said = [line for line in lines if "ended with status" in line]
+    last = ": wrong" if words else ""
+    assert said == [f"broken assertion: the check ended with status 7{last}"] * len(said)
+    assert lines.count("wrong") == (len(said) if "much" in words else 0)
+    assert said
+
+
 def test_a_program_that_replaces_its_file_is_clean(capsys: pytest.CaptureFixture[str]) -> None:
     """The corrected twin keeps the invariant in every case, each with its receipt."""
     assert explore("--json", program=REPLACE) == 0
