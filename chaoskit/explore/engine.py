@@ -115,8 +115,9 @@ class Explorer:
     def _plan(self, recording: Recording, first: Observation) -> list[Case]:
         """The cases to run."""
         planned = [one for source in self._question.sources for one in source.cases(recording)]
-        if self._question.replay is not None:
-            planned = [planned_for(self._question.replay, planned, recording, self._question.words)]
+        wanted, words = self._question.replay, self._question.words
+        if wanted is not None:
+            planned = [planned_for(wanted, planned, recording, self._question.sources, words)]
         index = {point: i for i, point in enumerate(recording.points)}
         stable = [one for one in planned if self._is_stable(one, recording, index)]
         self._possible += len(planned)

@@ -97,6 +97,13 @@ class CaseSource(Protocol):
     def follow(self, before: Planned, recording: Recording) -> Iterable[Planned]:
         """The cases that come to light when ``before`` is recorded: its strikes, then one of this source."""
 
+    def refuse(self, wanted: Strike, recording: Recording) -> None:
+        """Called after :meth:`cases` for a strike to replay that is in none of them.
+
+        Raises:
+            ScheduleError: if the strike is of the kind that the source knows; it says what is wrong.
+        """
+
     def remarks(self) -> Iterable[Advice]:
         """What looks wrong in the recording alone. Called after :meth:`cases`."""
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.schedule import Schedule, Strike
 from chaoskit.explore.align import Naming
-from chaoskit.explore.job import Planned, Recording
+from chaoskit.explore.job import CaseSource, Planned, Recording
 from chaoskit.explore.words import PYTEST, Words
+
+POWER_LOSS = "power_loss"
 
 
 def patterns_with(patterns: tuple[str, ...], schedule: Schedule) -> tuple[str, ...]:
@@ -23,7 +25,11 @@ def _is_wild(pattern: str) -> bool:
 
 
 def planned_for(
-    wanted: Schedule, planned: Iterable[Planned], recording: Recording, words: Words = PYTEST
+    wanted: Schedule,
+    planned: Iterable[Planned],
+    recording: Recording,
+    sources: Iterable[CaseSource] = (),
+    words: Words = PYTEST,
 ) -> Planned:
     """The planned case that a schedule to be replayed means, or one made from it.
 
@@ -37,17 +43,30 @@ def planned_for(
             return one
     if not wanted.strikes:
         raise ScheduleError("the schedule to replay is empty; expected at least one fault at one point.")
+    _check_losses(wanted)
     _check_point(wanted.strikes[0], recording, words)
     first, *others = wanted.strikes
-    if others and first.fault.name == "power_loss":
+    if others and first.fault.name == POWER_LOSS:
         lost = next((one for one in planned if one.schedule == Schedule((first,))), None)
         if lost is not None:
             return Planned(wanted, lost.world)
     if others and loses_power_after(wanted):
         return Planned(Schedule((first,)))
-    if any(strike.fault.name == "power_loss" for strike in wanted):
+    if any(strike.fault.name == POWER_LOSS for strike in wanted):
+        for source in sources:
+            source.refuse(first, recording)
         raise unknown_state(wanted)
     return Planned(wanted)
+
+
+def _check_losses(wanted: Schedule) -> None:
+    """Refuse what no recording can be followed to: a run that lost power is not executed."""
+    losses = [str(strike) for strike in wanted if strike.fault.name == POWER_LOSS]
+    if len(losses) > 1:
+        raise ScheduleError(
+            f"the schedule {str(wanted)!r} loses power {len(losses)} times; expected once at most: no case "
+            f"is followed beyond that. Replay each alone: {' and '.join(map(repr, losses))}."
+        )
 
 
 def unknown_state(wanted: Schedule) -> ScheduleError:
@@ -61,7 +80,7 @@ def unknown_state(wanted: Schedule) -> ScheduleError:
 def loses_power_after(wanted: Schedule) -> bool:
     """Whether a schedule is a fault and then a power loss, which is known once the fault was recorded."""
     names = [strike.fault.name for strike in wanted]
-    return len(names) == 2 and names[0] != "power_loss" and names[1] == "power_loss"
+    return len(names) == 2 and names[0] != POWER_LOSS and names[1] == POWER_LOSS
 
 
 def _check_point(strike: Strike, recording: Recording, words: Words) -> None:

@@ -56,6 +56,9 @@ class Offers:
         """None here: pairs of offered faults are made with a source of their own."""
         return ()
 
+    def refuse(self, wanted: Strike, recording: Recording) -> None:
+        """Nothing: what is not offered may be struck all the same, on purpose."""
+
     def remarks(self) -> tuple[Advice, ...]:
         """None: what a fault brings to light is seen only when it strikes."""
         return ()

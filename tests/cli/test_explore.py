@@ -262,6 +262,24 @@ def test_messages_name_what_this_command_has(tmp_path: Path, capsys: pytest.Capt
     assert not any(word in said for word in OF_PYTEST)
 
 
+@pytest.mark.parametrize(
+    ("lost", "expected"),
+    [
+        ("write(f)#1=power_loss[drop 99]", "there is no step 99: 3 are unsynced"),
+        ("write(f)#1=power_loss[bogus]", "'bogus' means nothing here"),
+        ("write(f)#1=power_loss[drop 3]", "models that do: strict"),
+        ("write(f)#1=power_loss[only-synced strict]", "each is checked once"),
+        ("write(f)#1=power_loss[all]; close(f)#1=power_loss[all]", "loses power 2 times"),
+    ],
+)
+def test_a_power_loss_that_cannot_be_replayed_is_explained(
+    lost: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The step, the word or the model that is wrong is named, not only the schedule as a whole."""
+    assert run(["replay", lost, "--", "sh", "-c", "echo hi > f"]) == WRONG_USE
+    assert expected in capsys.readouterr().err
+
+
 def test_a_program_written_in_python_is_explored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An interpreter's own files are not counted, only those of the case."""
     program = tmp_path / "program.py"

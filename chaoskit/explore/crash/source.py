@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.crash.advice import Advice, explain, warnings
 from chaoskit.explore.crash.materialise import Materialiser
 from chaoskit.explore.crash.moved import Moved
-from chaoskit.explore.crash.naming import name_of
+from chaoskit.explore.crash.naming import name_of, state_named
 from chaoskit.explore.crash.order import lost_steps
 from chaoskit.explore.crash.snapshot import Snapshot
 from chaoskit.explore.crash.states import CrashStates, State, crash_states
@@ -102,6 +103,7 @@ class PowerLoss:
         self._faults = faults
         self._models = models
         self._before: dict[int, Snapshot] = {}
+        self._runs: dict[int, _Run] = {}
         self._home = ""
         self._remarks: list[Told] = []
         self._caveats: list[Caveat] = []
@@ -137,6 +139,33 @@ class PowerLoss:
             if later and not lost.isdisjoint(state.dropped):
                 yield run.planned(state, (strike,), (receipt,))
 
+    def refuse(self, wanted: Strike, recording: Recording) -> None:
+        """Say what is wrong with a power loss that is none of the cases.
+
+        Raises:
+            ScheduleError: for a name that means nothing, steps that are not there, a state that no
+                asked model allows, and one that leaves the same as another.
+        """
+        run = self._runs.get(wanted.point.place.run)
+        if wanted.fault.name != FAULT or run is None or wanted.point not in run.points:
+            return
+        at = run.points.index(wanted.point)
+        state = state_named(run.states.script, at, wanted.fault.argument)
+        if set(state.models).isdisjoint(self._models):
+            allowed = ", ".join(state.models) or "none that can be told without enumerating all states"
+            raise ScheduleError(
+                f"{wanted}: no model that was asked for ({', '.join(self._models)}) allows this state; "
+                f"models that do: {allowed}."
+            )
+        promised = run.states.promised(state)
+        alike = (other for other in run.states if other.hash == state.hash)
+        same = next((other for other in alike if run.states.promised(other) == promised), None)
+        if same is not None:
+            raise ScheduleError(
+                f"{wanted}: this leaves the same on the disk as another state, and each is checked once; "
+                f"expected {str(run.strike(same))!r}."
+            )
+
     def remarks(self) -> tuple[Told, ...]:
         """Renames, promises and syncs that look wrong in the recording."""
         return tuple(dict.fromkeys(self._remarks))
@@ -150,6 +179,7 @@ class PowerLoss:
         if not any(offered[o.index] for o in recording.trace if o.place.run == run):
             return
         recorded = self._recorded(run, recording, offered)
+        self._runs[run] = recorded
         split = recorded.states.script
         self._remarks += [told(a, recorded.originals[a.operation]) for a in warnings(split)]
         self._caveats += split.caveats
@@ -192,12 +222,15 @@ class _Run:
     materialiser: Materialiser
     roots: tuple[str, ...]
 
+    def strike(self, state: State) -> Strike:
+        """What a schedule says for ``state``."""
+        return Strike(self.points[state.moment.operation], Fault(FAULT, name_of(self.states.script, state)))
+
     def planned(
         self, state: State, strikes: tuple[Strike, ...] = (), receipts: tuple[Receipt, ...] = ()
     ) -> Planned:
         """The case in which ``state`` is left, after ``strikes``."""
-        at = state.moment.operation
-        strike = Strike(self.points[at], Fault(FAULT, name_of(self.states.script, state)))
+        at, strike = state.moment.operation, self.strike(state)
         world = CrashWorld(
             self.run,
             strike,
