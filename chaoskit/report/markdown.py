@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from textwrap import indent
 
 from chaoskit.explore.result import (
     BROKEN,
@@ -136,7 +137,7 @@ def _finding(entry: Entry, finding: Finding) -> str:
     if finding.models:
         lines.append(f"- file systems that allow it: {', '.join(finding.models)}")
     if finding.advice is not None:
-        lines.append(f"- advice: {_advice(finding.advice)}")
+        lines.append(f"- advice: {_advice(finding.advice)}{_fix(finding.advice)}")
     others = len(finding.schedules) - 1
     if others > 0:
         lines.append(f"- {counted(others, 'further schedule')} broke it in the same way")
@@ -185,12 +186,19 @@ def _remarks(report: Report) -> str:
 
 def _warning(advice: Advice) -> str:
     where = f"; matters on {', '.join(advice.models)}" if advice.models else ""
-    return f"{_advice(advice)}{where}"
+    return f"{_advice(advice)}{where}{_fix(advice)}"
 
 
 def _advice(advice: Advice) -> str:
     where = f" ({code(f'{advice.site.file}:{advice.site.line}')})" if advice.site is not None else ""
-    return f"{escape(advice.text)}{where} {code(advice.fix)}".rstrip()
+    return f"{escape(advice.text)}{where}"
+
+
+def _fix(advice: Advice) -> str:
+    """The lines of a fix as lines, below an item of a list: joined, the second would be part of a comment."""
+    if not advice.fix:
+        return ""
+    return "\n" + indent(block(advice.fix), "  ")
 
 
 def _first(lines: Sequence[str], limit: int) -> str:
