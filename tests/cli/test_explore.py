@@ -79,6 +79,22 @@ def test_the_printed_replay_line_repeats_the_finding(capsys: pytest.CaptureFixtu
     assert "1 case: 1 finding" in capsys.readouterr().out
 
 
+def test_the_replay_line_of_the_document_shows_its_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the rename that works, so that the directory that it keeps shows what is wrong."""
+    text = (Path(__file__).parents[2] / "docs" / "explore.md").read_text("utf-8")
+    line = text[text.index("$ chaoskit replay") + 2 :].partition("```")[0].replace("\\\n", "")
+    words = shlex.split(line)[1:]
+    explore("--list", program=REPLACE)
+    if "rename(state.tmp -> state)#2" not in capsys.readouterr().out:
+        pytest.skip("the mv of this machine makes one attempt")
+    monkeypatch.chdir(tmp_path)
+    assert run(words) == NO
+    assert "violated" in capsys.readouterr().out
+    assert (tmp_path / "left" / "state").read_bytes() == b""
+
+
 def test_replay_keeps_the_directory_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``--keep`` leaves what the fault left, for a look; a place that exists is refused."""
     explore(program=OVERWRITE)
