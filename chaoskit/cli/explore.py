@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaoskit.cli.group import FAILED, NO
+from chaoskit.cli.group import FAILED, INTERRUPTED, NO
 from chaoskit.cli.output import print_json, print_table
 from chaoskit.core.errors import BackendUnavailable, wrong
 from chaoskit.core.schedule import Schedule
@@ -149,8 +149,8 @@ def explore(
     settings = Settings(workspace=workspace, model=_words(model), **options)
     if report is not None:
         _check_writable(report)
-    result = _explore(settings, None, listing, quiet=as_json)
-    return _tell(settings, result, report, as_json, listing)
+    explored = _explore(settings, None, listing, quiet=as_json)
+    return _tell(settings, explored, report, as_json, listing)
 
 
 @click.command()
@@ -172,8 +172,8 @@ def replay(
     check_faults(parsed)
     if keep is not None and keep.exists():
         raise wrong("--keep", str(keep), "a directory that does not exist yet")
-    result = _explore(settings, parsed, False, quiet=as_json, keep=keep)
-    return _tell(settings, result, None, as_json, False)
+    explored = _explore(settings, parsed, False, quiet=as_json, keep=keep)
+    return _tell(settings, explored, None, as_json, False)
 
 
 def _check_writable(directory: Path) -> None:
@@ -252,6 +252,14 @@ def _seconds(text: str) -> float:
         raise wrong("delay", text, "seconds, as in --faults delay=0.5") from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Explored:
+    """What exploring has shown; ``interrupted``: up to Ctrl-C."""
+
+    result: ScenarioResult
+    interrupted: bool = False
+
+
 def _explore(
     settings: Settings,
     schedule: Schedule | None,
@@ -259,7 +267,7 @@ def _explore(
     *,
     quiet: bool,
     keep: Path | None = None,
-) -> ScenarioResult:
+) -> _Explored:
     from chaoskit.explore.engine import Explorer
     from chaoskit.explore.execute import Serial, Workers
     from chaoskit.explore.job import Job
@@ -280,7 +288,14 @@ def _explore(
         runner = ProgramRunner(_program(settings), backend, (), base, keep, question.words)
         several = Workers(lambda job, watch: runner(job, watch), settings.workers, lambda number: None)
         executor = Serial(lambda job, watch: runner(job, watch)) if keep is not None else several
-        return Explorer(replace(question, sources=sources), executor, progress).explore(first)
+        explorer = Explorer(replace(question, sources=sources), executor, progress)
+        try:
+            return _Explored(explorer.explore(first))
+        except KeyboardInterrupt:
+            so_far = explorer.so_far()
+            if so_far is None:
+                raise
+            return _Explored(so_far, interrupted=True)
 
 
 def _program(settings: Settings) -> Any:
@@ -382,16 +397,17 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def _tell(
-    settings: Settings, result: ScenarioResult, directory: Path | None, as_json: bool, listing: bool
+    settings: Settings, explored: _Explored, directory: Path | None, as_json: bool, listing: bool
 ) -> int:
     from chaoskit.explore.explain import inconclusive_text, violation_text
     from chaoskit.report import Collector, summary_lines, write
 
+    result = explored.result
     bad = result.state in ("failed", "inconclusive")
-    status = NO if bad else 0
+    status = INTERRUPTED if explored.interrupted else NO if bad else 0
     collector = Collector(Path.cwd())
     collector.add(result.to_dict(), outcome="failed" if bad else "passed")
-    report = collector.report(command=sys.argv)
+    report = collector.report(command=sys.argv, interrupted=explored.interrupted)
     if directory is not None:
         try:
             write(report, directory)

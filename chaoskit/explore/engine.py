@@ -43,6 +43,7 @@ ATTEMPTS = 3
 
 UNSTABLE = "not the same in two undisturbed runs"
 OVER_BUDGET = "over the budget"
+INTERRUPTED = "interrupted"
 ALIKE = "a second fault where another first fault leads to the same"
 
 Progress = Callable[[int, int], None]
@@ -59,6 +60,8 @@ class Explorer:
         self._possible = 0
         self._done = 0
         self._total = 0
+        self._recorded: tuple[Observation, Alignment, float] | None = None
+        self._begun: list[Case] = []
 
     def explore(self, first: Observation) -> ScenarioResult:
         """The result, given the observation of the first recording.
@@ -71,6 +74,7 @@ class Explorer:
         began = time.monotonic()
         alignment = self._second_recording(first)
         after_second = time.monotonic()
+        self._recorded = (first, alignment, after_second)
         cases = self._plan(alignment.recording, first)
         if self._question.listing:
             return self._result(first, alignment, cases, [], Timing())
@@ -85,6 +89,21 @@ class Explorer:
         now = time.monotonic()
         timing = Timing(first.seconds, after_second - began, now - after_second, now - began + first.seconds)
         return self._result(first, alignment, cases, cases, timing)
+
+    def so_far(self) -> ScenarioResult | None:
+        """What the cases have shown that were over when :meth:`explore` was interrupted.
+
+        Nothing is executed for it. None if there was no case yet.
+        """
+        if self._recorded is None or not self._begun:
+            return None
+        first, alignment, began = self._recorded
+        # One that waits for another try has not been judged, unless it broke.
+        over = [c for c in self._begun if c.attempts and (c.judgement.failure or not c.judgement.again)]
+        self._left_out[INTERRUPTED] += len(self._begun) - len(over)
+        spent = time.monotonic() - began
+        timing = Timing(first.seconds, 0.0, spent, spent + first.seconds)
+        return self._result(first, alignment, self._begun, over, timing, again=False)
 
     def _second_recording(self, first: Observation) -> Alignment:
         job = self._job(Planned(Schedule()), first, (), record=True)
@@ -155,6 +174,7 @@ class Explorer:
     def _execute(self, cases: Sequence[Case]) -> None:
         """Run every case, and those that could not be judged again."""
         self._total += len(cases)
+        self._begun += cases
         waiting = list(cases)
         for attempt in range(ATTEMPTS):
             # Closed by name: an interrupt here must end the workers now, not when a frame is collected.
@@ -270,7 +290,10 @@ class Explorer:
         planned: Sequence[Case],
         run: Sequence[Case],
         timing: Timing,
+        *,
+        again: bool = True,
     ) -> ScenarioResult:
+        """The result of the cases ``run``; ``again``: run one case of each finding once more."""
         question = self._question
         cases = tuple(case_result(i, case, first, alignment.recording.patterns) for i, case in enumerate(run))
         struck = {i: case.operations for i, case in enumerate(run)}
@@ -278,7 +301,7 @@ class Explorer:
         broken = {case.index: how_broken(case) for case in cases if case.verdict in BROKEN}
         struck = blamed(broken, worlds, struck)
         cases, findings = merge(cases, struck, {i: len(world.missing) for i, world in worlds.items()})
-        findings = self._shown_again(findings, run)
+        findings = self._shown_again(findings, run) if again else findings
         findings = tuple(with_advice(finding, run, cases) for finding in findings)
         result = ScenarioResult(
             nodeid=question.nodeid,

@@ -46,9 +46,10 @@ def _head(report: Report) -> str:
     if totals.known_findings:
         lines.append(f"Known findings, stated in their scenarios: {totals.known_findings}.")
     if totals.cases < totals.cases_possible:
-        lines.append(f"The budget allowed {totals.cases:,} of {totals.cases_possible:,} possible cases.")
+        allowed = "Before the interruption there were" if report.interrupted else "The budget allowed"
+        lines.append(f"{allowed} {totals.cases:,} of {totals.cases_possible:,} possible cases.")
     if report.interrupted:
-        lines.append("**The run was interrupted**: scenarios that had not ended are missing.")
+        lines.append("**The run was interrupted**: what had not ended is missing.")
     return "  \n".join(lines)
 
 

@@ -40,10 +40,12 @@ def _lines(report: Report, verbose: bool) -> Iterator[Line]:
     yield Line(f"verdicts: {verdict_text(totals)}")
     if totals.known_findings:
         yield Line(f"known findings, stated in their scenarios: {totals.known_findings}")
-    if totals.cases < totals.cases_possible:
+    if totals.cases < totals.cases_possible and not report.interrupted:
         yield Line(f"budget: {totals.cases:,} of {totals.cases_possible:,} cases were run", {"yellow": True})
     if report.interrupted:
-        yield Line("interrupted: scenarios that had not ended are missing", {"yellow": True})
+        ran = f"{totals.cases:,} of {totals.cases_possible:,} cases were run; "
+        ran = ran if totals.cases < totals.cases_possible else ""
+        yield Line(f"interrupted: {ran}what had not ended is missing", {"yellow": True})
 
 
 def headline(totals: Totals) -> str:
