@@ -296,6 +296,26 @@ def test_a_power_loss_that_cannot_be_replayed_is_explained(
     assert expected in capsys.readouterr().err
 
 
+def test_a_fix_for_a_program_is_in_no_language(capsys: pytest.CaptureFixture[str]) -> None:
+    """A shell has no file.flush(): the call that is missing is named, and the line that makes it."""
+    assert explore(program=REPLACE, faults="power-loss") == NO
+    printed = capsys.readouterr().out
+    fix = printed[printed.index("fix:") :].splitlines()[1:3]
+    assert [line.strip() for line in fix] == [
+        "call fsync on `state.tmp` after the last write to it (in a shell: sync state.tmp),",
+        "and rename it over `state` only then",
+    ]
+
+
+def test_the_fix_in_a_shell_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the line that the fix names, and one for the directory, nothing is found or warned of."""
+    fixed = "printf new > state.tmp && sync state.tmp && mv state.tmp state && sync . && echo saved"
+    check = "read line || exec grep -qx -e old -e new state; grep -qx new state"
+    assert explore("--json", program=fixed, faults="power-loss", check=check) == 0
+    [scenario] = _scenarios(capsys.readouterr().out)
+    assert scenario["advice"] == []
+
+
 def test_a_program_written_in_python_is_explored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An interpreter's own files are not counted, only those of the case."""
     program = tmp_path / "program.py"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from chaoskit.core.operation import ROOT, Frame, Operation
 from chaoskit.explore.crash.models import DEFAULT, MODELS, STRICT
@@ -18,7 +20,8 @@ from chaoskit.explore.crash.steps import Move, Script, Step, StepKind, bits, mas
 class Advice:
     """``text`` says in one sentence what went wrong, ``fix`` in at most two lines what to write.
 
-    ``kind`` is stable; ``operation`` is the index of the guilty call in the trace.
+    ``kind`` is stable; ``operation`` is the index of the guilty call in the trace. ``anywhere`` is the fix
+    for a program in any language, where ``fix`` is Python.
     """
 
     kind: str
@@ -27,6 +30,14 @@ class Advice:
     fix: str
     stack: tuple[Frame, ...] = ()
     models: tuple[str, ...] = ()
+    anywhere: str = ""
+
+
+class _Fix(NamedTuple):
+    """What to write, in Python and in words that hold for any language."""
+
+    python: str
+    anywhere: str
 
 
 def simplest(states: Iterable[State]) -> State:
@@ -77,11 +88,11 @@ class _Case:
         """What is missing of a file's content."""
         return [s for s in self.dropped if s.owner == inode and s.kind in (StepKind.DATA, StepKind.GROW)]
 
-    def advice(self, kind: str, step_or_operation: Step | Operation, text: str, fix: str) -> Advice:
+    def advice(self, kind: str, step_or_operation: Step | Operation, text: str, fix: str | _Fix) -> Advice:
         operation = step_or_operation
         if isinstance(operation, Step):
             operation = self.operation(operation)
-        return Advice(kind, operation.index, text, fix, operation.stack, self.state.models)
+        return _advised(kind, operation, text, fix, self.state.models)
 
 
 def _torn(case: _Case) -> Advice | None:
@@ -130,7 +141,7 @@ def _renamed_unsynced(case: _Case) -> Advice | None:
                 "rename-before-sync",
                 operation,
                 f"`{source}` was {how} `{target}` before its data was synced",
-                _sync_file(source, f"os.replace(…)    # over `{target}`, only then"),
+                _publish(operation),
             )
     return None
 
@@ -147,7 +158,7 @@ def _emptied(case: _Case) -> Advice | None:
                     step,
                     f"`{name}` was cut before its new content was on the disk",
                     "write the new content to a temporary file in the same directory and fsync it,\n"
-                    f"then os.replace() it over {posixpath.basename(name)!r}",
+                    f"then rename it over {posixpath.basename(name)!r}",
                 )
     return None
 
@@ -272,12 +283,29 @@ def _what(operation: Operation) -> str:
     return done.get(operation.call, str(operation))
 
 
-def _sync_file(name: str, then: str) -> str:
-    return f"file.flush(); os.fsync(file.fileno())    # `{name}`\n{then}"
+def _advised(kind: str, operation: Operation, text: str, fix: str | _Fix, models: tuple[str, ...]) -> Advice:
+    python, anywhere = fix if isinstance(fix, _Fix) else (fix, "")
+    return Advice(kind, operation.index, text, python, operation.stack, models, anywhere)
 
 
-def _sync_directory(directory: str) -> str:
-    return f"fd = os.open({directory!r}, os.O_RDONLY)\nos.fsync(fd); os.close(fd)"
+def _sync_file(name: str, then: str, anywhere: str = "") -> _Fix:
+    """``anywhere`` is what ``then`` says in Python, if it does."""
+    call = f"call fsync on `{name}` after the last write to it (in a shell: sync {shlex.quote(name)}),"
+    return _Fix(f"file.flush(); os.fsync(file.fileno())    # `{name}`\n{then}", f"{call}\n{anywhere or then}")
+
+
+def _sync_directory(directory: str) -> _Fix:
+    call = f"call fsync on the directory `{directory}` after that (in a shell: sync {shlex.quote(directory)})"
+    return _Fix(f"fd = os.open({directory!r}, os.O_RDONLY)\nos.fsync(fd); os.close(fd)", call)
+
+
+def _publish(operation: Operation) -> _Fix:
+    """Sync a file before it gets its name by a rename or a link."""
+    python, preposition = ("os.link", "to") if operation.call == "link" else ("os.replace", "over")
+    new = f"{preposition} `{operation.second}`"
+    return _sync_file(
+        operation.target, f"{python}(…)    # {new}, only then", f"and {operation.call} it {new} only then"
+    )
 
 
 # --- warnings from the trace alone ---------------------------------------------------------------
@@ -297,9 +325,6 @@ def warnings(script: Script) -> tuple[Advice, ...]:
     for advice in watch.end():
         found.setdefault((advice.kind, script.trace[advice.operation].target), advice)
     return tuple(found.values())
-
-
-_PUBLISH = {"rename": "os.replace(…)    # over `{}`, only then", "link": "os.link(…)    # to `{}`, only then"}
 
 
 class _Watch:
@@ -364,9 +389,9 @@ class _Watch:
         return tuple(order.model.name for order in self.orders if order.free & mask)
 
     def _advice(
-        self, kind: str, operation: Operation, text: str, fix: str, models: tuple[str, ...]
+        self, kind: str, operation: Operation, text: str, fix: str | _Fix, models: tuple[str, ...]
     ) -> Advice:
-        return Advice(kind, operation.index, text, fix, operation.stack, models)
+        return _advised(kind, operation, text, fix, models)
 
     def _published(self, operation: Operation, before: int, move: Move) -> Iterator[Advice]:
         """A name that is given to a file whose data is not on the disk."""
@@ -381,7 +406,7 @@ class _Watch:
                 "rename-before-sync",
                 operation,
                 f"`{source}` was {how} `{target}` before its data was synced",
-                _sync_file(source, _PUBLISH[operation.call].format(target)),
+                _publish(operation),
                 self._without(entries, data),
             )
 
@@ -414,7 +439,7 @@ class _Watch:
             f"wrong-{what}-synced",
             operation,
             f"{what} `{operation.target}` was synced, but had nothing to sync; `{name}` had",
-            f"sync `{name}` instead" + ("; mind symbolic links: os.path.realpath()" if directory else ""),
+            f"sync `{name}` instead" + ("; mind symbolic links (realpath)" if directory else ""),
             self._free(missed),
         )
 
@@ -441,9 +466,10 @@ class _Watch:
             StepKind.ATTRIBUTE: f"the {guilty.call} of `{name}`",
         }
         told = what.get(step.kind, f"what was written to `{name}`")
-        fix = _sync_file(name, "and only then acknowledge")
-        if step.kind is StepKind.ATTRIBUTE:
-            fix = _sync_directory(name) if self._is_directory(step.owner) else f"{fix}; fdatasync does not do"
+        also = "; fdatasync does not do" if step.kind is StepKind.ATTRIBUTE else ""
+        fix = _sync_file(name, f"and only then acknowledge{also}")
+        if self._is_directory(step.owner):
+            fix = _sync_directory(name)
         return self._advice(
             "acknowledged-before-sync",
             guilty,

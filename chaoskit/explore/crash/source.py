@@ -32,7 +32,9 @@ def told(advice: Advice, operation: Operation) -> Told:
     """Advice as a plain record for the result."""
     frame = operation.site
     site = None if frame is None else Site(frame.file, frame.line, frame.function)
-    return Told(advice.kind, advice.text, advice.fix, str(operation), site, advice.models)
+    # Only Python leaves a stack; a fix in Python is no help to a shell.
+    fix = advice.fix if operation.stack or not advice.anywhere else advice.anywhere
+    return Told(advice.kind, advice.text, fix, str(operation), site, advice.models)
 
 
 @dataclass(frozen=True)

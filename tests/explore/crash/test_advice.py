@@ -133,6 +133,18 @@ def test_a_truncation_that_is_promised_needs_an_fsync(sync: bool, states_of: Sta
     assert found == ({} if sync else expected)
 
 
+def test_a_fix_in_python_has_a_twin_for_any_language(states_of: States) -> None:
+    """Where a fix is Python, the same is said without it, in two lines at most."""
+    for program in PROGRAMS:
+        states = states_of(program.setup, program.wrong)
+        advised = [*warnings(states.script), *(explain(states.script, state) for state in states)]
+        for advice in advised:
+            words = advice.anywhere or advice.fix
+            assert "os." not in words
+            assert "file." not in words
+            assert words.count("\n") <= 1
+
+
 def test_the_wrong_directory_is_named_with_the_right_one(states_of: States) -> None:
     """And symbolic links are mentioned, since they are the usual reason."""
     program = named("wrong directory")
