@@ -335,6 +335,8 @@ class _Watch:
         self.orders = [Order(script, MODELS[name]) for name in (*DEFAULT, STRICT.name)]
         self.order = self.orders[-1]
         self.synced: set[Inode] = set()
+        self.told = 0
+        """Steps that an earlier promise was told of; with many promises most pending steps are."""
 
     def step(self, move: Move) -> Iterator[Advice]:
         operation = self.script.trace[move.operation]
@@ -446,8 +448,10 @@ class _Watch:
     def _promise(self, operation: Operation) -> Iterator[Advice]:
         # Data first: of several things that one file lacks it is the first that is told.
         for kind in (StepKind.DATA, StepKind.ENTRY, StepKind.RESIZE, StepKind.ATTRIBUTE):
-            for step in filter(self._visible, self._pending(self.order.free, (kind,))):
-                yield self._acknowledged(operation, step)
+            for step in self._pending(self.order.free & ~self.told, (kind,)):
+                if self._visible(step):
+                    self.told |= 1 << step.index
+                    yield self._acknowledged(operation, step)
 
     def _acknowledged(self, promise: Operation, step: Step) -> Advice:
         guilty, models = self.script.trace[step.operation], self._free([step])
