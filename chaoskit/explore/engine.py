@@ -26,7 +26,7 @@ from chaoskit.explore.findings import how_broken, merge
 from chaoskit.explore.job import Expected, Job, Planned, Recording
 from chaoskit.explore.judge import judge
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.replay import loses_power_after, patterns_with, planned_for, unknown_state
+from chaoskit.explore.replay import loses_power_after, not_followed, patterns_with, planned_for
 from chaoskit.explore.result import (
     BROKEN,
     INCONCLUSIVE,
@@ -82,7 +82,7 @@ class Explorer:
         followed = self._followed(cases, alignment.recording)
         if self._question.replay is not None and loses_power_after(self._question.replay):
             if not followed:
-                raise unknown_state(self._question.replay)
+                raise not_followed(self._question.replay, self._question.faults.names, self._question.sources)
             cases = []
         cases += followed
         cases += self._pairs(cases, alignment.recording, first)

@@ -97,7 +97,7 @@ class CaseSource(Protocol):
     def follow(self, before: Planned, recording: Recording) -> Iterable[Planned]:
         """The cases that come to light when ``before`` is recorded: its strikes, then one of this source."""
 
-    def refuse(self, wanted: Strike, recording: Recording) -> None:
+    def refuse(self, wanted: Strike) -> None:
         """Called after :meth:`cases` for a strike to replay that is in none of them.
 
         Raises:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from chaoskit.core.errors import ScheduleError
-from chaoskit.core.schedule import Schedule, Strike
+from chaoskit.core.schedule import Fault, Schedule, Strike
 from chaoskit.explore.align import Naming
 from chaoskit.explore.job import CaseSource, Planned, Recording
 from chaoskit.explore.words import PYTEST, Words
+from chaoskit.faults.power import LIES
 
 POWER_LOSS = "power_loss"
 
@@ -54,7 +55,7 @@ def planned_for(
         return Planned(Schedule((first,)))
     if any(strike.fault.name == POWER_LOSS for strike in wanted):
         for source in sources:
-            source.refuse(first, recording)
+            source.refuse(first)
         raise unknown_state(wanted)
     return Planned(wanted)
 
@@ -75,6 +76,28 @@ def unknown_state(wanted: Schedule) -> ScheduleError:
         f"the schedule {str(wanted)!r} names a crash state that this scenario does not have; expected one "
         "that a run of it has printed, with the same faults and models."
     )
+
+
+def not_followed(wanted: Schedule, faults: Collection[str], sources: Iterable[CaseSource]) -> ScheduleError:
+    """The error for a fault and then a power loss that does not come about.
+
+    Raises:
+        ScheduleError: the same, where a source knows more.
+    """
+    first, lost = wanted.strikes
+    if first.point.call not in ("fsync", "fdatasync") or first.fault != Fault("EIO"):
+        return ScheduleError(
+            f"the schedule {str(wanted)!r} loses power after {str(first)!r}; expected an fsync that fails "
+            "with EIO: only that changes what a power loss leaves. Replay each alone."
+        )
+    if LIES not in faults:
+        return ScheduleError(
+            f"the schedule {str(wanted)!r} loses power after a failed fsync; expected the family fsync_lies "
+            "among the faults, since no other looks for that."
+        )
+    for source in sources:
+        source.refuse(lost)
+    return unknown_state(wanted)
 
 
 def loses_power_after(wanted: Schedule) -> bool:

@@ -56,7 +56,7 @@ class Offers:
         """None here: pairs of offered faults are made with a source of their own."""
         return ()
 
-    def refuse(self, wanted: Strike, recording: Recording) -> None:
+    def refuse(self, wanted: Strike) -> None:
         """Nothing: what is not offered may be struck all the same, on purpose."""
 
     def remarks(self) -> tuple[Advice, ...]:

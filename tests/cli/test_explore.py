@@ -286,6 +286,7 @@ def test_messages_name_what_this_command_has(tmp_path: Path, capsys: pytest.Capt
         ("write(f)#1=power_loss[drop 3]", "models that do: strict"),
         ("write(f)#1=power_loss[only-synced strict]", "each is checked once"),
         ("write(f)#1=power_loss[all]; close(f)#1=power_loss[all]", "loses power 2 times"),
+        ("write(f)#1=EIO; close(f)#1=power_loss[all]", "expected an fsync that fails with EIO"),
     ],
 )
 def test_a_power_loss_that_cannot_be_replayed_is_explained(
@@ -314,6 +315,21 @@ def test_the_fix_in_a_shell_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert explore("--json", program=fixed, faults="power-loss", check=check) == 0
     [scenario] = _scenarios(capsys.readouterr().out)
     assert scenario["advice"] == []
+
+
+@pytest.mark.parametrize(
+    ("faults", "expected"),
+    [("kill,fsync-lies", "'bogus' means nothing here"), ("kill", "expected the family fsync_lies")],
+)
+def test_a_power_loss_after_a_failed_fsync_is_explained_as_well(
+    faults: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its states are known only once the failed fsync was recorded; the sentence is the same."""
+    program = "import os; f = open('f', 'w'); print(1, file=f, flush=True)\n"
+    program += "try: os.fsync(f.fileno())\nexcept OSError: os.fsync(f.fileno())"
+    lost = "fsync(f)#1=EIO; fsync(f)#2=power_loss[bogus]"
+    assert run(["replay", lost, "--faults", faults, "--", sys.executable, "-c", program]) == WRONG_USE
+    assert expected in capsys.readouterr().err
 
 
 def test_a_program_written_in_python_is_explored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -134,6 +134,7 @@ class PowerLoss:
             return
         hit = recording.trace[recording.points.index(strike.point)]
         run = self._recorded(hit.place.run, recording, [self._models] * len(recording.trace), fresh=False)
+        self._runs[run.run] = run
         lost = lost_steps(run.states.script)
         receipt = Receipt(str(strike), hit, "answered EIO, its data counts as clean")
         for state in run.states:
@@ -141,7 +142,7 @@ class PowerLoss:
             if later and not lost.isdisjoint(state.dropped):
                 yield run.planned(state, (strike,), (receipt,))
 
-    def refuse(self, wanted: Strike, recording: Recording) -> None:
+    def refuse(self, wanted: Strike) -> None:
         """Say what is wrong with a power loss that is none of the cases.
 
         Raises:
