@@ -20,6 +20,7 @@ from chaoskit.explore.job import CaseSource, Job, World
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.result import ReceiptSummary, RunSummary
 from chaoskit.explore.snapshot import differences, take
+from chaoskit.explore.words import PYTEST, Words
 from chaoskit.inject import channel
 from chaoskit.inject.base import Backend, Command, Leaks, Plan, Ran
 
@@ -70,6 +71,7 @@ class Chaos:
         job: Job,
         watch: Watch | None = None,
         sources: Sequence[CaseSource] = (),
+        words: Words | None = None,
     ) -> None:
         self._path = path
         self._root = str(path)
@@ -77,6 +79,7 @@ class Chaos:
         self._job = job
         self._watch = watch or Patience()
         self._sources = sources
+        self._words = words or PYTEST
         self._runs: list[RunSummary] = []
         self._leaks: list[Leaks] = []
         self._operations: list[Operation] = []
@@ -153,11 +156,11 @@ class Chaos:
         if outcome.faults and not outcome.ok:
             outcome = _outcome(self._undisturbed(work))
         if not outcome.ok:
-            _raise(outcome, "the recovery")
+            _raise(outcome, "the recovery", self._words)
         before = take(self._root)
         again = _outcome(self._undisturbed(work))
         if not again.ok:
-            _raise(again, "a second recovery, after a first that succeeded,")
+            _raise(again, "a second recovery, after a first that succeeded,", self._words)
         changed = [f"{d.path} {d.change}" for d in differences(before, take(self._root))]
         if changed:
             text = f"recovering a second time changed the disk: {', '.join(changed)}"
@@ -205,7 +208,7 @@ class Chaos:
         outcome = _outcome(ran)
         undisturbed = not self._job.schedule.strikes
         if undisturbed and not outcome.ok and not recovery:
-            _raise(outcome, "the workload", ran.stray_interrupts)
+            _raise(outcome, "the workload", self._words, ran.stray_interrupts)
         return outcome
 
     def _refusing(self, error: UsageError) -> UsageError:
@@ -327,7 +330,7 @@ def signal_name(number: int) -> str:
         return str(number)
 
 
-def _raise(outcome: Outcome, who: str, interrupted: int = 0) -> None:
+def _raise(outcome: Outcome, who: str, words: Words, interrupted: int = 0) -> None:
     """Raise what went wrong although nothing was injected; ``interrupted`` counts calls that we delayed."""
     if isinstance(outcome.error, InterruptedError) and interrupted:
         outcome.error.add_note(
@@ -345,7 +348,7 @@ def _raise(outcome: Outcome, who: str, interrupted: int = 0) -> None:
     if outcome.timed_out:
         raise WorkloadFailed(
             f"{who} hung and was killed, without any fault in it; expected it to return. "
-            f"The scenario's argument timeout= allows more time.\n{outcome.stacks}"
+            f"{words.more_time}\n{outcome.stacks}"
         )
     name = signal_name(outcome.signal or 0)
     raise WorkloadFailed(f"{who} was killed by {name}, without any fault in it; expected it to return.")

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaoskit.cli.group import NO
+from chaoskit.cli.group import FAILED, INTERRUPTED, NO
 from chaoskit.cli.output import print_json, print_table
 from chaoskit.core.errors import BackendUnavailable, wrong
 from chaoskit.core.schedule import Schedule
 
 if TYPE_CHECKING:
     from chaoskit.explore.result import ScenarioResult
+    from chaoskit.explore.words import Words
     from chaoskit.faults import FaultSet
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -49,6 +50,26 @@ class Settings:
     budget: int | None = None
     seed: int = 0
     workers: int = 1
+
+
+def _spoken() -> Words:
+    """What the engine's messages call things that this command has under another name than pytest."""
+    from chaoskit.explore.words import Words
+
+    return Words(
+        listing="chaoskit explore --list",
+        allowance="",
+        more_time="--timeout SECONDS allows more time.",
+        idle=(
+            "the program did nothing in its working directory, so there is nothing that could go wrong; "
+            "expected it to work on files there. Give it relative paths: each case begins in a directory of "
+            "its own."
+        ),
+        unsteady=(
+            "everything passed once without faults and failed the second time; expected commands that can "
+            "be run again. What they change outside of the working directory stays changed."
+        ),
+    )
 
 
 def _shared(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,8 +147,10 @@ def explore(
     Exit code 0 if every case kept the invariants, 1 if one broke them or too many could not be judged.
     """
     settings = Settings(workspace=workspace, model=_words(model), **options)
-    result = _explore(settings, None, listing, quiet=as_json)
-    return _tell(settings, result, report, as_json, listing)
+    if report is not None:
+        _check_writable(report)
+    explored = _explore(settings, None, listing, quiet=as_json)
+    return _tell(settings, explored, report, as_json, listing)
 
 
 @click.command()
@@ -149,8 +172,25 @@ def replay(
     check_faults(parsed)
     if keep is not None and keep.exists():
         raise wrong("--keep", str(keep), "a directory that does not exist yet")
-    result = _explore(settings, parsed, False, quiet=as_json, keep=keep)
-    return _tell(settings, result, None, as_json, False)
+    explored = _explore(settings, parsed, False, quiet=as_json, keep=keep)
+    return _tell(settings, explored, None, as_json, False)
+
+
+def _check_writable(directory: Path) -> None:
+    """Refuse a place for the report now, and not after all cases have run.
+
+    Raises:
+        UsageError: if it is no directory, and none can be made there.
+    """
+    there = next(place for place in (directory, *directory.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        what = "is a file" if there.exists() else "is a symbolic link to nothing"
+        hint = f"{there} {what}: take another name or remove it."
+    elif not os.access(there, os.W_OK | os.X_OK):
+        hint = f"{there} may not be written by this user."
+    else:
+        return
+    raise wrong("--report", str(directory), "a directory, or a place where one can be made", hint)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -163,22 +203,46 @@ def _faults(settings: Settings) -> FaultSet:
     Raises:
         UsageError: for a family or a fault that does not exist.
     """
-    from chaoskit import faults as catalogue
     from chaoskit.faults import FaultSet
 
+    words = _words(settings.faults)
+    if not words:
+        raise wrong("--faults", settings.faults, f"families with commas: {', '.join(_families())}")
     united = FaultSet()
-    for word in _words(settings.faults):
-        name, _, argument = word.partition("=")
-        family = getattr(catalogue, name.replace("-", "_"))
-        given: tuple[Any, ...] = ()
-        if argument and name not in ("signal", "delay"):
-            raise wrong("--faults", word, f"{name} without an argument: only signal= and delay= take one")
-        if argument:
-            given = (_seconds(argument),) if name == "delay" else (argument,)
-        united = united | family(*given)
+    for word in words:
+        united = united | _family(word)
     if settings.only:
         united = united.only(*_words(settings.only))
     return united.on(path=settings.path) if settings.path else united
+
+
+_PLAIN = ("disk", "kill", "power-loss", "fsync-lies", "default", "all")
+_WITH_ARGUMENT = {"signal": "SIGTERM", "delay": "0.5"}
+"""Families that need a word more, each with an example of it."""
+
+
+def _families() -> list[str]:
+    return [*_PLAIN, *(f"{name}={example}" for name, example in _WITH_ARGUMENT.items())]
+
+
+def _family(word: str) -> FaultSet:
+    """One family by the name that it has on the command line; nothing else of ``chaoskit.faults`` counts."""
+    from chaoskit import faults as catalogue
+    from chaoskit.faults.narrowing import unknown
+
+    name, _, argument = word.partition("=")
+    name = name.replace("_", "-")
+    if name in _WITH_ARGUMENT and not argument:
+        raise wrong("--faults", word, f"{name}=…, as in --faults {name}={_WITH_ARGUMENT[name]}")
+    if name in _PLAIN and "=" in word:
+        raise wrong("--faults", word, f"{name} without an argument: only signal= and delay= take one")
+    if name not in (*_PLAIN, *_WITH_ARGUMENT):
+        raise unknown("family of faults in --faults", name, _families())
+    given: tuple[Any, ...] = ()
+    if argument:
+        given = (_seconds(argument),) if name == "delay" else (argument,)
+    family: FaultSet = getattr(catalogue, name.replace("-", "_"))(*given)
+    return family
 
 
 def _seconds(text: str) -> float:
@@ -188,6 +252,14 @@ def _seconds(text: str) -> float:
         raise wrong("delay", text, "seconds, as in --faults delay=0.5") from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Explored:
+    """What exploring has shown; ``interrupted``: up to Ctrl-C."""
+
+    result: ScenarioResult
+    interrupted: bool = False
+
+
 def _explore(
     settings: Settings,
     schedule: Schedule | None,
@@ -195,7 +267,7 @@ def _explore(
     *,
     quiet: bool,
     keep: Path | None = None,
-) -> ScenarioResult:
+) -> _Explored:
     from chaoskit.explore.engine import Explorer
     from chaoskit.explore.execute import Serial, Workers
     from chaoskit.explore.job import Job
@@ -210,13 +282,20 @@ def _explore(
     question = _question(settings, schedule, listing, backend.name)
     sources = sources_of(question.faults, settings.model)
     with _directory() as base, _progress(quiet or listing) as progress:
-        first = ProgramRunner(_program(settings), backend, sources, base)(
+        first = ProgramRunner(_program(settings), backend, sources, base, words=question.words)(
             Job(record=True, timeout=settings.timeout)
         )
-        runner = ProgramRunner(_program(settings), backend, (), base, keep)
+        runner = ProgramRunner(_program(settings), backend, (), base, keep, question.words)
         several = Workers(lambda job, watch: runner(job, watch), settings.workers, lambda number: None)
         executor = Serial(lambda job, watch: runner(job, watch)) if keep is not None else several
-        return Explorer(replace(question, sources=sources), executor, progress).explore(first)
+        explorer = Explorer(replace(question, sources=sources), executor, progress)
+        try:
+            return _Explored(explorer.explore(first))
+        except KeyboardInterrupt:
+            so_far = explorer.so_far()
+            if so_far is None:
+                raise
+            return _Explored(so_far, interrupted=True)
 
 
 def _program(settings: Settings) -> Any:
@@ -259,6 +338,7 @@ def _question(settings: Settings, schedule: Schedule | None, listing: bool, back
         backend=backend,
         replay=schedule,
         listing=listing,
+        words=_spoken(),
     )
 
 
@@ -283,17 +363,22 @@ def _as_typed(settings: Settings) -> str:
 def _directory() -> Iterator[Path]:
     """A place for the cases' directories; in memory where that is to be had, gone at the end.
 
-    Also at the end by SIGTERM, by which timeouts and CI systems stop programs.
+    Also at the end by SIGTERM, by which timeouts and CI systems stop programs, and by SIGHUP, which comes
+    when the terminal is closed; one that was ignored (nohup) stays ignored.
     """
     memory = "/dev/shm"
     where = memory if os.access(memory, os.W_OK) else None
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))
     name = tempfile.mkdtemp(prefix="chaoskit-", dir=where)
     try:
         yield Path(os.path.realpath(name))
     finally:
         shutil.rmtree(name, ignore_errors=True)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -312,27 +397,34 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def _tell(
-    settings: Settings, result: ScenarioResult, directory: Path | None, as_json: bool, listing: bool
+    settings: Settings, explored: _Explored, directory: Path | None, as_json: bool, listing: bool
 ) -> int:
     from chaoskit.explore.explain import inconclusive_text, violation_text
     from chaoskit.report import Collector, summary_lines, write
 
+    result = explored.result
     bad = result.state in ("failed", "inconclusive")
+    status = INTERRUPTED if explored.interrupted else NO if bad else 0
     collector = Collector(Path.cwd())
     collector.add(result.to_dict(), outcome="failed" if bad else "passed")
-    report = collector.report(command=sys.argv)
+    report = collector.report(command=sys.argv, interrupted=explored.interrupted)
     if directory is not None:
-        write(report, directory)
+        try:
+            write(report, directory)
+        except OSError as error:
+            # The findings are told all the same: they may have taken an hour.
+            click.echo(f"chaoskit: the report could not be written to {directory}: {error}", err=True)
+            directory, status = None, FAILED
     if as_json:
         print_json(report.to_dict())
-        return NO if bad else 0
+        return status
     if listing:
         _list_points(result)
-        return 0
+        return status
     if result.state == "failed":
         click.echo(violation_text(result))
     elif result.state == "inconclusive":
-        click.echo(inconclusive_text(result))
+        click.echo(inconclusive_text(result, _spoken()))
     if bad:
         click.echo()
     for line in summary_lines(report):
@@ -340,7 +432,7 @@ def _tell(
         click.secho(line.text, fg=colour, bold=line.markup.get("bold", False))
     if directory is not None:
         click.echo(f"report: {directory}")
-    return NO if bad else 0
+    return status
 
 
 def _list_points(result: ScenarioResult) -> None:

@@ -10,6 +10,7 @@ from chaoskit.explore.job import CaseSource, Job, Planned
 from chaoskit.explore.judge import Judgement
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.result import Options
+from chaoskit.explore.words import PYTEST, Words
 from chaoskit.faults import FaultSet
 
 
@@ -18,6 +19,7 @@ class Question:
     """What the engine is to find out. ``sources[0]`` need not be the only one that offers faults.
 
     ``listing`` stops before the first case. ``replay`` runs that schedule alone.
+    ``words`` are those of the front that asks.
     """
 
     nodeid: str
@@ -31,6 +33,7 @@ class Question:
     replay: Schedule | None = None
     listing: bool = False
     strike_recovery: bool = False
+    words: Words = PYTEST
 
 
 @dataclass(slots=True)

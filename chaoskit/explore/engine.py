@@ -36,7 +36,7 @@ from chaoskit.explore.explain import with_explanations
 from chaoskit.explore.job import Expected, Job, Planned, Recording, World
 from chaoskit.explore.judge import judge
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.replay import loses_power_after, named, planned_for, unknown_state
+from chaoskit.explore.replay import loses_power_after, named, not_followed, planned_for
 from chaoskit.explore.result import (
     ALIKE,
     BROKEN,
@@ -56,6 +56,8 @@ from chaoskit.faults.power import LIES
 ATTEMPTS = 3
 """How often a case is run at most when its fault leaves no receipt."""
 
+INTERRUPTED = "interrupted"
+
 Progress = Callable[[int, int], None]
 
 
@@ -72,6 +74,8 @@ class Explorer:
         self._shrinker: Shrinker | None = None
         self._done = 0
         self._total = 0
+        self._recorded: tuple[Observation, Alignment, float] | None = None
+        self._begun: list[Case] = []
 
     def explore(self, first: Observation) -> ScenarioResult:
         """The result, given the observation of the first recording.
@@ -84,6 +88,7 @@ class Explorer:
         began = time.monotonic()
         alignment = self._second_recording(first)
         after_second = time.monotonic()
+        self._recorded = (first, alignment, after_second)
         cases = self._plan(alignment.recording, first)
         if self._question.listing:
             return self._result(first, alignment, cases, [], Timing())
@@ -91,7 +96,7 @@ class Explorer:
         followed = self._followed(cases, alignment.recording)
         if self._question.replay is not None and loses_power_after(self._question.replay):
             if not followed:
-                raise unknown_state(self._question.replay)
+                raise not_followed(self._question.replay, self._question.faults.names)
             cases = []
         cases += followed
         cases += self._pairs(cases, alignment.recording, first)
@@ -99,6 +104,21 @@ class Explorer:
         now = time.monotonic()
         timing = Timing(first.seconds, after_second - began, now - after_second, now - began + first.seconds)
         return self._result(first, alignment, cases, cases, timing)
+
+    def so_far(self) -> ScenarioResult | None:
+        """What the cases have shown that were over when :meth:`explore` was interrupted.
+
+        Nothing is executed for it. None if there was no case yet.
+        """
+        if self._recorded is None or not self._begun:
+            return None
+        first, alignment, began = self._recorded
+        # One that waits for another try has not been judged, unless it broke.
+        over = [c for c in self._begun if c.attempts and (c.judgement.failure or not c.judgement.again)]
+        self._left_out[INTERRUPTED] += len(self._begun) - len(over)
+        spent = time.monotonic() - began
+        timing = Timing(first.seconds, 0.0, spent, spent + first.seconds)
+        return self._result(first, alignment, self._begun, over, timing, again=False)
 
     def _second_recording(self, first: Observation) -> Alignment:
         job = self._job(Planned(Schedule()), first, (), record=True)
@@ -108,9 +128,7 @@ class Explorer:
                 second = seen
         if second.failure is not None:
             raise WorkloadFailed(
-                "the test passed once without faults and failed the second time; expected a test that can be "
-                "run again in the same process. What it changes outside of its fixtures stays changed.\n"
-                f"{second.failure.text or second.failure.message}"
+                f"{self._question.words.unsteady}\n{second.failure.text or second.failure.message}"
             )
         return align(first.trace, second.trace)
 
@@ -131,8 +149,9 @@ class Explorer:
     def _plan(self, recording: Recording, first: Observation) -> list[Case]:
         """The cases to run."""
         planned = [one for source in self._question.sources for one in source.cases(recording)]
-        if self._question.replay is not None:
-            planned = [planned_for(self._question.replay, planned, recording, self._question.sources)]
+        wanted, words = self._question.replay, self._question.words
+        if wanted is not None:
+            planned = [planned_for(wanted, planned, recording, self._question.sources, words)]
         index = {point: i for i, point in enumerate(recording.points)}
         stable = [one for one in planned if self._is_stable(one, recording, index)]
         self._count(planned)
@@ -175,6 +194,7 @@ class Explorer:
     def _execute(self, cases: Sequence[Case]) -> None:
         """Run every case, and those that could not be judged again."""
         self._total += len(cases)
+        self._begun += cases
         waiting = list(cases)
         for attempt in range(ATTEMPTS):
             # Closed by name: an interrupt here must end the workers now, not when a frame is collected.
@@ -339,11 +359,14 @@ class Explorer:
         planned: Sequence[Case],
         run: Sequence[Case],
         timing: Timing,
+        *,
+        again: bool = True,
     ) -> ScenarioResult:
+        """The result of the cases ``run``; ``again``: run one case of each finding once more."""
         question = self._question
         cases = tuple(case_result(i, case, first, alignment.recording.patterns) for i, case in enumerate(run))
         cases, findings = grouped(cases, run)
-        findings = self._shown_again(findings, run)
+        findings = self._shown_again(findings, run) if again else findings
         findings = tuple(self._with_size(with_advice(finding, run, cases)) for finding in findings)
         result = ScenarioResult(
             nodeid=question.nodeid,
@@ -411,10 +434,7 @@ def _works(recording: Recording) -> bool:
 
 def _nothing(question: Question, recording: Recording, planned: int) -> NothingToExplore:
     if not _works(recording):
-        return NothingToExplore(
-            "the workload did nothing below chaos.path, so there is nothing that could go wrong; expected it "
-            "to work on files there. Give it chaos.path, or a path below it."
-        )
+        return NothingToExplore(question.words.idle)
     if planned:
         return NothingToExplore(
             f"all {planned} cases of this scenario strike at operations that are {UNSTABLE}; expected some "
@@ -422,7 +442,8 @@ def _nothing(question: Question, recording: Recording, planned: int) -> NothingT
         )
     return NothingToExplore(
         f"none of the faults asked for can happen at the {len(recording.trace)} operations of this workload; "
-        f"expected at least one case. Faults: {question.faults!r}. --chaoskit-list prints the operations."
+        f"expected at least one case. Faults: {question.faults!r}. {question.words.listing} prints "
+        "the operations."
     )
 
 

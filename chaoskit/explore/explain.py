@@ -18,6 +18,7 @@ from chaoskit.explore.result import (
     Site,
     Variation,
 )
+from chaoskit.explore.words import PYTEST, Words
 
 _SCHEDULES_SHOWN = 5
 _FRAMES_SHOWN = 12
@@ -61,14 +62,14 @@ def violation_text(result: ScenarioResult) -> str:
     return "\n".join(lines)
 
 
-def inconclusive_text(result: ScenarioResult) -> str:
+def inconclusive_text(result: ScenarioResult, words: Words = PYTEST) -> str:
     """The message of a scenario in which too many cases could not be judged."""
     unjudged = [case for case in result.cases if case.verdict in INCONCLUSIVE]
     allowed = result.options.allow_inconclusive
     lines = [
         f"{len(unjudged)} of {_plural(len(result.cases), 'case')} could not be judged, after "
-        f"{_plural(max(case.attempts for case in unjudged), 'attempt')}; at most {allowed:.0%} may be "
-        "(allow_inconclusive). A case without proof that its fault struck is never counted as passed.",
+        f"{_plural(max(case.attempts for case in unjudged), 'attempt')}; at most {allowed:.0%} may be"
+        f"{words.allowance}. A case without proof that its fault struck is never counted as passed.",
         "",
     ]
     for case in unjudged[:_FINDINGS_SHOWN]:

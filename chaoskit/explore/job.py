@@ -127,6 +127,13 @@ class CaseSource(Protocol):
         source. None if the last strike is none of this source, or names what cannot come about.
         """
 
+    def refuse(self, wanted: Strike) -> None:
+        """Called after :meth:`cases` for a strike to replay that is in none of them.
+
+        Raises:
+            ScheduleError: if the strike is of the kind that the source knows; it says what is wrong.
+        """
+
     def remarks(self) -> Iterable[Advice]:
         """What looks wrong in the recording alone. Called after :meth:`cases`."""
 

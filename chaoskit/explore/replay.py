@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from chaoskit.core.errors import ScheduleError
-from chaoskit.core.schedule import Schedule, Strike
+from chaoskit.core.schedule import Fault, Schedule, Strike
 from chaoskit.explore.align import Naming, patterns_with
 from chaoskit.explore.job import CaseSource, Planned, Recording
+from chaoskit.explore.words import PYTEST, Words
+from chaoskit.faults.power import LIES
+
+POWER_LOSS = "power_loss"
 
 
 def planned_for(
-    wanted: Schedule, planned: Iterable[Planned], recording: Recording, sources: Sequence[CaseSource]
+    wanted: Schedule,
+    planned: Iterable[Planned],
+    recording: Recording,
+    sources: Sequence[CaseSource] = (),
+    words: Words = PYTEST,
 ) -> Planned:
     """The planned case that a schedule to be replayed means, or one made from it.
 
@@ -28,20 +36,23 @@ def planned_for(
             return one
     if not wanted.strikes:
         raise ScheduleError("the schedule to replay is empty; expected at least one fault at one point.")
-    _check_point(wanted.strikes[0], recording)
+    _check_losses(wanted)
+    _check_point(wanted.strikes[0], recording, words)
     first, *others = wanted.strikes
-    if others and first.fault.name == "power_loss":
+    if others and first.fault.name == POWER_LOSS:
         lost = next((one for one in planned if one.schedule == Schedule((first,))), None)
         lost = lost or named(Schedule((first,)), recording, sources)
         if lost is not None:
             return Planned(wanted, lost.world)
     if others and loses_power_after(wanted):
         return Planned(Schedule((first,)))
-    if any(strike.fault.name == "power_loss" for strike in wanted):
+    if any(strike.fault.name == POWER_LOSS for strike in wanted):
         state = named(wanted, recording, sources) if not others else None
-        if state is None:
-            raise unknown_state(wanted)
-        return state
+        if state is not None:
+            return state
+        for source in sources:
+            source.refuse(first)
+        raise unknown_state(wanted)
     return Planned(wanted)
 
 
@@ -53,6 +64,16 @@ def named(
     return next((one for one in found if one is not None), None)
 
 
+def _check_losses(wanted: Schedule) -> None:
+    """Refuse what no recording can be followed to: a run that lost power is not executed."""
+    losses = [str(strike) for strike in wanted if strike.fault.name == POWER_LOSS]
+    if len(losses) > 1:
+        raise ScheduleError(
+            f"the schedule {str(wanted)!r} loses power {len(losses)} times; expected once at most: no case "
+            f"is followed beyond that. Replay each alone: {' and '.join(map(repr, losses))}."
+        )
+
+
 def unknown_state(wanted: Schedule) -> ScheduleError:
     """The error for a power loss whose state cannot come about."""
     return ScheduleError(
@@ -61,13 +82,29 @@ def unknown_state(wanted: Schedule) -> ScheduleError:
     )
 
 
+def not_followed(wanted: Schedule, faults: Collection[str]) -> ScheduleError:
+    """The error for a fault and then a power loss that does not come about."""
+    first = wanted.strikes[0]
+    if first.point.call not in ("fsync", "fdatasync") or first.fault != Fault("EIO"):
+        return ScheduleError(
+            f"the schedule {str(wanted)!r} loses power after {str(first)!r}; expected an fsync that fails "
+            "with EIO: only that changes what a power loss leaves. Replay each alone."
+        )
+    if LIES not in faults:
+        return ScheduleError(
+            f"the schedule {str(wanted)!r} loses power after a failed fsync; expected the family fsync_lies "
+            "among the faults, since no other looks for that."
+        )
+    return unknown_state(wanted)
+
+
 def loses_power_after(wanted: Schedule) -> bool:
     """Whether a schedule is a fault and then a power loss, which is known once the fault was recorded."""
     names = [strike.fault.name for strike in wanted]
-    return len(names) == 2 and names[0] != "power_loss" and names[1] == "power_loss"
+    return len(names) == 2 and names[0] != POWER_LOSS and names[1] == POWER_LOSS
 
 
-def _check_point(strike: Strike, recording: Recording) -> None:
+def _check_point(strike: Strike, recording: Recording, words: Words) -> None:
     naming = Naming(patterns_with(recording.patterns, Schedule((strike,))))
     if strike.point in naming.points(recording.trace.operations) or strike.point in recording.points:
         return
@@ -76,5 +113,5 @@ def _check_point(strike: Strike, recording: Recording) -> None:
     raise ScheduleError(
         f"the schedule to replay strikes at {str(strike.point)!r}, which this scenario never reaches; "
         f"expected one of its {len(known)} points, such as {', '.join(map(repr, near))}. "
-        "--chaoskit-list prints them all."
+        f"{words.listing} prints them all."
     )

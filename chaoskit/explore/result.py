@@ -131,7 +131,7 @@ class Advice:
 
     ``kind`` is stable (``rename-before-sync``, ``directory-not-synced`` …), ``text`` one sentence, ``fix``
     at most two lines of Python or English, ``operation`` the guilty call as text, ``site`` where it was
-    made.
+    made, ``models`` the persistence models under which it matters.
     """
 
     kind: str
@@ -139,6 +139,7 @@ class Advice:
     fix: str
     operation: str = ""
     site: Site | None = None
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,9 @@ class Offers:
     def named(self, wanted: Schedule, recording: Recording, before: Planned | None = None) -> None:
         """None: whatever is offered is listed."""
 
+    def refuse(self, wanted: Strike) -> None:
+        """Nothing: what is not offered may be struck all the same, on purpose."""
+
     def remarks(self) -> tuple[Advice, ...]:
         """None: what a fault brings to light is seen only when it strikes."""
         return ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from textwrap import indent
 
 from chaoskit.explore.result import (
     BROKEN,
@@ -46,14 +47,17 @@ def _head(report: Report) -> str:
     lines.append(f"Verdicts of cases: {verdict_text(totals)}.")
     if totals.known_findings:
         lines.append(f"Known findings, stated in their scenarios: {totals.known_findings}.")
-    if cut := cut_by_budget(report.entries):
+    if (cut := cut_by_budget(report.entries)) and not report.interrupted:
         lines.append(f"The budget allowed {totals.cases:,} of {totals.cases + cut:,} possible cases.")
+    if report.interrupted and totals.cases < totals.cases_possible:
+        before = f"{totals.cases:,} of {totals.cases_possible:,} possible cases"
+        lines.append(f"Before the interruption there were {before}.")
     if unstable := left_out(report.entries)[UNSTABLE]:
         lines.append(f"Left out: {counted(unstable, 'case')}, at calls that are {UNSTABLE}.")
     if totals.crash_states is not None:
         lines.append(f"Crash states: {states_text(totals.crash_states)}.")
     if report.interrupted:
-        lines.append("**The run was interrupted**: scenarios that had not ended are missing.")
+        lines.append("**The run was interrupted**: what had not ended is missing.")
     return "  \n".join(lines)
 
 
@@ -158,7 +162,7 @@ def _finding(entry: Entry, finding: Finding) -> str:
     if finding.models:
         lines.append(f"- file systems that allow it: {', '.join(finding.models)}")
     if finding.advice is not None:
-        lines.append(f"- advice: {_advice(finding.advice)}")
+        lines.append(f"- advice: {_advice(finding.advice)}{_fix(finding.advice)}")
     others = len(finding.schedules) - 1
     if others > 0:
         lines.append(f"- {counted(others, 'further schedule')} broke it in the same way")
@@ -195,7 +199,7 @@ def _remarks(report: Report) -> str:
             for variation in entry.result.variations
         ]
         lines += [f"- {name}: {escape(caveat.text)}" for caveat in entry.result.caveats]
-        lines += [f"- {name}: {_advice(advice)}" for advice in entry.result.advice]
+        lines += [f"- {name}: {_warning(advice)}" for advice in entry.result.advice]
         lines += [
             f"- {name}: {counted(number, 'case')} left out ({escape(why)})"
             for why, number in sorted(entry.result.budget.left_out.items())
@@ -205,9 +209,21 @@ def _remarks(report: Report) -> str:
     return "## Remarks\n\n" + _first(lines, 200) if lines else ""
 
 
+def _warning(advice: Advice) -> str:
+    where = f"; matters on {', '.join(advice.models)}" if advice.models else ""
+    return f"{_advice(advice)}{where}{_fix(advice)}"
+
+
 def _advice(advice: Advice) -> str:
     where = f" ({code(f'{advice.site.file}:{advice.site.line}')})" if advice.site is not None else ""
-    return f"{escape(advice.text)}{where} {code(advice.fix)}".rstrip()
+    return f"{escape(advice.text)}{where}"
+
+
+def _fix(advice: Advice) -> str:
+    """The lines of a fix as lines, below an item of a list: joined, the second would be part of a comment."""
+    if not advice.fix:
+        return ""
+    return "\n" + indent(block(advice.fix), "  ")
 
 
 def _first(lines: Sequence[str], limit: int) -> str:

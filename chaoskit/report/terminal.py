@@ -40,14 +40,16 @@ def _lines(report: Report, verbose: bool) -> Iterator[Line]:
     yield Line(f"verdicts: {verdict_text(totals)}")
     if totals.known_findings:
         yield Line(f"known findings, stated in their scenarios: {totals.known_findings}")
-    if cut := cut_by_budget(report.entries):
+    if (cut := cut_by_budget(report.entries)) and not report.interrupted:
         text = f"budget: {totals.cases:,} of {totals.cases + cut:,} cases were run"
         yield Line(text, {"yellow": True})
     if totals.crash_states is not None:
         yield Line(f"crash states: {states_text(totals.crash_states)}")
     yield from _not_covered(report.entries)
     if report.interrupted:
-        yield Line("interrupted: scenarios that had not ended are missing", {"yellow": True})
+        ran = f"{totals.cases:,} of {totals.cases_possible:,} cases were run; "
+        ran = ran if totals.cases < totals.cases_possible else ""
+        yield Line(f"interrupted: {ran}what had not ended is missing", {"yellow": True})
 
 
 def _not_covered(entries: Sequence[Entry]) -> Iterator[Line]:

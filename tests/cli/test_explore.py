@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 
-from chaoskit.cli.group import NO, WRONG_USE, run
+from chaoskit.cli.group import FAILED, NO, WRONG_USE, run
 from chaoskit.inject.kernel import KernelBackend
 
 pytestmark = pytest.mark.skipif(
@@ -18,6 +20,8 @@ pytestmark = pytest.mark.skipif(
 
 OVERWRITE = "printf new > state && echo saved"
 REPLACE = "printf new > state.tmp && mv state.tmp state && echo saved"
+OF_PYTEST = ("--chaoskit-", "chaos.path", "timeout=", "allow_inconclusive", "fixture")
+"""What messages name where a test is explored, and what this command does not have."""
 HOLDS = "grep -qx -e old -e new state"
 
 
@@ -33,6 +37,20 @@ def test_a_program_that_overwrites_its_file_is_caught(capsys: pytest.CaptureFixt
     printed = capsys.readouterr().out
     assert "violated" in printed
     assert "chaoskit replay" in printed
+
+
+@pytest.mark.parametrize("words", ["", "; echo wrong", "; echo much; echo is; echo wrong"])
+def test_how_a_check_ended_is_said_once(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its status and last line are one line; what it printed is below that if it is more."""
+    explore(
+        "--only", "kill", "--path", "state", program=OVERWRITE, check=f"{HOLDS} || {{ true{words}; exit 7; }}"
+    )
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    said = [line for line in lines if "ended with status" in line]
+    last = ": wrong" if words else ""
+    assert said == [f"broken assertion: the check ended with status 7{last}"] * len(said)
+    assert lines.count("wrong") == (len(said) if "much" in words else 0)
+    assert said
 
 
 def test_a_program_that_replaces_its_file_is_clean(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +77,22 @@ def test_the_printed_replay_line_repeats_the_finding(capsys: pytest.CaptureFixtu
     line = next(line.strip() for line in lines if line.strip().startswith("chaoskit replay"))
     assert run(shlex.split(line)[1:]) == NO
     assert "1 case: 1 finding" in capsys.readouterr().out
+
+
+def test_the_replay_line_of_the_document_shows_its_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the rename that works, so that the directory that it keeps shows what is wrong."""
+    text = (Path(__file__).parents[2] / "docs" / "explore.md").read_text("utf-8")
+    line = text[text.index("$ chaoskit replay") + 2 :].partition("```")[0].replace("\\\n", "")
+    words = shlex.split(line)[1:]
+    explore("--list", program=REPLACE)
+    if "rename(state.tmp -> state)#2" not in capsys.readouterr().out:
+        pytest.skip("the mv of this machine makes one attempt")
+    monkeypatch.chdir(tmp_path)
+    assert run(words) == NO
+    assert "violated" in capsys.readouterr().out
+    assert (tmp_path / "left" / "state").read_bytes() == b""
 
 
 def test_replay_keeps_the_directory_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,6 +131,46 @@ def test_a_workspace_is_copied_for_each_case(tmp_path: Path) -> None:
     assert (tmp_path / "state").read_text() == "old"
 
 
+def test_hard_links_inside_of_a_workspace_stay_hard_links(tmp_path: Path) -> None:
+    """Two names of one file are that in each case, too, and in what ``--keep`` leaves."""
+    (tmp_path / "workspace" / "sub").mkdir(parents=True)
+    (tmp_path / "workspace" / "a").write_text("old")
+    (tmp_path / "workspace" / "sub" / "b").hardlink_to(tmp_path / "workspace" / "a")
+    options = ["--workspace", str(tmp_path / "workspace"), "--keep", str(tmp_path / "kept")]
+    check = "test a -ef sub/b && grep -q new a"
+    program = ["sh", "-c", "printf new > sub/b; printf x > done"]
+    assert run(["replay", "write(done)#1=kill", *options, "--check", check, "--", *program]) == 0
+    assert (tmp_path / "kept" / "a").samefile(tmp_path / "kept" / "sub" / "b")
+    assert not (tmp_path / "kept" / "a").samefile(tmp_path / "workspace" / "a")
+
+
+@pytest.mark.parametrize("kind", ["a named pipe", "a socket"])
+def test_a_workspace_that_cannot_be_copied_is_refused(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The special file is named with its kind: a copy of it would not be connected to anything."""
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    if kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("odd")
+    else:
+        os.mkfifo("odd")
+    words = ["--workspace", str(tmp_path), "--", "sh", "-c", "echo > f"]
+    assert run(["explore", *words]) == WRONG_USE
+    said = capsys.readouterr().err
+    assert "'sub/odd'" in said
+    assert kind in said
+
+
+def test_a_named_pipe_of_the_setup_does_no_harm(tmp_path: Path) -> None:
+    """What the refusal of a workspace with a pipe advises works, ``--keep`` included."""
+    options = ["--setup", "mkfifo pipe", "--check", "test -p pipe"]
+    assert run(["explore", *options, "--", "sh", "-c", "echo > f"]) == 0
+    keep = ["--keep", str(tmp_path / "kept")]
+    assert run(["replay", "write(f)#1=kill", *options, *keep, "--", "sh", "-c", "echo > f"]) == 0
+
+
 def test_two_workers_see_the_same_as_one(capsys: pytest.CaptureFixture[str]) -> None:
     """Cases and verdicts do not depend on the number of processes."""
     seen = []
@@ -121,6 +195,31 @@ def test_a_report_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert (tmp_path / "r" / "summary.md").exists()
 
 
+@pytest.mark.parametrize("place", ["file", "file/below", "dangling"])
+def test_a_report_that_cannot_be_written_is_refused_at_once(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is run for a report that has no place to go."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    ran = tmp_path / "ran"
+    assert explore("--report", str(tmp_path / place), program=f"touch {ran}; echo > f") == WRONG_USE
+    assert not ran.exists()
+    assert str(tmp_path / place) in capsys.readouterr().err
+
+
+def test_a_report_that_fails_in_the_end_hides_no_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The place is taken while the cases run: the findings are printed, and the exit code says error."""
+    place = tmp_path / "r"
+    taken = f"test -e {place} || touch {place}; {OVERWRITE}"
+    assert explore("--report", str(place), program=taken) == FAILED
+    printed = capsys.readouterr()
+    assert "violated" in printed.out
+    assert str(place) in printed.err
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -130,8 +229,15 @@ def test_a_report_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["--setup", "exit 3", "--", "true"], "status 3"),
         (["--model", "zfs", "--faults", "power-loss", "--", "sh", "-c", "echo > f"], "zfs"),
         (["--faults", "delay=soon", "--", "true"], "soon"),
+        (["--faults", "delay", "--", "true"], "delay=0.5"),
+        (["--faults", "signal", "--", "true"], "signal=SIGTERM"),
+        (["--faults", "signal=", "--", "true"], "--faults"),
+        (["--faults", "errnos", "--", "true"], "--faults"),
+        (["--faults", "FaultSet", "--", "true"], "'FaultSet'"),
+        (["--faults", "", "--", "true"], "power-loss"),
         ([], "COMMAND"),
         (["--", "true"], "did nothing"),
+        (["--faults", "kill", "--path", "no.such", "--", "sh", "-c", "echo > f"], "chaoskit explore --list"),
     ],
 )
 def test_wrong_use_is_answered_in_one_line(
@@ -139,7 +245,9 @@ def test_wrong_use_is_answered_in_one_line(
 ) -> None:
     """The message names the value; the exit code is that of wrong use."""
     assert run(["explore", *words]) == WRONG_USE
-    assert expected in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert expected in said
+    assert not any(word in said for word in OF_PYTEST)
 
 
 def test_a_program_that_fails_without_faults_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,6 +256,79 @@ def test_a_program_that_fails_without_faults_is_refused(capsys: pytest.CaptureFi
     assert "oops" in capsys.readouterr().err
     assert run(["explore", "--check", "false", "--", "sh", "-c", "echo > f"]) not in (0, NO)
     assert "check" in capsys.readouterr().err
+
+
+def test_messages_name_what_this_command_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The engine serves pytest as well; its options and arguments are never named here."""
+    program = ["--", "sh", "-c", "echo > f"]
+    assert run(["explore", "--timeout", "0.2", "--", "sleep", "60"]) == FAILED
+    hung = capsys.readouterr().err
+    assert "--timeout" in hung
+    assert run(["explore", "--check", f"test ! -e {tmp_path}/x && touch {tmp_path}/x", *program]) == FAILED
+    once = capsys.readouterr().err
+    assert "failed the second time" in once
+    assert run(["replay", "write(g)#1=kill", *program]) == WRONG_USE
+    unknown = capsys.readouterr().err
+    assert "chaoskit explore --list" in unknown
+    changes = f"date +%N >> {tmp_path}/y; test $(wc -l < {tmp_path}/y) -gt 2 || echo > f; echo > g"
+    assert run(["explore", "--faults", "kill", "--path", "f", "--", "sh", "-c", changes]) == NO
+    unjudged = capsys.readouterr().out
+    assert "could not be judged" in unjudged
+    said = hung + once + unknown + unjudged
+    assert not any(word in said for word in OF_PYTEST)
+
+
+@pytest.mark.parametrize(
+    ("lost", "expected"),
+    [
+        ("write(f)#1=power_loss[drop 99]", "there is no step 99: 3 are unsynced"),
+        ("write(f)#1=power_loss[bogus]", "'bogus' means nothing here"),
+        ("write(f)#1=power_loss[drop 3]", "models that do: strict"),
+        ("write(f)#1=power_loss[all]; close(f)#1=power_loss[all]", "loses power 2 times"),
+        ("write(f)#1=EIO; close(f)#1=power_loss[all]", "expected an fsync that fails with EIO"),
+    ],
+)
+def test_a_power_loss_that_cannot_be_replayed_is_explained(
+    lost: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The step, the word or the model that is wrong is named, not only the schedule as a whole."""
+    assert run(["replay", lost, "--", "sh", "-c", "echo hi > f"]) == WRONG_USE
+    assert expected in capsys.readouterr().err
+
+
+def test_a_fix_for_a_program_is_in_no_language(capsys: pytest.CaptureFixture[str]) -> None:
+    """A shell has no file.flush(): the call that is missing is named, and the line that makes it."""
+    assert explore(program=REPLACE, faults="power-loss") == NO
+    printed = capsys.readouterr().out
+    fix = printed[printed.index("fix:") :].splitlines()[1:3]
+    assert [line.strip() for line in fix] == [
+        "call fsync on `state.tmp` after the last write to it (in a shell: sync state.tmp),",
+        "and rename it over `state` only then",
+    ]
+
+
+def test_the_fix_in_a_shell_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the line that the fix names, and one for the directory, nothing is found or warned of."""
+    fixed = "printf new > state.tmp && sync state.tmp && mv state.tmp state && sync . && echo saved"
+    check = "read line || exec grep -qx -e old -e new state; grep -qx new state"
+    assert explore("--json", program=fixed, faults="power-loss", check=check) == 0
+    [scenario] = _scenarios(capsys.readouterr().out)
+    assert scenario["advice"] == []
+
+
+@pytest.mark.parametrize(
+    ("faults", "expected"),
+    [("kill,fsync-lies", "'bogus' means nothing here"), ("kill", "expected the family fsync_lies")],
+)
+def test_a_power_loss_after_a_failed_fsync_is_explained_as_well(
+    faults: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its states are known only once the failed fsync was recorded; the sentence is the same."""
+    program = "import os; f = open('f', 'w'); print(1, file=f, flush=True)\n"
+    program += "try: os.fsync(f.fileno())\nexcept OSError: os.fsync(f.fileno())"
+    lost = "fsync(f)#1=EIO; fsync(f)#2=power_loss[bogus]"
+    assert run(["replay", lost, "--faults", faults, "--", sys.executable, "-c", program]) == WRONG_USE
+    assert expected in capsys.readouterr().err
 
 
 def test_a_program_written_in_python_is_explored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

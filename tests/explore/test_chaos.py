@@ -7,12 +7,13 @@ import errno
 import pytest
 
 from chaoskit.chaos import Outcome, _raise
+from chaoskit.explore.words import PYTEST
 
 
 def failure(interrupted: int) -> list[str]:
     error = InterruptedError(errno.EINTR, "Interrupted system call")
     with pytest.raises(InterruptedError) as caught:
-        _raise(Outcome(False, error=error), "the workload", interrupted)
+        _raise(Outcome(False, error=error), "the workload", PYTEST, interrupted)
     return caught.value.__notes__
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -37,8 +38,9 @@ def test_wrong_use_is_answered(words: tuple[str, ...], expected: tuple[str, ...]
     assert all(part in told for part in expected), told
 
 
-def test_sigterm_leaves_no_directory(tmp_path: Path) -> None:
-    """An exploration that is stopped by SIGTERM removes its directories and ends its workload."""
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_leaves_no_directory(sent: signal.Signals, tmp_path: Path) -> None:
+    """An exploration that is stopped from outside removes its directories and ends its workload."""
     fifo = tmp_path / "begun"
     os.mkfifo(fifo)
     words = [*COMMAND, "explore", "--", "sh", "-c", f"pwd > {fifo}; exec sleep 1000"]
@@ -48,6 +50,33 @@ def test_sigterm_leaves_no_directory(tmp_path: Path) -> None:
         place = Path(os.read(begun, 4096).decode().strip())
         os.close(begun)
         assert place.is_dir()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 128 + signal.SIGTERM
+        process.send_signal(sent)
+        assert process.wait(30) == 128 + sent
     assert not place.exists()
+
+
+def test_ctrl_c_tells_what_was_found_so_far(tmp_path: Path) -> None:
+    """The findings are printed, the report is written and marked as interrupted, nothing is left behind."""
+    fifo, count = tmp_path / "begun", tmp_path / "count"
+    os.mkfifo(fifo)
+    # The two recordings pass, two cases break, the next one hangs until it is interrupted.
+    check = (
+        f"echo x >> {count}; n=$(wc -l < {count}); test $n -le 2 && exit 0; test $n -le 4 && exit 7; "
+        f"pwd > {fifo}; exec sleep 1000"
+    )
+    words = [*COMMAND, "explore", "--check", check, "--report", str(tmp_path / "r")]
+    with subprocess.Popen([*words, "--", "touch", "f"], stdout=subprocess.PIPE, text=True) as process:
+        begun = os.open(fifo, os.O_RDWR)
+        assert select.select([begun], [], [], 30)[0]
+        place = Path(os.read(begun, 4096).decode().strip())
+        os.close(begun)
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert not place.exists()
+    assert "the check ended with status 7" in told
+    assert "interrupted: 2 of" in told
+    report = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert report["runs"][0]["interrupted"]
+    assert report["totals"]["verdicts"]["violated"] == 2
+    assert "interrupted" in (tmp_path / "r" / "summary.md").read_text()

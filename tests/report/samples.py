@@ -122,7 +122,13 @@ def violated(nodeid: str = "scenarios/test_save.py::test_bad") -> ScenarioResult
         variations=(Variation("name", "tmp*.db", SITE),),
         caveats=(CaveatSummary("shared-mapping", "a-shm", "a-shm is mapped: its pages were | not followed"),),
         budget=Budget(2, 9, 2, {"budget": 7}),
-        advice=(Advice("directory-not-synced", "The directory was not synced.", "os.fsync(folder)"),),
+        advice=(
+            Advice(
+                "directory-not-synced",
+                "The directory was not synced.",
+                "fd = os.open(folder)    # `folder`\nos.fsync(fd)",
+            ),
+        ),
         crash_states=StateCounts(1200, 400, 150, 250),
     )
 

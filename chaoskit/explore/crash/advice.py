@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from chaoskit.core.operation import ROOT, Frame, Operation
-from chaoskit.explore.crash.models import STRICT
+from chaoskit.explore.crash.models import DEFAULT, MODELS, STRICT
 from chaoskit.explore.crash.order import Order
 from chaoskit.explore.crash.snapshot import Inode, NodeKind
 from chaoskit.explore.crash.states import State
-from chaoskit.explore.crash.steps import Move, Script, Step, StepKind, bits
+from chaoskit.explore.crash.steps import Move, Script, Step, StepKind, bits, mask_of
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
     """``text`` says in one sentence what went wrong, ``fix`` in at most two lines what to write.
 
-    ``kind`` is stable; ``operation`` is the index of the guilty call in the trace.
+    ``kind`` is stable; ``operation`` is the index of the guilty call in the trace. ``anywhere`` is the fix
+    for a program in any language, where ``fix`` is Python.
     """
 
     kind: str
@@ -27,6 +30,14 @@ class Advice:
     fix: str
     stack: tuple[Frame, ...] = ()
     models: tuple[str, ...] = ()
+    anywhere: str = ""
+
+
+class _Fix(NamedTuple):
+    """What to write, in Python and in words that hold for any language."""
+
+    python: str
+    anywhere: str
 
 
 def simplest(states: Iterable[State]) -> State:
@@ -80,11 +91,11 @@ class _Case:
         """What is missing of a file's content."""
         return [s for s in self.dropped if s.owner == inode and s.kind in (StepKind.DATA, StepKind.GROW)]
 
-    def advice(self, kind: str, step_or_operation: Step | Operation, text: str, fix: str) -> Advice:
+    def advice(self, kind: str, step_or_operation: Step | Operation, text: str, fix: str | _Fix) -> Advice:
         operation = step_or_operation
         if isinstance(operation, Step):
             operation = self.operation(operation)
-        return Advice(kind, operation.index, text, fix, operation.stack, self.state.models)
+        return _advised(kind, operation, text, fix, self.state.models)
 
 
 def _torn(case: _Case) -> Advice | None:
@@ -133,7 +144,7 @@ def _renamed_unsynced(case: _Case) -> Advice | None:
                 "rename-before-sync",
                 operation,
                 f"`{source}` was {how} `{target}` before its data was synced",
-                _sync_file(source, f"os.replace(…)    # over `{target}`, only then"),
+                _publish(operation),
             )
     return None
 
@@ -150,7 +161,7 @@ def _emptied(case: _Case) -> Advice | None:
                     step,
                     f"`{name}` was cut before its new content was on the disk",
                     "write the new content to a temporary file in the same directory and fsync it,\n"
-                    f"then os.replace() it over {posixpath.basename(name)!r}",
+                    f"then rename it over {posixpath.basename(name)!r}",
                 )
     return None
 
@@ -275,12 +286,29 @@ def _what(operation: Operation) -> str:
     return done.get(operation.call, str(operation))
 
 
-def _sync_file(name: str, then: str) -> str:
-    return f"file.flush(); os.fsync(file.fileno())    # `{name}`\n{then}"
+def _advised(kind: str, operation: Operation, text: str, fix: str | _Fix, models: tuple[str, ...]) -> Advice:
+    python, anywhere = fix if isinstance(fix, _Fix) else (fix, "")
+    return Advice(kind, operation.index, text, python, operation.stack, models, anywhere)
 
 
-def _sync_directory(directory: str) -> str:
-    return f"fd = os.open({directory!r}, os.O_RDONLY)\nos.fsync(fd); os.close(fd)"
+def _sync_file(name: str, then: str, anywhere: str = "") -> _Fix:
+    """``anywhere`` is what ``then`` says in Python, if it does."""
+    call = f"call fsync on `{name}` after the last write to it (in a shell: sync {shlex.quote(name)}),"
+    return _Fix(f"file.flush(); os.fsync(file.fileno())    # `{name}`\n{then}", f"{call}\n{anywhere or then}")
+
+
+def _sync_directory(directory: str) -> _Fix:
+    call = f"call fsync on the directory `{directory}` after that (in a shell: sync {shlex.quote(directory)})"
+    return _Fix(f"fd = os.open({directory!r}, os.O_RDONLY)\nos.fsync(fd); os.close(fd)", call)
+
+
+def _publish(operation: Operation) -> _Fix:
+    """Sync a file before it gets its name by a rename or a link."""
+    python, preposition = ("os.link", "to") if operation.call == "link" else ("os.replace", "over")
+    new = f"{preposition} `{operation.second}`"
+    return _sync_file(
+        operation.target, f"{python}(…)    # {new}, only then", f"and {operation.call} it {new} only then"
+    )
 
 
 # --- warnings from the trace alone ---------------------------------------------------------------
@@ -289,13 +317,16 @@ def _sync_directory(directory: str) -> str:
 def warnings(script: Script) -> tuple[Advice, ...]:
     """What looks wrong in a trace without any crash state having been checked.
 
-    Each (kind, target) is reported once, at the first operation that shows it.
+    Each (kind, target) is reported once, at the first operation that shows it. ``models`` are those of
+    the default ones and ``strict`` under which it matters.
     """
     found: dict[tuple[str, str], Advice] = {}
     watch = _Watch(script)
     for move in script.moves:
         for advice in watch.step(move):
             found.setdefault((advice.kind, script.trace[advice.operation].target), advice)
+    for advice in watch.end():
+        found.setdefault((advice.kind, script.trace[advice.operation].target), advice)
     return tuple(found.values())
 
 
@@ -304,35 +335,94 @@ class _Watch:
 
     def __init__(self, script: Script) -> None:
         self.script = script
-        self.order = Order(script, STRICT)
+        self.orders = [Order(script, MODELS[name]) for name in (*DEFAULT, STRICT.name)]
+        self.order = self.orders[-1]
+        self.synced: set[Inode] = set()
+        self.told = 0
+        """Steps that an earlier promise was told of; with many promises most pending steps are."""
 
     def step(self, move: Move) -> Iterator[Advice]:
         operation = self.script.trace[move.operation]
         before = self.order.free
-        if operation.call == "rename":
-            yield from self._rename(operation, before, move)
+        for order in self.orders:
+            order.play(move)
+        if move.sync is not None and move.sync.inode is not None and not move.sync.failed:
+            self.synced.add(move.sync.inode)
+        if operation.call in ("rename", "link"):
+            yield from self._published(operation, before, move)
         elif operation.call in ("fsync", "fdatasync"):
             yield from self._useless(operation, before, move)
-        self.order.play(move)
-        if operation.call == "promise":
+        elif operation.call == "promise":
             yield from self._promise(operation)
+
+    def end(self) -> Iterator[Advice]:
+        """Names that were never synced, whether or not anything was promised; one for each directory.
+
+        A removal does not count: a leftover of the past is no harm. Of new files and directories those
+        count that the program wanted to be durable: it has synced them, or something in them.
+        """
+        told: set[Inode] = set()
+        wanted = self._wanted()
+        for step in self._pending(self.order.free, (StepKind.ENTRY,)):
+            guilty = self.script.trace[step.operation]
+            published = guilty.call in ("rename", "link") or step.child in wanted
+            if step.child is None or step.owner in told or not published or not self._visible(step):
+                continue
+            told.add(step.owner)
+            directory = _directory(guilty, step)
+            yield self._advice(
+                "directory-not-synced",
+                guilty,
+                f"{_what(guilty)} may be lost: its directory `{directory}` was never synced after it",
+                _sync_directory(directory),
+                self._free([step]),
+            )
+
+    def _wanted(self) -> set[Inode]:
+        wanted = set(self.synced)
+        for step in reversed(self.script.steps):
+            if step.kind is StepKind.ENTRY and step.child in wanted:
+                wanted.add(step.owner)
+        return wanted
 
     def _pending(self, free: int, kinds: tuple[StepKind, ...]) -> list[Step]:
         return [s for i in bits(free) if (s := self.script.steps[i]).kind in kinds]
 
-    def _advice(self, kind: str, operation: Operation, text: str, fix: str) -> Advice:
-        return Advice(kind, operation.index, text, fix, operation.stack)
+    def _free(self, steps: Iterable[Step]) -> tuple[str, ...]:
+        """The models under which any of these steps may be missing now."""
+        mask = mask_of(step.index for step in steps)
+        return tuple(order.model.name for order in self.orders if order.free & mask)
 
-    def _rename(self, operation: Operation, before: int, move: Move) -> Iterator[Advice]:
-        moved = {s.child for s in self.script.steps[move.first : move.last] if s.child is not None}
-        if any(s.owner in moved for s in self._pending(before, (StepKind.DATA,))):
-            how = "over" if operation.detail.replaced is not None else "to"
+    def _advice(
+        self, kind: str, operation: Operation, text: str, fix: str | _Fix, models: tuple[str, ...]
+    ) -> Advice:
+        return _advised(kind, operation, text, fix, models)
+
+    def _published(self, operation: Operation, before: int, move: Move) -> Iterator[Advice]:
+        """A name that is given to a file whose data is not on the disk."""
+        entries = [s for s in self.script.steps[move.first : move.last] if s.child is not None]
+        moved = {s.child for s in entries}
+        data = [s for s in self._pending(before, (StepKind.DATA,)) if s.owner in moved]
+        if data:
+            source, target = operation.target, operation.second
+            how = "linked to" if operation.call == "link" else "renamed to"
+            how = "renamed over" if operation.detail.replaced is not None else how
             yield self._advice(
                 "rename-before-sync",
                 operation,
-                f"`{operation.target}` was renamed {how} `{operation.second}` before its data was synced",
-                _sync_file(operation.target, f"os.replace(…)    # over `{operation.second}`, only then"),
+                f"`{source}` was {how} `{target}` before its data was synced",
+                _publish(operation),
+                self._without(entries, data),
             )
+
+    def _without(self, entries: Iterable[Step], data: Iterable[Step]) -> tuple[str, ...]:
+        """The models under which a name may be on the disk while some of the data is not."""
+        lacking = mask_of(step.index for step in data)
+        return tuple(
+            order.model.name
+            for order in self.orders
+            if any(order.free & lacking & ~order.need[entry.index] for entry in entries)
+        )
 
     def _useless(self, operation: Operation, before: int, move: Move) -> Iterator[Advice]:
         """An fsync that had nothing to do while a sibling had."""
@@ -342,7 +432,7 @@ class _Watch:
         pending = self._pending(before, tuple(StepKind))
         if any(s.owner == inode for s in pending):
             return
-        directory = self.script.nodes[inode].kind is NodeKind.DIRECTORY
+        directory = self._is_directory(inode)
         kinds = (StepKind.ENTRY,) if directory else (StepKind.DATA,)
         missed = [s for s in self._pending(before, kinds) if not directory or s.owner != inode]
         if not missed or not steps:
@@ -354,30 +444,49 @@ class _Watch:
             f"wrong-{what}-synced",
             operation,
             f"{what} `{operation.target}` was synced, but had nothing to sync; `{name}` had",
-            f"sync `{name}` instead" + ("; mind symbolic links: os.path.realpath()" if directory else ""),
+            f"sync `{name}` instead" + ("; mind symbolic links (realpath)" if directory else ""),
+            self._free(missed),
         )
 
     def _promise(self, operation: Operation) -> Iterator[Advice]:
-        for step in self._pending(self.order.free, (StepKind.DATA, StepKind.ENTRY)):
-            guilty = self.script.trace[step.operation]
-            if not self._visible(step):
-                continue
-            if step.kind is StepKind.DATA:
-                name = guilty.target
-                yield self._advice(
-                    "acknowledged-before-sync",
-                    guilty,
-                    f"what was written to `{name}` was acknowledged ({operation}) before it was synced",
-                    _sync_file(name, "and only then acknowledge"),
-                )
-            else:
-                directory = _directory(guilty, step)
-                yield self._advice(
-                    "directory-not-synced",
-                    guilty,
-                    f"{_what(guilty)} was acknowledged ({operation}), but `{directory}` was not synced",
-                    _sync_directory(directory),
-                )
+        # Data first: of several things that one file lacks it is the first that is told.
+        for kind in (StepKind.DATA, StepKind.ENTRY, StepKind.RESIZE, StepKind.ATTRIBUTE):
+            for step in self._pending(self.order.free & ~self.told, (kind,)):
+                if self._visible(step):
+                    self.told |= 1 << step.index
+                    yield self._acknowledged(operation, step)
+
+    def _acknowledged(self, promise: Operation, step: Step) -> Advice:
+        guilty, models = self.script.trace[step.operation], self._free([step])
+        if step.kind is StepKind.ENTRY:
+            directory = _directory(guilty, step)
+            return self._advice(
+                "directory-not-synced",
+                guilty,
+                f"{_what(guilty)} was acknowledged ({promise}), but `{directory}` was not synced",
+                _sync_directory(directory),
+                models,
+            )
+        name = guilty.target
+        what = {
+            StepKind.RESIZE: f"the new size of `{name}`",
+            StepKind.ATTRIBUTE: f"the {guilty.call} of `{name}`",
+        }
+        told = what.get(step.kind, f"what was written to `{name}`")
+        also = "; fdatasync does not do" if step.kind is StepKind.ATTRIBUTE else ""
+        fix = _sync_file(name, f"and only then acknowledge{also}")
+        if self._is_directory(step.owner):
+            fix = _sync_directory(name)
+        return self._advice(
+            "acknowledged-before-sync",
+            guilty,
+            f"{told} was acknowledged ({promise}) before it was synced",
+            fix,
+            models,
+        )
+
+    def _is_directory(self, inode: Inode) -> bool:
+        return self.script.nodes[inode].kind is NodeKind.DIRECTORY
 
     def _visible(self, step: Step) -> bool:
         """Whether the step still matters: the name or file has not been undone since."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.align import Naming, patterns_with
@@ -34,7 +35,9 @@ def told(advice: Advice, operation: Operation) -> Told:
     """Advice as a plain record for the result."""
     frame = operation.site
     site = None if frame is None else Site(frame.file, frame.line, frame.function)
-    return Told(advice.kind, advice.text, advice.fix, str(operation), site)
+    # Only Python leaves a stack; a fix in Python is no help to a shell.
+    fix = advice.fix if operation.stack or not advice.anywhere else advice.anywhere
+    return Told(advice.kind, advice.text, fix, str(operation), site, advice.models)
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,25 @@ class PowerLoss:
         world = CrashWorld(strike, recorded, replace(state, models=models), receipts)
         return Planned(Schedule((*earlier, strike)), world)
 
+    def refuse(self, wanted: Strike) -> None:
+        """Say what is wrong with a power loss that is none of the cases.
+
+        Raises:
+            ScheduleError: for a name that means nothing, steps that are not there, and a state that no
+                model that was asked for allows.
+        """
+        run = self._runs.get(wanted.point.place.run)
+        if wanted.fault.name != FAULT or run is None or wanted.point not in run.points:
+            return
+        at = run.points.index(wanted.point)
+        state = state_named(run.states.script, at, wanted.fault.argument)
+        if set(state.models).isdisjoint(self._models):
+            allowed = ", ".join(state.models) or "none that can be told without enumerating all states"
+            raise ScheduleError(
+                f"{wanted}: no model that was asked for ({', '.join(self._models)}) allows this state; "
+                f"models that do: {allowed}."
+            )
+
     def remarks(self) -> tuple[Told, ...]:
         """Renames, promises and syncs that look wrong in the recording."""
         return tuple(dict.fromkeys(self._remarks))
@@ -276,6 +298,10 @@ class RecordedRun:
     roots: tuple[str, ...]
     _cuts: dict[int, Cut] = field(default_factory=dict, repr=False, compare=False)
 
+    def strike(self, state: State) -> Strike:
+        """What a schedule says for ``state``."""
+        return Strike(self.points[state.moment.operation], Fault(FAULT, name_of(self.states.script, state)))
+
     def planned(
         self, state: State, strikes: tuple[Strike, ...] = (), receipts: tuple[Receipt, ...] = ()
     ) -> Planned:
@@ -285,9 +311,7 @@ class RecordedRun:
 
     def world(self, state: State, receipts: tuple[Receipt, ...] = ()) -> CrashWorld:
         """``state`` as a world, named by its own strike."""
-        at = state.moment.operation
-        strike = Strike(self.points[at], Fault(FAULT, name_of(self.states.script, state)))
-        return CrashWorld(strike, self, state, receipts)
+        return CrashWorld(self.strike(state), self, state, receipts)
 
     def lacking(self, state: State, wanted: int) -> State | None:
         """See :meth:`Cut.lacking`."""

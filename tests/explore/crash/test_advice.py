@@ -7,7 +7,17 @@ import os
 from collections.abc import Callable
 
 import pytest
-from programs import NEW, OLD, PROGRAMS, Program, nothing, wrong_descriptor, wrong_directory
+from programs import (
+    NEW,
+    OLD,
+    PROGRAMS,
+    Program,
+    datasynced,
+    nothing,
+    old_state,
+    wrong_descriptor,
+    wrong_directory,
+)
 
 from chaoskit.explore.crash import CrashStates, state_tree
 from chaoskit.explore.crash.advice import explain, simplest, warnings
@@ -36,6 +46,7 @@ def named(name: str) -> Program:
         ("acknowledged before fsync", "acknowledged-before-sync"),
         ("wrong descriptor", "wrong-file-synced"),
         ("wrong directory", "wrong-directory-synced"),
+        ("link without fsync", "rename-before-sync"),
     ],
 )
 def test_a_trace_alone_gives_a_warning(name: str, kind: str, states_of: States) -> None:
@@ -43,6 +54,95 @@ def test_a_trace_alone_gives_a_warning(name: str, kind: str, states_of: States) 
     program = named(name)
     assert kind in kinds(states_of(program.setup, program.wrong))
     assert kinds(states_of(program.setup, program.right)) == set()
+
+
+def told(states: CrashStates) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(advice.kind, advice.text, advice.models) for advice in warnings(states.script)]
+
+
+def test_a_directory_that_is_never_synced_needs_no_promise(states_of: States) -> None:
+    """Most programs promise nothing; the name may be lost all the same, and it is said where."""
+
+    def rename(r: Recorder) -> None:
+        r.put("a.tmp", NEW, sync=True)
+        r.rename("a.tmp", "a")
+
+    def make(r: Recorder) -> None:
+        r.mkdir("jobs")
+        r.put("jobs/1", NEW, sync=True)
+        r.put("jobs/2", NEW, sync=True)
+        r.sync_path("jobs")
+
+    kind, never = "directory-not-synced", "may be lost: its directory `.` was never synced after it"
+    text = f"the rename of `a.tmp` to `a` {never}"
+    assert told(states_of(nothing, rename)) == [(kind, text, ("ext4", "xfs", "btrfs", "strict"))]
+    assert told(states_of(nothing, make)) == [(kind, f"the new directory `jobs` {never}", ("strict",))]
+
+
+def test_names_that_nobody_needs_are_no_reason_to_warn(states_of: States) -> None:
+    """Scratch files, locks, and what is removed at the end need no durable name."""
+
+    def work(r: Recorder) -> None:
+        r.put("cache", NEW)
+        r.put("lock", b"")
+        r.put("state.tmp", NEW, sync=True)
+        r.rename("state.tmp", "state")
+        r.sync_path(".")
+        r.put("journal", NEW, sync=True)
+        r.unlink("journal")
+        r.unlink("lock")
+        r.unlink("old")
+
+    assert told(states_of(lambda r: r.put("old", OLD), work)) == []
+
+
+def test_where_a_rename_before_its_sync_matters_is_said(states_of: States) -> None:
+    """ext4 writes the data first if a file is replaced, and not if the name is new."""
+    for name, models in (
+        ("replace without fsync", ("xfs", "btrfs", "strict")),
+        ("publish without fsync", ("ext4", "xfs", "btrfs", "strict")),
+    ):
+        program = named(name)
+        found = {advice.kind: advice for advice in warnings(states_of(program.setup, program.wrong).script)}
+        assert found["rename-before-sync"].models == models
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_mode_that_is_promised_needs_a_full_fsync(whole: bool, states_of: States) -> None:
+    """What fdatasync leaves out is told; a discipline that covers it is left alone."""
+    found = told(states_of(old_state, datasynced(whole)))
+    text = "the chmod of `state` was acknowledged (promise()#1 = 0) before it was synced"
+    assert [line[:2] for line in found] == ([] if whole else [("acknowledged-before-sync", text)])
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_truncation_that_is_promised_needs_an_fsync(sync: bool, states_of: States) -> None:
+    """A new size is data like any other."""
+
+    def cut(r: Recorder) -> None:
+        fd = r.open("state", os.O_WRONLY)
+        r.truncate(fd, 3)
+        if sync:
+            r.fsync(fd)
+        r.close(fd)
+        r.promise("cut")
+
+    found = {kind: (text, models) for kind, text, models in told(states_of(old_state, cut))}
+    text = "the new size of `state` was acknowledged (promise()#1 = 0) before it was synced"
+    expected = {"acknowledged-before-sync": (text, ("ext4", "xfs", "btrfs", "strict"))}
+    assert found == ({} if sync else expected)
+
+
+def test_a_fix_in_python_has_a_twin_for_any_language(states_of: States) -> None:
+    """Where a fix is Python, the same is said without it, in two lines at most."""
+    for program in PROGRAMS:
+        states = states_of(program.setup, program.wrong)
+        advised = [*warnings(states.script), *(explain(states.script, state) for state in states)]
+        for advice in advised:
+            words = advice.anywhere or advice.fix
+            assert "os." not in words
+            assert "file." not in words
+            assert words.count("\n") <= 1
 
 
 def test_the_wrong_directory_is_named_with_the_right_one(states_of: States) -> None:
