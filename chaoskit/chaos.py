@@ -84,6 +84,7 @@ class Chaos:
         self._promised: list[Any] = []
         self._struck: list[str] = []
         self._reached = 0
+        self._before: dict[int, Any] = {}
 
     @property
     def path(self) -> Path:
@@ -181,6 +182,7 @@ class Chaos:
             caveats=caveats,
             leaks=tuple(self._leaks),
             with_data=self._job.with_data,
+            before=self._before,
         )
 
     def _execute(self, work: Callable[[], Any] | Command, *, recovery: bool = False) -> Outcome:
@@ -192,6 +194,8 @@ class Chaos:
         number = len(self._runs) + 1
         for source in self._sources:
             source.before_run(number, self._root)
+        if self._job.with_data:
+            self._before[number] = _content(self._root)
         world = self._job.world
         if world is not None and world.run == number:
             return self._lose_power(world)
@@ -264,6 +268,13 @@ class Chaos:
         self._reached += len(receipts)
         self._watch.tell(tuple(self._runs))
         return Outcome(False, power_lost=True, faults=receipts)
+
+
+def _content(root: str) -> Any:
+    # Loaded only by those cases that a power loss may follow.
+    from chaoskit.explore.crash.snapshot import Snapshot
+
+    return Snapshot.take(root)
 
 
 def _without_frames_of(file: str, trace: Trace) -> Trace:

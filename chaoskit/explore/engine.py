@@ -183,7 +183,7 @@ class Explorer:
         found: list[Case] = []
         with contextlib.closing(self._executor.run(jobs)) as stream:
             for number, seen in stream:
-                again = unaligned(seen.trace, recording.patterns)
+                again = unaligned(seen.trace, recording.patterns, seen.before)
                 for source in self._question.sources:
                     for one in source.follow(origins[number].planned, again):
                         if wanted is None or str(one.schedule) == str(wanted):

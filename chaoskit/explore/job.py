@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
 from chaoskit.core.schedule import Point, Schedule, Strike
 from chaoskit.explore.result import Advice
 from chaoskit.explore.snapshot import EMPTY, Snapshot
 from chaoskit.inject.base import Leaks
+
+if TYPE_CHECKING:
+    from chaoskit.explore.crash.snapshot import Snapshot as Content
 
 
 class World(Protocol):
@@ -72,6 +75,8 @@ class Recording:
     points: tuple[Point, ...]
     stable: tuple[bool, ...]
     patterns: tuple[str, ...] = ()
+    before: Mapping[int, Content] = field(default_factory=dict)
+    """What the directory held when each run began. Empty: as in the first recording."""
 
 
 @dataclass(frozen=True, slots=True)

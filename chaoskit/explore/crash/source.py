@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import sys
+from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.crash.advice import Advice, explain, warnings
+from chaoskit.explore.crash.between import history
 from chaoskit.explore.crash.materialise import Materialiser
 from chaoskit.explore.crash.moved import Moved
 from chaoskit.explore.crash.naming import name_of
 from chaoskit.explore.crash.order import lost_steps
 from chaoskit.explore.crash.snapshot import Snapshot
 from chaoskit.explore.crash.states import CrashStates, State, crash_states
-from chaoskit.explore.crash.steps import script
 from chaoskit.explore.job import Planned, Recording
 from chaoskit.explore.result import Advice as Told
 from chaoskit.explore.result import Site
@@ -38,7 +39,8 @@ def told(advice: Advice, operation: Operation) -> Told:
 class CrashWorld:
     """One crash state, as the world of a case.
 
-    ``originals`` are the run's operations as recorded, ``roots`` the directories in which they were.
+    ``originals`` are the operations as recorded, up to and with this run, ``roots`` the directories in
+    which they were. ``earlier`` is how many promises the runs before this one had made.
     """
 
     run: int
@@ -49,13 +51,14 @@ class CrashWorld:
     materialiser: Materialiser = field(repr=False)
     originals: tuple[Operation, ...] = field(repr=False)
     roots: tuple[str, ...] = ()
+    earlier: int = 0
     before: tuple[Receipt, ...] = ()
     """The strikes that the recording already holds, in order."""
 
     def promised(self, path: str) -> tuple[Any, ...]:
         """What the run had acknowledged before, as if it had worked in ``path``."""
         moved = Moved(self.roots, path)
-        return tuple(map(moved.value, self.states.promised(self.state)))
+        return tuple(map(moved.value, self.states.promised(self.state)[self.earlier :]))
 
     @property
     def missing(self) -> frozenset[Hashable]:
@@ -69,7 +72,7 @@ class CrashWorld:
 
     @cached_property
     def advice(self) -> Advice:
-        """Why the state can come about, and how to prevent it; ``operation`` counts in this run."""
+        """Why the state can come about, and how to prevent it."""
         return explain(self.states.script, self.state)
 
     @property
@@ -113,9 +116,17 @@ class PowerLoss:
 
     def cases(self, recording: Recording) -> Iterator[Planned]:
         """One case for each distinct crash state, in the order of the trace."""
-        for run in sorted({operation.place.run for operation in recording.trace}):
-            if run in self._before:
-                yield from self._cases_of(run, recording)
+        offered = [self._offered(operation, recording.trace) for operation in recording.trace]
+        runs = {o.place.run for o in recording.trace if offered[o.index]}
+        if not runs:
+            return
+        recorded = self._history(recording, offered, runs)
+        split = recorded.states.script
+        self._remarks += [told(a, split.trace[a.operation]) for a in warnings(split)]
+        self._caveats += split.caveats
+        for state in recorded.states:
+            if not set(state.models).isdisjoint(offered[state.moment.operation]):
+                yield recorded.planned(state)
 
     def follow(self, before: Planned, recording: Recording) -> Iterator[Planned]:
         """After a failed fsync: the power losses that show what later ones did not write."""
@@ -129,13 +140,13 @@ class PowerLoss:
         ):
             return
         hit = recording.trace[recording.points.index(strike.point)]
-        run = self._recorded(hit.place.run, recording, [self._models] * len(recording.trace), fresh=False)
-        lost = lost_steps(run.states.script)
+        runs = range(hit.place.run, sys.maxsize)
+        recorded = self._history(recording, [self._models] * len(recording.trace), runs)
+        lost = lost_steps(recorded.states.script)
         receipt = Receipt(str(strike), hit, "answered EIO, its data counts as clean")
-        for state in run.states:
-            later = run.originals[state.moment.operation].index > hit.index
-            if later and not lost.isdisjoint(state.dropped):
-                yield run.planned(state, (strike,), (receipt,))
+        for state in recorded.states:
+            if state.moment.operation > hit.index and not lost.isdisjoint(state.dropped):
+                yield recorded.planned(state, strike, receipt)
 
     def remarks(self) -> tuple[Told, ...]:
         """Renames, promises and syncs that look wrong in the recording."""
@@ -145,32 +156,25 @@ class PowerLoss:
         """Data that was not recorded, directories that are not known."""
         return tuple(dict.fromkeys(self._caveats))
 
-    def _cases_of(self, run: int, recording: Recording) -> Iterator[Planned]:
-        offered = [self._offered(operation, recording.trace) for operation in recording.trace]
-        if not any(offered[o.index] for o in recording.trace if o.place.run == run):
-            return
-        recorded = self._recorded(run, recording, offered)
-        split = recorded.states.script
-        self._remarks += [told(a, recorded.originals[a.operation]) for a in warnings(split)]
-        self._caveats += split.caveats
-        for state in recorded.states:
-            at = recorded.originals[state.moment.operation].index
-            if not set(state.models).isdisjoint(offered[at]):
-                yield recorded.planned(state)
+    def _history(
+        self, recording: Recording, offered: Sequence[tuple[str, ...]], runs: Container[int]
+    ) -> _History:
+        """All runs of a recording as one history, with the crash states that ``runs`` can leave.
 
-    def _recorded(
-        self, run: int, recording: Recording, offered: Sequence[tuple[str, ...]], *, fresh: bool = True
-    ) -> _Run:
-        """One run of a recording with its crash states; ``fresh``: it is the one that was snapshot."""
-        originals = tuple(o for o in recording.trace if o.place.run == run)
-        models = tuple(dict.fromkeys(name for o in originals for name in offered[o.index]))
-        alone = tuple(replace(operation, index=i) for i, operation in enumerate(originals))
-        trace = Trace(alone, recording.trace.caveats, recording.trace.root)
-        before = self._before[run] if fresh else self._before[run].elsewhere()
-        states = crash_states(script(trace, before), models)
-        points = tuple(recording.points[operation.index] for operation in originals)
+        What the test did before the first run is durable, and what it did between two runs; what runs
+        have left unsynced can be lost in every later one.
+        """
+        models = tuple(dict.fromkeys(name for models in offered for name in models))
+        before = recording.before or self._before
+        begins: dict[int, int] = {}
+        for operation in recording.trace:
+            begins.setdefault(operation.place.run, operation.index)
+        first, *later = begins
+        between = {begins[run]: before[run] for run in later}
+        split = history(recording.trace, before[first], between)
+        states = crash_states(split, models, runs=runs)
         roots = tuple(dict.fromkeys((recording.trace.root, self._home)))
-        return _Run(run, originals, points, states, Materialiser(states, roots), roots)
+        return _History(recording.points, begins, states, Materialiser(states, roots), roots)
 
     def _offered(self, operation: Operation, trace: Trace) -> tuple[str, ...]:
         """The models under which the power may go after ``operation``."""
@@ -182,31 +186,37 @@ class PowerLoss:
 
 
 @dataclass(frozen=True)
-class _Run:
-    """One ``chaos.run`` of a recording, with its operations as recorded and their points."""
+class _History:
+    """The operations of all runs with their points; ``begins`` is where each run does."""
 
-    run: int
-    originals: tuple[Operation, ...]
     points: tuple[Point, ...]
+    begins: Mapping[int, int]
     states: CrashStates
     materialiser: Materialiser
     roots: tuple[str, ...]
 
-    def planned(
-        self, state: State, strikes: tuple[Strike, ...] = (), receipts: tuple[Receipt, ...] = ()
-    ) -> Planned:
-        """The case in which ``state`` is left, after ``strikes``."""
-        at = state.moment.operation
-        strike = Strike(self.points[at], Fault(FAULT, name_of(self.states.script, state)))
+    def planned(self, state: State, struck: Strike | None = None, receipt: Receipt | None = None) -> Planned:
+        """The case in which ``state`` is left, perhaps after another strike.
+
+        A case executes the runs before the one that loses power, so there ``struck`` strikes anew; its
+        ``receipt`` belongs to the world only if both are in the same run.
+        """
+        split, at = self.states.script, state.moment.operation
+        operation = split.trace[at]
+        run = operation.place.run
+        strike = Strike(self.points[at], Fault(FAULT, name_of(split, state)))
+        begin = self.begins[run]
+        together = receipt is not None and receipt.operation.place.run == run
         world = CrashWorld(
-            self.run,
+            run,
             strike,
-            self.originals[at],
+            operation,
             self.states,
             state,
             self.materialiser,
-            self.originals,
+            split.trace.operations,
             self.roots,
-            receipts,
+            split.moves[begin - 1].promises if begin else 0,
+            (receipt,) if receipt is not None and together else (),
         )
-        return Planned(Schedule((*strikes, strike)), world)
+        return Planned(Schedule((strike,) if struck is None else (struck, strike)), world)

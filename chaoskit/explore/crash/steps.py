@@ -16,7 +16,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from chaoskit.core.operation import Bytes, Caveat, Detail, Operation, Payload, Trace
@@ -137,6 +137,9 @@ class Move:
     flushed: Inode | None = None
     promises: int = 0
     """How many promises have been acknowledged once this operation is over."""
+    outside: tuple[Move, ...] = ()
+    """What the test itself had changed before, since the run in front of this one: see
+    :mod:`chaoskit.explore.crash.between`."""
 
     @property
     def quiet(self) -> bool:
@@ -167,21 +170,13 @@ def script(trace: Trace, snapshot: Snapshot, umask: int | None = None) -> Script
     Operations that failed have none; short writes have those for what was written. ``umask``
     defaults to that of this process, which a forked workload inherits.
     """
-    builder = _Builder(trace, snapshot, _umask() if umask is None else umask)
+    builder = Builder(trace, snapshot, umask_now() if umask is None else umask)
     for operation in trace:
         builder.play(operation)
-    return Script(
-        trace,
-        snapshot,
-        tuple(builder.nodes),
-        tuple(builder.steps),
-        tuple(builder.moves),
-        tuple(builder.promised),
-        tuple(builder.caveats),
-    )
+    return builder.script()
 
 
-def _umask() -> int:
+def umask_now() -> int:
     # Not os.umask(): to read the mask it must be set, and other threads may create files meanwhile.
     try:
         with open("/proc/self/status") as status:
@@ -217,7 +212,7 @@ def cuts(offset: int, length: int) -> tuple[int, ...]:
 
 
 @dataclass(slots=True)
-class _Builder:
+class Builder:
     """Plays a trace on a model of the tree, to learn which file each name means at each moment."""
 
     trace: Trace
@@ -248,7 +243,7 @@ class _Builder:
 
     # --- one operation ---------------------------------------------------------------------------
 
-    def play(self, operation: Operation) -> None:
+    def play(self, operation: Operation, outside: tuple[Move, ...] = ()) -> None:
         self._operation = operation
         first = len(self.steps)
         sync = closed = flushed = None
@@ -268,8 +263,43 @@ class _Builder:
         if sync is not None and operation.result is None:
             sync = None
         self.moves.append(
-            Move(operation.index, first, len(self.steps), sync, closed, flushed, len(self.promised))
+            Move(operation.index, first, len(self.steps), sync, closed, flushed, len(self.promised), outside)
         )
+
+    def script(self) -> Script:
+        """What was played so far."""
+        return Script(
+            self.trace,
+            self.snapshot,
+            tuple(self.nodes),
+            tuple(self.steps),
+            tuple(self.moves),
+            tuple(self.promised),
+            tuple(self.caveats),
+        )
+
+    # --- what no operation did: see chaoskit.explore.crash.between -------------------------------
+
+    def begin(self, operation: Operation) -> None:
+        """The changes that follow were there when ``operation`` began."""
+        self._operation = operation
+
+    def change(self, kind: StepKind, owner: Inode, **fields: object) -> Step:
+        """Add a step that has happened for sure."""
+        self.steps[-1] = step = replace(self._add(kind, owner, **fields), optional=False)
+        if kind is StepKind.RESIZE:
+            self.sizes[owner] = step.size
+        return step
+
+    def adopt(self, node: Node) -> Inode:
+        """A file, directory or link that has come from nowhere."""
+        return self._new(node)
+
+    def enter(self, directory: Inode, name: str, child: Inode | None, *, creates: bool) -> Step:
+        """Let ``name`` mean ``child``."""
+        entry = self._set(directory, name, child, creates=creates)
+        self.steps[-1] = entry = replace(entry, optional=False)
+        return entry
 
     def _add(self, kind: StepKind, owner: Inode, **fields: object) -> Step:
         step = Step(
@@ -560,25 +590,25 @@ _SYNCS = frozenset(("fsync", "fdatasync", "msync", "sync", "syncfs"))
 """sync_file_range is followed as documented: it promises nothing about metadata and does not empty
 the disk's cache (sync_file_range(2), "Warning"), so nothing is durable after it."""
 
-_CHANGES: dict[str, Callable[[_Builder, Operation], None]] = {
-    "open": _Builder._open,
-    "mkdir": _Builder._mkdir,
-    "symlink": _Builder._symlink,
-    "mknod": _Builder._mknod,
-    "link": _Builder._link,
-    "unlink": _Builder._unlink,
-    "rmdir": _Builder._unlink,
-    "write": _Builder._write,
-    "copy_file_range": _Builder._write,
-    "sendfile": _Builder._write,
-    "splice": _Builder._write,
-    "clone": _Builder._clone,
-    "truncate": _Builder._truncate,
-    "fallocate": _Builder._fallocate,
-    "chmod": _Builder._chmod,
-    "setxattr": _Builder._setxattr,
-    "removexattr": _Builder._removexattr,
-    "promise": _Builder._promise,
+_CHANGES: dict[str, Callable[[Builder, Operation], None]] = {
+    "open": Builder._open,
+    "mkdir": Builder._mkdir,
+    "symlink": Builder._symlink,
+    "mknod": Builder._mknod,
+    "link": Builder._link,
+    "unlink": Builder._unlink,
+    "rmdir": Builder._unlink,
+    "write": Builder._write,
+    "copy_file_range": Builder._write,
+    "sendfile": Builder._write,
+    "splice": Builder._write,
+    "clone": Builder._clone,
+    "truncate": Builder._truncate,
+    "fallocate": Builder._fallocate,
+    "chmod": Builder._chmod,
+    "setxattr": Builder._setxattr,
+    "removexattr": Builder._removexattr,
+    "promise": Builder._promise,
 }
 """What each call does; those that are not here change nothing that is followed."""
 
