@@ -35,7 +35,6 @@ from chaoskit.explore.result import (
     ScenarioResult,
     Timing,
 )
-from chaoskit.explore.sources import Offers
 from chaoskit.faults.power import LIES
 
 ATTEMPTS = 3
@@ -44,6 +43,8 @@ ATTEMPTS = 3
 UNSTABLE = "not the same in two undisturbed runs"
 OVER_BUDGET = "over the budget"
 ALIKE = "a second fault where another first fault leads to the same"
+
+POWER_LOSS = "power_loss"
 
 Progress = Callable[[int, int], None]
 
@@ -77,11 +78,12 @@ class Explorer:
         self._execute(cases)
         followed = self._followed(cases, alignment.recording)
         if self._question.replay is not None and loses_power_after(self._question.replay):
-            if not followed:
+            cases = followed or self._pairs(cases, alignment.recording, first)
+            if not cases:
                 raise unknown_state(self._question.replay)
-            cases = []
-        cases += followed
-        cases += self._pairs(cases, alignment.recording, first)
+        else:
+            cases += followed
+            cases += self._pairs(cases, alignment.recording, first)
         now = time.monotonic()
         timing = Timing(first.seconds, after_second - began, now - after_second, now - began + first.seconds)
         return self._result(first, alignment, cases, cases, timing)
@@ -196,20 +198,32 @@ class Explorer:
 
     def _pairs(self, cases: Sequence[Case], recording: Recording, first: Observation) -> list[Case]:
         """With depth 2: record what follows the first fault of each case, and strike there again."""
-        if self._question.options.depth < 2 or self._question.replay is not None:
+        wanted = self._question.replay
+        if not (loses_power_after(wanted) if wanted is not None else self._question.options.depth >= 2):
             return []
         limit = self._question.options.budget
         room = None if limit is None else max(0, limit - len(cases))
         origins = [case for case in cases if case.judgement.verdict not in (*BROKEN, *INCONCLUSIVE)]
         if room == 0:
             return []
-        jobs = [replace(case.job, record=True, strike_recovery=True) for case in origins]
+        # Only what loses power has a use for the data, and not once it was lost already.
+        power = POWER_LOSS in self._question.faults.names
+        jobs = [
+            replace(
+                case.job, record=True, strike_recovery=True, with_data=power and case.planned.world is None
+            )
+            for case in origins
+        ]
+        planned = {str(case.planned.schedule) for case in cases}
         pairs: list[list[Case]] = [[] for _ in origins]
         what_follows: list[object] = [None] * len(origins)
         with contextlib.closing(self._executor.run(jobs)) as stream:
             for number, seen in stream:
-                pairs[number] = self._follow(origins[number], jobs[number], seen, recording, first)
+                found = self._follow(origins[number], jobs[number], seen, recording)
+                pairs[number] = [one for one in found if str(one.planned.schedule) not in planned]
                 what_follows[number] = _what_follows(origins[number], seen, recording.patterns)
+        if wanted is not None:
+            pairs = [[one for one in several if one.planned.schedule == wanted] for several in pairs]
         self._possible += sum(map(len, pairs))
         chosen = self._within_budget(self._pruned(pairs, what_follows), room)
         self._execute(chosen)
@@ -218,35 +232,43 @@ class Explorer:
     def _pruned(self, pairs: Sequence[list[Case]], what_follows: Sequence[object]) -> list[Case]:
         """Of first faults that lead to the same, strike only behind the first one.
 
-        Ten errors of one write that the program answers in the same way need no ten recoveries.
+        Ten errors of one write that the program answers in the same way need no ten recoveries. Power
+        losses are told apart by what they leave: of two kills that lead to the same, one may have come
+        before an fsync and the other after it.
         """
         kept: list[Case] = []
         known: set[object] = set()
         for several, follows in zip(pairs, what_follows, strict=True):
-            if follows in known:
-                self._left_out[ALIKE] += len(several)
-                continue
+            repeated = follows in known
             known.add(follows)
-            kept += several
+            for case in several:
+                first, *_, last = case.planned.schedule
+                alike = repeated
+                if last.fault.name == POWER_LOSS and case.planned.world is not None:
+                    key = (first.fault, case.planned.world.content)
+                    alike = key in known
+                    known.add(key)
+                if alike:
+                    self._left_out[ALIKE] += 1
+                else:
+                    kept.append(case)
         return kept
 
-    def _follow(
-        self, origin: Case, job: Job, seen: Observation, recording: Recording, first: Observation
-    ) -> list[Case]:
+    def _follow(self, origin: Case, job: Job, seen: Observation, recording: Recording) -> list[Case]:
         judgement = judge(origin.job, seen)
         if judgement.verdict in (*BROKEN, *INCONCLUSIVE):
             # It passed before: what it does now counts, and nothing that follows can be relied on.
             origin.seen, origin.judgement = seen, judgement
             return []
-        again = unaligned(seen.trace, recording.patterns)
+        again = unaligned(seen.trace, recording.patterns, seen.before)
         after = _end_of(origin, again)
-        source = Offers(self._question.faults, before=origin.planned.schedule.strikes, after=after)
         index = {point: i for i, point in enumerate(again.points)}
         pairs = []
-        for planned in source.cases(again):
-            planned = replace(planned, world=origin.planned.world)
+        for planned in (p for s in self._question.sources for p in s.second(origin.planned, again, after)):
             second = again.trace[index[planned.schedule.strikes[-1].point]]
-            new = replace(job, schedule=planned.schedule, record=False)
+            if planned.world is not None and planned.world is not origin.planned.world:
+                second = planned.world.blamed
+            new = replace(job, schedule=planned.schedule, world=planned.world, record=False, with_data=False)
             pairs.append(Case(planned, (*origin.operations, second), origin.points, new))
         return pairs
 

@@ -45,6 +45,10 @@ class World(Protocol):
         """The parts of what was done that are not there; equal parts of two worlds are the same part."""
 
     @property
+    def content(self) -> Hashable:
+        """Equal for worlds in which the same run leaves the same, and the same was promised before."""
+
+    @property
     def models(self) -> tuple[str, ...]:
         """The persistence models that allow this content."""
 
@@ -101,6 +105,13 @@ class CaseSource(Protocol):
 
     def follow(self, before: Planned, recording: Recording) -> Iterable[Planned]:
         """The cases that come to light when ``before`` is recorded: its strikes, then one of this source."""
+
+    def second(self, before: Planned, recording: Recording, after: int) -> Iterable[Planned]:
+        """The pairs: the strikes of ``before``, of which this is a recording, and one behind ``after``.
+
+        ``after`` is an index in the trace. A recording holds the data of writes for faults that are
+        worlds, unless ``before`` has a world itself.
+        """
 
     def remarks(self) -> Iterable[Advice]:
         """What looks wrong in the recording alone. Called after :meth:`cases`."""

@@ -66,6 +66,11 @@ class CrashWorld:
         return frozenset((id(self.states), index) for index in self.state.dropped)
 
     @property
+    def content(self) -> Hashable:
+        """The run, the tree, and what had been promised by then."""
+        return self.run, self.state.hash, repr(self.states.promised(self.state))
+
+    @property
     def models(self) -> tuple[str, ...]:
         """The persistence models that allow the state."""
         return self.state.models
@@ -146,6 +151,32 @@ class PowerLoss:
         receipt = Receipt(str(strike), hit, "answered EIO, its data counts as clean")
         for state in recorded.states:
             if state.moment.operation > hit.index and not lost.isdisjoint(state.dropped):
+                yield recorded.planned(state, strike, receipt)
+
+    def second(self, before: Planned, recording: Recording, after: int) -> Iterator[Planned]:
+        """The power losses behind another fault, after which the program trusts what it finds in memory.
+
+        None after another power loss: what that has left is durable, and its recovery a program of its
+        own, to be tested by a scenario of its own.
+        """
+        offered = [
+            self._offered(operation, recording.trace) if operation.index > after else ()
+            for operation in recording.trace
+        ]
+        runs = {o.place.run for o in recording.trace if offered[o.index]}
+        if before.world is not None or len(before.schedule) != 1 or not runs:
+            return
+        (strike,) = before.schedule
+        recorded = self._history(recording, offered, runs)
+        hit = next(
+            (o for o, p in zip(recording.trace, recording.points, strict=True) if p == strike.point), None
+        )
+        receipt = None if hit is None else Receipt(str(strike), hit, "struck in the recording")
+        for state in recorded.states:
+            at = state.moment.operation
+            if receipt is None and recording.trace[at].place.run == strike.point.place.run:
+                continue
+            if not set(state.models).isdisjoint(offered[at]):
                 yield recorded.planned(state, strike, receipt)
 
     def remarks(self) -> tuple[Told, ...]:
