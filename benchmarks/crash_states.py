@@ -77,6 +77,15 @@ def many_records(count: int) -> Callable[[Recorder], None]:
     return work
 
 
+def large_write(megabytes: int) -> Callable[[Recorder], None]:
+    """One write of a large file."""
+
+    def work(r: Recorder) -> None:
+        r.put("f", os.urandom(megabytes << 20))
+
+    return work
+
+
 def seconds(action: Callable[[], object]) -> float:
     """How long ``action`` takes."""
     start = time.perf_counter()
@@ -131,7 +140,26 @@ def table() -> list[tuple[str, str, str]]:
         rows.append(
             (f"prefixes, {name}: µs an operation at {', '.join(map(str, sizes))}", " / ".join(costs), asked)
         )
-    return rows
+    return rows + large_writes()
+
+
+def large_writes() -> list[tuple[str, str, str]]:
+    """What one large write costs, by its size: to enumerate, and to write one state."""
+    sizes, found, written = (4, 8, 16), [], []
+    for size in sizes:
+        split = recorded(nothing, large_write(size))
+        enumerations = [seconds(lambda split=split: crash_states(split)) for _ in range(3)]
+        found.append(f"{1000 * statistics.median(enumerations) / size:.0f}")
+        states = crash_states(split)
+        materialiser = Materialiser(states)
+        with tempfile.TemporaryDirectory(dir=MEMORY) as place:
+            took = [seconds(lambda state=state: materialiser.write(state, place)) for state in states]
+        written.append(f"{1000 * sum(took) / len(took) / size:.1f}")
+    which = f"at {', '.join(map(str, sizes))} MB"
+    return [
+        (f"one large write, enumerated: ms a MB {which}", " / ".join(found), "the same for each"),
+        (f"one large write, a state written: ms a MB {which}", " / ".join(written), "the same for each"),
+    ]
 
 
 def states_a_second(work: Script, models: tuple[str, ...]) -> float:

@@ -86,12 +86,11 @@ class Step:
         """The offset after the last byte of data."""
         return self.offset + self.length
 
-    @property
-    def bytes(self) -> bytes:
-        """The data; zeroes if it is a hole."""
+    def part(self, first: int, last: int) -> bytes | memoryview:
+        """The data between two offsets in the file; zeroes if it is a hole."""
         if self.payload is None:
-            return bytes(self.length)
-        return self.payload.read()[self.start : self.start + self.length]
+            return bytes(last - first)
+        return self.payload.part(self.start + first - self.offset, last - first)
 
     @property
     def is_metadata(self) -> bool:

@@ -24,7 +24,18 @@ class Spilled:
         return self.length
 
     def read(self) -> bytes:
-        return os.pread(self.file.fd, self.length, self.offset)
+        return self.part(0, self.length)
+
+    def part(self, start: int, length: int) -> bytes:
+        # One pread gives at most 2 GiB, and whoever asks for the end of the data gets what there is.
+        wanted, offset = max(0, min(length, self.length - start)), self.offset + start
+        found = os.pread(self.file.fd, wanted, offset)
+        while len(found) < wanted:
+            more = os.pread(self.file.fd, wanted - len(found), offset + len(found))
+            if not more:
+                break
+            found += more
+        return found
 
     def __reduce__(self) -> tuple[type[Bytes], tuple[bytes]]:
         return (Bytes, (self.read(),))
