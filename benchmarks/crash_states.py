@@ -107,6 +107,13 @@ def checked(states: CrashStates, place: str) -> float:
     return len(chosen) / seconds(all_of_them)
 
 
+def write_all(states: CrashStates, place: str) -> None:
+    """Write each state into one directory."""
+    materialiser = Materialiser(states)
+    for state in states:
+        materialiser.write(state, place)
+
+
 def table() -> list[tuple[str, str, str]]:
     """What was measured: what, figure, what is asked for."""
     work = recorded(ten_files, replacing)
@@ -151,10 +158,9 @@ def large_writes() -> list[tuple[str, str, str]]:
         enumerations = [seconds(lambda split=split: crash_states(split)) for _ in range(3)]
         found.append(f"{1000 * statistics.median(enumerations) / size:.0f}")
         states = crash_states(split)
-        materialiser = Materialiser(states)
         with tempfile.TemporaryDirectory(dir=MEMORY) as place:
-            took = [seconds(lambda state=state: materialiser.write(state, place)) for state in states]
-        written.append(f"{1000 * sum(took) / len(took) / size:.1f}")
+            took = seconds(lambda states=states, place=place: write_all(states, place))
+        written.append(f"{1000 * took / len(states) / size:.1f}")
     which = f"at {', '.join(map(str, sizes))} MB"
     return [
         (f"one large write, enumerated: ms a MB {which}", " / ".join(found), "the same for each"),

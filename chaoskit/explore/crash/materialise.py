@@ -12,7 +12,6 @@ from chaoskit.explore.crash.moved import Moved
 from chaoskit.explore.crash.snapshot import TOP, Inode, NodeKind
 from chaoskit.explore.crash.states import CrashStates, State
 
-
 _KEPT = 64 * 1024 * 1024
 """Bytes of contents that are kept for later states; each worker has its own."""
 
