@@ -491,12 +491,11 @@ class Builder:
         length = len(data) if data is not None and operation.result is None else operation.result or 0
         if inode is None or not length:
             return
-        if data is None:
+        if data is None or len(data) < length:
             self._caveat("content-unknown", f"{operation} wrote data that was not recorded")
+            data = Bytes((b"" if data is None else data.read()).ljust(length, b"\0"))
         offset = operation.detail.offset
-        self._put(
-            inode, self.sizes[inode] if offset is None else offset, length, data or Bytes(bytes(length))
-        )
+        self._put(inode, self.sizes[inode] if offset is None else offset, length, data)
 
     def _clone(self, operation: Operation) -> None:
         detail, inode = operation.detail, self._file(operation)

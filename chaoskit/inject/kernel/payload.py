@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chaoskit.core.operation import Bytes, Payload
@@ -41,6 +42,9 @@ class Spilled:
         return (Bytes, (self.read(),))
 
 
+_CHUNK = 8 * 1024 * 1024
+
+
 class _SpillFile:
     """Open as long as some payload needs it."""
 
@@ -50,13 +54,18 @@ class _SpillFile:
         self.size = 0
 
     def append(self, data: bytes) -> Spilled:
+        return self.extend(iter((data,)))
+
+    def extend(self, parts: Iterator[bytes]) -> Spilled:
+        """Take everything that ``parts`` gives as one payload."""
         offset = self.size
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self.fd, view, self.size)
-            self.size += written
-            view = view[written:]
-        return Spilled(self, offset, len(data))
+        for data in parts:
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(self.fd, view, self.size)
+                self.size += written
+                view = view[written:]
+        return Spilled(self, offset, self.size - offset)
 
     def __del__(self) -> None:
         os.close(self.fd)
@@ -74,6 +83,28 @@ class Store:
         if len(data) <= self._left:
             self._left -= len(data)
             return Bytes(data)
+        return self._spilled().append(data)
+
+    def copy(self, fd: int, start: int, length: int) -> Payload:
+        """Store ``length`` bytes of a file, or what it has of them, with little of it in memory at a time.
+
+        Raises OSError where it cannot be read.
+        """
+        length = max(0, min(length, os.fstat(fd).st_size - start))
+        parts = _parts(fd, start, length)
+        return self.keep(b"".join(parts)) if length <= self._left else self._spilled().extend(parts)
+
+    def _spilled(self) -> _SpillFile:
         if self._file is None:
             self._file = _SpillFile()
-        return self._file.append(data)
+        return self._file
+
+
+def _parts(fd: int, start: int, length: int) -> Iterator[bytes]:
+    while length > 0:
+        part = os.pread(fd, min(length, _CHUNK), start)
+        if not part:
+            return
+        yield part
+        start += len(part)
+        length -= len(part)

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import replace
 
-from chaoskit.core.operation import Caveat, Detail, Operation, count_ordinals
+from chaoskit.core.operation import Caveat, Detail, Operation, Payload, count_ordinals
 from chaoskit.inject.kernel import execute
 from chaoskit.inject.kernel.calls import Call
 from chaoskit.inject.kernel.execute import CannotExecute
@@ -17,8 +17,8 @@ from chaoskit.inject.kernel.syscalls import STATE_CHANGING
 from chaoskit.inject.kernel.tree import Tree
 
 _LEFT_TO_THE_KERNEL = frozenset({"msync", "sync", "mmap", "splice", "lock", "getdents", "close"})
-_MOST_COPIED = 64 * 1024 * 1024
-"""Bytes of a copy between files that are kept; a longer copy keeps its beginning."""
+_WHOLE = 1 << 63
+"""More bytes than any file has."""
 
 
 class Recorder:
@@ -68,7 +68,7 @@ class Recorder:
         """
         detail = before(call)
         result: int | None = None
-        payload = _payload(call)
+        payload = _payload(call, self._store)
         operation = self.operation(call, None, detail)
         if call.family == "read":
             result = _expected_read(detail)
@@ -82,16 +82,16 @@ class Recorder:
             result = self._carry_out(call, make)
         detail = after(call, result, detail)
         if payload is not None:
-            detail = replace(detail, data=self._store.keep(payload))
+            detail = replace(detail, data=payload)
         self.operations.append(replace(operation, result=result, detail=detail))
         return None if call.family in ("read", "sync") or result is None else result
 
     def struck(self, call: Call, operation: Operation, answer: int | None) -> None:
         """Record a call that was answered by a fault or its consequence, and not by the kernel."""
-        payload = _payload(call)
+        payload = _payload(call, self._store)
         detail = operation.detail
         if payload is not None:
-            detail = replace(detail, data=self._store.keep(payload))
+            detail = replace(detail, data=payload)
         self.operations.append(replace(operation, result=answer, detail=detail))
 
     def _carry_out(self, call: Call, make: Callable[[Call], int]) -> int | None:
@@ -218,42 +218,41 @@ def _text(call: Call, index: int) -> str:
     return os.fsdecode(call.task.process.memory.string(call.args[index]) or b"")
 
 
-def _payload(call: Call) -> bytes | None:
+def _payload(call: Call, store: Store) -> Payload | None:
     """The data that a call is about to put into the directory."""
     try:
         if call.family == "write":
-            return execute.data_of(call)
+            return store.keep(execute.data_of(call))
         if call.family == "setxattr":
-            return call.task.process.memory.read(call.args[2], call.args[3])
+            return store.keep(call.task.process.memory.read(call.args[2], call.args[3]))
         if call.family in ("copy_file_range", "sendfile", "clone"):
-            return _copied(call)
+            return _copied(call, store)
         if call.family in ("rename", "link") and os.path.isabs(call.target):
-            return _brought_in(call)
+            return _brought_in(call, store)
     except (OSError, CannotExecute):
         pass
     return None
 
 
-def _copied(call: Call) -> bytes:
+def _copied(call: Call, store: Store) -> Payload:
     assert call.other_fd is not None
     with execute.duplicate(call.task.process, call.other_fd) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CannotExecute("not a regular file")
-        length = call.extra.get("length") or _MOST_COPIED
+        length = call.extra.get("length") or _WHOLE
         if call.family != "clone":
             assert call.spec.count is not None
-            length = min(call.args[call.spec.count], _MOST_COPIED)
-        return os.pread(fd, length, _start(call, fd))
+            length = call.args[call.spec.count]
+        return store.copy(fd, _start(call, fd), length)
 
 
-def _brought_in(call: Call) -> bytes | None:
+def _brought_in(call: Call, store: Store) -> Payload | None:
     """The content of a file that comes from outside, where nobody saw it being written."""
     assert call.path is not None
     if not stat.S_ISREG(os.lstat(call.path).st_mode):
         return None
     with open(call.path, "rb", buffering=0) as file:
-        content = file.read(_MOST_COPIED)
-        return None if file.read(1) else content
+        return store.copy(file.fileno(), 0, _WHOLE)
 
 
 def _source_offset(call: Call) -> int:
