@@ -111,6 +111,8 @@ class Detail:
     data: Payload | None = None
     value: Any = None
     """What ``promise`` was given."""
+    seen: tuple[tuple[tuple[int, int], Payload], ...] = ()
+    """What files that can change without a call held just before this one: inode and content."""
 
 
 @dataclass(frozen=True, slots=True)

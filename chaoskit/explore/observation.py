@@ -54,6 +54,6 @@ def _light(trace: Trace) -> Trace:
 
 
 def _without_data(operation: Operation) -> Operation:
-    if operation.detail.data is None:
+    if operation.detail.data is None and not operation.detail.seen:
         return operation
-    return replace(operation, detail=replace(operation.detail, data=None))
+    return replace(operation, detail=replace(operation.detail, data=None, seen=()))

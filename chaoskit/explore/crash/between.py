@@ -13,7 +13,16 @@ from collections.abc import Iterator, Mapping
 from chaoskit.core.operation import Bytes, Operation, Trace
 from chaoskit.explore.crash.image import Tables
 from chaoskit.explore.crash.snapshot import TOP, Inode, Node, NodeKind, Snapshot
-from chaoskit.explore.crash.steps import PAGE, Builder, Move, Script, StepKind, Sync, mask_of, umask_now
+from chaoskit.explore.crash.steps import (
+    Builder,
+    Move,
+    Script,
+    StepKind,
+    Sync,
+    changed,
+    mask_of,
+    umask_now,
+)
 
 
 def history(trace: Trace, snapshot: Snapshot, between: Mapping[int, Snapshot]) -> Script:
@@ -22,10 +31,35 @@ def history(trace: Trace, snapshot: Snapshot, between: Mapping[int, Snapshot]) -
     ``between`` has what was there right before the operations of these numbers.
     """
     builder = Builder(trace, snapshot, umask_now())
+    source: dict[tuple[int, int] | None, Operation] = {}
     for operation in trace:
         found = between.get(operation.index)
-        builder.play(operation, () if found is None else _moves_to(builder, operation, found))
+        outside = () if found is None else _moves_to(builder, operation, found)
+        learned = len(builder.steps)
+        for identity, content in operation.detail.seen:
+            _learn(builder, source.get(identity, operation), identity, content.read())
+        builder.play(operation, outside, learned)
+        if operation.call in _UNSEEN:
+            source[operation.detail.inode] = operation
     return builder.script()
+
+
+_UNSEEN = frozenset(("mmap", "splice"))
+"""Calls after which a file may change without a call: what is found later is laid at their door."""
+
+
+def _learn(builder: Builder, source: Operation, identity: tuple[int, int], now: bytes) -> None:
+    """Add as written what a file holds and no call has put there."""
+    inode = builder.by_identity.get(identity)
+    if inode is not None and builder.nodes[inode].kind is NodeKind.FILE:
+        builder.begin(source)
+        before = Tables(builder.script()).bytes(inode, _everything(builder))
+        if now != before:
+            builder.become(inode, before, now)
+
+
+def _everything(builder: Builder) -> int:
+    return mask_of(step.index for step in builder.steps if step.torn_from is None)
 
 
 def _moves_to(builder: Builder, operation: Operation, found: Snapshot) -> tuple[Move, ...]:
@@ -51,7 +85,7 @@ class _Comparison:
     def __init__(self, builder: Builder, found: Snapshot) -> None:
         self.builder = builder
         self.found = found
-        self.state = mask_of(step.index for step in builder.steps if step.torn_from is None)
+        self.state = _everything(builder)
         self.tables = Tables(builder.script())
         self._matched: dict[Inode, Inode] = {}
         """For each inode that was found, the one that is known."""
@@ -143,20 +177,3 @@ class _Comparison:
             self.builder.change(
                 StepKind.DATA, known, offset=start, length=end - start, payload=payload, start=start
             )
-
-
-def changed(before: bytes, now: bytes) -> Iterator[tuple[int, int]]:
-    """The ranges of whole pages in which ``now`` differs from ``before``, cut or extended by zeroes."""
-    begin = None
-    old, new = memoryview(before), memoryview(now)
-    for start in range(0, len(now), PAGE):
-        page = new[start : start + PAGE]
-        one = old[start : start + len(page)]
-        equal = one == page if len(one) == len(page) else bytes(one).ljust(len(page), b"\0") == page
-        if not equal and begin is None:
-            begin = start
-        elif equal and begin is not None:
-            yield begin, start
-            begin = None
-    if begin is not None:
-        yield begin, len(now)

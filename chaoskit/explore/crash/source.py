@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -122,10 +121,10 @@ class PowerLoss:
     def cases(self, recording: Recording) -> Iterator[Planned]:
         """One case for each distinct crash state, in the order of the trace."""
         offered = [self._offered(operation, recording.trace) for operation in recording.trace]
-        runs = {o.place.run for o in recording.trace if offered[o.index]}
-        if not runs:
+        places = {index for index, models in enumerate(offered) if models}
+        if not places:
             return
-        recorded = self._history(recording, offered, runs)
+        recorded = self._history(recording, offered, places)
         split = recorded.states.script
         self._remarks += [told(a, split.trace[a.operation]) for a in warnings(split)]
         self._caveats += split.caveats
@@ -145,12 +144,12 @@ class PowerLoss:
         ):
             return
         hit = recording.trace[recording.points.index(strike.point)]
-        runs = range(hit.place.run, sys.maxsize)
-        recorded = self._history(recording, [self._models] * len(recording.trace), runs)
+        later = range(hit.index + 1, len(recording.trace))
+        recorded = self._history(recording, [self._models] * len(recording.trace), later)
         lost = lost_steps(recorded.states.script)
         receipt = Receipt(str(strike), hit, "answered EIO, its data counts as clean")
         for state in recorded.states:
-            if state.moment.operation > hit.index and not lost.isdisjoint(state.dropped):
+            if not lost.isdisjoint(state.dropped):
                 yield recorded.planned(state, strike, receipt)
 
     def second(self, before: Planned, recording: Recording, after: int) -> Iterator[Planned]:
@@ -163,11 +162,11 @@ class PowerLoss:
             self._offered(operation, recording.trace) if operation.index > after else ()
             for operation in recording.trace
         ]
-        runs = {o.place.run for o in recording.trace if offered[o.index]}
-        if before.world is not None or len(before.schedule) != 1 or not runs:
+        places = {index for index, models in enumerate(offered) if models}
+        if before.world is not None or len(before.schedule) != 1 or not places:
             return
         (strike,) = before.schedule
-        recorded = self._history(recording, offered, runs)
+        recorded = self._history(recording, offered, places)
         hit = next(
             (o for o, p in zip(recording.trace, recording.points, strict=True) if p == strike.point), None
         )
@@ -188,9 +187,9 @@ class PowerLoss:
         return tuple(dict.fromkeys(self._caveats))
 
     def _history(
-        self, recording: Recording, offered: Sequence[tuple[str, ...]], runs: Container[int]
+        self, recording: Recording, offered: Sequence[tuple[str, ...]], places: Container[int]
     ) -> _History:
-        """All runs of a recording as one history, with the crash states that ``runs`` can leave.
+        """All runs of a recording as one history, with the crash states that these operations can leave.
 
         What the test did before the first run is durable, and what it did between two runs; what runs
         have left unsynced can be lost in every later one.
@@ -203,7 +202,7 @@ class PowerLoss:
         first, *later = begins
         between = {begins[run]: before[run] for run in later}
         split = history(recording.trace, before[first], between)
-        states = crash_states(split, models, runs=runs)
+        states = crash_states(split, models, at=places)
         roots = tuple(dict.fromkeys((recording.trace.root, self._home)))
         return _History(recording.points, begins, states, Materialiser(states, roots), roots)
 

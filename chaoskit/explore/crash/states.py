@@ -100,12 +100,12 @@ def crash_states(
     *,
     exhaustive: int = EXHAUSTIVE,
     prefixes_only: bool = False,
-    runs: Container[int] | None = None,
+    at: Container[int] | None = None,
 ) -> CrashStates:
     """Enumerate the crash states of ``script`` that one of ``models`` allows.
 
-    ``runs`` are those in which the power may go (None: all); equal states of two runs are two, since
-    the test goes on elsewhere.
+    ``at`` are the operations after which the power may go (None: all). Equal states of two runs are
+    two, since the test goes on elsewhere.
 
     With ``prefixes_only`` only the complete state after each operation and what was synced by then
     are taken: their number grows with the length of the trace, all others with its square.
@@ -113,7 +113,7 @@ def crash_states(
     Raises:
         UsageError: for a model that does not exist.
     """
-    return _Enumeration(script, models_named(models), exhaustive, prefixes_only, runs).run()
+    return _Enumeration(script, models_named(models), exhaustive, prefixes_only, at).run()
 
 
 @dataclass(slots=True)
@@ -137,13 +137,13 @@ class _Enumeration:
         models: Sequence[Model],
         exhaustive: int,
         prefixes_only: bool,
-        runs: Container[int] | None,
+        at: Container[int] | None,
     ) -> None:
         self.script = script
         self.models = models
         self.exhaustive = exhaustive
         self.prefixes_only = prefixes_only
-        self.runs = runs
+        self.at = at
         self.tables = Tables(script)
         self.orders = [Order(script, model) for model in models]
         self.strict = next((o for o in self.orders if o.model is STRICT), None) or Order(script, STRICT)
@@ -175,7 +175,7 @@ class _Enumeration:
 
         A sync does add states: btrfs may then have a file without what was done to others before it.
         """
-        if self.runs is not None and self._run_of(move.operation) not in self.runs:
+        if self.at is not None and move.operation not in self.at:
             return False
         if not move.quiet or move.sync is not None:
             return True

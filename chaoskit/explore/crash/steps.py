@@ -5,8 +5,8 @@ section 3.2): a write is data blocks and growth of the file, a rename is two dir
 unlink of the last name is an entry and the release of the content. What may persist without what is
 not decided here but by a persistence model (:mod:`chaoskit.explore.crash.order`).
 
-What is not followed: owners and times of files (``chown``, ``utimens``), and stores into shared
-mappings, unless the backend reports them as writes.
+What is not followed: owners and times of files (``chown``, ``utimens``). Stores into shared mappings
+are followed in a history (:mod:`chaoskit.explore.crash.between`), by what the backend has read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from chaoskit.core.operation import Bytes, Caveat, Detail, Operation, Payload, Trace
@@ -210,6 +210,23 @@ def cuts(offset: int, length: int) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
+def changed(before: bytes, now: bytes) -> Iterator[tuple[int, int]]:
+    """The ranges of whole pages in which ``now`` differs from ``before``, cut or extended by zeroes."""
+    begin = None
+    old, new = memoryview(before), memoryview(now)
+    for start in range(0, len(now), PAGE):
+        page = new[start : start + PAGE]
+        one = old[start : start + len(page)]
+        equal = one == page if len(one) == len(page) else bytes(one).ljust(len(page), b"\0") == page
+        if not equal and begin is None:
+            begin = start
+        elif equal and begin is not None:
+            yield begin, start
+            begin = None
+    if begin is not None:
+        yield begin, len(now)
+
+
 @dataclass(slots=True)
 class Builder:
     """Plays a trace on a model of the tree, to learn which file each name means at each moment."""
@@ -227,6 +244,7 @@ class Builder:
     links: dict[Inode, int] = field(init=False)
     by_identity: dict[tuple[int, int], Inode] = field(init=False)
     _operation: Operation = field(init=False)
+    _certain: bool = False
 
     def __post_init__(self) -> None:
         self.nodes = list(self.snapshot.nodes)
@@ -242,9 +260,11 @@ class Builder:
 
     # --- one operation ---------------------------------------------------------------------------
 
-    def play(self, operation: Operation, outside: tuple[Move, ...] = ()) -> None:
-        self._operation = operation
-        first = len(self.steps)
+    def play(self, operation: Operation, outside: tuple[Move, ...] = (), learned: int | None = None) -> None:
+        """Let ``operation`` take effect; ``learned`` is the first step that came to light before it."""
+        self._operation, self._certain = operation, False
+        begin = len(self.steps)
+        first = begin if learned is None else learned
         sync = closed = flushed = None
         if operation.result is None or operation.result >= 0:
             if operation.call == "close":
@@ -257,8 +277,8 @@ class Builder:
                 _CHANGES[operation.call](self, operation)
         elif operation.call in ("fsync", "fdatasync") and -operation.result in _LOST_DATA:
             sync = Sync(self._acted_on(operation), failed=True)
-        if sync is None and operation.detail.synchronous and len(self.steps) > first:
-            sync = Sync(self.steps[first].owner, data_only=True, only=range(first, len(self.steps)))
+        if sync is None and operation.detail.synchronous and len(self.steps) > begin:
+            sync = Sync(self.steps[begin].owner, data_only=True, only=range(begin, len(self.steps)))
         if sync is not None and operation.result is None:
             sync = None
         self.moves.append(
@@ -280,12 +300,12 @@ class Builder:
     # --- what no operation did: see chaoskit.explore.crash.between -------------------------------
 
     def begin(self, operation: Operation) -> None:
-        """The changes that follow were there when ``operation`` began."""
-        self._operation = operation
+        """The changes that follow belong to ``operation``, and have happened for sure."""
+        self._operation, self._certain = operation, True
 
     def change(self, kind: StepKind, owner: Inode, **fields: object) -> Step:
-        """Add a step that has happened for sure."""
-        self.steps[-1] = step = replace(self._add(kind, owner, **fields), optional=False)
+        """Add a step."""
+        step = self._add(kind, owner, **fields)
         if kind is StepKind.RESIZE:
             self.sizes[owner] = step.size
         return step
@@ -296,9 +316,15 @@ class Builder:
 
     def enter(self, directory: Inode, name: str, child: Inode | None, *, creates: bool) -> Step:
         """Let ``name`` mean ``child``."""
-        entry = self._set(directory, name, child, creates=creates)
-        self.steps[-1] = entry = replace(entry, optional=False)
-        return entry
+        return self._set(directory, name, child, creates=creates)
+
+    def become(self, inode: Inode, before: bytes, now: bytes) -> None:
+        """Write what differs into a file that held ``before``."""
+        if len(now) < len(before):
+            self._resize(inode, len(now))
+        for start, end in changed(before, now):
+            self._put(inode, start, end - start, Bytes(now[start:end]))
+        self._resize(inode, len(now))
 
     def _add(self, kind: StepKind, owner: Inode, **fields: object) -> Step:
         step = Step(
@@ -306,7 +332,7 @@ class Builder:
             self._operation.index,
             kind,
             owner,
-            optional=self._operation.result is None,
+            optional=self._operation.result is None and not self._certain,
             **fields,  # type: ignore[arg-type]
         )
         self.steps.append(step)

@@ -42,6 +42,8 @@ class Spilled:
         return (Bytes, (self.read(),))
 
 
+WHOLE = 1 << 63
+"""More bytes than any file has."""
 _CHUNK = 8 * 1024 * 1024
 
 

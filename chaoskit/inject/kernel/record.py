@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import stat
 from collections.abc import Callable
@@ -10,15 +11,16 @@ from dataclasses import replace
 
 from chaoskit.core.operation import Caveat, Detail, Operation, Payload, count_ordinals
 from chaoskit.inject.kernel import execute
-from chaoskit.inject.kernel.calls import Call
+from chaoskit.inject.kernel.calls import Call, mapped_at
 from chaoskit.inject.kernel.execute import CannotExecute
-from chaoskit.inject.kernel.payload import Store
+from chaoskit.inject.kernel.payload import WHOLE, Store
 from chaoskit.inject.kernel.syscalls import STATE_CHANGING
 from chaoskit.inject.kernel.tree import Tree
+from chaoskit.inject.kernel.unseen import BEGINS, Unseen
 
 _LEFT_TO_THE_KERNEL = frozenset({"msync", "sync", "mmap", "splice", "lock", "getdents", "close"})
-_WHOLE = 1 << 63
-"""More bytes than any file has."""
+_ASYNC_OR_SYNC = frozenset({1, 4})
+_INVALIDATE = 2
 
 
 class Recorder:
@@ -34,6 +36,7 @@ class Recorder:
         self._tree = tree
         self._stacks = stacks
         self._store = Store()
+        self.unseen = Unseen(self._store)
 
     def caveat(self, kind: str, target: str, text: str) -> None:
         """Note something that could not be followed, once for each target."""
@@ -41,8 +44,13 @@ class Recorder:
 
     def shared_mapping(self, target: str) -> None:
         """Note that a file can be changed without a call."""
-        text = f"{target} is mapped shared and writable: stores through the mapping are not seen"
+        text = f"{target} is mapped shared and writable: stores are seen when it is synced, closed or renamed"
         self.caveat("shared-mapping", target, text)
+
+    def watch(self, target: str, path: str) -> None:
+        """The file at ``path`` may change unseen from now on."""
+        if not self.unseen.watch(path):
+            self.caveat("content-unknown", target, f"{target} may change unseen, and cannot be read")
 
     def operation(self, call: Call, result: int | None, detail: Detail) -> Operation:
         """The record of ``call``; its ordinal is given when the trace is complete."""
@@ -69,10 +77,13 @@ class Recorder:
         detail = before(call)
         result: int | None = None
         payload = _payload(call, self._store)
+        detail = replace(detail, seen=self.unseen.at(call, detail))
+        if call.family in BEGINS and call.fd is not None:
+            self.watch(call.target, f"/proc/{call.task.tid}/fd/{call.fd}")
         operation = self.operation(call, None, detail)
         if call.family == "read":
             result = _expected_read(detail)
-        elif call.family == "sync":
+        elif call.family == "sync" or (call.family == "msync" and _will_sync(call)):
             result = 0
         elif call.family == "mmap":
             self.shared_mapping(call.target)
@@ -84,7 +95,7 @@ class Recorder:
         if payload is not None:
             detail = replace(detail, data=payload)
         self.operations.append(replace(operation, result=result, detail=detail))
-        return None if call.family in ("read", "sync") or result is None else result
+        return None if call.family in ("read", "sync", "msync") or result is None else result
 
     def struck(self, call: Call, operation: Operation, answer: int | None) -> None:
         """Record a call that was answered by a fault or its consequence, and not by the kernel."""
@@ -239,7 +250,7 @@ def _copied(call: Call, store: Store) -> Payload:
     with execute.duplicate(call.task.process, call.other_fd) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CannotExecute("not a regular file")
-        length = call.extra.get("length") or _WHOLE
+        length = call.extra.get("length") or WHOLE
         if call.family != "clone":
             assert call.spec.count is not None
             length = call.args[call.spec.count]
@@ -252,7 +263,7 @@ def _brought_in(call: Call, store: Store) -> Payload | None:
     if not stat.S_ISREG(os.lstat(call.path).st_mode):
         return None
     with open(call.path, "rb", buffering=0) as file:
-        return store.copy(file.fileno(), 0, _WHOLE)
+        return store.copy(file.fileno(), 0, WHOLE)
 
 
 def _source_offset(call: Call) -> int:
@@ -268,6 +279,14 @@ def _start(call: Call, fd: int) -> int:
     index = 1 if call.spec.name == "copy_file_range" else 2
     kept = call.task.process.memory.word(call.args[index]) if call.args[index] else None
     return os.lseek(fd, 0, os.SEEK_CUR) if kept is None else kept
+
+
+def _will_sync(call: Call) -> bool:
+    """Whether the kernel will not refuse an ``msync``: it fails where not all of the range is mapped."""
+    address, length = call.args[0], call.args[1]
+    if call.flags & ~_INVALIDATE not in _ASYNC_OR_SYNC or address % mmap.PAGESIZE or not length:
+        return False
+    return mapped_at(call.task.process.pid, address + length - 1) == call.path
 
 
 def _expected_read(detail: Detail) -> int | None:

@@ -13,7 +13,7 @@ from programs import NEW, OLD, replaced
 
 from chaoskit import faults
 from chaoskit.core.errors import UsageError
-from chaoskit.core.operation import Operation, Place, Trace
+from chaoskit.core.operation import Bytes, Operation, Place, Trace
 from chaoskit.core.schedule import Fault, Schedule, Strike
 from chaoskit.explore.align import unaligned
 from chaoskit.explore.blame import blamed
@@ -156,6 +156,37 @@ def test_what_the_test_does_between_two_runs_counts_as_synced(tmp_path: Path) ->
     assert {"moved=b''", "moved=b'ren'"} <= {n for found in left for n in found if n.startswith("moved")}
     assert any(not name.startswith("left") for found in left for name in found)
     assert {"left=b''", "left=b'lef'"} <= {n for found in left for n in found if n.startswith("left")}
+
+
+def test_what_a_file_held_at_a_call_counts_as_written_before_it(tmp_path: Path) -> None:
+    """Stores that no call made are at stake until the sync that found them, and durable after it."""
+    place = tmp_path / "work"
+    place.mkdir()
+    Recorder(place).put("f", bytes(8192))
+    source = PowerLoss(faults.power_loss(), ("ext4",))
+    source.before_run(1, str(place))
+    r = Recorder(place)
+    fd = r.open("f", os.O_RDWR)
+    r.close(fd)
+    r.sync_path("f")
+    r.promise("synced")
+    now = b"new".ljust(4096, b"\0") + bytes(4096)
+    operations = [
+        replace(o, detail=replace(o.detail, seen=((o.detail.inode, Bytes(now)),)))
+        if o.call in ("close", "fsync") and o.detail.inode is not None
+        else o
+        for o in r.trace()
+    ]
+    recording = unaligned(Trace(tuple(operations), root=str(place)))
+    found: dict[str, set[bytes]] = {}
+    for one in source.cases(recording):
+        assert one.world is not None
+        target = tmp_path / "left"
+        target.mkdir(exist_ok=True)
+        one.world.build(str(target))
+        found.setdefault(one.world.operation.call, set()).add((target / "f").read_bytes()[:3])
+    assert found["close"] == {b"new", bytes(3)}
+    assert found["promise"] == {b"new"}
 
 
 def test_the_models_of_the_fault_win_over_those_of_the_scenario(tmp_path: Path) -> None:

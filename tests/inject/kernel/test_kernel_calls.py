@@ -831,6 +831,25 @@ def test_large_copies_are_recorded_whole(root: str, record: Record) -> None:
     }
 
 
+def test_what_a_mapped_file_holds_is_recorded_where_it_counts(root: str, record: Record) -> None:
+    """At msync, fsync, close and the end, and only if it has changed since the last time."""
+
+    def work() -> None:
+        fd = os.open(f"{root}/a", os.O_RDWR | os.O_CREAT)
+        os.truncate(fd, 4096)
+        with mmap.mmap(fd, 4096) as memory:
+            memory[:1] = b"1"
+            memory.flush()
+            os.fsync(fd)
+            memory[:1] = b"2"
+        os.close(fd)
+
+    ran = record(work)
+    seen = [(one.call, content.read()[:1]) for one in ran.trace for _, content in one.detail.seen]
+    assert seen == [("msync", b"1"), ("close", b"2")]
+    assert [one.result for one in of(ran, "msync")] == [0]
+
+
 def test_two_recordings_of_a_deterministic_workload_are_equal(root: str, record: Record) -> None:
     """Fifty recordings have the same operations, call sites and ordinals."""
 
