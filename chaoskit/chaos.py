@@ -202,6 +202,8 @@ class Chaos:
         began = time.monotonic()
         ran = self._with_lines(work, self._plan(number, recovery))
         self._note(ran, number, recovery, time.monotonic() - began)
+        for source in self._sources:
+            source.after_run(number, self._root)
         outcome = _outcome(ran)
         undisturbed = not self._job.schedule.strikes
         if undisturbed and not outcome.ok and not recovery:

@@ -100,6 +100,9 @@ class CaseSource(Protocol):
         The place to note what the directory holds, inode numbers included.
         """
 
+    def after_run(self, run: int, path: str) -> None:
+        """Called in the first recording when ``chaos.run`` number ``run`` is over."""
+
     def cases(self, recording: Recording) -> Iterable[Planned]:
         """All cases, in the order of the trace. Called once, after both recordings."""
 

@@ -37,6 +37,9 @@ class Offers:
     def before_run(self, run: int, path: str) -> None:
         """Nothing needs to be noted."""
 
+    def after_run(self, run: int, path: str) -> None:
+        """Nothing needs to be noted."""
+
     def cases(self, recording: Recording) -> Iterator[Planned]:
         """All cases, in the order of the trace."""
         yield from self.second(Planned(Schedule()), recording, -1)

@@ -9,6 +9,8 @@ just these changes, with whatever else the file system then makes durable.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from chaoskit.core.operation import Bytes, Operation, Trace
 from chaoskit.explore.crash.image import Tables
@@ -25,11 +27,27 @@ from chaoskit.explore.crash.steps import (
 )
 
 
-def history(trace: Trace, snapshot: Snapshot, between: Mapping[int, Snapshot]) -> Script:
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A file whose content after these operations is not what they have made of it."""
+
+    inode: Inode
+    name: str
+    after: range
+
+
+def history(
+    trace: Trace,
+    snapshot: Snapshot,
+    between: Mapping[int, Snapshot],
+    after: Mapping[int, Snapshot] = MappingProxyType({}),
+) -> tuple[Script, tuple[Unknown, ...]]:
     """Like :func:`~chaoskit.explore.crash.steps.script`, for several runs that began at ``snapshot``.
 
-    ``between`` has what was there right before the operations of these numbers.
+    ``between`` has what was there right before the operations of these numbers, ``after`` what was
+    there right after those that end a run. Files that then hold something else are given, too.
     """
+    unknown: list[Unknown] = []
     builder = Builder(trace, snapshot, umask_now())
     source: dict[tuple[int, int] | None, Operation] = {}
     for operation in trace:
@@ -41,7 +59,10 @@ def history(trace: Trace, snapshot: Snapshot, between: Mapping[int, Snapshot]) -
         builder.play(operation, outside, learned)
         if operation.call in _UNSEEN:
             source[operation.detail.inode] = operation
-    return builder.script()
+        left = after.get(operation.index)
+        if left is not None:
+            unknown += _unknown(builder, operation, left)
+    return builder.script(), tuple(unknown)
 
 
 _UNSEEN = frozenset(("mmap", "splice"))
@@ -56,6 +77,22 @@ def _learn(builder: Builder, source: Operation, identity: tuple[int, int], now: 
         before = Tables(builder.script()).bytes(inode, _everything(builder))
         if now != before:
             builder.become(inode, before, now)
+
+
+def _unknown(builder: Builder, last: Operation, left: Snapshot) -> Iterator[Unknown]:
+    """The files that are not as the run that ends with ``last`` should have left them."""
+    tables, state = Tables(builder.script()), _everything(builder)
+    # Where nobody knows whether a call has happened, both is possible, and both is built.
+    optional = {step.owner for step in builder.steps if step.optional}
+    for node in left.nodes:
+        inode = builder.by_identity.get(node.identity) if node.identity is not None else None
+        if inode is None or inode in optional or {node.kind, builder.nodes[inode].kind} != {NodeKind.FILE}:
+            continue
+        if not builder.links[inode] or tables.bytes(inode, state) == node.content.read():
+            continue
+        run = [o for o in builder.trace if o.place.run == last.place.run and o.index <= last.index]
+        about = [o for o in run if o.detail.inode == node.identity] or run
+        yield Unknown(inode, about[-1].target, range(about[0].index, last.index + 1))
 
 
 def _everything(builder: Builder) -> int:

@@ -109,6 +109,13 @@ class Tables:
             return self.steps[present.bit_length() - 1].child
         return self.initial.get(directory, {}).get(name)
 
+    def names_of(self, inode: Inode) -> set[tuple[Inode, str]]:
+        """Every directory and name that has ever meant the inode."""
+        first = {(place, name) for place in self.initial for name in self.initial[place]}
+        known = {cell for cell in first if self.initial[cell[0]][cell[1]] == inode}
+        entries = (step for step in self.steps if step.kind is StepKind.ENTRY and step.child == inode)
+        return known | {(step.owner, step.name) for step in entries}
+
     def size(self, inode: Inode, state: int) -> int:
         """The size of a file in bytes."""
         content = self.content(inode)

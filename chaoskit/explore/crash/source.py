@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.crash.advice import Advice, explain, warnings
-from chaoskit.explore.crash.between import history
+from chaoskit.explore.crash.between import Unknown, history
 from chaoskit.explore.crash.materialise import Materialiser
 from chaoskit.explore.crash.moved import Moved
 from chaoskit.explore.crash.naming import name_of
@@ -109,6 +109,7 @@ class PowerLoss:
         self._faults = faults
         self._models = models
         self._before: dict[int, Snapshot] = {}
+        self._after: dict[int, Snapshot] = {}
         self._home = ""
         self._remarks: list[Told] = []
         self._caveats: list[Caveat] = []
@@ -117,6 +118,10 @@ class PowerLoss:
         """Note what the directory holds."""
         self._before[run] = Snapshot.take(path)
         self._home = path
+
+    def after_run(self, run: int, path: str) -> None:
+        """Note what the run has left."""
+        self._after[run] = Snapshot.take(path)
 
     def cases(self, recording: Recording) -> Iterator[Planned]:
         """One case for each distinct crash state, in the order of the trace."""
@@ -197,14 +202,37 @@ class PowerLoss:
         models = tuple(dict.fromkeys(name for models in offered for name in models))
         before = recording.before or self._before
         begins: dict[int, int] = {}
+        ends: dict[int, int] = {}
         for operation in recording.trace:
             begins.setdefault(operation.place.run, operation.index)
+            ends[operation.place.run] = operation.index
         first, *later = begins
         between = {begins[run]: before[run] for run in later}
-        split = history(recording.trace, before[first], between)
-        states = crash_states(split, models, at=places)
+        # Other recordings were made elsewhere; what cannot be followed is the same in them.
+        after = {ends[run]: self._after[run] for run in begins if run in self._after and not recording.before}
+        split, unknown = history(recording.trace, before[first], between, after)
+        states = self._known(crash_states(split, models, at=places), unknown)
         roots = tuple(dict.fromkeys((recording.trace.root, self._home)))
         return _History(recording.points, begins, states, Materialiser(states, roots), roots)
+
+    def _known(self, states: CrashStates, unknown: Sequence[Unknown]) -> CrashStates:
+        """Without those states in which a file is whose content is not known."""
+        tables = states.tables
+        for file in unknown:
+            names = tables.names_of(file.inode)
+            kept = tuple(
+                state
+                for state in states
+                if state.moment.operation not in file.after
+                or not any(tables.child(*name, state.persisted) == file.inode for name in names)
+            )
+            text = (
+                f"{file.name} was changed in a way that no call shows: "
+                f"{len(states) - len(kept)} crash states with it were left out"
+            )
+            self._caveats.append(Caveat("content-unknown", file.name, text))
+            states = replace(states, states=kept)
+        return states
 
     def _offered(self, operation: Operation, trace: Trace) -> tuple[str, ...]:
         """The models under which the power may go after ``operation``."""

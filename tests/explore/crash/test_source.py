@@ -189,6 +189,26 @@ def test_what_a_file_held_at_a_call_counts_as_written_before_it(tmp_path: Path) 
     assert found["promise"] == {b"new"}
 
 
+def test_no_state_is_built_with_a_file_that_has_changed_unseen(tmp_path: Path) -> None:
+    """Its content is not known from its first operation on; others are explored, and a caveat says so."""
+    place = tmp_path / "work"
+    place.mkdir()
+    Recorder(place).put("f", b"old")
+    source = PowerLoss(faults.power_loss(), ("ext4",))
+    source.before_run(1, str(place))
+    r = Recorder(place)
+    r.put("g", b"seen", sync=True)
+    r.put("f", b"OLD", sync=True)
+    (place / "f").write_bytes(b"new")
+    r.promise("new")
+    source.after_run(1, str(place))
+    found = list(source.cases(unaligned(r.trace())))
+    assert {one.world.operation.target for one in found if one.world} == {"g"}
+    (caveat,) = source.caveats()
+    assert (caveat.kind, caveat.target) == ("content-unknown", "f")
+    assert "crash states with it were left out" in caveat.text
+
+
 def test_the_models_of_the_fault_win_over_those_of_the_scenario(tmp_path: Path) -> None:
     """And several families add up."""
     _, found = cases(tmp_path, replaced(False), faults.power_loss(model="btrfs"), ("ext4",))
