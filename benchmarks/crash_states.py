@@ -77,6 +77,15 @@ def many_records(count: int) -> Callable[[Recorder], None]:
     return work
 
 
+def large_write(megabytes: int) -> Callable[[Recorder], None]:
+    """One write of a large file."""
+
+    def work(r: Recorder) -> None:
+        r.put("f", os.urandom(megabytes << 20))
+
+    return work
+
+
 def seconds(action: Callable[[], object]) -> float:
     """How long ``action`` takes."""
     start = time.perf_counter()
@@ -96,6 +105,13 @@ def checked(states: CrashStates, place: str) -> float:
                     file.read()
 
     return len(chosen) / seconds(all_of_them)
+
+
+def write_all(states: CrashStates, place: str) -> None:
+    """Write each state into one directory."""
+    materialiser = Materialiser(states)
+    for state in states:
+        materialiser.write(state, place)
 
 
 def table() -> list[tuple[str, str, str]]:
@@ -131,7 +147,25 @@ def table() -> list[tuple[str, str, str]]:
         rows.append(
             (f"prefixes, {name}: µs an operation at {', '.join(map(str, sizes))}", " / ".join(costs), asked)
         )
-    return rows
+    return rows + large_writes()
+
+
+def large_writes() -> list[tuple[str, str, str]]:
+    """What one large write costs, by its size: to enumerate, and to write one state."""
+    sizes, found, written = (4, 8, 16), [], []
+    for size in sizes:
+        split = recorded(nothing, large_write(size))
+        enumerations = [seconds(lambda split=split: crash_states(split)) for _ in range(3)]
+        found.append(f"{1000 * statistics.median(enumerations) / size:.0f}")
+        states = crash_states(split)
+        with tempfile.TemporaryDirectory(dir=MEMORY) as place:
+            took = seconds(lambda states=states, place=place: write_all(states, place))
+        written.append(f"{1000 * took / len(states) / size:.1f}")
+    which = f"at {', '.join(map(str, sizes))} MB"
+    return [
+        (f"one large write, enumerated: ms a MB {which}", " / ".join(found), "the same for each"),
+        (f"one large write, a state written: ms a MB {which}", " / ".join(written), "the same for each"),
+    ]
 
 
 def states_a_second(work: Script, models: tuple[str, ...]) -> float:

@@ -88,6 +88,7 @@ class Chaos:
         self._struck: list[str] = []
         self._reached = 0
         self._refused = ""
+        self._before: dict[int, Any] = {}
 
     @property
     def path(self) -> Path:
@@ -188,6 +189,7 @@ class Chaos:
             leaks=tuple(self._leaks),
             with_data=self._job.with_data,
             refused=self._refused,
+            before=self._before,
         )
 
     def _execute(self, work: Callable[[], Any] | Command, *, recovery: bool = False) -> Outcome:
@@ -199,12 +201,16 @@ class Chaos:
         number = len(self._runs) + 1
         for source in self._sources:
             source.before_run(number, self._root)
+        if self._job.with_data:
+            self._before[number] = _content(self._root)
         world = self._job.world
         if world is not None and world.run == number:
             return self._lose_power(world)
         began = time.monotonic()
         ran = self._with_lines(work, self._plan(number, recovery))
         self._note(ran, number, recovery, time.monotonic() - began)
+        for source in self._sources:
+            source.after_run(number, self._root)
         outcome = _outcome(ran)
         undisturbed = not self._job.schedule.strikes
         if undisturbed and not outcome.ok and not recovery:
@@ -279,6 +285,13 @@ class Chaos:
         self._reached += len(receipts)
         self._watch.tell(tuple(self._runs))
         return Outcome(False, power_lost=True, faults=receipts)
+
+
+def _content(root: str) -> Any:
+    # Loaded only by those cases that a power loss may follow.
+    from chaoskit.explore.crash.snapshot import Snapshot
+
+    return Snapshot.take(root)
 
 
 def _without_frames_of(file: str, trace: Trace) -> Trace:

@@ -57,6 +57,9 @@ class Payload(Protocol):
     def read(self) -> bytes:
         """All bytes."""
 
+    def part(self, start: int, length: int) -> bytes | memoryview:
+        """Some of them, without a look at the others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
@@ -69,6 +72,9 @@ class Bytes:
 
     def read(self) -> bytes:
         return self.content
+
+    def part(self, start: int, length: int) -> memoryview:
+        return memoryview(self.content)[start : start + length]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,8 @@ class Detail:
     data: Payload | None = None
     value: Any = None
     """What ``promise`` was given."""
+    seen: tuple[tuple[tuple[int, int], Payload], ...] = ()
+    """What files that can change without a call held just before this one: inode and content."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from chaoskit.core.operation import Operation, Place, Trace
 from chaoskit.core.schedule import Point, Schedule, literal, matcher
 from chaoskit.explore.job import Recording
 from chaoskit.explore.result import Site, Variation
+
+if TYPE_CHECKING:
+    from chaoskit.explore.crash.snapshot import Snapshot as Content
 
 # A random part of a name is long; two samples of it may agree in their first or last letters by
 # accident, and a pattern with such an accident in it would not fit the third run. mkstemp draws eight
@@ -53,9 +58,11 @@ def align(first: Trace, second: Trace) -> Alignment:
     return Alignment(Recording(first, ours, stable, patterns), variations)
 
 
-def unaligned(trace: Trace, patterns: tuple[str, ...] = ()) -> Recording:
+def unaligned(
+    trace: Trace, patterns: tuple[str, ...] = (), before: Mapping[int, Content] = MappingProxyType({})
+) -> Recording:
     """A recording that is compared with nothing: all of it counts as stable."""
-    return Recording(trace, Naming(patterns).points(trace.operations), (True,) * len(trace), patterns)
+    return Recording(trace, Naming(patterns).points(trace.operations), (True,) * len(trace), patterns, before)
 
 
 class Naming:

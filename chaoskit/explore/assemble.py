@@ -24,7 +24,7 @@ from chaoskit.explore.result import (
     State,
     StateCounts,
 )
-from chaoskit.explore.shrink import shows_a_state
+from chaoskit.explore.shrink import state_shown
 from chaoskit.explore.snapshot import differences
 from chaoskit.faults.power import MODELS
 
@@ -118,7 +118,7 @@ def crash_states_of(worlds: Sequence[World], run: Sequence[Case]) -> StateCounts
         case.planned.world.content
         for case in run
         if case.planned.world is not None
-        and shows_a_state(case)
+        and state_shown(case) is not None
         and case.judgement.verdict not in INCONCLUSIVE
     }
     return StateCounts(

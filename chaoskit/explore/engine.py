@@ -36,7 +36,7 @@ from chaoskit.explore.explain import with_explanations
 from chaoskit.explore.job import Expected, Job, Planned, Recording, World
 from chaoskit.explore.judge import judge
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.replay import loses_power_after, named, not_followed, planned_for
+from chaoskit.explore.replay import POWER_LOSS, loses_power_after, named, not_followed, planned_for
 from chaoskit.explore.result import (
     ALIKE,
     BROKEN,
@@ -49,8 +49,7 @@ from chaoskit.explore.result import (
     Shrinking,
     Timing,
 )
-from chaoskit.explore.shrink import ALL, EACH, Shrinker
-from chaoskit.explore.sources import Offers
+from chaoskit.explore.shrink import ALL, EACH, Shrinker, state_shown
 from chaoskit.faults.power import LIES
 
 ATTEMPTS = 3
@@ -95,12 +94,13 @@ class Explorer:
         self._execute(cases)
         followed = self._followed(cases, alignment.recording)
         if self._question.replay is not None and loses_power_after(self._question.replay):
-            if not followed:
+            cases = followed or self._pairs(cases, alignment.recording, first)
+            if not cases:
                 raise not_followed(self._question.replay, self._question.faults.names)
-            cases = []
-        cases += followed
-        cases += self._pairs(cases, alignment.recording, first)
-        cases += self._shrink(cases)
+        else:
+            cases += followed
+            cases += self._pairs(cases, alignment.recording, first)
+            cases += self._shrink(cases)
         now = time.monotonic()
         timing = Timing(first.seconds, after_second - began, now - after_second, now - began + first.seconds)
         return self._result(first, alignment, cases, cases, timing)
@@ -216,47 +216,62 @@ class Explorer:
         """Record the cases after which a power loss shows something new, and let the power go there."""
         if LIES not in self._question.faults.names:
             return []
-        wanted = self._question.replay
         origins = [case for case in cases if _may_be_followed(case)]
         jobs = [replace(case.job, record=True, with_data=True) for case in origins]
         found: list[Case] = []
         with contextlib.closing(self._executor.run(jobs)) as stream:
             for number, seen in stream:
-                again = unaligned(seen.trace, recording.patterns)
-                found += self._following(origins[number], again, wanted)
+                again = unaligned(seen.trace, recording.patterns, seen.before)
+                found += self._following(origins[number], again)
         self._count([case.planned for case in found])
         limit = self._question.options.budget
         chosen = self._within_budget(found, None if limit is None else max(0, limit - len(cases)))
         self._execute(chosen)
         return chosen
 
-    def _following(self, origin: Case, again: Recording, wanted: Schedule | None) -> list[Case]:
+    def _following(self, origin: Case, again: Recording) -> list[Case]:
         """The power losses after one failed fsync; only that which is wanted, if one is."""
-        sources, before = self._question.sources, origin.planned
-        listed = [one for source in sources for one in source.follow(before, again)]
-        if wanted is not None:
-            same = next((one for one in listed if str(one.schedule) == str(wanted)), None)
-            same = same or named(wanted, again, sources, before)
-            listed = [] if same is None else [same]
-        return [_followed_by(origin, one) for one in listed]
+        before = origin.planned
+        listed = [one for source in self._question.sources for one in source.follow(before, again)]
+        return [_followed_by(origin, one) for one in self._wanted(listed, again, before)]
+
+    def _wanted(self, listed: list[Planned], again: Recording, before: Planned) -> list[Planned]:
+        """Of the cases behind a fault the one that is to be replayed, if one is: listed or known by name."""
+        wanted = self._question.replay
+        if wanted is None:
+            return listed
+        same = next((one for one in listed if str(one.schedule) == str(wanted)), None)
+        same = same or named(wanted, again, self._question.sources, before)
+        return [] if same is None else [same]
 
     def _pairs(self, cases: Sequence[Case], recording: Recording, first: Observation) -> list[Case]:
         """With depth 2: record what follows the first fault of each case, and strike there again."""
-        if self._question.options.depth < 2 or self._question.replay is not None:
+        wanted = self._question.replay
+        if not (loses_power_after(wanted) if wanted is not None else self._question.options.depth >= 2):
             return []
         limit = self._question.options.budget
         room = None if limit is None else max(0, limit - len(cases))
         origins = [case for case in cases if case.judgement.verdict not in (*BROKEN, *INCONCLUSIVE)]
         if room == 0:
             return []
-        jobs = [replace(case.job, record=True, strike_recovery=True) for case in origins]
+        # Only what loses power has a use for the data, and not once it was lost already.
+        power = POWER_LOSS in self._question.faults.names
+        jobs = [
+            replace(
+                case.job, record=True, strike_recovery=True, with_data=power and case.planned.world is None
+            )
+            for case in origins
+        ]
+        planned = {str(case.planned.schedule) for case in cases}
         pairs: list[list[Case]] = [[] for _ in origins]
         what_follows: list[object] = [None] * len(origins)
         with contextlib.closing(self._executor.run(jobs)) as stream:
             for number, seen in stream:
-                pairs[number] = self._follow(origins[number], jobs[number], seen, recording, first)
+                found = self._follow(origins[number], jobs[number], seen, recording)
+                pairs[number] = [one for one in found if str(one.planned.schedule) not in planned]
                 what_follows[number] = _what_follows(origins[number], seen, recording.patterns)
         self._possible += sum(map(len, pairs))
+        self._worlds += [w for several in pairs for one in several if (w := state_shown(one)) is not None]
         chosen = self._within_budget(self._pruned(pairs, what_follows), room)
         self._execute(chosen)
         return chosen
@@ -264,35 +279,44 @@ class Explorer:
     def _pruned(self, pairs: Sequence[list[Case]], what_follows: Sequence[object]) -> list[Case]:
         """Of first faults that lead to the same, strike only behind the first one.
 
-        Ten errors of one write that the program answers in the same way need no ten recoveries.
+        Ten errors of one write that the program answers in the same way need no ten recoveries. Power
+        losses are told apart by what they leave: of two kills that lead to the same, one may have come
+        before an fsync and the other after it.
         """
         kept: list[Case] = []
         known: set[object] = set()
         for several, follows in zip(pairs, what_follows, strict=True):
-            if follows in known:
-                self._left_out[ALIKE] += len(several)
-                continue
+            repeated = follows in known
             known.add(follows)
-            kept += several
+            for case in several:
+                first, *_, last = case.planned.schedule
+                alike = repeated
+                if last.fault.name == POWER_LOSS and case.planned.world is not None:
+                    key = (first.fault, case.planned.world.content)
+                    alike = key in known
+                    known.add(key)
+                if alike:
+                    self._left_out[ALIKE] += 1
+                else:
+                    kept.append(case)
         return kept
 
-    def _follow(
-        self, origin: Case, job: Job, seen: Observation, recording: Recording, first: Observation
-    ) -> list[Case]:
+    def _follow(self, origin: Case, job: Job, seen: Observation, recording: Recording) -> list[Case]:
         judgement = judge(origin.job, seen)
         if judgement.verdict in (*BROKEN, *INCONCLUSIVE):
             # It passed before: what it does now counts, and nothing that follows can be relied on.
             origin.seen, origin.judgement = seen, judgement
             return []
-        again = unaligned(seen.trace, recording.patterns)
+        again = unaligned(seen.trace, recording.patterns, seen.before)
         after = _end_of(origin, again)
-        source = Offers(self._question.faults, before=origin.planned.schedule.strikes, after=after)
         index = {point: i for i, point in enumerate(again.points)}
         pairs = []
-        for planned in source.cases(again):
-            planned = replace(planned, world=origin.planned.world)
+        listed = [p for s in self._question.sources for p in s.second(origin.planned, again, after)]
+        for planned in self._wanted(listed, again, origin.planned):
             second = again.trace[index[planned.schedule.strikes[-1].point]]
-            new = replace(job, schedule=planned.schedule, record=False)
+            if planned.world is not None and planned.world is not origin.planned.world:
+                second = planned.world.blamed
+            new = replace(job, schedule=planned.schedule, world=planned.world, record=False, with_data=False)
             pairs.append(Case(planned, (*origin.operations, second), origin.points, new))
         return pairs
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
 from chaoskit.core.schedule import Point, Schedule, Strike
 from chaoskit.explore.result import Advice
 from chaoskit.explore.snapshot import EMPTY, Snapshot
 from chaoskit.inject.base import Leaks
+
+if TYPE_CHECKING:
+    from chaoskit.explore.crash.snapshot import Snapshot as Content
 
 
 class World(Protocol):
@@ -51,7 +54,7 @@ class World(Protocol):
 
     @property
     def content(self) -> Hashable:
-        """Equal for two worlds if the test finds the same content and promises in both."""
+        """Equal for worlds in which the same run leaves the same, and the same was promised before."""
 
     def lacking(self, parts: Iterable[Hashable]) -> World | None:
         """The world in which power was lost at the same operation and only ``parts`` are missing.
@@ -95,6 +98,8 @@ class Recording:
     points: tuple[Point, ...]
     stable: tuple[bool, ...]
     patterns: tuple[str, ...] = ()
+    before: Mapping[int, Content] = field(default_factory=dict)
+    """What the directory held when each run began. Empty: as in the first recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +119,21 @@ class CaseSource(Protocol):
         The place to note what the directory holds, inode numbers included.
         """
 
+    def after_run(self, run: int, path: str) -> None:
+        """Called in the first recording when ``chaos.run`` number ``run`` is over."""
+
     def cases(self, recording: Recording) -> Iterable[Planned]:
         """All cases, in the order of the trace. Called once, after both recordings."""
 
     def follow(self, before: Planned, recording: Recording) -> Iterable[Planned]:
         """The cases that come to light when ``before`` is recorded: its strikes, then one of this source."""
+
+    def second(self, before: Planned, recording: Recording, after: int) -> Iterable[Planned]:
+        """The pairs: the strikes of ``before``, of which this is a recording, and one behind ``after``.
+
+        ``after`` is an index in the trace. A recording holds the data of writes for faults that are
+        worlds, unless ``before`` has a world itself.
+        """
 
     def named(self, wanted: Schedule, recording: Recording, before: Planned | None = None) -> Planned | None:
         """The case that a schedule names although it was not listed: a world found by making one smaller.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from chaoskit.core.operation import Caveat, Operation, Trace
 from chaoskit.explore.result import Failure, RunSummary
 from chaoskit.explore.snapshot import EMPTY, Snapshot
 from chaoskit.inject.base import Leaks
+
+if TYPE_CHECKING:
+    from chaoskit.explore.crash.snapshot import Snapshot as Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class Observation:
     refused: str = ""
     with_data: bool = False
     """Whether the trace takes the data of writes along; only power losses that follow need it."""
+    before: Mapping[int, Content] = field(default_factory=dict)
+    """What the directory held when each run began, noted where the data is."""
 
     def __reduce__(self) -> tuple[object, ...]:
         # A mapping proxy cannot be pickled, and the data of writes is of no use to the judge.
@@ -49,6 +56,6 @@ def _light(trace: Trace) -> Trace:
 
 
 def _without_data(operation: Operation) -> Operation:
-    if operation.detail.data is None:
+    if operation.detail.data is None and not operation.detail.seen:
         return operation
-    return replace(operation, detail=replace(operation.detail, data=None))
+    return replace(operation, detail=replace(operation.detail, data=None, seen=()))

@@ -115,14 +115,13 @@ class Shrinker:
 
     def can_be(self, case: Case) -> bool:
         """Whether a case breaks by a crash state that nobody has tried to make smaller yet."""
-        return (
-            shows_a_state(case) and case.judgement.verdict == "violated" and _name(case) not in self.complete
-        )
+        judged = case.judgement.verdict == "violated" and _name(case) not in self.complete
+        return judged and state_shown(case) is not None
 
     def _note(self, case: Case) -> None:
-        if shows_a_state(case) and case.judgement.verdict not in INCONCLUSIVE:
-            assert case.planned.world is not None
-            self._shown.setdefault(case.planned.world.content, case)
+        world = state_shown(case)
+        if world is not None and case.judgement.verdict not in INCONCLUSIVE:
+            self._shown.setdefault(_shown_by(case, world), case)
             self._known.setdefault(_name(case), case)
 
     def _round(self, tasks: Sequence[_Task]) -> bool:
@@ -132,7 +131,7 @@ class Shrinker:
             self._answer(task)
             if task.waiting is None:
                 continue
-            content = task.waiting.content
+            content = _shown_by(task.origin, task.waiting)
             if content not in batch and (task.cases >= EACH - 1 or len(self.added) + len(batch) >= ALL):
                 task.waiting = None
                 continue
@@ -146,8 +145,8 @@ class Shrinker:
 
     def _answer(self, task: _Task) -> None:
         """Tell a task what is known already."""
-        while task.waiting is not None and task.waiting.content in self._shown:
-            task.tell(_broke_alike(self._shown[task.waiting.content], task.origin))
+        while task.waiting is not None and (content := _shown_by(task.origin, task.waiting)) in self._shown:
+            task.tell(_broke_alike(self._shown[content], task.origin))
 
     def _run(self, cases: list[Case]) -> None:
         if cases:
@@ -173,14 +172,19 @@ class Shrinker:
                 self.origins.setdefault(name, before)
 
 
+def _shown_by(case: Case, world: World) -> Hashable:
+    """What the test gets to see: what struck before, and what is left then."""
+    return case.planned.schedule.strikes[:-1], world.content
+
+
 def _name(case: Case) -> str:
     return str(case.planned.schedule)
 
 
-def shows_a_state(case: Case) -> bool:
-    """Whether a power loss is the last thing that strikes; with a fault behind it the state is no new one."""
+def state_shown(case: Case) -> World | None:
+    """The world whose power loss is the last thing that strikes; with a fault behind it it is no new one."""
     world = case.planned.world
-    return world is not None and case.planned.schedule.strikes[-1] == world.strike
+    return world if world is not None and case.planned.schedule.strikes[-1] == world.strike else None
 
 
 def _broke_alike(case: Case, other: Case) -> bool:

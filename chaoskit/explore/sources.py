@@ -30,31 +30,32 @@ def sources_of(faults: FaultSet, models: Sequence[str]) -> tuple[CaseSource, ...
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """One case for each operation and each fault that can happen there.
-
-    ``before`` are strikes that come first in every schedule; only operations behind the index
-    ``after`` are then struck.
-    """
+    """One case for each operation and each fault that can happen there."""
 
     faults: FaultSet
-    before: tuple[Strike, ...] = ()
-    after: int = -1
 
     def before_run(self, run: int, path: str) -> None:
         """Nothing needs to be noted."""
 
+    def after_run(self, run: int, path: str) -> None:
+        """Nothing needs to be noted."""
+
     def cases(self, recording: Recording) -> Iterator[Planned]:
         """All cases, in the order of the trace."""
+        yield from self.second(Planned(Schedule()), recording, -1)
+
+    def follow(self, before: Planned, recording: Recording) -> tuple[Planned, ...]:
+        """None here: what a fault brings to light is no reason for another."""
+        return ()
+
+    def second(self, before: Planned, recording: Recording, after: int) -> Iterator[Planned]:
+        """All cases behind ``after``."""
         for operation, point in zip(recording.trace, recording.points, strict=True):
-            if operation.index <= self.after:
+            if operation.index <= after:
                 continue
             for fault in self.faults.offers(operation, recording.trace):
                 if fault.name not in ELSEWHERE:
-                    yield Planned(Schedule((*self.before, Strike(point, fault))))
-
-    def follow(self, before: Planned, recording: Recording) -> tuple[Planned, ...]:
-        """None here: pairs of offered faults are made with a source of their own."""
-        return ()
+                    yield Planned(Schedule((*before.schedule, Strike(point, fault))), before.world)
 
     def named(self, wanted: Schedule, recording: Recording, before: Planned | None = None) -> None:
         """None: whatever is offered is listed."""

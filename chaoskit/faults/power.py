@@ -37,7 +37,8 @@ class PowerLoss:
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
         synced = operation.call in _SYNCS and happened(operation)
-        if operation.call == "promise" or synced or changes(operation):
+        # A call at which a file is found to have changed is one, too: that came without a call of its own.
+        if operation.call == "promise" or synced or changes(operation) or operation.detail.seen:
             yield Fault("power_loss", ",".join(self.models))
 
 

@@ -9,6 +9,7 @@ files with equal content.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -108,6 +109,13 @@ class Tables:
             return self.steps[present.bit_length() - 1].child
         return self.initial.get(directory, {}).get(name)
 
+    def names_of(self, inode: Inode) -> set[tuple[Inode, str]]:
+        """Every directory and name that has ever meant the inode."""
+        first = {(place, name) for place in self.initial for name in self.initial[place]}
+        known = {cell for cell in first if self.initial[cell[0]][cell[1]] == inode}
+        entries = (step for step in self.steps if step.kind is StepKind.ENTRY and step.child == inode)
+        return known | {(step.owner, step.name) for step in entries}
+
     def size(self, inode: Inode, state: int) -> int:
         """The size of a file in bytes."""
         content = self.content(inode)
@@ -145,7 +153,7 @@ class Tables:
         page = bytearray(content.initial[start : start + PAGE])
         garbage = state >> self.count
         for index in bits(state & (content.pages.get(number, 0) | content.resizes)):
-            _act(page, start, self.steps[index], bool(garbage >> index & 1))
+            _act(page, start, start + PAGE, self.steps[index], bool(garbage >> index & 1))
         return bytes(page)
 
     def bytes(self, inode: Inode, state: int) -> bytes:
@@ -153,13 +161,13 @@ class Tables:
         content, size = self.content(inode), self.size(inode, state)
         if not state & content.whole:
             return content.initial
-        whole = bytearray(content.initial[:size].ljust(size, b"\0"))
-        touched = sorted(content.pages) if not state & content.resizes else range(-(-size // PAGE))
-        for number in touched:
-            start = number * PAGE
-            if start < size:
-                page = self.page(inode, number, state).ljust(PAGE, b"\0")
-                whole[start : start + PAGE] = page[: size - start]
+        # Step by step and not page by page: a large write is then copied at once.
+        whole = bytearray(content.initial)
+        garbage = state >> self.count
+        for index in bits(state & (content.data | content.resizes)):
+            _act(whole, 0, sys.maxsize, self.steps[index], bool(garbage >> index & 1))
+        del whole[size:]
+        whole.extend(bytes(size - len(whole)))
         return bytes(whole)
 
     # --- hashes ----------------------------------------------------------------------------------
@@ -233,19 +241,21 @@ class Tables:
         return mask
 
 
-def _act(page: bytearray, start: int, step: Step, garbage: bool) -> None:
-    """Let one step act on the page that begins at ``start``."""
+def _act(part: bytearray, start: int, stop: int, step: Step, garbage: bool) -> None:
+    """Let one step act on the part of a file between ``start``, at the border of a page, and ``stop``."""
     if step.kind is not StepKind.DATA:
-        del page[max(step.size - start, 0) :]
+        del part[max(step.size - start, 0) :]
         return
-    first, last = max(step.offset - start, 0), min(step.end - start, PAGE)
-    if len(page) < last:
-        page.extend(bytes(last - len(page)))
-    if garbage:
-        page[first:last] = _GARBAGE[first:last]
-        return
-    skipped = start + first - step.offset
-    page[first:last] = step.bytes[skipped : skipped + last - first]
+    first, last = max(step.offset, start), min(step.end, stop)
+    if len(part) < last - start:
+        part.extend(bytes(last - start - len(part)))
+    data = _garbage(first, last) if garbage else step.part(first, last)
+    part[first - start : last - start] = data
+
+
+def _garbage(first: int, last: int) -> bytes:
+    pages = -(-last // PAGE) - first // PAGE
+    return (_GARBAGE * pages)[first % PAGE :][: last - first]
 
 
 def _node_hash(node: Node, attributes: Mapping[str, object]) -> int:

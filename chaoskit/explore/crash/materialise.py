@@ -12,9 +12,12 @@ from chaoskit.explore.crash.moved import Moved
 from chaoskit.explore.crash.snapshot import TOP, Inode, NodeKind
 from chaoskit.explore.crash.states import CrashStates, State
 
+_KEPT = 64 * 1024 * 1024
+"""Bytes of contents that are kept for later states; each worker has its own."""
+
 
 class Materialiser:
-    """Writes states into directories. Contents are worked out once and shared between states.
+    """Writes states into directories. Contents are worked out once and shared between states, up to a bound.
 
     Nothing is shared between directories: recovery may change whatever it finds. ``roots`` are the
     directories in which it was recorded; see :mod:`chaoskit.explore.crash.moved`.
@@ -39,6 +42,7 @@ class Writer:
     def __init__(self, tables: Tables, roots: Iterable[str] = ()) -> None:
         self.tables = tables
         self._contents: dict[tuple[Inode, int], bytes] = {}
+        self._left = _KEPT
         self._moved = Moved(tuple(roots), "")
 
     def write(self, state: int, directory: str) -> None:
@@ -104,7 +108,12 @@ class Writer:
         key = (inode, state & self.tables.content(inode).whole)
         found = self._contents.get(key)
         if found is None:
-            found = self._contents[key] = self.tables.bytes(inode, state)
+            found = self.tables.bytes(inode, state)
+            while self._contents and self._left < len(found):
+                self._left += len(self._contents.pop(next(iter(self._contents))))
+            if len(found) <= self._left:
+                self._contents[key] = found
+                self._left -= len(found)
         return found
 
     def described(self, state: int) -> dict[str, tuple[str, int, bytes, str]]:

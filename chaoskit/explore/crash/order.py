@@ -122,7 +122,9 @@ class Order:
     # --- playing ---------------------------------------------------------------------------------
 
     def play(self, move: Move) -> None:
-        """Let the operation of ``move`` take effect."""
+        """Let the operation of ``move`` take effect, after what the test itself had done before it."""
+        for earlier in move.outside:
+            self.play(earlier)
         for index in range(move.first, move.last):
             step = self.script.steps[index]
             if step.torn_from is None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
-from types import MappingProxyType
 
 from chaoskit.core.errors import wrong
 from chaoskit.core.operation import Bytes, Payload
@@ -19,7 +18,8 @@ its snapshot and the steps that were built on it. Never reused, unlike the syste
 TOP: Inode = 0
 """The directory itself."""
 
-NO_XATTRS: Mapping[str, bytes] = MappingProxyType({})
+NO_XATTRS: Mapping[str, bytes] = {}
+# No mapping proxy, which could not be pickled: snapshots of what follows a fault come from other processes.
 
 
 class NodeKind(Enum):
@@ -71,10 +71,6 @@ class Snapshot:
         reader = _Reader()
         reader.read(os.fspath(path))
         return cls(tuple(reader.nodes), reader.entries)
-
-    def elsewhere(self) -> Snapshot:
-        """The same tree in another place, where the system has given it other inode numbers."""
-        return Snapshot(tuple(replace(node, identity=None) for node in self.nodes), self.entries)
 
     @classmethod
     def of(cls, tree: Mapping[str, object]) -> Snapshot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.align import Naming, patterns_with
 from chaoskit.explore.crash.advice import Advice, explain, warnings
+from chaoskit.explore.crash.between import Unknown, history
 from chaoskit.explore.crash.cut import Cut
 from chaoskit.explore.crash.materialise import Materialiser
 from chaoskit.explore.crash.models import models_named
@@ -20,7 +21,7 @@ from chaoskit.explore.crash.naming import name_of, state_named
 from chaoskit.explore.crash.order import lost_steps
 from chaoskit.explore.crash.snapshot import Snapshot
 from chaoskit.explore.crash.states import CrashStates, State, crash_states
-from chaoskit.explore.crash.steps import mask_of, script
+from chaoskit.explore.crash.steps import mask_of
 from chaoskit.explore.job import Planned, Recording
 from chaoskit.explore.result import Advice as Told
 from chaoskit.explore.result import Site
@@ -45,7 +46,7 @@ class CrashWorld:
     """One crash state, as the world of a case."""
 
     strike: Strike
-    recorded: RecordedRun = field(repr=False)
+    recorded: History = field(repr=False)
     state: State = field(repr=False)
     before: tuple[Receipt, ...] = ()
     """The strikes that the recording already holds, in order."""
@@ -53,17 +54,18 @@ class CrashWorld:
     @property
     def run(self) -> int:
         """Which run it is, from 1."""
-        return self.recorded.run
+        return self.operation.place.run
 
     @property
     def operation(self) -> Operation:
         """The operation of the recording after which the power went."""
-        return self.recorded.originals[self.state.moment.operation]
+        return self.recorded.states.script.trace[self.state.moment.operation]
 
     def promised(self, path: str) -> tuple[Any, ...]:
         """What the run had acknowledged before, as if it had worked in ``path``."""
         moved = Moved(self.recorded.roots, path)
-        return tuple(map(moved.value, self.recorded.states.promised(self.state)))
+        promised = self.recorded.states.promised(self.state)[self.recorded.promised_before(self.run) :]
+        return tuple(map(moved.value, promised))
 
     @property
     def missing(self) -> frozenset[Hashable]:
@@ -77,8 +79,8 @@ class CrashWorld:
 
     @property
     def content(self) -> Hashable:
-        """Equal for worlds in which the test finds the same."""
-        return (id(self.recorded), self.state.hash, self.state.moment.promises)
+        """The run, the tree, and what had been promised by then."""
+        return self.run, self.state.hash, repr(self.recorded.states.promised(self.state))
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -98,7 +100,7 @@ class CrashWorld:
 
     @cached_property
     def advice(self) -> Advice:
-        """Why the state can come about, and how to prevent it; ``operation`` counts in this run."""
+        """Why the state can come about, and how to prevent it."""
         return explain(self.recorded.states.script, self.state)
 
     @cached_property
@@ -115,12 +117,12 @@ class CrashWorld:
     @property
     def blamed(self) -> Operation:
         """The guilty call at a first look: an operation of the recording, at or before the power cut."""
-        return self.recorded.originals[self.advice.operation]
+        return self.recorded.states.script.trace[self.advice.operation]
 
     @property
     def guilty(self) -> Operation:
         """The guilty call at a second look."""
-        return self.recorded.originals[self.reason.operation]
+        return self.recorded.states.script.trace[self.reason.operation]
 
     def build(self, path: str) -> tuple[Receipt, ...]:
         """Replace the content of ``path``; return how much is missing of what was done."""
@@ -142,8 +144,9 @@ class PowerLoss:
         self._faults = faults
         self._models = models
         self._before: dict[int, Snapshot] = {}
+        self._after: dict[int, Snapshot] = {}
         self._home = ""
-        self._runs: dict[int, RecordedRun] = {}
+        self._undisturbed: History | None = None
         self._remarks: list[Told] = []
         self._caveats: list[Caveat] = []
 
@@ -152,11 +155,23 @@ class PowerLoss:
         self._before[run] = Snapshot.take(path)
         self._home = path
 
+    def after_run(self, run: int, path: str) -> None:
+        """Note what the run has left."""
+        self._after[run] = Snapshot.take(path)
+
     def cases(self, recording: Recording) -> Iterator[Planned]:
         """One case for each distinct crash state, in the order of the trace."""
-        for run in sorted({operation.place.run for operation in recording.trace}):
-            if run in self._before:
-                yield from self._cases_of(run, recording)
+        offered = [self._offered(operation, recording.trace) for operation in recording.trace]
+        places = {index for index, models in enumerate(offered) if models}
+        if not places:
+            return
+        recorded = self._undisturbed = self._history(recording, offered, places)
+        split = recorded.states.script
+        self._remarks += [told(a, split.trace[a.operation]) for a in warnings(split)]
+        self._caveats += split.caveats
+        for state in recorded.states:
+            if not set(state.models).isdisjoint(offered[state.moment.operation]):
+                yield recorded.planned(state)
 
     def follow(self, before: Planned, recording: Recording) -> Iterator[Planned]:
         """After a failed fsync: the power losses that show what later ones did not write."""
@@ -169,44 +184,59 @@ class PowerLoss:
             or strike.point not in recording.points
         ):
             return
-        hit = recording.trace[recording.points.index(strike.point)]
-        run = self._recorded(hit.place.run, recording, [self._models] * len(recording.trace), fresh=False)
-        lost = lost_steps(run.states.script)
-        for state in run.states:
-            later = run.originals[state.moment.operation].index > hit.index
-            if later and not lost.isdisjoint(state.dropped):
-                yield run.planned(state, (strike,), self._struck(before, recording))
+        receipt = _receipt(strike, recording)
+        assert receipt is not None
+        recorded = self._behind(recording, receipt.operation.index)
+        lost = lost_steps(recorded.states.script)
+        for state in recorded.states:
+            if not lost.isdisjoint(state.dropped):
+                yield recorded.planned(state, strike, receipt)
 
-    def _struck(self, before: Planned, recording: Recording) -> tuple[Receipt, ...]:
-        """The receipt of the failed fsync that a recording holds."""
+    def _behind(self, recording: Recording, index: int) -> History:
+        """The recording of a case, with the states that a power loss behind an operation leaves."""
+        later = range(index + 1, len(recording.trace))
+        return self._history(recording, [self._models] * len(recording.trace), later)
+
+    def second(self, before: Planned, recording: Recording, after: int) -> Iterator[Planned]:
+        """The power losses behind another fault, after which the program trusts what it finds in memory.
+
+        None after another power loss: what that has left is durable, and its recovery a program of its
+        own, to be tested by a scenario of its own.
+        """
+        offered = [
+            self._offered(operation, recording.trace) if operation.index > after else ()
+            for operation in recording.trace
+        ]
+        places = {index for index, models in enumerate(offered) if models}
+        if before.world is not None or len(before.schedule) != 1 or not places:
+            return
         (strike,) = before.schedule
-        hit = recording.trace[recording.points.index(strike.point)]
-        return (Receipt(str(strike), hit, "answered EIO, its data counts as clean"),)
+        recorded, receipt = self._history(recording, offered, places), _receipt(strike, recording)
+        for state in recorded.states:
+            at = state.moment.operation
+            if receipt is None and recording.trace[at].place.run == strike.point.place.run:
+                continue
+            if not set(state.models).isdisjoint(offered[at]):
+                yield recorded.planned(state, strike, receipt)
 
     def named(self, wanted: Schedule, recording: Recording, before: Planned | None = None) -> Planned | None:
         """The crash state that the last strike names, listed or not; None if no model allows it."""
         *earlier, strike = wanted.strikes
         at = _found(strike.point, wanted, recording)
-        if strike.fault.name != FAULT or at is None:
+        if strike.fault.name != FAULT or at is None or len(earlier) > 1:
             return None
-        hit = recording.trace[at]
+        struck, receipt = (earlier[0], _receipt(earlier[0], recording)) if earlier else (None, None)
         if before is None:
-            offered = [self._offered(operation, recording.trace) for operation in recording.trace]
-            receipts: tuple[Receipt, ...] = ()
+            recorded, offered = self._undisturbed, self._offered(recording.trace[at], recording.trace)
         else:
-            offered = [self._models] * len(recording.trace)
-            receipts = self._struck(before, recording)
-        if not offered[at] or (before is None and hit.place.run not in self._before):
+            recorded, offered = self._behind(recording, at - 1), self._models
+        if recorded is None:
             return None
-        known = self._runs.get(hit.place.run) if before is None else None
-        recorded = known or self._recorded(hit.place.run, recording, offered, fresh=before is None)
-        index = next(i for i, one in enumerate(recorded.originals) if one.index == at)
-        state = state_named(recorded.states.script, index, strike.fault.argument)
-        models = tuple(model for model in state.models if model in offered[at])
-        if not models:
+        state = state_named(recorded.states.script, at, strike.fault.argument)
+        models = tuple(model for model in state.models if model in offered)
+        if not models or recorded.is_unknown(state):
             return None
-        world = CrashWorld(strike, recorded, replace(state, models=models), receipts)
-        return Planned(Schedule((*earlier, strike)), world)
+        return recorded.planned(replace(state, models=models), struck, receipt, strike)
 
     def refuse(self, wanted: Strike) -> None:
         """Say what is wrong with a power loss that is none of the cases.
@@ -215,11 +245,10 @@ class PowerLoss:
             ScheduleError: for a name that means nothing, steps that are not there, and a state that no
                 model that was asked for allows.
         """
-        run = self._runs.get(wanted.point.place.run)
-        if wanted.fault.name != FAULT or run is None or wanted.point not in run.points:
+        known = self._undisturbed
+        if wanted.fault.name != FAULT or known is None or wanted.point not in known.points:
             return
-        at = run.points.index(wanted.point)
-        state = state_named(run.states.script, at, wanted.fault.argument)
+        state = state_named(known.states.script, known.points.index(wanted.point), wanted.fault.argument)
         if set(state.models).isdisjoint(self._models):
             allowed = ", ".join(state.models) or "none that can be told without enumerating all states"
             raise ScheduleError(
@@ -235,32 +264,42 @@ class PowerLoss:
         """Data that was not recorded, directories that are not known."""
         return tuple(dict.fromkeys(self._caveats))
 
-    def _cases_of(self, run: int, recording: Recording) -> Iterator[Planned]:
-        offered = [self._offered(operation, recording.trace) for operation in recording.trace]
-        if not any(offered[o.index] for o in recording.trace if o.place.run == run):
-            return
-        recorded = self._runs[run] = self._recorded(run, recording, offered)
-        split = recorded.states.script
-        self._remarks += [told(a, recorded.originals[a.operation]) for a in warnings(split)]
-        self._caveats += split.caveats
-        for state in recorded.states:
-            at = recorded.originals[state.moment.operation].index
-            if not set(state.models).isdisjoint(offered[at]):
-                yield recorded.planned(state)
+    def _history(
+        self, recording: Recording, offered: Sequence[tuple[str, ...]], places: Container[int]
+    ) -> History:
+        """All runs of a recording as one history, with the crash states that these operations can leave.
 
-    def _recorded(
-        self, run: int, recording: Recording, offered: Sequence[tuple[str, ...]], *, fresh: bool = True
-    ) -> RecordedRun:
-        """One run of a recording with its crash states; ``fresh``: it is the one that was snapshot."""
-        originals = tuple(o for o in recording.trace if o.place.run == run)
-        models = tuple(dict.fromkeys(name for o in originals for name in offered[o.index]))
-        alone = tuple(replace(operation, index=i) for i, operation in enumerate(originals))
-        trace = Trace(alone, recording.trace.caveats, recording.trace.root)
-        before = self._before[run] if fresh else self._before[run].elsewhere()
-        states = crash_states(script(trace, before), models)
-        points = tuple(recording.points[operation.index] for operation in originals)
+        What the test did before the first run is durable, and what it did between two runs; what runs
+        have left unsynced can be lost in every later one.
+        """
+        models = tuple(dict.fromkeys(name for models in offered for name in models))
+        before = recording.before or self._before
+        begins: dict[int, int] = {}
+        ends: dict[int, int] = {}
+        for operation in recording.trace:
+            begins.setdefault(operation.place.run, operation.index)
+            ends[operation.place.run] = operation.index
+        first, *later = begins
+        between = {begins[run]: before[run] for run in later}
+        # Other recordings were made elsewhere; what cannot be followed is the same in them.
+        after = {ends[run]: self._after[run] for run in begins if run in self._after and not recording.before}
+        split, unknown = history(recording.trace, before[first], between, after)
+        states = self._known(crash_states(split, models, at=places), unknown)
         roots = tuple(dict.fromkeys((recording.trace.root, self._home)))
-        return RecordedRun(run, originals, points, states, models, Materialiser(states, roots), roots)
+        materialiser = Materialiser(states, roots)
+        return History(recording.points, begins, states, models, materialiser, roots, tuple(unknown))
+
+    def _known(self, states: CrashStates, unknown: Sequence[Unknown]) -> CrashStates:
+        """Without those states in which a file is whose content is not known."""
+        for file in unknown:
+            kept = tuple(state for state in states if not _holds(states, state, file))
+            text = (
+                f"{file.name} was changed in a way that no call shows: "
+                f"{len(states) - len(kept)} crash states with it were left out"
+            )
+            self._caveats.append(Caveat("content-unknown", file.name, text))
+            states = replace(states, states=kept)
+        return states
 
     def _offered(self, operation: Operation, trace: Trace) -> tuple[str, ...]:
         """The models under which the power may go after ``operation``."""
@@ -282,43 +321,82 @@ def _found(point: Point, wanted: Schedule, recording: Recording) -> int | None:
     return None
 
 
-@dataclass(frozen=True)
-class RecordedRun:
-    """One ``chaos.run`` of a recording: its operations as recorded, their points, its crash states.
+def _receipt(strike: Strike, recording: Recording) -> Receipt | None:
+    """What proves a fault that a recording holds; None if its operation is not in it."""
+    if strike.point not in recording.points:
+        return None
+    hit = recording.trace[recording.points.index(strike.point)]
+    lied = strike.point.call in SYNCS and strike.fault == Fault("EIO")
+    return Receipt(
+        str(strike), hit, "answered EIO, its data counts as clean" if lied else "struck in the recording"
+    )
 
-    ``models`` are the names of those that were enumerated, ``roots`` the directories in which it ran.
+
+def _holds(states: CrashStates, state: State, file: Unknown) -> bool:
+    """Whether a state has a file under some name at a time when its content is not known."""
+    names = states.tables.names_of(file.inode)
+    return state.moment.operation in file.after and any(
+        states.tables.child(*name, state.persisted) == file.inode for name in names
+    )
+
+
+@dataclass(frozen=True)
+class History:
+    """The operations of all runs of a recording as one history: their points and their crash states.
+
+    ``begins`` is where each run does, ``models`` are the names of those that were enumerated, ``roots``
+    the directories in which it ran, ``unknown`` the files whose content is not known all the time.
     """
 
-    run: int
-    originals: tuple[Operation, ...]
     points: tuple[Point, ...]
+    begins: Mapping[int, int]
     states: CrashStates
     models: tuple[str, ...]
     materialiser: Materialiser
     roots: tuple[str, ...]
+    unknown: tuple[Unknown, ...] = ()
     _cuts: dict[int, Cut] = field(default_factory=dict, repr=False, compare=False)
 
-    def strike(self, state: State) -> Strike:
-        """What a schedule says for ``state``."""
-        return Strike(self.points[state.moment.operation], Fault(FAULT, name_of(self.states.script, state)))
+    def promised_before(self, run: int) -> int:
+        """How many promises the runs before this one had made."""
+        begin = self.begins[run]
+        return self.states.script.moves[begin - 1].promises if begin else 0
+
+    def is_unknown(self, state: State) -> bool:
+        """Whether a state holds a file whose content is not known then."""
+        return any(_holds(self.states, state, file) for file in self.unknown)
 
     def planned(
-        self, state: State, strikes: tuple[Strike, ...] = (), receipts: tuple[Receipt, ...] = ()
+        self,
+        state: State,
+        struck: Strike | None = None,
+        receipt: Receipt | None = None,
+        strike: Strike | None = None,
     ) -> Planned:
-        """The case in which ``state`` is left, after ``strikes``."""
-        world = self.world(state, receipts)
-        return Planned(Schedule((*strikes, world.strike)), world)
+        """The case in which ``state`` is left, perhaps after another strike; ``strike`` is its own name.
+
+        A case executes the runs before the one that loses power, so there ``struck`` strikes anew; its
+        ``receipt`` belongs to the world only if both are in the same run.
+        """
+        run = self.states.script.trace[state.moment.operation].place.run
+        together = receipt is not None and receipt.operation.place.run == run
+        world = self.world(state, (receipt,) if receipt is not None and together else ())
+        world = world if strike is None else replace(world, strike=strike)
+        return Planned(Schedule((world.strike,) if struck is None else (struck, world.strike)), world)
 
     def world(self, state: State, receipts: tuple[Receipt, ...] = ()) -> CrashWorld:
         """``state`` as a world, named by its own strike."""
-        return CrashWorld(self.strike(state), self, state, receipts)
+        at = state.moment.operation
+        strike = Strike(self.points[at], Fault(FAULT, name_of(self.states.script, state)))
+        return CrashWorld(strike, self, state, receipts)
 
     def lacking(self, state: State, wanted: int) -> State | None:
-        """See :meth:`Cut.lacking`."""
-        return self.cut(state.moment.operation).lacking(state, wanted, self.states.tables)
+        """See :meth:`Cut.lacking`; None, too, where a file's content would not be known."""
+        found = self.cut(state.moment.operation).lacking(state, wanted, self.states.tables)
+        return None if found is None or self.is_unknown(found) else found
 
     def cut(self, operation: int) -> Cut:
-        """The power cut after an operation of this run; each is worked out once."""
+        """The power cut after an operation; each is worked out once."""
         if operation not in self._cuts:
             self._cuts[operation] = Cut(self.states.script, models_named(self.models), operation)
         return self._cuts[operation]

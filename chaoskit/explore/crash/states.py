@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chaoskit.explore.crash.image import Image, Tables
@@ -102,8 +102,12 @@ def crash_states(
     *,
     exhaustive: int = EXHAUSTIVE,
     prefixes_only: bool = False,
+    at: Container[int] | None = None,
 ) -> CrashStates:
     """Enumerate the crash states of ``script`` that one of ``models`` allows.
+
+    ``at`` are the operations after which the power may go (None: all). Equal states of two runs are
+    two, since the test goes on elsewhere.
 
     With ``prefixes_only`` only the complete state after each operation and what was synced by then
     are taken: their number grows with the length of the trace, all others with its square.
@@ -111,7 +115,7 @@ def crash_states(
     Raises:
         UsageError: for a model that does not exist.
     """
-    return _Enumeration(script, models_named(models), exhaustive, prefixes_only).run()
+    return _Enumeration(script, models_named(models), exhaustive, prefixes_only, at).run()
 
 
 @dataclass(slots=True)
@@ -130,17 +134,25 @@ _Candidate = tuple[int, int]
 
 
 class _Enumeration:
-    def __init__(self, script: Script, models: Sequence[Model], exhaustive: int, prefixes_only: bool) -> None:
+    def __init__(
+        self,
+        script: Script,
+        models: Sequence[Model],
+        exhaustive: int,
+        prefixes_only: bool,
+        at: Container[int] | None,
+    ) -> None:
         self.script = script
         self.models = models
         self.exhaustive = exhaustive
         self.prefixes_only = prefixes_only
+        self.at = at
         self.tables = Tables(script)
         self.orders = [Order(script, model) for model in models]
         self.strict = next((o for o in self.orders if o.model is STRICT), None) or Order(script, STRICT)
         # Two, since the trees that are asked for lie near two: all that was done, all that was synced.
         self.images = (Image(self.tables), Image(self.tables))
-        self.found: dict[tuple[int, int], _Found] = {}
+        self.found: dict[tuple[int, int, int], _Found] = {}
         self.possible = 0
 
     def run(self) -> CrashStates:
@@ -158,7 +170,7 @@ class _Enumeration:
                 tuple(name for i, name in enumerate(names) if found.models >> i & 1),
                 found.ways,
             )
-            for (digest, _), found in self.found.items()
+            for (digest, *_), found in self.found.items()
         )
         return CrashStates(self.script, self.tables, states, Counts(self.possible, len(states)))
 
@@ -167,9 +179,14 @@ class _Enumeration:
 
         A sync does add states: btrfs may then have a file without what was done to others before it.
         """
+        if self.at is not None and move.operation not in self.at:
+            return False
         if not move.quiet or move.sync is not None:
             return True
         return self.script.trace[move.operation].call == "promise"
+
+    def _run_of(self, operation: int) -> int:
+        return self.script.trace[operation].place.run
 
     def _visit(self, move: Move) -> None:
         moment = moment_of(move, self.orders, self.strict)
@@ -184,7 +201,8 @@ class _Enumeration:
 
     def _take(self, moment: Moment, candidate: _Candidate, models: int) -> None:
         persisted, garbage = candidate
-        key = (self._hash(self.tables.with_garbage(persisted, garbage)), moment.promises)
+        digest = self._hash(self.tables.with_garbage(persisted, garbage))
+        key = (digest, moment.promises, self._run_of(moment.operation))
         found = self.found.get(key)
         if found is None:
             self.found[key] = _Found(moment, persisted, garbage, models | self._others(candidate, models))

@@ -5,8 +5,8 @@ section 3.2): a write is data blocks and growth of the file, a rename is two dir
 unlink of the last name is an entry and the release of the content. What may persist without what is
 not decided here but by a persistence model (:mod:`chaoskit.explore.crash.order`).
 
-What is not followed: owners and times of files (``chown``, ``utimens``), and stores into shared
-mappings, unless the backend reports them as writes.
+What is not followed: owners and times of files (``chown``, ``utimens``). Stores into shared mappings
+are followed in a history (:mod:`chaoskit.explore.crash.between`), by what the backend has read.
 """
 
 from __future__ import annotations
@@ -86,12 +86,11 @@ class Step:
         """The offset after the last byte of data."""
         return self.offset + self.length
 
-    @property
-    def bytes(self) -> bytes:
-        """The data; zeroes if it is a hole."""
+    def part(self, first: int, last: int) -> bytes | memoryview:
+        """The data between two offsets in the file; zeroes if it is a hole."""
         if self.payload is None:
-            return bytes(self.length)
-        return self.payload.read()[self.start : self.start + self.length]
+            return bytes(last - first)
+        return self.payload.part(self.start + first - self.offset, last - first)
 
     @property
     def is_metadata(self) -> bool:
@@ -137,6 +136,9 @@ class Move:
     flushed: Inode | None = None
     promises: int = 0
     """How many promises have been acknowledged once this operation is over."""
+    outside: tuple[Move, ...] = ()
+    """What the test itself had changed before, since the run in front of this one: see
+    :mod:`chaoskit.explore.crash.between`."""
 
     @property
     def quiet(self) -> bool:
@@ -167,21 +169,13 @@ def script(trace: Trace, snapshot: Snapshot, umask: int | None = None) -> Script
     Operations that failed have none; short writes have those for what was written. ``umask``
     defaults to that of this process, which a forked workload inherits.
     """
-    builder = _Builder(trace, snapshot, _umask() if umask is None else umask)
+    builder = Builder(trace, snapshot, umask_now() if umask is None else umask)
     for operation in trace:
         builder.play(operation)
-    return Script(
-        trace,
-        snapshot,
-        tuple(builder.nodes),
-        tuple(builder.steps),
-        tuple(builder.moves),
-        tuple(builder.promised),
-        tuple(builder.caveats),
-    )
+    return builder.script()
 
 
-def _umask() -> int:
+def umask_now() -> int:
     # Not os.umask(): to read the mask it must be set, and other threads may create files meanwhile.
     try:
         with open("/proc/self/status") as status:
@@ -216,8 +210,25 @@ def cuts(offset: int, length: int) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
+def changed(before: bytes, now: bytes) -> Iterator[tuple[int, int]]:
+    """The ranges of whole pages in which ``now`` differs from ``before``, cut or extended by zeroes."""
+    begin = None
+    old, new = memoryview(before), memoryview(now)
+    for start in range(0, len(now), PAGE):
+        page = new[start : start + PAGE]
+        one = old[start : start + len(page)]
+        equal = one == page if len(one) == len(page) else bytes(one).ljust(len(page), b"\0") == page
+        if not equal and begin is None:
+            begin = start
+        elif equal and begin is not None:
+            yield begin, start
+            begin = None
+    if begin is not None:
+        yield begin, len(now)
+
+
 @dataclass(slots=True)
-class _Builder:
+class Builder:
     """Plays a trace on a model of the tree, to learn which file each name means at each moment."""
 
     trace: Trace
@@ -233,6 +244,7 @@ class _Builder:
     links: dict[Inode, int] = field(init=False)
     by_identity: dict[tuple[int, int], Inode] = field(init=False)
     _operation: Operation = field(init=False)
+    _certain: bool = False
 
     def __post_init__(self) -> None:
         self.nodes = list(self.snapshot.nodes)
@@ -248,9 +260,11 @@ class _Builder:
 
     # --- one operation ---------------------------------------------------------------------------
 
-    def play(self, operation: Operation) -> None:
-        self._operation = operation
-        first = len(self.steps)
+    def play(self, operation: Operation, outside: tuple[Move, ...] = (), learned: int | None = None) -> None:
+        """Let ``operation`` take effect; ``learned`` is the first step that came to light before it."""
+        self._operation, self._certain = operation, False
+        begin = len(self.steps)
+        first = begin if learned is None else learned
         sync = closed = flushed = None
         if operation.result is None or operation.result >= 0:
             if operation.call == "close":
@@ -263,13 +277,54 @@ class _Builder:
                 _CHANGES[operation.call](self, operation)
         elif operation.call in ("fsync", "fdatasync") and -operation.result in _LOST_DATA:
             sync = Sync(self._acted_on(operation), failed=True)
-        if sync is None and operation.detail.synchronous and len(self.steps) > first:
-            sync = Sync(self.steps[first].owner, data_only=True, only=range(first, len(self.steps)))
+        if sync is None and operation.detail.synchronous and len(self.steps) > begin:
+            sync = Sync(self.steps[begin].owner, data_only=True, only=range(begin, len(self.steps)))
         if sync is not None and operation.result is None:
             sync = None
         self.moves.append(
-            Move(operation.index, first, len(self.steps), sync, closed, flushed, len(self.promised))
+            Move(operation.index, first, len(self.steps), sync, closed, flushed, len(self.promised), outside)
         )
+
+    def script(self) -> Script:
+        """What was played so far."""
+        return Script(
+            self.trace,
+            self.snapshot,
+            tuple(self.nodes),
+            tuple(self.steps),
+            tuple(self.moves),
+            tuple(self.promised),
+            tuple(self.caveats),
+        )
+
+    # --- what no operation did: see chaoskit.explore.crash.between -------------------------------
+
+    def begin(self, operation: Operation) -> None:
+        """The changes that follow belong to ``operation``, and have happened for sure."""
+        self._operation, self._certain = operation, True
+
+    def change(self, kind: StepKind, owner: Inode, **fields: object) -> Step:
+        """Add a step."""
+        step = self._add(kind, owner, **fields)
+        if kind is StepKind.RESIZE:
+            self.sizes[owner] = step.size
+        return step
+
+    def adopt(self, node: Node) -> Inode:
+        """A file, directory or link that has come from nowhere."""
+        return self._new(node)
+
+    def enter(self, directory: Inode, name: str, child: Inode | None, *, creates: bool) -> Step:
+        """Let ``name`` mean ``child``."""
+        return self._set(directory, name, child, creates=creates)
+
+    def become(self, inode: Inode, before: bytes, now: bytes) -> None:
+        """Write what differs into a file that held ``before``."""
+        if len(now) < len(before):
+            self._resize(inode, len(now))
+        for start, end in changed(before, now):
+            self._put(inode, start, end - start, Bytes(now[start:end]))
+        self._resize(inode, len(now))
 
     def _add(self, kind: StepKind, owner: Inode, **fields: object) -> Step:
         step = Step(
@@ -277,7 +332,7 @@ class _Builder:
             self._operation.index,
             kind,
             owner,
-            optional=self._operation.result is None,
+            optional=self._operation.result is None and not self._certain,
             **fields,  # type: ignore[arg-type]
         )
         self.steps.append(step)
@@ -462,12 +517,11 @@ class _Builder:
         length = len(data) if data is not None and operation.result is None else operation.result or 0
         if inode is None or not length:
             return
-        if data is None:
+        if data is None or len(data) < length:
             self._caveat("content-unknown", f"{operation} wrote data that was not recorded")
+            data = Bytes((b"" if data is None else data.read()).ljust(length, b"\0"))
         offset = operation.detail.offset
-        self._put(
-            inode, self.sizes[inode] if offset is None else offset, length, data or Bytes(bytes(length))
-        )
+        self._put(inode, self.sizes[inode] if offset is None else offset, length, data)
 
     def _clone(self, operation: Operation) -> None:
         detail, inode = operation.detail, self._file(operation)
@@ -560,25 +614,25 @@ _SYNCS = frozenset(("fsync", "fdatasync", "msync", "sync", "syncfs"))
 """sync_file_range is followed as documented: it promises nothing about metadata and does not empty
 the disk's cache (sync_file_range(2), "Warning"), so nothing is durable after it."""
 
-_CHANGES: dict[str, Callable[[_Builder, Operation], None]] = {
-    "open": _Builder._open,
-    "mkdir": _Builder._mkdir,
-    "symlink": _Builder._symlink,
-    "mknod": _Builder._mknod,
-    "link": _Builder._link,
-    "unlink": _Builder._unlink,
-    "rmdir": _Builder._unlink,
-    "write": _Builder._write,
-    "copy_file_range": _Builder._write,
-    "sendfile": _Builder._write,
-    "splice": _Builder._write,
-    "clone": _Builder._clone,
-    "truncate": _Builder._truncate,
-    "fallocate": _Builder._fallocate,
-    "chmod": _Builder._chmod,
-    "setxattr": _Builder._setxattr,
-    "removexattr": _Builder._removexattr,
-    "promise": _Builder._promise,
+_CHANGES: dict[str, Callable[[Builder, Operation], None]] = {
+    "open": Builder._open,
+    "mkdir": Builder._mkdir,
+    "symlink": Builder._symlink,
+    "mknod": Builder._mknod,
+    "link": Builder._link,
+    "unlink": Builder._unlink,
+    "rmdir": Builder._unlink,
+    "write": Builder._write,
+    "copy_file_range": Builder._write,
+    "sendfile": Builder._write,
+    "splice": Builder._write,
+    "clone": Builder._clone,
+    "truncate": Builder._truncate,
+    "fallocate": Builder._fallocate,
+    "chmod": Builder._chmod,
+    "setxattr": Builder._setxattr,
+    "removexattr": Builder._removexattr,
+    "promise": Builder._promise,
 }
 """What each call does; those that are not here change nothing that is followed."""
 

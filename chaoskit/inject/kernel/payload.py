@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chaoskit.core.operation import Bytes, Payload
@@ -24,10 +25,26 @@ class Spilled:
         return self.length
 
     def read(self) -> bytes:
-        return os.pread(self.file.fd, self.length, self.offset)
+        return self.part(0, self.length)
+
+    def part(self, start: int, length: int) -> bytes:
+        # One pread gives at most 2 GiB, and whoever asks for the end of the data gets what there is.
+        wanted, offset = max(0, min(length, self.length - start)), self.offset + start
+        found = os.pread(self.file.fd, wanted, offset)
+        while len(found) < wanted:
+            more = os.pread(self.file.fd, wanted - len(found), offset + len(found))
+            if not more:
+                break
+            found += more
+        return found
 
     def __reduce__(self) -> tuple[type[Bytes], tuple[bytes]]:
         return (Bytes, (self.read(),))
+
+
+WHOLE = 1 << 63
+"""More bytes than any file has."""
+_CHUNK = 8 * 1024 * 1024
 
 
 class _SpillFile:
@@ -39,13 +56,18 @@ class _SpillFile:
         self.size = 0
 
     def append(self, data: bytes) -> Spilled:
+        return self.extend(iter((data,)))
+
+    def extend(self, parts: Iterator[bytes]) -> Spilled:
+        """Take everything that ``parts`` gives as one payload."""
         offset = self.size
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self.fd, view, self.size)
-            self.size += written
-            view = view[written:]
-        return Spilled(self, offset, len(data))
+        for data in parts:
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(self.fd, view, self.size)
+                self.size += written
+                view = view[written:]
+        return Spilled(self, offset, self.size - offset)
 
     def __del__(self) -> None:
         os.close(self.fd)
@@ -63,6 +85,28 @@ class Store:
         if len(data) <= self._left:
             self._left -= len(data)
             return Bytes(data)
+        return self._spilled().append(data)
+
+    def copy(self, fd: int, start: int, length: int) -> Payload:
+        """Store ``length`` bytes of a file, or what it has of them, with little of it in memory at a time.
+
+        Raises OSError where it cannot be read.
+        """
+        length = max(0, min(length, os.fstat(fd).st_size - start))
+        parts = _parts(fd, start, length)
+        return self.keep(b"".join(parts)) if length <= self._left else self._spilled().extend(parts)
+
+    def _spilled(self) -> _SpillFile:
         if self._file is None:
             self._file = _SpillFile()
-        return self._file.append(data)
+        return self._file
+
+
+def _parts(fd: int, start: int, length: int) -> Iterator[bytes]:
+    while length > 0:
+        part = os.pread(fd, min(length, _CHUNK), start)
+        if not part:
+            return
+        yield part
+        start += len(part)
+        length -= len(part)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import stat
 from collections.abc import Callable
 from dataclasses import replace
 
-from chaoskit.core.operation import Caveat, Detail, Operation, count_ordinals
+from chaoskit.core.operation import Caveat, Detail, Operation, Payload, count_ordinals
 from chaoskit.inject.kernel import execute
-from chaoskit.inject.kernel.calls import Call
+from chaoskit.inject.kernel.calls import Call, mapped_at
 from chaoskit.inject.kernel.execute import CannotExecute
-from chaoskit.inject.kernel.payload import Store
+from chaoskit.inject.kernel.payload import WHOLE, Store
 from chaoskit.inject.kernel.syscalls import STATE_CHANGING
 from chaoskit.inject.kernel.tree import Tree
+from chaoskit.inject.kernel.unseen import BEGINS, Unseen
 
 _LEFT_TO_THE_KERNEL = frozenset({"msync", "sync", "mmap", "splice", "lock", "getdents", "close"})
-_MOST_COPIED = 64 * 1024 * 1024
-"""Bytes of a copy between files that are kept; a longer copy keeps its beginning."""
+_ASYNC_OR_SYNC = frozenset({1, 4})
+_INVALIDATE = 2
 
 
 class Recorder:
@@ -34,6 +36,7 @@ class Recorder:
         self._tree = tree
         self._stacks = stacks
         self._store = Store()
+        self.unseen = Unseen(self._store)
 
     def caveat(self, kind: str, target: str, text: str) -> None:
         """Note something that could not be followed, once for each target."""
@@ -41,8 +44,13 @@ class Recorder:
 
     def shared_mapping(self, target: str) -> None:
         """Note that a file can be changed without a call."""
-        text = f"{target} is mapped shared and writable: stores through the mapping are not seen"
+        text = f"{target} is mapped shared and writable: stores are seen when it is synced, closed or renamed"
         self.caveat("shared-mapping", target, text)
+
+    def watch(self, target: str, path: str) -> None:
+        """The file at ``path`` may change unseen from now on."""
+        if not self.unseen.watch(path):
+            self.caveat("content-unknown", target, f"{target} may change unseen, and cannot be read")
 
     def operation(self, call: Call, result: int | None, detail: Detail) -> Operation:
         """The record of ``call``; its ordinal is given when the trace is complete."""
@@ -68,11 +76,14 @@ class Recorder:
         """
         detail = before(call)
         result: int | None = None
-        payload = _payload(call)
+        payload = _payload(call, self._store)
+        detail = replace(detail, seen=self.unseen.at(call, detail))
+        if call.family in BEGINS and call.fd is not None:
+            self.watch(call.target, f"/proc/{call.task.tid}/fd/{call.fd}")
         operation = self.operation(call, None, detail)
         if call.family == "read":
             result = _expected_read(detail)
-        elif call.family == "sync":
+        elif call.family == "sync" or (call.family == "msync" and _will_sync(call)):
             result = 0
         elif call.family == "mmap":
             self.shared_mapping(call.target)
@@ -82,16 +93,16 @@ class Recorder:
             result = self._carry_out(call, make)
         detail = after(call, result, detail)
         if payload is not None:
-            detail = replace(detail, data=self._store.keep(payload))
+            detail = replace(detail, data=payload)
         self.operations.append(replace(operation, result=result, detail=detail))
-        return None if call.family in ("read", "sync") or result is None else result
+        return None if call.family in ("read", "sync", "msync") or result is None else result
 
     def struck(self, call: Call, operation: Operation, answer: int | None) -> None:
         """Record a call that was answered by a fault or its consequence, and not by the kernel."""
-        payload = _payload(call)
+        payload = _payload(call, self._store)
         detail = operation.detail
         if payload is not None:
-            detail = replace(detail, data=self._store.keep(payload))
+            detail = replace(detail, data=payload)
         self.operations.append(replace(operation, result=answer, detail=detail))
 
     def _carry_out(self, call: Call, make: Callable[[Call], int]) -> int | None:
@@ -218,42 +229,41 @@ def _text(call: Call, index: int) -> str:
     return os.fsdecode(call.task.process.memory.string(call.args[index]) or b"")
 
 
-def _payload(call: Call) -> bytes | None:
+def _payload(call: Call, store: Store) -> Payload | None:
     """The data that a call is about to put into the directory."""
     try:
         if call.family == "write":
-            return execute.data_of(call)
+            return store.keep(execute.data_of(call))
         if call.family == "setxattr":
-            return call.task.process.memory.read(call.args[2], call.args[3])
+            return store.keep(call.task.process.memory.read(call.args[2], call.args[3]))
         if call.family in ("copy_file_range", "sendfile", "clone"):
-            return _copied(call)
+            return _copied(call, store)
         if call.family in ("rename", "link") and os.path.isabs(call.target):
-            return _brought_in(call)
+            return _brought_in(call, store)
     except (OSError, CannotExecute):
         pass
     return None
 
 
-def _copied(call: Call) -> bytes:
+def _copied(call: Call, store: Store) -> Payload:
     assert call.other_fd is not None
     with execute.duplicate(call.task.process, call.other_fd) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CannotExecute("not a regular file")
-        length = call.extra.get("length") or _MOST_COPIED
+        length = call.extra.get("length") or WHOLE
         if call.family != "clone":
             assert call.spec.count is not None
-            length = min(call.args[call.spec.count], _MOST_COPIED)
-        return os.pread(fd, length, _start(call, fd))
+            length = call.args[call.spec.count]
+        return store.copy(fd, _start(call, fd), length)
 
 
-def _brought_in(call: Call) -> bytes | None:
+def _brought_in(call: Call, store: Store) -> Payload | None:
     """The content of a file that comes from outside, where nobody saw it being written."""
     assert call.path is not None
     if not stat.S_ISREG(os.lstat(call.path).st_mode):
         return None
     with open(call.path, "rb", buffering=0) as file:
-        content = file.read(_MOST_COPIED)
-        return None if file.read(1) else content
+        return store.copy(file.fileno(), 0, WHOLE)
 
 
 def _source_offset(call: Call) -> int:
@@ -269,6 +279,14 @@ def _start(call: Call, fd: int) -> int:
     index = 1 if call.spec.name == "copy_file_range" else 2
     kept = call.task.process.memory.word(call.args[index]) if call.args[index] else None
     return os.lseek(fd, 0, os.SEEK_CUR) if kept is None else kept
+
+
+def _will_sync(call: Call) -> bool:
+    """Whether the kernel will not refuse an ``msync``: it fails where not all of the range is mapped."""
+    address, length = call.args[0], call.args[1]
+    if call.flags & ~_INVALIDATE not in _ASYNC_OR_SYNC or address % mmap.PAGESIZE or not length:
+        return False
+    return mapped_at(call.task.process.pid, address + length - 1) == call.path
 
 
 def _expected_read(detail: Detail) -> int | None:

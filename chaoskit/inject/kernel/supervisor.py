@@ -104,6 +104,7 @@ class Supervisor:
             return status
         finally:
             self._streams.drain_all()
+            self.recorder.unseen.close()
 
     def _turn(self, deadline: float) -> None:
         """Wait for something to happen, and handle it."""
@@ -481,7 +482,7 @@ class Supervisor:
             target="",
             place=self._place(task),
             result=0,
-            detail=Detail(value=value),
+            detail=Detail(value=value, seen=self.recorder.unseen.all() if family == "end" else ()),
             stack=_outside(self._tree.stack(task)) if self._plan.record and family == PROMISE else (),
             pid=task.process.pid,
             tid=task.tid,
@@ -531,6 +532,8 @@ class Supervisor:
             target = None if task is None else self._decoder.becomes_writable(task, args[0])
             if target is not None:
                 self.recorder.shared_mapping(target)
+                if self._plan.record:
+                    self.recorder.watch(target, os.path.join(self._plan.root, target))
             self._continue(ident)
         elif name == "open_by_handle_at":
             self.recorder.caveat("by-handle", who, "files were opened by handle: this is not seen")

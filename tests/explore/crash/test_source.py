@@ -13,7 +13,7 @@ from programs import NEW, OLD, replaced
 
 from chaoskit import faults
 from chaoskit.core.errors import UsageError
-from chaoskit.core.operation import Operation, Place, Trace
+from chaoskit.core.operation import Bytes, Operation, Place, Trace
 from chaoskit.core.schedule import Fault, Schedule, Strike
 from chaoskit.explore.align import unaligned
 from chaoskit.explore.blame import blamed
@@ -29,15 +29,15 @@ Work = Callable[[Recorder], None]
 def cases(
     place: Path, work: Work, asked: FaultSet, models: tuple[str, ...] = ("ext4", "xfs"), run: int = 1
 ) -> tuple[PowerLoss, list[Planned]]:
-    """The cases of ``work`` as run number ``run``, with the same work recorded as run 1 before it."""
+    """The cases of ``work`` done in each of ``run`` runs."""
     r = Recorder(place)
     r.put("state", OLD)
     source = PowerLoss(asked, models)
-    source.before_run(run, str(place))
-    recorder = Recorder(place)
-    work(recorder)
     operations: list[Operation] = []
     for number in range(1, run + 1):
+        source.before_run(number, str(place))
+        recorder = Recorder(place)
+        work(recorder)
         for o in recorder.trace():
             operations.append(replace(o, index=len(operations), place=Place(run=number)))
     recording = unaligned(Trace(tuple(operations), root=str(place)))
@@ -75,15 +75,138 @@ def test_a_world_builds_its_state_and_says_how_much_is_missing(tmp_path: Path) -
 
 
 def test_a_later_run_has_its_own_states(tmp_path: Path) -> None:
-    """Operations of other runs are no part of them; the point names the run."""
+    """The point names the run; what was not synced in the run before is still at stake."""
     _, found = cases(tmp_path, replaced(False), faults.power_loss(), run=2)
-    assert found
-    for one in found:
+    later = [one.world for one in found if one.world is not None and one.world.run == 2]
+    assert len(later) > len(found) / 2
+    for world in later:
+        assert str(world.strike).startswith("run2:")
+        assert world.operation.place.run == 2
+    assert {world.blamed.place.run for world in later} == {1, 2}
+
+
+def two_runs(place: Path, first: Work, meanwhile: Work, second: Work, model: str) -> set[tuple[str, ...]]:
+    """What the directory may hold after a power loss in ``second``, with the promises before."""
+    source = PowerLoss(faults.power_loss(), (model,))
+    operations: list[Operation] = []
+    for number, work in enumerate((first, second), 1):
+        source.before_run(number, str(place))
+        recorder = Recorder(place)
+        work(recorder)
+        for o in recorder.trace():
+            operations.append(replace(o, index=len(operations), place=Place(run=number)))
+        if number == 1:
+            meanwhile(Recorder(place))
+    recording = unaligned(Trace(tuple(operations), root=str(place)))
+    left: set[tuple[str, ...]] = set()
+    for one in source.cases(recording):
+        if one.world is not None and one.world.run == 2:
+            target = place.with_name("left")
+            target.mkdir(exist_ok=True)
+            one.world.build(str(target))
+            left.add(tuple(f"{f.name}={f.read_bytes()[:3]!r}" for f in sorted(target.iterdir())))
+    return left
+
+
+def nothing(r: Recorder) -> None:
+    """Do nothing."""
+
+
+def test_what_an_earlier_run_did_not_sync_can_be_lost_in_a_later_one(tmp_path: Path) -> None:
+    """Under strict the file of the first run may be there or not, whatever the second one has synced."""
+    place = tmp_path / "work"
+    place.mkdir()
+    left = two_runs(
+        place, lambda r: r.put("a", b"new"), nothing, lambda r: r.put("b", b"ack", sync=True), "strict"
+    )
+    assert {(), ("a=b''", "b=b'ack'"), ("a=b'new'", "b=b'ack'"), ("b=b'ack'",)} <= left
+
+
+def test_what_an_earlier_run_has_synced_stays(tmp_path: Path) -> None:
+    """One fsync in the first run is enough for all later ones."""
+    place = tmp_path / "work"
+    place.mkdir()
+    left = two_runs(
+        place, lambda r: r.put("a", b"new", sync=True), nothing, lambda r: r.put("b", b"ack"), "ext4"
+    )
+    assert left
+    assert all("a=b'new'" in found for found in left)
+
+
+def test_what_the_test_does_between_two_runs_counts_as_synced(tmp_path: Path) -> None:
+    """New, changed, renamed and removed files; what the run before it left in others is still at stake."""
+    place = tmp_path / "work"
+    place.mkdir()
+
+    def first(r: Recorder) -> None:
+        for name in ("changed", "removed", "renamed", "left"):
+            r.put(name, name.encode())
+
+    def meanwhile(r: Recorder) -> None:
+        r.put("made", b"made")
+        r.put("changed", b"other and longer", flags=os.O_WRONLY | os.O_TRUNC)
+        r.unlink("removed")
+        r.rename("renamed", "moved")
+
+    left = two_runs(place, first, meanwhile, lambda r: r.put("end", b"end"), "strict")
+    assert left
+    assert all("made=b'mad'" in found for found in left)
+    assert not any("removed" in name for found in left for name in found)
+    assert {"changed=b'oth'"} == {n for found in left for n in found if n.startswith("changed")}
+    assert {"moved=b''", "moved=b'ren'"} <= {n for found in left for n in found if n.startswith("moved")}
+    assert any(not name.startswith("left") for found in left for name in found)
+    assert {"left=b''", "left=b'lef'"} <= {n for found in left for n in found if n.startswith("left")}
+
+
+def test_what_a_file_held_at_a_call_counts_as_written_before_it(tmp_path: Path) -> None:
+    """Stores that no call made are at stake until the sync that found them, and durable after it."""
+    place = tmp_path / "work"
+    place.mkdir()
+    Recorder(place).put("f", bytes(8192))
+    source = PowerLoss(faults.power_loss(), ("ext4",))
+    source.before_run(1, str(place))
+    r = Recorder(place)
+    fd = r.open("f", os.O_RDWR)
+    r.close(fd)
+    r.sync_path("f")
+    r.promise("synced")
+    now = b"new".ljust(4096, b"\0") + bytes(4096)
+    operations = [
+        replace(o, detail=replace(o.detail, seen=((o.detail.inode, Bytes(now)),)))
+        if o.call in ("close", "fsync") and o.detail.inode is not None
+        else o
+        for o in r.trace()
+    ]
+    recording = unaligned(Trace(tuple(operations), root=str(place)))
+    found: dict[str, set[bytes]] = {}
+    for one in source.cases(recording):
         assert one.world is not None
-        assert one.world.run == 2
-        assert str(one.schedule).startswith("run2:")
-        assert one.world.operation.place.run == 2
-        assert one.world.blamed.place.run == 2
+        target = tmp_path / "left"
+        target.mkdir(exist_ok=True)
+        one.world.build(str(target))
+        found.setdefault(one.world.operation.call, set()).add((target / "f").read_bytes()[:3])
+    assert found["close"] == {b"new", bytes(3)}
+    assert found["promise"] == {b"new"}
+
+
+def test_no_state_is_built_with_a_file_that_has_changed_unseen(tmp_path: Path) -> None:
+    """Its content is not known from its first operation on; others are explored, and a caveat says so."""
+    place = tmp_path / "work"
+    place.mkdir()
+    Recorder(place).put("f", b"old")
+    source = PowerLoss(faults.power_loss(), ("ext4",))
+    source.before_run(1, str(place))
+    r = Recorder(place)
+    r.put("g", b"seen", sync=True)
+    r.put("f", b"OLD", sync=True)
+    (place / "f").write_bytes(b"new")
+    r.promise("new")
+    source.after_run(1, str(place))
+    found = list(source.cases(unaligned(r.trace())))
+    assert {one.world.operation.target for one in found if one.world} == {"g"}
+    (caveat,) = source.caveats()
+    assert (caveat.kind, caveat.target) == ("content-unknown", "f")
+    assert "crash states with it were left out" in caveat.text
 
 
 def test_the_models_of_the_fault_win_over_those_of_the_scenario(tmp_path: Path) -> None:

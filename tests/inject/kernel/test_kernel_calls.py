@@ -805,6 +805,51 @@ def test_large_writes_keep_their_data(root: str, record: Record) -> None:
     assert [one.detail.data.read() for one in (first, last) if one.detail.data] == [b"small", b"small"]
 
 
+def test_large_copies_are_recorded_whole(root: str, record: Record) -> None:
+    """However much one call copies, from wherever it begins; and a file that is moved in from elsewhere."""
+    size, outside = 65 << 20, f"{root}-outside"
+    for name in (f"{root}/from", outside):
+        with open(name, "wb") as file:
+            file.truncate(size)
+            file.seek(-3, os.SEEK_END)
+            file.write(b"end")
+
+    def work() -> None:
+        source, target = os.open(f"{root}/from", os.O_RDONLY), os.open(f"{root}/to", os.O_WRONLY | os.O_CREAT)
+        os.sendfile(target, source, 1 << 20, size)
+        os.rename(outside, f"{root}/brought")
+
+    ran = record(work)
+    (sent,) = of(ran, "sendfile")
+    (moved,) = of(ran, "rename")
+    assert sent.detail.data is not None
+    assert moved.detail.data is not None
+    assert (len(sent.detail.data), sent.result) == (64 << 20, 64 << 20)
+    assert len(moved.detail.data) == size
+    assert {bytes(data.part(len(data) - 4, 9)) for data in (sent.detail.data, moved.detail.data)} == {
+        b"\0end"
+    }
+
+
+def test_what_a_mapped_file_holds_is_recorded_where_it_counts(root: str, record: Record) -> None:
+    """At msync, fsync, close and the end, and only if it has changed since the last time."""
+
+    def work() -> None:
+        fd = os.open(f"{root}/a", os.O_RDWR | os.O_CREAT)
+        os.truncate(fd, 4096)
+        with mmap.mmap(fd, 4096) as memory:
+            memory[:1] = b"1"
+            memory.flush()
+            os.fsync(fd)
+            memory[:1] = b"2"
+        os.close(fd)
+
+    ran = record(work)
+    seen = [(one.call, content.read()[:1]) for one in ran.trace for _, content in one.detail.seen]
+    assert seen == [("msync", b"1"), ("close", b"2")]
+    assert [one.result for one in of(ran, "msync")] == [0]
+
+
 def test_two_recordings_of_a_deterministic_workload_are_equal(root: str, record: Record) -> None:
     """Fifty recordings have the same operations, call sites and ordinals."""
 

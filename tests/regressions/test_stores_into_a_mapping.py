@@ -1,0 +1,86 @@
+"""What reaches a file without a call is known: right programs are not blamed, wrong ones are."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chaoskit.inject.kernel import KernelBackend
+
+SCENARIOS = """
+import mmap
+import os
+import pytest
+from chaoskit import faults, scenario
+
+
+def by_msync(path):
+    fd = os.open(path, os.O_RDWR)
+    with mmap.mmap(fd, 4096) as memory:
+        memory[:3] = b"new"
+        memory.flush()
+    os.close(fd)
+
+
+def by_fsync(path):
+    fd = os.open(path, os.O_RDWR)
+    with mmap.mmap(fd, 4096) as memory:
+        memory[:3] = b"new"
+    os.fsync(fd)
+    os.close(fd)
+
+
+def unsynced(path):
+    fd = os.open(path, os.O_RDWR)
+    with mmap.mmap(fd, 4096) as memory:
+        memory[:3] = b"new"
+    os.close(fd)
+
+
+def spliced(path):
+    reading, writing = os.pipe()
+    os.write(writing, b"new")
+    fd = os.open(path, os.O_WRONLY)
+    os.splice(reading, fd, 3)
+    os.fsync(fd)
+    os.close(fd)
+
+
+def work(chaos, store):
+    store(chaos.path / "f")
+    chaos.promise("new")
+
+
+def check(chaos, store):
+    (chaos.path / "f").write_bytes(bytes(4096))
+    chaos.run(work, chaos, store)
+    assert not chaos.promised or (chaos.path / "f").read_bytes()[:3] == b"new"
+
+
+@pytest.mark.parametrize("store", [by_msync, by_fsync, spliced])
+@scenario(faults.power_loss())
+def test_right(chaos, store):
+    check(chaos, store)
+
+
+@scenario(faults.power_loss())
+def test_wrong(chaos):
+    check(chaos, unsynced)
+"""
+
+
+@pytest.mark.skipif(KernelBackend().unavailable() is not None, reason="the kernel backend does not work here")
+def test_no_state_is_made_up_without_what_was_stored(tmp_path: Path) -> None:
+    """msync and fsync cover what came by a mapping or a splice; without them it is at stake."""
+    file = tmp_path / "test_it.py"
+    file.write_text(SCENARIOS)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p"]
+    command += ["no:randomly", str(file)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "1 failed, 3 passed" in done.stdout, done.stdout
+    assert "violated: promise()#1=power_loss[" in done.stdout
+    assert "=power_loss[all]" not in done.stdout
+    assert "`f` was acknowledged" in done.stdout
