@@ -6,8 +6,10 @@ Options, the marker, the fixture, and two hooks that load the rest (:mod:`chaosk
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,12 +49,36 @@ def pytest_configure(config: pytest.Config) -> None:
         "run the test once for every fault at every call; see chaoskit.scenario.",
     )
     config.pluginmanager.register(_Door(config), "chaoskit-door")
-    # Now, and not when all tests have run.
-    named = config.getoption("chaoskit_report") or config.getini("chaoskit_report")
-    if named and not hasattr(config, "workerinput"):
-        from chaoskit.plugin.options import check_report_place
+    if not hasattr(config, "workerinput"):
+        _check_report_place(config)
 
-        check_report_place(config)
+
+def report_place(config: pytest.Config) -> Path | None:
+    """The directory that the report goes to, if one was named."""
+    directory = config.getoption("chaoskit_report") or config.getini("chaoskit_report")
+    return Path(config.invocation_params.dir, directory) if directory else None
+
+
+def _check_report_place(config: pytest.Config) -> None:
+    """See before the tests run that their report can be written. Nothing is made yet.
+
+    Raises:
+        pytest.UsageError: naming the part of the path that stands in the way.
+    """
+    place = report_place(config)
+    if place is None:
+        return
+    nearest = next(path for path in (place, *place.parents) if os.path.lexists(path))
+    expected = "a directory that is there or can be made"
+    if not nearest.is_dir():
+        hint = f"{nearest} is no directory; name another place."
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        hint = f"{nearest} may not be written; name another place, or change its permissions."
+    else:
+        return
+    from chaoskit.core.errors import wrong
+
+    raise pytest.UsageError(str(wrong("--chaoskit-report", str(place), expected, hint)))
 
 
 class _Door:

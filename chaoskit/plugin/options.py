@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,32 +54,6 @@ def in_force(config: pytest.Config, spec: Spec) -> Spec:
         changes["backend"] = _backend(config)
     Spec.checked((), changes)
     return replace(spec, **changes) if changes else spec
-
-
-def report_place(config: pytest.Config) -> Path | None:
-    """The directory that the report goes to, if one was named."""
-    directory = config.getoption("chaoskit_report") or config.getini("chaoskit_report")
-    return Path(config.invocation_params.dir, directory) if directory else None
-
-
-def check_report_place(config: pytest.Config) -> None:
-    """See before the tests run that their report can be written. Nothing is made yet.
-
-    Raises:
-        pytest.UsageError: naming the part of the path that stands in the way.
-    """
-    place = report_place(config)
-    if place is None:
-        return
-    nearest = next(path for path in (place, *place.parents) if os.path.lexists(path))
-    expected = "a directory that is there or can be made"
-    if not nearest.is_dir():
-        hint = f"{nearest} is no directory; name another place."
-    elif not os.access(nearest, os.W_OK | os.X_OK):
-        hint = f"{nearest} may not be written; name another place, or change its permissions."
-    else:
-        return
-    raise pytest.UsageError(str(wrong("--chaoskit-report", str(place), expected, hint)))
 
 
 def header(config: pytest.Config) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from chaoskit.core.schedule import printable
 from chaoskit.explore.result import PointSummary, ScenarioResult
-from chaoskit.plugin.options import report_place
+from chaoskit.plugin import report_place
 from chaoskit.report import Collector, Line, Report, summary_lines, write
 
 
