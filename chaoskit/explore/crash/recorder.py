@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +91,7 @@ class Recorder:
             "mode": mode,
             "inode": (status.st_dev, status.st_ino),
             "created": before is None,
+            "made_mode": stat.S_IMODE(status.st_mode),
             "truncated": before is not None and bool(flags & os.O_TRUNC),
             "size_before": before.st_size if before is not None else None,
         }
@@ -187,7 +189,11 @@ class Recorder:
     def mkdir(self, name: str, mode: int = 0o755) -> None:
         """``mkdir``."""
         os.mkdir(self._path(name), mode)
-        self._note("mkdir", name, None, 0, {**self._about(name), "mode": mode, "directory": True})
+        detail = {**self._about(name), "mode": mode, "directory": True}
+        made = self._status(name)
+        if made is not None:
+            detail["made_mode"] = stat.S_IMODE(made.st_mode)
+        self._note("mkdir", name, None, 0, detail)
 
     def rmdir(self, name: str) -> None:
         """``rmdir``."""

@@ -164,8 +164,8 @@ class Script:
 def script(trace: Trace, snapshot: Snapshot, umask: int | None = None) -> Script:
     """Split the operations of ``trace``, which began at ``snapshot``, into micro-steps.
 
-    Operations that failed have none; short writes have those for what was written. ``umask``
-    defaults to that of this process, which a forked workload inherits.
+    Operations that failed have none; short writes have those for what was written. ``umask`` counts
+    where the trace does not say which mode a new file got; it defaults to that of this process.
     """
     builder = _Builder(trace, snapshot, _umask() if umask is None else umask)
     for operation in trace:
@@ -359,6 +359,8 @@ class _Builder:
             self._add(StepKind.FREE, inode, partner=entry.index)
 
     def _mode(self, detail: Detail, default: int) -> int:
+        if detail.made_mode is not None:
+            return detail.made_mode
         return stat.S_IMODE(default if detail.mode is None else detail.mode) & ~self.umask
 
     # --- the calls -------------------------------------------------------------------------------

@@ -279,6 +279,10 @@ def _expected_read(detail: Detail) -> int | None:
 
 def after(call: Call, result: int | None, detail: Detail) -> Detail:
     """What a call that took effect has made."""
+    if result is None and call.family in ("open", "mkdir", "mknod") and call.mode is not None:
+        # Left to the kernel (another user, say): nobody can look, but the caller's umask is known.
+        mask = call.extra.get("umask")
+        return detail if mask is None else replace(detail, made_mode=stat.S_IMODE(call.mode) & ~mask)
     if result is None or result < 0:
         return detail
     existed = detail.inode is not None
@@ -288,15 +292,20 @@ def after(call: Call, result: int | None, detail: Detail) -> Detail:
         created = not existed and bool(call.flags & os.O_CREAT)
         if opened is not None:
             facts = os.fstat(opened)
+            # The mode as it is now: umask, default access list and the directory's S_ISGID are in it.
             detail = replace(
-                detail, inode=(facts.st_dev, facts.st_ino), directory=stat.S_ISDIR(facts.st_mode)
+                detail,
+                inode=(facts.st_dev, facts.st_ino),
+                directory=stat.S_ISDIR(facts.st_mode),
+                made_mode=stat.S_IMODE(facts.st_mode),
             )
         return replace(detail, truncated=truncated, created=created or _is_unnamed(call), fd=result)
     if call.family in ("mkdir", "mknod", "symlink") and call.path is not None:
         facts_now = _lstat(call.path)
         if facts_now is not None:
             inode = (facts_now.st_dev, facts_now.st_ino)
-            return replace(detail, inode=inode, directory=call.family == "mkdir")
+            mode = stat.S_IMODE(facts_now.st_mode)
+            return replace(detail, inode=inode, directory=call.family == "mkdir", made_mode=mode)
     return detail
 
 
