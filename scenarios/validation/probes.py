@@ -15,6 +15,8 @@ from chaoskit.explore.crash.recorder import Recorder
 Probe = Callable[[Recorder], object]
 CUT = os.O_WRONLY | os.O_TRUNC
 APPEND = os.O_WRONLY | os.O_APPEND
+KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 0x01, 0x02, 0x10
+"""Modes of fallocate(2)."""
 
 
 def base(r: Recorder) -> None:
@@ -287,6 +289,22 @@ def synchronous_after_plain(r: Recorder) -> None:
     fd = r.open("n", os.O_WRONLY | os.O_DSYNC)
     r.write(fd, b"B" * 4096, 4096)
     r.close(fd)
+
+
+def synchronous_truncation(r: Recorder) -> None:
+    r.truncate(r.open("big", os.O_WRONLY | os.O_SYNC), 100)
+
+
+def synchronous_mode(r: Recorder) -> None:
+    r.fchmod(r.open("a", os.O_WRONLY | os.O_SYNC), 0o600)
+
+
+def synchronous_allocation(r: Recorder) -> None:
+    r.fallocate(r.open("part", os.O_WRONLY | os.O_SYNC), 0, 8192)
+
+
+def synchronous_hole(r: Recorder) -> None:
+    r.fallocate(r.open("big", os.O_WRONLY | os.O_SYNC), 0, 4096, PUNCH_HOLE | KEEP_SIZE)
 
 
 def nothing_synced(r: Recorder) -> None:

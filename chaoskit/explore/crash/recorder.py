@@ -16,6 +16,13 @@ from typing import Any
 from chaoskit.core.operation import ROOT, Bytes, Detail, Operation, Trace, count_ordinals
 
 
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
 class Recorder:
     """Acts below ``root`` as the calls of the same names do; names are relative to it.
 
@@ -150,11 +157,18 @@ class Recorder:
         name, detail = self._opened(fd)
         self._do("truncate", name, lambda: os.ftruncate(fd, length), **detail, length=length)
 
-    def fallocate(self, fd: int, offset: int, length: int) -> None:
-        """``fallocate`` with mode 0."""
+    def fallocate(self, fd: int, offset: int, length: int, mode: int = 0) -> None:
+        """``fallocate``; ``mode`` as in linux/falloc.h."""
         name, detail = self._opened(fd)
-        detail |= {"offset": offset, "length": length, "mode": 0}
-        self._do("fallocate", name, lambda: os.posix_fallocate(fd, offset, length), **detail)
+        detail |= {"offset": offset, "length": length, "mode": mode}
+        function = ctypes.CDLL(None, use_errno=True).fallocate
+        arguments = (fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length))
+        self._do("fallocate", name, lambda: _checked(function(*arguments)), **detail)
+
+    def fchmod(self, fd: int, mode: int) -> None:
+        """``fchmod``."""
+        name, detail = self._opened(fd)
+        self._do("chmod", name, lambda: os.fchmod(fd, mode), **detail, mode=mode)
 
     def rename(self, source: str, target: str) -> None:
         """``rename``."""

@@ -263,7 +263,7 @@ class _Builder:
                 _CHANGES[operation.call](self, operation)
         elif operation.call in ("fsync", "fdatasync") and -operation.result in _LOST_DATA:
             sync = Sync(self._acted_on(operation), failed=True)
-        if sync is None and operation.detail.synchronous and len(self.steps) > first:
+        if operation.call in _WRITES and operation.detail.synchronous and len(self.steps) > first:
             sync = Sync(self.steps[first].owner, data_only=True, only=range(first, len(self.steps)))
         if sync is not None and operation.result is None:
             sync = None
@@ -561,6 +561,11 @@ class _Builder:
 _SYNCS = frozenset(("fsync", "fdatasync", "msync", "sync", "syncfs"))
 """sync_file_range is followed as documented: it promises nothing about metadata and does not empty
 the disk's cache (sync_file_range(2), "Warning"), so nothing is durable after it."""
+
+_WRITES = frozenset(("write", "copy_file_range", "sendfile", "splice"))
+"""What O_SYNC and O_DSYNC are about (open(2), "Synchronized I/O"): the calls that end in
+generic_write_sync of include/linux/fs.h. Changes of size, blocks and modes through such a descriptor
+were not durable on mounted file systems; xfs alone forces its log in fallocate (xfs_file_fallocate)."""
 
 _CHANGES: dict[str, Callable[[_Builder, Operation], None]] = {
     "open": _Builder._open,

@@ -263,6 +263,49 @@ def test_synchronous_writes_are_durable_and_others_are_not(flag: int, states_of:
     assert {content[4096:] for content in found} == {b"B" * 4096}  # type: ignore[index]
 
 
+def _cut(r: Recorder, fd: int) -> None:
+    r.truncate(fd, 3)
+
+
+def _allocated(r: Recorder, fd: int) -> None:
+    r.fallocate(fd, 0, 8192)
+
+
+def _punched(r: Recorder, fd: int) -> None:
+    r.fallocate(fd, 0, 8, 0x02 | 0x01)
+
+
+@pytest.mark.parametrize("flag", [os.O_DSYNC, os.O_SYNC])
+@pytest.mark.parametrize("change", [_cut, _allocated, _punched])
+def test_only_writes_are_durable_by_the_flags_of_a_descriptor(
+    change: Callable[[Recorder, int], None], flag: int, states_of: States
+) -> None:
+    """A file that is cut, extended or punched through it may be as it was (open(2), "Synchronized I/O")."""
+
+    def work(r: Recorder) -> None:
+        change(r, r.open("state", os.O_WRONLY | flag))
+        r.promise(None)
+
+    states = states_of(start, work, models=ALL)
+    unchanged = {
+        m for s in states if s.moment.promises and state_tree(states, s)["state"] == OLD for m in s.models
+    }
+    assert unchanged == set(ALL)
+
+
+def test_a_mode_is_not_durable_by_the_flags_of_a_descriptor(states_of: States) -> None:
+    """fchmod through O_SYNC is like any other fchmod."""
+
+    def work(r: Recorder) -> None:
+        r.fchmod(r.open("state", os.O_WRONLY | os.O_SYNC), 0o600)
+        r.promise(None)
+
+    states = states_of(start, work, models=ALL)
+    (step,) = [step for step in states.script.steps if step.kind is StepKind.ATTRIBUTE]
+    lost = {m for s in states if s.moment.promises and not s.persisted >> step.index & 1 for m in s.models}
+    assert lost == set(ALL)
+
+
 def test_sync_file_range_promises_nothing(states_of: States) -> None:
     """As its manual page says: no metadata, and the disk's cache is not emptied."""
 
