@@ -84,7 +84,8 @@ class Detail:
     those of the call. ``created`` and ``truncated`` say what an open did; ``made_mode`` is the mode
     that a new file or directory really got, None where nobody looked. ``text`` is the content of a
     symbolic link or the name of an extended attribute; ``links`` is the link count of ``inode``
-    before the call. ``source_offset`` belongs to ``copy_file_range`` and ``clone``.
+    before the call. ``released``: a close is known to have been the last of its open file, duplicates
+    (dup(2), fork(2)) included. ``source_offset`` belongs to ``copy_file_range`` and ``clone``.
     """
 
     fd: int | None = None
@@ -101,6 +102,7 @@ class Detail:
     created: bool = False
     truncated: bool = False
     made_mode: int | None = None
+    released: bool = False
     synchronous: str = ""
     """``"O_SYNC"`` or ``"O_DSYNC"`` when the descriptor or the call demands it, else empty."""
     text: str | None = None

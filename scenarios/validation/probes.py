@@ -128,6 +128,29 @@ def rewrite_and_keep_open(r: Recorder) -> None:
     other(r)
 
 
+def rewrite_and_close_duplicate(r: Recorder) -> None:
+    fd = r.open("a", CUT)
+    r.dup(fd)
+    r.write(fd, b"N" * 5000)
+    r.close(fd)
+    other(r)
+
+
+def rewrite_and_close_all_duplicates(r: Recorder) -> None:
+    fd = r.open("a", CUT)
+    copy = r.dup(fd)
+    r.write(fd, b"N" * 5000)
+    r.close(fd)
+    r.close(copy)
+    other(r)
+
+
+def rewrite_and_close_another_opening(r: Recorder) -> None:
+    r.write(r.open("a", CUT), b"N" * 5000)
+    r.close(r.open("a"))
+    other(r)
+
+
 def create_unsynced(r: Recorder) -> None:
     r.put("n", b"N" * 5000)
     other(r)

@@ -26,7 +26,9 @@ class Rule(Enum):
     COHERENT_PAGES = "a page is written as it is in memory: with all earlier writes to it"
     COPY_ON_WRITE = "new data shows only together with all metadata that changed before it"
     RENAME_FLUSHES = "replacing a file by rename writes the data of a new file first"
-    CLOSE_FLUSHES = "closing a file that was truncated to nothing writes its new data first"
+    CLOSE_FLUSHES = (
+        "closing a file that was truncated to nothing, with its last descriptor, writes its new data first"
+    )
     JOURNAL_SYNC = "syncing a file or directory makes all metadata up to its own last change durable"
     DIRECTORY_COMMITS = "syncing any directory makes all metadata durable"
     NAMES_SYNC = "syncing a file or directory makes its new names, and the directories they need, durable"
@@ -67,7 +69,7 @@ EXT4 = Model(
             Rule.TAIL_UNORDERED: f"{_KERNEL}, fs/ext4/inode.c, ext4_da_write_end; {_MEASURED}",
             Rule.COHERENT_PAGES: "page cache",
             Rule.RENAME_FLUSHES: f"auto_da_alloc, ext4(5); {_MEASURED}",
-            Rule.CLOSE_FLUSHES: f"auto_da_alloc, ext4(5); {_MEASURED}",
+            Rule.CLOSE_FLUSHES: f"auto_da_alloc; {_KERNEL}, fs/ext4/file.c, ext4_release_file; {_MEASURED}",
             Rule.JOURNAL_SYNC: f"{_KERNEL}, fs/ext4/fsync.c, i_sync_tid; {_MEASURED}",
             Rule.DIRECTORY_COMMITS: f"{_KERNEL}, fs/ext4/fsync.c, ext4_fsync_journal; {_MEASURED}",
             Rule.NAMES_SYNC: f"follows from the journal; {_MEASURED}",

@@ -128,10 +128,17 @@ class Recorder:
         return written
 
     def close(self, fd: int) -> None:
-        """``close``."""
+        """``close``; ``released`` is recorded if no duplicate of :meth:`dup` is left."""
         name, detail = self._opened(fd)
-        self._do("close", name, lambda: os.close(fd), **detail)
-        del self._open[fd]
+        opening = self._open.pop(fd)
+        released = all(other is not opening for other in self._open.values())
+        self._do("close", name, lambda: os.close(fd), **detail, released=released)
+
+    def dup(self, fd: int) -> int:
+        """``dup``: not recorded, since it changes nothing on the disk. Return the new descriptor."""
+        copy = os.dup(fd)
+        self._open[copy] = self._open[fd]
+        return copy
 
     def fsync(self, fd: int) -> None:
         """``fsync``."""

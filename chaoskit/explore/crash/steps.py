@@ -125,8 +125,8 @@ class Sync:
 class Move:
     """What one operation did: steps ``first`` up to ``last`` (not included), then perhaps a sync.
 
-    ``closed`` is the file of which a descriptor was closed, ``flushed`` the file whose data ext4
-    writes out together with this rename.
+    ``closed`` is the file of which an opening has ended with its last descriptor, ``flushed`` the file
+    whose data ext4 writes out together with this rename.
     """
 
     operation: int
@@ -254,7 +254,7 @@ class _Builder:
         sync = closed = flushed = None
         if operation.result is None or operation.result >= 0:
             if operation.call == "close":
-                closed = self._file(operation)
+                closed = self._file(operation) if operation.detail.released else None
             elif operation.call == "rename":
                 flushed = self._rename(operation)
             elif operation.call in _SYNCS:
