@@ -263,6 +263,51 @@ def preallocate_and_write(r: Recorder) -> None:
     other(r)
 
 
+def preallocate_and_replace(r: Recorder) -> None:
+    fd = r.open("t", os.O_WRONLY | os.O_CREAT)
+    r.fallocate(fd, 0, 8192)
+    r.write(fd, b"N" * 8192)
+    r.close(fd)
+    r.rename("t", "a")
+    other(r)
+
+
+def preallocate_beyond_the_end_and_replace(r: Recorder) -> None:
+    fd = r.open("t", os.O_WRONLY | os.O_CREAT)
+    r.fallocate(fd, 0, 8192, KEEP_SIZE)
+    r.write(fd, b"N" * 8192)
+    r.close(fd)
+    r.rename("t", "a")
+    other(r)
+
+
+def preallocate_and_replace_with_more(r: Recorder) -> None:
+    fd = r.open("t", os.O_WRONLY | os.O_CREAT)
+    r.fallocate(fd, 0, 4096)
+    r.write(fd, b"N" * 8192)
+    r.close(fd)
+    r.rename("t", "a")
+    other(r)
+
+
+def preallocate_what_was_emptied_and_close(r: Recorder) -> None:
+    fd = r.open("a", CUT)
+    r.fallocate(fd, 0, 8192)
+    r.write(fd, b"N" * 8192)
+    r.close(fd)
+    other(r)
+
+
+def preallocate_and_empty_and_replace(r: Recorder) -> None:
+    fd = r.open("t", os.O_WRONLY | os.O_CREAT)
+    r.fallocate(fd, 0, 8192)
+    r.truncate(fd, 0)
+    r.write(fd, b"N" * 8192)
+    r.close(fd)
+    r.rename("t", "a")
+    other(r)
+
+
 def extend(r: Recorder) -> None:
     fd = r.open("part", os.O_WRONLY)
     r.truncate(fd, 5000)

@@ -25,7 +25,9 @@ class Rule(Enum):
     TAIL_UNORDERED = "growth inside a block that the file already has may persist without its data"
     COHERENT_PAGES = "a page is written as it is in memory: with all earlier writes to it"
     COPY_ON_WRITE = "new data shows only together with all metadata that changed before it"
-    RENAME_FLUSHES = "replacing a file by rename writes the data of a new file first"
+    RENAME_FLUSHES = (
+        "replacing a file by rename writes the data of a new file first, unless it was preallocated"
+    )
     CLOSE_FLUSHES = (
         "closing a file that was truncated to nothing, with its last descriptor, writes its new data first"
     )
@@ -42,6 +44,7 @@ class Rule(Enum):
 _ALICE = "Pillai et al., OSDI 2014, table 1 and section 3"
 _MEASURED = "measured"
 _KERNEL = "Linux 6.18 source"
+_ALLOC_DA = f"{_KERNEL}, fs/ext4/inode.c, ext4_alloc_da_blocks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ EXT4 = Model(
             Rule.GROWS_IN_ORDER: f"{_KERNEL}, fs/ext4/inode.c, mpage_map_and_submit_extent",
             Rule.TAIL_UNORDERED: f"{_KERNEL}, fs/ext4/inode.c, ext4_da_write_end; {_MEASURED}",
             Rule.COHERENT_PAGES: "page cache",
-            Rule.RENAME_FLUSHES: f"auto_da_alloc, ext4(5); {_MEASURED}",
+            Rule.RENAME_FLUSHES: f"auto_da_alloc, ext4(5); without fallocate: {_ALLOC_DA}; {_MEASURED}",
             Rule.CLOSE_FLUSHES: f"auto_da_alloc; {_KERNEL}, fs/ext4/file.c, ext4_release_file; {_MEASURED}",
             Rule.JOURNAL_SYNC: f"{_KERNEL}, fs/ext4/fsync.c, i_sync_tid; {_MEASURED}",
             Rule.DIRECTORY_COMMITS: f"{_KERNEL}, fs/ext4/fsync.c, ext4_fsync_journal; {_MEASURED}",

@@ -66,6 +66,8 @@ class World:
         self.start = {d: dict(names) for d, names in self.dirs.items()}
         self.length = {i: len(data) for i, data in self.first.items()}
         self.born: set[int] = set()
+        self.filled: list[tuple[int, int, bool]] = []
+        """(operation, file, whether it got blocks in advance or lost all it had)."""
         for op in trace:
             if op.result is None or op.result >= 0:
                 self._play(op)
@@ -121,6 +123,19 @@ class World:
         if size != self.length[inode]:
             self._note(op, "size", inode, size=size)
             self.length[inode] = size
+            if size == 0:
+                self.filled.append((op.index, inode, False))
+
+    def do_fallocate(self, op: Operation) -> None:
+        inode, end = self._who(op.target), (op.detail.offset or 0) + (op.detail.length or 0)
+        self.filled.append((op.index, inode, True))
+        if op.detail.mode == 0 and end > self.length[inode]:
+            self._cut(op, inode, end)
+
+    def in_advance(self, file: int, op: int) -> bool:
+        """Whether the file has blocks that no data asked for."""
+        told = [advance for when, inode, advance in self.filled if inode == file and when < op]
+        return bool(told) and told[-1]
 
     def do_truncate(self, op: Operation) -> None:
         self._cut(op, self._who(op.target), op.detail.length or 0)
@@ -240,6 +255,7 @@ class Judge:
         if b.kind not in (("grow",) if self.late else ("data", "grow")):
             return False
         over = a.kind == "name" and a.child is not None and a.replaces and a.rename_of == b.file
+        over = over and not self.world.in_advance(b.file, a.op)
         if over and b in self._pending(b.file, a.op):
             return self._fresh(b.file, a.op) or b in self._new_blocks(b.file, a.op)
         if not (a.meta or a.kind == "grow"):
@@ -276,11 +292,14 @@ class Judge:
         return result
 
     def _emptied(self, close: Event) -> bool:
-        """Whether the file was emptied since its last close (or since everything was synced)."""
+        """Whether this close writes out: the file was emptied, and no such close (or sync) came since."""
+        if self.world.in_advance(close.file, close.op):
+            return False
         before = [
             e.op
             for e in self.world.events
             if e.op < close.op and ((e.kind == "close" and e.file == close.file) or e.kind == "sync")
+            if e.kind == "sync" or not self.world.in_advance(e.file, e.op)
         ]
         since = max(before, default=-1)
         return any(
