@@ -171,6 +171,54 @@ def move_and_sync_file(r: Recorder) -> None:
     r.sync_path("e/g")
 
 
+def move_out_of_new_directory_and_sync_file(r: Recorder) -> None:
+    r.mkdir("n")
+    r.put("n/f", b"1")
+    r.rename("n/f", "d/g")
+    r.sync_path("d/g")
+
+
+def move_out_of_new_directory_and_datasync_file(r: Recorder) -> None:
+    r.mkdir("n")
+    r.put("n/f", b"1")
+    r.rename("n/f", "d/g")
+    r.sync_path("d/g", data_only=True)
+
+
+def link_out_of_new_directory_and_sync_file(r: Recorder) -> None:
+    r.mkdir("n")
+    r.put("n/f", b"1")
+    r.link("n/f", "d/g")
+    r.unlink("n/f")
+    r.sync_path("d/g")
+
+
+def new_file_takes_the_name_of_one_moved_to_a_new_directory(r: Recorder) -> None:
+    r.mkdir("n")
+    r.rename("a", "n/b")
+    r.put("a", b"NEW", sync=True)
+
+
+def file_takes_the_name_of_one_moved_to_a_new_directory(r: Recorder) -> None:
+    r.mkdir("n")
+    r.rename("a", "n/b")
+    r.rename("part", "a")
+    r.sync_path("a")
+
+
+def new_directory_moved_and_file_in_it_synced(r: Recorder) -> None:
+    r.mkdir("n")
+    r.mkdir("n/s")
+    r.rename("n/s", "d/s")
+    r.put("d/s/f", b"1", sync=True)
+
+
+def link_and_datasync_new_file(r: Recorder) -> None:
+    r.put("n", b"1")
+    r.link("n", "b")
+    r.sync_path("n", data_only=True)
+
+
 def rename_and_sync_file(r: Recorder) -> None:
     r.rename("a", "b")
     r.sync_path("b")

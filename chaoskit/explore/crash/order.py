@@ -312,7 +312,7 @@ class Order:
         result = saved
         if Rule.COHERENT_PAGES in self.model:
             result |= self._same_pages(saved)
-        names = file.births if sync.data_only else file.names
+        names = file.births if sync.data_only and not self._logs_all_names(file) else file.names
         if Rule.NAMES_SYNC in self.model:
             result |= self._names(names)
             result |= self._consistent(own)
@@ -327,6 +327,10 @@ class Order:
         if sync.only is None:
             file.pending = file.allocating = 0
             file.fresh = False
+
+    def _logs_all_names(self, file: _File) -> bool:
+        """Whether fdatasync covers later names too: where a new inode is logged with all it has."""
+        return Rule.LOOSE_LOG in self.model and bool(file.births & ~self.durable)
 
     def _loosen(self, inode: Inode) -> None:
         """Let the sync of ``inode`` have brought along what belongs to it and was not asked for.
@@ -379,24 +383,47 @@ class Order:
         return mask
 
     def _names(self, entries: int) -> int:
-        """The entries by which a synced inode is found, and those that made the directories above."""
-        seen, waiting = 0, entries
+        """The entries by which a synced inode is found, and those that made the directories above.
+
+        Only names that stand need their directories: one that was moved away from, or to where the
+        former owner of a name went, may be missing (seen on btrfs; elsewhere the journal has it).
+        """
+        standing = sum(1 << i for i in bits(entries) if self._stands(self.script.steps[i]))
+        seen, waiting = 0, entries | self._directories_of(standing)
+        while waiting:
+            index = waiting.bit_length() - 1
+            seen |= 1 << index
+            waiting = (waiting | self._beside(self.script.steps[index])) & ~seen
+        return seen
+
+    def _stands(self, step: Step) -> bool:
+        """Whether nothing has happened to the name of ``step`` since."""
+        return self._cells[step.owner, step.name] >> step.index == 1
+
+    def _directories_of(self, entries: int) -> int:
+        """What made the directories in which ``entries`` are, and those above, and is not durable.
+
+        btrfs looks for them where they are now (fs/btrfs/tree-log.c, log_new_ancestors; measured).
+        """
+        found, waiting = 0, entries
         while waiting:
             index = waiting.bit_length() - 1
             waiting &= ~(1 << index)
-            if seen >> index & 1:
+            owner = self.script.steps[index].owner
+            directory = self._files[owner] if owner != TOP else None
+            if directory is None or not directory.births & ~self.durable:
                 continue
-            seen |= 1 << index
-            waiting |= self._beside(self.script.steps[index]) & ~seen
-        return seen
+            names = directory.names if Rule.LOOSE_LOG in self.model else directory.births
+            more = names & ~self.durable & ~found
+            found |= more
+            waiting |= sum(1 << i for i in bits(more) if self._stands(self.script.steps[i]))
+        return found
 
     def _beside(self, step: Step) -> int:
-        """What comes along with one entry: its rename, earlier uses of the name, the directories."""
+        """What comes along with one entry: its rename, and earlier uses of the name."""
         mask = self._cells[step.owner, step.name] & ((1 << step.index) - 1)
         if step.partner is not None:
             mask |= 1 << step.partner
-        if step.owner != TOP:
-            mask |= self._files[step.owner].births
         return mask & ~self.durable
 
     def _consistent(self, own: int) -> int:

@@ -326,11 +326,10 @@ class Judge:
         saved = {m.number for m in own}
         if not self.real:
             return saved
-        names = [
-            m
-            for m in past
-            if m.kind == "name" and m.child == event.file and (m.first_name or event.kind == "fsync")
-        ]
+        names = [m for m in past if m.kind == "name" and m.child == event.file]
+        new = any(m.first_name and m.number not in done for m in names)
+        if event.kind == "fdatasync" and not (self.model == "btrfs" and new):
+            names = [m for m in names if m.first_name]
         if self.model in ("ext4", "xfs"):
             for m in own + [n for n in names if n.number not in done]:
                 saved |= self.full(m)
@@ -360,8 +359,9 @@ class Judge:
         return a.kind == b.kind == "name" and (a.file, a.name) == (b.file, b.name)
 
     def _reachable(self, names: list[Micro], past: list[Micro], done: set[int]) -> set[int]:
+        """The names, with the directories above those that are still in use, and what goes with them."""
         seen: set[int] = set()
-        waiting = list(names)
+        waiting = names + self._above(self._in_use(names, past), past, done)
         while waiting:
             m = waiting.pop()
             if m.number in seen:
@@ -370,9 +370,20 @@ class Judge:
             more = [b for b in past if self._same_cell(b, m) and b.number < m.number]
             if m.mate is not None:
                 more.append(m.mate)
-            more += [b for b in past if b.kind == "name" and b.first_name and b.child == m.file]
             waiting += [b for b in more if b.number not in done]
         return seen
+
+    def _above(self, names: list[Micro], past: list[Micro], done: set[int]) -> list[Micro]:
+        """How the new directories that hold ``names`` are found, up to one that is safe."""
+        made: list[Micro] = []
+        for directory in {m.file for m in names}:
+            entries = [b for b in past if b.kind == "name" and b.child == directory and b.number not in done]
+            if any(b.first_name for b in entries):
+                made += [b for b in entries if b.first_name or self.model == "btrfs"]
+        return made + self._above(self._in_use(made, past), past, done) if made else []
+
+    def _in_use(self, names: list[Micro], past: list[Micro]) -> list[Micro]:
+        return [m for m in names if not any(self._same_cell(b, m) and b.number > m.number for b in past)]
 
     # All states.
 

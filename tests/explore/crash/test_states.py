@@ -345,6 +345,50 @@ def test_a_mode_is_not_durable_by_the_flags_of_a_descriptor(states_of: States) -
     assert lost == set(ALL)
 
 
+def _moved(r: Recorder) -> None:
+    r.rename("n/f", "d/g")
+
+
+def _linked_and_unlinked(r: Recorder) -> None:
+    r.link("n/f", "d/g")
+    r.unlink("n/f")
+
+
+@pytest.mark.parametrize("move", [_moved, _linked_and_unlinked])
+@pytest.mark.parametrize("data_only", [False, True])
+def test_the_directory_that_a_synced_file_came_from_may_be_missing_on_btrfs_alone(
+    move: Callable[[Recorder], None], data_only: bool, states_of: States
+) -> None:
+    """Seen each time on a mounted btrfs: the file has its last name, its first directory is not there."""
+
+    def work(r: Recorder) -> None:
+        r.mkdir("n")
+        r.put("n/f", b"1")
+        move(r)
+        r.sync_path("d/g", data_only=data_only)
+        r.promise(None)
+
+    states = states_of(lambda r: r.mkdir("d"), work, models=("ext4", "xfs", "btrfs"))
+    without = [s for s in states if s.moment.promises and state_tree(states, s) == {"d": {"g": b"1"}}]
+    assert [s.models for s in without] == [("btrfs",)]
+    found = [state_tree(states, s)["d"] for s in states if s.moment.promises and "btrfs" in s.models]
+    assert all(directory == {"g": b"1"} for directory in found)
+
+
+def test_a_file_that_lost_its_name_to_a_synced_one_may_be_missing_on_btrfs_alone(states_of: States) -> None:
+    """Seen each time on a mounted btrfs, if it went to a new directory: neither is there."""
+
+    def work(r: Recorder) -> None:
+        r.mkdir("n")
+        r.rename("state", "n/old")
+        r.put("state", NEW, sync=True)
+        r.promise(None)
+
+    states = states_of(start, work, models=("ext4", "xfs", "btrfs"))
+    lost = [s for s in states if s.moment.promises and state_tree(states, s) == {"state": NEW}]
+    assert [s.models for s in lost] == [("btrfs",)]
+
+
 def test_sync_file_range_promises_nothing(states_of: States) -> None:
     """As its manual page says: no metadata, and the disk's cache is not emptied."""
 
