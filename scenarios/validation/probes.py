@@ -482,6 +482,43 @@ def link_what_was_synced(r: Recorder) -> None:
     r.put("index.lock", b"index 2", sync=True)
 
 
+def rename_what_was_synced_and_sync_other(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.put("z", b"segment")
+    r.rename("t", "a")
+    other(r)
+
+
+def link_what_was_synced_and_sync_other(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.put("z", b"segment")
+    r.link("t", "b")
+    other(r)
+
+
+def unlink_what_was_synced_and_sync_other(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.put("z", b"segment")
+    r.unlink("t")
+    other(r)
+
+
+def rename_what_was_synced_into_new_directory(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.put("z", b"segment")
+    r.mkdir("q")
+    r.rename("t", "q/a")
+    other(r)
+
+
+def rename_out_of_synced_directory_and_sync_other(r: Recorder) -> None:
+    r.put("d/n", b"new")
+    r.sync_path("d")
+    r.put("z", b"segment")
+    r.rename("d/f", "e/f")
+    other(r)
+
+
 def rename_what_was_synced(r: Recorder) -> None:
     r.put("t", b"new", sync=True)
     r.rename("t", "a")

@@ -37,13 +37,14 @@ class Rule(Enum):
     RENAME_IN_ONE = "both halves of a rename persist together, unless only the new directory is synced"
     FREED_LAST = "the content of a file is released only when the removal of its last name has persisted"
     WHOLE_BLOCKS = "a block is never torn"
-    LOOSE_LOG = "a sync may bring along more of what it touches, without what changed before"
+    LOOSE_LOG = "a sync may bring along more of what it touches or was synced, without what changed before"
     NO_GARBAGE = "space that was never written reads as zeroes"
 
 
 _ALICE = "Pillai et al., OSDI 2014, table 1 and section 3"
 _MEASURED = "measured"
 _KERNEL = "Linux 6.18 source"
+_TREE_LOG = f"{_KERNEL}, fs/btrfs/tree-log.c"
 _ALLOC_DA = f"{_KERNEL}, fs/ext4/inode.c, ext4_alloc_da_blocks"
 
 
@@ -120,8 +121,8 @@ BTRFS = Model(
             Rule.DATA_BEFORE_SIZE: f"{_KERNEL}, fs/btrfs/inode.c, btrfs_finish_one_ordered; {_MEASURED}",
             Rule.COHERENT_PAGES: "page cache",
             Rule.COPY_ON_WRITE: "datacow; btrfs(5)",
-            Rule.NAMES_SYNC: f"log tree; {_KERNEL}, fs/btrfs/tree-log.c; {_MEASURED}",
-            Rule.LOOSE_LOG: f"{_KERNEL}, fs/btrfs/tree-log.c, btrfs_log_inode_parent; {_MEASURED}",
+            Rule.NAMES_SYNC: f"log tree; {_TREE_LOG}, log_new_ancestors; {_MEASURED}",
+            Rule.LOOSE_LOG: f"{_TREE_LOG}, btrfs_log_inode_parent, btrfs_log_new_name; {_MEASURED}",
             Rule.RENAME_IN_ONE: f"{_MEASURED}: after syncing the new directory alone both names were there",
             Rule.FREED_LAST: "orphan items in the same transaction",
             Rule.WHOLE_BLOCKS: "copy on write, checksums of 4096-byte blocks; btrfs(5)",

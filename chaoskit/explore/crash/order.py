@@ -60,6 +60,10 @@ class Order:
         self._files: defaultdict[Inode, _File] = defaultdict(_File)
         self._cells: defaultdict[tuple[Inode, str], int] = defaultdict(int)
         self._users: dict[int, tuple[int, int]] = {}
+        self._logged: set[Inode] = set()
+        """What a sync has brought into the log of btrfs since everything was synced."""
+        self._renamed = 0
+        """Entries that went into that log at once, because the inode was in it."""
         for inode, node in enumerate(script.nodes[len(script.snapshot.nodes) :], len(script.snapshot.nodes)):
             self._files[inode].fresh = node.kind is NodeKind.FILE
 
@@ -223,6 +227,8 @@ class Order:
         if step.is_metadata:
             self._chain |= need
         if step.kind is StepKind.ENTRY:
+            if self._logged and self._goes_into_log(step):
+                self._renamed |= bit if step.partner is None else bit | 1 << step.partner
             self._remember_entry(step, bit)
         elif step.kind is StepKind.ATTRIBUTE:
             file.attributes |= bit
@@ -241,6 +247,18 @@ class Order:
             child = self._files[step.child]
             child.names |= bit
             child.births |= bit if step.creates else 0
+
+    def _goes_into_log(self, step: Step) -> bool:
+        """Whether btrfs notes the change of a name in the log of a sync that is already over.
+
+        fs/btrfs/tree-log.c: btrfs_log_new_name for a rename or link, where the inode or the directory
+        that it leaves is in the log; btrfs_del_inode_ref_in_log for an unlink. The next sync of
+        whatever file writes that out, without what changed in between (measured).
+        """
+        if step.child is None:
+            return step.partner is None and self._latest(step) in self._logged
+        left = self.script.steps[step.partner].owner if step.partner is not None else None
+        return not step.creates and (step.child in self._logged or left in self._logged)
 
     def _latest(self, step: Step) -> Inode | None:
         """The inode that had the name before ``step``."""
@@ -288,6 +306,8 @@ class Order:
             self._make_durable(self._synced(sync), sync)
 
     def _clean(self) -> None:
+        self._logged.clear()
+        self._renamed = 0
         for file in self._files.values():
             file.pending = file.allocating = 0
             file.fresh = file.emptied = False
@@ -324,6 +344,8 @@ class Order:
         self.durable |= result
         if Rule.LOOSE_LOG in self.model:
             self._loosen(sync.inode)
+            steps = self.script.steps
+            self._logged |= {child for i in bits(result) if (child := steps[i].child) is not None}
         if sync.only is None:
             file.pending = file.allocating = 0
             file.fresh = False
@@ -336,9 +358,11 @@ class Order:
         """Let the sync of ``inode`` have brought along what belongs to it and was not asked for.
 
         It may: the log tree holds the whole inode, for a directory its new entries and what they
-        name. None of that is durable for sure, but it no longer needs what changed elsewhere before.
+        name; and the names that were noted in it since an earlier sync, with their directories. None of
+        that is durable for sure, but it no longer needs what changed elsewhere before.
         """
-        touched, waiting, seen = 0, [inode], {inode}
+        noted = self._renamed & ~self.durable
+        touched, waiting, seen = noted | self._directories_of(noted), [inode], {inode}
         while waiting:
             known = self._files[waiting.pop()]
             more = (known.owned | known.names | known.removals) & ~self.durable & ~touched
@@ -347,6 +371,7 @@ class Order:
                 for other in self._named(self.script.steps[index]) - seen:
                     seen.add(other)
                     waiting.append(other)
+        self._logged |= seen
         for index in bits(touched):
             self.need[index] &= touched | self.durable
         self._users.clear()

@@ -406,17 +406,47 @@ class Judge:
         if self.model != "btrfs":
             return needed
         done: set[int] = set()
+        logs: list[tuple[int, set[int]]] = []
+        """The syncs since everything was synced: when, and what is in the log from then on."""
         for event in self.world.events:
             if event.op > op or event.kind == "close":
                 continue
-            done |= self._saved(event, done)
-            if event.kind != "sync":
-                along = self._along(event, done)
-                for number in along:
-                    needed[number] &= along | done
+            saved = self._saved(event, done)
+            done |= saved
+            if event.kind == "sync":
+                logs.clear()
+                continue
+            along, files = self._along(event, done)
+            ahead = [m for m in self._noted(event, logs) if m.number not in done]
+            past = [m for m in self.world.micro if m.op < event.op]
+            along |= {m.number for m in ahead + self._above(ahead, past, done)}
+            for number in along:
+                needed[number] &= along | done
+            children = {self.world.micro[n].child for n in saved}
+            logs.append((event.op, files | {c for c in children if c is not None}))
         return needed
 
-    def _along(self, event: Event, done: set[int]) -> set[int]:
+    def _noted(self, event: Event, logs: list[tuple[int, set[int]]]) -> list[Micro]:
+        """Changes of names of what was in the log when they were made."""
+        found = []
+        for m in self.world.micro:
+            inside = set().union(*(files for when, files in logs if when < m.op))
+            if m.kind != "name" or m.first_name or m.op >= event.op:
+                continue
+            if m.rename_of is not None:
+                swap = m if m.child is not None else m.mate
+                if swap.child in inside or swap.mate.file in inside:
+                    found.append(m)
+            elif (m.child if m.child is not None else self._owner_before(m)) in inside:
+                found.append(m)
+        return found
+
+    def _owner_before(self, m: Micro) -> int | None:
+        """Whose name it was that ``m`` took away."""
+        earlier = [b for b in self.world.micro if self._same_cell(b, m) and b.number < m.number]
+        return earlier[-1].child if earlier else self.world.start.get(m.file, {}).get(m.name)
+
+    def _along(self, event: Event, done: set[int]) -> tuple[set[int], set[int]]:
         past = [m for m in self.world.micro if m.op < event.op]
         files, along = {event.file}, set()
         while True:
@@ -428,7 +458,7 @@ class Judge:
                 if self._same_cell(b, self.world.micro[number]) and b.child is not None
             }
             if more <= along and named <= files:
-                return along
+                return along, files
             along |= more
             files |= named
 

@@ -375,6 +375,43 @@ def test_the_directory_that_a_synced_file_came_from_may_be_missing_on_btrfs_alon
     assert all(directory == {"g": b"1"} for directory in found)
 
 
+def _replaces(r: Recorder) -> None:
+    r.rename("t", "state")
+
+
+def _gets_a_second_name(r: Recorder) -> None:
+    r.link("t", "state2")
+
+
+def _goes(r: Recorder) -> None:
+    r.unlink("t")
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (_replaces, {"state": NEW}),
+        (_gets_a_second_name, {"state": OLD, "t": NEW, "state2": NEW}),
+        (_goes, {"state": OLD}),
+    ],
+)
+def test_a_name_of_a_synced_file_overtakes_other_changes_on_btrfs_alone(
+    change: Callable[[Recorder], None], left: dict[str, object], states_of: States
+) -> None:
+    """Seen each time on a mounted btrfs: the next fsync writes it out, without the file made before it."""
+
+    def work(r: Recorder) -> None:
+        r.put("t", NEW, sync=True)
+        r.put("z", b"segment that the new one needs")
+        change(r)
+        r.put("other", b"y", sync=True)
+        r.promise(None)
+
+    states = states_of(start, work, models=("ext4", "xfs", "btrfs"))
+    overtaken = [s for s in states if s.moment.promises and state_tree(states, s) == {**left, "other": b"y"}]
+    assert [s.models for s in overtaken] == [("btrfs",)]
+
+
 def test_a_file_that_lost_its_name_to_a_synced_one_may_be_missing_on_btrfs_alone(states_of: States) -> None:
     """Seen each time on a mounted btrfs, if it went to a new directory: neither is there."""
 
