@@ -423,6 +423,33 @@ def synchronous_hole(r: Recorder) -> None:
     r.fallocate(r.open("big", os.O_WRONLY | os.O_SYNC), 0, 4096, PUNCH_HOLE | KEEP_SIZE)
 
 
+def zero_range(r: Recorder) -> None:
+    r.fallocate(r.open("big", os.O_WRONLY), 4000, 8000, ZERO_RANGE)
+    other(r)
+
+
+def zero_range_of_ends(r: Recorder) -> None:
+    r.fallocate(r.open("big", os.O_WRONLY), 4000, 200, ZERO_RANGE)
+    other(r)
+
+
+def punch_hole_between_blocks(r: Recorder) -> None:
+    r.put("big", b"A" * 8192, APPEND, sync=True)
+    r.fallocate(r.open("big", os.O_WRONLY), 4000, 8000, PUNCH_HOLE | KEEP_SIZE)
+    other(r)
+
+
+def punch_hole_to_the_end(r: Recorder) -> None:
+    r.fallocate(r.open("big", os.O_WRONLY), 4000, 8000, PUNCH_HOLE | KEEP_SIZE)
+    other(r)
+
+
+def punch_hole_at_odd_end(r: Recorder) -> None:
+    r.put("big", b"A" * 100, APPEND, sync=True)
+    r.fallocate(r.open("big", os.O_WRONLY), 4096, 8000, PUNCH_HOLE | KEEP_SIZE)
+    other(r)
+
+
 def nothing_synced(r: Recorder) -> None:
     r.put("n", b"data")
     r.rename("n", "a")

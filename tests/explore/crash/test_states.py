@@ -521,3 +521,25 @@ def test_more_states_for_weaker_models(states_of: States) -> None:
     for program in PROGRAMS:
         states = states_of(program.setup, program.wrong, exhaustive=10**5)
         assert all("strict" in s.models for s in states)
+
+
+@pytest.mark.parametrize("mode", [0x10, 0x02 | KEEP_SIZE])
+@pytest.mark.parametrize("model", ["xfs", "btrfs"])
+def test_the_ends_of_a_zeroed_range_are_only_zeroed_in_memory(
+    mode: int, model: str, states_of: States
+) -> None:
+    """Seen on a mounted xfs: the whole blocks were zeroes, the ends of those beside them were not."""
+
+    def setup(r: Recorder) -> None:
+        r.put("big", b"A" * 12_288)
+
+    def work(r: Recorder) -> None:
+        # Only noted: not every file system that the tests run on has FALLOC_FL_ZERO_RANGE.
+        detail = {"inode": r._about("big")["inode"], "offset": 4000, "length": 8000, "mode": mode}
+        r._note("fallocate", "big", None, 0, detail)
+        r.put("other", b"y", sync=True)
+
+    states = states_of(setup, work, models=model)
+    found = [tree["big"] for tree in trees(states) if tree.get("other") == b"y"]  # type: ignore[attr-defined]
+    assert b"A" * 4096 + bytes(4096) + b"A" * 4096 in found
+    assert b"A" * 4000 + bytes(8000) + b"A" * 288 in found
