@@ -87,9 +87,11 @@ class Detail:
     directory. ``size_before`` is the file's size before the call. ``offset`` and ``length`` are
     resolved: for an append, ``offset`` is where the data really went. ``data`` holds the bytes that
     were requested to be written, ``Operation.result`` how many were. ``flags`` and ``mode`` are
-    those of the call. ``created`` and ``truncated`` say what an open did. ``text`` is the content
-    of a symbolic link or the name of an extended attribute; ``links`` is the link count of
-    ``inode`` before the call. ``source_offset`` belongs to ``copy_file_range`` and ``clone``.
+    those of the call. ``created`` and ``truncated`` say what an open did; ``made_mode`` is the mode
+    that a new file or directory really got, None where nobody looked. ``text`` is the content of a
+    symbolic link or the name of an extended attribute; ``links`` is the link count of ``inode``
+    before the call. ``released``: a close is known to have been the last of its open file, duplicates
+    (dup(2), fork(2)) included. ``source_offset`` belongs to ``copy_file_range`` and ``clone``.
     """
 
     fd: int | None = None
@@ -105,6 +107,8 @@ class Detail:
     size_before: int | None = None
     created: bool = False
     truncated: bool = False
+    made_mode: int | None = None
+    released: bool = False
     synchronous: str = ""
     """``"O_SYNC"`` or ``"O_DSYNC"`` when the descriptor or the call demands it, else empty."""
     text: str | None = None

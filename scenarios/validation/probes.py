@@ -15,6 +15,8 @@ from chaoskit.explore.crash.recorder import Recorder
 Probe = Callable[[Recorder], object]
 CUT = os.O_WRONLY | os.O_TRUNC
 APPEND = os.O_WRONLY | os.O_APPEND
+KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 0x01, 0x02, 0x10
+"""Modes of fallocate(2)."""
 
 
 def base(r: Recorder) -> None:
@@ -126,6 +128,29 @@ def rewrite_and_keep_open(r: Recorder) -> None:
     other(r)
 
 
+def rewrite_and_close_duplicate(r: Recorder) -> None:
+    fd = r.open("a", CUT)
+    r.dup(fd)
+    r.write(fd, b"N" * 5000)
+    r.close(fd)
+    other(r)
+
+
+def rewrite_and_close_all_duplicates(r: Recorder) -> None:
+    fd = r.open("a", CUT)
+    copy = r.dup(fd)
+    r.write(fd, b"N" * 5000)
+    r.close(fd)
+    r.close(copy)
+    other(r)
+
+
+def rewrite_and_close_another_opening(r: Recorder) -> None:
+    r.write(r.open("a", CUT), b"N" * 5000)
+    r.close(r.open("a"))
+    other(r)
+
+
 def create_unsynced(r: Recorder) -> None:
     r.put("n", b"N" * 5000)
     other(r)
@@ -144,6 +169,54 @@ def move_and_sync_new_directory(r: Recorder) -> None:
 def move_and_sync_file(r: Recorder) -> None:
     r.rename("d/f", "e/g")
     r.sync_path("e/g")
+
+
+def move_out_of_new_directory_and_sync_file(r: Recorder) -> None:
+    r.mkdir("n")
+    r.put("n/f", b"1")
+    r.rename("n/f", "d/g")
+    r.sync_path("d/g")
+
+
+def move_out_of_new_directory_and_datasync_file(r: Recorder) -> None:
+    r.mkdir("n")
+    r.put("n/f", b"1")
+    r.rename("n/f", "d/g")
+    r.sync_path("d/g", data_only=True)
+
+
+def link_out_of_new_directory_and_sync_file(r: Recorder) -> None:
+    r.mkdir("n")
+    r.put("n/f", b"1")
+    r.link("n/f", "d/g")
+    r.unlink("n/f")
+    r.sync_path("d/g")
+
+
+def new_file_takes_the_name_of_one_moved_to_a_new_directory(r: Recorder) -> None:
+    r.mkdir("n")
+    r.rename("a", "n/b")
+    r.put("a", b"NEW", sync=True)
+
+
+def file_takes_the_name_of_one_moved_to_a_new_directory(r: Recorder) -> None:
+    r.mkdir("n")
+    r.rename("a", "n/b")
+    r.rename("part", "a")
+    r.sync_path("a")
+
+
+def new_directory_moved_and_file_in_it_synced(r: Recorder) -> None:
+    r.mkdir("n")
+    r.mkdir("n/s")
+    r.rename("n/s", "d/s")
+    r.put("d/s/f", b"1", sync=True)
+
+
+def link_and_datasync_new_file(r: Recorder) -> None:
+    r.put("n", b"1")
+    r.link("n", "b")
+    r.sync_path("n", data_only=True)
 
 
 def rename_and_sync_file(r: Recorder) -> None:
@@ -238,6 +311,51 @@ def preallocate_and_write(r: Recorder) -> None:
     other(r)
 
 
+def preallocate_and_replace(r: Recorder) -> None:
+    fd = r.open("t", os.O_WRONLY | os.O_CREAT)
+    r.fallocate(fd, 0, 8192)
+    r.write(fd, b"N" * 8192)
+    r.close(fd)
+    r.rename("t", "a")
+    other(r)
+
+
+def preallocate_beyond_the_end_and_replace(r: Recorder) -> None:
+    fd = r.open("t", os.O_WRONLY | os.O_CREAT)
+    r.fallocate(fd, 0, 8192, KEEP_SIZE)
+    r.write(fd, b"N" * 8192)
+    r.close(fd)
+    r.rename("t", "a")
+    other(r)
+
+
+def preallocate_and_replace_with_more(r: Recorder) -> None:
+    fd = r.open("t", os.O_WRONLY | os.O_CREAT)
+    r.fallocate(fd, 0, 4096)
+    r.write(fd, b"N" * 8192)
+    r.close(fd)
+    r.rename("t", "a")
+    other(r)
+
+
+def preallocate_what_was_emptied_and_close(r: Recorder) -> None:
+    fd = r.open("a", CUT)
+    r.fallocate(fd, 0, 8192)
+    r.write(fd, b"N" * 8192)
+    r.close(fd)
+    other(r)
+
+
+def preallocate_and_empty_and_replace(r: Recorder) -> None:
+    fd = r.open("t", os.O_WRONLY | os.O_CREAT)
+    r.fallocate(fd, 0, 8192)
+    r.truncate(fd, 0)
+    r.write(fd, b"N" * 8192)
+    r.close(fd)
+    r.rename("t", "a")
+    other(r)
+
+
 def extend(r: Recorder) -> None:
     fd = r.open("part", os.O_WRONLY)
     r.truncate(fd, 5000)
@@ -287,6 +405,49 @@ def synchronous_after_plain(r: Recorder) -> None:
     fd = r.open("n", os.O_WRONLY | os.O_DSYNC)
     r.write(fd, b"B" * 4096, 4096)
     r.close(fd)
+
+
+def synchronous_truncation(r: Recorder) -> None:
+    r.truncate(r.open("big", os.O_WRONLY | os.O_SYNC), 100)
+
+
+def synchronous_mode(r: Recorder) -> None:
+    r.fchmod(r.open("a", os.O_WRONLY | os.O_SYNC), 0o600)
+
+
+def synchronous_allocation(r: Recorder) -> None:
+    r.fallocate(r.open("part", os.O_WRONLY | os.O_SYNC), 0, 8192)
+
+
+def synchronous_hole(r: Recorder) -> None:
+    r.fallocate(r.open("big", os.O_WRONLY | os.O_SYNC), 0, 4096, PUNCH_HOLE | KEEP_SIZE)
+
+
+def zero_range(r: Recorder) -> None:
+    r.fallocate(r.open("big", os.O_WRONLY), 4000, 8000, ZERO_RANGE)
+    other(r)
+
+
+def zero_range_of_ends(r: Recorder) -> None:
+    r.fallocate(r.open("big", os.O_WRONLY), 4000, 200, ZERO_RANGE)
+    other(r)
+
+
+def punch_hole_between_blocks(r: Recorder) -> None:
+    r.put("big", b"A" * 8192, APPEND, sync=True)
+    r.fallocate(r.open("big", os.O_WRONLY), 4000, 8000, PUNCH_HOLE | KEEP_SIZE)
+    other(r)
+
+
+def punch_hole_to_the_end(r: Recorder) -> None:
+    r.fallocate(r.open("big", os.O_WRONLY), 4000, 8000, PUNCH_HOLE | KEEP_SIZE)
+    other(r)
+
+
+def punch_hole_at_odd_end(r: Recorder) -> None:
+    r.put("big", b"A" * 100, APPEND, sync=True)
+    r.fallocate(r.open("big", os.O_WRONLY), 4096, 8000, PUNCH_HOLE | KEEP_SIZE)
+    other(r)
 
 
 def nothing_synced(r: Recorder) -> None:
@@ -346,6 +507,43 @@ def link_what_was_synced(r: Recorder) -> None:
     r.put("index.lock", b"index", sync=True)
     r.rename("index.lock", "index")
     r.put("index.lock", b"index 2", sync=True)
+
+
+def rename_what_was_synced_and_sync_other(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.put("z", b"segment")
+    r.rename("t", "a")
+    other(r)
+
+
+def link_what_was_synced_and_sync_other(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.put("z", b"segment")
+    r.link("t", "b")
+    other(r)
+
+
+def unlink_what_was_synced_and_sync_other(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.put("z", b"segment")
+    r.unlink("t")
+    other(r)
+
+
+def rename_what_was_synced_into_new_directory(r: Recorder) -> None:
+    r.put("t", b"new", sync=True)
+    r.put("z", b"segment")
+    r.mkdir("q")
+    r.rename("t", "q/a")
+    other(r)
+
+
+def rename_out_of_synced_directory_and_sync_other(r: Recorder) -> None:
+    r.put("d/n", b"new")
+    r.sync_path("d")
+    r.put("z", b"segment")
+    r.rename("d/f", "e/f")
+    other(r)
 
 
 def rename_what_was_synced(r: Recorder) -> None:

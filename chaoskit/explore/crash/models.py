@@ -25,21 +25,27 @@ class Rule(Enum):
     TAIL_UNORDERED = "growth inside a block that the file already has may persist without its data"
     COHERENT_PAGES = "a page is written as it is in memory: with all earlier writes to it"
     COPY_ON_WRITE = "new data shows only together with all metadata that changed before it"
-    RENAME_FLUSHES = "replacing a file by rename writes the data of a new file first"
-    CLOSE_FLUSHES = "closing a file that was truncated to nothing writes its new data first"
+    RENAME_FLUSHES = (
+        "replacing a file by rename writes the data of a new file first, unless it was preallocated"
+    )
+    CLOSE_FLUSHES = (
+        "closing a file that was truncated to nothing, with its last descriptor, writes its new data first"
+    )
     JOURNAL_SYNC = "syncing a file or directory makes all metadata up to its own last change durable"
     DIRECTORY_COMMITS = "syncing any directory makes all metadata durable"
     NAMES_SYNC = "syncing a file or directory makes its new names, and the directories they need, durable"
     RENAME_IN_ONE = "both halves of a rename persist together, unless only the new directory is synced"
     FREED_LAST = "the content of a file is released only when the removal of its last name has persisted"
     WHOLE_BLOCKS = "a block is never torn"
-    LOOSE_LOG = "a sync may bring along more of what it touches, without what changed before"
+    LOOSE_LOG = "a sync may bring along more of what it touches or was synced, without what changed before"
     NO_GARBAGE = "space that was never written reads as zeroes"
 
 
 _ALICE = "Pillai et al., OSDI 2014, table 1 and section 3"
 _MEASURED = "measured"
 _KERNEL = "Linux 6.18 source"
+_TREE_LOG = f"{_KERNEL}, fs/btrfs/tree-log.c"
+_ALLOC_DA = f"{_KERNEL}, fs/ext4/inode.c, ext4_alloc_da_blocks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +72,8 @@ EXT4 = Model(
             Rule.GROWS_IN_ORDER: f"{_KERNEL}, fs/ext4/inode.c, mpage_map_and_submit_extent",
             Rule.TAIL_UNORDERED: f"{_KERNEL}, fs/ext4/inode.c, ext4_da_write_end; {_MEASURED}",
             Rule.COHERENT_PAGES: "page cache",
-            Rule.RENAME_FLUSHES: f"auto_da_alloc, ext4(5); {_MEASURED}",
-            Rule.CLOSE_FLUSHES: f"auto_da_alloc, ext4(5); {_MEASURED}",
+            Rule.RENAME_FLUSHES: f"auto_da_alloc, ext4(5); without fallocate: {_ALLOC_DA}; {_MEASURED}",
+            Rule.CLOSE_FLUSHES: f"auto_da_alloc; {_KERNEL}, fs/ext4/file.c, ext4_release_file; {_MEASURED}",
             Rule.JOURNAL_SYNC: f"{_KERNEL}, fs/ext4/fsync.c, i_sync_tid; {_MEASURED}",
             Rule.DIRECTORY_COMMITS: f"{_KERNEL}, fs/ext4/fsync.c, ext4_fsync_journal; {_MEASURED}",
             Rule.NAMES_SYNC: f"follows from the journal; {_MEASURED}",
@@ -115,8 +121,8 @@ BTRFS = Model(
             Rule.DATA_BEFORE_SIZE: f"{_KERNEL}, fs/btrfs/inode.c, btrfs_finish_one_ordered; {_MEASURED}",
             Rule.COHERENT_PAGES: "page cache",
             Rule.COPY_ON_WRITE: "datacow; btrfs(5)",
-            Rule.NAMES_SYNC: f"log tree; {_KERNEL}, fs/btrfs/tree-log.c; {_MEASURED}",
-            Rule.LOOSE_LOG: f"{_KERNEL}, fs/btrfs/tree-log.c, btrfs_log_inode_parent; {_MEASURED}",
+            Rule.NAMES_SYNC: f"log tree; {_TREE_LOG}, log_new_ancestors; {_MEASURED}",
+            Rule.LOOSE_LOG: f"{_TREE_LOG}, btrfs_log_inode_parent, btrfs_log_new_name; {_MEASURED}",
             Rule.RENAME_IN_ONE: f"{_MEASURED}: after syncing the new directory alone both names were there",
             Rule.FREED_LAST: "orphan items in the same transaction",
             Rule.WHOLE_BLOCKS: "copy on write, checksums of 4096-byte blocks; btrfs(5)",

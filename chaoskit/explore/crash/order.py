@@ -60,6 +60,10 @@ class Order:
         self._files: defaultdict[Inode, _File] = defaultdict(_File)
         self._cells: defaultdict[tuple[Inode, str], int] = defaultdict(int)
         self._users: dict[int, tuple[int, int]] = {}
+        self._logged: set[Inode] = set()
+        """What a sync has brought into the log of btrfs since everything was synced."""
+        self._renamed = 0
+        """Entries that went into that log at once, because the inode was in it."""
         for inode, node in enumerate(script.nodes[len(script.snapshot.nodes) :], len(script.snapshot.nodes)):
             self._files[inode].fresh = node.kind is NodeKind.FILE
 
@@ -225,6 +229,8 @@ class Order:
         if step.is_metadata:
             self._chain |= need
         if step.kind is StepKind.ENTRY:
+            if self._logged and self._goes_into_log(step):
+                self._renamed |= bit if step.partner is None else bit | 1 << step.partner
             self._remember_entry(step, bit)
         elif step.kind is StepKind.ATTRIBUTE:
             file.attributes |= bit
@@ -243,6 +249,18 @@ class Order:
             child = self._files[step.child]
             child.names |= bit
             child.births |= bit if step.creates else 0
+
+    def _goes_into_log(self, step: Step) -> bool:
+        """Whether btrfs notes the change of a name in the log of a sync that is already over.
+
+        fs/btrfs/tree-log.c: btrfs_log_new_name for a rename or link, where the inode or the directory
+        that it leaves is in the log; btrfs_del_inode_ref_in_log for an unlink. The next sync of
+        whatever file writes that out, without what changed in between (measured).
+        """
+        if step.child is None:
+            return step.partner is None and self._latest(step) in self._logged
+        left = self.script.steps[step.partner].owner if step.partner is not None else None
+        return not step.creates and (step.child in self._logged or left in self._logged)
 
     def _latest(self, step: Step) -> Inode | None:
         """The inode that had the name before ``step``."""
@@ -269,7 +287,10 @@ class Order:
             file.pages[page] = need
 
     def _closed(self, file: _File) -> None:
-        """ext4 writes out what replaced the content of a file, when the file is closed."""
+        """ext4 writes out what replaced the content of a file, when an opening of it has ended.
+
+        fs/ext4/file.c, ext4_release_file: called for the last descriptor, not for each (measured).
+        """
         if file.emptied and Rule.CLOSE_FLUSHES in self.model:
             self._chain |= self._written_out(file.pending)
         file.emptied = False
@@ -287,6 +308,8 @@ class Order:
             self._make_durable(self._synced(sync), sync)
 
     def _clean(self) -> None:
+        self._logged.clear()
+        self._renamed = 0
         for file in self._files.values():
             file.pending = file.allocating = 0
             file.fresh = file.emptied = False
@@ -311,7 +334,7 @@ class Order:
         result = saved
         if Rule.COHERENT_PAGES in self.model:
             result |= self._same_pages(saved)
-        names = file.births if sync.data_only else file.names
+        names = file.births if sync.data_only and not self._logs_all_names(file) else file.names
         if Rule.NAMES_SYNC in self.model:
             result |= self._names(names)
             result |= self._consistent(own)
@@ -323,17 +346,25 @@ class Order:
         self.durable |= result
         if Rule.LOOSE_LOG in self.model:
             self._loosen(sync.inode)
+            steps = self.script.steps
+            self._logged |= {child for i in bits(result) if (child := steps[i].child) is not None}
         if sync.only is None:
             file.pending = file.allocating = 0
             file.fresh = False
+
+    def _logs_all_names(self, file: _File) -> bool:
+        """Whether fdatasync covers later names too: where a new inode is logged with all it has."""
+        return Rule.LOOSE_LOG in self.model and bool(file.births & ~self.durable)
 
     def _loosen(self, inode: Inode) -> None:
         """Let the sync of ``inode`` have brought along what belongs to it and was not asked for.
 
         It may: the log tree holds the whole inode, for a directory its new entries and what they
-        name. None of that is durable for sure, but it no longer needs what changed elsewhere before.
+        name; and the names that were noted in it since an earlier sync, with their directories. None of
+        that is durable for sure, but it no longer needs what changed elsewhere before.
         """
-        touched, waiting, seen = 0, [inode], {inode}
+        noted = self._renamed & ~self.durable
+        touched, waiting, seen = noted | self._directories_of(noted), [inode], {inode}
         while waiting:
             known = self._files[waiting.pop()]
             more = (known.owned | known.names | known.removals) & ~self.durable & ~touched
@@ -342,6 +373,7 @@ class Order:
                 for other in self._named(self.script.steps[index]) - seen:
                     seen.add(other)
                     waiting.append(other)
+        self._logged |= seen
         for index in bits(touched):
             self.need[index] &= touched | self.durable
         self._users.clear()
@@ -378,24 +410,47 @@ class Order:
         return mask
 
     def _names(self, entries: int) -> int:
-        """The entries by which a synced inode is found, and those that made the directories above."""
-        seen, waiting = 0, entries
+        """The entries by which a synced inode is found, and those that made the directories above.
+
+        Only names that stand need their directories: one that was moved away from, or to where the
+        former owner of a name went, may be missing (seen on btrfs; elsewhere the journal has it).
+        """
+        standing = sum(1 << i for i in bits(entries) if self._stands(self.script.steps[i]))
+        seen, waiting = 0, entries | self._directories_of(standing)
+        while waiting:
+            index = waiting.bit_length() - 1
+            seen |= 1 << index
+            waiting = (waiting | self._beside(self.script.steps[index])) & ~seen
+        return seen
+
+    def _stands(self, step: Step) -> bool:
+        """Whether nothing has happened to the name of ``step`` since."""
+        return self._cells[step.owner, step.name] >> step.index == 1
+
+    def _directories_of(self, entries: int) -> int:
+        """What made the directories in which ``entries`` are, and those above, and is not durable.
+
+        btrfs looks for them where they are now (fs/btrfs/tree-log.c, log_new_ancestors; measured).
+        """
+        found, waiting = 0, entries
         while waiting:
             index = waiting.bit_length() - 1
             waiting &= ~(1 << index)
-            if seen >> index & 1:
+            owner = self.script.steps[index].owner
+            directory = self._files[owner] if owner != TOP else None
+            if directory is None or not directory.births & ~self.durable:
                 continue
-            seen |= 1 << index
-            waiting |= self._beside(self.script.steps[index]) & ~seen
-        return seen
+            names = directory.names if Rule.LOOSE_LOG in self.model else directory.births
+            more = names & ~self.durable & ~found
+            found |= more
+            waiting |= sum(1 << i for i in bits(more) if self._stands(self.script.steps[i]))
+        return found
 
     def _beside(self, step: Step) -> int:
-        """What comes along with one entry: its rename, earlier uses of the name, the directories."""
+        """What comes along with one entry: its rename, and earlier uses of the name."""
         mask = self._cells[step.owner, step.name] & ((1 << step.index) - 1)
         if step.partner is not None:
             mask |= 1 << step.partner
-        if step.owner != TOP:
-            mask |= self._files[step.owner].births
         return mask & ~self.durable
 
     def _consistent(self, own: int) -> int:

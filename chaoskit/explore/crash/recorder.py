@@ -9,10 +9,18 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from collections.abc import Callable
 from typing import Any
 
 from chaoskit.core.operation import ROOT, Bytes, Detail, Operation, Trace, count_ordinals
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
 
 
 class Recorder:
@@ -90,6 +98,7 @@ class Recorder:
             "mode": mode,
             "inode": (status.st_dev, status.st_ino),
             "created": before is None,
+            "made_mode": stat.S_IMODE(status.st_mode),
             "truncated": before is not None and bool(flags & os.O_TRUNC),
             "size_before": before.st_size if before is not None else None,
         }
@@ -119,10 +128,17 @@ class Recorder:
         return written
 
     def close(self, fd: int) -> None:
-        """``close``."""
+        """``close``; ``released`` is recorded if no duplicate of :meth:`dup` is left."""
         name, detail = self._opened(fd)
-        self._do("close", name, lambda: os.close(fd), **detail)
-        del self._open[fd]
+        opening = self._open.pop(fd)
+        released = all(other is not opening for other in self._open.values())
+        self._do("close", name, lambda: os.close(fd), **detail, released=released)
+
+    def dup(self, fd: int) -> int:
+        """``dup``: not recorded, since it changes nothing on the disk. Return the new descriptor."""
+        copy = os.dup(fd)
+        self._open[copy] = self._open[fd]
+        return copy
 
     def fsync(self, fd: int) -> None:
         """``fsync``."""
@@ -148,11 +164,18 @@ class Recorder:
         name, detail = self._opened(fd)
         self._do("truncate", name, lambda: os.ftruncate(fd, length), **detail, length=length)
 
-    def fallocate(self, fd: int, offset: int, length: int) -> None:
-        """``fallocate`` with mode 0."""
+    def fallocate(self, fd: int, offset: int, length: int, mode: int = 0) -> None:
+        """``fallocate``; ``mode`` as in linux/falloc.h."""
         name, detail = self._opened(fd)
-        detail |= {"offset": offset, "length": length, "mode": 0}
-        self._do("fallocate", name, lambda: os.posix_fallocate(fd, offset, length), **detail)
+        detail |= {"offset": offset, "length": length, "mode": mode}
+        function = ctypes.CDLL(None, use_errno=True).fallocate
+        arguments = (fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length))
+        self._do("fallocate", name, lambda: _checked(function(*arguments)), **detail)
+
+    def fchmod(self, fd: int, mode: int) -> None:
+        """``fchmod``."""
+        name, detail = self._opened(fd)
+        self._do("chmod", name, lambda: os.fchmod(fd, mode), **detail, mode=mode)
 
     def rename(self, source: str, target: str) -> None:
         """``rename``."""
@@ -187,7 +210,11 @@ class Recorder:
     def mkdir(self, name: str, mode: int = 0o755) -> None:
         """``mkdir``."""
         os.mkdir(self._path(name), mode)
-        self._note("mkdir", name, None, 0, {**self._about(name), "mode": mode, "directory": True})
+        detail = {**self._about(name), "mode": mode, "directory": True}
+        made = self._status(name)
+        if made is not None:
+            detail["made_mode"] = stat.S_IMODE(made.st_mode)
+        self._note("mkdir", name, None, 0, detail)
 
     def rmdir(self, name: str) -> None:
         """``rmdir``."""

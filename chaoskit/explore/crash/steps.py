@@ -124,8 +124,8 @@ class Sync:
 class Move:
     """What one operation did: steps ``first`` up to ``last`` (not included), then perhaps a sync.
 
-    ``closed`` is the file of which a descriptor was closed, ``flushed`` the file whose data ext4
-    writes out together with this rename.
+    ``closed`` is the file of which an opening has ended with its last descriptor, ``flushed`` the file
+    whose data ext4 writes out together with this rename.
     """
 
     operation: int
@@ -166,8 +166,8 @@ class Script:
 def script(trace: Trace, snapshot: Snapshot, umask: int | None = None) -> Script:
     """Split the operations of ``trace``, which began at ``snapshot``, into micro-steps.
 
-    Operations that failed have none; short writes have those for what was written. ``umask``
-    defaults to that of this process, which a forked workload inherits.
+    Operations that failed have none; short writes have those for what was written. ``umask`` counts
+    where the trace does not say which mode a new file got; it defaults to that of this process.
     """
     builder = Builder(trace, snapshot, umask_now() if umask is None else umask)
     for operation in trace:
@@ -243,6 +243,8 @@ class Builder:
     sizes: dict[Inode, int] = field(init=False)
     links: dict[Inode, int] = field(init=False)
     by_identity: dict[tuple[int, int], Inode] = field(init=False)
+    preallocated: set[Inode] = field(default_factory=set)
+    """Files that were given blocks before data: ext4 does not write them out early (see ``_early``)."""
     _operation: Operation = field(init=False)
     _certain: bool = False
 
@@ -268,16 +270,17 @@ class Builder:
         sync = closed = flushed = None
         if operation.result is None or operation.result >= 0:
             if operation.call == "close":
-                closed = self._file(operation)
+                closed = self._early(self._file(operation)) if operation.detail.released else None
             elif operation.call == "rename":
-                flushed = self._rename(operation)
+                flushed = self._early(self._rename(operation))
             elif operation.call in _SYNCS:
                 sync = self._synced(operation)
             elif operation.call in _CHANGES:
                 _CHANGES[operation.call](self, operation)
         elif operation.call in ("fsync", "fdatasync") and -operation.result in _LOST_DATA:
             sync = Sync(self._acted_on(operation), failed=True)
-        if sync is None and operation.detail.synchronous and len(self.steps) > begin:
+        written = operation.call in _WRITES and operation.detail.synchronous
+        if written and sync is None and len(self.steps) > begin:
             sync = Sync(self.steps[begin].owner, data_only=True, only=range(begin, len(self.steps)))
         if sync is not None and operation.result is None:
             sync = None
@@ -325,6 +328,14 @@ class Builder:
         for start, end in changed(before, now):
             self._put(inode, start, end - start, Bytes(now[start:end]))
         self._resize(inode, len(now))
+
+    def _early(self, inode: Inode | None) -> Inode | None:
+        """``inode`` if ext4 writes its data out by itself when it is closed or renamed.
+
+        It looks for delayed blocks first: fs/ext4/inode.c, ext4_alloc_da_blocks, returns at once where
+        none are reserved. Some may be, beside those of fallocate; that is not followed.
+        """
+        return None if inode in self.preallocated else inode
 
     def _add(self, kind: StepKind, owner: Inode, **fields: object) -> Step:
         step = Step(
@@ -414,6 +425,8 @@ class Builder:
             self._add(StepKind.FREE, inode, partner=entry.index)
 
     def _mode(self, detail: Detail, default: int) -> int:
+        if detail.made_mode is not None:
+            return detail.made_mode
         return stat.S_IMODE(default if detail.mode is None else detail.mode) & ~self.umask
 
     # --- the calls -------------------------------------------------------------------------------
@@ -560,6 +573,8 @@ class Builder:
         if size != self.sizes[inode]:
             self._add(StepKind.RESIZE, inode, size=size)
             self.sizes[inode] = size
+            if size == 0:
+                self.preallocated.discard(inode)
 
     def _truncate(self, operation: Operation) -> None:
         inode = self._file(operation)
@@ -574,12 +589,27 @@ class Builder:
         if mode & (_COLLAPSE | _INSERT):
             self._caveat("range-moved", f"{operation} moved a range of the file; it is not followed")
             return
+        if not mode & _PUNCH:
+            self.preallocated.add(inode)
         if mode & (_PUNCH | _ZERO):
-            inside = min(end, self.sizes[inode]) - offset
-            if inside > 0:
-                self._add(StepKind.DATA, inode, offset=offset, length=inside)
+            self._zeroed(inode, offset, min(end, self.sizes[inode]))
         if not mode & _KEEP_SIZE and end > self.sizes[inode]:
             self._resize(inode, end)
+
+    def _zeroed(self, inode: Inode, offset: int, end: int) -> None:
+        """Zeroes in a range: whole pages by the block map, the others as if zeroes were written.
+
+        fs/xfs/xfs_bmap_util.c, xfs_free_file_space: "zero out any partial block" is done in the page
+        cache (xfs_zero_range), and nothing in the log waits for it; measured.
+        """
+        first, last = -(-offset // PAGE) * PAGE, end // PAGE * PAGE
+        if first >= last:
+            first = last = end
+        for start, stop in ((offset, first), (last, end)):
+            for at, count in pieces(start, stop - start) if start < stop else ():
+                self._piece(inode, at, count, Bytes(bytes(count)), 0, self.sizes[inode])
+        if first < last:
+            self._add(StepKind.DATA, inode, offset=first, length=last - first)
 
     def _chmod(self, operation: Operation) -> None:
         inode, mode = self._acted_on(operation), operation.detail.mode
@@ -613,6 +643,11 @@ class Builder:
 _SYNCS = frozenset(("fsync", "fdatasync", "msync", "sync", "syncfs"))
 """sync_file_range is followed as documented: it promises nothing about metadata and does not empty
 the disk's cache (sync_file_range(2), "Warning"), so nothing is durable after it."""
+
+_WRITES = frozenset(("write", "copy_file_range", "sendfile", "splice"))
+"""What O_SYNC and O_DSYNC are about (open(2), "Synchronized I/O"): the calls that end in
+generic_write_sync of include/linux/fs.h. Changes of size, blocks and modes through such a descriptor
+were not durable on mounted file systems; xfs alone forces its log in fallocate (xfs_file_fallocate)."""
 
 _CHANGES: dict[str, Callable[[Builder, Operation], None]] = {
     "open": Builder._open,

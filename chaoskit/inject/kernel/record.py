@@ -7,6 +7,7 @@ import mmap
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from chaoskit.core.operation import Caveat, Detail, Operation, Payload, count_ordinals
@@ -14,6 +15,7 @@ from chaoskit.inject.kernel import execute
 from chaoskit.inject.kernel.calls import Call, mapped_at
 from chaoskit.inject.kernel.execute import CannotExecute
 from chaoskit.inject.kernel.payload import WHOLE, Store
+from chaoskit.inject.kernel.releases import Releases
 from chaoskit.inject.kernel.syscalls import STATE_CHANGING
 from chaoskit.inject.kernel.tree import Tree
 from chaoskit.inject.kernel.unseen import BEGINS, Unseen
@@ -37,6 +39,7 @@ class Recorder:
         self._stacks = stacks
         self._store = Store()
         self.unseen = Unseen(self._store)
+        self._releases: Releases | None = None
 
     def caveat(self, kind: str, target: str, text: str) -> None:
         """Note something that could not be followed, once for each target."""
@@ -74,6 +77,7 @@ class Recorder:
 
         ``make`` returns the result or minus the errno, or raises CannotExecute.
         """
+        self.settle()
         detail = before(call)
         result: int | None = None
         payload = _payload(call, self._store)
@@ -92,6 +96,8 @@ class Recorder:
         elif call.family not in _LEFT_TO_THE_KERNEL:
             result = self._carry_out(call, make)
         detail = after(call, result, detail)
+        if result is not None and result >= 0 and _empties(call, detail):
+            self._watch(call, detail)
         if payload is not None:
             detail = replace(detail, data=payload)
         self.operations.append(replace(operation, result=result, detail=detail))
@@ -99,6 +105,7 @@ class Recorder:
 
     def struck(self, call: Call, operation: Operation, answer: int | None) -> None:
         """Record a call that was answered by a fault or its consequence, and not by the kernel."""
+        self.settle()
         payload = _payload(call, self._store)
         detail = operation.detail
         if payload is not None:
@@ -117,8 +124,35 @@ class Recorder:
         text = f"the result of {call.spec.name} on {call.target} is not known: {why}"
         self.caveat("unconfirmed", call.target, text)
 
+    def _watch(self, call: Call, detail: Detail) -> None:
+        """Ask to be told when a file that was emptied is released: ext4 goes by that."""
+        if self._releases is None:
+            self._releases = Releases()
+        if detail.inode is None:
+            return
+        if "opened" in call.extra:
+            self._releases.watch(f"/proc/self/fd/{call.extra['opened']}", detail.inode)
+        elif call.path is not None:
+            self._releases.watch(call.path, detail.inode)
+        elif call.fd is not None:
+            with suppress(OSError, CannotExecute), execute.duplicate(call.task.process, call.fd) as fd:
+                self._releases.watch(f"/proc/self/fd/{fd}", detail.inode)
+
+    def settle(self) -> None:
+        """Complete the last operation before another is recorded: only now a close has taken effect.
+
+        A release that is heard of later, when other operations came between, is not noted: what
+        those found would depend on the moment.
+        """
+        heard = self._releases.heard() if self._releases is not None else None
+        if heard and self.operations:
+            last = self.operations[-1]
+            if last.call == "close" and last.detail.inode in heard:
+                self.operations[-1] = replace(last, detail=replace(last.detail, released=True))
+
     def numbered(self) -> tuple[Operation, ...]:
         """All operations with their ordinals."""
+        self.settle()
         ordinals = count_ordinals(self.operations)
         return tuple(
             replace(one, ordinal=ordinal) if ordinal != 1 else one
@@ -297,6 +331,10 @@ def _expected_read(detail: Detail) -> int | None:
 
 def after(call: Call, result: int | None, detail: Detail) -> Detail:
     """What a call that took effect has made."""
+    if result is None and call.family in ("open", "mkdir", "mknod") and call.mode is not None:
+        # Left to the kernel (another user, say): nobody can look, but the caller's umask is known.
+        mask = call.extra.get("umask")
+        return detail if mask is None else replace(detail, made_mode=stat.S_IMODE(call.mode) & ~mask)
     if result is None or result < 0:
         return detail
     existed = detail.inode is not None
@@ -306,16 +344,25 @@ def after(call: Call, result: int | None, detail: Detail) -> Detail:
         created = not existed and bool(call.flags & os.O_CREAT)
         if opened is not None:
             facts = os.fstat(opened)
+            # The mode as it is now: umask, default access list and the directory's S_ISGID are in it.
             detail = replace(
-                detail, inode=(facts.st_dev, facts.st_ino), directory=stat.S_ISDIR(facts.st_mode)
+                detail,
+                inode=(facts.st_dev, facts.st_ino),
+                directory=stat.S_ISDIR(facts.st_mode),
+                made_mode=stat.S_IMODE(facts.st_mode),
             )
         return replace(detail, truncated=truncated, created=created or _is_unnamed(call), fd=result)
     if call.family in ("mkdir", "mknod", "symlink") and call.path is not None:
         facts_now = _lstat(call.path)
         if facts_now is not None:
             inode = (facts_now.st_dev, facts_now.st_ino)
-            return replace(detail, inode=inode, directory=call.family == "mkdir")
+            mode = stat.S_IMODE(facts_now.st_mode)
+            return replace(detail, inode=inode, directory=call.family == "mkdir", made_mode=mode)
     return detail
+
+
+def _empties(call: Call, detail: Detail) -> bool:
+    return detail.truncated or (call.family == "truncate" and detail.length == 0)
 
 
 def _is_unnamed(call: Call) -> bool:

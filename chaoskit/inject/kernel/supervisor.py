@@ -461,6 +461,7 @@ class Supervisor:
         """Count and record a promise or the end; False if ``go_on`` comes later or never."""
         value = self.mailbox.promised[-1] if family == PROMISE else None
         if self._plan.record:
+            self.recorder.settle()
             self.recorder.operations.append(self._pseudo_operation(family, task, value))
         armed = self._due(family, "", None, task)
         if armed is None:

@@ -66,6 +66,8 @@ class World:
         self.start = {d: dict(names) for d, names in self.dirs.items()}
         self.length = {i: len(data) for i, data in self.first.items()}
         self.born: set[int] = set()
+        self.filled: list[tuple[int, int, bool]] = []
+        """(operation, file, whether it got blocks in advance or lost all it had)."""
         for op in trace:
             if op.result is None or op.result >= 0:
                 self._play(op)
@@ -121,6 +123,19 @@ class World:
         if size != self.length[inode]:
             self._note(op, "size", inode, size=size)
             self.length[inode] = size
+            if size == 0:
+                self.filled.append((op.index, inode, False))
+
+    def do_fallocate(self, op: Operation) -> None:
+        inode, end = self._who(op.target), (op.detail.offset or 0) + (op.detail.length or 0)
+        self.filled.append((op.index, inode, True))
+        if op.detail.mode == 0 and end > self.length[inode]:
+            self._cut(op, inode, end)
+
+    def in_advance(self, file: int, op: int) -> bool:
+        """Whether the file has blocks that no data asked for."""
+        told = [advance for when, inode, advance in self.filled if inode == file and when < op]
+        return bool(told) and told[-1]
 
     def do_truncate(self, op: Operation) -> None:
         self._cut(op, self._who(op.target), op.detail.length or 0)
@@ -240,6 +255,7 @@ class Judge:
         if b.kind not in (("grow",) if self.late else ("data", "grow")):
             return False
         over = a.kind == "name" and a.child is not None and a.replaces and a.rename_of == b.file
+        over = over and not self.world.in_advance(b.file, a.op)
         if over and b in self._pending(b.file, a.op):
             return self._fresh(b.file, a.op) or b in self._new_blocks(b.file, a.op)
         if not (a.meta or a.kind == "grow"):
@@ -276,11 +292,14 @@ class Judge:
         return result
 
     def _emptied(self, close: Event) -> bool:
-        """Whether the file was emptied since its last close (or since everything was synced)."""
+        """Whether this close writes out: the file was emptied, and no such close (or sync) came since."""
+        if self.world.in_advance(close.file, close.op):
+            return False
         before = [
             e.op
             for e in self.world.events
             if e.op < close.op and ((e.kind == "close" and e.file == close.file) or e.kind == "sync")
+            if e.kind == "sync" or not self.world.in_advance(e.file, e.op)
         ]
         since = max(before, default=-1)
         return any(
@@ -307,11 +326,10 @@ class Judge:
         saved = {m.number for m in own}
         if not self.real:
             return saved
-        names = [
-            m
-            for m in past
-            if m.kind == "name" and m.child == event.file and (m.first_name or event.kind == "fsync")
-        ]
+        names = [m for m in past if m.kind == "name" and m.child == event.file]
+        new = any(m.first_name and m.number not in done for m in names)
+        if event.kind == "fdatasync" and not (self.model == "btrfs" and new):
+            names = [m for m in names if m.first_name]
         if self.model in ("ext4", "xfs"):
             for m in own + [n for n in names if n.number not in done]:
                 saved |= self.full(m)
@@ -341,8 +359,9 @@ class Judge:
         return a.kind == b.kind == "name" and (a.file, a.name) == (b.file, b.name)
 
     def _reachable(self, names: list[Micro], past: list[Micro], done: set[int]) -> set[int]:
+        """The names, with the directories above those that are still in use, and what goes with them."""
         seen: set[int] = set()
-        waiting = list(names)
+        waiting = names + self._above(self._in_use(names, past), past, done)
         while waiting:
             m = waiting.pop()
             if m.number in seen:
@@ -351,9 +370,20 @@ class Judge:
             more = [b for b in past if self._same_cell(b, m) and b.number < m.number]
             if m.mate is not None:
                 more.append(m.mate)
-            more += [b for b in past if b.kind == "name" and b.first_name and b.child == m.file]
             waiting += [b for b in more if b.number not in done]
         return seen
+
+    def _above(self, names: list[Micro], past: list[Micro], done: set[int]) -> list[Micro]:
+        """How the new directories that hold ``names`` are found, up to one that is safe."""
+        made: list[Micro] = []
+        for directory in {m.file for m in names}:
+            entries = [b for b in past if b.kind == "name" and b.child == directory and b.number not in done]
+            if any(b.first_name for b in entries):
+                made += [b for b in entries if b.first_name or self.model == "btrfs"]
+        return made + self._above(self._in_use(made, past), past, done) if made else []
+
+    def _in_use(self, names: list[Micro], past: list[Micro]) -> list[Micro]:
+        return [m for m in names if not any(self._same_cell(b, m) and b.number > m.number for b in past)]
 
     # All states.
 
@@ -376,17 +406,47 @@ class Judge:
         if self.model != "btrfs":
             return needed
         done: set[int] = set()
+        logs: list[tuple[int, set[int]]] = []
+        """The syncs since everything was synced: when, and what is in the log from then on."""
         for event in self.world.events:
             if event.op > op or event.kind == "close":
                 continue
-            done |= self._saved(event, done)
-            if event.kind != "sync":
-                along = self._along(event, done)
-                for number in along:
-                    needed[number] &= along | done
+            saved = self._saved(event, done)
+            done |= saved
+            if event.kind == "sync":
+                logs.clear()
+                continue
+            along, files = self._along(event, done)
+            ahead = [m for m in self._noted(event, logs) if m.number not in done]
+            past = [m for m in self.world.micro if m.op < event.op]
+            along |= {m.number for m in ahead + self._above(ahead, past, done)}
+            for number in along:
+                needed[number] &= along | done
+            children = {self.world.micro[n].child for n in saved}
+            logs.append((event.op, files | {c for c in children if c is not None}))
         return needed
 
-    def _along(self, event: Event, done: set[int]) -> set[int]:
+    def _noted(self, event: Event, logs: list[tuple[int, set[int]]]) -> list[Micro]:
+        """Changes of names of what was in the log when they were made."""
+        found = []
+        for m in self.world.micro:
+            inside = set().union(*(files for when, files in logs if when < m.op))
+            if m.kind != "name" or m.first_name or m.op >= event.op:
+                continue
+            if m.rename_of is not None:
+                swap = m if m.child is not None else m.mate
+                if swap.child in inside or swap.mate.file in inside:
+                    found.append(m)
+            elif (m.child if m.child is not None else self._owner_before(m)) in inside:
+                found.append(m)
+        return found
+
+    def _owner_before(self, m: Micro) -> int | None:
+        """Whose name it was that ``m`` took away."""
+        earlier = [b for b in self.world.micro if self._same_cell(b, m) and b.number < m.number]
+        return earlier[-1].child if earlier else self.world.start.get(m.file, {}).get(m.name)
+
+    def _along(self, event: Event, done: set[int]) -> tuple[set[int], set[int]]:
         past = [m for m in self.world.micro if m.op < event.op]
         files, along = {event.file}, set()
         while True:
@@ -398,7 +458,7 @@ class Judge:
                 if self._same_cell(b, self.world.micro[number]) and b.child is not None
             }
             if more <= along and named <= files:
-                return along
+                return along, files
             along |= more
             files |= named
 

@@ -18,6 +18,7 @@ from chaoskit.explore.crash.recorder import Recorder
 START = {"a": b"old a", "b": b"B" * 4100}
 MODELS = ("ext4", "ext4-late", "xfs", "btrfs", "strict")
 EVERYTHING = 10**9
+KEEP_SIZE = 1
 _NAMES = st.sampled_from(["a", "b", "n", "d/a", "d/n"])
 _DATA = st.sampled_from([b"x", b"yz" * 10, b"S" * 600, b"P" * 4200])
 _OPS = st.one_of(
@@ -29,6 +30,9 @@ _OPS = st.one_of(
     st.tuples(st.just("link"), _NAMES, _NAMES),
     st.tuples(st.just("unlink"), _NAMES),
     st.tuples(st.just("truncate"), _NAMES, st.sampled_from([0, 3, 4097])),
+    st.tuples(
+        st.just("allocate"), _NAMES, st.sampled_from([3, 5000]), st.sampled_from([0, KEEP_SIZE]), _DATA
+    ),
     st.tuples(st.just("mkdir"), st.just("d")),
     st.tuples(st.just("sync_path"), st.sampled_from([".", "d", "a", "n"]), st.booleans()),
     st.tuples(st.just("chmod"), _NAMES, st.sampled_from([0o600, 0o755])),
@@ -57,6 +61,12 @@ def play(r: Recorder, op: tuple[object, ...]) -> None:
         elif kind == "truncate":
             fd = r.open(rest[0], os.O_WRONLY)  # type: ignore[arg-type]
             r.truncate(fd, rest[1])  # type: ignore[arg-type]
+            r.close(fd)
+        elif kind == "allocate":
+            name, length, mode, data = rest
+            fd = r.open(name, os.O_WRONLY | os.O_CREAT)  # type: ignore[arg-type]
+            r.fallocate(fd, 0, length, mode)  # type: ignore[arg-type]
+            r.write(fd, data)  # type: ignore[arg-type]
             r.close(fd)
         elif kind == "promise":
             r.promise(None)

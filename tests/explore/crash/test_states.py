@@ -263,6 +263,169 @@ def test_synchronous_writes_are_durable_and_others_are_not(flag: int, states_of:
     assert {content[4096:] for content in found} == {b"B" * 4096}  # type: ignore[index]
 
 
+KEEP_SIZE = 0x01
+
+
+@pytest.mark.parametrize(("mode", "left"), [(0, bytes(4096)), (KEEP_SIZE, b"")])
+@pytest.mark.parametrize("model", ["ext4", "ext4-late"])
+def test_a_preallocated_file_is_not_saved_by_a_rename_on_ext4(
+    mode: int, left: bytes, model: str, states_of: States
+) -> None:
+    """Seen each time on a mounted ext4: what is written early are delayed blocks, and it has none."""
+
+    def work(r: Recorder) -> None:
+        fd = r.open("t", os.O_WRONLY | os.O_CREAT)
+        r.fallocate(fd, 0, 4096, mode)
+        r.write(fd, b"N" * 4096)
+        r.close(fd)
+        r.rename("t", "state")
+        r.put("other", b"y", sync=True)
+
+    states = states_of(start, work, models=model)
+    assert {"state": left, "other": b"y"} in trees(states)
+
+
+def test_a_preallocated_file_is_not_saved_by_its_close_on_ext4(states_of: States) -> None:
+    """The same when it had been emptied: without fallocate the close writes the new content."""
+
+    def work(r: Recorder, preallocate: bool) -> None:
+        fd = r.open("state", os.O_WRONLY | os.O_TRUNC)
+        if preallocate:
+            r.fallocate(fd, 0, 4096)
+        r.write(fd, b"N" * 4096)
+        r.close(fd)
+        r.put("other", b"y", sync=True)
+
+    for preallocate in (True, False):
+        states = states_of(start, lambda r, how=preallocate: work(r, how), models="ext4")
+        synced = [tree["state"] for tree in trees(states) if tree.get("other") == b"y"]  # type: ignore[attr-defined]
+        assert (bytes(4096) in synced) is preallocate
+
+
+def _cut(r: Recorder, fd: int) -> None:
+    r.truncate(fd, 3)
+
+
+def _allocated(r: Recorder, fd: int) -> None:
+    r.fallocate(fd, 0, 8192)
+
+
+def _punched(r: Recorder, fd: int) -> None:
+    r.fallocate(fd, 0, 8, 0x02 | 0x01)
+
+
+@pytest.mark.parametrize("flag", [os.O_DSYNC, os.O_SYNC])
+@pytest.mark.parametrize("change", [_cut, _allocated, _punched])
+def test_only_writes_are_durable_by_the_flags_of_a_descriptor(
+    change: Callable[[Recorder, int], None], flag: int, states_of: States
+) -> None:
+    """A file that is cut, extended or punched through it may be as it was (open(2), "Synchronized I/O")."""
+
+    def work(r: Recorder) -> None:
+        change(r, r.open("state", os.O_WRONLY | flag))
+        r.promise(None)
+
+    states = states_of(start, work, models=ALL)
+    unchanged = {
+        m for s in states if s.moment.promises and state_tree(states, s)["state"] == OLD for m in s.models
+    }
+    assert unchanged == set(ALL)
+
+
+def test_a_mode_is_not_durable_by_the_flags_of_a_descriptor(states_of: States) -> None:
+    """fchmod through O_SYNC is like any other fchmod."""
+
+    def work(r: Recorder) -> None:
+        r.fchmod(r.open("state", os.O_WRONLY | os.O_SYNC), 0o600)
+        r.promise(None)
+
+    states = states_of(start, work, models=ALL)
+    (step,) = [step for step in states.script.steps if step.kind is StepKind.ATTRIBUTE]
+    lost = {m for s in states if s.moment.promises and not s.persisted >> step.index & 1 for m in s.models}
+    assert lost == set(ALL)
+
+
+def _moved(r: Recorder) -> None:
+    r.rename("n/f", "d/g")
+
+
+def _linked_and_unlinked(r: Recorder) -> None:
+    r.link("n/f", "d/g")
+    r.unlink("n/f")
+
+
+@pytest.mark.parametrize("move", [_moved, _linked_and_unlinked])
+@pytest.mark.parametrize("data_only", [False, True])
+def test_the_directory_that_a_synced_file_came_from_may_be_missing_on_btrfs_alone(
+    move: Callable[[Recorder], None], data_only: bool, states_of: States
+) -> None:
+    """Seen each time on a mounted btrfs: the file has its last name, its first directory is not there."""
+
+    def work(r: Recorder) -> None:
+        r.mkdir("n")
+        r.put("n/f", b"1")
+        move(r)
+        r.sync_path("d/g", data_only=data_only)
+        r.promise(None)
+
+    states = states_of(lambda r: r.mkdir("d"), work, models=("ext4", "xfs", "btrfs"))
+    without = [s for s in states if s.moment.promises and state_tree(states, s) == {"d": {"g": b"1"}}]
+    assert [s.models for s in without] == [("btrfs",)]
+    found = [state_tree(states, s)["d"] for s in states if s.moment.promises and "btrfs" in s.models]
+    assert all(directory == {"g": b"1"} for directory in found)
+
+
+def _replaces(r: Recorder) -> None:
+    r.rename("t", "state")
+
+
+def _gets_a_second_name(r: Recorder) -> None:
+    r.link("t", "state2")
+
+
+def _goes(r: Recorder) -> None:
+    r.unlink("t")
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (_replaces, {"state": NEW}),
+        (_gets_a_second_name, {"state": OLD, "t": NEW, "state2": NEW}),
+        (_goes, {"state": OLD}),
+    ],
+)
+def test_a_name_of_a_synced_file_overtakes_other_changes_on_btrfs_alone(
+    change: Callable[[Recorder], None], left: dict[str, object], states_of: States
+) -> None:
+    """Seen each time on a mounted btrfs: the next fsync writes it out, without the file made before it."""
+
+    def work(r: Recorder) -> None:
+        r.put("t", NEW, sync=True)
+        r.put("z", b"segment that the new one needs")
+        change(r)
+        r.put("other", b"y", sync=True)
+        r.promise(None)
+
+    states = states_of(start, work, models=("ext4", "xfs", "btrfs"))
+    overtaken = [s for s in states if s.moment.promises and state_tree(states, s) == {**left, "other": b"y"}]
+    assert [s.models for s in overtaken] == [("btrfs",)]
+
+
+def test_a_file_that_lost_its_name_to_a_synced_one_may_be_missing_on_btrfs_alone(states_of: States) -> None:
+    """Seen each time on a mounted btrfs, if it went to a new directory: neither is there."""
+
+    def work(r: Recorder) -> None:
+        r.mkdir("n")
+        r.rename("state", "n/old")
+        r.put("state", NEW, sync=True)
+        r.promise(None)
+
+    states = states_of(start, work, models=("ext4", "xfs", "btrfs"))
+    lost = [s for s in states if s.moment.promises and state_tree(states, s) == {"state": NEW}]
+    assert [s.models for s in lost] == [("btrfs",)]
+
+
 def test_sync_file_range_promises_nothing(states_of: States) -> None:
     """As its manual page says: no metadata, and the disk's cache is not emptied."""
 
@@ -358,3 +521,25 @@ def test_more_states_for_weaker_models(states_of: States) -> None:
     for program in PROGRAMS:
         states = states_of(program.setup, program.wrong, exhaustive=10**5)
         assert all("strict" in s.models for s in states)
+
+
+@pytest.mark.parametrize("mode", [0x10, 0x02 | KEEP_SIZE])
+@pytest.mark.parametrize("model", ["xfs", "btrfs"])
+def test_the_ends_of_a_zeroed_range_are_only_zeroed_in_memory(
+    mode: int, model: str, states_of: States
+) -> None:
+    """Seen on a mounted xfs: the whole blocks were zeroes, the ends of those beside them were not."""
+
+    def setup(r: Recorder) -> None:
+        r.put("big", b"A" * 12_288)
+
+    def work(r: Recorder) -> None:
+        # Only noted: not every file system that the tests run on has FALLOC_FL_ZERO_RANGE.
+        detail = {"inode": r._about("big")["inode"], "offset": 4000, "length": 8000, "mode": mode}
+        r._note("fallocate", "big", None, 0, detail)
+        r.put("other", b"y", sync=True)
+
+    states = states_of(setup, work, models=model)
+    found = [tree["big"] for tree in trees(states) if tree.get("other") == b"y"]  # type: ignore[attr-defined]
+    assert b"A" * 4096 + bytes(4096) + b"A" * 4096 in found
+    assert b"A" * 4000 + bytes(8000) + b"A" * 288 in found
