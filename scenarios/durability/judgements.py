@@ -22,10 +22,11 @@ JUDGEMENTS: dict[str, str] = {
     ),
     "Git, core.fsync=all": (
         "New as far as the documents go: git-config(1) says that `all` syncs all components, but no "
-        "directory is ever synced. So on btrfs the link that gives an object its name, or the rename "
-        "of a reference, may be missing while what was synced later is there. ALICE (OSDI 2014) saw "
-        "missing syncs of directories in an older Git. In the first state nothing had been "
-        "acknowledged: the index names an object that is not there."
+        "directory is ever synced. So under every model the rename of a reference, and with it an "
+        "acknowledged commit, may be lost; and on btrfs the link that gives an object its name may be "
+        "missing while what was synced later is there. ALICE (OSDI 2014) saw missing syncs of "
+        "directories in an older Git. In the first state nothing had been acknowledged: the index "
+        "names an object that is not there."
     ),
     "Mercurial": (
         "To be expected after ALICE (OSDI 2014, table 3, ten findings): nothing in the store is "

@@ -11,10 +11,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "SQLite, delete, synchronous=full": (
         "data loss under ext4, xfs, btrfs: promise()#2=power_loss[only-synced ext4]",
     ),
-    "SQLite, wal, synchronous=normal": (
-        "data loss under ext4, xfs: promise()#1=power_loss[torn 16@384]",
-        "data loss under btrfs: write(store.db-wal)#16=power_loss[zero 36]",
-    ),
+    "SQLite, wal, synchronous=normal": ("data loss under ext4, xfs, btrfs: promise()#2=power_loss[drop 1]",),
     "Git, core.fsync=default": (
         "data loss under ext4, xfs, btrfs: promise()#2=power_loss[drop 1-8]",
         "cannot open under ext4, xfs, btrfs: promise()#1=power_loss[drop 37]",
@@ -26,8 +23,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     ),
     "Git, core.fsync=all": (
         "cannot open under btrfs: git~2:fsync(work/.git/refs/heads/main.lock)#1=power_loss[keep 26-30 btrfs]",
-        "data loss under btrfs: git~4:fsync(work/.git/objects/b3/tmp_ob*)#1=power_loss[drop 3-16]",
-        "cannot open under btrfs: git~5:fsync(work/.git/index.lock)#1=power_loss[drop 1-2,6,9-10]",
+        "data loss under ext4, xfs, btrfs: promise()#1=power_loss[drop 1-8]",
     ),
     "Mercurial": (
         "cannot open under ext4, xfs, btrfs: write(work/third)#1=power_loss[drop 70]",
@@ -39,7 +35,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "data loss under ext4, xfs, btrfs: gdbmtool~1:write(store.gdbm)#3=power_loss[all]",
         "silent error under ext4, xfs, btrfs: gdbmtool~1:write(store.gdbm)#4=power_loss[zero 6]",
     ),
-    "diskcache": ("data loss under ext4, xfs, btrfs: promise()#1=power_loss[zero 40]",),
+    "diskcache": ("data loss under ext4, xfs, btrfs: write(store/cache.db-wal)#71=power_loss[zero 42]",),
     "joblib.Memory": (
         "silent error under ext4, xfs: promise()#1=power_loss[torn 11@501]",
         "data loss under ext4, xfs, btrfs: promise()#1=power_loss[drop 8]",
