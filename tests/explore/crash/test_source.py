@@ -209,6 +209,26 @@ def test_no_state_is_built_with_a_file_that_has_changed_unseen(tmp_path: Path) -
     assert "crash states with it were left out" in caveat.text
 
 
+def test_neither_a_smaller_state_nor_a_name_brings_an_unknown_file_back(tmp_path: Path) -> None:
+    """States without the file are explored; giving its name back, or asking for it, gives no state."""
+    place = tmp_path / "work"
+    place.mkdir()
+    source = PowerLoss(faults.power_loss(), ("ext4",))
+    source.before_run(1, str(place))
+    r = Recorder(place)
+    r.put("f", b"OLD")
+    (place / "f").write_bytes(b"new")
+    r.promise("new")
+    source.after_run(1, str(place))
+    recording = unaligned(r.trace())
+    worlds = [one.world for one in source.cases(recording) if one.world is not None]
+    without = next(world for world in worlds if world.operation.call == "promise")
+    assert without.parts
+    assert without.lacking(()) is None
+    assert without.lacking(without.parts) is not None
+    assert source.named(Schedule.parse("promise()#1=power_loss[all]"), recording) is None
+
+
 def test_the_models_of_the_fault_win_over_those_of_the_scenario(tmp_path: Path) -> None:
     """And several families add up."""
     _, found = cases(tmp_path, replaced(False), faults.power_loss(model="btrfs"), ("ext4",))
