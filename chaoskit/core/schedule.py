@@ -67,6 +67,10 @@ class Point:
         return (self.place, self.call, self.target, self.second)
 
 
+PERSISTENT = "persistent"
+"""The argument of an errno that stays until the run is over."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Fault:
     """What goes wrong: an errno name, ``kill``, ``short`` …, with an optional argument."""

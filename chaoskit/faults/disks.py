@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from chaoskit.core.operation import Operation, Trace
-from chaoskit.core.schedule import Fault
+from chaoskit.core.schedule import PERSISTENT, Fault
 from chaoskit.faults.calls import TRANSFERS, extends, happened, transferred
 from chaoskit.faults.errnos import LOST, TABLE, possible
 from chaoskit.faults.facts import facts
@@ -44,7 +44,7 @@ def _errors(operation: Operation) -> Iterator[Fault]:
     for row in possible(operation):
         yield Fault(row.name)
         if row.lasting:
-            yield Fault(row.name, "persistent")
+            yield Fault(row.name, PERSISTENT)
 
 
 def _parts(operation: Operation) -> tuple[int, ...]:

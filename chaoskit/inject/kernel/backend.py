@@ -26,9 +26,10 @@ from chaoskit.inject.base import (
     Ran,
     WorkloadError,
 )
-from chaoskit.inject.kernel import child, preconditions, probe, stack, strike, tree
+from chaoskit.inject.kernel import child, interest, preconditions, probe, stack, strike, tree
 from chaoskit.inject.kernel.messages import Streams
 from chaoskit.inject.kernel.supervisor import Supervisor
+from chaoskit.inject.kernel.syscalls import Families
 from chaoskit.inject.kernel.tree import Tree
 
 
@@ -55,12 +56,14 @@ class KernelBackend:
         for one in plan.strikes:
             strike.check(one.fault)
         inherited = preconditions.check(plan)
-        child.prepare()
+        promises = isinstance(work, Command) and work.promise_stdout
+        families = interest.at_any_time(plan, promises)
+        child.prepare(families)
         if plan.record:
             stack.calibrate()
-        streams = Streams(isinstance(work, Command) and work.promise_stdout)
+        streams = Streams(promises)
         with processes.adopting(), processes.guarded() as guard, _Family() as family:
-            ours = _fork(work, plan, streams, family)
+            ours = _fork(work, plan, families, streams, family)
             # Made while the child gets ready, on another processor.
             workload = Tree(family.pid, child.boundary(), plan.run, guard)
             family.at_end(workload.close)
@@ -102,7 +105,9 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _fork(work: Callable[[], Any] | Command, plan: Plan, streams: Streams, family: _Family) -> socket.socket:
+def _fork(
+    work: Callable[[], Any] | Command, plan: Plan, families: Families, streams: Streams, family: _Family
+) -> socket.socket:
     """Fork the workload, note its process, and return our end of the hand-over socket.
 
     An interrupt that came between the fork and the note of its number would leave a process behind.
@@ -117,7 +122,7 @@ def _fork(work: Callable[[], Any] | Command, plan: Plan, streams: Streams, famil
     with _undisturbed():
         family.pid = pid = processes.fork()
     if pid == 0:
-        _in_child(work, theirs, plan, parent, standard)
+        _in_child(work, theirs, plan, families, parent, standard)
     theirs.close()
     return ours
 
@@ -126,12 +131,13 @@ def _in_child(
     work: Callable[[], Any] | Command,
     control: socket.socket,
     plan: Plan,
+    families: Families,
     parent: int,
     standard: tuple[int, int, int] | None,
 ) -> NoReturn:
     for number, fd in enumerate(standard or ()):
         os.dup2(fd, number)
-    child.enter(work, control, plan.record, parent)
+    child.enter(work, control, plan.record, families, parent)
 
 
 def _standard_streams(

@@ -21,6 +21,7 @@ from chaoskit.core.errors import UsageError
 from chaoskit.inject import channel, processes
 from chaoskit.inject.base import Command
 from chaoskit.inject.kernel import abi, bpf
+from chaoskit.inject.kernel.syscalls import Families
 
 PROMISE, RESULT, ERROR, UNPICKLABLE = b"P", b"R", b"E", b"U"
 """First byte of what is written to the control descriptor; the rest is a pickle."""
@@ -33,17 +34,23 @@ to collect its garbage and to say so once more."""
 _THREAD_GRACE, _DAEMON_GRACE = 0.25, 0.05
 """Seconds that threads have to end once the workload's function has returned. A daemon that runs for
 ever is common, and every case would wait for it."""
-CONTROL = 2**31 - 1
-"""The descriptor that promises and the result are written to. There is none of this number and never
-will be: the supervisor answers the call. So the workload cannot close it, replace it or leak it."""
 
 
-def enter(work: Callable[[], Any] | Command, control: socket.socket, record: bool, parent: int) -> NoReturn:
-    """Become the workload; never returns, and no exception leaves it."""
+def enter(
+    work: Callable[[], Any] | Command,
+    control: socket.socket,
+    record: bool,
+    families: Families,
+    parent: int,
+) -> NoReturn:
+    """Become the workload, of which only calls of ``families`` stop; never returns.
+
+    No exception leaves it.
+    """
     status = 70
     try:
         _prepare(parent)
-        _install_filter(control)
+        _install_filter(control, families)
         if isinstance(work, Command):
             _become(work)
         status = _serve(work, record)
@@ -65,12 +72,12 @@ def _prepare(parent: int) -> None:
         sys.modules["asyncio"]._set_running_loop(None)
 
 
-def _install_filter(control: socket.socket) -> None:
+def _install_filter(control: socket.socket, families: Families) -> None:
     """Install the filter and hand its listener to the supervisor.
 
     From here on every watched call waits for an answer: sending is none of them.
     """
-    no_new_privileges, install = _calls()
+    no_new_privileges, install = _calls(families)
     no_new_privileges()
     listener = install()
     if listener < 0:
@@ -82,10 +89,10 @@ def _install_filter(control: socket.socket) -> None:
 
 
 @cache
-def _calls() -> tuple[Callable[[], int], Callable[[], int]]:
+def _calls(families: Families) -> tuple[Callable[[], int], Callable[[], int]]:
     """Two calls with their arguments made beforehand: what is made after a fork costs page faults."""
     library = abi.libc()
-    rows = bpf.program(abi.machine())
+    rows = bpf.program(abi.machine(), families)
     code = ctypes.create_string_buffer(rows, len(rows))
     header = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", len(rows) // 8, ctypes.addressof(code)))
     flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
@@ -105,9 +112,9 @@ def _calls() -> tuple[Callable[[], int], Callable[[], int]]:
     return no_new_privileges, install
 
 
-def prepare() -> None:
-    """Do what can be done once, before the first fork."""
-    _calls()
+def prepare(families: Families) -> None:
+    """Do before a fork what would cost more after it."""
+    _calls(families)
     processes.prepare()
 
 
@@ -158,13 +165,13 @@ def _tell(message: bytes) -> int:
     A process that does not let itself be read (prctl(2), PR_SET_DUMPABLE) does so for this one moment.
     """
     try:
-        return os.write(CONTROL, message)
+        return os.write(bpf.CONTROL, message)
     except OSError:
         library = abi.libc()
         before = library.prctl(abi.PR_GET_DUMPABLE)
         library.prctl(abi.PR_SET_DUMPABLE, 1)
         try:
-            return os.write(CONTROL, message)
+            return os.write(bpf.CONTROL, message)
         finally:
             library.prctl(abi.PR_SET_DUMPABLE, before)
 

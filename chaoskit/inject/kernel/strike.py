@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import Operation, Receipt
-from chaoskit.core.schedule import Fault, Schedule, Strike, matcher, plain_name
+from chaoskit.core.schedule import PERSISTENT, Fault, Schedule, Strike, matcher, plain_name
 from chaoskit.inject.kernel import execute
 from chaoskit.inject.kernel.calls import Call
 from chaoskit.inject.kernel.standing import FullDisk, Standing, StandingError
@@ -89,7 +89,7 @@ def check(fault: Fault) -> None:
     elif name.startswith("SIG"):
         good = hasattr(signal, name) and not argument
     else:
-        good = name.startswith("E") and hasattr(errno, name) and argument in ("", "persistent")
+        good = name.startswith("E") and hasattr(errno, name) and argument in ("", PERSISTENT)
     if not good:
         raise ScheduleError(
             f"fault '{fault}' is not known to the kernel backend; expected an errno name such as ENOSPC or "
@@ -176,7 +176,7 @@ class Striker:
 
     def _error(self, name: str, argument: str, call: Call) -> Effect:
         standing = None
-        if argument == "persistent":
+        if argument == PERSISTENT:
             standing = StandingError(name, call.target, self._may_fail)
         return Effect(
             f"answered {name}",

@@ -17,13 +17,13 @@ from typing import Any
 from chaoskit.core.operation import ROOT, Detail, Frame, Operation, Place, Receipt
 from chaoskit.inject import processes
 from chaoskit.inject.base import Plan
-from chaoskit.inject.kernel import abi, child, execute, syscalls, tree
+from chaoskit.inject.kernel import abi, bpf, child, execute, interest, syscalls, tree
 from chaoskit.inject.kernel.calls import Call, Decoder
 from chaoskit.inject.kernel.execute import CannotExecute
 from chaoskit.inject.kernel.memory import Unreadable
 from chaoskit.inject.kernel.messages import Mailbox, Streams
 from chaoskit.inject.kernel.record import Recorder, before
-from chaoskit.inject.kernel.standing import FULL_FAMILIES, FullDisk, Standing
+from chaoskit.inject.kernel.standing import Standing
 from chaoskit.inject.kernel.strike import PROMISE, Armed, Effect, Striker, receipt
 from chaoskit.inject.kernel.tree import Task, Tree
 
@@ -173,7 +173,7 @@ class Supervisor:
         spec = self._specs.get(number) if arch == self._arch else None
         if spec is None:
             self._watched_call(ident, tid, number, arch, tuple(args))
-        elif spec.family == "write" and args[0] == child.CONTROL:
+        elif spec.family == "write" and args[0] == bpf.CONTROL:
             self._message(ident, tid, tuple(args))
         elif self._matters(spec, number, tid, args):
             self._file_call(ident, tid, spec, tuple(args))
@@ -243,29 +243,13 @@ class Supervisor:
 
     # Calls.
 
-    def _families(self) -> frozenset[str] | None:
-        """The families that must be looked at now; None for all."""
-        if self._plan.record:
-            return None
-        pending = self._armed[self.reached :]
-        if any(one.place.process or one.place.thread for one in pending):
-            return None
-        families = {one.family for one in pending}
-        for one in self._standing:
-            if not isinstance(one, FullDisk):
-                return None
-            families |= FULL_FAMILIES
-        # ``rmdir`` may come as unlinkat, and a read as a copy to somewhere else.
-        families |= {"unlink"} if "rmdir" in families else set()
-        families |= {"write"} if self._streams.promise_link else set()
-        families |= {"copy_file_range", "sendfile", "splice"} if "read" in families else set()
-        return frozenset(families)
-
     def _look_again(self) -> None:
         """Work out which calls matter now: at the start, and whenever something has struck."""
-        self._interest = self._families()
-        self._counted = {}
         pending = self._armed[self.reached :]
+        promises = bool(self._streams.promise_link)
+        strikes = [one.strike for one in pending]
+        self._interest = interest.from_now_on(self._plan, strikes, self._standing, promises)
+        self._counted = {}
         if self._interest is None or self._standing or len(pending) != 1 or pending[0].name is None:
             return
         name = pending[0].name

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from chaoskit.inject.kernel import abi
 
+Families = frozenset[str] | None
+"""A choice of families of calls, by their names in :class:`Spec`; None for all."""
 CSTRING = -1
 """Size of a pointer argument that is a string ending in NUL."""
 

@@ -88,7 +88,7 @@ def test_descriptors_that_cannot_be_copied_are_noticed(monkeypatch: pytest.Monke
 def test_a_filter_that_is_refused_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A container's profile may forbid the filter; then no run begins."""
     calls = child._calls
-    monkeypatch.setattr(child, "_calls", lambda: (calls()[0], lambda: -1))
+    monkeypatch.setattr(child, "_calls", lambda families: (calls(families)[0], lambda: -1))
     check = failed("seccomp notification")
     assert "Operation not permitted" in check.detail
     assert "profile" in check.hint
