@@ -29,6 +29,8 @@ SECCOMP_RET_ALLOW = 0x7FFF0000
 
 NOTIF = struct.Struct("=QIIiIQ6Q")
 """``struct seccomp_notif``: id, pid, flags, nr, arch, instruction pointer, six arguments."""
+NO_NOTIF = bytes(NOTIF.size)
+"""What the kernel wants to find where it puts a notification."""
 ANSWER = struct.Struct("=QqiI")
 """``struct seccomp_notif_resp``: id, value, error (minus errno), flags."""
 ADDFD = struct.Struct("=QIIII")

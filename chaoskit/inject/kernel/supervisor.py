@@ -14,11 +14,12 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
-from chaoskit.core.operation import ROOT, Detail, Frame, Operation, Place, Receipt
+from chaoskit.core.operation import Detail, Frame, Operation, Place, Receipt
 from chaoskit.inject import processes
 from chaoskit.inject.base import Plan
 from chaoskit.inject.kernel import abi, bpf, child, execute, interest, syscalls, tree
 from chaoskit.inject.kernel.calls import Call, Decoder
+from chaoskit.inject.kernel.counting import Counting
 from chaoskit.inject.kernel.execute import CannotExecute
 from chaoskit.inject.kernel.memory import Unreadable
 from chaoskit.inject.kernel.messages import Mailbox, Streams
@@ -29,8 +30,8 @@ from chaoskit.inject.kernel.tree import Task, Tree
 
 GRACE = 0.25
 """Seconds that processes have to end after the workload's own has; then they count as left over."""
-_COUNTABLE = frozenset({"read", "write", "close", "fsync", "fdatasync", "fallocate", "getdents"})
-"""Families whose target is what their first argument, a descriptor, refers to, and nothing else."""
+_AT_ONCE = 256
+"""Calls that are counted before the clock is looked at again."""
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
 
 
@@ -52,6 +53,7 @@ class Supervisor:
         inherited: frozenset[int],
     ) -> None:
         self._listener = -1
+        self._before: set[int] = set()
         self._tree = workload
         self._plan = plan
         self._streams = streams
@@ -62,7 +64,7 @@ class Supervisor:
         self.released: set[int] = set()
         self.reached = 0
         self._received = 0
-        self._numbers = (0, 0)
+        self._first = self._last = 0
         self.timed_out = False
         self.stacks = ""
         self.left_over: list[str] = []
@@ -73,15 +75,17 @@ class Supervisor:
         self._standing: list[Standing] = []
         self._striker = Striker(self._bare_operation, may_fail, self._signal_main)
         self._specs, self._watched, self._arch = _tables()
-        self._buffer = bytearray(abi.NOTIF.size)
-        self._empty = bytes(abi.NOTIF.size)
         self._held: list[tuple[float, int, Callable[[], object]]] = []
         self._poll = select.poll()
         self._pidfds: dict[int, int] = {}
         self._listening = True
         self._dying = False
         self._interest: frozenset[str] | None = None
-        self._counted: dict[int, tuple[Armed, str]] = {}
+        self._counting: Counting | None = None
+        self._called: list[tuple[int, int]] = []
+        # Buffers that can be written: for others Python's ioctl raises and catches an error each time.
+        self._call = bytearray(abi.NOTIF.size)
+        self._reply = bytearray(abi.ANSWER.size)
         self._look_again()
 
     # The loop.
@@ -89,7 +93,9 @@ class Supervisor:
     def serve(self, listener: int, before_fork: set[int]) -> int:
         """Answer until the tree is gone; return the wait status of the workload's own process."""
         self._listener = listener
-        self._poll.register(self._listener, select.POLLIN)
+        self._before = before_fork
+        self._called = [(listener, select.POLLIN)]
+        self._poll.register(listener, select.POLLIN)
         _wake_synchronously(self._listener)
         for fd in self._streams.readable():
             self._poll.register(fd, select.POLLIN)
@@ -100,7 +106,7 @@ class Supervisor:
                 if time.monotonic() >= deadline and not self._dying:
                     self._give_up()
             _, status = os.waitpid(self._tree.pid, 0)
-            self._wind_up(before_fork)
+            self._wind_up()
             return status
         finally:
             self._streams.drain_all()
@@ -108,7 +114,8 @@ class Supervisor:
 
     def _turn(self, deadline: float) -> None:
         """Wait for something to happen, and handle it."""
-        self._watch_arrivals()
+        if self._tree.arrivals:
+            self._watch_arrivals()
         now = time.monotonic()
         until = min(deadline, self._held[0][0]) if self._held else deadline
         for fd, event in self._poll.poll(max(0.0, until - now) * 1000 + 1):
@@ -136,8 +143,7 @@ class Supervisor:
         The kernel numbers notifications one by one, so those are the numbers that never came. A waiting
         call is not interrupted once it was received (``SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV``).
         """
-        first, last = self._numbers
-        return last - first + 1 - self._received if self._received else 0
+        return self._last - self._first + 1 - self._received if self._received else 0
 
     def _watch_arrivals(self) -> None:
         while self._tree.arrivals:
@@ -150,17 +156,28 @@ class Supervisor:
         self._tree.forget(self._pidfds.pop(pidfd))
 
     def _receive(self) -> None:
-        buffer = self._buffer
-        buffer[:] = self._empty
-        try:
-            fcntl.ioctl(self._listener, abi.IOCTL_RECV, buffer, True)
-        except OSError:
-            return  # The call was withdrawn before it was received.
-        ident, tid, _, number, arch, _, *args = abi.NOTIF.unpack(buffer)
-        if self._dying:
-            return
-        self._received += 1
-        self._numbers = (self._numbers[0] or ident, ident)
+        """Receive a call and see to it; calls that only count are received one after the other."""
+        counting, poll, called, call = self._counting, self._poll.poll, self._called, self._call
+        for _ in range(_AT_ONCE):
+            call[:] = abi.NO_NOTIF
+            try:
+                fcntl.ioctl(self._listener, abi.IOCTL_RECV, call)
+            except OSError:
+                return  # The call was withdrawn before it was received.
+            if self._dying:
+                return
+            ident, tid, _, number, arch, _, *args = abi.NOTIF.unpack(call)
+            self._first = self._first or ident
+            self._last = ident
+            self._received += 1
+            if counting is None or not counting.goes_by(tid, number, arch, args[0]):
+                self._see_to(ident, tid, number, arch, tuple(args))
+                return
+            # Whatever else there is, is found by whoever polls next.
+            if not self._send(ident, 0, 0, abi.FLAG_CONTINUE) or poll(1) != called:
+                return
+
+    def _see_to(self, ident: int, tid: int, number: int, arch: int, args: tuple[int, ...]) -> None:
         try:
             self._dispatch(ident, tid, number, arch, args)
         except Unreadable as why:
@@ -169,34 +186,16 @@ class Supervisor:
                     "unreadable", tree.comm(tid), f"calls of {tree.comm(tid)} were not seen: {why}"
                 )
 
-    def _dispatch(self, ident: int, tid: int, number: int, arch: int, args: list[int]) -> None:
+    def _dispatch(self, ident: int, tid: int, number: int, arch: int, args: tuple[int, ...]) -> None:
         spec = self._specs.get(number) if arch == self._arch else None
         if spec is None:
-            self._watched_call(ident, tid, number, arch, tuple(args))
+            self._watched_call(ident, tid, number, arch, args)
         elif spec.family == "write" and args[0] == bpf.CONTROL:
-            self._message(ident, tid, tuple(args))
-        elif self._matters(spec, number, tid, args):
-            self._file_call(ident, tid, spec, tuple(args))
+            self._message(ident, tid, args)
+        elif self._interest is None or spec.family in self._interest:
+            self._file_call(ident, tid, spec, args)
         else:
             self._continue(ident)
-
-    def _matters(self, spec: syscalls.Spec, number: int, tid: int, args: list[int]) -> bool:
-        """Whether a call must be looked at closely."""
-        if self._interest is not None and spec.family not in self._interest:
-            return False
-        return number not in self._counted or self._is_due(number, tid, args)
-
-    def _is_due(self, number: int, tid: int, args: list[int]) -> bool:
-        """Count a call on a descriptor, the cheap way; whether it must be looked at closely."""
-        armed, path = self._counted[number]
-        if self._streams.promise_link and armed.family == "write":
-            return True
-        task = self._tree.task(tid) if tid == self._tree.pid else None
-        link = None if task is None else task.link(abi.signed(args[0]))
-        if link == path and armed.seen + 1 < armed.ordinal:
-            armed.seen += 1
-            return False
-        return link is not None and link.startswith(path)
 
     # Answers.
 
@@ -209,10 +208,10 @@ class Supervisor:
         return self._send(ident, max(result, 0), min(result, 0), 0)
 
     def _send(self, ident: int, value: int, error: int, flags: int) -> bool:
-        answer = abi.ANSWER.pack(ident, value, error, flags)
+        abi.ANSWER.pack_into(self._reply, 0, ident, value, error, flags)
         while True:
             try:
-                fcntl.ioctl(self._listener, abi.IOCTL_SEND, answer)
+                fcntl.ioctl(self._listener, abi.IOCTL_SEND, self._reply)
             except InterruptedError:  # By a signal to this process; Python does not repeat an ioctl.
                 continue
             except OSError:
@@ -249,13 +248,8 @@ class Supervisor:
         promises = bool(self._streams.promise_link)
         strikes = [one.strike for one in pending]
         self._interest = interest.from_now_on(self._plan, strikes, self._standing, promises)
-        self._counted = {}
-        if self._interest is None or self._standing or len(pending) != 1 or pending[0].name is None:
-            return
-        name = pending[0].name
-        path = self._plan.root if name == ROOT else f"{self._plan.root}/{name}"
-        for number in _countable().get(pending[0].family, ()):
-            self._counted[number] = (pending[0], path)
+        only = self._interest is not None and not self._standing and len(pending) == 1 and not promises
+        self._counting = Counting.of(pending[0], self._plan.root, self._tree.main) if only else None
 
     def _file_call(self, ident: int, tid: int, spec: syscalls.Spec, args: tuple[int, ...]) -> None:
         task = self._tree.task(tid)
@@ -410,7 +404,10 @@ class Supervisor:
     # What is no call on a file.
 
     def _message(self, ident: int, tid: int, args: tuple[int, ...]) -> None:
-        """The workload writes to its control descriptor: a promise, or what came of it."""
+        """The workload writes to its control descriptor: that it begins, a promise, or what came of it."""
+        if not args[2]:
+            self._answer(ident, 0)
+            return
         task = self._tree.task(tid)
         data = b"" if task is None else task.process.memory.read(args[1], args[2])
         if task is None or len(data) != args[2]:
@@ -534,7 +531,9 @@ class Supervisor:
         elif name in ("seccomp", "prctl"):
             self._own_filter(ident, name, args, who)
         else:
-            if task is not None:
+            if task is not None and name == "setsid":
+                self._tree.leads(task.process.pid)
+            elif task is not None:
                 self._tree.replacing(task)
             self._continue(ident)
 
@@ -557,6 +556,9 @@ class Supervisor:
 
     def _give_up(self) -> None:
         self.timed_out = True
+        for pid in self._orphans():
+            self._tree.meet(pid)
+        self._tree.meet(self._tree.pid)
         for process in list(self._tree.processes.values()):
             process.kill(signal.SIGSTOP)
         self.stacks = self._tree.stacks()
@@ -564,32 +566,36 @@ class Supervisor:
         self._kill_all()
 
     def _kill_all(self) -> int:
-        return sum(process.kill(signal.SIGKILL) for process in self._tree.processes.values())
+        """SIGKILL every process of the workload, met or not; return how many of those met were alive."""
+        alive = [pid for pid, one in list(self._tree.processes.items()) if one.kill(signal.SIGSTOP)]
+        for pid in {*alive, *self._orphans()}:
+            processes.kill_tree(pid)
+        return len(alive)
 
-    def _wind_up(self, before_fork: set[int]) -> None:
+    def _orphans(self) -> list[int]:
+        """The workload's processes whose parent has died; who is below one of them has not."""
+        return [pid for pid in tree.offspring(self._before, self._tree.pid) if pid != self._tree.pid]
+
+    def _wind_up(self) -> None:
         """After the workload's own process: wait for the others, then end and name what is left."""
-        if not self._tree.processes and not tree.offspring(before_fork, self._tree.pid):
+        if not self._tree.processes and not self._orphans():
             return  # Whoever still descends from the workload has come to us, or has an ancestor that has.
         deadline = time.monotonic() + (0.0 if self._dying else GRACE)
-        while self._others(before_fork) and time.monotonic() < deadline:
+        while self._others() and time.monotonic() < deadline:
             self._turn(min(deadline, time.monotonic() + 0.01))
         if not self._dying:
-            self.left_over = [_name(pid) for pid in self._others(before_fork)]
+            self.left_over = [_name(pid) for pid in self._others()]
         self._dying = True
-        self._reap_all(before_fork)
+        self._reap_all()
 
-    def _others(self, before_fork: set[int]) -> list[int]:
+    def _others(self) -> list[int]:
         """Processes of the tree that still run; those that have ended are collected."""
-        running = []
-        for pid in {*tree.offspring(before_fork, self._tree.pid), *self._tree.processes}:
-            if not _collect(pid):
-                running.append(pid)
-        return running
+        return [pid for pid in {*self._orphans(), *self._tree.processes} if not _collect(pid)]
 
-    def _reap_all(self, before_fork: set[int]) -> None:
+    def _reap_all(self) -> None:
         """Kill and collect what is left, known to us or not."""
         self._kill_all()
-        tree.end_all(before_fork, self._tree.pid)
+        tree.end_all(self._before, self._tree.pid)
         for pid, process in list(self._tree.processes.items()):
             if process.pidfd in self._pidfds:
                 self._ended(process.pidfd)
@@ -602,16 +608,6 @@ def _tables() -> tuple[dict[int, syscalls.Spec], dict[int, str], int]:
     """The calls of this machine that can be struck, those that are only watched, and its architecture."""
     machine = abi.machine()
     return syscalls.by_number(machine), syscalls.watched(machine), abi.AUDIT_ARCH[machine]
-
-
-@cache
-def _countable() -> dict[str, tuple[int, ...]]:
-    """The numbers of the calls that can be counted the cheap way, by family."""
-    specs = _tables()[0]
-    return {
-        family: tuple(n for n, spec in specs.items() if spec.family == family and spec.fd == 0)
-        for family in _COUNTABLE
-    }
 
 
 def _wake_synchronously(listener: int) -> None:

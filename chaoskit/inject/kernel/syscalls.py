@@ -139,6 +139,7 @@ WATCHED: dict[str, tuple[int | None, int | None]] = {
     "setns": (308, 268),
     "open_by_handle_at": (304, 265),
     "mprotect": (10, 226),
+    "setsid": (112, 157),
     "setxattrat": (463, 463),
     "removexattrat": (466, 466),
     "file_setattr": (469, 469),

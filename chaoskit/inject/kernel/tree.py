@@ -100,8 +100,10 @@ class Tree:
         self.processes: dict[int, Process] = {}
         self.arrivals: list[Process] = []
         """Processes that were met since the list was last emptied; the supervisor watches them."""
+        self._sessions: list[int] = []
         self._main_image = _image(pid)
         self.main = self._add(pid, runs_our_python=True)
+        self.leads(pid)
         self.main.label = ""
 
     def task(self, tid: int) -> Task | None:
@@ -141,7 +143,22 @@ class Tree:
             for tid in [tid for tid, task in self._tasks.items() if task.process is process]:
                 del self._tasks[tid]
             process.close()
-            self._guard.forget(pid)
+            if pid not in self._sessions:
+                self._guard.forget(pid)
+
+    def meet(self, pid: int) -> None:
+        """Get to know a process and everything below it, though it has made no call that stopped."""
+        try:
+            self._process(pid)
+        except OSError:
+            return  # It is gone, or may not be inspected.
+        for child in processes.children(pid):
+            self.meet(child)
+
+    def leads(self, pid: int) -> None:
+        """A process leads a session of its own: whoever is in that dies with this process, met or not."""
+        self._guard.answer_for(pid)
+        self._sessions.append(pid)
 
     def replacing(self, task: Task) -> None:
         """A process is about to run another program, if the exec succeeds."""
@@ -216,6 +233,8 @@ class Tree:
     def close(self) -> None:
         for pid in list(self.processes):
             self.forget(pid)
+        for pid in self._sessions:
+            self._guard.forget(pid)
 
 
 def comm(tid: int) -> str:

@@ -55,6 +55,12 @@ def _run_below(root: str) -> Run:
 
 
 @pytest.fixture
+def backend() -> KernelBackend:
+    """The backend itself."""
+    return KernelBackend()
+
+
+@pytest.fixture
 def run(root: str) -> Run:
     """Run a workload below ``root``."""
     return _run_below(root)

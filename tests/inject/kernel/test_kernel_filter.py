@@ -20,12 +20,18 @@ FOREIGN = 0x40000003
 """AUDIT_ARCH_I386."""
 
 
-def decide(machine: str, number: int, args: tuple[int, ...] = (), arch: int | None = None) -> int:
+def decide(
+    machine: str,
+    number: int,
+    args: tuple[int, ...] = (),
+    arch: int | None = None,
+    families: syscalls.Families = None,
+) -> int:
     """What the filter answers: an interpreter of the few instructions that it uses."""
     data = struct.pack(
         "=IIQ6Q", number, abi.AUDIT_ARCH[machine] if arch is None else arch, 0, *args, *[0] * (6 - len(args))
     )
-    rows = list(struct.iter_unpack("=HBBI", bpf.program(machine)))
+    rows = list(struct.iter_unpack("=HBBI", bpf.program(machine, families)))
     accumulator = position = 0
     while True:
         code, yes, no, value = rows[position]
@@ -94,6 +100,27 @@ def test_some_calls_matter_by_their_arguments(
 def test_a_call_for_another_architecture_is_notified(machine: str) -> None:
     """Whatever its number is: it means something else there."""
     assert {decide(machine, number, arch=FOREIGN) for number in range(500)} == {NOTIFY}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("families", [frozenset(), frozenset({"write"}), frozenset({"open", "mmap", "lock"})])
+def test_a_case_stops_its_families_and_what_is_watched(machine: str, families: frozenset[str]) -> None:
+    """Every call is decided as by the whole filter, or allowed if it is of another family."""
+    specs, watched = syscalls.by_number(machine), syscalls.watched(machine)
+    arguments = [(), (3, 6), (3, abi.FICLONE), (abi.PR_SET_SECCOMP,), (0, 4096, 3, 1, 5), (bpf.CONTROL,)]
+    stopped = 0
+    for number in range(1000):
+        for args in arguments:
+            expected = decide(machine, number, args)
+            if number in specs and specs[number].family not in families:
+                told = specs[number].name == "write" and args == (bpf.CONTROL,)
+                expected = NOTIFY if told else ALLOW
+            elif watched.get(number) == "mprotect" and "mmap" not in families:
+                expected = ALLOW
+            assert decide(machine, number, args, families=families) == expected, (number, args)
+            stopped += expected == NOTIFY
+    assert stopped > 50
+    assert {decide(machine, number, arch=FOREIGN, families=families) for number in range(9)} == {NOTIFY}
 
 
 def test_x32_calls_are_notified() -> None:

@@ -25,6 +25,7 @@ from chaoskit.core.errors import UsageError
 from chaoskit.inject import channel, processes
 from chaoskit.inject.base import Plan, Ran, WorkloadError
 from chaoskit.inject.kernel import KernelBackend, abi, bpf, syscalls
+from chaoskit.inject.kernel.supervisor import Supervisor
 from chaoskit.inject.kernel.tree import Tree
 
 Run = Callable[..., Ran]
@@ -112,6 +113,8 @@ root = sys.argv[1]
 def work():
     if os.fork() == 0:
         os.setsid()
+        if os.fork():
+            os._exit(0)
         os.mkdir(root + "/grandchild")
         while True:
             time.sleep(0.01)
@@ -169,6 +172,43 @@ def test_a_supervisor_that_dies_takes_the_workload_along(root: str) -> None:
     while _working_below(root) and time.monotonic() < deadline:
         time.sleep(0.005)
     assert _working_below(root) == []
+
+
+def test_a_kill_takes_at_once_who_has_made_no_call_that_stopped(
+    root: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a child writes after the kill would be on no disk."""
+    found: list[bytes] = []
+    wind_up = Supervisor._wind_up
+
+    def looking(supervisor: Supervisor) -> None:
+        (pid,) = supervisor.mailbox.promised
+        found.append(processes.read(f"/proc/{pid}/status"))
+        wind_up(supervisor)
+
+    def work() -> None:
+        pid = os.fork()
+        if pid == 0:
+            os.setpgid(0, 0)
+            while True:
+                os.utime(root)
+        channel.promise(pid)
+        os.mkdir(f"{root}/d")
+
+    monkeypatch.setattr(Supervisor, "_wind_up", looking)
+    ran = run(work, "mkdir(d)#1=kill")
+    assert (ran.signal, len(ran.receipts)) == (signal.SIGKILL, 1)
+    (status,) = found
+    fields = dict(line.split(b":\t", 1) for line in status.splitlines() if b":\t" in line)
+    gone = not status or fields[b"State"][:1] in b"ZX"
+    assert gone or int(fields[b"SigPnd"], 16) & 1 << (signal.SIGKILL - 1)
+
+
+def test_a_hung_run_shows_who_has_made_no_call_that_stopped(root: str, run: Run) -> None:
+    """Where a program hangs is often in a child that touches no file."""
+    ran = run(lambda: subprocess.run(["sleep", "100"], check=True), "mkdir(d)#1=EIO", timeout=0.5)
+    assert ran.timed_out
+    assert "(sleep" in ran.stacks
 
 
 def test_an_interrupt_at_the_fork_leaves_no_process(

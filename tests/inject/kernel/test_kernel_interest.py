@@ -1,0 +1,173 @@
+"""A case looks at few calls, and is struck as if it had looked at all of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaoskit.core.operation import Place
+from chaoskit.core.schedule import Fault, Point, Schedule, Strike, point_of
+from chaoskit.inject import channel
+from chaoskit.inject.base import Plan, Ran
+from chaoskit.inject.kernel import interest, syscalls
+from chaoskit.inject.kernel.standing import FullDisk, StandingError
+from chaoskit.inject.kernel.supervisor import may_fail
+
+FAMILIES = sorted({spec.family for spec in syscalls.SPECS} | {"rmdir", "promise", "end"})
+FAULTS = [Fault("EIO"), Fault("EIO", "persistent"), Fault("full", "7"), Fault("kill"), Fault("delay", "1")]
+STRIKES = st.lists(
+    st.builds(
+        Strike,
+        st.builds(
+            Point,
+            st.sampled_from(FAMILIES),
+            st.just("a"),
+            place=st.sampled_from([Place(), Place(), Place(), Place(thread=1), Place(process="git~1")]),
+        ),
+        st.sampled_from(FAULTS),
+    ),
+    max_size=3,
+)
+UNREACHED = "t9:write(zzz)#1=EIO"
+"""A second strike that never comes and for which all calls have to be looked at."""
+
+
+def _standing(fault: Fault) -> list[Any]:
+    if fault.name == "full":
+        return [FullDisk(7)]
+    return [StandingError(fault.name, "a", may_fail)] if fault.argument == "persistent" else []
+
+
+@given(STRIKES, st.booleans(), st.booleans())
+def test_the_filter_lets_nothing_by_that_is_needed_later(
+    strikes: list[Strike], record: bool, promises: bool
+) -> None:
+    """However many strikes have struck, what is needed then is among what stops from the start."""
+    plan = Plan("/x", record=record, strikes=tuple(strikes))
+    whole = interest.at_any_time(plan, promises)
+    for reached in range(len(strikes) + 1):
+        standing = [one for strike in strikes[:reached] for one in _standing(strike.fault)]
+        now = interest.from_now_on(plan, strikes[reached:], standing, promises)
+        assert whole is None or (now is not None and now <= whole)
+
+
+def test_a_case_stops_few_families() -> None:
+    """One error at a write is no reason to stop opens; an error that stays is one to stop everything."""
+
+    def families(schedule: str) -> frozenset[str] | None:
+        return interest.at_any_time(Plan("/x", strikes=Schedule.parse(schedule).strikes), False)
+
+    assert families("") == frozenset()
+    assert families("write(a)#1=EIO") == {"write"}
+    assert families("rmdir(a)#1=kill") == {"rmdir", "unlink"}
+    assert families("write(a)#1=EIO; fsync(a)#1=kill") == {"write", "fsync"}
+    assert families("write(a)#1=EIO[persistent]") is None
+    assert families("git~1:write(a)#1=EIO") is None
+    full = families("open(a)#1=full[0]")
+    assert full is not None
+    assert {"write", "open", "unlink", "mkdir"} <= full
+    assert "read" not in full
+
+
+def _program(root: str) -> list[Any]:
+    """Something of everything: threads, a child, a child program, many descriptors of one number."""
+    seen: list[Any] = []
+
+    def attempt(call: Any) -> None:
+        try:
+            seen.append(call())
+        except OSError as error:
+            seen.append(-(error.errno or 0))
+
+    def file(name: str) -> None:
+        fd = os.open(f"{root}/{name}", os.O_CREAT | os.O_RDWR)
+        for _ in range(3):
+            attempt(lambda: os.write(fd, b"x" * 10))
+        attempt(lambda: os.pread(fd, 5, 0))
+        attempt(lambda: os.fsync(fd))
+        attempt(lambda: os.close(fd))
+
+    for name in ("a", "ab", "a"):
+        attempt(lambda name=name: file(name))
+    attempt(lambda: os.rename(f"{root}/a", f"{root}/b"))
+    thread = threading.Thread(target=lambda: attempt(lambda: file("a")))
+    thread.start()
+    thread.join()
+    pid = os.fork()
+    if pid == 0:
+        attempt(lambda: file("a"))
+        os._exit(0)
+    os.waitpid(pid, 0)
+    attempt(lambda: subprocess.run(["sh", "-c", "echo x > a; rm -f b"], cwd=root, check=False).returncode)
+    for name in ("d", "e"):
+        attempt(lambda name=name: os.mkdir(f"{root}/{name}"))
+    attempt(lambda: os.rmdir(f"{root}/d"))
+    attempt(lambda: file("a"))
+    attempt(lambda: os.unlink(f"{root}/a"))
+    return seen
+
+
+def _shown(ran: Ran) -> tuple[Any, ...]:
+    struck = [(one.strike, str(one.operation), one.effect) for one in ran.receipts]
+    return (ran.ok, ran.value, ran.signal, ran.reached, [text[1:] for text in struck])
+
+
+@pytest.mark.parametrize("fault", ["EIO", "kill"])
+def test_a_case_is_struck_as_if_all_calls_were_looked_at(root: str, backend: Any, fault: str) -> None:
+    """At every operation of a program: with the filter of the case and with the whole one."""
+
+    def below(name: str, schedule: str, *, record: bool = False) -> Ran:
+        place = f"{root}/{name}"
+        os.mkdir(place)
+        strikes = Schedule.parse(schedule).strikes
+        return backend.run(lambda: _program(place), Plan(place, record=record, strikes=strikes))
+
+    recorded = below("recorded", "", record=True)
+    points = [str(point_of(one)) for one in recorded.trace if one.call != "end"]
+    assert len(set(points)) == len(points) > 40
+    receipts = 0
+    for number, point in enumerate(points):
+        few = below(f"few{number:03}", f"{point}={fault}")
+        all_ = below(f"all{number:03}", f"{point}={fault}; {UNREACHED}")
+        assert _shown(few) == _shown(all_), point
+        receipts += len(few.receipts)
+    assert receipts == len(points)
+
+
+def test_promises_of_a_child_are_heard_while_writes_are_counted(run: Any, root: str) -> None:
+    """The descriptor that they are written to is no file of the workload's."""
+
+    def work() -> None:
+        fd = os.open(f"{root}/a", os.O_CREAT | os.O_WRONLY)
+        pid = os.fork()
+        if pid == 0:
+            channel.promise("of the child")
+            os._exit(0)
+        os.waitpid(pid, 0)
+        channel.promise("of the first")
+        for _ in range(3):
+            os.write(fd, b"x")
+
+    ran = run(work, "write(a)#3=EIO")
+    assert ran.promised == ("of the child", "of the first")
+    assert ran.error.errno == errno.EIO
+    assert len(ran.receipts) == 1
+
+
+def test_counting_ends_with_the_time_of_the_run(run: Any, root: str) -> None:
+    """A workload that makes counted calls for ever is stopped when its time is over."""
+
+    def work() -> None:
+        fd = os.open(f"{root}/a", os.O_CREAT | os.O_WRONLY)
+        while True:
+            os.pwrite(fd, b"x", 0)
+
+    ran = run(work, "write(a)#999999999=EIO", timeout=0.3)
+    assert ran.timed_out
