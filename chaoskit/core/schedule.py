@@ -14,22 +14,25 @@ stands for any run of characters but ``/``. Arguments may hold blanks too.
 
 from __future__ import annotations
 
+import operator
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import MAIN, Operation, Place
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/+~@,-")
+_AS_IT_IS = re.compile(r"[A-Za-z0-9._/+~@,-]*")
 _PLACE = re.compile(
     r"(?:run(?P<run>[1-9]\d*))?/?(?P<process>[A-Za-z0-9_.+%-]+~[1-9]\d*)?/?(?:t(?P<thread>[1-9]\d*))?"
 )
 _STRIKE = re.compile(
     r"(?:(?P<place>[A-Za-z0-9_.+%~/-]+):)?"
     r"(?P<call>[a-z_][a-z0-9_]*)"
-    r"\((?P<target>[^()\s;=#]*)(?:\s*->\s*(?P<second>[^()\s;=#]*))?\)"
+    r"\((?P<target>[^()\s;=#>]*?)(?:\s*->\s*(?P<second>[^()\s;=#>]*))?\)"
     r"#(?P<ordinal>[1-9]\d*)"
     r"=(?P<fault>[A-Za-z_][A-Za-z0-9_]*)(?:\[(?P<argument>[^\[\];]*)\])?"
 )
@@ -149,8 +152,16 @@ def matcher(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(out), re.DOTALL)
 
 
+def fits(pattern: str) -> Callable[[str], object]:
+    """A function that tells whether a name fits ``pattern``: cheap to make for one without wildcards."""
+    name = plain_name(pattern)
+    return matcher(pattern).fullmatch if name is None else partial(operator.eq, name)
+
+
 def plain_name(pattern: str) -> str | None:
     """The one name that ``pattern`` fits, or None if it has a wildcard."""
+    if "*" not in pattern and "\\" not in pattern:
+        return pattern
     tokens = re.findall(r"\\.|\*|[^\\*]+", pattern, re.DOTALL)
     if "*" in tokens:
         return None
@@ -159,6 +170,8 @@ def plain_name(pattern: str) -> str | None:
 
 def escape(pattern: str) -> str:
     """Write a pattern in the alphabet of schedules."""
+    if _AS_IT_IS.fullmatch(pattern):
+        return pattern
     out = []
     for token in re.findall(r"\\.|\*|[^\\*]+", pattern, re.DOTALL):
         out.append("*" if token == "*" else _escape_name(token[1:] if token[0] == "\\" else token))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
+from chaoskit import plugin
 from chaoskit.explore.errors import InvariantBroken
 from chaoskit.explore.execute import Watch
 from chaoskit.explore.job import Job
@@ -16,6 +18,7 @@ from chaoskit.explore.observation import Observation
 from chaoskit.explore.result import Failure, Site
 from chaoskit.explore.snapshot import take
 from chaoskit.invariants import Evidence
+from chaoskit.plugin.fixture import prepared
 from chaoskit.plugin.state import STATE, State, remove
 
 try:
@@ -49,30 +52,84 @@ def tear_down(item: pytest.Item) -> None:
     item.session._setupstate.teardown_exact(ParentOf(item))  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True)
+class _Fixtures(Protocol):
+    """Makes what a test asks for, and takes it down again."""
+
+    def set_up(self) -> None:
+        """Put it into ``item.funcargs``."""
+
+    def tear_down(self) -> None:
+        """Finalize it."""
+
+
+class _ByPytest:
+    """All fixtures of function scope, as pytest does it."""
+
+    def __init__(self, item: pytest.Function) -> None:
+        self._item = item
+
+    def set_up(self) -> None:
+        _let_tmp_path_end(self._item)
+        self._item._initrequest()
+        self._item.session._setupstate.setup(self._item)
+
+    def tear_down(self) -> None:
+        tmp_path = self._item.funcargs.get("tmp_path")
+        try:
+            tear_down(self._item)
+        finally:
+            _remove_tmp_path(tmp_path)
+
+
+class _ChaosAlone:
+    """The fixture ``chaos`` for a test that has no other: pytest's ways cost a tenth of a case."""
+
+    def __init__(self, item: pytest.Function) -> None:
+        self._item = item
+        self._open = contextlib.ExitStack()
+
+    @staticmethod
+    def is_enough_for(item: pytest.Function) -> bool:
+        """Whether pytest would make this fixture, the plugin's own, and nothing else."""
+        definitions = item._fixtureinfo.name2fixturedefs.get("chaos", ())
+        return (
+            type(item) is pytest.Function
+            and not hasattr(item, "callspec")
+            and set(item.fixturenames) <= {"chaos", "request"}
+            and [one.func.__module__ for one in definitions] == [plugin.__name__]
+        )
+
+    def set_up(self) -> None:
+        self._item._initrequest()
+        self._item.funcargs["chaos"] = self._open.enter_context(prepared(self._item))
+
+    def tear_down(self) -> None:
+        self._open.close()
+
+
 class ItemRunner:
     """Executes jobs by running a test item again.
 
     ``propagate`` lets errors through, fixtures still standing: for a debugger.
     """
 
-    item: pytest.Function
-    propagate: bool = False
+    def __init__(self, item: pytest.Function, propagate: bool = False) -> None:
+        self.item = item
+        self.propagate = propagate
+        alone = _ChaosAlone.is_enough_for(item)
+        self._fixtures: _Fixtures = _ChaosAlone(item) if alone else _ByPytest(item)
 
     def __call__(self, job: Job, watch: Watch) -> Observation:
         state = self.item.stash[STATE]
         state.job, state.watch, state.chaos = job, watch, None
         state.failed_subtests.clear()
         _forget_logs(self.item.config)
-        _let_tmp_path_end(self.item)
         began = time.perf_counter()
         failure, skipped = self._call(state, job)
         failure = failure or _invariants(state, job)
-        tmp_path = self.item.funcargs.get("tmp_path")
         seen = observed(state, look=failure is not None or job.record)
         # The teardown may fail because the test did, so what the test said comes first.
         failure_after = self._tear_down()
-        _remove_tmp_path(tmp_path)
         seconds = time.perf_counter() - began
         return replace(seen, failure=failure or failure_after, skipped=skipped, seconds=seconds)
 
@@ -80,8 +137,7 @@ class ItemRunner:
         """Set up and call; return the failure, or why the test skipped itself."""
         try:
             _renew_instance(self.item)
-            self.item._initrequest()
-            self.item.session._setupstate.setup(self.item)
+            self._fixtures.set_up()
             self.item.runtest()
             raise_kept(self.item)
         except pytest.skip.Exception as skip:
@@ -96,7 +152,7 @@ class ItemRunner:
 
     def _tear_down(self) -> Failure | None:
         try:
-            tear_down(self.item)
+            self._fixtures.tear_down()
         except BaseException as error:
             if self.propagate:
                 self.item.stash[STATE].stopped = failure_of(self.item, error)

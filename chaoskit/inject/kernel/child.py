@@ -251,7 +251,8 @@ def _flush() -> None:
 
 def _stop_tracing() -> None:
     """Coverage and debuggers cost many times what the case does, and their data would be lost."""
-    sys.settrace(None)
+    if sys.gettrace() is not None:
+        sys.settrace(None)
     threading.settrace(None)
     monitoring = getattr(sys, "monitoring", None)
     if monitoring is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import Operation, Receipt
-from chaoskit.core.schedule import PERSISTENT, Fault, Schedule, Strike, matcher, plain_name
+from chaoskit.core.schedule import PERSISTENT, Fault, Schedule, Strike, fits, plain_name
 from chaoskit.inject.kernel import execute
 from chaoskit.inject.kernel.calls import Call
 from chaoskit.inject.kernel.standing import FullDisk, Standing, StandingError
@@ -33,17 +33,17 @@ class Armed:
         self.seen = 0
         self.name = plain_name(point.target) if point.second is None else None
         """The only name that the target can have; None for a wildcard or a pair of names."""
-        self._target = matcher(point.target)
-        self._second = None if point.second is None else matcher(point.second)
+        self._target = fits(point.target)
+        self._second = None if point.second is None else fits(point.second)
 
     def due(self, target: str, second: str | None) -> bool:
         """Count a call of the right family and place; whether it is the one."""
-        if self._target.fullmatch(target) is None:
+        if not self._target(target):
             return False
         if self._second is None:
             if second is not None:
                 return False
-        elif second is None or self._second.fullmatch(second) is None:
+        elif second is None or not self._second(second):
             return False
         self.seen += 1
         return self.seen == self.ordinal
