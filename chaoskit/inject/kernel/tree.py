@@ -105,6 +105,7 @@ class Tree:
         self.main = self._add(pid, runs_our_python=True)
         self.leads(pid)
         self.main.label = ""
+        self._tasks[pid] = Task(pid, self.main)
 
     def task(self, tid: int) -> Task | None:
         """The thread ``tid``; None if it is gone already.
