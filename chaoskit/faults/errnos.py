@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from chaoskit.core.operation import Operation
 from chaoskit.faults.calls import creates, extends, opens_for_writing
@@ -267,6 +268,12 @@ def possible(operation: Operation) -> Iterator[Row]:
 def can_fail(operation: Operation, name: str) -> bool:
     """Whether ``operation`` can fail with the errno called ``name``."""
     return any(row.name == name for row in possible(operation))
+
+
+@cache
+def calls_that_keep_failing(name: str) -> frozenset[str]:
+    """The calls of which some operation is hit by such trouble; see :func:`keeps_failing`."""
+    return frozenset(call for call, rows in TABLE.items() if any(r.name == name and r.lasting for r in rows))
 
 
 def keeps_failing(operation: Operation, name: str) -> bool:

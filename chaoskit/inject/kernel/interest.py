@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chaoskit.core.schedule import PERSISTENT, Strike
+from chaoskit.core.schedule import PERSISTENT, Fault, Strike
+from chaoskit.faults.errnos import calls_that_keep_failing
 from chaoskit.inject.base import Plan
-from chaoskit.inject.kernel.standing import FULL_FAMILIES, FullDisk, Standing
+from chaoskit.inject.kernel.standing import FULL_FAMILIES, Standing
 from chaoskit.inject.kernel.syscalls import Families
 
 _ALSO: dict[str, frozenset[str]] = {
@@ -29,37 +30,36 @@ def at_any_time(plan: Plan, promised_by_writing: bool) -> Families:
     """
     if plan.record:
         return None
-    families = _struck(plan.strikes)
-    for strike in plan.strikes:
-        if families is None or strike.fault.argument == PERSISTENT:
-            return None
-        if strike.fault.name == "full":
-            families |= FULL_FAMILIES
-    return None if families is None else _with_promises(families, promised_by_writing)
+    lasting = [_lasting(strike.fault) for strike in plan.strikes]
+    return _together(plan.strikes, lasting, promised_by_writing)
 
 
 def from_now_on(
     plan: Plan, pending: Iterable[Strike], standing: Iterable[Standing], promised_by_writing: bool
 ) -> Families:
     """What has to be looked at until the next strike: it is among what :func:`at_any_time` said."""
-    families = None if plan.record else _struck(pending)
-    for one in standing:
-        if families is None or not isinstance(one, FullDisk):
-            return None
-        families |= FULL_FAMILIES
-    return None if families is None else _with_promises(families, promised_by_writing)
+    if plan.record:
+        return None
+    return _together(pending, [one.families for one in standing], promised_by_writing)
 
 
-def _struck(strikes: Iterable[Strike]) -> Families:
-    """The families at which strikes are due; all, where processes or threads have to be numbered."""
-    families: frozenset[str] = frozenset()
-    for strike in strikes:
-        point = strike.point
-        if point.place.process or point.place.thread:
-            return None
-        families |= {point.call} | _ALSO.get(point.call, frozenset())
-    return families
+def _together(
+    strikes: Iterable[Strike], lasting: Iterable[frozenset[str]], promised_by_writing: bool
+) -> Families:
+    """Where strikes are due, what lasting conditions can answer, and how promises are made.
 
-
-def _with_promises(families: frozenset[str], promised_by_writing: bool) -> frozenset[str]:
+    All, where processes or threads have to be numbered.
+    """
+    points = [strike.point for strike in strikes]
+    if any(point.place.process or point.place.thread for point in points):
+        return None
+    families = frozenset(point.call for point in points).union(*lasting)
+    families = families.union(*(_ALSO.get(family, ()) for family in families))
     return families | {"write"} if promised_by_writing else families
+
+
+def _lasting(fault: Fault) -> frozenset[str]:
+    """What is answered from then on, once ``fault`` has struck."""
+    if fault.argument == PERSISTENT:
+        return calls_that_keep_failing(fault.name)
+    return FULL_FAMILIES if fault.name == "full" else frozenset()

@@ -7,8 +7,10 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from chaoskit.core.operation import Operation
+from chaoskit.faults.errnos import calls_that_keep_failing, keeps_failing
 from chaoskit.inject.kernel import execute
 from chaoskit.inject.kernel.calls import Call, makes_file
 
@@ -18,23 +20,32 @@ _MAKES_NO_ROOM = 0x02 | 0x08
 """FALLOC_FL_PUNCH_HOLE, FALLOC_FL_COLLAPSE_RANGE (fallocate(2))."""
 _NEEDS_ROOM = frozenset({"mkdir", "mknod", "symlink"})
 
+FULL_FAMILIES = _NEEDS_ROOM | {
+    *("write", "copy_file_range", "sendfile", "fallocate", "open", "unlink", "truncate", "rename")
+}
+"""The families that a full disk answers, or that give it room again."""
+
 Answer = tuple[int | None, str]
 """What to answer (None: let the kernel do it) and what that was, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class StandingError:
-    """Every later call that can fail in this way does; ``may`` says which can."""
+    """Every later call that can fail in this way does."""
 
     name: str
     target: str
-    may: Callable[[Operation, str], bool]
+
+    @property
+    def families(self) -> frozenset[str]:
+        """Those of which it may answer a call."""
+        return calls_that_keep_failing(self.name)
 
     def answer(self, call: Call, as_operation: Callable[[Call], Operation]) -> Answer:
         if self.name in OF_ONE_FILE and self.target not in (call.target, call.second):
             return None, ""
         operation = replace(as_operation(call), result=None)
-        if not self.may(operation, self.name):
+        if not keeps_failing(operation, self.name):
             return None, ""
         return -getattr(errno, self.name), f"still {self.name}"
 
@@ -44,6 +55,7 @@ class FullDisk:
     """``left`` bytes are free. Growth takes from them; removing and cutting files gives back."""
 
     left: int
+    families: ClassVar[frozenset[str]] = FULL_FAMILIES
 
     def answer(self, call: Call, as_operation: Callable[[Call], Operation]) -> Answer:
         if call.family in ("write", "copy_file_range", "sendfile"):
@@ -101,6 +113,3 @@ def _only_link(facts: os.stat_result) -> int:
 
 
 Standing = StandingError | FullDisk
-FULL_FAMILIES = _NEEDS_ROOM | {
-    *("write", "copy_file_range", "sendfile", "fallocate", "open", "unlink", "truncate", "rename")
-}

@@ -115,11 +115,9 @@ class Striker:
     def __init__(
         self,
         as_operation: Callable[[Call], Operation],
-        may_fail: Callable[[Operation, str], bool],
         signal_main: Callable[[int], bool],
     ) -> None:
         self._as_operation = as_operation
-        self._may_fail = may_fail
         self._signal_main = signal_main
 
     def effect(self, fault: Fault, call: Call | None) -> Effect:
@@ -177,7 +175,7 @@ class Striker:
     def _error(self, name: str, argument: str, call: Call) -> Effect:
         standing = None
         if argument == PERSISTENT:
-            standing = StandingError(name, call.target, self._may_fail)
+            standing = StandingError(name, call.target)
         return Effect(
             f"answered {name}",
             answer=-getattr(errno, name),

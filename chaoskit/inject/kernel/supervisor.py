@@ -35,13 +35,6 @@ _AT_ONCE = 256
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
 
 
-def may_fail(operation: Operation, name: str) -> bool:
-    """Whether ``operation`` can fail with the errno ``name``, by the catalogue of faults."""
-    from chaoskit.faults.errnos import keeps_failing
-
-    return keeps_failing(operation, name)
-
-
 class Supervisor:
     """Supervises one run; :meth:`serve` returns when it is over."""
 
@@ -73,7 +66,7 @@ class Supervisor:
         self._at_start = inherited
         self._armed = [Armed(strike) for strike in plan.strikes]
         self._standing: list[Standing] = []
-        self._striker = Striker(self._bare_operation, may_fail, self._signal_main)
+        self._striker = Striker(self._bare_operation, self._signal_main)
         self._specs, self._watched, self._arch = _tables()
         self._held: list[tuple[float, int, Callable[[], object]]] = []
         self._poll = select.poll()

@@ -12,16 +12,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaoskit.core.operation import Place
+from chaoskit.core.operation import Detail, Operation, Place
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike, point_of
+from chaoskit.faults.errnos import TABLE, keeps_failing
 from chaoskit.inject import channel
 from chaoskit.inject.base import Plan, Ran
 from chaoskit.inject.kernel import interest, syscalls
 from chaoskit.inject.kernel.standing import FullDisk, StandingError
-from chaoskit.inject.kernel.supervisor import may_fail
 
 FAMILIES = sorted({spec.family for spec in syscalls.SPECS} | {"rmdir", "promise", "end"})
-FAULTS = [Fault("EIO"), Fault("EIO", "persistent"), Fault("full", "7"), Fault("kill"), Fault("delay", "1")]
+FAULTS = [
+    Fault("EIO"),
+    Fault("EIO", "persistent"),
+    Fault("ENOSPC", "persistent"),
+    Fault("full", "7"),
+    Fault("kill"),
+    Fault("delay", "1"),
+]
 STRIKES = st.lists(
     st.builds(
         Strike,
@@ -42,7 +49,7 @@ UNREACHED = "t9:write(zzz)#1=EIO"
 def _standing(fault: Fault) -> list[Any]:
     if fault.name == "full":
         return [FullDisk(7)]
-    return [StandingError(fault.name, "a", may_fail)] if fault.argument == "persistent" else []
+    return [StandingError(fault.name, "a")] if fault.argument == "persistent" else []
 
 
 @given(STRIKES, st.booleans(), st.booleans())
@@ -59,7 +66,7 @@ def test_the_filter_lets_nothing_by_that_is_needed_later(
 
 
 def test_a_case_stops_few_families() -> None:
-    """One error at a write is no reason to stop opens; an error that stays is one to stop everything."""
+    """One error at a write is no reason to stop opens; one that stays is a reason to stop what it can hit."""
 
     def families(schedule: str) -> frozenset[str] | None:
         return interest.at_any_time(Plan("/x", strikes=Schedule.parse(schedule).strikes), False)
@@ -68,12 +75,32 @@ def test_a_case_stops_few_families() -> None:
     assert families("write(a)#1=EIO") == {"write"}
     assert families("rmdir(a)#1=kill") == {"rmdir", "unlink"}
     assert families("write(a)#1=EIO; fsync(a)#1=kill") == {"write", "fsync"}
-    assert families("write(a)#1=EIO[persistent]") is None
+    assert families("write(a)#1=EIO; t1:fsync(a)#1=kill") is None
     assert families("git~1:write(a)#1=EIO") is None
     full = families("open(a)#1=full[0]")
     assert full is not None
     assert {"write", "open", "unlink", "mkdir"} <= full
     assert "read" not in full
+    lasting = families("write(a)#1=ENOSPC[persistent]")
+    assert lasting is not None
+    assert {"write", "open", "mkdir", "rename"} <= lasting
+    assert not {"read", "close", "getdents"} & lasting
+    lasting = families("write(a)#1=EIO[persistent]")
+    assert lasting is not None
+    assert {"write", "open", "fsync", "read", "sendfile"} <= lasting
+
+
+@given(
+    call=st.sampled_from(sorted(TABLE)),
+    name=st.sampled_from(sorted({row.name for rows in TABLE.values() for row in rows})),
+    flags=st.integers(0, 1 << 12),
+    created=st.booleans(),
+)
+def test_whatever_keeps_failing_is_stopped(call: str, name: str, flags: int, created: bool) -> None:
+    """The catalogue asks for the details of an operation, the filter knows its family alone."""
+    one = Operation(0, call, "a", None, syscall=call, detail=Detail(flags=flags, created=created, length=9))
+    if keeps_failing(one, name):
+        assert call in StandingError(name, "a").families
 
 
 def _program(root: str) -> list[Any]:
@@ -119,7 +146,9 @@ def _shown(ran: Ran) -> tuple[Any, ...]:
     return (ran.ok, ran.value, ran.signal, ran.reached, [text[1:] for text in struck])
 
 
-@pytest.mark.parametrize("fault", ["EIO", "kill"])
+@pytest.mark.parametrize(
+    "fault", ["EIO", "kill", "EIO[persistent]", "ENOSPC[persistent]", "EACCES[persistent]", "full[25]"]
+)
 def test_a_case_is_struck_as_if_all_calls_were_looked_at(root: str, backend: Any, fault: str) -> None:
     """At every operation of a program: with the filter of the case and with the whole one."""
 
