@@ -9,20 +9,25 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
-from chaoskit.core.operation import Caveat, Detail, Operation, Payload, count_ordinals
+from chaoskit.core.operation import Caveat, Detail, Frame, Operation, Payload, Place, count_ordinals
 from chaoskit.inject.kernel import execute
 from chaoskit.inject.kernel.calls import Call, mapped_at
 from chaoskit.inject.kernel.execute import CannotExecute
 from chaoskit.inject.kernel.payload import WHOLE, Store
 from chaoskit.inject.kernel.releases import Releases
 from chaoskit.inject.kernel.syscalls import STATE_CHANGING
-from chaoskit.inject.kernel.tree import Tree
+from chaoskit.inject.kernel.tree import Task, Tree
 from chaoskit.inject.kernel.unseen import BEGINS, Unseen
 
 _LEFT_TO_THE_KERNEL = frozenset({"msync", "sync", "mmap", "splice", "lock", "getdents", "close"})
 _ASYNC_OR_SYNC = frozenset({1, 4})
 _INVALIDATE = 2
+
+Facts = dict[str, Any]
+"""What is known so far of a call: fields of a :class:`~chaoskit.core.operation.Detail` in the making. One
+record is made of it at the end, since each copy of one costs as much as a system call."""
 
 
 class Recorder:
@@ -57,19 +62,27 @@ class Recorder:
 
     def operation(self, call: Call, result: int | None, detail: Detail) -> Operation:
         """The record of ``call``; its ordinal is given when the trace is complete."""
-        task = call.task
+        return self._operation(call, result, detail, *self._where(call.task))
+
+    def _where(self, task: Task) -> tuple[Place, tuple[Frame, ...]]:
+        """In which stream of operations a call stands, and its Python stack."""
+        return self._tree.place(task), self._tree.stack(task) if self._stacks else ()
+
+    def _operation(
+        self, call: Call, result: int | None, detail: Detail, place: Place, stack: tuple[Frame, ...]
+    ) -> Operation:
         return Operation(
             index=len(self.operations),
             call=call.family,
             target=call.target,
             second=call.second,
-            place=self._tree.place(task),
+            place=place,
             syscall=call.spec.name,
             result=result,
             detail=detail,
-            stack=self._tree.stack(task) if self._stacks else (),
-            pid=task.process.pid,
-            tid=task.tid,
+            stack=stack,
+            pid=call.task.process.pid,
+            tid=call.task.tid,
         )
 
     def observe(self, call: Call, make: Callable[[Call], int]) -> int | None:
@@ -78,15 +91,16 @@ class Recorder:
         ``make`` returns the result or minus the errno, or raises CannotExecute.
         """
         self.settle()
-        detail = before(call)
+        facts = _before(call)
         result: int | None = None
         payload = _payload(call, self._store)
-        detail = replace(detail, seen=self.unseen.at(call, detail))
+        facts["seen"] = self.unseen.at(call, facts.get("inode"))
         if call.family in BEGINS and call.fd is not None:
             self.watch(call.target, f"/proc/{call.task.tid}/fd/{call.fd}")
-        operation = self.operation(call, None, detail)
+        # The thread may run on as soon as the call is made for it, and be elsewhere.
+        place, stack = self._where(call.task)
         if call.family == "read":
-            result = _expected_read(detail)
+            result = _expected_read(facts)
         elif call.family == "sync" or (call.family == "msync" and _will_sync(call)):
             result = 0
         elif call.family == "mmap":
@@ -95,12 +109,10 @@ class Recorder:
             self._unconfirmed(call, "it may block")
         elif call.family not in _LEFT_TO_THE_KERNEL:
             result = self._carry_out(call, make)
-        detail = after(call, result, detail)
-        if result is not None and result >= 0 and _empties(call, detail):
-            self._watch(call, detail)
-        if payload is not None:
-            detail = replace(detail, data=payload)
-        self.operations.append(replace(operation, result=result, detail=detail))
+        _after(call, result, facts)
+        if result is not None and result >= 0 and _empties(call, facts):
+            self._watch(call, facts.get("inode"))
+        self.operations.append(self._operation(call, result, Detail(**facts, data=payload), place, stack))
         return None if call.family in ("read", "sync", "msync") or result is None else result
 
     def struck(self, call: Call, operation: Operation, answer: int | None) -> None:
@@ -124,19 +136,19 @@ class Recorder:
         text = f"the result of {call.spec.name} on {call.target} is not known: {why}"
         self.caveat("unconfirmed", call.target, text)
 
-    def _watch(self, call: Call, detail: Detail) -> None:
+    def _watch(self, call: Call, inode: tuple[int, int] | None) -> None:
         """Ask to be told when a file that was emptied is released: ext4 goes by that."""
         if self._releases is None:
             self._releases = Releases()
-        if detail.inode is None:
+        if inode is None:
             return
         if "opened" in call.extra:
-            self._releases.watch(f"/proc/self/fd/{call.extra['opened']}", detail.inode)
+            self._releases.watch(f"/proc/self/fd/{call.extra['opened']}", inode)
         elif call.path is not None:
-            self._releases.watch(call.path, detail.inode)
+            self._releases.watch(call.path, inode)
         elif call.fd is not None:
             with suppress(OSError, CannotExecute), execute.duplicate(call.task.process, call.fd) as fd:
-                self._releases.watch(f"/proc/self/fd/{fd}", detail.inode)
+                self._releases.watch(f"/proc/self/fd/{fd}", inode)
 
     def settle(self) -> None:
         """Complete the last operation before another is recorded: only now a close has taken effect.
@@ -162,14 +174,19 @@ class Recorder:
 
 def before(call: Call) -> Detail:
     """What is known of a call before it takes effect."""
+    return Detail(**_before(call))
+
+
+def _before(call: Call) -> Facts:
     if call.family == "sync":
-        return Detail()
-    detail = Detail(fd=call.fd, flags=call.flags, mode=call.mode, length=_length(call))
-    try:
-        detail = _descriptor(call, detail) if call.fd is not None else _named(call, detail)
-    except (OSError, CannotExecute):
-        return detail
-    return detail
+        return {}
+    facts: Facts = {"fd": call.fd, "flags": call.flags, "mode": call.mode, "length": _length(call)}
+    with suppress(OSError, CannotExecute):
+        if call.fd is not None:
+            _descriptor(call, facts)
+        else:
+            _named(call, facts)
+    return facts
 
 
 def _length(call: Call) -> int | None:
@@ -180,19 +197,19 @@ def _length(call: Call) -> int | None:
     return None if call.spec.count is None else call.args[call.spec.count]
 
 
-def _descriptor(call: Call, detail: Detail) -> Detail:
+def _descriptor(call: Call, facts: Facts) -> None:
     assert call.fd is not None
     with execute.duplicate(call.task.process, call.fd) as fd:
-        facts = os.fstat(fd)
+        found = os.fstat(fd)
         flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-        detail = replace(_stated(detail, facts), synchronous=_synchronous(flags, call))
-        if stat.S_ISREG(facts.st_mode):
-            detail = replace(detail, offset=_offset(call, fd))
+        facts |= _stated(found)
+        facts["synchronous"] = _synchronous(flags, call)
+        if stat.S_ISREG(found.st_mode):
+            facts["offset"] = _offset(call, fd)
     if call.family in ("copy_file_range", "sendfile", "clone"):
-        detail = replace(detail, source_offset=_source_offset(call))
+        facts["source_offset"] = _source_offset(call)
     if call.family == "setxattr" or call.family == "removexattr":
-        detail = replace(detail, text=_text(call, 1))
-    return detail
+        facts["text"] = _text(call, 1)
 
 
 def _offset(call: Call, fd: int) -> int | None:
@@ -223,33 +240,32 @@ def _synchronous(flags: int, call: Call) -> str:
     return "O_DSYNC" if flags & os.O_DSYNC else ""
 
 
-def _stated(detail: Detail, facts: os.stat_result) -> Detail:
-    return replace(
-        detail,
-        inode=(facts.st_dev, facts.st_ino),
-        directory=stat.S_ISDIR(facts.st_mode),
-        links=facts.st_nlink,
-        size_before=facts.st_size,
-    )
+def _stated(found: os.stat_result) -> Facts:
+    return {
+        "inode": (found.st_dev, found.st_ino),
+        "directory": stat.S_ISDIR(found.st_mode),
+        "links": found.st_nlink,
+        "size_before": found.st_size,
+    }
 
 
-def _named(call: Call, detail: Detail) -> Detail:
+def _named(call: Call, facts: Facts) -> None:
     assert call.path is not None
     if call.second is not None and call.other_path is not None:
         replaced = _lstat(call.other_path)
         if replaced is not None:
-            detail = replace(detail, replaced=(replaced.st_dev, replaced.st_ino))
+            facts["replaced"] = (replaced.st_dev, replaced.st_ino)
     if call.family == "symlink":
-        detail = replace(detail, text=_text(call, 0))
+        facts["text"] = _text(call, 0)
     elif call.family in ("setxattr", "removexattr"):
-        detail = replace(detail, text=_text(call, 1))
+        facts["text"] = _text(call, 1)
     try:
-        facts = os.stat(call.path, follow_symlinks=call.follow)
+        found = os.stat(call.path, follow_symlinks=call.follow)
     except OSError:
-        return detail  # What is not there yet has no inode.
+        return  # What is not there yet has no inode.
     if call.family in ("rename", "link"):
-        detail = replace(detail, mode=stat.S_IMODE(facts.st_mode))
-    return _stated(detail, facts)
+        facts["mode"] = stat.S_IMODE(found.st_mode)
+    facts |= _stated(found)
 
 
 def _lstat(path: str) -> os.stat_result | None:
@@ -323,46 +339,46 @@ def _will_sync(call: Call) -> bool:
     return mapped_at(call.task.process.pid, address + length - 1) == call.path
 
 
-def _expected_read(detail: Detail) -> int | None:
-    if detail.offset is None or detail.length is None or detail.size_before is None:
+def _expected_read(facts: Facts) -> int | None:
+    offset, length, size = facts.get("offset"), facts.get("length"), facts.get("size_before")
+    if offset is None or length is None or size is None:
         return None
-    return max(0, min(detail.length, detail.size_before - detail.offset))
+    return max(0, min(int(length), int(size) - int(offset)))
 
 
-def after(call: Call, result: int | None, detail: Detail) -> Detail:
-    """What a call that took effect has made."""
+def _after(call: Call, result: int | None, facts: Facts) -> None:
+    """Add what a call that took effect has made."""
     if result is None and call.family in ("open", "mkdir", "mknod") and call.mode is not None:
         # Left to the kernel (another user, say): nobody can look, but the caller's umask is known.
         mask = call.extra.get("umask")
-        return detail if mask is None else replace(detail, made_mode=stat.S_IMODE(call.mode) & ~mask)
+        if mask is not None:
+            facts["made_mode"] = stat.S_IMODE(call.mode) & ~mask
     if result is None or result < 0:
-        return detail
-    existed = detail.inode is not None
+        return
     if call.family == "open":
-        opened = call.extra.get("opened")
-        truncated = existed and bool(call.flags & os.O_TRUNC) and bool(detail.size_before)
-        created = not existed and bool(call.flags & os.O_CREAT)
-        if opened is not None:
-            facts = os.fstat(opened)
+        existed = facts.get("inode") is not None
+        facts["truncated"] = existed and bool(call.flags & os.O_TRUNC) and bool(facts["size_before"])
+        facts["created"] = (not existed and bool(call.flags & os.O_CREAT)) or _is_unnamed(call)
+        facts["fd"] = result
+        if "opened" in call.extra:
             # The mode as it is now: umask, default access list and the directory's S_ISGID are in it.
-            detail = replace(
-                detail,
-                inode=(facts.st_dev, facts.st_ino),
-                directory=stat.S_ISDIR(facts.st_mode),
-                made_mode=stat.S_IMODE(facts.st_mode),
-            )
-        return replace(detail, truncated=truncated, created=created or _is_unnamed(call), fd=result)
-    if call.family in ("mkdir", "mknod", "symlink") and call.path is not None:
-        facts_now = _lstat(call.path)
-        if facts_now is not None:
-            inode = (facts_now.st_dev, facts_now.st_ino)
-            mode = stat.S_IMODE(facts_now.st_mode)
-            return replace(detail, inode=inode, directory=call.family == "mkdir", made_mode=mode)
-    return detail
+            facts |= _made(os.fstat(call.extra["opened"]))
+    elif call.family in ("mkdir", "mknod", "symlink") and call.path is not None:
+        found = _lstat(call.path)
+        if found is not None:
+            facts |= _made(found)
 
 
-def _empties(call: Call, detail: Detail) -> bool:
-    return detail.truncated or (call.family == "truncate" and detail.length == 0)
+def _made(found: os.stat_result) -> Facts:
+    return {
+        "inode": (found.st_dev, found.st_ino),
+        "directory": stat.S_ISDIR(found.st_mode),
+        "made_mode": stat.S_IMODE(found.st_mode),
+    }
+
+
+def _empties(call: Call, facts: Facts) -> bool:
+    return facts.get("truncated", False) or (call.family == "truncate" and facts.get("length") == 0)
 
 
 def _is_unnamed(call: Call) -> bool:

@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
-from chaoskit.core.operation import Detail, Payload
+from chaoskit.core.operation import Payload
 from chaoskit.inject.kernel.calls import Call
 from chaoskit.inject.kernel.payload import WHOLE, Store
 
@@ -56,18 +56,18 @@ class Unseen:
         self._files[identity] = fd
         return True
 
-    def at(self, call: Call, detail: Detail) -> tuple[tuple[Identity, Payload], ...]:
-        """What the files hold that ``call`` is about; nothing for those that are as they were."""
+    def at(self, call: Call, inode: Identity | None) -> tuple[tuple[Identity, Payload], ...]:
+        """What the files hold that a call on ``inode`` is about; nothing for those that are as they were."""
         if not self._files:
             return ()
         if call.family in _ONE:
             # What is mapped may have lost its name since: then it is any of them.
-            known = detail.inode is not None or call.family != "msync"
-            return tuple(self._changed([detail.inode] if known else self._files))
+            known = inode is not None or call.family != "msync"
+            return tuple(self._changed([inode] if known else self._files))
         if call.family in _ALL:
             return self.all()
-        if detail.inode is not None:
-            self._last.pop(detail.inode, None)
+        if inode is not None:
+            self._last.pop(inode, None)
         return ()
 
     def all(self) -> tuple[tuple[Identity, Payload], ...]:
