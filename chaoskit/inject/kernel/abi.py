@@ -10,6 +10,7 @@ import ctypes
 import os
 import struct
 import sys
+from functools import cache
 
 PR_SET_PDEATHSIG = 1
 PR_GET_DUMPABLE = 3
@@ -99,6 +100,7 @@ def libc() -> _Libc:
     return _libc
 
 
+@cache
 def machine() -> str:
     """``x86_64``, ``aarch64`` or another name; what the running interpreter is built for."""
     name = os.uname().machine
