@@ -178,7 +178,9 @@ class Chaos:
 
     def observed(self) -> Observation:
         """What happened so far, for the explorer."""
-        operations = tuple(replace(o, index=i) for i, o in enumerate(self._operations))
+        # Those of the first run have their indices already.
+        numbered = enumerate(self._operations)
+        operations = tuple(o if o.index == i else replace(o, index=i) for i, o in numbered)
         caveats = tuple(self._caveats.values())
         return Observation(
             runs=tuple(self._runs),
