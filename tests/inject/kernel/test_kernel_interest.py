@@ -161,6 +161,24 @@ def test_promises_of_a_child_are_heard_while_writes_are_counted(run: Any, root: 
     assert len(ran.receipts) == 1
 
 
+def test_a_file_without_a_name_is_not_counted_as_one_of_a_name_like_its_link(run: Any, root: str) -> None:
+    """The kernel appends ' (deleted)' to the link of the first; that is how the second is called."""
+
+    def work() -> list[int]:
+        lost = os.open(f"{root}/a", os.O_CREAT | os.O_WRONLY)
+        os.unlink(f"{root}/a")
+        named = os.open(f"{root}/a (deleted)", os.O_CREAT | os.O_WRONLY)
+        written = [os.write(lost, b"x"), os.write(named, b"x")]
+        try:
+            os.write(named, b"x")
+        except OSError as error:
+            written.append(-(error.errno or 0))
+        return written
+
+    ran = run(work, "write(a%20%28deleted%29)#2=EIO")
+    assert ran.value == [1, 1, -errno.EIO]
+
+
 def test_counting_ends_with_the_time_of_the_run(run: Any, root: str) -> None:
     """A workload that makes counted calls for ever is stopped when its time is over."""
 
