@@ -556,9 +556,8 @@ class Supervisor:
 
     def _give_up(self) -> None:
         self.timed_out = True
-        for pid in self._orphans():
+        for pid in (*self._orphans(), self._tree.pid):
             self._tree.meet(pid)
-        self._tree.meet(self._tree.pid)
         for process in list(self._tree.processes.values()):
             process.kill(signal.SIGSTOP)
         self.stacks = self._tree.stacks()
@@ -583,6 +582,9 @@ class Supervisor:
         deadline = time.monotonic() + (0.0 if self._dying else GRACE)
         while self._others() and time.monotonic() < deadline:
             self._turn(min(deadline, time.monotonic() + 0.01))
+        for pid in self._orphans():
+            self._tree.meet(pid)
+        self._turn(time.monotonic())  # Forgets those that have ended.
         if not self._dying:
             self.left_over = [_name(pid) for pid in self._others()]
         self._dying = True
