@@ -497,6 +497,10 @@ class Supervisor:
     def _watched_call(self, ident: int, tid: int, number: int, arch: int, args: tuple[int, ...]) -> None:
         """Calls that change what can be seen: note them; refuse those that would go unseen."""
         name = self._watched.get(number)
+        if name == "setsid" and arch == self._arch:
+            self._tree.leads(int(tree.status(tid).get("Tgid", b"0")))
+            self._continue(ident)
+            return
         task = self._tree.task(tid)
         who = tree.comm(tid)
         if arch != self._arch or name is None:
@@ -531,9 +535,7 @@ class Supervisor:
         elif name in ("seccomp", "prctl"):
             self._own_filter(ident, name, args, who)
         else:
-            if task is not None and name == "setsid":
-                self._tree.leads(task.process.pid)
-            elif task is not None:
+            if task is not None:
                 self._tree.replacing(task)
             self._continue(ident)
 

@@ -174,6 +174,70 @@ def test_a_supervisor_that_dies_takes_the_workload_along(root: str) -> None:
     assert _working_below(root) == []
 
 
+SESSIONS = """
+import os, sys, time
+from chaoskit.inject import processes
+from chaoskit.inject.base import Plan
+from chaoskit.inject.kernel import KernelBackend, abi, tree
+
+root = sys.argv[1]
+processes.Guard._MOST, tree._MANY_SESSIONS = 100, 50
+
+def daemon():
+    if os.fork() == 0:
+        abi.libc().prctl(abi.PR_SET_DUMPABLE, 0)
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        with open(f"{root}/daemon", "w") as file:
+            file.write(str(os.getpid()))
+        while True:
+            time.sleep(0.01)
+
+def work():
+    for number in range(120):
+        if os.fork() == 0:
+            os.setsid()
+            os._exit(0)
+        os.wait()
+    daemon()
+    time.sleep(1000)
+
+backend = KernelBackend()
+if os.getuid() == 0:
+    backend.unavailable()
+    backend.run(lambda: None, Plan(root))
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    abi.libc().prctl(abi.PR_SET_DUMPABLE, 1)
+backend.run(work, Plan(root, timeout=100))
+"""
+
+
+def test_a_supervisor_that_dies_takes_every_session_along(root: str) -> None:
+    """However many there were, and though their processes may not be inspected."""
+    os.chmod(root, 0o777)
+    process = subprocess.Popen([sys.executable, "-c", SESSIONS, root])
+    try:
+        daemon = 0
+        deadline = time.monotonic() + 60
+        while not daemon and process.poll() is None and time.monotonic() < deadline:
+            daemon = int(processes.read(f"{root}/daemon") or 0)
+            time.sleep(0.01)
+        assert daemon
+    finally:
+        process.kill()
+        process.wait()
+    deadline = time.monotonic() + 20
+    while os.path.exists(f"/proc/{daemon}") and time.monotonic() < deadline:
+        time.sleep(0.005)
+    survived = os.path.exists(f"/proc/{daemon}")
+    if survived:
+        os.kill(daemon, signal.SIGKILL)
+    assert not survived
+
+
 def test_a_kill_takes_at_once_who_has_made_no_call_that_stopped(
     root: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
