@@ -584,9 +584,10 @@ class Supervisor:
         deadline = time.monotonic() + (0.0 if self._dying else GRACE)
         while self._others() and time.monotonic() < deadline:
             self._turn(min(deadline, time.monotonic() + 0.01))
-        for pid in self._orphans():
-            self._tree.meet(pid)
-        self._turn(time.monotonic())  # Forgets those that have ended.
+        if not self._dying and self._others():
+            for pid in self._orphans():
+                self._tree.meet(pid)
+            self._turn(time.monotonic())  # Forgets those that have ended.
         if not self._dying:
             self.left_over = [_name(pid) for pid in self._others()]
         self._dying = True

@@ -239,8 +239,10 @@ class Tree:
         lines = []
         for process in list(self.processes.values()):
             for tid in processes.threads(process.pid):
-                task = self.task(tid)
-                frames = self.stack(task) if task is not None else ()
+                frames: tuple[Frame, ...] = ()
+                with contextlib.suppress(Unreadable):
+                    task = self.task(tid)
+                    frames = self.stack(task) if task is not None else ()
                 where = processes.read(f"/proc/{tid}/wchan").decode(errors="replace").strip("\0 \n0")
                 name = comm(tid)
                 lines.append(f"process {process.pid} thread {tid} ({name}{', in ' + where if where else ''})")

@@ -835,6 +835,14 @@ def hide():
 
 ran = backend.run(hide, Plan(root, record=True, timeout=10))
 print(sorted({one.kind for one in ran.caveats}), os.path.isdir(f"{root}/hidden"), ran.value, ran.promised)
+
+def hang():
+    import ctypes, time
+    ctypes.CDLL(None).prctl(4, 0)
+    time.sleep(100)
+
+ran = backend.run(hang, Plan(root, timeout=0.3))
+print(ran.timed_out, "no Python stack" in ran.stacks)
 """
 
 
@@ -856,6 +864,7 @@ def test_an_ordinary_user_gets_all_of_it(root: str) -> None:
     assert lines[1] == "5 ['3 of 10 bytes transferred', 'answered EIO']"
     assert lines[2] == "9 ['a.done', 'b', 'c']"
     assert lines[3] == "['unconfirmed', 'unreadable'] True ('came back', 0) ('hidden',)"
+    assert lines[4] == "True True"
 
 
 def test_a_child_that_never_begins_is_no_hang(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
