@@ -158,7 +158,7 @@ class Supervisor:
     def _receive(self) -> None:
         """Receive a call and see to it; calls that only count are received one after the other."""
         counting, poll, called, call = self._counting, self._poll.poll, self._called, self._call
-        for _ in range(_AT_ONCE):
+        for _ in range(1 if self._held else _AT_ONCE):
             call[:] = abi.NO_NOTIF
             try:
                 fcntl.ioctl(self._listener, abi.IOCTL_RECV, call)
