@@ -569,8 +569,7 @@ class Supervisor:
     def _kill_all(self) -> int:
         """SIGKILL every process of the workload, met or not; return how many of those met were alive."""
         alive = [pid for pid, one in list(self._tree.processes.items()) if one.kill(signal.SIGSTOP)]
-        for pid in {*alive, *self._orphans()}:
-            processes.kill_tree(pid)
+        processes.kill_tree(*alive, *self._orphans())
         return len(alive)
 
     def _orphans(self) -> list[int]:

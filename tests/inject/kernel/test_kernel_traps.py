@@ -291,6 +291,31 @@ def test_everybody_below_a_daemon_is_left_over(root: str, run: Run, record: bool
     assert len(ran.leaks.processes) == 2
 
 
+def test_nobody_acts_on_the_death_of_another_in_a_kill(root: str, run: Run) -> None:
+    """All die at once: who reads from a pipe does not live to see that its writer is gone."""
+
+    def work() -> None:
+        reading, writing = os.pipe()
+        if os.fork() == 0:
+            os.close(reading)
+            signal.pause()
+        for number in range(24):
+            if os.fork() == 0:
+                os.close(writing)
+                os.read(reading, 1)
+                os.mkdir(f"{root}/{number}")
+                os._exit(0)
+        os.close(writing)
+        time.sleep(0.05)
+        os.rmdir(f"{root}/d")
+
+    for _ in range(12):
+        os.mkdir(f"{root}/d")
+        assert run(work, "rmdir(d)#1=kill").signal == signal.SIGKILL
+        assert os.listdir(root) == ["d"]
+        os.rmdir(f"{root}/d")
+
+
 def test_a_hung_run_shows_who_has_made_no_call_that_stopped(root: str, run: Run) -> None:
     """Where a program hangs is often in a child that touches no file."""
     ran = run(lambda: subprocess.run(["sleep", "100"], check=True), "mkdir(d)#1=EIO", timeout=0.5)
