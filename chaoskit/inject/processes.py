@@ -148,8 +148,7 @@ class Guard:
             os.closerange(watched + 1, 1 << 20)
             select.select([watched], [], [])
             while left := self._left():
-                for pid in left:
-                    kill_tree(pid)
+                kill_tree(*left)
             if self._directory:
                 shutil.rmtree(self._directory, ignore_errors=True)
         finally:
@@ -206,8 +205,8 @@ def reaping() -> Iterator[None]:
             yield
         finally:
             while left := children() - others:
+                kill_tree(*left)
                 for pid in left:
-                    kill_tree(pid)
                     with contextlib.suppress(ChildProcessError):
                         os.waitpid(pid, 0)
 
@@ -251,15 +250,26 @@ def read(path: str) -> bytes:
         os.close(fd)
 
 
-def kill_tree(pid: int) -> None:
-    """SIGKILL ``pid`` and everything below it.
+def kill_tree(*pids: int) -> None:
+    """SIGKILL processes and everything below them.
 
-    The parent is stopped first, so that it starts nothing while its children are being killed; what a
-    dying child leaves behind comes to who adopts orphans, see :func:`reaping`.
+    All are stopped first, parents before their children: so nobody starts anything any more, and nobody
+    sees another one die (the end of a pipe) and acts on it. What a dying child leaves behind comes to who
+    adopts orphans, see :func:`reaping`.
     """
+    stopped: dict[int, None] = {}
+    for pid in pids:
+        _stop_tree(pid, stopped)
+    for pid in reversed(stopped):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _stop_tree(pid: int, stopped: dict[int, None]) -> None:
+    if pid in stopped:
+        return
+    stopped[pid] = None
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
     for child in children(pid):
-        kill_tree(child)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        _stop_tree(child, stopped)

@@ -69,7 +69,6 @@ class _ByPytest:
         self._item = item
 
     def set_up(self) -> None:
-        _let_tmp_path_end(self._item)
         self._item._initrequest()
         self._item.session._setupstate.setup(self._item)
 
@@ -86,25 +85,32 @@ class _ChaosAlone:
 
     def __init__(self, item: pytest.Function) -> None:
         self._item = item
-        self._open = contextlib.ExitStack()
 
     @staticmethod
     def is_enough_for(item: pytest.Function) -> bool:
-        """Whether pytest would make this fixture, the plugin's own, and nothing else."""
+        """Whether pytest would make this fixture, the plugin's own, and nothing else.
+
+        A test with ``request`` may ask for others while it runs.
+        """
         definitions = item._fixtureinfo.name2fixturedefs.get("chaos", ())
         return (
             type(item) is pytest.Function
             and not hasattr(item, "callspec")
+            and item._fixtureinfo.argnames == ("chaos",)
             and set(item.fixturenames) <= {"chaos", "request"}
             and [one.func.__module__ for one in definitions] == [plugin.__name__]
         )
 
     def set_up(self) -> None:
-        self._item._initrequest()
-        self._item.funcargs["chaos"] = self._open.enter_context(prepared(self._item))
+        item, opened = self._item, contextlib.ExitStack()
+        item._initrequest()
+        item.funcargs |= {"chaos": None, "request": item._request}  # Pytest makes what is missing.
+        item.session._setupstate.setup(item)
+        item.addfinalizer(opened.close)
+        item.funcargs["chaos"] = opened.enter_context(prepared(item))
 
     def tear_down(self) -> None:
-        self._open.close()
+        tear_down(self._item)
 
 
 class ItemRunner:
@@ -124,6 +130,7 @@ class ItemRunner:
         state.job, state.watch, state.chaos = job, watch, None
         state.failed_subtests.clear()
         _forget_logs(self.item.config)
+        _let_tmp_path_end(self.item)
         began = time.perf_counter()
         failure, skipped = self._call(state, job)
         failure = failure or _invariants(state, job)

@@ -12,6 +12,7 @@ from functools import cache
 from chaoskit.core.operation import ROOT
 from chaoskit.inject.kernel import abi, syscalls
 from chaoskit.inject.kernel.bpf import CONTROL
+from chaoskit.inject.kernel.paths import DELETED
 from chaoskit.inject.kernel.strike import Armed
 from chaoskit.inject.kernel.tree import Process
 
@@ -36,8 +37,8 @@ class Counting:
     @classmethod
     def of(cls, armed: Armed, root: str, main: Process) -> Counting | None:
         """The counting for a strike at that thread; None where names have to be looked at closely."""
-        if armed.family not in _FAMILIES or armed.name is None:
-            return None
+        if armed.family not in _FAMILIES or armed.name is None or armed.name.endswith(DELETED):
+            return None  # What has lost its name has a link that looks like this name.
         return cls(armed, root if armed.name == ROOT else f"{root}/{armed.name}", main)
 
     def goes_by(self, tid: int, number: int, arch: int, descriptor: int) -> bool:

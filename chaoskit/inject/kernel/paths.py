@@ -12,7 +12,8 @@ import os
 from chaoskit.core.operation import ROOT
 
 _PROBE = os.O_PATH | os.O_CLOEXEC
-_DELETED = " (deleted)"
+DELETED = " (deleted)"
+"""What the kernel appends to the link of a descriptor whose file has lost its name."""
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _MOST_LINKS = 40
 """As many symbolic links as the kernel follows (path_resolution(7))."""
@@ -96,11 +97,11 @@ def without_mark(link: str, descriptor: str) -> str:
 
     A name may end like the mark; then it still is the name of what ``descriptor`` leads to.
     """
-    if not link.endswith(_DELETED):
+    if not link.endswith(DELETED):
         return link
     try:
         if os.path.samestat(os.lstat(link), os.stat(descriptor)):
             return link
     except OSError:
         pass
-    return link[: -len(_DELETED)]
+    return link[: -len(DELETED)]

@@ -151,7 +151,7 @@ class Supervisor:
     def _receive(self) -> None:
         """Receive a call and see to it; calls that only count are received one after the other."""
         counting, poll, called, call = self._counting, self._poll.poll, self._called, self._call
-        for _ in range(_AT_ONCE):
+        for _ in range(1 if self._held else _AT_ONCE):
             call[:] = abi.NO_NOTIF
             try:
                 fcntl.ioctl(self._listener, abi.IOCTL_RECV, call)
@@ -490,6 +490,10 @@ class Supervisor:
     def _watched_call(self, ident: int, tid: int, number: int, arch: int, args: tuple[int, ...]) -> None:
         """Calls that change what can be seen: note them; refuse those that would go unseen."""
         name = self._watched.get(number)
+        if name == "setsid" and arch == self._arch:
+            self._tree.leads(int(tree.status(tid).get("Tgid", b"0")))
+            self._continue(ident)
+            return
         task = self._tree.task(tid)
         who = tree.comm(tid)
         if arch != self._arch or name is None:
@@ -524,9 +528,7 @@ class Supervisor:
         elif name in ("seccomp", "prctl"):
             self._own_filter(ident, name, args, who)
         else:
-            if task is not None and name == "setsid":
-                self._tree.leads(task.process.pid)
-            elif task is not None:
+            if task is not None:
                 self._tree.replacing(task)
             self._continue(ident)
 
@@ -549,9 +551,8 @@ class Supervisor:
 
     def _give_up(self) -> None:
         self.timed_out = True
-        for pid in self._orphans():
+        for pid in (*self._orphans(), self._tree.pid):
             self._tree.meet(pid)
-        self._tree.meet(self._tree.pid)
         for process in list(self._tree.processes.values()):
             process.kill(signal.SIGSTOP)
         self.stacks = self._tree.stacks()
@@ -561,8 +562,7 @@ class Supervisor:
     def _kill_all(self) -> int:
         """SIGKILL every process of the workload, met or not; return how many of those met were alive."""
         alive = [pid for pid, one in list(self._tree.processes.items()) if one.kill(signal.SIGSTOP)]
-        for pid in {*alive, *self._orphans()}:
-            processes.kill_tree(pid)
+        processes.kill_tree(*alive, *self._orphans())
         return len(alive)
 
     def _orphans(self) -> list[int]:
@@ -576,6 +576,10 @@ class Supervisor:
         deadline = time.monotonic() + (0.0 if self._dying else GRACE)
         while self._others() and time.monotonic() < deadline:
             self._turn(min(deadline, time.monotonic() + 0.01))
+        if not self._dying and self._others():
+            for pid in self._orphans():
+                self._tree.meet(pid)
+            self._turn(time.monotonic())  # Forgets those that have ended.
         if not self._dying:
             self.left_over = [_name(pid) for pid in self._others()]
         self._dying = True

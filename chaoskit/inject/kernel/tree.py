@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -25,6 +26,10 @@ _HARMLESS_SIGNALS = frozenset(
     }
 )
 """Signals that end no process by default (signal(7))."""
+
+
+_MANY_SESSIONS = 512
+"""Sessions more than there were, after which it is time to see which of them have nobody left."""
 
 
 class Process:
@@ -100,7 +105,8 @@ class Tree:
         self.processes: dict[int, Process] = {}
         self.arrivals: list[Process] = []
         """Processes that were met since the list was last emptied; the supervisor watches them."""
-        self._sessions: list[int] = []
+        self._sessions: set[int] = set()
+        self._most_sessions = _MANY_SESSIONS
         self._main_image = _image(pid)
         self.main = self._add(pid, runs_our_python=True)
         self.leads(pid)
@@ -157,9 +163,20 @@ class Tree:
             self.meet(child)
 
     def leads(self, pid: int) -> None:
-        """A process leads a session of its own: whoever is in that dies with this process, met or not."""
+        """A process leads a session of its own: whoever is in that dies with this process, met or not.
+
+        A session may outlive its leader.
+        """
+        if len(self._sessions) >= self._most_sessions:
+            self._forget_sessions(self._sessions - _in_use())
+            self._most_sessions = len(self._sessions) + _MANY_SESSIONS
         self._guard.answer_for(pid)
-        self._sessions.append(pid)
+        self._sessions.add(pid)
+
+    def _forget_sessions(self, pids: set[int]) -> None:
+        self._sessions = self._sessions - pids
+        for pid in pids - self.processes.keys():
+            self._guard.forget(pid)
 
     def replacing(self, task: Task) -> None:
         """A process is about to run another program, if the exec succeeds."""
@@ -223,8 +240,10 @@ class Tree:
         lines = []
         for process in list(self.processes.values()):
             for tid in processes.threads(process.pid):
-                task = self.task(tid)
-                frames = self.stack(task) if task is not None else ()
+                frames: tuple[Frame, ...] = ()
+                with contextlib.suppress(Unreadable):
+                    task = self.task(tid)
+                    frames = self.stack(task) if task is not None else ()
                 where = processes.read(f"/proc/{tid}/wchan").decode(errors="replace").strip("\0 \n0")
                 name = comm(tid)
                 lines.append(f"process {process.pid} thread {tid} ({name}{', in ' + where if where else ''})")
@@ -234,8 +253,16 @@ class Tree:
     def close(self) -> None:
         for pid in list(self.processes):
             self.forget(pid)
-        for pid in self._sessions:
-            self._guard.forget(pid)
+        self._forget_sessions(self._sessions)
+
+
+def _in_use() -> set[int]:
+    """The numbers of all processes on this machine and of the sessions that they are in."""
+    found = set(map(int, filter(str.isdigit, os.listdir("/proc"))))
+    for pid in list(found):
+        with contextlib.suppress(ProcessLookupError):
+            found.add(os.getsid(pid))
+    return found
 
 
 def comm(tid: int) -> str:

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from chaoskit.core.schedule import Fault, Point, Schedule, Strike, point_of
 from chaoskit.faults.errnos import TABLE, keeps_failing
 from chaoskit.inject import channel
 from chaoskit.inject.base import Plan, Ran
-from chaoskit.inject.kernel import interest, syscalls
+from chaoskit.inject.kernel import interest, supervisor, syscalls
 from chaoskit.inject.kernel.standing import FullDisk, StandingError
 
 FAMILIES = sorted({spec.family for spec in syscalls.SPECS} | {"rmdir", "promise", "end"})
@@ -188,6 +189,53 @@ def test_promises_of_a_child_are_heard_while_writes_are_counted(run: Any, root: 
     assert ran.promised == ("of the child", "of the first")
     assert ran.error.errno == errno.EIO
     assert len(ran.receipts) == 1
+
+
+def test_a_file_without_a_name_is_not_counted_as_one_of_a_name_like_its_link(run: Any, root: str) -> None:
+    """The kernel appends ' (deleted)' to the link of the first; that is how the second is called."""
+
+    def work() -> list[int]:
+        lost = os.open(f"{root}/a", os.O_CREAT | os.O_WRONLY)
+        os.unlink(f"{root}/a")
+        named = os.open(f"{root}/a (deleted)", os.O_CREAT | os.O_WRONLY)
+        written = [os.write(lost, b"x"), os.write(named, b"x")]
+        try:
+            os.write(named, b"x")
+        except OSError as error:
+            written.append(-(error.errno or 0))
+        return written
+
+    ran = run(work, "write(a%20%28deleted%29)#2=EIO")
+    assert ran.value == [1, 1, -errno.EIO]
+
+
+def test_a_delay_ends_in_time_while_others_are_counted(
+    run: Any, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many calls go by in between, each right behind the one before."""
+    monkeypatch.setattr(supervisor, "_AT_ONCE", 10**6)
+
+    def work() -> float:
+        fd = os.open(f"{root}/a", os.O_CREAT | os.O_WRONLY)
+        over = threading.Event()
+
+        def others() -> None:
+            while not over.is_set():
+                os.pwrite(fd, b"x", 0)
+
+        threads = [threading.Thread(target=others) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        began = time.monotonic()
+        os.write(fd, b"x")
+        took = time.monotonic() - began
+        over.set()
+        for thread in threads:
+            thread.join()
+        return took
+
+    took = [run(work, "write(a)#1=delay[0.01]; write(a)#9=EIO").value for _ in range(5)]
+    assert sorted(took)[2] < 0.2
 
 
 def test_counting_ends_with_the_time_of_the_run(run: Any, root: str) -> None:

@@ -174,6 +174,70 @@ def test_a_supervisor_that_dies_takes_the_workload_along(root: str) -> None:
     assert _working_below(root) == []
 
 
+SESSIONS = """
+import os, sys, time
+from chaoskit.inject import processes
+from chaoskit.inject.base import Plan
+from chaoskit.inject.kernel import KernelBackend, abi, tree
+
+root = sys.argv[1]
+processes.Guard._MOST, tree._MANY_SESSIONS = 100, 50
+
+def daemon():
+    if os.fork() == 0:
+        abi.libc().prctl(abi.PR_SET_DUMPABLE, 0)
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        with open(f"{root}/daemon", "w") as file:
+            file.write(str(os.getpid()))
+        while True:
+            time.sleep(0.01)
+
+def work():
+    for number in range(120):
+        if os.fork() == 0:
+            os.setsid()
+            os._exit(0)
+        os.wait()
+    daemon()
+    time.sleep(1000)
+
+backend = KernelBackend()
+if os.getuid() == 0:
+    backend.unavailable()
+    backend.run(lambda: None, Plan(root))
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    abi.libc().prctl(abi.PR_SET_DUMPABLE, 1)
+backend.run(work, Plan(root, timeout=100))
+"""
+
+
+def test_a_supervisor_that_dies_takes_every_session_along(root: str) -> None:
+    """However many there were, and though their processes may not be inspected."""
+    os.chmod(root, 0o777)
+    process = subprocess.Popen([sys.executable, "-c", SESSIONS, root])
+    try:
+        daemon = 0
+        deadline = time.monotonic() + 60
+        while not daemon and process.poll() is None and time.monotonic() < deadline:
+            daemon = int(processes.read(f"{root}/daemon") or 0)
+            time.sleep(0.01)
+        assert daemon
+    finally:
+        process.kill()
+        process.wait()
+    deadline = time.monotonic() + 20
+    while os.path.exists(f"/proc/{daemon}") and time.monotonic() < deadline:
+        time.sleep(0.005)
+    survived = os.path.exists(f"/proc/{daemon}")
+    if survived:
+        os.kill(daemon, signal.SIGKILL)
+    assert not survived
+
+
 def test_a_kill_takes_at_once_who_has_made_no_call_that_stopped(
     root: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +267,51 @@ def test_a_kill_takes_at_once_who_has_made_no_call_that_stopped(
     gone = not status or fields[b"State"][:1] in b"ZX"
     pending = 0 if gone else int(fields[b"SigPnd"], 16) | int(fields[b"ShdPnd"], 16)
     assert gone or pending >> (signal.SIGKILL - 1) & 1
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_everybody_below_a_daemon_is_left_over(root: str, run: Run, record: bool) -> None:
+    """Known by its calls or not: else a case could leak as many as only the recording knew."""
+
+    def work() -> None:
+        ready, writing = os.pipe()
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                os.mkdir(f"{root}/d")
+                if os.fork() == 0:
+                    os._exit(0)
+                os.write(writing, b"x")
+            signal.pause()
+        os.read(ready, 1)
+
+    ran = run(work, record=record)
+    assert len(ran.leaks.processes) == 2
+
+
+def test_nobody_acts_on_the_death_of_another_in_a_kill(root: str, run: Run) -> None:
+    """All die at once: who reads from a pipe does not live to see that its writer is gone."""
+
+    def work() -> None:
+        reading, writing = os.pipe()
+        if os.fork() == 0:
+            os.close(reading)
+            signal.pause()
+        for number in range(24):
+            if os.fork() == 0:
+                os.close(writing)
+                os.read(reading, 1)
+                os.mkdir(f"{root}/{number}")
+                os._exit(0)
+        os.close(writing)
+        time.sleep(0.05)
+        os.rmdir(f"{root}/d")
+
+    for _ in range(12):
+        os.mkdir(f"{root}/d")
+        assert run(work, "rmdir(d)#1=kill").signal == signal.SIGKILL
+        assert os.listdir(root) == ["d"]
+        os.rmdir(f"{root}/d")
 
 
 def test_a_hung_run_shows_who_has_made_no_call_that_stopped(root: str, run: Run) -> None:
@@ -749,6 +858,14 @@ def hide():
 
 ran = backend.run(hide, Plan(root, record=True, timeout=10))
 print(sorted({one.kind for one in ran.caveats}), os.path.isdir(f"{root}/hidden"), ran.value, ran.promised)
+
+def hang():
+    import ctypes, time
+    ctypes.CDLL(None).prctl(4, 0)
+    time.sleep(100)
+
+ran = backend.run(hang, Plan(root, timeout=0.3))
+print(ran.timed_out, "no Python stack" in ran.stacks)
 """
 
 
@@ -770,6 +887,7 @@ def test_an_ordinary_user_gets_all_of_it(root: str) -> None:
     assert lines[1] == "5 ['3 of 10 bytes transferred', 'answered EIO']"
     assert lines[2] == "9 ['a.done', 'b', 'c']"
     assert lines[3] == "['unconfirmed', 'unreadable'] True ('came back', 0) ('hidden',)"
+    assert lines[4] == "True True"
 
 
 def test_a_child_that_never_begins_is_no_hang(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
