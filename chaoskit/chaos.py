@@ -355,7 +355,8 @@ def _raise(outcome: Outcome, who: str, words: Words, interrupted: int = 0) -> No
             "signal.siginterrupt(number, False), or block the signal around the calls."
         )
     if isinstance(outcome.error, Exception):
-        outcome.error.add_note(f"This is how {who} failed, without any fault in it:\n{outcome.traceback}")
+        how = f":\n{outcome.traceback}" if outcome.traceback else "."
+        outcome.error.add_note(f"This is how {who} failed, without any fault in it{how}")
         raise outcome.error
     if outcome.error is not None:
         how = f"raised {type(outcome.error).__name__}: {outcome.error}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -18,10 +20,24 @@ WRONG_USE = 2
 CANNOT = 3
 FAILED = 4
 INTERRUPTED = 130
+NO_READER = 141
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a write may fail of that is nobody's bug."""
+
+
+class _NoReaderError(Exception):
+    """Nobody reads what is printed any more."""
 
 
 class LazyGroup(click.Group):
     """A group whose commands are named in a table, so that ``--help`` loads none of them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _NoReaderError from None  # Click would make exit code 1 of it: the answer is no.
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*COMMANDS, *self.commands})
@@ -55,7 +71,7 @@ def chaoskit() -> None:
     """Find out, before production does, whether a program survives the faults of the real world.
 
     Exit codes: 0 all is well, 1 the answer is no, 2 wrong use, 3 this machine cannot do it, 4 another
-    error, 130 interrupted.
+    error, 130 interrupted, 141 nobody reads the output any more.
     """
 
 
@@ -69,7 +85,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         # Not click's standalone mode, which turns Ctrl-C into exit code 1.
-        result = chaoskit.main(words, "chaoskit", standalone_mode=False)
+        colour = False if os.environ.get("NO_COLOR") else None
+        result = chaoskit.main(words, "chaoskit", standalone_mode=False, color=colour)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as end:
         return end.exit_code
@@ -85,10 +102,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _say(error, CANNOT)
     except ChaoskitError as error:
         return _say(error, FAILED)
-    except BrokenPipeError:
+    except _NoReaderError:
         # The reader (head, less) has gone; nothing more can be said, not even at exit.
         sys.stdout = None
-        return 0
+        return NO_READER
+    except OSError as error:
+        if error.filename is not None or error.errno not in _NO_ROOM:
+            raise
+        sys.stdout = None  # It may be what failed, and would fail again at exit.
+        click.echo(f"chaoskit: {error}; expected room for the cases and for what is printed", err=True)
+        return FAILED
 
 
 def _say(error: ChaoskitError, code: int) -> int:

@@ -136,11 +136,11 @@ class Backend(Protocol):
 class WorkloadError(ChaoskitError):
     """Stands for an error of the workload that could not be brought here as it was.
 
-    ``args`` are the name of its class and its message.
+    ``args`` are the name of its class, empty if there was no error to be brought, and its message.
     """
 
     def __str__(self) -> str:
-        return ": ".join(map(str, self.args))
+        return ": ".join(str(part) for part in self.args if part)
 
 
 class CommandFailed(ChaoskitError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 
+import chaoskit
 from chaoskit import plugin
 from chaoskit.explore.errors import InvariantBroken
 from chaoskit.explore.execute import Watch
@@ -28,6 +30,9 @@ except ImportError:  # It is none of pytest's public names.
 
 _LONGEST = 12_000
 """Characters of what pytest prints for one failure that are kept."""
+
+_HARNESS = tuple(os.path.join(os.path.dirname(chaoskit.__file__), name) for name in ("chaos.py", "inject/"))
+"""Where an error of the harness itself is raised. A runtime that is under test is no part of it."""
 
 
 _NO_RAISE = (
@@ -211,6 +216,7 @@ def _invariants(state: State, job: Job) -> Failure | None:
 
 def failure_of(item: pytest.Function, error: BaseException) -> Failure:
     """What an exception out of the test means, with the text that pytest prints for it."""
+    hide_harness(item, error)
     info = pytest.ExceptionInfo.from_exception(error)
     if isinstance(error, InvariantBroken):
         return Failure("invariant", error.name, str(error), str(error))
@@ -221,6 +227,18 @@ def failure_of(item: pytest.Function, error: BaseException) -> Failure:
     name = type(error).__name__
     message = f"{name}: {error}" if str(error) else name
     return Failure(kind, name, message, text, _site(item, error))  # type: ignore[arg-type]
+
+
+def hide_harness(item: pytest.Item, error: BaseException) -> None:
+    """Let the traceback end where the test has called us, unless all of it is asked for."""
+    last = None
+    step = error.__traceback__
+    while step is not None:
+        if not step.tb_frame.f_code.co_filename.startswith(_HARNESS):
+            last = step
+        step = step.tb_next
+    if last is not None and not item.config.getoption("fulltrace", False):
+        last.tb_next = None
 
 
 def _shortened(text: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+import unittest
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from chaoskit.core.errors import BackendUnavailable, ChaoskitError, UsageError
+from chaoskit.core.errors import BackendUnavailable, ChaoskitError, UsageError, wrong
 from chaoskit.core.schedule import printable
 from chaoskit.explore import chance
 from chaoskit.explore.case import Question
@@ -115,6 +116,8 @@ class Scenarios:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        if call.excinfo is not None and _marker(item) is not None:
+            cases.hide_harness(item, call.excinfo.value)
         report = yield
         error = item.stash.get(PLAIN_ERROR, None)
         if report.failed and error is not None and call.excinfo is not None and call.excinfo.value is error:
@@ -248,9 +251,12 @@ def _marker(item: pytest.Item) -> pytest.Mark | None:
 
 def _check_item(item: pytest.Item) -> None:
     if not isinstance(item, pytest.Function) or "chaos" not in item.fixturenames:
+        owner = getattr(item, "cls", None)
+        of_unittest = isinstance(owner, type) and issubclass(owner, unittest.TestCase)
+        hint = " A unittest.TestCase takes no fixtures: write a function, or a plain class." * of_unittest
         raise UsageError(
             f"{item.name} is a scenario but does not ask for the fixture 'chaos'; expected a test function "
-            "with a parameter named chaos, on which it calls chaos.run."
+            f"with a parameter named chaos, on which it calls chaos.run.{hint}"
         )
     if getattr(item.obj, "is_hypothesis_test", False):
         raise UsageError(
@@ -262,7 +268,12 @@ def _check_item(item: pytest.Item) -> None:
 
 def _tmp(item: pytest.Item, tmp: str) -> Path:
     if tmp:
-        os.makedirs(tmp, exist_ok=True)
+        try:
+            os.makedirs(tmp, exist_ok=True)
+        except OSError as error:
+            raise wrong(
+                "chaoskit_tmp", tmp, "a directory that is there or can be made", f"{error}."
+            ) from error
         return Path(tmp)
     factory: pytest.TempPathFactory | None = getattr(item.config, "_tmp_path_factory", None)
     return Path(tempfile.gettempdir()) if factory is None else factory.getbasetemp()

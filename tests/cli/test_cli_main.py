@@ -88,6 +88,62 @@ def test_errors_are_one_line_and_a_code(
         assert err == "chaoskit: no room Free space on the device or write elsewhere.\n"
 
 
+_LOUD = """
+import click, sys
+from chaoskit.cli import group
+
+@group.chaoskit.command("loud")
+def loud():
+    for _ in range(10_000):
+        click.echo(click.style("a line", fg="red"))
+    return 1
+
+group.COMMANDS["loud"] = ("__main__:loud", "x")
+group.main(["loud"])
+"""
+
+
+def test_a_reader_that_goes_away_is_no_answer() -> None:
+    """After `| head -1` the exit code is a closed pipe's, not 1 for no, and nothing is said about it."""
+    process = subprocess.Popen([sys.executable, "-c", _LOUD], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"a line\n"
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(timeout=30), err) == (141, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    """A full disk behind standard output is another error, not an answer and not a traceback."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", _LOUD], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 4
+    assert done.stderr.startswith("chaoskit: [Errno 28]")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colours_are_for_terminals_that_want_them(variables: dict[str, str], coloured: bool) -> None:
+    """On a terminal there are colours, unless NO_COLOR says that there should be none."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    plain = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    code = _LOUD.replace("10_000", "1")
+    subprocess.run([sys.executable, "-c", code], stdout=theirs, env={**plain, **variables}, check=False)
+    os.close(theirs)
+    shown = os.read(ours, 1000)
+    os.close(ours)
+    assert b"a line" in shown
+    assert (b"\x1b[31m" in shown) is coloured
+
+
 def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that is not chaoskit's own keeps its traceback: it is a bug to be reported."""
 

@@ -157,6 +157,16 @@ def test_ini_keys_fill_in_what_the_command_line_leaves(project: Path) -> None:
     assert len(inner.run(project, "--chaoskit-budget=4").verdicts("test_wrong")) == 4
 
 
+def test_a_place_for_cases_that_cannot_be_made_is_refused(project: Path) -> None:
+    """The error names the ini key, its value and what stands in the way."""
+    (project / "file").write_text("")
+    text = inner.run(project, "-k", "test_wrong", "-o", "chaoskit_tmp=file/cases").texts["test_wrong"]
+    assert text.startswith(
+        "chaoskit_tmp is 'file/cases' (str); expected a directory that is there or can be made."
+    )
+    assert "Not a directory" in text
+
+
 @pytest.mark.parametrize(
     ("option", "parts"),
     [

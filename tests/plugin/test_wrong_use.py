@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import inner
 import pytest
 
 MODULE = """
-    import asyncio, ctypes, os, sqlite3, struct, sys, threading, time
+    import asyncio, ctypes, os, sqlite3, struct, sys, threading, time, unittest
     import pytest
     from hypothesis import given, strategies as st
     from chaoskit import faults, scenario
@@ -43,6 +45,23 @@ MODULE = """
     def hanging(path):
         save(path, {})
         threading.Event().wait()
+
+    def ending(path):
+        save(path, {})
+        os._exit(0)
+
+    @scenario(faults.kill())
+    def test_ends_itself_in_baseline(chaos):
+        chaos.run(ending, chaos.path)
+
+    @scenario(faults.kill())
+    def test_command_fails_in_baseline(chaos):
+        chaos.run_command(["sh", "-c", "echo > a; exit 4"])
+
+    class TestOfUnittest(unittest.TestCase):
+        @scenario(faults.kill())
+        def test_of_unittest(self):
+            pass
 
     @scenario(faults.kill(), timeout=1.5)
     def test_hangs_in_baseline(chaos):
@@ -227,6 +246,16 @@ REFUSED = {
     "test_fails_in_baseline": ["ValueError: the disk is made of cheese", "without any fault", "in failing"],
     "test_dies_in_baseline": ["killed by SIGKILL, without any fault", "expected it to return"],
     "test_exits_in_baseline": ["SystemExit: 3", "expected it to return"],
+    "test_ends_itself_in_baseline": [
+        "WorkloadError: the workload's process ended with status 0",
+        "expected it to return",
+        "chaos.run_command",
+    ],
+    "test_command_fails_in_baseline": ["sh ended with status 4", "without any fault in it."],
+    "TestOfUnittest::test_of_unittest": [
+        "does not ask for the fixture 'chaos'",
+        "unittest.TestCase takes no",
+    ],
     "test_hangs_in_baseline": ["hung", "without any fault", "timeout="],
     "test_open_descriptor": ["descriptor", "(run.log)", "is open in the test process", "Close the file"],
     "test_open_connection": ["(jobs.db)", "is open in the test process", "would survive the kill"],
@@ -256,6 +285,22 @@ def test_the_answer_says_what_is_wrong_and_what_to_do(answers: inner.Inner, name
     assert answers.outcomes[name] in ("failed", "error")
     for part in REFUSED[name]:
         assert part in answers.texts[name]
+
+
+@pytest.mark.parametrize("name", ["test_fails_in_baseline", "test_exits_in_baseline", "test_open_descriptor"])
+def test_the_traceback_ends_where_the_test_called_us(answers: inner.Inner, name: str) -> None:
+    """A stranger is shown the test and the workload, not the harness between and beyond."""
+    print(answers.texts[name])
+    assert "chaos.run(" in answers.texts[name]
+    assert "chaoskit/chaos.py" not in answers.texts[name]
+    assert "chaoskit/inject/" not in answers.texts[name]
+
+
+def test_the_harness_is_in_a_full_traceback(tmp_path: Path) -> None:
+    """--full-trace shows all of it, for those who look for the bug in the harness."""
+    inner.write(tmp_path, MODULE)
+    found = inner.run(tmp_path, "--full-trace", "-k", "test_open_descriptor")
+    assert "chaoskit/inject/kernel/preconditions.py" in found.texts["test_open_descriptor"]
 
 
 @pytest.mark.parametrize("name", ["test_recovery_hangs", "test_named_recovery_hangs"])

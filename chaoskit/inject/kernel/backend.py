@@ -234,8 +234,11 @@ def _returned(kind: bytes, body: bytes, status: int, fields: dict[str, Any]) -> 
         itself, name, message, text = pickle.loads(body)
         return Ran(ok=False, error=_error(itself, name, message), traceback=text, **fields)
     code = os.waitstatus_to_exitcode(status)
-    name, message = "exit", f"the workload's process ended with status {code} before its function returned"
-    return Ran(ok=False, error=WorkloadError(name, message), **fields)
+    message = (
+        f"the workload's process ended with status {code} before its function returned; expected it to "
+        "return or to raise. For a program that ends its own process: chaos.run_command."
+    )
+    return Ran(ok=False, error=WorkloadError("", message), **fields)
 
 
 def _value(body: bytes) -> Any:

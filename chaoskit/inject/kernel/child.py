@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import cache
+from types import TracebackType
 from typing import Any, NoReturn
 
 from chaoskit.core.errors import UsageError
@@ -149,6 +150,10 @@ def _serve(work: Callable[[], Any], record: bool) -> int:
     return 0
 
 
+_OURS = frozenset(function.__code__ for function in (_call, _awaited, _serve))
+"""What stands above the workload in every traceback of it."""
+
+
 def _send_promise(value: Any) -> None:
     try:
         body = pickle.dumps(value)
@@ -190,7 +195,8 @@ def _pickled(kind: bytes, value: Any) -> bytes:
 def _pickled_error(error: BaseException, record: bool = True) -> bytes:
     """The error, its text with the traceback, and its class's name for when it cannot be pickled."""
     name = f"{type(error).__module__}.{type(error).__qualname__}"
-    text = "".join(traceback.format_exception(error)) if record else _brief(error, name)
+    began = _below_ours(error)
+    text = _formatted(error, began) if record else _brief(error, began, name)
     try:
         itself = pickle.dumps(error)
     except Exception:
@@ -207,12 +213,26 @@ def _message(error: BaseException) -> str:
         return "its message could not be made"
 
 
-def _brief(error: BaseException, name: str) -> str:
+def _below_ours(error: BaseException) -> TracebackType | None:
+    """Where the workload's own frames begin; None if it was never reached."""
+    step = began = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code in _OURS:
+            began = step.tb_next
+        step = step.tb_next
+    return began
+
+
+def _formatted(error: BaseException, began: TracebackType | None) -> str:
+    return "".join(traceback.format_exception(type(error), error, began))
+
+
+def _brief(error: BaseException, began: TracebackType | None, name: str) -> str:
     """A traceback made by hand: the library's would cost a case more than all else it does."""
     if isinstance(error, BaseExceptionGroup | SyntaxError):
-        return "".join(traceback.format_exception(error))
-    lines = ["Traceback (most recent call last):"]
-    step = error.__traceback__
+        return _formatted(error, began)
+    lines = [] if began is None else ["Traceback (most recent call last):"]
+    step = began
     while step is not None:
         code = step.tb_frame.f_code
         lines.append(f'  File "{code.co_filename}", line {step.tb_lineno}, in {code.co_name}')

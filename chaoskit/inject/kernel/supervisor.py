@@ -553,9 +553,10 @@ class Supervisor:
         self.timed_out = True
         for pid in (*self._orphans(), self._tree.pid):
             self._tree.meet(pid)
+        waiting = self._tree.waiting()
         for process in list(self._tree.processes.values()):
             process.kill(signal.SIGSTOP)
-        self.stacks = self._tree.stacks()
+        self.stacks = self._tree.stacks(waiting)
         self._dying = True
         self._kill_all()
 

@@ -235,7 +235,16 @@ class Tree:
         """Where the interpreter keeps its records, in the workload's process as in this one."""
         return stack.whereabouts()
 
-    def stacks(self) -> str:
+    def waiting(self) -> dict[int, str]:
+        """What each thread waits for in the kernel. To be asked before it is stopped, and waits for that."""
+        places = {}
+        for pid in list(self.processes):
+            for tid in processes.threads(pid):
+                where = processes.read(f"/proc/{tid}/wchan").decode(errors="replace").strip("\0 \n0")
+                places[tid] = f", in {where}" if where else ""
+        return places
+
+    def stacks(self, waiting: dict[int, str]) -> str:
         """All threads of all processes as text, for a run that hangs."""
         lines = []
         for process in list(self.processes.values()):
@@ -244,9 +253,7 @@ class Tree:
                 with contextlib.suppress(Unreadable):
                     task = self.task(tid)
                     frames = self.stack(task) if task is not None else ()
-                where = processes.read(f"/proc/{tid}/wchan").decode(errors="replace").strip("\0 \n0")
-                name = comm(tid)
-                lines.append(f"process {process.pid} thread {tid} ({name}{', in ' + where if where else ''})")
+                lines.append(f"process {process.pid} thread {tid} ({comm(tid)}{waiting.get(tid, '')})")
                 lines += [f"  {frame}" for frame in frames] or ["  no Python stack"]
         return "\n".join(lines)
 

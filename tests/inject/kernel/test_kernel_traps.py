@@ -1010,6 +1010,7 @@ def test_a_hung_workload_is_stopped_with_its_stacks(root: str, run: Run) -> None
     assert 0.3 <= time.monotonic() - start < 5
     assert (ran.timed_out, ran.ok, ran.signal) == (True, False, None)
     assert ran.stacks.count("wait_here") == 2
+    assert "do_signal_stop" not in ran.stacks  # What they waited for before they were stopped for this.
 
 
 def test_leaks_are_named_and_garbage_is_none(root: str, run: Run) -> None:
