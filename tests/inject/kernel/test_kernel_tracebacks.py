@@ -47,7 +47,7 @@ def test_a_brief_traceback_is_the_usual_one_without_source(error: BaseException)
     except BaseException as caught:
         usual = "".join(traceback.format_exception(caught, chain=False))
         name = f"{type(caught).__module__}.{type(caught).__qualname__}"
-        brief = child._brief(caught, name)
+        brief = child._brief(caught, caught.__traceback__, name)
     whole = isinstance(error, SyntaxError | ExceptionGroup)
     assert brief == (usual if whole else _without_source(usual))
 
