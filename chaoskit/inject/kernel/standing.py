@@ -46,7 +46,7 @@ class FullDisk:
     left: int
 
     def answer(self, call: Call, as_operation: Callable[[Call], Operation]) -> Answer:
-        if call.family in ("write", "copy_file_range", "sendfile"):
+        if call.family in ("write", "copy_file_range", "sendfile", "splice"):
             return self._grow(call, as_operation(call))
         if call.family == "fallocate":
             return self._reserve(as_operation(call))
@@ -60,7 +60,8 @@ class FullDisk:
         detail = operation.detail
         length = execute.length_of(call) if call.family == "write" else detail.length or 0
         size, offset = detail.size_before or 0, detail.offset or 0
-        growth = max(0, offset + length - max(size, offset))
+        # Where a splice puts its data is not known, nor whether it moves all that it may.
+        growth = length if call.family == "splice" else max(0, offset + length - max(size, offset))
         if growth <= self.left:
             self.left -= growth
             return None, ""
@@ -102,5 +103,5 @@ def _only_link(facts: os.stat_result) -> int:
 
 Standing = StandingError | FullDisk
 FULL_FAMILIES = _NEEDS_ROOM | {
-    *("write", "copy_file_range", "sendfile", "fallocate", "open", "unlink", "truncate", "rename")
+    *("write", "copy_file_range", "sendfile", "splice", "fallocate", "open", "unlink", "truncate", "rename")
 }

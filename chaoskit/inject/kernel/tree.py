@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
 import signal
 from functools import cached_property
 
@@ -53,6 +54,12 @@ class Process:
         except ProcessLookupError:
             return False
         return True
+
+    def ended(self) -> bool:
+        """Whether it is over, though nobody may have collected it yet: a signal is then taken by nobody."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         self.memory.close()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,8 +19,9 @@ from typing import Any
 
 import pytest
 
+from chaoskit import faults
 from chaoskit.core.errors import ScheduleError
-from chaoskit.core.schedule import Fault
+from chaoskit.core.schedule import Fault, point_of
 from chaoskit.inject import channel
 from chaoskit.inject.base import Command, Ran
 from chaoskit.inject.kernel import abi, strike, syscalls
@@ -167,6 +170,45 @@ def test_a_lost_reply_takes_effect(root: str, run: Run, point: str) -> None:
         assert len(ran.receipts) == 1
 
 
+def _splice(root: str) -> Any:
+    reader, writer = os.pipe()
+    os.write(writer, b"spliced")
+    return _on_fd(lambda fd: os.splice(reader, fd, 7, offset_dst=0))(root)
+
+
+def _mapped(root: str) -> Any:
+    with open(f"{root}/a", "r+b") as file, mmap.mmap(file.fileno(), 0) as pages:
+        return attempt(pages.flush)
+
+
+OFFERED_AT: dict[str, Callable[[str], Any]] = {
+    **POINTS,
+    "splice(a)": _splice,
+    "mmap(a)": _mapped,
+    "msync(a)": _mapped,
+    "write(large)": _by_name(lambda root: make(f"{root}/large", b"x" * 20_000)),
+}
+
+
+@pytest.mark.parametrize("point", sorted(OFFERED_AT))
+def test_whatever_is_offered_strikes(root: str, run: Run, point: str) -> None:
+    """A fault that could not be injected where a family offers it would leave its case without a verdict."""
+    families = faults.disk() | faults.kill() | faults.signal("SIGTERM") | faults.delay(0.001)
+    prepare(root)
+    trace = run(lambda: OFFERED_AT[point](root), record=True).trace
+    operation = next(one for one in trace if str(point_of(one)) == f"{point}#1")
+    offered = list(families.offers(operation, trace))
+    # One errno stands for all, once and for good: they differ in nothing but the number.
+    kinds = {(fault.name.startswith("E") or fault.name, fault.argument): fault for fault in offered}
+    assert {"SIGTERM", "delay"} <= {fault.name for fault in kinds.values()}
+    for fault in kinds.values():
+        shutil.rmtree(root)
+        os.mkdir(root)
+        prepare(root)
+        ran = run(lambda: OFFERED_AT[point](root), f"{point}#1={fault}")
+        assert [one.strike for one in ran.receipts] == [f"{point}#1={fault}"], ran.caveats
+
+
 @pytest.mark.parametrize("point", sorted(set(POINTS) - {"read(a)", "write(a)"}))
 def test_what_cannot_be_short_is_not_struck(root: str, run: Run, point: str) -> None:
     """A short transfer of a call that transfers nothing is never injected, and never counts as injected."""
@@ -204,6 +246,35 @@ def test_a_short_transfer_is_never_longer_than_the_call(root: str, run: Run, mor
 
     ran = run(work, f"write(a)#1=short[{more}]; read(b)#1=short[{more}]")
     assert ran.value == (6, b"xxxxxx......")
+    assert (ran.reached, ran.receipts) == (2, ())
+    assert [one.kind for one in ran.caveats] == ["not-injected"] * 2
+
+
+def test_a_read_that_the_file_ends_is_not_short(root: str, run: Run) -> None:
+    """What comes back is all there is, so nothing has struck, however much was asked for."""
+    make(f"{root}/a", b"abcdef")
+
+    def work() -> bytes:
+        return os.read(os.open(f"{root}/a", os.O_RDONLY), 4096)
+
+    ran = run(work, "read(a)#1=short[6]")
+    assert (ran.value, ran.receipts) == (b"abcdef", ())
+    ran = run(work, "read(a)#1=short[5]")
+    assert (ran.value, effects(ran)) == (b"abcde", ["5 of 4096 bytes transferred"])
+
+
+@pytest.mark.parametrize("fault", ["short[3]", "lost[EIO]"])
+def test_a_write_that_fails_by_itself_is_not_struck(root: str, run: Run, fault: str) -> None:
+    """The errno is the kernel's own: no receipt may call it short or lost."""
+    make(f"{root}/a", b"abcdef")
+
+    def work() -> Any:
+        fd = os.open(f"{root}/a", os.O_RDONLY)
+        return attempt(lambda: os.write(fd, b"xxxxxx"))
+
+    ran = run(work, f"write(a)#1={fault}")
+    assert (ran.value, ran.reached, ran.receipts) == (-errno.EBADF, 1, ())
+    assert "failed by itself with EBADF" in ran.caveats[0].text
 
 
 def test_short_vectors_are_cut_where_they_should(root: str, run: Run) -> None:
@@ -299,6 +370,19 @@ def test_a_full_disk_takes_what_still_fits(root: str, run: Run) -> None:
     assert ran.value == [8, 2, full, 5, full, full, None, 5, None, 2, full]
     assert (content(f"{root}/a"), content(f"{root}/b")) == (b"123456", b"12XXXXXYY")
     assert len(ran.receipts) == 1
+
+
+def test_a_disk_that_nobody_finds_full_has_not_struck(root: str, run: Run) -> None:
+    """Bytes that were enough are no fault: the receipt comes with the first call that is refused."""
+
+    def work() -> list[Any]:
+        fd = os.open(f"{root}/a", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        return [attempt(lambda: os.write(fd, b"12345678")) for _ in range(2)]
+
+    ran = run(work, "write(a)#1=full[16]")
+    assert (ran.value, ran.reached, ran.receipts) == ([8, 8], 1, ())
+    ran = run(work, "write(a)#1=full[10]")
+    assert (ran.value, effects(ran)) == ([8, 2], ["10 bytes left on the disk"])
 
 
 def test_replacing_a_file_frees_what_it_held(root: str, run: Run) -> None:
@@ -482,6 +566,24 @@ def test_a_signal_at_a_childs_call_goes_to_the_workload(root: str, run: Run) -> 
 
     ran = run(work, "mkdir~1:mkdir(d)#1=SIGTERM")
     assert ran.value == 0
+    assert os.path.isdir(f"{root}/d")
+
+
+def test_a_signal_for_a_workload_that_has_ended_is_not_struck(root: str, run: Run) -> None:
+    """A child that outlives the workload gets nothing in its stead, and no receipt says otherwise."""
+
+    def work() -> None:
+        own = os.getpid()
+        if os.fork() == 0:
+            os.setpgid(0, 0)
+            while os.path.exists(f"/proc/{own}/fd/0"):
+                time.sleep(0.001)
+            os.mkdir(f"{root}/d")
+            os._exit(0)
+
+    ran = run(work, "child~1:mkdir(d)#1=SIGTERM")
+    assert (ran.ok, ran.reached, ran.receipts) == (True, 1, ())
+    assert "has ended already" in ran.caveats[0].text
     assert os.path.isdir(f"{root}/d")
 
 
