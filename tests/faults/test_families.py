@@ -246,6 +246,8 @@ def test_a_write_is_torn_at_page_borders_of_the_file(offset: int, length: int) -
     assert all(0 < n < length and (offset + n) % PAGE == 0 for n in torn)
     assert torn[0] <= PAGE
     assert torn[-1] >= length - PAGE
+    torn_writes = faults.kill().only("kill[torn *]")
+    assert offered(torn_writes, write(length, offset=offset)) == [f"kill[torn {n}]" for n in torn]
 
 
 # --- signals and delays ---

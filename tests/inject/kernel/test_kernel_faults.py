@@ -497,6 +497,21 @@ def test_a_kill_reaches_every_process(root: str, run: Run) -> None:
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
 
 
+def test_a_kill_at_a_childs_call_reaches_the_workload(root: str, run: Run) -> None:
+    """A plain kill is of the whole tree, wherever it strikes: the parent does not live to notice."""
+
+    def work() -> int:
+        pid = os.fork()
+        if pid == 0:
+            os.mkdir(f"{root}/d")
+            os._exit(0)
+        return os.waitpid(pid, 0)[1]
+
+    ran = run(work, "child~1:mkdir(d)#1=kill")
+    assert (ran.signal, effects(ran)) == (signal.SIGKILL, ["SIGKILL to all"])
+    assert os.listdir(root) == []
+
+
 def test_a_kill_stops_other_threads_in_the_middle(root: str, run: Run) -> None:
     """Threads that are at a call of their own when the kill comes do not finish it."""
 

@@ -158,6 +158,29 @@ def test_another_program_has_no_python_stack(root: str, record: Record) -> None:
     assert stacks(record(work), "mkdir") == [(), ()]
 
 
+def test_another_program_is_not_looked_into(
+    root: str, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where this interpreter has its frames, another may have something that looks like some."""
+    made = (Frame("made.py", 1, "up"),)
+    monkeypatch.setattr(stack.StackReader, "find_thread", lambda *_: 1)
+    monkeypatch.setattr(stack.StackReader, "of_thread", lambda *_: made)
+
+    def work() -> None:
+        os.mkdir(f"{root}/a")
+        pid = os.fork()
+        if pid == 0:
+            os.mkdir(f"{root}/b")
+            os.execv("/bin/mkdir", ["mkdir", f"{root}/c"])
+        os.waitpid(pid, 0)
+        subprocess.run(["mkdir", f"{root}/d"], check=True)
+        subprocess.run(["sh", "-c", f"(: > {root}/e); :"], check=True)  # A fork of what was exec'ed.
+
+    ran = record(work)
+    assert stacks(ran, "mkdir") == [made, made, (), ()]
+    assert stacks(ran, "open") == [()]
+
+
 def test_a_failed_exec_changes_nothing(root: str, record: Record) -> None:
     """After an exec that did not happen the process keeps its name and its stacks."""
 
