@@ -7,6 +7,7 @@ import errno
 import fcntl
 import mmap
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -50,6 +51,10 @@ def attempt(call: Callable[[], Any]) -> Any:
 
 def effects(ran: Ran) -> list[str]:
     return [receipt.effect for receipt in ran.receipts]
+
+
+def kinds(ran: Ran) -> list[str]:
+    return [caveat.kind for caveat in ran.caveats]
 
 
 def _write(root: str) -> Any:
@@ -163,7 +168,7 @@ def test_a_lost_reply_takes_effect(root: str, run: Run, point: str) -> None:
     assert state(root) == after
     if point in LEFT_ALONE:
         assert ran.receipts == ()
-        assert [one.kind for one in ran.caveats] == ["not-injected"]
+        assert kinds(ran) == ["not-injected"]
         assert ran.value != -errno.EIO
     else:
         assert ran.value == -errno.EIO
@@ -216,7 +221,7 @@ def test_what_cannot_be_short_is_not_struck(root: str, run: Run, point: str) -> 
     ran = run(lambda: POINTS[point](root), f"{point}#1=short[1]")
     assert ran.ok
     assert ran.receipts == ()
-    assert [one.kind for one in ran.caveats] == ["not-injected"]
+    assert kinds(ran) == ["not-injected"]
 
 
 def test_a_short_write_writes_its_beginning(root: str, run: Run) -> None:
@@ -247,7 +252,7 @@ def test_a_short_transfer_is_never_longer_than_the_call(root: str, run: Run, mor
     ran = run(work, f"write(a)#1=short[{more}]; read(b)#1=short[{more}]")
     assert ran.value == (6, b"xxxxxx......")
     assert (ran.reached, ran.receipts) == (2, ())
-    assert [one.kind for one in ran.caveats] == ["not-injected"] * 2
+    assert kinds(ran) == ["not-injected"] * 2
 
 
 def test_a_read_that_the_file_ends_is_not_short(root: str, run: Run) -> None:
@@ -409,7 +414,8 @@ def test_a_full_disk_from_an_open_on(root: str, run: Run) -> None:
     assert run(work, "open(a)#1=full[0]").value == [-errno.ENOSPC] * 2
 
 
-def test_an_error_at_close_lets_go_of_the_file(root: str, run: Run) -> None:
+@pytest.mark.parametrize("fault", ["EIO", "lost[EIO]"])
+def test_an_error_at_close_lets_go_of_the_file(root: str, run: Run, fault: str) -> None:
     """The descriptor is closed and its lock free, as after a real EIO; the leak check knows that."""
 
     def work() -> tuple[int, bool]:
@@ -421,9 +427,24 @@ def test_an_error_at_close_lets_go_of_the_file(root: str, run: Run) -> None:
         os.close(second)
         return failed, free
 
-    ran = run(work, "close(a)#1=EIO")
+    ran = run(work, f"close(a)#1={fault}")
     assert ran.value == (-errno.EIO, True)
     assert ran.leaks.descriptors == ()
+
+
+@pytest.mark.parametrize("fault", ["EIO", "lost[EIO]"])
+def test_a_file_that_cannot_be_let_go_of_is_closed_without_an_error(root: str, run: Run, fault: str) -> None:
+    """Nothing can be put in the place of a descriptor beyond the limit: the close goes its ordinary way."""
+
+    def work() -> tuple[int, Any, Any]:
+        low = os.open(f"{root}/a", os.O_CREAT | os.O_RDWR)
+        high = fcntl.fcntl(low, fcntl.F_DUPFD, 500)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        return high, attempt(lambda: os.close(high)), attempt(lambda: os.fstat(high).st_size)
+
+    ran = run(work, f"close(a)#1={fault}")
+    assert ran.value == (500, None, -errno.EBADF)
+    assert (ran.reached, ran.receipts, kinds(ran)) == (1, (), ["not-injected"])
 
 
 def test_a_leak_is_still_a_leak(root: str, run: Run) -> None:
@@ -657,7 +678,7 @@ def test_an_errno_cannot_strike_a_promise(run: Run) -> None:
     """What is no system call cannot fail as one; the run says that nothing was injected."""
     ran = run(lambda: channel.promise(1), "promise()#1=EIO")
     assert (ran.ok, ran.receipts) == (True, ())
-    assert [one.kind for one in ran.caveats] == ["not-injected"]
+    assert kinds(ran) == ["not-injected"]
 
 
 def test_faults_strike_in_the_order_of_the_schedule(root: str, run: Run) -> None:

@@ -116,6 +116,35 @@ def test_each_thread_has_its_own_stack(root: str, record: Record) -> None:
         assert operation.place.thread > 0
 
 
+def test_a_record_that_is_another_threads_by_now_is_looked_for_again(
+    root: str, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interpreter frees the record of a thread that has left Python, and gives it to the next."""
+    found: list[int] = []
+    find = stack.StackReader.find_thread
+
+    def first_wrongly(reader: stack.StackReader, interpreter: int, native_id: int) -> int | None:
+        found.append(native_id)
+        wrong = len(found) == 1
+        return stack.whereabouts().state if wrong else find(reader, interpreter, native_id)
+
+    monkeypatch.setattr(stack.StackReader, "find_thread", first_wrongly)
+
+    def in_thread() -> None:
+        for name in "abc":
+            os.mkdir(f"{root}/{name}")
+
+    def work() -> None:
+        thread = threading.Thread(target=in_thread)
+        thread.start()
+        thread.join()
+
+    wrong, *right = stacks(record(work), "mkdir")
+    assert not any(frame.function.endswith("in_thread") for frame in wrong)
+    assert [frames[0].function.rpartition(".")[2] for frames in right] == ["in_thread"] * 2
+    assert len(found) == 2
+
+
 def test_generators_and_coroutines_are_frames(root: str, record: Record) -> None:
     """A suspended frame is not there; a running one is, with who resumed it."""
 

@@ -25,6 +25,7 @@ from chaoskit.core.errors import UsageError
 from chaoskit.inject import channel, processes
 from chaoskit.inject.base import Plan, Ran, WorkloadError
 from chaoskit.inject.kernel import KernelBackend, abi, bpf, syscalls
+from chaoskit.inject.kernel.memory import Memory
 from chaoskit.inject.kernel.supervisor import Supervisor
 from chaoskit.inject.kernel.tree import Tree
 
@@ -554,6 +555,30 @@ def test_an_exec_is_followed(root: str, run: Run) -> None:
     assert "ended with status 0 before its function returned" in str(ran.error)
 
 
+def test_memory_that_was_open_before_an_exec_is_opened_again() -> None:
+    """The old descriptor stays with the old program, and reads nothing."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.read(reader, 1)
+        os.execv("/bin/sleep", ["sleep", "100"])
+    memory = Memory(pid)
+    try:
+        mark = b"before the exec"
+        assert memory.string(id(mark) + bytes.__basicsize__ - 1) == mark
+        os.write(writer, b"x")
+        while processes.read(f"/proc/{pid}/comm") != b"sleep\n":
+            time.sleep(0.001)
+        start = int(processes.read(f"/proc/{pid}/maps").partition(b"-")[0], 16)
+        assert memory.read(start, 4) == b"\x7fELF"
+    finally:
+        memory.close()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reader)
+        os.close(writer)
+
+
 def test_an_exec_from_a_thread_is_followed(root: str, run: Run) -> None:
     """The thread that execs becomes the process; the others are gone."""
     path = f"{root}/b"
@@ -784,6 +809,45 @@ def test_a_child_that_never_begins_is_no_hang(run: Run, monkeypatch: pytest.Monk
     with pytest.raises(UsageError, match=r"did not begin within 0\.2 s.*register_at_fork"):
         run(lambda: None, timeout=0.2)
     assert processes.children() == before
+
+
+# What the child inherits.
+
+
+def test_tracing_ends_in_a_case_and_goes_on_in_a_recording(run: Run) -> None:
+    """Coverage would cost a case many times what it does, and what it counts there would be lost."""
+
+    def traced() -> tuple[bool, bool]:
+        found: list[bool] = []
+        thread = threading.Thread(target=lambda: found.append(sys.gettrace() is not None))
+        thread.start()
+        thread.join()
+        return sys.gettrace() is not None, found[0]
+
+    before, threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(lambda *_: None)
+    threading.settrace(lambda *_: None)
+    try:
+        values = [run(traced, record=record).value for record in (False, True)]
+    finally:
+        sys.settrace(before)
+        threading.settrace(threads)  # type: ignore[arg-type]
+    assert values == [(False, False), (True, True)]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in 3.12")
+def test_monitoring_ends_in_a_case_and_goes_on_in_a_recording(run: Run) -> None:
+    """Where coverage counts by sys.monitoring, that is what ends."""
+    monitoring = sys.monitoring  # type: ignore[attr-defined]
+    tool = next(number for number in range(6) if monitoring.get_tool(number) is None)
+    monitoring.use_tool_id(tool, "planted")
+    monitoring.set_events(tool, monitoring.events.PY_START)
+    try:
+        values = [run(lambda: monitoring.get_events(tool), record=record).value for record in (False, True)]
+    finally:
+        monitoring.set_events(tool, 0)
+        monitoring.free_tool_id(tool)
+    assert values == [0, monitoring.events.PY_START]
 
 
 # Results.
