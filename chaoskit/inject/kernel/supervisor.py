@@ -566,11 +566,9 @@ class Supervisor:
             CannotExecute: if it has ended already: its descriptor may stand for another process by now.
         """
         main = self._tree.main
-        if self._tree.processes.get(self._tree.pid) is not main or main.ended():
-            raise CannotExecute("the workload's own process has ended already")
         fatal = tree.is_fatal(self._tree.pid, number)
-        if not main.kill(number):
-            raise CannotExecute("the workload's own process has just ended")
+        if self._tree.processes.get(self._tree.pid) is not main or not main.kill(number):
+            raise CannotExecute("the workload's own process has ended already")
         return fatal
 
     def _give_up(self) -> None:

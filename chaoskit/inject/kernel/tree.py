@@ -48,7 +48,9 @@ class Process:
         """The thread that is at an exec, and what the process was before."""
 
     def kill(self, number: int) -> bool:
-        """Send a signal to this process and no other; False if it is gone."""
+        """Send a signal to this process and no other; False if it is gone, or only waits to be collected."""
+        if self.ended():
+            return False
         try:
             signal.pidfd_send_signal(self.pidfd, number)
         except ProcessLookupError:

@@ -623,6 +623,24 @@ def test_a_signal_for_a_workload_that_has_ended_is_not_struck(root: str, run: Ru
     assert os.path.isdir(f"{root}/d")
 
 
+@pytest.mark.parametrize("fault", ["EIO", "kill"])
+def test_who_was_dead_before_the_answer_was_not_struck(
+    root: str, run: Run, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """The kernel's out-of-memory killer may come first: what was meant to strike then has not."""
+    effect = strike.Striker.effect
+
+    def too_late(striker: strike.Striker, fault: Fault, call: Any) -> strike.Effect:
+        os.kill(call.task.process.pid, signal.SIGKILL)
+        while not call.task.process.ended():
+            time.sleep(0.001)
+        return effect(striker, fault, call)
+
+    monkeypatch.setattr(strike.Striker, "effect", too_late)
+    ran = run(lambda: os.mkdir(f"{root}/d"), f"mkdir(d)#1={fault}")
+    assert (ran.signal, ran.reached, ran.receipts) == (signal.SIGKILL, 1, ())
+
+
 def test_sigint_is_a_keyboard_interrupt(root: str, run: Run) -> None:
     """SIGINT raises where it strikes."""
     ran = run(lambda: os.mkdir(f"{root}/d"), "mkdir(d)#1=SIGINT")
