@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,11 @@ import pytest
 from chaoskit.chaos import Chaos, Outcome, _raise
 from chaoskit.core.errors import UsageError
 from chaoskit.core.schedule import Schedule
+from chaoskit.explore.errors import WorkloadFailed
 from chaoskit.explore.job import Job
 from chaoskit.explore.words import PYTEST
 from chaoskit.inject import channel
+from chaoskit.inject.kernel import KernelBackend
 
 
 def failure(interrupted: int) -> list[str]:
@@ -51,3 +57,40 @@ def test_no_backend_is_asked_from_inside_of_a_workload(
     chaos = Chaos(tmp_path, Backend(), Job(Schedule()))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"inside of a workload.*Call the function directly"):
         chaos.run(print)
+
+
+def killed(path: Path, timeout: float = 20.0) -> Chaos:
+    """A case whose workload was killed before it had made ``d``."""
+    chaos = Chaos(path, KernelBackend(), Job(Schedule.parse("mkdir(d)#1=kill"), timeout=timeout))
+    assert chaos.run(os.mkdir, path / "d").signal == signal.SIGKILL
+    return chaos
+
+
+def test_what_a_recovery_raises_is_raised(tmp_path: Path) -> None:
+    """A recovery that fails where no fault strikes breaks the case; it may not pass for one that worked."""
+    with pytest.raises(FileNotFoundError) as caught:
+        killed(tmp_path).recover(os.rmdir, tmp_path / "d")
+    assert "the recovery failed, without any fault in it" in caught.value.__notes__[-1]
+
+
+def test_a_recovery_that_works_only_once_is_told(tmp_path: Path) -> None:
+    """Whoever is killed at the end of a recovery recovers again: that must work, too."""
+    with pytest.raises(FileExistsError) as caught:
+        killed(tmp_path).recover(os.mkdir, tmp_path / "d")
+    assert "a second recovery, after a first that succeeded, failed" in caught.value.__notes__[-1]
+
+
+@pytest.mark.parametrize(
+    ("recovery", "told"),
+    [
+        (lambda: time.sleep(100), "the recovery hung and was killed"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "the recovery was killed by SIGKILL"),
+    ],
+    ids=["hangs", "dies"],
+)
+def test_a_recovery_that_does_not_end_is_told(
+    tmp_path: Path, recovery: Callable[[], None], told: str
+) -> None:
+    """One that hangs or dies has not recovered anything."""
+    with pytest.raises(WorkloadFailed, match=told):
+        killed(tmp_path, timeout=0.5).recover(recovery)

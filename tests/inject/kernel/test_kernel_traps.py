@@ -251,6 +251,22 @@ def test_an_error_in_the_supervisor_ends_the_run(
     assert processes.children() == before
 
 
+def test_no_program_of_ours_inherits_the_listener(
+    root: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a copy of it in other hands, a workload whose supervisor is gone would wait for ever."""
+    inherited: list[bool] = []
+    serve = Supervisor.serve
+
+    def looking(supervisor: Supervisor, listener: int, before_fork: set[int]) -> int:
+        inherited.append(os.get_inheritable(listener))
+        return serve(supervisor, listener, before_fork)
+
+    monkeypatch.setattr(Supervisor, "serve", looking)
+    assert run(lambda: os.mkdir(f"{root}/d")).ok
+    assert inherited == [False]
+
+
 def _condition() -> tuple[Any, ...]:
     subreaper = ctypes.create_string_buffer(4)
     abi.libc().prctl(abi.PR_GET_CHILD_SUBREAPER, ctypes.addressof(subreaper))
