@@ -119,11 +119,20 @@ def test_openat2_that_restricts_its_lookup_is_left_to_the_kernel(root: str, reco
     assert [caveat.kind for caveat in ran.caveats] == ["unconfirmed"]
 
 
+def vector(*parts: bytes) -> Any:
+    """A ``struct iovec`` for each part; Python itself only uses the newer calls that take flags, too."""
+    buffers = [ctypes.create_string_buffer(part, len(part)) for part in parts]
+    words = [word for one in buffers for word in (ctypes.addressof(one), len(one))]
+    made = (ctypes.c_size_t * len(words))(*words)
+    made.buffers = buffers  # type: ignore[attr-defined]
+    return made
+
+
 WRITES: dict[str, Callable[[int], int]] = {
     "write": lambda fd: os.write(fd, b"abcdef"),
     "pwrite64": lambda fd: os.pwrite(fd, b"abcdef", 3),
     "writev": lambda fd: os.writev(fd, [b"abc", b"", b"def"]),
-    "pwritev": lambda fd: os.pwritev(fd, [b"abc", b"def"], 3),
+    "pwritev": lambda fd: syscall("pwritev", fd, vector(b"abc", b"def"), 2, 3, 0),
     "pwritev2": lambda fd: os.pwritev(fd, [b"abc", b"def"], 3, os.RWF_DSYNC),
 }
 
@@ -142,7 +151,7 @@ def test_each_way_to_write_is_a_write(root: str, record: Record, name: str) -> N
     (written,) = of(ran, "write")
     offset = 2 if name in ("write", "writev") else 3
     assert ran.value == (6, 8 if offset == 2 else 2)
-    assert written.result == 6
+    assert (written.syscall, written.result) == (name, 6)
     assert (written.detail.offset, written.detail.length, written.detail.size_before) == (offset, 6, 10)
     assert written.detail.data is not None
     assert written.detail.data.read() == b"abcdef"
@@ -219,7 +228,7 @@ READS: dict[str, Callable[[int], Any]] = {
     "read": lambda fd: os.read(fd, 4),
     "pread64": lambda fd: os.pread(fd, 4, 2),
     "readv": lambda fd: os.readv(fd, [bytearray(1), bytearray(3)]),
-    "preadv": lambda fd: os.preadv(fd, [bytearray(1), bytearray(3)], 2),
+    "preadv": lambda fd: syscall("preadv", fd, vector(b".", b"..."), 2, 2, 0),
     "preadv2": lambda fd: os.preadv(fd, [bytearray(4)], 2, os.RWF_HIPRI),
 }
 
@@ -236,7 +245,7 @@ def test_each_way_to_read_is_a_read(root: str, record: Record, name: str) -> Non
 
     (read,) = of(record(work), "read")
     assert (read.detail.offset, read.detail.length, read.result) == (2, 4, 3)
-    assert read.syscall in (name, f"{name}2")  # The C library may use the newer call.
+    assert read.syscall == name
 
 
 def test_a_direct_write_goes_through(disk: str, record_on_disk: Record) -> None:
