@@ -233,6 +233,59 @@ READS: dict[str, Callable[[int], Any]] = {
 }
 
 
+AT = -100
+"""AT_FDCWD: no directory descriptor."""
+CHANGES: dict[str, Callable[[bytes, bytes, int], tuple[Any, ...]]] = {
+    "rename": lambda old, new, fd: (old, new),
+    "renameat": lambda old, new, fd: (AT, old, AT, new),
+    "renameat2": lambda old, new, fd: (AT, old, AT, new, 0),
+    "link": lambda old, new, fd: (old, new),
+    "linkat": lambda old, new, fd: (AT, old, AT, new, 0),
+    "symlink": lambda old, new, fd: (b"to", new),
+    "symlinkat": lambda old, new, fd: (b"to", AT, new),
+    "unlink": lambda old, new, fd: (old,),
+    "unlinkat": lambda old, new, fd: (AT, old, 0),
+    "mkdir": lambda old, new, fd: (new, 0o755),
+    "mkdirat": lambda old, new, fd: (AT, new, 0o755),
+    "mknod": lambda old, new, fd: (new, 0o010644, 0),
+    "mknodat": lambda old, new, fd: (AT, new, 0o010644, 0),
+    "truncate": lambda old, new, fd: (old, 1),
+    "ftruncate": lambda old, new, fd: (fd, 1),
+    "chmod": lambda old, new, fd: (old, 0o600),
+    "fchmod": lambda old, new, fd: (fd, 0o600),
+    "fchmodat": lambda old, new, fd: (AT, old, 0o600),
+    "fchmodat2": lambda old, new, fd: (AT, old, 0o600, 0),
+    "chown": lambda old, new, fd: (old, os.getuid(), os.getgid()),
+    "lchown": lambda old, new, fd: (old, os.getuid(), os.getgid()),
+    "fchown": lambda old, new, fd: (fd, os.getuid(), os.getgid()),
+    "fchownat": lambda old, new, fd: (AT, old, os.getuid(), os.getgid(), 0),
+    "utime": lambda old, new, fd: (old, 0),
+    "utimes": lambda old, new, fd: (old, 0),
+    "futimesat": lambda old, new, fd: (AT, old, 0),
+    "utimensat": lambda old, new, fd: (AT, old, 0, 0),
+}
+"""Arguments of every call that changes names or facts of a file, given a name, a free one, a descriptor."""
+
+
+@pytest.mark.parametrize("name", sorted(CHANGES))
+def test_each_way_to_change_a_file_is_seen(root: str, record: Record, name: str) -> None:
+    """Whichever form of a call the C library takes: the name that it is known by, and its result."""
+    if all(spec.name != name for spec in syscalls.by_number(abi.machine()).values()):
+        assert abi.machine() != "x86_64"
+        pytest.skip(f"{name} does not exist on {abi.machine()}")
+    make(f"{root}/a", b"12345")
+
+    def work() -> int:
+        fd = os.open(f"{root}/a", os.O_RDWR)
+        return syscall(name, *CHANGES[name](os.fsencode(f"{root}/a"), os.fsencode(f"{root}/new"), fd))
+
+    ran = record(work)
+    if ran.value == -errno.ENOSYS:
+        pytest.skip(f"this kernel has no {name}")
+    (seen,) = [one for one in ran.trace if one.call not in ("open", "end")]
+    assert (seen.syscall, seen.result, ran.value) == (name, 0, 0)
+
+
 @pytest.mark.parametrize("name", sorted(READS))
 def test_each_way_to_read_is_a_read(root: str, record: Record, name: str) -> None:
     """A read is recorded with its offset, its length and the number of bytes that are there."""
