@@ -286,6 +286,22 @@ def test_each_way_to_change_a_file_is_seen(root: str, record: Record, name: str)
     assert (seen.syscall, seen.result, ran.value) == (name, 0, 0)
 
 
+@pytest.mark.parametrize("how", ["", "l", "f"])
+@pytest.mark.parametrize("what", ["setxattr", "removexattr"])
+def test_each_way_to_change_an_attribute_is_seen(root: str, record: Record, what: str, how: str) -> None:
+    """Also where the file system has no attributes: then the result is what it says."""
+    make(f"{root}/a", b"12345")
+    value: tuple[Any, ...] = (b"x", 1, 0) if what == "setxattr" else ()
+
+    def work() -> int:
+        fd = os.open(f"{root}/a", os.O_RDWR)
+        return syscall(how + what, fd if how == "f" else os.fsencode(f"{root}/a"), b"user.one", *value)
+
+    ran = record(work)
+    (seen,) = of(ran, what)
+    assert (seen.syscall, seen.result, seen.detail.text) == (how + what, ran.value, "user.one")
+
+
 @pytest.mark.parametrize("name", sorted(READS))
 def test_each_way_to_read_is_a_read(root: str, record: Record, name: str) -> None:
     """A read is recorded with its offset, its length and the number of bytes that are there."""
