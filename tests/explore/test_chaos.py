@@ -94,3 +94,13 @@ def test_a_recovery_that_does_not_end_is_told(
     """One that hangs or dies has not recovered anything."""
     with pytest.raises(WorkloadFailed, match=told):
         killed(tmp_path, timeout=0.5).recover(recovery)
+
+
+def test_a_recovery_that_was_struck_recovers_again(tmp_path: Path) -> None:
+    """As after a restart: a fault in the recovery is no failure of it if the next one works."""
+    schedule = Schedule.parse("mkdir(d)#1=kill; run2:mkdir(d)#1=EIO")
+    chaos = Chaos(tmp_path, KernelBackend(), Job(schedule, strike_recovery=True))
+    chaos.run(os.mkdir, tmp_path / "d")
+    chaos.recover(os.makedirs, tmp_path / "d", exist_ok=True)
+    assert (tmp_path / "d").is_dir()
+    assert chaos.observed().struck == tuple(map(str, schedule))
