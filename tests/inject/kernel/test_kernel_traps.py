@@ -179,8 +179,9 @@ PF_SIGNALED_OR_EXITING = 0x400 | 0x4
 """Flags of a process (proc(5), include/linux/sched.h) that has taken a deadly signal."""
 
 
+@pytest.mark.parametrize("orphan", [False, True])
 def test_a_kill_takes_at_once_who_has_made_no_call_that_stopped(
-    root: str, run: Run, monkeypatch: pytest.MonkeyPatch
+    root: str, run: Run, monkeypatch: pytest.MonkeyPatch, orphan: bool
 ) -> None:
     """What a child writes after the kill would be on no disk."""
     found: list[bytes] = []
@@ -193,12 +194,17 @@ def test_a_kill_takes_at_once_who_has_made_no_call_that_stopped(
         wind_up(supervisor)
 
     def work() -> None:
-        pid = os.fork()
-        if pid == 0:
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            if orphan and os.fork():
+                os._exit(0)
             os.setpgid(0, 0)
+            os.write(writer, str(os.getpid()).encode())
             while True:
                 os.utime(root)
-        channel.promise(pid)
+        if orphan:
+            os.wait()
+        channel.promise(int(os.read(reader, 20)))
         os.mkdir(f"{root}/d")
 
     monkeypatch.setattr(Supervisor, "_wind_up", looking)
