@@ -12,12 +12,14 @@ _DIRTYING = frozenset(("write", "copy_file_range", "sendfile", "splice", "falloc
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """``late_closes`` are indexes of operations, ``forking_runs`` ordinals of runs."""
+    """``late_closes`` and ``survivors`` are indexes of operations, ``forking_runs`` ordinals of runs."""
 
     late_closes: frozenset[int]
     """The closes of files that hold data not yet synced: only there may a file system report late."""
     forking_runs: frozenset[int]
     """The runs in which more than one process acted."""
+    survivors: frozenset[int]
+    """What processes did that were left when the workload of their run was over."""
 
 
 # One slot, by identity: the explorer asks for every operation of one trace before it turns to another,
@@ -29,7 +31,7 @@ def facts(trace: Trace) -> Facts:
     """The facts of ``trace``; cheap when asked again for the same object."""
     global _latest
     if _latest is None or _latest[0] is not trace:
-        _latest = (trace, Facts(_late_closes(trace), _forking_runs(trace)))
+        _latest = (trace, Facts(_late_closes(trace), _forking_runs(trace), _survivors(trace)))
     return _latest[1]
 
 
@@ -37,6 +39,17 @@ def _forking_runs(trace: Trace) -> frozenset[int]:
     seen = {(op.place.run, op.place.process) for op in trace}
     runs = [run for run, _ in seen]
     return frozenset(run for run in runs if runs.count(run) > 1)
+
+
+def _survivors(trace: Trace) -> frozenset[int]:
+    over: set[int] = set()
+    found: set[int] = set()
+    for op in trace:
+        if op.place.run in over:
+            found.add(op.index)
+        elif op.call == "end":
+            over.add(op.place.run)
+    return frozenset(found)
 
 
 def _late_closes(trace: Trace) -> frozenset[int]:

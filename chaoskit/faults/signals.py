@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from chaoskit.core.errors import wrong
 from chaoskit.core.operation import Operation, Trace
 from chaoskit.core.schedule import Fault
+from chaoskit.faults.facts import facts
 from chaoskit.faults.narrowing import unknown
 
 # SIGKILL is kill(), which knows where it pays; SIGSTOP leaves a workload that never ends.
@@ -29,8 +30,8 @@ class Sent:
         return f"faults.signal({self.signal.name!r})"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        # At the end there is nobody left to handle it.
-        if operation.call != "end":
+        # At the end and behind it there is nobody left to handle it.
+        if operation.call != "end" and operation.index not in facts(trace).survivors:
             yield Fault(self.signal.name)
 
 

@@ -135,6 +135,7 @@ def test_short_transfers_are_one_byte_and_half(call: str, length: int, parts: li
         (write(100, size_before=1000), []),
         (write(100, offset=50, size_before=100), [0, 25]),
         (operation("fallocate"), [0]),
+        (operation("splice", result=None, length=100), [0]),
         (operation("copy_file_range", result=10, length=10, offset=0, size_before=0), [0, 5]),
         (operation("read", result=10), []),
     ],
@@ -245,6 +246,8 @@ def test_a_write_is_torn_at_page_borders_of_the_file(offset: int, length: int) -
     assert all(0 < n < length and (offset + n) % PAGE == 0 for n in torn)
     assert torn[0] <= PAGE
     assert torn[-1] >= length - PAGE
+    torn_writes = faults.kill().only("kill[torn *]")
+    assert offered(torn_writes, write(length, offset=offset)) == [f"kill[torn {n}]" for n in torn]
 
 
 # --- signals and delays ---
@@ -255,6 +258,16 @@ def test_signals_strike_at_calls_and_promises_but_not_after_the_end() -> None:
     term = faults.signal("SIGTERM")
     assert offered(term, operation("read")) == offered(term, operation("promise")) == ["SIGTERM"]
     assert offered(term, operation("end")) == []
+    child = Place(1, "child~1")
+    run = (
+        operation("read"),
+        operation("write", place=child),
+        operation("end"),
+        operation("write", place=child),
+    )
+    assert [offered(term, *run, at=at) for at in range(4)] == [["SIGTERM"], ["SIGTERM"], [], []]
+    later = operation("read", place=Place(2))
+    assert offered(term, *run, later, at=4) == ["SIGTERM"]
 
 
 def test_delays_strike_at_system_calls_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -69,6 +70,31 @@ def test_what_a_dead_parent_leaves_is_reaped() -> None:
         assert processes.children() - before == {grandchild}
     end_of(orphan)
     assert processes.children() == before
+
+
+def test_who_is_to_die_with_its_parent_does() -> None:
+    """In a session of its own, and at once: no guard has to come."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        parent = os.getpid()
+        if os.fork() == 0:
+            processes.die_with(parent)
+            os.write(writing, f"{os.getpid()} {os.getsid(0)}".encode())
+        while True:
+            signal.pause()
+    grandchild, session = map(int, os.read(reading, 40).split())
+    watched = os.pidfd_open(grandchild)
+    try:
+        assert session == grandchild
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        end_of(watched)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(grandchild, signal.SIGKILL)
+        os.close(reading)
+        os.close(writing)
 
 
 def test_adopting_ends_with_its_block() -> None:

@@ -133,6 +133,10 @@ def test_a_schedule_that_cannot_be_replayed_is_an_error(project: Path, schedule:
     assert seen.status == 1
     for part in BAD_REPLAYS[schedule]:
         assert part in seen.texts["test_wrong"]
+    if "does not parse" not in seen.texts["test_wrong"]:
+        # Only what never fires is known by running it; else the program is not blamed, or even called.
+        state = "inconclusive" if "diverged" in BAD_REPLAYS[schedule] else "error"
+        assert seen.scenario("test_wrong")["state"] == state
 
 
 def test_a_budget_takes_the_seeds_choice_and_says_what_is_left(project: Path) -> None:

@@ -170,19 +170,38 @@ def _appends(call: Call, fd: int) -> bool:
     return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
 
 
+def would_transfer(call: Call) -> int:
+    """How many bytes a read or write transfers if nothing stands in its way.
+
+    Raises:
+        CannotExecute: for other calls and other files.
+    """
+    if call.family == "write":
+        return length_of(call)
+    with _regular_file(call) as fd:
+        return max(0, min(length_of(call), os.fstat(fd).st_size - position(call, fd)[0]))
+
+
+@contextmanager
+def _regular_file(call: Call) -> Iterator[int]:
+    """A duplicate of the regular file that a read or write is on; CannotExecute for everything else."""
+    if call.family not in ("read", "write") or call.spec.other is not None:
+        raise CannotExecute(f"{call.spec.name} transfers no bytes from or to memory")
+    assert call.fd is not None
+    with duplicate(call.task.process, call.fd) as fd:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise CannotExecute("not a regular file")
+        yield fd
+
+
 def transfer(call: Call, length: int) -> int:
     """Let a read or write on a regular file take effect for at most its first ``length`` bytes.
 
     Raises:
         CannotExecute: for other calls and other files.
     """
-    if call.family not in ("read", "write") or call.spec.other is not None:
-        raise CannotExecute(f"{call.spec.name} transfers no bytes from or to memory")
-    assert call.fd is not None
-    length = min(length, length_of(call))
-    with duplicate(call.task.process, call.fd) as fd:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise CannotExecute("not a regular file")
+    with _regular_file(call) as fd:
+        length = min(length, length_of(call))
         offset, moves = position(call, fd)
         try:
             if call.family == "read":

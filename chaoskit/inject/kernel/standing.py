@@ -21,7 +21,7 @@ _MAKES_NO_ROOM = 0x02 | 0x08
 _NEEDS_ROOM = frozenset({"mkdir", "mknod", "symlink"})
 
 FULL_FAMILIES = _NEEDS_ROOM | {
-    *("write", "copy_file_range", "sendfile", "fallocate", "open", "unlink", "truncate", "rename")
+    *("write", "copy_file_range", "sendfile", "splice", "fallocate", "open", "unlink", "truncate", "rename")
 }
 """The families that a full disk answers, or that give it room again."""
 
@@ -58,7 +58,7 @@ class FullDisk:
     families: ClassVar[frozenset[str]] = FULL_FAMILIES
 
     def answer(self, call: Call, as_operation: Callable[[Call], Operation]) -> Answer:
-        if call.family in ("write", "copy_file_range", "sendfile"):
+        if call.family in ("write", "copy_file_range", "sendfile", "splice"):
             return self._grow(call, as_operation(call))
         if call.family == "fallocate":
             return self._reserve(as_operation(call))
@@ -72,7 +72,8 @@ class FullDisk:
         detail = operation.detail
         length = execute.length_of(call) if call.family == "write" else detail.length or 0
         size, offset = detail.size_before or 0, detail.offset or 0
-        growth = max(0, offset + length - max(size, offset))
+        # Where a splice puts its data is not known, nor whether it moves all that it may.
+        growth = length if call.family == "splice" else max(0, offset + length - max(size, offset))
         if growth <= self.left:
             self.left -= growth
             return None, ""

@@ -136,8 +136,7 @@ class Striker:
         if call is None:
             raise execute.CannotExecute(f"{fault} cannot strike at something that is no system call")
         if name == "short":
-            done = execute.transfer(call, int(argument))
-            return Effect(f"{done} of {execute.length_of(call)} bytes transferred", answer=done)
+            return self._short(int(argument), call)
         if name == "lost":
             return self._lost(argument, call)
         if name == "full":
@@ -153,6 +152,14 @@ class Striker:
             return Effect(f"SIGKILL to process {call.task.process.pid if call else 0}", kill="one")
         return Effect(f"{text}SIGKILL to all", kill="all")
 
+    def _short(self, wanted: int, call: Call) -> Effect:
+        whole = execute.would_transfer(call)
+        if wanted >= whole:
+            raise execute.CannotExecute(f"it transfers {whole} bytes as it is")
+        done = execute.transfer(call, wanted)
+        _took_effect(done)
+        return Effect(f"{done} of {execute.length_of(call)} bytes transferred", answer=done)
+
     def _lost(self, name: str, call: Call) -> Effect:
         if call.family == "close":
             return Effect(f"answered {name}", answer=-getattr(errno, name), release=True)
@@ -163,8 +170,7 @@ class Striker:
             done = min(opened, 0)
         else:
             done = execute.perform(call)
-        if done < 0:
-            raise execute.CannotExecute(f"it failed by itself with {errno.errorcode.get(-done, done)}")
+        _took_effect(done)
         return Effect(f"took effect (result {done}), answered {name}", answer=-getattr(errno, name))
 
     def _full(self, left: int, call: Call) -> Effect:
@@ -182,6 +188,12 @@ class Striker:
             release=call.family == "close",
             standing=standing,
         )
+
+
+def _took_effect(result: int) -> None:
+    """Refuse to count a call that failed by itself as struck: it will fail again when the kernel makes it."""
+    if result < 0:
+        raise execute.CannotExecute(f"it failed by itself with {errno.errorcode.get(-result, result)}")
 
 
 def receipt(armed: Armed, operation: Operation, effect: Effect, result: int | None) -> Receipt:

@@ -66,6 +66,7 @@ class Supervisor:
         self._at_start = inherited
         self._armed = [Armed(strike) for strike in plan.strikes]
         self._standing: list[Standing] = []
+        self._unproven: list[tuple[Standing, Receipt]] = []
         self._striker = Striker(self._bare_operation, self._signal_main)
         self._specs, self._watched, self._arch = _tables()
         self._held: list[tuple[float, int, Callable[[], object]]] = []
@@ -261,6 +262,7 @@ class Supervisor:
         for condition in self._standing:
             answer, _ = condition.answer(call, self._bare_operation)
             if answer is not None:
+                self._prove(condition)
                 self._refuse(ident, call, answer)
                 return
         self._go_on(ident, call)
@@ -271,6 +273,11 @@ class Supervisor:
             self._record(ident, call)
         else:
             self._continue(ident)
+
+    def _prove(self, condition: Standing) -> None:
+        """A lasting condition has been met with: if nothing had failed of it so far, now it has struck."""
+        self.receipts += [proof for standing, proof in self._unproven if standing is condition]
+        self._unproven = [one for one in self._unproven if one[0] is not condition]
 
     def _refuse(self, ident: int, call: Call, answer: int) -> None:
         """Answer under a lasting condition; in a recording the call is part of the trace."""
@@ -333,7 +340,11 @@ class Supervisor:
             return False
         if effect.answer is not None and not self._answer(ident, effect.answer):
             return False
-        self.receipts.append(receipt(armed, operation, effect, effect.answer))
+        proof = receipt(armed, operation, effect, effect.answer)
+        if effect.standing is not None and effect.answer is None:
+            self._unproven.append((effect.standing, proof))  # Nearly full, and nobody has noticed.
+        else:
+            self.receipts.append(proof)
         if effect.delay:
             heapq.heappush(self._held, (time.monotonic() + effect.delay, ident, go_on))
             return False
@@ -544,9 +555,15 @@ class Supervisor:
     # The end.
 
     def _signal_main(self, number: int) -> bool:
-        """Send a signal to the workload's own process; whether it dies of it."""
+        """Send a signal to the workload's own process; whether it dies of it.
+
+        Raises:
+            CannotExecute: if it has ended already: its descriptor may stand for another process by now.
+        """
+        main = self._tree.main
         fatal = tree.is_fatal(self._tree.pid, number)
-        self._tree.main.kill(number)
+        if self._tree.processes.get(self._tree.pid) is not main or not main.kill(number):
+            raise CannotExecute("the workload's own process has ended already")
         return fatal
 
     def _give_up(self) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import select
 import signal
 from functools import cached_property
 
@@ -52,12 +53,20 @@ class Process:
         """The thread that is at an exec, and what the process was before."""
 
     def kill(self, number: int) -> bool:
-        """Send a signal to this process and no other; False if it is gone."""
+        """Send a signal to this process and no other; False if it is gone, or only waits to be collected."""
+        if self.ended():
+            return False
         try:
             signal.pidfd_send_signal(self.pidfd, number)
         except ProcessLookupError:
             return False
         return True
+
+    def ended(self) -> bool:
+        """Whether it is over, though nobody may have collected it yet: a signal is then taken by nobody."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         self.memory.close()

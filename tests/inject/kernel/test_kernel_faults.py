@@ -5,7 +5,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
+import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,8 +20,9 @@ from typing import Any
 
 import pytest
 
+from chaoskit import faults
 from chaoskit.core.errors import ScheduleError
-from chaoskit.core.schedule import Fault
+from chaoskit.core.schedule import Fault, point_of
 from chaoskit.inject import channel
 from chaoskit.inject.base import Command, Ran
 from chaoskit.inject.kernel import abi, strike, syscalls
@@ -47,6 +51,10 @@ def attempt(call: Callable[[], Any]) -> Any:
 
 def effects(ran: Ran) -> list[str]:
     return [receipt.effect for receipt in ran.receipts]
+
+
+def kinds(ran: Ran) -> list[str]:
+    return [caveat.kind for caveat in ran.caveats]
 
 
 def _write(root: str) -> Any:
@@ -160,11 +168,50 @@ def test_a_lost_reply_takes_effect(root: str, run: Run, point: str) -> None:
     assert state(root) == after
     if point in LEFT_ALONE:
         assert ran.receipts == ()
-        assert [one.kind for one in ran.caveats] == ["not-injected"]
+        assert kinds(ran) == ["not-injected"]
         assert ran.value != -errno.EIO
     else:
         assert ran.value == -errno.EIO
         assert len(ran.receipts) == 1
+
+
+def _splice(root: str) -> Any:
+    reader, writer = os.pipe()
+    os.write(writer, b"spliced")
+    return _on_fd(lambda fd: os.splice(reader, fd, 7, offset_dst=0))(root)
+
+
+def _mapped(root: str) -> Any:
+    with open(f"{root}/a", "r+b") as file, mmap.mmap(file.fileno(), 0) as pages:
+        return attempt(pages.flush)
+
+
+OFFERED_AT: dict[str, Callable[[str], Any]] = {
+    **POINTS,
+    "splice(a)": _splice,
+    "mmap(a)": _mapped,
+    "msync(a)": _mapped,
+    "write(large)": _by_name(lambda root: make(f"{root}/large", b"x" * 20_000)),
+}
+
+
+@pytest.mark.parametrize("point", sorted(OFFERED_AT))
+def test_whatever_is_offered_strikes(root: str, run: Run, point: str) -> None:
+    """A fault that could not be injected where a family offers it would leave its case without a verdict."""
+    families = faults.disk() | faults.kill() | faults.signal("SIGTERM") | faults.delay(0.001)
+    prepare(root)
+    trace = run(lambda: OFFERED_AT[point](root), record=True).trace
+    operation = next(one for one in trace if str(point_of(one)) == f"{point}#1")
+    offered = list(families.offers(operation, trace))
+    # One errno stands for all, once and for good: they differ in nothing but the number.
+    kinds = {(fault.name.startswith("E") or fault.name, fault.argument): fault for fault in offered}
+    assert {"SIGTERM", "delay"} <= {fault.name for fault in kinds.values()}
+    for fault in kinds.values():
+        shutil.rmtree(root)
+        os.mkdir(root)
+        prepare(root)
+        ran = run(lambda: OFFERED_AT[point](root), f"{point}#1={fault}")
+        assert [one.strike for one in ran.receipts] == [f"{point}#1={fault}"], ran.caveats
 
 
 @pytest.mark.parametrize("point", sorted(set(POINTS) - {"read(a)", "write(a)"}))
@@ -174,7 +221,7 @@ def test_what_cannot_be_short_is_not_struck(root: str, run: Run, point: str) -> 
     ran = run(lambda: POINTS[point](root), f"{point}#1=short[1]")
     assert ran.ok
     assert ran.receipts == ()
-    assert [one.kind for one in ran.caveats] == ["not-injected"]
+    assert kinds(ran) == ["not-injected"]
 
 
 def test_a_short_write_writes_its_beginning(root: str, run: Run) -> None:
@@ -204,6 +251,35 @@ def test_a_short_transfer_is_never_longer_than_the_call(root: str, run: Run, mor
 
     ran = run(work, f"write(a)#1=short[{more}]; read(b)#1=short[{more}]")
     assert ran.value == (6, b"xxxxxx......")
+    assert (ran.reached, ran.receipts) == (2, ())
+    assert kinds(ran) == ["not-injected"] * 2
+
+
+def test_a_read_that_the_file_ends_is_not_short(root: str, run: Run) -> None:
+    """What comes back is all there is, so nothing has struck, however much was asked for."""
+    make(f"{root}/a", b"abcdef")
+
+    def work() -> bytes:
+        return os.read(os.open(f"{root}/a", os.O_RDONLY), 4096)
+
+    ran = run(work, "read(a)#1=short[6]")
+    assert (ran.value, ran.receipts) == (b"abcdef", ())
+    ran = run(work, "read(a)#1=short[5]")
+    assert (ran.value, effects(ran)) == (b"abcde", ["5 of 4096 bytes transferred"])
+
+
+@pytest.mark.parametrize("fault", ["short[3]", "lost[EIO]"])
+def test_a_write_that_fails_by_itself_is_not_struck(root: str, run: Run, fault: str) -> None:
+    """The errno is the kernel's own: no receipt may call it short or lost."""
+    make(f"{root}/a", b"abcdef")
+
+    def work() -> Any:
+        fd = os.open(f"{root}/a", os.O_RDONLY)
+        return attempt(lambda: os.write(fd, b"xxxxxx"))
+
+    ran = run(work, f"write(a)#1={fault}")
+    assert (ran.value, ran.reached, ran.receipts) == (-errno.EBADF, 1, ())
+    assert "failed by itself with EBADF" in ran.caveats[0].text
 
 
 def test_short_vectors_are_cut_where_they_should(root: str, run: Run) -> None:
@@ -301,6 +377,19 @@ def test_a_full_disk_takes_what_still_fits(root: str, run: Run) -> None:
     assert len(ran.receipts) == 1
 
 
+def test_a_disk_that_nobody_finds_full_has_not_struck(root: str, run: Run) -> None:
+    """Bytes that were enough are no fault: the receipt comes with the first call that is refused."""
+
+    def work() -> list[Any]:
+        fd = os.open(f"{root}/a", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        return [attempt(lambda: os.write(fd, b"12345678")) for _ in range(2)]
+
+    ran = run(work, "write(a)#1=full[16]")
+    assert (ran.value, ran.reached, ran.receipts) == ([8, 8], 1, ())
+    ran = run(work, "write(a)#1=full[10]")
+    assert (ran.value, effects(ran)) == ([8, 2], ["10 bytes left on the disk"])
+
+
 def test_replacing_a_file_frees_what_it_held(root: str, run: Run) -> None:
     """A rename over a file gives its bytes back, as unlinking it would."""
     make(f"{root}/a", b"1234567890")
@@ -325,7 +414,8 @@ def test_a_full_disk_from_an_open_on(root: str, run: Run) -> None:
     assert run(work, "open(a)#1=full[0]").value == [-errno.ENOSPC] * 2
 
 
-def test_an_error_at_close_lets_go_of_the_file(root: str, run: Run) -> None:
+@pytest.mark.parametrize("fault", ["EIO", "lost[EIO]"])
+def test_an_error_at_close_lets_go_of_the_file(root: str, run: Run, fault: str) -> None:
     """The descriptor is closed and its lock free, as after a real EIO; the leak check knows that."""
 
     def work() -> tuple[int, bool]:
@@ -337,9 +427,24 @@ def test_an_error_at_close_lets_go_of_the_file(root: str, run: Run) -> None:
         os.close(second)
         return failed, free
 
-    ran = run(work, "close(a)#1=EIO")
+    ran = run(work, f"close(a)#1={fault}")
     assert ran.value == (-errno.EIO, True)
     assert ran.leaks.descriptors == ()
+
+
+@pytest.mark.parametrize("fault", ["EIO", "lost[EIO]"])
+def test_a_file_that_cannot_be_let_go_of_is_closed_without_an_error(root: str, run: Run, fault: str) -> None:
+    """Nothing can be put in the place of a descriptor beyond the limit: the close goes its ordinary way."""
+
+    def work() -> tuple[int, Any, Any]:
+        low = os.open(f"{root}/a", os.O_CREAT | os.O_RDWR)
+        high = fcntl.fcntl(low, fcntl.F_DUPFD, 500)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        return high, attempt(lambda: os.close(high)), attempt(lambda: os.fstat(high).st_size)
+
+    ran = run(work, f"close(a)#1={fault}")
+    assert ran.value == (500, None, -errno.EBADF)
+    assert (ran.reached, ran.receipts, kinds(ran)) == (1, (), ["not-injected"])
 
 
 def test_a_leak_is_still_a_leak(root: str, run: Run) -> None:
@@ -411,6 +516,21 @@ def test_a_kill_reaches_every_process(root: str, run: Run) -> None:
     (pids,) = ran.promised
     assert len(set(pids)) == 3
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+def test_a_kill_at_a_childs_call_reaches_the_workload(root: str, run: Run) -> None:
+    """A plain kill is of the whole tree, wherever it strikes: the parent does not live to notice."""
+
+    def work() -> int:
+        pid = os.fork()
+        if pid == 0:
+            os.mkdir(f"{root}/d")
+            os._exit(0)
+        return os.waitpid(pid, 0)[1]
+
+    ran = run(work, "child~1:mkdir(d)#1=kill")
+    assert (ran.signal, effects(ran)) == (signal.SIGKILL, ["SIGKILL to all"])
+    assert os.listdir(root) == []
 
 
 def test_a_kill_stops_other_threads_in_the_middle(root: str, run: Run) -> None:
@@ -485,6 +605,42 @@ def test_a_signal_at_a_childs_call_goes_to_the_workload(root: str, run: Run) -> 
     assert os.path.isdir(f"{root}/d")
 
 
+def test_a_signal_for_a_workload_that_has_ended_is_not_struck(root: str, run: Run) -> None:
+    """A child that outlives the workload gets nothing in its stead, and no receipt says otherwise."""
+
+    def work() -> None:
+        own = os.getpid()
+        if os.fork() == 0:
+            os.setpgid(0, 0)
+            while os.path.exists(f"/proc/{own}/fd/0"):
+                time.sleep(0.001)
+            os.mkdir(f"{root}/d")
+            os._exit(0)
+
+    ran = run(work, "child~1:mkdir(d)#1=SIGTERM")
+    assert (ran.ok, ran.reached, ran.receipts) == (True, 1, ())
+    assert "has ended already" in ran.caveats[0].text
+    assert os.path.isdir(f"{root}/d")
+
+
+@pytest.mark.parametrize("fault", ["EIO", "kill"])
+def test_who_was_dead_before_the_answer_was_not_struck(
+    root: str, run: Run, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """The kernel's out-of-memory killer may come first: what was meant to strike then has not."""
+    effect = strike.Striker.effect
+
+    def too_late(striker: strike.Striker, fault: Fault, call: Any) -> strike.Effect:
+        os.kill(call.task.process.pid, signal.SIGKILL)
+        while not call.task.process.ended():
+            time.sleep(0.001)
+        return effect(striker, fault, call)
+
+    monkeypatch.setattr(strike.Striker, "effect", too_late)
+    ran = run(lambda: os.mkdir(f"{root}/d"), f"mkdir(d)#1={fault}")
+    assert (ran.signal, ran.reached, ran.receipts) == (signal.SIGKILL, 1, ())
+
+
 def test_sigint_is_a_keyboard_interrupt(root: str, run: Run) -> None:
     """SIGINT raises where it strikes."""
     ran = run(lambda: os.mkdir(f"{root}/d"), "mkdir(d)#1=SIGINT")
@@ -540,7 +696,7 @@ def test_an_errno_cannot_strike_a_promise(run: Run) -> None:
     """What is no system call cannot fail as one; the run says that nothing was injected."""
     ran = run(lambda: channel.promise(1), "promise()#1=EIO")
     assert (ran.ok, ran.receipts) == (True, ())
-    assert [one.kind for one in ran.caveats] == ["not-injected"]
+    assert kinds(ran) == ["not-injected"]
 
 
 def test_faults_strike_in_the_order_of_the_schedule(root: str, run: Run) -> None:

@@ -168,7 +168,8 @@ def test_a_case_is_struck_as_if_all_calls_were_looked_at(root: str, backend: Any
         all_ = below(f"all{number:03}", f"{point}={fault}; {UNREACHED}")
         assert _shown(few) == _shown(all_), point
         receipts += len(few.receipts)
-    assert receipts == len(points)
+    # A disk that is nearly full is noticed by those alone who want more than is left.
+    assert receipts > 20 if fault.startswith("full") else receipts == len(points)
 
 
 def test_promises_of_a_child_are_heard_while_writes_are_counted(run: Any, root: str) -> None:

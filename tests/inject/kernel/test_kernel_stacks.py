@@ -116,6 +116,35 @@ def test_each_thread_has_its_own_stack(root: str, record: Record) -> None:
         assert operation.place.thread > 0
 
 
+def test_a_record_that_is_another_threads_by_now_is_looked_for_again(
+    root: str, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interpreter frees the record of a thread that has left Python, and gives it to the next."""
+    found: list[int] = []
+    find = stack.StackReader.find_thread
+
+    def first_wrongly(reader: stack.StackReader, interpreter: int, native_id: int) -> int | None:
+        found.append(native_id)
+        wrong = len(found) == 1
+        return stack.whereabouts().state if wrong else find(reader, interpreter, native_id)
+
+    monkeypatch.setattr(stack.StackReader, "find_thread", first_wrongly)
+
+    def in_thread() -> None:
+        for name in "abc":
+            os.mkdir(f"{root}/{name}")
+
+    def work() -> None:
+        thread = threading.Thread(target=in_thread)
+        thread.start()
+        thread.join()
+
+    wrong, *right = stacks(record(work), "mkdir")
+    assert not any(frame.function.endswith("in_thread") for frame in wrong)
+    assert [frames[0].function.rpartition(".")[2] for frames in right] == ["in_thread"] * 2
+    assert len(found) == 2
+
+
 def test_generators_and_coroutines_are_frames(root: str, record: Record) -> None:
     """A suspended frame is not there; a running one is, with who resumed it."""
 
@@ -156,6 +185,29 @@ def test_another_program_has_no_python_stack(root: str, record: Record) -> None:
         subprocess.run([sys.executable, "-c", f"import os; os.mkdir('{root}/b')"], check=True)
 
     assert stacks(record(work), "mkdir") == [(), ()]
+
+
+def test_another_program_is_not_looked_into(
+    root: str, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where this interpreter has its frames, another may have something that looks like some."""
+    made = (Frame("made.py", 1, "up"),)
+    monkeypatch.setattr(stack.StackReader, "find_thread", lambda *_: 1)
+    monkeypatch.setattr(stack.StackReader, "of_thread", lambda *_: made)
+
+    def work() -> None:
+        os.mkdir(f"{root}/a")
+        pid = os.fork()
+        if pid == 0:
+            os.mkdir(f"{root}/b")
+            os.execv("/bin/mkdir", ["mkdir", f"{root}/c"])
+        os.waitpid(pid, 0)
+        subprocess.run(["mkdir", f"{root}/d"], check=True)
+        subprocess.run(["sh", "-c", f"(: > {root}/e); :"], check=True)  # A fork of what was exec'ed.
+
+    ran = record(work)
+    assert stacks(ran, "mkdir") == [made, made, (), ()]
+    assert stacks(ran, "open") == [()]
 
 
 def test_a_failed_exec_changes_nothing(root: str, record: Record) -> None:

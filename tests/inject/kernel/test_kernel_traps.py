@@ -25,6 +25,7 @@ from chaoskit.core.errors import UsageError
 from chaoskit.inject import channel, processes
 from chaoskit.inject.base import Plan, Ran, WorkloadError
 from chaoskit.inject.kernel import KernelBackend, abi, bpf, syscalls
+from chaoskit.inject.kernel.memory import Memory
 from chaoskit.inject.kernel.supervisor import Supervisor
 from chaoskit.inject.kernel.tree import Tree
 
@@ -238,8 +239,13 @@ def test_a_supervisor_that_dies_takes_every_session_along(root: str) -> None:
     assert not survived
 
 
+PF_SIGNALED_OR_EXITING = 0x400 | 0x4
+"""Flags of a process (proc(5), include/linux/sched.h) that has taken a deadly signal."""
+
+
+@pytest.mark.parametrize("orphan", [False, True])
 def test_a_kill_takes_at_once_who_has_made_no_call_that_stopped(
-    root: str, run: Run, monkeypatch: pytest.MonkeyPatch
+    root: str, run: Run, monkeypatch: pytest.MonkeyPatch, orphan: bool
 ) -> None:
     """What a child writes after the kill would be on no disk."""
     found: list[bytes] = []
@@ -247,26 +253,33 @@ def test_a_kill_takes_at_once_who_has_made_no_call_that_stopped(
 
     def looking(supervisor: Supervisor) -> None:
         (pid,) = supervisor.mailbox.promised
-        found.append(processes.read(f"/proc/{pid}/status"))
+        # In this order: the signal is pending until it is taken, and then the process has these flags.
+        found.extend(processes.read(f"/proc/{pid}/{name}") for name in ("status", "stat"))
         wind_up(supervisor)
 
     def work() -> None:
-        pid = os.fork()
-        if pid == 0:
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            if orphan and os.fork():
+                os._exit(0)
             os.setpgid(0, 0)
+            os.write(writer, str(os.getpid()).encode())
             while True:
                 os.utime(root)
-        channel.promise(pid)
+        if orphan:
+            os.wait()
+        channel.promise(int(os.read(reader, 20)))
         os.mkdir(f"{root}/d")
 
     monkeypatch.setattr(Supervisor, "_wind_up", looking)
     ran = run(work, "mkdir(d)#1=kill")
     assert (ran.signal, len(ran.receipts)) == (signal.SIGKILL, 1)
-    (status,) = found
+    status, facts = found
     fields = dict(line.split(b":\t", 1) for line in status.splitlines() if b":\t" in line)
-    gone = not status or fields[b"State"][:1] in b"ZX"
-    pending = 0 if gone else int(fields[b"SigPnd"], 16) | int(fields[b"ShdPnd"], 16)
-    assert gone or pending >> (signal.SIGKILL - 1) & 1
+    gone = not status or not facts or fields[b"State"][:1] in b"ZX"
+    pending = int(fields.get(b"SigPnd", b"0"), 16) | int(fields.get(b"ShdPnd", b"0"), 16)
+    dying = pending >> (signal.SIGKILL - 1) & 1
+    assert gone or dying or int(facts.rpartition(b")")[2].split()[6]) & PF_SIGNALED_OR_EXITING
 
 
 @pytest.mark.parametrize("record", [True, False])
@@ -352,6 +365,22 @@ def test_an_error_in_the_supervisor_ends_the_run(
     with pytest.raises(ZeroDivisionError):
         run(lambda: os.mkdir(f"{root}/d"), record=True)
     assert processes.children() == before
+
+
+def test_no_program_of_ours_inherits_the_listener(
+    root: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a copy of it in other hands, a workload whose supervisor is gone would wait for ever."""
+    inherited: list[bool] = []
+    serve = Supervisor.serve
+
+    def looking(supervisor: Supervisor, listener: int, before_fork: set[int]) -> int:
+        inherited.append(os.get_inheritable(listener))
+        return serve(supervisor, listener, before_fork)
+
+    monkeypatch.setattr(Supervisor, "serve", looking)
+    assert run(lambda: os.mkdir(f"{root}/d")).ok
+    assert inherited == [False]
 
 
 def _condition() -> tuple[Any, ...]:
@@ -658,6 +687,30 @@ def test_an_exec_is_followed(root: str, run: Run) -> None:
     assert "ended with status 0 before its function returned" in str(ran.error)
 
 
+def test_memory_that_was_open_before_an_exec_is_opened_again() -> None:
+    """The old descriptor stays with the old program, and reads nothing."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.read(reader, 1)
+        os.execv("/bin/sleep", ["sleep", "100"])
+    memory = Memory(pid)
+    try:
+        mark = b"before the exec"
+        assert memory.string(id(mark) + bytes.__basicsize__ - 1) == mark
+        os.write(writer, b"x")
+        while processes.read(f"/proc/{pid}/comm") != b"sleep\n":
+            time.sleep(0.001)
+        start = int(processes.read(f"/proc/{pid}/maps").partition(b"-")[0], 16)
+        assert memory.read(start, 4) == b"\x7fELF"
+    finally:
+        memory.close()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reader)
+        os.close(writer)
+
+
 def test_an_exec_from_a_thread_is_followed(root: str, run: Run) -> None:
     """The thread that execs becomes the process; the others are gone."""
     path = f"{root}/b"
@@ -897,6 +950,45 @@ def test_a_child_that_never_begins_is_no_hang(run: Run, monkeypatch: pytest.Monk
     with pytest.raises(UsageError, match=r"did not begin within 0\.2 s.*register_at_fork"):
         run(lambda: None, timeout=0.2)
     assert processes.children() == before
+
+
+# What the child inherits.
+
+
+def test_tracing_ends_in_a_case_and_goes_on_in_a_recording(run: Run) -> None:
+    """Coverage would cost a case many times what it does, and what it counts there would be lost."""
+
+    def traced() -> tuple[bool, bool]:
+        found: list[bool] = []
+        thread = threading.Thread(target=lambda: found.append(sys.gettrace() is not None))
+        thread.start()
+        thread.join()
+        return sys.gettrace() is not None, found[0]
+
+    before, threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(lambda *_: None)
+    threading.settrace(lambda *_: None)
+    try:
+        values = [run(traced, record=record).value for record in (False, True)]
+    finally:
+        sys.settrace(before)
+        threading.settrace(threads)  # type: ignore[arg-type]
+    assert values == [(False, False), (True, True)]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in 3.12")
+def test_monitoring_ends_in_a_case_and_goes_on_in_a_recording(run: Run) -> None:
+    """Where coverage counts by sys.monitoring, that is what ends."""
+    monitoring = sys.monitoring  # type: ignore[attr-defined]
+    tool = next(number for number in range(6) if monitoring.get_tool(number) is None)
+    monitoring.use_tool_id(tool, "planted")
+    monitoring.set_events(tool, monitoring.events.PY_START)
+    try:
+        values = [run(lambda: monitoring.get_events(tool), record=record).value for record in (False, True)]
+    finally:
+        monitoring.set_events(tool, 0)
+        monitoring.free_tool_id(tool)
+    assert values == [0, monitoring.events.PY_START]
 
 
 # Results.
