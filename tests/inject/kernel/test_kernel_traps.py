@@ -307,17 +307,20 @@ def test_nobody_acts_on_the_death_of_another_in_a_kill(root: str, run: Run) -> N
 
     def work() -> None:
         reading, writing = os.pipe()
+        ready, telling = os.pipe()
         if os.fork() == 0:
             os.close(reading)
             signal.pause()
         for number in range(24):
             if os.fork() == 0:
                 os.close(writing)
+                os.write(telling, b"x")
                 os.read(reading, 1)
                 os.mkdir(f"{root}/{number}")
                 os._exit(0)
         os.close(writing)
-        time.sleep(0.05)
+        for _ in range(24):
+            os.read(ready, 1)
         os.rmdir(f"{root}/d")
 
     for _ in range(12):
