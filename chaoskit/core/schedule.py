@@ -24,8 +24,8 @@ from functools import partial
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import MAIN, Operation, Place
 
-_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/+~@,-")
 _AS_IT_IS = re.compile(r"[A-Za-z0-9._/+~@,-]*")
+_PLAIN = frozenset(byte for byte in range(128) if _AS_IT_IS.fullmatch(chr(byte)))
 _PLACE = re.compile(
     r"(?:run(?P<run>[1-9]\d*))?/?(?P<process>[A-Za-z0-9_.+%-]+~[1-9]\d*)?/?(?:t(?P<thread>[1-9]\d*))?"
 )

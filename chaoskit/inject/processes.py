@@ -156,9 +156,7 @@ class Guard:
 
     def _left(self) -> list[int]:
         known = set(filter(None, self._words))
-        return [
-            pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_ours(pid, known)
-        ]
+        return [pid for pid in everybody() if self._is_ours(pid, known)]
 
     def _is_ours(self, pid: int, known: set[int]) -> bool:
         try:
@@ -209,6 +207,11 @@ def reaping() -> Iterator[None]:
                 for pid in left:
                     with contextlib.suppress(ChildProcessError):
                         os.waitpid(pid, 0)
+
+
+def everybody() -> list[int]:
+    """All processes on this machine that can be seen."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 def children(pid: int | None = None) -> set[int]:

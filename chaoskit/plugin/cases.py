@@ -7,7 +7,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
@@ -57,65 +57,19 @@ def tear_down(item: pytest.Item) -> None:
     item.session._setupstate.teardown_exact(ParentOf(item))  # type: ignore[arg-type]
 
 
-class _Fixtures(Protocol):
-    """Makes what a test asks for, and takes it down again."""
+def _needs_chaos_alone(item: pytest.Function) -> bool:
+    """Whether pytest would make the plugin's own fixture ``chaos`` for the test, and nothing else.
 
-    def set_up(self) -> None:
-        """Put it into ``item.funcargs``."""
-
-    def tear_down(self) -> None:
-        """Finalize it."""
-
-
-class _ByPytest:
-    """All fixtures of function scope, as pytest does it."""
-
-    def __init__(self, item: pytest.Function) -> None:
-        self._item = item
-
-    def set_up(self) -> None:
-        self._item._initrequest()
-        self._item.session._setupstate.setup(self._item)
-
-    def tear_down(self) -> None:
-        tmp_path = self._item.funcargs.get("tmp_path")
-        try:
-            tear_down(self._item)
-        finally:
-            _remove_tmp_path(tmp_path)
-
-
-class _ChaosAlone:
-    """The fixture ``chaos`` for a test that has no other: pytest's ways cost a tenth of a case."""
-
-    def __init__(self, item: pytest.Function) -> None:
-        self._item = item
-
-    @staticmethod
-    def is_enough_for(item: pytest.Function) -> bool:
-        """Whether pytest would make this fixture, the plugin's own, and nothing else.
-
-        A test with ``request`` may ask for others while it runs.
-        """
-        definitions = item._fixtureinfo.name2fixturedefs.get("chaos", ())
-        return (
-            type(item) is pytest.Function
-            and not hasattr(item, "callspec")
-            and item._fixtureinfo.argnames == ("chaos",)
-            and set(item.fixturenames) <= {"chaos", "request"}
-            and [one.func.__module__ for one in definitions] == [plugin.__name__]
-        )
-
-    def set_up(self) -> None:
-        item, opened = self._item, contextlib.ExitStack()
-        item._initrequest()
-        item.funcargs |= {"chaos": None, "request": item._request}  # Pytest makes what is missing.
-        item.session._setupstate.setup(item)
-        item.addfinalizer(opened.close)
-        item.funcargs["chaos"] = opened.enter_context(prepared(item))
-
-    def tear_down(self) -> None:
-        tear_down(self._item)
+    A test with ``request`` may ask for others while it runs.
+    """
+    definitions = item._fixtureinfo.name2fixturedefs.get("chaos", ())
+    return (
+        type(item) is pytest.Function
+        and not hasattr(item, "callspec")
+        and item._fixtureinfo.argnames == ("chaos",)
+        and set(item.fixturenames) <= {"chaos", "request"}
+        and [one.func.__module__ for one in definitions] == [plugin.__name__]
+    )
 
 
 class ItemRunner:
@@ -127,8 +81,7 @@ class ItemRunner:
     def __init__(self, item: pytest.Function, propagate: bool = False) -> None:
         self.item = item
         self.propagate = propagate
-        alone = _ChaosAlone.is_enough_for(item)
-        self._fixtures: _Fixtures = _ChaosAlone(item) if alone else _ByPytest(item)
+        self._chaos_alone = _needs_chaos_alone(item)
 
     def __call__(self, job: Job, watch: Watch) -> Observation:
         state = self.item.stash[STATE]
@@ -149,7 +102,7 @@ class ItemRunner:
         """Set up and call; return the failure, or why the test skipped itself."""
         try:
             _renew_instance(self.item)
-            self._fixtures.set_up()
+            self._set_up()
             self.item.runtest()
             raise_kept(self.item)
         except pytest.skip.Exception as skip:
@@ -162,14 +115,28 @@ class ItemRunner:
             return failure_of(self.item, error), ""
         return None, ""
 
+    def _set_up(self) -> None:
+        """As pytest does it; but ``chaos`` alone is made directly, which costs a case less."""
+        item, made = self.item, contextlib.ExitStack()
+        item._initrequest()
+        if self._chaos_alone:
+            item.funcargs |= {"chaos": None, "request": item._request}  # Pytest makes what is missing.
+        item.session._setupstate.setup(item)
+        if self._chaos_alone:
+            item.addfinalizer(made.close)
+            item.funcargs["chaos"] = made.enter_context(prepared(item))
+
     def _tear_down(self) -> Failure | None:
+        tmp_path = self.item.funcargs.get("tmp_path")
         try:
-            self._fixtures.tear_down()
+            tear_down(self.item)
         except BaseException as error:
             if self.propagate:
                 self.item.stash[STATE].stopped = failure_of(self.item, error)
                 raise
             return failure_of(self.item, error)
+        finally:
+            _remove_tmp_path(tmp_path)
         return None
 
 

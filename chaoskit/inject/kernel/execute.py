@@ -28,7 +28,6 @@ from chaoskit.inject.kernel.calls import CLONE_RANGE, Call
 from chaoskit.inject.kernel.syscalls import CSTRING, number_of
 from chaoskit.inject.kernel.tree import Process, status
 
-_PATH_MAX = 4096
 _LONGEST = 0x7FFFF000
 """The most bytes that one read or write transfers (write(2), "Notes")."""
 _O_DIRECT = getattr(os, "O_DIRECT", 0)

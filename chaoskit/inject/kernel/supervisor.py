@@ -72,7 +72,6 @@ class Supervisor:
         self._held: list[tuple[float, int, Callable[[], object]]] = []
         self._poll = select.poll()
         self._pidfds: dict[int, int] = {}
-        self._listening = True
         self._dying = False
         self._interest: frozenset[str] | None = None
         self._counting: Counting | None = None
@@ -128,7 +127,6 @@ class Supervisor:
             self._receive()
         elif event & (select.POLLHUP | select.POLLERR):
             self._poll.unregister(self._listener)
-            self._listening = False
 
     @property
     def withdrawn(self) -> int:
@@ -168,7 +166,7 @@ class Supervisor:
                 self._see_to(ident, tid, number, arch, tuple(args))
                 return
             # Whatever else there is, is found by whoever polls next.
-            if not self._send(ident, 0, 0, abi.FLAG_CONTINUE) or poll(1) != called:
+            if not self._continue(ident) or poll(1) != called:
                 return
 
     def _see_to(self, ident: int, tid: int, number: int, arch: int, args: tuple[int, ...]) -> None:

@@ -274,8 +274,9 @@ class Tree:
 
 def _in_use() -> set[int]:
     """The numbers of all processes on this machine and of the sessions that they are in."""
-    found = set(map(int, filter(str.isdigit, os.listdir("/proc"))))
-    for pid in list(found):
+    running = processes.everybody()
+    found = set(running)
+    for pid in running:
         with contextlib.suppress(ProcessLookupError):
             found.add(os.getsid(pid))
     return found

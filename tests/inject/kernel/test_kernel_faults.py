@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -518,17 +519,18 @@ def test_a_kill_reaches_every_process(root: str, run: Run) -> None:
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
 
 
+def _await_child(root: str) -> int:
+    """Fork a child that makes a directory; return how it ended."""
+    pid = os.fork()
+    if pid == 0:
+        os.mkdir(f"{root}/d")
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+
 def test_a_kill_at_a_childs_call_reaches_the_workload(root: str, run: Run) -> None:
     """A plain kill is of the whole tree, wherever it strikes: the parent does not live to notice."""
-
-    def work() -> int:
-        pid = os.fork()
-        if pid == 0:
-            os.mkdir(f"{root}/d")
-            os._exit(0)
-        return os.waitpid(pid, 0)[1]
-
-    ran = run(work, "child~1:mkdir(d)#1=kill")
+    ran = run(partial(_await_child, root), "child~1:mkdir(d)#1=kill")
     assert (ran.signal, effects(ran)) == (signal.SIGKILL, ["SIGKILL to all"])
     assert os.listdir(root) == []
 
@@ -554,15 +556,7 @@ def test_a_kill_stops_other_threads_in_the_middle(root: str, run: Run) -> None:
 
 def test_one_process_can_be_killed_alone(root: str, run: Run) -> None:
     """kill[process] leaves the parent, which sees the death of its child."""
-
-    def work() -> int:
-        pid = os.fork()
-        if pid == 0:
-            os.mkdir(f"{root}/d")
-            os._exit(0)
-        return os.waitpid(pid, 0)[1]
-
-    ran = run(work, "child~1:mkdir(d)#1=kill[process]")
+    ran = run(partial(_await_child, root), "child~1:mkdir(d)#1=kill[process]")
     assert ran.value == signal.SIGKILL
     assert not os.path.exists(f"{root}/d")
     assert len(ran.receipts) == 1
