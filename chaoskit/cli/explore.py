@@ -22,8 +22,8 @@ from chaoskit.core.errors import BackendUnavailable, wrong
 from chaoskit.core.schedule import Schedule
 
 if TYPE_CHECKING:
-    from chaoskit.explore.result import ScenarioResult
-    from chaoskit.explore.words import Words
+    from chaoskit.core.result import ScenarioResult
+    from chaoskit.core.words import Words
     from chaoskit.faults import FaultSet
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -54,7 +54,7 @@ class Settings:
 
 def _spoken() -> Words:
     """What the engine's messages call things that this command has under another name than pytest."""
-    from chaoskit.explore.words import Words
+    from chaoskit.core.words import Words
 
     return Words(
         listing="chaoskit explore --list",
@@ -271,9 +271,9 @@ def _explore(
     from chaoskit.explore.engine import Explorer
     from chaoskit.explore.execute import Serial, Workers
     from chaoskit.explore.job import Job
-    from chaoskit.explore.program import ProgramRunner
     from chaoskit.explore.sources import sources_of
     from chaoskit.inject.kernel import KernelBackend
+    from chaoskit.session.program import ProgramRunner
 
     backend = KernelBackend()
     reason = backend.unavailable()
@@ -299,7 +299,7 @@ def _explore(
 
 
 def _program(settings: Settings) -> Any:
-    from chaoskit.explore.program import Program
+    from chaoskit.session.program import Program
 
     return Program(
         argv=settings.command,
@@ -313,9 +313,9 @@ def _program(settings: Settings) -> Any:
 
 
 def _question(settings: Settings, schedule: Schedule | None, listing: bool, backend: str) -> Any:
+    from chaoskit.core.result import Options
     from chaoskit.explore.case import Question
-    from chaoskit.explore.result import Options
-    from chaoskit.explore.spec import Spec
+    from chaoskit.session.spec import Spec
 
     faults = _faults(settings)
     Spec.checked((faults,), {"model": settings.model})
@@ -399,8 +399,8 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
 def _tell(
     settings: Settings, explored: _Explored, directory: Path | None, as_json: bool, listing: bool
 ) -> int:
-    from chaoskit.explore.explain import inconclusive_text, violation_text
     from chaoskit.report import Collector, summary_lines, write
+    from chaoskit.report.explain import inconclusive_text, violation_text
 
     result = explored.result
     bad = result.state in ("failed", "inconclusive")

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from chaoskit.core.clock import VirtualClock
+from chaoskit.runtime.clock import VirtualClock
 
 Edge = tuple[str, str]
 """Two of ``closed``, ``open`` and ``half-open``: before and after."""
@@ -173,7 +173,7 @@ class _Ours:
         return self.raw(fn)()
 
     def is_rejection(self, error: BaseException) -> bool:
-        from chaoskit.core.taxonomy import BreakerOpen
+        from chaoskit.runtime.failures.taxonomy import BreakerOpen
 
         return isinstance(error, BreakerOpen)
 

@@ -112,7 +112,7 @@ class ChaoskitRetry:
         return wrapped
 
     def awrap(self, fn: Callable[..., Any], plan: RetryPlan) -> Callable[..., Any]:
-        from chaoskit.runtime.callables import is_async
+        from chaoskit.runtime.calling.callables import is_async
 
         policy = self.policy(plan)
         if is_async(fn):
@@ -140,7 +140,7 @@ class ChaoskitRetry:
 
     def condition(self, plan: RetryPlan) -> Any:
         """What our ``on`` is for the plan."""
-        from chaoskit.runtime.classifying import Classifier
+        from chaoskit.runtime.failures import Classifier
 
         if plan.through_causes:
             return Classifier()
@@ -156,7 +156,7 @@ class ChaoskitRetry:
         return left
 
     def errors(self) -> list[BaseException]:
-        from chaoskit.core import taxonomy
+        from chaoskit.runtime.failures import taxonomy
 
         classes = (getattr(taxonomy, name) for name in taxonomy.__all__)
         errors = [c for c in classes if isinstance(c, type) and issubclass(c, taxonomy.ResilienceError)]

@@ -758,7 +758,7 @@ def interrupted(adapter: RetryAdapter, after: float) -> None:
 
 
 def _interruption(adapter: RetryAdapter, after: float) -> float:
-    from chaoskit.core.clock import SystemClock
+    from chaoskit.runtime.clock import SystemClock
 
     with adapter.world():
         wake = threading.Event()

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from chaoskit.core.clock import VirtualClock
+from chaoskit.runtime.clock import VirtualClock
 
 __all__ = ["RecordingClock", "run"]
 

@@ -19,7 +19,8 @@ def backend() -> Iterator[Item]:
         hint = "Use Linux, a container or WSL 2 for the harness; chaoskit.runtime works everywhere."
         yield Item(AREA, "Linux", "no", f"this is {sys.platform}", hint, needed=True)
         return
-    from chaoskit.inject.kernel import abi, probe
+    from chaoskit.inject.kernel import probe
+    from chaoskit.inject.kernel.seccomp import abi
 
     if abi.machine() in abi.AUDIT_ARCH:
         yield from _features()
@@ -36,8 +37,8 @@ def backend() -> Iterator[Item]:
 
 def _features() -> Iterator[Item]:
     """Ask seccomp(2) itself what it knows. None of these calls changes anything."""
-    from chaoskit.inject.kernel import abi
-    from chaoskit.inject.kernel.syscalls import WATCHED
+    from chaoskit.inject.kernel.seccomp import abi
+    from chaoskit.inject.kernel.seccomp.syscalls import WATCHED
 
     libc, number = abi.libc(), WATCHED["seccomp"][0 if abi.machine() == "x86_64" else 1] or 0
     action = ctypes.create_string_buffer(abi.SECCOMP_RET_USER_NOTIF.to_bytes(4, sys.byteorder))

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from chaoskit.chaos import Chaos
     from chaoskit.plugin.reporting import Reporting
+    from chaoskit.session.chaos import Chaos
 
 MARKER = "chaoskit"
 RESULT = "chaoskit_result"

@@ -13,11 +13,11 @@ import pytest
 
 import chaoskit
 from chaoskit import plugin
+from chaoskit.core.result import Failure, Site
 from chaoskit.explore.errors import InvariantBroken
 from chaoskit.explore.execute import Watch
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.result import Failure, Site
 from chaoskit.explore.snapshot import take
 from chaoskit.invariants import Evidence
 from chaoskit.plugin.fixture import prepared
@@ -31,7 +31,7 @@ except ImportError:  # It is none of pytest's public names.
 _LONGEST = 12_000
 """Characters of what pytest prints for one failure that are kept."""
 
-_HARNESS = tuple(os.path.join(os.path.dirname(chaoskit.__file__), name) for name in ("chaos.py", "inject/"))
+_HARNESS = tuple(os.path.join(os.path.dirname(chaoskit.__file__), name) for name in ("session/", "inject/"))
 """Where an error of the harness itself is raised. A runtime that is under test is no part of it."""
 
 

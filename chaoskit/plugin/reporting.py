@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from chaoskit.core.result import PointSummary, ScenarioResult
 from chaoskit.core.schedule import printable
-from chaoskit.explore.result import PointSummary, ScenarioResult
 from chaoskit.plugin import report_place
 from chaoskit.report import Collector, Line, Report, summary_lines, write
 

@@ -13,23 +13,23 @@ from pathlib import Path
 import pytest
 
 from chaoskit.core.errors import BackendUnavailable, ChaoskitError, UsageError, wrong
+from chaoskit.core.result import Budget, CaseResult, Failure, Finding, Options, ScenarioResult
 from chaoskit.core.schedule import printable
-from chaoskit.explore import chance
 from chaoskit.explore.case import Question
 from chaoskit.explore.engine import Explorer
 from chaoskit.explore.errors import ScenarioInconclusive, ScenarioViolated
 from chaoskit.explore.execute import Executor, Serial, Workers
-from chaoskit.explore.explain import inconclusive_text, violation_text, with_explanations
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.result import Budget, CaseResult, Failure, Finding, Options, ScenarioResult
 from chaoskit.explore.sources import sources_of
-from chaoskit.explore.spec import Spec
 from chaoskit.inject.base import Backend
 from chaoskit.plugin import MARKER, RESULT, cases
 from chaoskit.plugin.options import in_force, settings
 from chaoskit.plugin.progress import Progress
 from chaoskit.plugin.state import PLAIN_ERROR, STATE, Places, State
+from chaoskit.report.explain import inconclusive_text, violation_text, with_explanations
+from chaoskit.session import chance
+from chaoskit.session.spec import Spec
 
 _BASELINE_TIMEOUT = 60.0
 _LEAST_TIMEOUT = 10.0

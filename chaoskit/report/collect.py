@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import chaoskit
-from chaoskit.explore.result import ScenarioResult
+from chaoskit.core.result import ScenarioResult
 from chaoskit.report.document import Entry, Outcome, Report, Run, in_order
 from chaoskit.report.environment import detect
 

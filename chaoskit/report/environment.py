@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from chaoskit import __version__
+from chaoskit.core.version import __version__
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chaoskit.explore.result import Finding, ScenarioResult
+from chaoskit.core.result import Finding, ScenarioResult
 from chaoskit.report import read
 from scenarios.durability.stores import STORES, Store
 

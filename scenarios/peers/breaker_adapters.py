@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from chaoskit.contracts.breaker import Plan, Subject
 from chaoskit.contracts.breaker_adapter import Edge, StoreDouble, World
-from chaoskit.core.clock import VirtualClock
+from chaoskit.runtime.clock import VirtualClock
 
 LONG = 10 * 365 * 86400.0
 """Seconds in which any library must have given up a hung probe that ever does."""

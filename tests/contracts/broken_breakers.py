@@ -9,11 +9,11 @@ from typing import Any
 
 from chaoskit.contracts.breaker import ChaoskitBreaker, Plan, Subject
 from chaoskit.contracts.breaker_adapter import StoreDouble
-from chaoskit.core.taxonomy import BreakerOpen
 from chaoskit.runtime.breaker import CircuitBreaker
 from chaoskit.runtime.breaker.machine import PASS, Machine, Permit, Reason, State
 from chaoskit.runtime.breaker.verdict import Verdict
 from chaoskit.runtime.breaker.window import CountWindow, TimeWindow
+from chaoskit.runtime.failures.taxonomy import BreakerOpen
 
 
 class Twin(ChaoskitBreaker):

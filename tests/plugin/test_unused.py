@@ -12,7 +12,7 @@ LOADED = """
 
     def test_what_is_loaded(request):
         names = [name for name in sys.modules if name.startswith("chaoskit")]
-        assert sorted(names) == ["chaoskit", "chaoskit.plugin"]
+        assert sorted(names) == ["chaoskit", "chaoskit.core", "chaoskit.core.version", "chaoskit.plugin"]
         assert not request.config.pluginmanager.has_plugin("chaoskit-scenarios")
 """
 

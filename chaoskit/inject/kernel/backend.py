@@ -26,11 +26,12 @@ from chaoskit.inject.base import (
     Ran,
     WorkloadError,
 )
-from chaoskit.inject.kernel import child, interest, preconditions, probe, stack, strike, tree
-from chaoskit.inject.kernel.messages import Streams
+from chaoskit.inject.kernel import interest, probe, strike
+from chaoskit.inject.kernel.seccomp.syscalls import Families
 from chaoskit.inject.kernel.supervisor import Supervisor
-from chaoskit.inject.kernel.syscalls import Families
-from chaoskit.inject.kernel.tree import Tree
+from chaoskit.inject.kernel.workload import child, preconditions, stack, tree
+from chaoskit.inject.kernel.workload.messages import Streams
+from chaoskit.inject.kernel.workload.tree import Tree
 
 
 class KernelBackend:

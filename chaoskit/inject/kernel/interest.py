@@ -1,8 +1,8 @@
 """Which families of calls a run has to look at: all of them in a recording, few in a case.
 
-A call that no pending strike can be at, and no lasting condition can answer, concerns nobody. The filter
-of a case does not stop it at all (:mod:`chaoskit.inject.kernel.bpf`), and what it does stop only because
-an earlier strike was at such calls goes on unread.
+A call that no pending strike can be at, and no lasting condition can answer, does not matter. The filter
+of a case does not stop it at all (:mod:`chaoskit.inject.kernel.seccomp.bpf`), and what it does stop only
+because an earlier strike was at such calls goes on unread.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from chaoskit.core.schedule import PERSISTENT, Fault, Strike
 from chaoskit.faults.errnos import calls_that_keep_failing
 from chaoskit.inject.base import Plan
-from chaoskit.inject.kernel.standing import FULL_FAMILIES, Standing
-from chaoskit.inject.kernel.syscalls import Families
+from chaoskit.inject.kernel.files.standing import FULL_FAMILIES, Standing
+from chaoskit.inject.kernel.seccomp.syscalls import Families
 
 _ALSO: dict[str, frozenset[str]] = {
     # As unlinkat with a flag; as a copy to somewhere else.

@@ -9,7 +9,7 @@ import signal
 import sys
 from dataclasses import dataclass
 
-from chaoskit.inject.kernel import abi
+from chaoskit.inject.kernel.seccomp import abi
 
 MINIMUM = (5, 19)
 """The first Linux with ``SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`` (seccomp(2))."""
@@ -103,7 +103,7 @@ def _memory() -> Check:
 
 
 def _descriptors() -> Check:
-    from chaoskit.inject.kernel.syscalls import number_of
+    from chaoskit.inject.kernel.seccomp.syscalls import number_of
 
     pid = _in_stopped_child()
     pidfd = -1
@@ -138,7 +138,7 @@ def _filter() -> Check:
 
 
 def _stacks() -> Check:
-    from chaoskit.inject.kernel.stack import calibrate
+    from chaoskit.inject.kernel.workload.stack import calibrate
 
     missing = calibrate().missing
     hint = "Reports will not name the Python line of a call." if missing else ""

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import Operation, Receipt
 from chaoskit.core.schedule import PERSISTENT, Fault, Schedule, Strike, fits, plain_name
-from chaoskit.inject.kernel import execute
-from chaoskit.inject.kernel.calls import Call
-from chaoskit.inject.kernel.standing import FullDisk, Standing, StandingError
+from chaoskit.inject.kernel.files import execute
+from chaoskit.inject.kernel.files.calls import Call
+from chaoskit.inject.kernel.files.standing import FullDisk, Standing, StandingError
 
 PROMISE = "promise"
 """The call under which a promise is an operation."""

@@ -26,7 +26,8 @@ from chaoskit.core.errors import ScheduleError
 from chaoskit.core.schedule import Fault, point_of
 from chaoskit.inject import channel
 from chaoskit.inject.base import Command, Ran
-from chaoskit.inject.kernel import abi, strike, syscalls
+from chaoskit.inject.kernel import strike
+from chaoskit.inject.kernel.seccomp import abi, syscalls
 
 Run = Callable[..., Ran]
 

@@ -15,7 +15,9 @@ import pytest
 from chaoskit.core.errors import BackendUnavailable, UsageError
 from chaoskit.inject import processes
 from chaoskit.inject.base import Ran
-from chaoskit.inject.kernel import KernelBackend, abi, backend, child, probe, trial
+from chaoskit.inject.kernel import KernelBackend, backend, probe, trial
+from chaoskit.inject.kernel.seccomp import abi
+from chaoskit.inject.kernel.workload import child
 
 Run = Callable[..., Ran]
 
@@ -103,7 +105,7 @@ def test_a_call_that_is_not_seen_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_stacks_are_no_condition(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without stacks the backend works, and says what reports will lack."""
-    from chaoskit.inject.kernel import stack
+    from chaoskit.inject.kernel.workload import stack
 
     monkeypatch.setattr(stack, "_layout", stack.Layout(missing="planted"))
     check = failed("Python stacks")
@@ -135,7 +137,7 @@ def test_a_threaded_test_process_is_refused(run: Run) -> None:
 def test_a_thread_of_the_runtime_is_no_exception(run: Run) -> None:
     """What runs user code may hold a lock, even if it was started by this package."""
     release = threading.Event()
-    space = {"__name__": "chaoskit.runtime.supervise", "wait": release.wait}
+    space = {"__name__": "chaoskit.runtime.running.supervise", "wait": release.wait}
     exec("def loop():\n    wait()", space)
     thread = threading.Thread(target=space["loop"], name="supervised")  # type: ignore[arg-type]
     thread.start()
