@@ -114,7 +114,9 @@ class AppendLog:
         found = until(self._path, self._end, self._max_record)
         return (record.data for record in found)
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """The number of records."""
         return self._count
 
     def close(self) -> None:
@@ -218,7 +220,7 @@ class AppendLog:
     def _unknown(self, error: OSError) -> OutcomeUnknown:
         return OutcomeUnknown(
             f"appending to {str(self._path)!r} failed, and so did taking it back: {error.strerror}",
-            hint="The record may be found when the log is opened next. Look for it before you append it again.",
+            hint="The record may be found when the log is opened next. Look before you append it again.",
         )
 
     def _check_usable(self) -> None:
