@@ -151,12 +151,9 @@ def _lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 UPWARD = {
-    "chaoskit.doctor.machine imports chaoskit.report.environment",
     "chaoskit.explore.engine imports chaoskit.report.explain",
-    "chaoskit.plugin.cases imports chaoskit",
-    "chaoskit.report.collect imports chaoskit",
 }
-CYCLES = {"chaoskit.inject.kernel.backend", "chaoskit.runtime.breaker.breaker", "chaoskit.plugin"} | {
+CYCLES = {"chaoskit.inject.kernel.backend", "chaoskit.runtime.breaker.breaker"} | {
     "chaoskit.runtime.retrying.async_shell"
 }
 """What is being mended; the first module of each cycle. To be gone before anything else is built."""
