@@ -240,8 +240,8 @@ def _block(one: Evidence) -> Iterator[str]:
 
 HEAD = """# Evidence for the findings in real programs
 
-Each crash state of [the table](../explanation/real-programs.md) was rebuilt from a new recording and judged under each
-model that the table names, by code that does not share the rules of the enumeration
+Each crash state of [the table](../explanation/real-programs.md) was rebuilt from a new recording and judged
+under each model that the table names, by code that does not share the rules of the enumeration
 (`scenarios/durability/judge.py`, which a test holds against a brute-force reference). Below each schedule
 stands where the power went, what the store had acknowledged by then, what is missing, and which sync came
 last for that. Operations are numbered within the workload of one recording, so these numbers, unlike the

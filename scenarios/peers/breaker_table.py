@@ -1,4 +1,4 @@
-"""Runs the B rows against all peers and writes ``docs/reference/peers-breaker.md``, reproductions included."""
+"""Run the B rows against all peers; write ``docs/reference/peers-breaker.md``, reproductions included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the R rows against all peers and writes ``docs/reference/peers-retry.md``, reproductions included."""
+"""Run the R rows against all peers; write ``docs/reference/peers-retry.md``, reproductions included."""
 
 from __future__ import annotations
 
