@@ -39,7 +39,8 @@ the line that its scenario prints, and was made as small as it can be. Where ano
 only with more missing, there is a line for that too. Each of these crash states was rebuilt from another
 recording and confirmed to be one that the rules of the models named allow;
 [the evidence](../reference/real-programs-evidence.md) has what is missing in each, and what the store's
-documents lead one to expect. The rules are held against mounted file systems (see [power loss](power-loss.md)).
+documents lead one to expect. The rules are held against mounted file systems (see
+[power loss](power-loss.md)).
 
 What counts as acknowledged is stricter than what some documents promise: Git's own documents, for
 example, say that with the default `core.fsync` a crash may cost recent work. The table says what
