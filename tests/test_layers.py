@@ -156,9 +156,7 @@ UPWARD = {
     "chaoskit.plugin.cases imports chaoskit",
     "chaoskit.report.collect imports chaoskit",
 }
-CYCLES = {"chaoskit.inject.kernel.backend", "chaoskit.runtime.breaker.breaker", "chaoskit.plugin"} | {
-    "chaoskit.runtime.retrying.async_shell"
-}
+CYCLES = {"chaoskit.runtime.breaker.breaker", "chaoskit.plugin"} | {"chaoskit.runtime.retrying.async_shell"}
 """What is being mended; the first module of each cycle. To be gone before anything else is built."""
 
 OVERSIZED = {
