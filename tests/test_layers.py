@@ -31,7 +31,7 @@ BELOW: Mapping[str, frozenset[str]] = {
     "invariants": frozenset({"core", "explore"}),
     "session": frozenset({"core", "faults", "inject", "explore", "invariants"}),
     "report": frozenset({"core"}),
-    "doctor": frozenset({"core", "faults", "inject", "explore", "session"}),
+    "doctor": frozenset({"core", "faults", "inject"}),
     "contracts": frozenset({"core", "runtime"}),
     "strategies": frozenset({"core", "runtime", "contracts"}),
     "plugin": frozenset({"core", "faults", "inject", "explore", "invariants", "session", "report"}),
@@ -153,9 +153,7 @@ def _lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 UPWARD = {
     "chaoskit.explore.engine imports chaoskit.report.explain",
 }
-CYCLES = {"chaoskit.inject.kernel.backend", "chaoskit.runtime.breaker.breaker"} | {
-    "chaoskit.runtime.retrying.async_shell"
-}
+CYCLES = {"chaoskit.runtime.breaker.breaker", "chaoskit.runtime.retrying.async_shell"}
 """What is being mended; the first module of each cycle. To be gone before anything else is built."""
 
 OVERSIZED = {
