@@ -159,8 +159,6 @@ CYCLES = {"chaoskit.runtime.breaker.breaker", "chaoskit.runtime.retrying.async_s
 OVERSIZED = {
     "chaoskit.cli.explore",
     "chaoskit.cli.explore:_shared",
-    "chaoskit.contracts.breaker_rows",
-    "chaoskit.contracts.retry_rows",
     "chaoskit.core.result",
     "chaoskit.explore.crash.advice",
     "chaoskit.explore.crash.order",
