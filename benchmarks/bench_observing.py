@@ -15,11 +15,11 @@ from pathlib import Path
 from statistics import median
 from typing import ClassVar
 
-from chaoskit.core import context
-from chaoskit.core.redact import redact_text
-from chaoskit.runtime.events import Event, emit, subscribe, wanted
-from chaoskit.runtime.logs import log_to
-from chaoskit.runtime.metrics import AlertRule, ErrorMetrics, MetricsOptions
+from chaoskit.runtime import context
+from chaoskit.runtime.observing.events import Event, emit, subscribe, wanted
+from chaoskit.runtime.observing.logs import log_to
+from chaoskit.runtime.observing.metrics import AlertRule, ErrorMetrics, MetricsOptions
+from chaoskit.runtime.redact import redact_text
 
 RESULTS = Path(__file__).parent / "results" / "observing.md"
 ROUNDS = 15

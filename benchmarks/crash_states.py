@@ -12,13 +12,17 @@ import argparse
 import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from chaoskit.explore.crash import DEFAULT, CrashStates, Materialiser, Script, Snapshot, crash_states, script
-from chaoskit.explore.crash.recorder import Recorder
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
+
+from crash_recorder import Recorder
 
 ROUNDS = 7
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None

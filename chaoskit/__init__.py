@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chaoskit.core.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from chaoskit import faults as faults
     from chaoskit import invariants as invariants
-    from chaoskit.chaos import Chaos as Chaos
-    from chaoskit.chaos import Outcome as Outcome
-    from chaoskit.decorator import scenario as scenario
     from chaoskit.explore.errors import ScenarioViolated as ScenarioViolated
+    from chaoskit.session.chaos import Chaos as Chaos
+    from chaoskit.session.chaos import Outcome as Outcome
+    from chaoskit.session.decorator import scenario as scenario
 
-__version__ = "0.1.0"
 __all__ = ["Chaos", "Outcome", "ScenarioViolated", "faults", "invariants", "scenario"]
 
 _HOMES = {
-    "Chaos": "chaoskit.chaos",
-    "Outcome": "chaoskit.chaos",
+    "Chaos": "chaoskit.session.chaos",
+    "Outcome": "chaoskit.session.chaos",
     "ScenarioViolated": "chaoskit.explore.errors",
-    "scenario": "chaoskit.decorator",
+    "scenario": "chaoskit.session.decorator",
 }
 _MODULES = ("faults", "invariants")
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from chaoskit.core import taxonomy
-from chaoskit.core.clock import VirtualClock
+from chaoskit.runtime.clock import VirtualClock
+from chaoskit.runtime.failures import taxonomy
 from chaoskit.runtime.retrying import (
     EQUAL,
     FULL,

@@ -28,7 +28,7 @@ import click
 import pytest
 
 from chaoskit.cli.table import COMMANDS
-from chaoskit.core.config import from_file, load
+from chaoskit.runtime.config import from_file, load
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])

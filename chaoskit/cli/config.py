@@ -11,7 +11,8 @@ import click
 
 from chaoskit.cli.group import NO
 from chaoskit.cli.output import print_json, print_table
-from chaoskit.core.config import (
+from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.config import (
     ConfigurationProblems,
     Loaded,
     from_environment,
@@ -19,7 +20,6 @@ from chaoskit.core.config import (
     from_pyproject,
     load,
 )
-from chaoskit.core.errors import UsageError, wrong
 
 _SCHEMA = "chaoskit.runtime.settings:RuntimeSettings"
 

@@ -22,8 +22,8 @@ from chaoskit.core.errors import BackendUnavailable, wrong
 from chaoskit.core.schedule import Schedule
 
 if TYPE_CHECKING:
-    from chaoskit.explore.result import ScenarioResult
-    from chaoskit.explore.words import Words
+    from chaoskit.core.result import ScenarioResult
+    from chaoskit.core.words import Words
     from chaoskit.faults import FaultSet
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -54,7 +54,7 @@ class Settings:
 
 def _spoken() -> Words:
     """What the engine's messages call things that this command has under another name than pytest."""
-    from chaoskit.explore.words import Words
+    from chaoskit.core.words import Words
 
     return Words(
         listing="chaoskit explore --list",
@@ -148,7 +148,9 @@ def explore(
     """
     settings = Settings(workspace=workspace, model=_words(model), **options)
     if report is not None:
-        _check_writable(report)
+        from chaoskit.core.machine import check_place
+
+        check_place("--report", report)
     explored = _explore(settings, None, listing, quiet=as_json)
     return _tell(settings, explored, report, as_json, listing)
 
@@ -165,32 +167,15 @@ def replay(
 
     Exit code 0 if it keeps the invariants, 1 if it breaks them.
     """
-    from chaoskit.inject.kernel.strike import check_faults
+    from chaoskit.inject import backends
 
     settings = Settings(workspace=workspace, model=_words(model), **options)
     parsed = Schedule.parse(schedule)
-    check_faults(parsed)
+    backends.check(parsed, backends.backend())
     if keep is not None and keep.exists():
         raise wrong("--keep", str(keep), "a directory that does not exist yet")
     explored = _explore(settings, parsed, False, quiet=as_json, keep=keep)
     return _tell(settings, explored, None, as_json, False)
-
-
-def _check_writable(directory: Path) -> None:
-    """Refuse a place for the report now, and not after all cases have run.
-
-    Raises:
-        UsageError: if it is no directory, and none can be made there.
-    """
-    there = next(place for place in (directory, *directory.absolute().parents) if os.path.lexists(place))
-    if not there.is_dir():
-        what = "is a file" if there.exists() else "is a symbolic link to nothing"
-        hint = f"{there} {what}: take another name or remove it."
-    elif not os.access(there, os.W_OK | os.X_OK):
-        hint = f"{there} may not be written by this user."
-    else:
-        return
-    raise wrong("--report", str(directory), "a directory, or a place where one can be made", hint)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -271,14 +256,13 @@ def _explore(
     from chaoskit.explore.engine import Explorer
     from chaoskit.explore.execute import Serial, Workers
     from chaoskit.explore.job import Job
-    from chaoskit.explore.program import ProgramRunner
     from chaoskit.explore.sources import sources_of
-    from chaoskit.inject.kernel import KernelBackend
+    from chaoskit.inject import backends
+    from chaoskit.session.program import ProgramRunner
 
-    backend = KernelBackend()
-    reason = backend.unavailable()
-    if reason is not None:
-        raise BackendUnavailable(f"the kernel backend does not work here: {reason}")
+    backend, reason = backends.found()
+    if backend is None:
+        raise BackendUnavailable(f"the {backends.default()} backend does not work here: {reason}")
     question = _question(settings, schedule, listing, backend.name)
     sources = sources_of(question.faults, settings.model)
     with _directory() as base, _progress(quiet or listing) as progress:
@@ -299,7 +283,7 @@ def _explore(
 
 
 def _program(settings: Settings) -> Any:
-    from chaoskit.explore.program import Program
+    from chaoskit.session.program import Program
 
     return Program(
         argv=settings.command,
@@ -313,9 +297,9 @@ def _program(settings: Settings) -> Any:
 
 
 def _question(settings: Settings, schedule: Schedule | None, listing: bool, backend: str) -> Any:
+    from chaoskit.core.result import Options
     from chaoskit.explore.case import Question
-    from chaoskit.explore.result import Options
-    from chaoskit.explore.spec import Spec
+    from chaoskit.session.spec import Spec
 
     faults = _faults(settings)
     Spec.checked((faults,), {"model": settings.model})
@@ -399,8 +383,8 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
 def _tell(
     settings: Settings, explored: _Explored, directory: Path | None, as_json: bool, listing: bool
 ) -> int:
-    from chaoskit.explore.explain import inconclusive_text, violation_text
     from chaoskit.report import Collector, summary_lines, write
+    from chaoskit.report.explain import inconclusive_text, violation_text
 
     result = explored.result
     bad = result.state in ("failed", "inconclusive")

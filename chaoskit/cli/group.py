@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 import click
 
-from chaoskit import __version__
 from chaoskit.cli.table import COMMANDS
 from chaoskit.core.errors import BackendUnavailable, ChaoskitError, UsageError
+from chaoskit.core.version import __version__
 
 NO = 1
 WRONG_USE = 2

@@ -6,7 +6,7 @@
     ├── UsageError           (also ValueError)   an argument or a call that cannot be right
     │   └── ScheduleError                        a schedule that does not parse or does not fit
     ├── BackendUnavailable   (also RuntimeError) the machine cannot do what was asked
-    └── …                                        the taxonomy of the runtime: chaoskit.core.taxonomy
+    └── …                                        the runtime's: chaoskit.runtime.failures.taxonomy
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from chaoskit.core.operation import Operation, Place, Trace
+from chaoskit.core.result import Site, Variation
 from chaoskit.core.schedule import Point, Schedule, literal, matcher
 from chaoskit.explore.job import Recording
-from chaoskit.explore.result import Site, Variation
 
 if TYPE_CHECKING:
     from chaoskit.explore.crash.snapshot import Snapshot as Content

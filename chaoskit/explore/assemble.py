@@ -7,13 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from chaoskit.core.operation import Caveat
-from chaoskit.explore.blame import blamed
-from chaoskit.explore.case import Case, Question
-from chaoskit.explore.findings import how_broken, merge, simplicity
-from chaoskit.explore.job import CaseSource, Recording, World
-from chaoskit.explore.judge import without_numbers
-from chaoskit.explore.observation import Observation
-from chaoskit.explore.result import (
+from chaoskit.core.result import (
     BROKEN,
     INCONCLUSIVE,
     CaseResult,
@@ -24,6 +18,12 @@ from chaoskit.explore.result import (
     State,
     StateCounts,
 )
+from chaoskit.explore.blame import blamed
+from chaoskit.explore.case import Case, Question
+from chaoskit.explore.findings import how_broken, merge, simplicity
+from chaoskit.explore.job import CaseSource, Recording, World
+from chaoskit.explore.judge import without_numbers
+from chaoskit.explore.observation import Observation
 from chaoskit.explore.shrink import state_shown
 from chaoskit.explore.snapshot import differences
 from chaoskit.faults.power import MODELS

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chaoskit.core.operation import Operation
+from chaoskit.core.result import Options
 from chaoskit.core.schedule import Schedule
+from chaoskit.core.words import PYTEST, Words
 from chaoskit.explore.job import CaseSource, Job, Planned
 from chaoskit.explore.judge import Judgement
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.result import Options
-from chaoskit.explore.words import PYTEST, Words
 from chaoskit.faults import FaultSet
 
 

@@ -13,6 +13,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from chaoskit.core.result import (
+    ALIKE,
+    BROKEN,
+    INCONCLUSIVE,
+    OVER_BUDGET,
+    UNSTABLE,
+    Budget,
+    Finding,
+    ScenarioResult,
+    Shrinking,
+    Timing,
+)
 from chaoskit.core.schedule import Fault, Point, Schedule
 from chaoskit.explore.align import Alignment, align, patterns_with, unaligned
 from chaoskit.explore.assemble import (
@@ -32,25 +44,13 @@ from chaoskit.explore.case import Case, Question
 from chaoskit.explore.choose import choose
 from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
 from chaoskit.explore.execute import Executor
-from chaoskit.explore.explain import with_explanations
 from chaoskit.explore.job import Expected, Job, Planned, Recording, World
 from chaoskit.explore.judge import judge
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.replay import POWER_LOSS, loses_power_after, named, not_followed, planned_for
-from chaoskit.explore.result import (
-    ALIKE,
-    BROKEN,
-    INCONCLUSIVE,
-    OVER_BUDGET,
-    UNSTABLE,
-    Budget,
-    Finding,
-    ScenarioResult,
-    Shrinking,
-    Timing,
-)
 from chaoskit.explore.shrink import ALL, EACH, Shrinker, state_shown
 from chaoskit.faults.power import LIES
+from chaoskit.report.explain import with_explanations
 
 ATTEMPTS = 3
 """How often a case is run at most when its fault leaves no receipt."""

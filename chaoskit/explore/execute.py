@@ -23,9 +23,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, NoReturn, Protocol
 
+from chaoskit.core.result import Failure, RunSummary
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.result import Failure, RunSummary
 from chaoskit.inject.processes import adopt_for_life, die_with, fork, kill_tree, reaping, stand_guard
 
 _STATUS_SIZE = 1 << 16

@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from chaoskit.core.operation import Frame, Operation
-from chaoskit.explore.result import BROKEN, CaseResult, Failure, Finding, Site, Verdict
+from chaoskit.core.result import BROKEN, CaseResult, Failure, Finding, Site, Verdict
 
 _LIBRARIES = tuple(
     {os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")}

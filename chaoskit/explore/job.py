@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
+from chaoskit.core.result import Advice
 from chaoskit.core.schedule import Point, Schedule, Strike
-from chaoskit.explore.result import Advice
 from chaoskit.explore.snapshot import EMPTY, Snapshot
 from chaoskit.inject.base import Leaks
 

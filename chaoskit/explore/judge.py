@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from chaoskit.core.result import Failure, Verdict
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.result import Failure, Verdict
 from chaoskit.inject.base import Leaks
 
 

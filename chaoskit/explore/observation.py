@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from chaoskit.core.operation import Caveat, Operation, Trace
-from chaoskit.explore.result import Failure, RunSummary
+from chaoskit.core.result import Failure, RunSummary
 from chaoskit.explore.snapshot import EMPTY, Snapshot
 from chaoskit.inject.base import Leaks
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.schedule import Fault, Schedule, Strike
+from chaoskit.core.words import PYTEST, Words
 from chaoskit.explore.align import Naming, patterns_with
 from chaoskit.explore.job import CaseSource, Planned, Recording
-from chaoskit.explore.words import PYTEST, Words
 from chaoskit.faults.power import LIES
 
 POWER_LOSS = "power_loss"

@@ -13,11 +13,11 @@ import itertools
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from chaoskit.core.result import BROKEN, INCONCLUSIVE
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.case import Case
 from chaoskit.explore.findings import broken_as
 from chaoskit.explore.job import Planned, World
-from chaoskit.explore.result import BROKEN, INCONCLUSIVE
 
 EACH = 60
 """How many cases are run at most to make one crash state smaller. Halving finds one step among a thousand

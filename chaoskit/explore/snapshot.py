@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from chaoskit.core.result import Difference
 from chaoskit.core.schedule import matcher
-from chaoskit.explore.result import Difference
 
 _SHOWN = 200
 """Bytes of a small file that are kept to be shown beside each other."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from chaoskit.core.operation import Caveat
+from chaoskit.core.result import Advice
 from chaoskit.core.schedule import Schedule, Strike
 from chaoskit.explore.job import CaseSource, Planned, Recording
-from chaoskit.explore.result import Advice
 from chaoskit.faults import FaultSet
 
 ELSEWHERE = frozenset({"power_loss"})

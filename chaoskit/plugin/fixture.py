@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from chaoskit.chaos import Chaos
 from chaoskit.core.errors import UsageError
 from chaoskit.plugin.state import STATE, remove
+from chaoskit.session.chaos import Chaos
 
 
 @contextlib.contextmanager

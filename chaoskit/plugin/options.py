@@ -9,7 +9,7 @@ import pytest
 
 from chaoskit.core.errors import wrong
 from chaoskit.core.schedule import Schedule
-from chaoskit.explore.spec import BACKENDS, Spec, positive_number
+from chaoskit.session.spec import BACKENDS, Spec, positive_number
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.chaos import Chaos
+from chaoskit.core.result import Failure
 from chaoskit.explore.execute import Patience, Watch
 from chaoskit.explore.job import CaseSource, Job
-from chaoskit.explore.result import Failure
-from chaoskit.explore.spec import Spec
 from chaoskit.inject.base import Backend
 from chaoskit.inject.processes import stand_guard
 from chaoskit.plugin.options import Settings
+from chaoskit.session.chaos import Chaos
+from chaoskit.session.spec import Spec
 
 
 class Places:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from chaoskit.explore.result import (
+from chaoskit.core.result import (
     ADDED,
     ALIKE,
     BROKEN,

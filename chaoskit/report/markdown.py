@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from textwrap import indent
 
-from chaoskit.explore.result import (
+from chaoskit.core.result import (
     BROKEN,
     INCONCLUSIVE,
     UNSTABLE,

@@ -15,7 +15,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union
 
-from chaoskit.explore.result import VERDICTS, ScenarioResult
+from chaoskit.core.result import VERDICTS, ScenarioResult
 from chaoskit.report.document import OUTCOMES, SCHEMA_VERSION, Run, Totals
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -10,30 +10,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chaoskit.runtime.anomaly import AnomalyDetector as AnomalyDetector
     from chaoskit.runtime.breaker import BreakerLink as BreakerLink
     from chaoskit.runtime.breaker import CircuitBreaker as CircuitBreaker
-    from chaoskit.runtime.bulkhead import Bulkhead as Bulkhead
-    from chaoskit.runtime.classifying import Classifier as Classifier
-    from chaoskit.runtime.classifying import Decision as Decision
-    from chaoskit.runtime.classifying import Rule as Rule
-    from chaoskit.runtime.classifying import classify as classify
-    from chaoskit.runtime.details import ErrorDetails as ErrorDetails
-    from chaoskit.runtime.events import Event as Event
-    from chaoskit.runtime.events import subscribe as subscribe
-    from chaoskit.runtime.fallback import Candidate as Candidate
-    from chaoskit.runtime.fallback import FallbackChain as FallbackChain
-    from chaoskit.runtime.fallback import LastGood as LastGood
-    from chaoskit.runtime.jobs import JobBoard as JobBoard
-    from chaoskit.runtime.jobs import JobRunner as JobRunner
-    from chaoskit.runtime.lifecycle import Shutdown as Shutdown
-    from chaoskit.runtime.logs import log_to as log_to
-    from chaoskit.runtime.metrics import AlertRule as AlertRule
-    from chaoskit.runtime.metrics import ErrorMetrics as ErrorMetrics
-    from chaoskit.runtime.partial import PartialFailureCollector as PartialFailureCollector
-    from chaoskit.runtime.pipeline import Pipeline as Pipeline
-    from chaoskit.runtime.queues import HandoffQueue as HandoffQueue
-    from chaoskit.runtime.ratelimit import RateLimiter as RateLimiter
+    from chaoskit.runtime.calling.bulkhead import Bulkhead as Bulkhead
+    from chaoskit.runtime.calling.fallback import Candidate as Candidate
+    from chaoskit.runtime.calling.fallback import FallbackChain as FallbackChain
+    from chaoskit.runtime.calling.fallback import LastGood as LastGood
+    from chaoskit.runtime.calling.pipeline import Pipeline as Pipeline
+    from chaoskit.runtime.calling.ratelimit import RateLimiter as RateLimiter
+    from chaoskit.runtime.calling.timeout import Deadline as Deadline
+    from chaoskit.runtime.calling.timeout import Timeout as Timeout
+    from chaoskit.runtime.deadlines import deadline as deadline
+    from chaoskit.runtime.deadlines import remaining as remaining
+    from chaoskit.runtime.durable.levels import Durability as Durability
+    from chaoskit.runtime.failures import Classifier as Classifier
+    from chaoskit.runtime.failures import Decision as Decision
+    from chaoskit.runtime.failures import Rule as Rule
+    from chaoskit.runtime.failures import classify as classify
+    from chaoskit.runtime.failures.stored import LeaseLost as LeaseLost
+    from chaoskit.runtime.failures.stored import OutcomeUnknown as OutcomeUnknown
+    from chaoskit.runtime.failures.stored import RecordCorrupt as RecordCorrupt
+    from chaoskit.runtime.failures.stored import StoreBusy as StoreBusy
+    from chaoskit.runtime.failures.stored import StoreCorrupt as StoreCorrupt
+    from chaoskit.runtime.failures.stored import StoreForked as StoreForked
+    from chaoskit.runtime.failures.stored import StoreGone as StoreGone
+    from chaoskit.runtime.failures.stored import StoreTooNew as StoreTooNew
+    from chaoskit.runtime.observing.anomaly import AnomalyDetector as AnomalyDetector
+    from chaoskit.runtime.observing.details import ErrorDetails as ErrorDetails
+    from chaoskit.runtime.observing.events import Event as Event
+    from chaoskit.runtime.observing.events import subscribe as subscribe
+    from chaoskit.runtime.observing.logs import log_to as log_to
+    from chaoskit.runtime.observing.metrics import AlertRule as AlertRule
+    from chaoskit.runtime.observing.metrics import ErrorMetrics as ErrorMetrics
+    from chaoskit.runtime.observing.tracing import Telemetry as Telemetry
     from chaoskit.runtime.retrying import AdaptiveThrottle as AdaptiveThrottle
     from chaoskit.runtime.retrying import Constant as Constant
     from chaoskit.runtime.retrying import Decorrelated as Decorrelated
@@ -48,58 +57,71 @@ if TYPE_CHECKING:
     from chaoskit.runtime.retrying import reference_policies as reference_policies
     from chaoskit.runtime.retrying import retry as retry
     from chaoskit.runtime.retrying.hedge import hedge as hedge
+    from chaoskit.runtime.running.jobs import JobBoard as JobBoard
+    from chaoskit.runtime.running.jobs import JobRunner as JobRunner
+    from chaoskit.runtime.running.lifecycle import Shutdown as Shutdown
+    from chaoskit.runtime.running.partial import PartialFailureCollector as PartialFailureCollector
+    from chaoskit.runtime.running.queues import HandoffQueue as HandoffQueue
+    from chaoskit.runtime.running.supervise import Supervisor as Supervisor
     from chaoskit.runtime.settings import RuntimeSettings as RuntimeSettings
-    from chaoskit.runtime.supervise import Supervisor as Supervisor
-    from chaoskit.runtime.timeout import Deadline as Deadline
-    from chaoskit.runtime.timeout import Timeout as Timeout
-    from chaoskit.runtime.tracing import Telemetry as Telemetry
 
 # name: module that defines it. No module or folder here may have the name of an export: importing a
 # submodule sets it as an attribute of this package, and would replace the function that users asked for.
 _HOMES = {
     "AdaptiveThrottle": "retrying",
-    "AlertRule": "metrics",
-    "AnomalyDetector": "anomaly",
+    "AlertRule": "observing.metrics",
+    "AnomalyDetector": "observing.anomaly",
     "BreakerLink": "breaker",
-    "Bulkhead": "bulkhead",
-    "Candidate": "fallback",
+    "Bulkhead": "calling.bulkhead",
+    "Candidate": "calling.fallback",
     "CircuitBreaker": "breaker",
-    "Classifier": "classifying",
+    "Classifier": "failures",
     "Constant": "retrying",
-    "Deadline": "timeout",
-    "Decision": "classifying",
+    "Deadline": "calling.timeout",
+    "Decision": "failures",
     "Decorrelated": "retrying",
-    "ErrorDetails": "details",
-    "ErrorMetrics": "metrics",
-    "Event": "events",
+    "Durability": "durable.levels",
+    "ErrorDetails": "observing.details",
+    "ErrorMetrics": "observing.metrics",
+    "Event": "observing.events",
     "Exponential": "retrying",
-    "FallbackChain": "fallback",
-    "HandoffQueue": "queues",
+    "FallbackChain": "calling.fallback",
+    "HandoffQueue": "running.queues",
     "Jitter": "retrying",
-    "JobBoard": "jobs",
-    "JobRunner": "jobs",
-    "LastGood": "fallback",
+    "JobBoard": "running.jobs",
+    "JobRunner": "running.jobs",
+    "LastGood": "calling.fallback",
+    "LeaseLost": "failures.stored",
     "Linear": "retrying",
-    "PartialFailureCollector": "partial",
-    "Pipeline": "pipeline",
+    "OutcomeUnknown": "failures.stored",
+    "PartialFailureCollector": "running.partial",
+    "Pipeline": "calling.pipeline",
     "PolicyRegistry": "retrying",
-    "RateLimiter": "ratelimit",
+    "RateLimiter": "calling.ratelimit",
+    "RecordCorrupt": "failures.stored",
     "RetryBudget": "retrying",
     "RetryContext": "retrying",
     "RetryPolicy": "retrying",
-    "Rule": "classifying",
+    "Rule": "failures",
     "RuntimeSettings": "settings",
-    "Shutdown": "lifecycle",
-    "Supervisor": "supervise",
-    "Telemetry": "tracing",
-    "Timeout": "timeout",
+    "Shutdown": "running.lifecycle",
+    "StoreBusy": "failures.stored",
+    "StoreCorrupt": "failures.stored",
+    "StoreForked": "failures.stored",
+    "StoreGone": "failures.stored",
+    "StoreTooNew": "failures.stored",
+    "Supervisor": "running.supervise",
+    "Telemetry": "observing.tracing",
+    "Timeout": "calling.timeout",
     "band": "retrying",
-    "classify": "classifying",
+    "classify": "failures",
+    "deadline": "deadlines",
     "hedge": "retrying.hedge",
-    "log_to": "logs",
+    "log_to": "observing.logs",
     "reference_policies": "retrying",
+    "remaining": "deadlines",
     "retry": "retrying",
-    "subscribe": "events",
+    "subscribe": "observing.events",
 }
 
 __all__ = list(_HOMES)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from chaoskit.core import taxonomy
-from chaoskit.core.config import (
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.breaker.options import BreakerOptions
+from chaoskit.runtime.config import (
     Live,
     Loaded,
     from_environment,
@@ -24,20 +25,19 @@ from chaoskit.core.config import (
     load,
     option,
 )
-from chaoskit.core.errors import wrong
-from chaoskit.core.taxonomy import Category, ResilienceError
-from chaoskit.runtime.anomaly import AnomalyOptions
-from chaoskit.runtime.breaker.options import BreakerOptions
-from chaoskit.runtime.details import DetailOptions
-from chaoskit.runtime.jobs import JobOptions
-from chaoskit.runtime.lifecycle import ShutdownOptions
-from chaoskit.runtime.metrics import MetricsOptions
-from chaoskit.runtime.queues import QueueOptions
+from chaoskit.runtime.failures import taxonomy
+from chaoskit.runtime.failures.taxonomy import Category, ResilienceError
+from chaoskit.runtime.observing.anomaly import AnomalyOptions
+from chaoskit.runtime.observing.details import DetailOptions
+from chaoskit.runtime.observing.metrics import MetricsOptions
 from chaoskit.runtime.retrying import backoff
 from chaoskit.runtime.retrying.backoff import Backoff, Jitter
 from chaoskit.runtime.retrying.budget import RetryBudget
 from chaoskit.runtime.retrying.policy import RetryPolicy
-from chaoskit.runtime.supervise import SupervisionOptions
+from chaoskit.runtime.running.jobs import JobOptions
+from chaoskit.runtime.running.lifecycle import ShutdownOptions
+from chaoskit.runtime.running.queues import QueueOptions
+from chaoskit.runtime.running.supervise import SupervisionOptions
 
 __all__ = [
     "BudgetSettings",
@@ -146,7 +146,7 @@ class RetrySettings:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """How the program logs; see :func:`chaoskit.runtime.logs.log_to`."""
+    """How the program logs; see :func:`chaoskit.runtime.observing.logs.log_to`."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     json_lines: bool = True
@@ -203,4 +203,4 @@ def _category(name: str) -> Category | type[ResilienceError]:
     found = getattr(taxonomy, name, None)
     if isinstance(found, type) and issubclass(found, ResilienceError):
         return found
-    raise wrong("waits", name, f"one of {', '.join(Category)}, or a class of chaoskit.core.taxonomy")
+    raise wrong("waits", name, f"one of {', '.join(Category)}, or an error class of chaoskit.runtime")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chaoskit import faults, scenario
-from chaoskit.chaos import Chaos
+from chaoskit.session.chaos import Chaos
 
 ALL = ("ext4", "xfs", "btrfs", "strict")
 OLD, NEW = b"old content\n" * 10, b"new content\n" * 12

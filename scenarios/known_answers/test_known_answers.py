@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.explore.result import ScenarioResult
+from chaoskit.core.result import ScenarioResult
 from chaoskit.report import read
 
 HERE = Path(__file__).parent

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from crash_recorder import Recorder
+
 from chaoskit.core.operation import Trace
 from chaoskit.explore.crash import Snapshot
-from chaoskit.explore.crash.recorder import Recorder
 
 MEBIBYTES = {"ext4": 64, "xfs": 300, "btrfs": 128}
 """The smallest sizes that the tools accept with their defaults, a journal included."""

@@ -10,7 +10,7 @@ import os
 import random
 from collections.abc import Callable
 
-from chaoskit.explore.crash.recorder import Recorder
+from crash_recorder import Recorder
 
 Probe = Callable[[Recorder], object]
 CUT = os.O_WRONLY | os.O_TRUNC

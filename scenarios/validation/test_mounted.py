@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from crash_recorder import Recorder
 from images import MEBIBYTES, Images, shape, unavailable
 from probes import FIRST_FIVE, MORE, Probe, base, random_program
 
@@ -21,7 +22,6 @@ from chaoskit.explore.crash import MODELS, Materialiser, Snapshot, crash_states,
 from chaoskit.explore.crash.image import Tables
 from chaoskit.explore.crash.materialise import Writer
 from chaoskit.explore.crash.order import Order
-from chaoskit.explore.crash.recorder import Recorder
 from chaoskit.explore.crash.states import all_legal
 
 MODELS_OF = {"ext4": ("ext4", "ext4-late")}

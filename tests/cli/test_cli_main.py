@@ -17,7 +17,7 @@ from chaoskit.cli import group
 from chaoskit.cli.group import chaoskit, run
 from chaoskit.cli.table import COMMANDS
 from chaoskit.core.errors import BackendUnavailable, UsageError
-from chaoskit.core.taxonomy import DiskFull
+from chaoskit.runtime.failures.taxonomy import DiskFull
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from chaoskit.contracts.breaker import ChaoskitBreaker, Plan, Subject
+from chaoskit.contracts.breaker import BreakerPlan, ChaoskitBreaker, Subject
 from chaoskit.contracts.breaker_adapter import StoreDouble
-from chaoskit.core.taxonomy import BreakerOpen
 from chaoskit.runtime.breaker import CircuitBreaker
 from chaoskit.runtime.breaker.machine import PASS, Machine, Permit, Reason, State
 from chaoskit.runtime.breaker.verdict import Verdict
 from chaoskit.runtime.breaker.window import CountWindow, TimeWindow
+from chaoskit.runtime.failures.taxonomy import BreakerOpen
 
 
 class Twin(ChaoskitBreaker):
@@ -349,7 +349,7 @@ class _Storing(Twin):
     always = False
 
     @contextmanager
-    def make_shared(self, plan: Plan, store: StoreDouble) -> Iterator[Subject]:
+    def make_shared(self, plan: BreakerPlan, store: StoreDouble) -> Iterator[Subject]:
         subject = self.make(plan)
         breaker: Any = subject.raw
         ended = breaker.ended

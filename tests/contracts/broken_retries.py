@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chaoskit.contracts.retry import ChaoskitRetry, RetryPlan
-from chaoskit.core.clock import SystemClock
 from chaoskit.core.errors import ChaoskitError
+from chaoskit.runtime.clock import SystemClock
 from chaoskit.runtime.retrying import RetryBudget
 from chaoskit.runtime.retrying.backoff import LONGEST_WAIT
 

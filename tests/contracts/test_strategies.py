@@ -8,9 +8,9 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from chaoskit import strategies
-from chaoskit.core.clock import VirtualClock
-from chaoskit.core.taxonomy import ResilienceError
 from chaoskit.runtime import CircuitBreaker, retry
+from chaoskit.runtime.clock import VirtualClock
+from chaoskit.runtime.failures.taxonomy import ResilienceError
 
 FEW = settings(max_examples=200, database=None, derandomize=True)
 

@@ -11,13 +11,13 @@ from made import KILL, operation, saving, trace
 from chaoskit import faults
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import Caveat, Place, Trace
+from chaoskit.core.result import Failure, Options, ReceiptSummary, RunSummary, ScenarioResult
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.case import Question
 from chaoskit.explore.engine import Explorer
 from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.result import Failure, Options, ReceiptSummary, RunSummary, ScenarioResult
 from chaoskit.explore.snapshot import Entry
 from chaoskit.explore.sources import Offers
 from chaoskit.faults import FaultSet

@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 import pytest
 
+from chaoskit.core.result import ReceiptSummary, RunSummary
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore import execute
 from chaoskit.explore.execute import Serial, Watch, Workers, without_harness
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.result import ReceiptSummary, RunSummary
 from chaoskit.inject.processes import children
 
 RunOne = Callable[[Job, Watch], Observation]
@@ -167,7 +167,7 @@ def test_what_a_failed_case_prints_is_kept_with_it() -> None:
     """Output of Python and of what is beneath it, of this case alone."""
 
     def prints(job: Job, watch: Watch) -> Observation:
-        from chaoskit.explore.result import Failure
+        from chaoskit.core.result import Failure
 
         print(f"case {ordinal(job)}")
         os.write(2, b"from below\n")

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from chaoskit.core.result import Failure, ReceiptSummary, RunSummary
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.job import Expected, Job
 from chaoskit.explore.judge import judge
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.result import Failure, ReceiptSummary, RunSummary
 from chaoskit.inject.base import Leaks
 
 TEXT = "write(a)#1=EIO"

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from made import operation
 
 from chaoskit.core.operation import Operation, Receipt
+from chaoskit.core.result import Advice, Failure
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.case import Case
 from chaoskit.explore.job import Job, Planned
 from chaoskit.explore.judge import Judgement
-from chaoskit.explore.result import Advice, Failure
 from chaoskit.explore.shrink import ALL, EACH, Shrinker, reducing
 
 Needs = dict[int, frozenset[int]]

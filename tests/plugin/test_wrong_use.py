@@ -292,7 +292,7 @@ def test_the_traceback_ends_where_the_test_called_us(answers: inner.Inner, name:
     """A stranger is shown the test and the workload, not the harness between and beyond."""
     print(answers.texts[name])
     assert "chaos.run(" in answers.texts[name]
-    assert "chaoskit/chaos.py" not in answers.texts[name]
+    assert "chaoskit/session/" not in answers.texts[name]
     assert "chaoskit/inject/" not in answers.texts[name]
 
 
@@ -300,7 +300,7 @@ def test_the_harness_is_in_a_full_traceback(tmp_path: Path) -> None:
     """--full-trace shows all of it, for those who look for the bug in the harness."""
     inner.write(tmp_path, MODULE)
     found = inner.run(tmp_path, "--full-trace", "-k", "test_open_descriptor")
-    assert "chaoskit/inject/kernel/preconditions.py" in found.texts["test_open_descriptor"]
+    assert "chaoskit/inject/kernel/workload/preconditions.py" in found.texts["test_open_descriptor"]
 
 
 @pytest.mark.parametrize("name", ["test_recovery_hangs", "test_named_recovery_hangs"])

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from chaoskit import faults, scenario
-from chaoskit.chaos import Chaos
+from chaoskit.session.chaos import Chaos
 
 
 def save(path: Path) -> None:

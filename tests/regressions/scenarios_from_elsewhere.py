@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chaoskit import faults, scenario
-from chaoskit.chaos import Chaos
+from chaoskit.session.chaos import Chaos
 
 
 def bring(path: Path, elsewhere: Path, how: str) -> None:

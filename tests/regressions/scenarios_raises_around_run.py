@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from chaoskit import faults, scenario
-from chaoskit.chaos import Chaos
 from chaoskit.plugin.cases import failure_of
+from chaoskit.session.chaos import Chaos
 
 
 def save_and_raise(path: Path) -> None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from chaoskit import faults, scenario
-from chaoskit.chaos import Chaos
+from chaoskit.session.chaos import Chaos
 
 
 def save(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaoskit.explore.result import (
+from chaoskit.core.result import (
     Advice,
     Budget,
     CaseResult,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import jsonschema
 import pytest
 
-from chaoskit.explore.result import VERDICTS, StateCounts
+from chaoskit.core.result import VERDICTS, StateCounts
 from chaoskit.report import SCHEMA_VERSION, Entry, Report, schema
 
 from .samples import clean, report, run, violated

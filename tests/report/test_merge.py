@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-from chaoskit.explore.result import StateCounts
+from chaoskit.core.result import StateCounts
 from chaoskit.report import Entry, Report, merge
 
 from .samples import clean, report, run, violated

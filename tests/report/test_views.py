@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.explore.result import (
+from chaoskit.core.result import (
     ALIKE,
     OVER_BUDGET,
     UNSTABLE,

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from chaoskit.core.config import ConfigurationProblems, from_mapping, load
 from chaoskit.core.errors import UsageError
-from chaoskit.core.taxonomy import Category, Unreachable
 from chaoskit.runtime import CircuitBreaker, RetryPolicy
-from chaoskit.runtime.metrics import AlertRule
+from chaoskit.runtime.config import ConfigurationProblems, from_mapping, load
+from chaoskit.runtime.failures.taxonomy import Category, Unreachable
+from chaoskit.runtime.observing.metrics import AlertRule
 from chaoskit.runtime.retrying.backoff import EQUAL, NONE, Constant, Decorrelated, Exponential, Linear, band
 from chaoskit.runtime.settings import RetrySettings, RuntimeSettings, WaitSettings, live, read
 

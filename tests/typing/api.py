@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, assert_type
 
-from chaoskit.core.taxonomy import Category
 from chaoskit.runtime import CircuitBreaker, Classifier, RetryPolicy, classify, hedge, retry
+from chaoskit.runtime.failures.taxonomy import Category
 
 
 @retry(on=ConnectionError)

@@ -9,6 +9,8 @@ from typing import Any
 
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
+from chaoskit.core.result import Advice as Told
+from chaoskit.core.result import Site
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.align import Naming, patterns_with
 from chaoskit.explore.crash.advice import Advice, explain, warnings
@@ -23,8 +25,6 @@ from chaoskit.explore.crash.snapshot import Snapshot
 from chaoskit.explore.crash.states import CrashStates, State, crash_states
 from chaoskit.explore.crash.steps import mask_of
 from chaoskit.explore.job import Planned, Recording
-from chaoskit.explore.result import Advice as Told
-from chaoskit.explore.result import Site
 from chaoskit.faults import FaultSet
 from chaoskit.faults.power import LIES
 

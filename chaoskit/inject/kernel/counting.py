@@ -10,11 +10,11 @@ import os
 from functools import cache
 
 from chaoskit.core.operation import ROOT
-from chaoskit.inject.kernel import abi, syscalls
-from chaoskit.inject.kernel.bpf import CONTROL
-from chaoskit.inject.kernel.paths import DELETED
+from chaoskit.inject.kernel.seccomp import abi, syscalls
+from chaoskit.inject.kernel.seccomp.bpf import CONTROL
 from chaoskit.inject.kernel.strike import Armed
-from chaoskit.inject.kernel.tree import Process
+from chaoskit.inject.kernel.workload.paths import DELETED
+from chaoskit.inject.kernel.workload.tree import Process
 
 _FAMILIES = frozenset({"read", "write", "close", "fsync", "fdatasync", "fallocate", "getdents"})
 """Families whose target is what their first argument, a descriptor, refers to, and nothing else."""

@@ -1,19 +1,20 @@
 """Which families of calls a run has to look at: all of them in a recording, few in a case.
 
-A call that no pending strike can be at, and no lasting condition can answer, concerns nobody. The filter
-of a case does not stop it at all (:mod:`chaoskit.inject.kernel.bpf`), and what it does stop only because
-an earlier strike was at such calls goes on unread.
+A call that no pending strike can be at, and no lasting condition can answer, does not matter. The filter
+of a case does not stop it at all (:mod:`chaoskit.inject.kernel.seccomp.bpf`), and what it does stop only
+because an earlier strike was at such calls goes on unread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chaoskit.core.schedule import PERSISTENT, Fault, Strike
+from chaoskit.core.schedule import Strike
 from chaoskit.faults.errnos import calls_that_keep_failing
+from chaoskit.faults.shapes import Errno, Filled, Shape, shape_of
 from chaoskit.inject.base import Plan
-from chaoskit.inject.kernel.standing import FULL_FAMILIES, Standing
-from chaoskit.inject.kernel.syscalls import Families
+from chaoskit.inject.kernel.files.standing import FULL_FAMILIES, Standing
+from chaoskit.inject.kernel.seccomp.syscalls import Families
 
 _ALSO: dict[str, frozenset[str]] = {
     # As unlinkat with a flag; as a copy to somewhere else.
@@ -30,7 +31,7 @@ def at_any_time(plan: Plan, promised_by_writing: bool) -> Families:
     """
     if plan.record:
         return None
-    lasting = [_lasting(strike.fault) for strike in plan.strikes]
+    lasting = [_lasting(shape_of(strike.fault)) for strike in plan.strikes]
     return _together(plan.strikes, lasting, promised_by_writing)
 
 
@@ -58,8 +59,11 @@ def _together(
     return families | {"write"} if promised_by_writing else families
 
 
-def _lasting(fault: Fault) -> frozenset[str]:
-    """What is answered from then on, once ``fault`` has struck."""
-    if fault.argument == PERSISTENT:
-        return calls_that_keep_failing(fault.name)
-    return FULL_FAMILIES if fault.name == "full" else frozenset()
+def _lasting(shape: Shape) -> frozenset[str]:
+    """What is answered from then on, once a fault of this shape has struck."""
+    match shape:
+        case Errno(name, lasting=True):
+            return calls_that_keep_failing(name)
+        case Filled():
+            return FULL_FAMILIES
+    return frozenset()

@@ -17,16 +17,19 @@ from typing import Any
 from chaoskit.core.operation import Detail, Frame, Operation, Place, Receipt
 from chaoskit.inject import processes
 from chaoskit.inject.base import Plan
-from chaoskit.inject.kernel import abi, bpf, child, execute, interest, syscalls, tree
-from chaoskit.inject.kernel.calls import Call, Decoder
+from chaoskit.inject.kernel import interest
 from chaoskit.inject.kernel.counting import Counting
-from chaoskit.inject.kernel.execute import CannotExecute
-from chaoskit.inject.kernel.memory import Unreadable
-from chaoskit.inject.kernel.messages import Mailbox, Streams
-from chaoskit.inject.kernel.record import Recorder, before
-from chaoskit.inject.kernel.standing import Standing
+from chaoskit.inject.kernel.files import execute
+from chaoskit.inject.kernel.files.calls import Call, Decoder
+from chaoskit.inject.kernel.files.execute import CannotExecute
+from chaoskit.inject.kernel.files.record import Recorder, before
+from chaoskit.inject.kernel.files.standing import Standing
+from chaoskit.inject.kernel.seccomp import abi, bpf, syscalls
 from chaoskit.inject.kernel.strike import PROMISE, Armed, Effect, Striker, receipt
-from chaoskit.inject.kernel.tree import Task, Tree
+from chaoskit.inject.kernel.workload import child, tree
+from chaoskit.inject.kernel.workload.memory import Unreadable
+from chaoskit.inject.kernel.workload.messages import Mailbox, Streams
+from chaoskit.inject.kernel.workload.tree import Task, Tree
 
 GRACE = 0.25
 """Seconds that processes have to end after the workload's own has; then they count as left over."""
@@ -309,7 +312,7 @@ class Supervisor:
         self._look_again()
         operation = self._full_operation(call)
         try:
-            effect = self._striker.effect(armed.strike.fault, call)
+            effect = self._striker.effect(armed.shape, call)
         except CannotExecute as why:
             self._not_injected(armed, why)
             return False
@@ -453,7 +456,7 @@ class Supervisor:
         self._look_again()
         operation = self._pseudo_operation(family, task, value)
         try:
-            effect = self._striker.effect(armed.strike.fault, None)
+            effect = self._striker.effect(armed.shape, None)
         except CannotExecute as why:
             self._not_injected(armed, why)
             return True

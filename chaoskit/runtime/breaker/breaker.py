@@ -12,8 +12,6 @@ from dataclasses import replace
 from types import CoroutineType
 from typing import Any, ParamSpec, TypeVar, Unpack, cast
 
-from chaoskit.core.clock import Clock, SystemClock
-from chaoskit.core.taxonomy import BreakerOpen
 from chaoskit.runtime.breaker import shells
 from chaoskit.runtime.breaker.events import BreakerChanged, BreakerJudged, BreakerRejected
 from chaoskit.runtime.breaker.guard import Guard
@@ -21,9 +19,11 @@ from chaoskit.runtime.breaker.machine import PASS, Edge, Machine, Permit, State
 from chaoskit.runtime.breaker.options import BreakerOptions, Settings
 from chaoskit.runtime.breaker.shared import BreakerLink
 from chaoskit.runtime.breaker.verdict import Errors, Verdict
-from chaoskit.runtime.callables import is_async, protectable
-from chaoskit.runtime.events import Listener, emit, wanted
+from chaoskit.runtime.calling.callables import is_async, protectable
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.failures.taxonomy import BreakerOpen
 from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.observing.events import Listener, emit, wanted
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from chaoskit.runtime.breaker.machine import Reason, State
-from chaoskit.runtime.events import Event
+from chaoskit.runtime.observing.events import Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

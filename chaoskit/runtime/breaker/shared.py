@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Protocol
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.breaker.events import BreakerStoreFailed
 from chaoskit.runtime.breaker.machine import Edge, Reason, State
-from chaoskit.runtime.events import emit
 from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.observing.events import emit
 
 if TYPE_CHECKING:
     from chaoskit.runtime.breaker.breaker import CircuitBreaker

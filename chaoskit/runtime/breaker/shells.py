@@ -12,7 +12,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.runtime.breaker.machine import Permit
-from chaoskit.runtime.callables import is_async
+from chaoskit.runtime.calling.callables import is_async
 
 if TYPE_CHECKING:
     from chaoskit.runtime.breaker.breaker import CircuitBreaker

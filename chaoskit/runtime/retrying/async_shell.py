@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Generator, Iterator
 from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.core.deadline import CURRENT, Scope
-from chaoskit.core.taxonomy import AttemptTimedOut, DeadlineExceeded, ResilienceError
+from chaoskit.runtime.deadlines import CURRENT, Scope
+from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, DeadlineExceeded, ResilienceError
 from chaoskit.runtime.retrying.course import Course
 from chaoskit.runtime.retrying.start import Own, admission, hooked, inherit, judge, repair_failed
 

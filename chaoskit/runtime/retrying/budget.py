@@ -13,8 +13,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from chaoskit.core.clock import Clock, SystemClock
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.forks import survive_fork
 
 __all__ = ["RetryBudget"]

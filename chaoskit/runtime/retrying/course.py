@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from chaoskit.core.deadline import Scope
-from chaoskit.core.taxonomy import DeadlineExceeded, Throttled
-from chaoskit.runtime.classifying.classifier import Decision
-from chaoskit.runtime.classifying.evidence import asked_to_wait
-from chaoskit.runtime.events import Event, emit, wanted
+from chaoskit.runtime.deadlines import Scope
+from chaoskit.runtime.failures.classifier import Decision
+from chaoskit.runtime.failures.evidence import asked_to_wait
+from chaoskit.runtime.failures.taxonomy import DeadlineExceeded, Throttled
+from chaoskit.runtime.observing.events import Event, emit, wanted
 from chaoskit.runtime.retrying import events as told
 from chaoskit.runtime.retrying.backoff import Backoff, draw
 from chaoskit.runtime.retrying.history import History, RetryContext, shown

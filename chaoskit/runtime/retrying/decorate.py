@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.callables import is_async
+from chaoskit.runtime.calling.callables import is_async
 from chaoskit.runtime.retrying.loop import async_attempts, attempts
 from chaoskit.runtime.retrying.shell import retried
 
@@ -39,7 +39,7 @@ def synchronous(policy: RetryPolicy, fn: Any) -> Any:
     if _is(inspect.isgeneratorfunction, fn) or _is(inspect.isasyncgenfunction, fn):
         raise _refusal(fn)
     if policy.attempt_timeout is not None:
-        hint = "Python cannot cut a synchronous call: pass chaoskit.core.deadline.remaining() to what blocks."
+        hint = "Python cannot cut a synchronous call: pass chaoskit.runtime.remaining() to what blocks."
         raise wrong("attempt_timeout", policy.attempt_timeout, "None for a synchronous function", hint)
     if policy.repair is not None and is_async(policy.repair):
         raise wrong("repair", policy.repair, "a synchronous function, as the retried one is")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from chaoskit.runtime.events import Event
+from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.retrying.history import RetryContext
 
 __all__ = [

@@ -12,9 +12,9 @@ import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from chaoskit.core.clock import Clock, SystemClock
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.callables import is_async
+from chaoskit.runtime.calling.callables import is_async
+from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.retrying.backoff import LONGEST_WAIT
 from chaoskit.runtime.retrying.budget import RetryBudget
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.core.deadline import CURRENT, Scope
 from chaoskit.core.errors import UsageError
+from chaoskit.runtime.deadlines import CURRENT, Scope
 from chaoskit.runtime.retrying.course import Course
 from chaoskit.runtime.retrying.history import RetryContext
 from chaoskit.runtime.retrying.shell import pause

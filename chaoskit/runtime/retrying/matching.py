@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from chaoskit.core.errors import wrong
-from chaoskit.core.taxonomy import Category
-from chaoskit.runtime.classifying.classifier import DEFAULT, Classifier, Decision
-from chaoskit.runtime.classifying.evidence import leaves
+from chaoskit.runtime.failures.classifier import DEFAULT, Classifier, Decision
+from chaoskit.runtime.failures.evidence import leaves
+from chaoskit.runtime.failures.taxonomy import Category
 
 __all__ = ["Condition", "Matcher", "On"]
 

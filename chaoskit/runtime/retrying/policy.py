@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypedDict, TypeVar, Unpack
 
-from chaoskit.core.clock import Clock, SystemClock
 from chaoskit.core.errors import UsageError, wrong
-from chaoskit.core.taxonomy import Category, ResilienceError
-from chaoskit.runtime.classifying.classifier import Classifier
-from chaoskit.runtime.events import Listener
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.failures.classifier import Classifier
+from chaoskit.runtime.failures.taxonomy import Category, ResilienceError
+from chaoskit.runtime.observing.events import Listener
 from chaoskit.runtime.retrying.backoff import EQUAL, LONGEST_WAIT, SYSTEM, Backoff, Chance, Exponential
 from chaoskit.runtime.retrying.budget import RetryBudget
 from chaoskit.runtime.retrying.matching import Matcher, On
@@ -58,7 +58,7 @@ class RetryPolicy:
     When it gives up it raises the last attempt's own error, unchanged. All times are seconds.
 
     on
-        What is worth another attempt: exception classes, a :class:`~chaoskit.core.taxonomy.Category`, a
+        What is worth another attempt: exception classes, a :class:`~chaoskit.runtime.Category`, a
         :class:`~chaoskit.runtime.Classifier` (whatever it calls retryable), a function of the error, or
         several of these. No default.
     attempts
@@ -73,7 +73,7 @@ class RetryPolicy:
         no wait begins that would not end before it. An attempt of an async function is cut at it.
     attempt_timeout
         Cuts an attempt of an async function, which is then retried. Python cannot cut a synchronous
-        function, so there it is refused: pass ``chaoskit.core.deadline.remaining()`` to what blocks.
+        function, so there it is refused: pass ``chaoskit.runtime.remaining()`` to what blocks.
     on_result
         Given a result, whether to try again; at the end :class:`ResultRejected` is raised.
     retry_after_cap

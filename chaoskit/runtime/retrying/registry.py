@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from chaoskit.core.errors import wrong
-from chaoskit.core.taxonomy import Category, Overloaded, TransientError, Unreachable
-from chaoskit.runtime.classifying.classifier import Classifier
+from chaoskit.runtime.failures.classifier import Classifier
+from chaoskit.runtime.failures.taxonomy import Category, Overloaded, TransientError, Unreachable
 from chaoskit.runtime.retrying.backoff import FULL, Constant, Exponential, band
 from chaoskit.runtime.retrying.policy import RetryPolicy
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.core.deadline import CURRENT, Scope
 from chaoskit.core.errors import UsageError
+from chaoskit.runtime.deadlines import CURRENT, Scope
 from chaoskit.runtime.retrying.course import Course
 from chaoskit.runtime.retrying.start import Own, admission, hooked, inherit, judge, repair_failed
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from chaoskit.core.deadline import CURRENT, Scope, nested
-from chaoskit.core.taxonomy import DeadlineExceeded, ResilienceError, ResultRejected, Throttled
+from chaoskit.runtime.deadlines import CURRENT, Scope, nested
+from chaoskit.runtime.failures.taxonomy import DeadlineExceeded, ResilienceError, ResultRejected, Throttled
 from chaoskit.runtime.retrying.course import Course
 from chaoskit.runtime.retrying.events import HookFailed
 from chaoskit.runtime.retrying.history import shown

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from crash_recorder import Recorder
 
 from chaoskit.explore.crash import CrashStates, Snapshot, crash_states, script
-from chaoskit.explore.crash.recorder import Recorder
 
 ALL = ("ext4", "xfs", "btrfs", "strict")
 Work = Callable[[Recorder], object]

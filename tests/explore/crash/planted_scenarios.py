@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from crash_recorder import Recorder
 from programs import ALL, PROGRAMS, Program
 
 from chaoskit import faults, scenario
-from chaoskit.chaos import Chaos
-from chaoskit.explore.crash.recorder import Recorder
+from chaoskit.session.chaos import Chaos
 
 
 class Live(Recorder):

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from chaoskit.explore.crash.recorder import Recorder
+from crash_recorder import Recorder
 
 Tree = Mapping[str, object]
 Work = Callable[[Recorder], None]

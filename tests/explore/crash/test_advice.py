@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 
 import pytest
+from crash_recorder import Recorder
 from programs import (
     NEW,
     OLD,
@@ -21,7 +22,6 @@ from programs import (
 
 from chaoskit.explore.crash import CrashStates, state_tree
 from chaoskit.explore.crash.advice import explain, simplest, warnings
-from chaoskit.explore.crash.recorder import Recorder
 
 States = Callable[..., CrashStates]
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from crash_recorder import Recorder
 from reference import Judge, World
 
 from chaoskit import faults
 from chaoskit.core.operation import Trace
+from chaoskit.core.result import Options, ReceiptSummary, RunSummary, ScenarioResult
 from chaoskit.explore.case import Question
 from chaoskit.explore.crash import PowerLoss
-from chaoskit.explore.crash.recorder import Recorder
 from chaoskit.explore.engine import Explorer
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.result import Options, ReceiptSummary, RunSummary, ScenarioResult
 from chaoskit.explore.sources import Offers
 
 START = {"state": b"old"}

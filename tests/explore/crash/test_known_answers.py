@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable
 
 import pytest
+from crash_recorder import Recorder
 from programs import NEW, OLD, created, old_or_new, published, replaced, replaced_and_promised
 
 from chaoskit.explore.crash import CrashStates, Rule, models_named, state_tree
 from chaoskit.explore.crash.advice import explain, simplest, warnings
-from chaoskit.explore.crash.recorder import Recorder
 
 States = Callable[..., CrashStates]
 

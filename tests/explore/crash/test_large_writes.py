@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from crash_recorder import Recorder
 
 from chaoskit.core.operation import Bytes, Trace
 from chaoskit.explore.crash import Materialiser, Snapshot, crash_states, script
-from chaoskit.explore.crash.recorder import Recorder
 
 MEGABYTE = 1 << 20
 

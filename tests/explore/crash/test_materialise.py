@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from crash_recorder import Recorder
 from programs import ALL, NEW, OLD, PROGRAMS, nothing, tree_made
 
 from chaoskit.core.errors import UsageError
 from chaoskit.explore.crash import CrashStates, Materialiser, Snapshot, crash_states, script, state_tree
-from chaoskit.explore.crash.recorder import Recorder
 
 States = Callable[..., CrashStates]
 

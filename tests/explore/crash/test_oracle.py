@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Callable
 
 import pytest
+from crash_recorder import Recorder
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from reference import World, freeze
 
 from chaoskit.core.operation import Trace
 from chaoskit.explore.crash import Snapshot, crash_states, script, state_tree
-from chaoskit.explore.crash.recorder import Recorder
 
 START = {"a": b"old a", "b": b"B" * 4100}
 MODELS = ("ext4", "ext4-late", "xfs", "btrfs", "strict")

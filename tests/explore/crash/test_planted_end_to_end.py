@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from programs import PROGRAMS, Program
 
-from chaoskit.explore.result import ScenarioResult
+from chaoskit.core.result import ScenarioResult
 from chaoskit.inject.kernel import KernelBackend
 from chaoskit.report import read
 

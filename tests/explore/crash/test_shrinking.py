@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from crash_recorder import Recorder
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from programs import PROGRAMS, Program
@@ -16,17 +17,16 @@ from test_oracle import _OPS, few_steps, referee, run
 
 from chaoskit import faults
 from chaoskit.core.operation import Trace
+from chaoskit.core.result import Failure, Options, ReceiptSummary, RunSummary, ScenarioResult
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.case import Question
 from chaoskit.explore.crash import CrashStates, PowerLoss, crash_states, models_named, script, state_tree
 from chaoskit.explore.crash.cut import Cut
-from chaoskit.explore.crash.recorder import Recorder
 from chaoskit.explore.crash.states import State
 from chaoskit.explore.crash.steps import mask_of
 from chaoskit.explore.engine import Explorer
 from chaoskit.explore.job import Job, Planned, Recording
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.result import Failure, Options, ReceiptSummary, RunSummary, ScenarioResult
 from chaoskit.explore.shrink import EACH
 
 REAL = ("ext4", "xfs", "btrfs")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from crash_recorder import Recorder
 from programs import NEW, OLD, replaced
 
 from chaoskit import faults
@@ -18,7 +19,6 @@ from chaoskit.core.schedule import Fault, Schedule, Strike
 from chaoskit.explore.align import unaligned
 from chaoskit.explore.blame import blamed
 from chaoskit.explore.crash import PowerLoss
-from chaoskit.explore.crash.recorder import Recorder
 from chaoskit.explore.job import Planned
 from chaoskit.explore.sources import sources_of
 from chaoskit.faults import FaultSet

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from crash_recorder import Recorder
 from programs import ALL, NEW, OLD, PROGRAMS, replaced
 
 from chaoskit.core.errors import ScheduleError, UsageError
@@ -25,7 +26,6 @@ from chaoskit.explore.crash import (
     state_named,
     state_tree,
 )
-from chaoskit.explore.crash.recorder import Recorder
 from chaoskit.explore.crash.steps import StepKind, cuts, pieces
 
 States = Callable[..., CrashStates]

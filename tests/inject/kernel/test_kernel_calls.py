@@ -18,7 +18,7 @@ import pytest
 
 from chaoskit.core.operation import Operation
 from chaoskit.inject.base import Ran
-from chaoskit.inject.kernel import abi, syscalls
+from chaoskit.inject.kernel.seccomp import abi, syscalls
 
 Record = Callable[[Callable[[], Any]], Ran]
 

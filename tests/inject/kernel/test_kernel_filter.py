@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from chaoskit.inject.kernel import abi, bpf, syscalls
+from chaoskit.inject.kernel.seccomp import abi, bpf, syscalls
 
 MACHINES = ("x86_64", "aarch64")
 HEADERS = {

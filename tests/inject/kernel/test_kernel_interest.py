@@ -18,8 +18,9 @@ from chaoskit.core.schedule import Fault, Point, Schedule, Strike, point_of
 from chaoskit.faults.errnos import TABLE, keeps_failing
 from chaoskit.inject import channel
 from chaoskit.inject.base import Plan, Ran
-from chaoskit.inject.kernel import interest, supervisor, syscalls
-from chaoskit.inject.kernel.standing import FullDisk, StandingError
+from chaoskit.inject.kernel import interest, supervisor
+from chaoskit.inject.kernel.files.standing import FullDisk, StandingError
+from chaoskit.inject.kernel.seccomp import syscalls
 
 FAMILIES = sorted({spec.family for spec in syscalls.SPECS} | {"rmdir", "promise", "end"})
 FAULTS = [

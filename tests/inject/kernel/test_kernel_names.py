@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from chaoskit.inject.base import Command, Ran
-from chaoskit.inject.kernel import calls, paths
+from chaoskit.inject.kernel.files import calls
+from chaoskit.inject.kernel.workload import paths
 
 Record = Callable[[Callable[[], Any]], Ran]
 

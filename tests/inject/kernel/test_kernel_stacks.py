@@ -19,7 +19,7 @@ import pytest
 from chaoskit.core.operation import Frame
 from chaoskit.inject import channel
 from chaoskit.inject.base import Ran
-from chaoskit.inject.kernel import stack
+from chaoskit.inject.kernel.workload import stack
 
 Record = Callable[[Callable[[], Any]], Ran]
 

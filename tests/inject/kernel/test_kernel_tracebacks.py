@@ -7,7 +7,7 @@ import traceback
 
 import pytest
 
-from chaoskit.inject.kernel import child
+from chaoskit.inject.kernel.workload import child
 
 
 class OfOurOwn(Exception):

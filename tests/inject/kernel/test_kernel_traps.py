@@ -24,10 +24,11 @@ import pytest
 from chaoskit.core.errors import UsageError
 from chaoskit.inject import channel, processes
 from chaoskit.inject.base import Plan, Ran, WorkloadError
-from chaoskit.inject.kernel import KernelBackend, abi, bpf, syscalls
-from chaoskit.inject.kernel.memory import Memory
+from chaoskit.inject.kernel import KernelBackend
+from chaoskit.inject.kernel.seccomp import abi, bpf, syscalls
 from chaoskit.inject.kernel.supervisor import Supervisor
-from chaoskit.inject.kernel.tree import Tree
+from chaoskit.inject.kernel.workload.memory import Memory
+from chaoskit.inject.kernel.workload.tree import Tree
 
 Run = Callable[..., Ran]
 
@@ -179,7 +180,9 @@ SESSIONS = """
 import os, sys, time
 from chaoskit.inject import processes
 from chaoskit.inject.base import Plan
-from chaoskit.inject.kernel import KernelBackend, abi, tree
+from chaoskit.inject.kernel import KernelBackend
+from chaoskit.inject.kernel.seccomp import abi
+from chaoskit.inject.kernel.workload import tree
 
 root = sys.argv[1]
 processes.Guard._MOST, tree._MANY_SESSIONS = 100, 50
@@ -364,7 +367,7 @@ def test_an_error_in_the_supervisor_ends_the_run(
     def planted(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("chaoskit.inject.kernel.calls.Decoder.decode", planted)
+    monkeypatch.setattr("chaoskit.inject.kernel.files.calls.Decoder.decode", planted)
     with pytest.raises(ZeroDivisionError):
         run(lambda: os.mkdir(f"{root}/d"), record=True)
     assert processes.children() == before
@@ -874,7 +877,9 @@ import os, sys
 from chaoskit.core.schedule import Schedule
 from chaoskit.inject import channel
 from chaoskit.inject.base import Plan
-from chaoskit.inject.kernel import KernelBackend, abi, stack
+from chaoskit.inject.kernel import KernelBackend
+from chaoskit.inject.kernel.seccomp import abi
+from chaoskit.inject.kernel.workload import stack
 
 # The interpreter may be where another user cannot import from: load all that is needed before.
 root = sys.argv[1]
@@ -949,7 +954,7 @@ def test_an_ordinary_user_gets_all_of_it(root: str) -> None:
 def test_a_child_that_never_begins_is_no_hang(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork that is stuck before its first call ends with the time limit, and is explained."""
     before = processes.children()
-    monkeypatch.setattr("chaoskit.inject.kernel.child._prepare", lambda *_: time.sleep(100))
+    monkeypatch.setattr("chaoskit.inject.kernel.workload.child._prepare", lambda *_: time.sleep(100))
     with pytest.raises(UsageError, match=r"did not begin within 0\.2 s.*register_at_fork"):
         run(lambda: None, timeout=0.2)
     assert processes.children() == before

@@ -1,0 +1,93 @@
+"""Files that can change without a call: what they hold is read at the calls that make it count.
+
+Stores into a shared mapping are no system calls, and what a splice will move is not known when it is
+made. The files concerned are read when they are synced, closed or renamed and when the workload ends;
+whoever builds on the trace compares that with what its calls give.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+
+from chaoskit.core.operation import Payload
+from chaoskit.inject.kernel.files.calls import Call
+from chaoskit.inject.kernel.files.payload import WHOLE, Store
+
+Identity = tuple[int, int]
+
+BEGINS = frozenset({"mmap", "splice"})
+"""Families after which a file may change unseen."""
+_ALL = frozenset({"sync", "syncfs"})
+_CHUNK = 1 << 20
+_ONE = frozenset({"fsync", "fdatasync", "msync", "close", "rename", "link"})
+
+
+class Unseen:
+    """Keeps an open file of its own for each, so that names do not matter. To be closed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._files: dict[Identity, int] = {}
+        self._last: dict[Identity, bytes] = {}
+
+    def close(self) -> None:
+        """Forget all files."""
+        for fd in self._files.values():
+            os.close(fd)
+        self._files.clear()
+        self._last.clear()
+
+    def watch(self, path: str) -> bool:
+        """From now on the regular file at ``path`` may change unseen; False if it cannot be read."""
+        try:
+            # Opened anew: a duplicate would share the position with the caller, and hold its locks.
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return False
+        facts = os.fstat(fd)
+        identity = (facts.st_dev, facts.st_ino)
+        if identity in self._files or not stat.S_ISREG(facts.st_mode):
+            os.close(fd)
+            return True
+        self._files[identity] = fd
+        return True
+
+    def at(self, call: Call, inode: Identity | None) -> tuple[tuple[Identity, Payload], ...]:
+        """What the files hold that a call on ``inode`` is about; nothing for those that are as they were."""
+        if not self._files:
+            return ()
+        if call.family in _ONE:
+            # What is mapped may have lost its name since: then it is any of them.
+            known = inode is not None or call.family != "msync"
+            return tuple(self._changed([inode] if known else self._files))
+        if call.family in _ALL:
+            return self.all()
+        if inode is not None:
+            self._last.pop(inode, None)
+        return ()
+
+    def all(self) -> tuple[tuple[Identity, Payload], ...]:
+        """What all files hold."""
+        return tuple(self._changed(self._files))
+
+    def _changed(self, files: Iterable[Identity | None]) -> Iterator[tuple[Identity, Payload]]:
+        for identity in files:
+            if identity is None or identity not in self._files:
+                continue
+            with contextlib.suppress(OSError):
+                digest = _digest(self._files[identity])
+                if digest != self._last.get(identity):
+                    self._last[identity] = digest
+                    yield identity, self._store.copy(self._files[identity], 0, WHOLE)
+
+
+def _digest(fd: int) -> bytes:
+    digest, offset = hashlib.blake2b(digest_size=16), 0
+    while part := os.pread(fd, _CHUNK, offset):
+        digest.update(part)
+        offset += len(part)
+    return digest.digest()

@@ -1,0 +1,1 @@
+"""The kernel's interface: numbers, structures, filters, and the table of system calls."""

@@ -1,0 +1,101 @@
+"""The seccomp filter: which calls stop and wait for the supervisor.
+
+Classic BPF as in ``linux/filter.h``, a binary search for the call's number: the kernel runs a filter
+once for every number when it is installed, to keep those that are always allowed in a bitmap (Linux
+5.11), so its length is part of what a case costs. Calls made for another architecture (``int 0x80``,
+x32) are sent to the supervisor, who refuses and reports them: their numbers mean other things.
+
+A case needs few of the calls that a recording does (:mod:`chaoskit.inject.kernel.interest`). Those that it
+does not need never stop: each that does costs two switches of processes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from functools import cache
+
+from chaoskit.inject.kernel.seccomp import abi, syscalls
+from chaoskit.inject.kernel.seccomp.syscalls import Families
+
+_LOAD = 0x20
+_EQUAL = 0x15
+_GREATER_EQUAL = 0x35
+_AND = 0x54
+_RETURN = 0x06
+_INSTRUCTION = struct.Struct("=HBBI")
+_NR, _ARCH, _ARGS = 0, 4, 16
+
+_Row = tuple[int, int, int, int]
+"""Operation, value, and for a jump how many rows to skip: if it holds, if not."""
+
+_ALLOW: list[_Row] = [(_RETURN, abi.SECCOMP_RET_ALLOW, 0, 0)]
+_NOTIFY: list[_Row] = [(_RETURN, abi.SECCOMP_RET_USER_NOTIF, 0, 0)]
+
+
+CONTROL = 2**31 - 1
+"""The descriptor that promises and the result are written to. There is none of this number and never
+will be: the supervisor answers the call. So the workload cannot close it, replace it or leak it."""
+
+
+@cache
+def program(machine: str, families: Families = None) -> bytes:
+    """Assemble the filter for ``machine`` as an array of ``struct sock_filter``.
+
+    Of the calls that can be struck only those of ``families`` stop, and what is written to
+    :data:`CONTROL`. What only has to be watched always stops.
+    """
+    rows = [(_LOAD, _ARCH, 0, 0), (_EQUAL, abi.AUDIT_ARCH[machine], 1, 0), *_NOTIFY, (_LOAD, _NR, 0, 0)]
+    rows += _search(_segments(machine, families))
+    return b"".join(_INSTRUCTION.pack(code, yes, no, value) for code, value, yes, no in rows)
+
+
+def _segments(machine: str, families: Families) -> list[tuple[int, list[_Row]]]:
+    """What to do from which number on, in the order of the numbers."""
+    bodies = dict(_bodies(machine, families))
+    changes = {0} | {number + step for number in bodies for step in (0, 1)}
+    segments: list[tuple[int, list[_Row]]] = []
+    for start in sorted(changes):
+        body = bodies.get(start, _ALLOW)
+        if not segments or segments[-1][1] is not body:
+            segments.append((start, body))
+    return [*segments, (abi.X32_BIT, _NOTIFY)] if machine == "x86_64" else segments
+
+
+def _bodies(machine: str, families: Families) -> Iterator[tuple[int, list[_Row]]]:
+    """The numbers of the calls that may stop, and what decides on that."""
+    for number, spec in syscalls.by_number(machine).items():
+        if families is None or spec.family in families:
+            yield number, _decision(spec.name)
+        elif spec.name == "write":
+            yield number, _when(((0, "any", (CONTROL,)),))
+    for number, name in syscalls.watched(machine).items():
+        # It matters for what was mapped before, and mappings are not looked at.
+        if name != "mprotect" or families is None or "mmap" in families:
+            yield number, _decision(name)
+
+
+def _decision(name: str) -> list[_Row]:
+    return _when(syscalls.CONDITIONS[name]) if name in syscalls.CONDITIONS else _NOTIFY
+
+
+def _search(segments: list[tuple[int, list[_Row]]]) -> list[_Row]:
+    """Find the segment that the loaded number is in, and do what it says."""
+    if len(segments) == 1:
+        return segments[0][1]
+    middle = len(segments) // 2
+    below, above = _search(segments[:middle]), _search(segments[middle:])
+    return [(_GREATER_EQUAL, segments[middle][0], len(below), 0), *below, *above]
+
+
+def _when(conditions: tuple[tuple[int, str, tuple[int, ...]], ...]) -> list[_Row]:
+    """Notify if all conditions hold, else allow."""
+    rows = list(_NOTIFY)
+    for argument, kind, values in reversed(conditions):
+        checks: list[_Row] = [(_LOAD, _ARGS + 8 * argument, 0, 0)]
+        if kind == "bits":
+            checks.append((_AND, values[0], 0, 0))
+        for left, value in zip(range(len(values) - 1, -1, -1), values, strict=True):
+            checks.append((_EQUAL, value, left, 0 if left else len(rows)))
+        rows = checks + rows
+    return rows + _ALLOW

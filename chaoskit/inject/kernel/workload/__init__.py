@@ -1,0 +1,1 @@
+"""The processes under observation: their tree, memory, stacks, and the channel to them."""

@@ -1,0 +1,294 @@
+"""The workload's side: what happens in the forked process before, around and after the workload."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import inspect
+import os
+import pickle
+import socket
+import struct
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from functools import cache
+from types import TracebackType
+from typing import Any, NoReturn
+
+from chaoskit.core.errors import UsageError
+from chaoskit.inject import channel, processes
+from chaoskit.inject.base import Command
+from chaoskit.inject.kernel.seccomp import abi, bpf
+from chaoskit.inject.kernel.seccomp.syscalls import Families
+
+PROMISE, RESULT, ERROR, UNPICKLABLE = b"P", b"R", b"E", b"U"
+"""First byte of what is written to the control descriptor; the rest is a pickle."""
+READY, FAILED = b"+", b"-"
+DESCRIPTOR = struct.Struct("=i")
+"""A descriptor as it travels beside a message (unix(7), SCM_RIGHTS)."""
+HOLDS_MORE = 0
+"""The answer to a result from a process that holds more descriptors than it started with: it is asked
+to collect its garbage and to say so once more."""
+_THREAD_GRACE, _DAEMON_GRACE = 0.25, 0.05
+"""Seconds that threads have to end once the workload's function has returned. A daemon that runs for
+ever is common, and every case would wait for it."""
+
+
+def enter(
+    work: Callable[[], Any] | Command,
+    control: socket.socket,
+    record: bool,
+    families: Families,
+    parent: int,
+) -> NoReturn:
+    """Become the workload, of which only calls of ``families`` stop; never returns.
+
+    No exception leaves it.
+    """
+    status = 70
+    try:
+        _prepare(parent)
+        _install_filter(control, families)
+        if isinstance(work, Command):
+            _become(work)
+        status = _serve(work, record)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def boundary() -> int:
+    """The identity of the code object at which the workload's stacks end."""
+    return id(_call.__code__)
+
+
+def _prepare(parent: int) -> None:
+    processes.die_with(parent, status=71)
+    gc.freeze()
+    if "asyncio" in sys.modules:
+        sys.modules["asyncio"]._set_running_loop(None)
+
+
+def _install_filter(control: socket.socket, families: Families) -> None:
+    """Install the filter and hand its listener to the supervisor.
+
+    From here on every watched call waits for an answer: sending is none of them.
+    """
+    no_new_privileges, install = _calls(families)
+    no_new_privileges()
+    listener = install()
+    if listener < 0:
+        control.send(FAILED + str(-listener).encode())
+        os._exit(72)
+    control.sendmsg([READY], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, DESCRIPTOR.pack(listener))])
+    os.close(listener)
+    control.close()
+    os.write(bpf.CONTROL, b"")  # The first of the calls that stop: from its number on they are counted.
+
+
+@cache
+def _calls(families: Families) -> tuple[Callable[[], int], Callable[[], int]]:
+    """Two calls with their arguments made beforehand: what is made after a fork costs page faults."""
+    library = abi.libc()
+    rows = bpf.program(abi.machine(), families)
+    code = ctypes.create_string_buffer(rows, len(rows))
+    header = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", len(rows) // 8, ctypes.addressof(code)))
+    flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+    numbers = {"x86_64": (317, 157), "aarch64": (277, 167)}[abi.machine()]
+    words = [ctypes.c_ulong(word) for word in (numbers[0], abi.SECCOMP_SET_MODE_FILTER, flags)]
+    privileges = [ctypes.c_ulong(word) for word in (numbers[1], abi.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)]
+
+    def install() -> int:
+        result = int(library.syscall_raw(*words, header))
+        return -ctypes.get_errno() if result == -1 else result
+
+    def no_new_privileges() -> int:
+        return int(library.syscall_raw(*privileges))
+
+    # The header points into ``code``, which must live as long.
+    install.code = code  # type: ignore[attr-defined]
+    return no_new_privileges, install
+
+
+def prepare(families: Families) -> None:
+    """Do before a fork what would cost more after it."""
+    _calls(families)
+    processes.prepare()
+
+
+def _call(function: Callable[[], Any]) -> Any:
+    """The workload's stacks end below this frame."""
+    result = function()
+    if inspect.iscoroutine(result):
+        import asyncio
+
+        return asyncio.run(_awaited(result))
+    return result
+
+
+async def _awaited(coroutine: Any) -> Any:
+    return await coroutine
+
+
+def _serve(work: Callable[[], Any], record: bool) -> int:
+    if not record:
+        _stop_tracing()
+    channel.install(_send_promise)
+    try:
+        message = _pickled(RESULT, _call(work))
+    except BaseException as error:
+        message = _pickled_error(error, record)
+    _flush()
+    message += pickle.dumps(_threads())
+    if _tell(message) == HOLDS_MORE:
+        gc.collect()
+        _tell(message)
+    return 0
+
+
+_OURS = frozenset(function.__code__ for function in (_call, _awaited, _serve))
+"""What stands above the workload in every traceback of it."""
+
+
+def _send_promise(value: Any) -> None:
+    try:
+        body = pickle.dumps(value)
+    except Exception as error:
+        raise UsageError(
+            f"promise() was given a {type(value).__qualname__} that cannot be pickled ({error}); expected a "
+            "value that can, since it leaves the workload's process. Promise plain data."
+        ) from error
+    _tell(PROMISE + body)
+
+
+def _tell(message: bytes) -> int:
+    """Write to the supervisor; return its answer.
+
+    A process that does not let itself be read (prctl(2), PR_SET_DUMPABLE) does so for this one moment.
+    """
+    try:
+        return os.write(bpf.CONTROL, message)
+    except OSError:
+        library = abi.libc()
+        before = library.prctl(abi.PR_GET_DUMPABLE)
+        library.prctl(abi.PR_SET_DUMPABLE, 1)
+        try:
+            return os.write(bpf.CONTROL, message)
+        finally:
+            library.prctl(abi.PR_SET_DUMPABLE, before)
+
+
+def _pickled(kind: bytes, value: Any) -> bytes:
+    try:
+        body = pickle.dumps(value)
+        pickle.loads(body)
+    except Exception as error:
+        text = f"{type(value).__qualname__}: {type(error).__name__}: {error}"
+        kind, body = UNPICKLABLE, pickle.dumps(text)
+    return kind + struct.pack("=Q", len(body)) + body
+
+
+def _pickled_error(error: BaseException, record: bool = True) -> bytes:
+    """The error, its text with the traceback, and its class's name for when it cannot be pickled."""
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    began = _below_ours(error)
+    text = _formatted(error, began) if record else _brief(error, began, name)
+    try:
+        itself = pickle.dumps(error)
+    except Exception:
+        itself = b""
+    body = pickle.dumps((itself, name, _message(error), text))
+    traceback.clear_frames(error.__traceback__)
+    return ERROR + struct.pack("=Q", len(body)) + body
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "its message could not be made"
+
+
+def _below_ours(error: BaseException) -> TracebackType | None:
+    """Where the workload's own frames begin; None if it was never reached."""
+    step = began = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code in _OURS:
+            began = step.tb_next
+        step = step.tb_next
+    return began
+
+
+def _formatted(error: BaseException, began: TracebackType | None) -> str:
+    return "".join(traceback.format_exception(type(error), error, began))
+
+
+def _brief(error: BaseException, began: TracebackType | None, name: str) -> str:
+    """A traceback made by hand: the library's would cost a case more than all else it does."""
+    if isinstance(error, BaseExceptionGroup | SyntaxError):
+        return _formatted(error, began)
+    lines = [] if began is None else ["Traceback (most recent call last):"]
+    step = began
+    while step is not None:
+        code = step.tb_frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {step.tb_lineno}, in {code.co_name}')
+        step = step.tb_next
+    name, message = name.removeprefix("builtins.").removeprefix("__main__."), _message(error)
+    lines.append(f"{name}: {message}" if message else name)
+    lines += map(str, getattr(error, "__notes__", ()))
+    return "\n".join(lines) + "\n"
+
+
+def _threads() -> list[str]:
+    """The names of threads that the workload has left running, though they were given time to end.
+
+    Python itself waits at its end for threads that are no daemons, so what they do still counts.
+    """
+    others = [one for one in threading.enumerate() if one is not threading.main_thread()]
+    if not others:
+        return []
+    began = time.monotonic()
+    for one in others:
+        patience = _DAEMON_GRACE if one.daemon else _THREAD_GRACE
+        try:
+            one.join(max(0.0, began + patience - time.monotonic()))
+        except RuntimeError:  # The current thread, or one that was never started.
+            continue
+    return [one.name for one in others if one.is_alive()]
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+
+
+def _stop_tracing() -> None:
+    """Coverage and debuggers cost many times what the case does, and their data would be lost."""
+    if sys.gettrace() is not None:
+        sys.settrace(None)
+    threading.settrace(None)
+    monitoring = getattr(sys, "monitoring", None)
+    if monitoring is not None:
+        for tool in range(6):
+            if monitoring.get_tool(tool) is not None:
+                monitoring.set_events(tool, 0)
+
+
+def _become(command: Command) -> NoReturn:
+    """Replace this process by the command; its streams were set up by the supervisor."""
+    try:
+        if command.cwd is not None:
+            os.chdir(command.cwd)
+        environment = dict(os.environ if command.env is None else command.env)
+        os.execvpe(command.argv[0], list(command.argv), environment)
+    except OSError as error:
+        error.filename = command.argv[0]  # Not the last of the places in which it was looked for.
+        _tell(_pickled_error(error) + pickle.dumps([]))
+    os._exit(127)

@@ -1,0 +1,339 @@
+"""The processes and threads of one workload: who they are, how they are named, how they are killed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import select
+import signal
+from functools import cached_property
+
+from chaoskit.core.operation import Frame, Place
+from chaoskit.inject import processes
+from chaoskit.inject.kernel.workload import stack
+from chaoskit.inject.kernel.workload.memory import Memory, Unreadable
+from chaoskit.inject.kernel.workload.stack import StackReader, Whereabouts
+
+_FIELDS = "Tgid|Umask|Uid|Gid|FDSize|Groups|SigBlk|SigIgn|SigCgt|CapEff|Seccomp_filters"
+_STATUS = re.compile(rf"^({_FIELDS}):[ \t]*(.*)$".encode(), re.MULTILINE)
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]")
+_FORKED = "child"
+_HARMLESS_SIGNALS = frozenset(
+    {
+        *(signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH),
+        *(signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU),
+    }
+)
+"""Signals that end no process by default (signal(7))."""
+
+
+_MANY_SESSIONS = 512
+"""Sessions more than there were, after which it is time to see which of them have nobody left."""
+
+
+class Process:
+    """One process of the workload. ``label`` is None until its first operation names it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.memory = Memory(pid)
+        try:
+            self.descriptors = os.open(f"/proc/{pid}/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            os.close(self.pidfd)
+            raise
+        self.label: str | None = None
+        self.threads = 0
+        self.reader: StackReader | None = None
+        self.runs_our_python = False
+        self.replacing: tuple[int, tuple[bytes, str]] | None = None
+        """The thread that is at an exec, and what the process was before."""
+
+    def kill(self, number: int) -> bool:
+        """Send a signal to this process and no other; False if it is gone, or only waits to be collected."""
+        if self.ended():
+            return False
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def ended(self) -> bool:
+        """Whether it is over, though nobody may have collected it yet: a signal is then taken by nobody."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def close(self) -> None:
+        self.memory.close()
+        os.close(self.descriptors)
+        os.close(self.pidfd)
+
+
+class Task:
+    """One thread."""
+
+    def __init__(self, tid: int, process: Process) -> None:
+        self.tid = tid
+        self.process = process
+        self.thread: int | None = None
+        self.state: int | None = None
+        """Address of the interpreter's record of this thread, when last looked for."""
+
+    def link(self, fd: int) -> str | None:
+        """What descriptor ``fd`` refers to, as the kernel spells it; None if it is not open."""
+        try:
+            return os.readlink(str(fd), dir_fd=self.process.descriptors)
+        except PermissionError as why:
+            raise Unreadable(str(why)) from None
+        except OSError:
+            return self._own_link(fd)
+
+    def _own_link(self, fd: int) -> str | None:
+        """The same from the thread's own table: the first thread may have ended before the others."""
+        try:
+            return os.readlink(f"/proc/{self.tid}/fd/{fd}")
+        except OSError:
+            return None
+
+
+class Tree:
+    """All processes that were seen at a call, from the first one on; ``guard`` answers for them."""
+
+    def __init__(self, pid: int, boundary: int, run: int, guard: processes.Guard) -> None:
+        self.pid = pid
+        self._guard = guard
+        self._boundary = boundary
+        self._run = run
+        self._names: dict[str, int] = {}
+        self._tasks: dict[int, Task] = {}
+        self.processes: dict[int, Process] = {}
+        self.arrivals: list[Process] = []
+        """Processes that were met since the list was last emptied; the supervisor watches them."""
+        self._sessions: set[int] = set()
+        self._most_sessions = _MANY_SESSIONS
+        self._main_image = _image(pid)
+        self.main = self._add(pid, runs_our_python=True)
+        self.leads(pid)
+        self.main.label = ""
+        self._tasks[pid] = Task(pid, self.main)
+
+    def task(self, tid: int) -> Task | None:
+        """The thread ``tid``; None if it is gone already.
+
+        Raises:
+            Unreadable: if it may not be inspected, or too many descriptors are open for that.
+        """
+        task = self._tasks.get(tid)
+        if task is None:
+            try:
+                task = Task(tid, self._process(int(status(tid).get("Tgid", b"0"))))
+            except OSError as why:
+                if why.errno in (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE):
+                    raise Unreadable(str(why)) from None
+                return None
+            self._tasks[tid] = task
+        if task.process.replacing is not None:
+            self._replaced(task)
+        return task
+
+    def _process(self, pid: int) -> Process:
+        process = self.processes.get(pid)
+        return self._add(pid, _image(pid) == self._main_image) if process is None else process
+
+    def _add(self, pid: int, runs_our_python: bool) -> Process:
+        process = self.processes[pid] = Process(pid)
+        self._guard.answer_for(pid)
+        process.runs_our_python = runs_our_python
+        self.arrivals.append(process)
+        return process
+
+    def forget(self, pid: int) -> None:
+        """Drop a process that has ended: its numbers may be given to others now."""
+        process = self.processes.pop(pid, None)
+        if process is not None:
+            for tid in [tid for tid, task in self._tasks.items() if task.process is process]:
+                del self._tasks[tid]
+            process.close()
+            if pid not in self._sessions:
+                self._guard.forget(pid)
+
+    def meet(self, pid: int) -> None:
+        """Get to know a process and everything below it, though it has made no call that stopped."""
+        try:
+            self._process(pid)
+        except OSError:
+            return  # It is gone, or may not be inspected.
+        for child in processes.children(pid):
+            self.meet(child)
+
+    def leads(self, pid: int) -> None:
+        """A process leads a session of its own: whoever is in that dies with this process, met or not.
+
+        A session may outlive its leader.
+        """
+        if len(self._sessions) >= self._most_sessions:
+            self._forget_sessions(self._sessions - _in_use())
+            self._most_sessions = len(self._sessions) + _MANY_SESSIONS
+        self._guard.answer_for(pid)
+        self._sessions.add(pid)
+
+    def _forget_sessions(self, pids: set[int]) -> None:
+        self._sessions = self._sessions - pids
+        for pid in pids - self.processes.keys():
+            self._guard.forget(pid)
+
+    def replacing(self, task: Task) -> None:
+        """A process is about to run another program, if the exec succeeds."""
+        task.process.replacing = (task.tid, _image(task.process.pid))
+
+    def _replaced(self, task: Task) -> None:
+        """See at a later call what came of an exec: name the process again if it is another program."""
+        process = task.process
+        assert process.replacing is not None
+        caller, before = process.replacing
+        if _image(process.pid) != before:
+            process.replacing = None
+            process.memory.close()
+            process.runs_our_python = False
+            if process.pid != self.pid:
+                process.label = None
+        elif caller == task.tid:
+            process.replacing = None  # It failed: its caller goes on in the same program.
+
+    def place(self, task: Task) -> Place:
+        """The name of the stream that ``task`` is; numbers are given at the first call."""
+        process = task.process
+        if process.label is None:
+            process.label = self._name(process)
+        if task.thread is None:
+            if task.tid == process.pid:
+                task.thread = 0
+            else:
+                process.threads += 1
+                task.thread = process.threads
+        return Place(self._run, process.label, task.thread)
+
+    def _name(self, process: Process) -> str:
+        program = _FORKED
+        if _image(process.pid) != self._main_image:
+            program = _UNSAFE.sub("_", comm(process.pid))
+        self._names[program] = ordinal = self._names.get(program, 0) + 1
+        return f"{program or '_'}~{ordinal}"
+
+    def stack(self, task: Task) -> tuple[Frame, ...]:
+        """The Python frames of a waiting thread, innermost first; empty if it runs none of ours."""
+        process, python = task.process, self._python
+        if not process.runs_our_python or not python.state:
+            return ()
+        if process.reader is None:
+            process.reader = StackReader(process.memory, stack.calibrate())
+        if task.tid == self.pid:
+            task.state = python.state
+        elif not (task.state and process.reader.is_thread(task.state, task.tid)):
+            # Records come and go with threads, and a fork keeps only one; the first thread's stays.
+            task.state = process.reader.find_thread(python.interpreter, task.tid)
+        return process.reader.of_thread(task.state, self._boundary) if task.state else ()
+
+    @cached_property
+    def _python(self) -> Whereabouts:
+        """Where the interpreter keeps its records, in the workload's process as in this one."""
+        return stack.whereabouts()
+
+    def waiting(self) -> dict[int, str]:
+        """What each thread waits for in the kernel. To be asked before it is stopped, and waits for that."""
+        places = {}
+        for pid in list(self.processes):
+            for tid in processes.threads(pid):
+                where = processes.read(f"/proc/{tid}/wchan").decode(errors="replace").strip("\0 \n0")
+                places[tid] = f", in {where}" if where else ""
+        return places
+
+    def stacks(self, waiting: dict[int, str]) -> str:
+        """All threads of all processes as text, for a run that hangs."""
+        lines = []
+        for process in list(self.processes.values()):
+            for tid in processes.threads(process.pid):
+                frames: tuple[Frame, ...] = ()
+                with contextlib.suppress(Unreadable):
+                    task = self.task(tid)
+                    frames = self.stack(task) if task is not None else ()
+                lines.append(f"process {process.pid} thread {tid} ({comm(tid)}{waiting.get(tid, '')})")
+                lines += [f"  {frame}" for frame in frames] or ["  no Python stack"]
+        return "\n".join(lines)
+
+    def close(self) -> None:
+        for pid in list(self.processes):
+            self.forget(pid)
+        self._forget_sessions(self._sessions)
+
+
+def _in_use() -> set[int]:
+    """The numbers of all processes on this machine and of the sessions that they are in."""
+    running = processes.everybody()
+    found = set(running)
+    for pid in running:
+        with contextlib.suppress(ProcessLookupError):
+            found.add(os.getsid(pid))
+    return found
+
+
+def comm(tid: int) -> str:
+    """The name of a thread's program: unlike its number it is the same in every run."""
+    return processes.read(f"/proc/{tid}/comm").decode(errors="replace").strip() or "?"
+
+
+def status(tid: int) -> dict[str, bytes]:
+    """The fields of ``/proc/TID/status`` that are of use here."""
+    return {match[0].decode(): match[1] for match in _STATUS.findall(processes.read(f"/proc/{tid}/status"))}
+
+
+def _image(pid: int) -> tuple[bytes, str]:
+    """What tells one program in a process from another: a fork keeps it, an exec changes it.
+
+    The auxiliary vector holds addresses that the kernel draws anew at each exec (getauxval(3)).
+    """
+    try:
+        program = os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        program = ""
+    return processes.read(f"/proc/{pid}/auxv"), program
+
+
+def offspring(before: set[int], main: int) -> list[int]:
+    """The workload's processes that are children of this one: the first, and those that became orphans.
+
+    Another child of the test process may have left us an orphan too. It does not have our filter.
+    """
+    candidates = processes.children() - before
+    if not candidates:
+        return []
+    own = _filters(os.getpid())
+    return sorted(pid for pid in candidates if pid == main or _filters(pid) > own)
+
+
+def end_all(before: set[int], main: int) -> None:
+    """Kill and collect until nothing is left: who dies leaves its children to us, and so on."""
+    while remaining := offspring(before, main):
+        for pid in remaining:
+            os.kill(pid, signal.SIGKILL)
+        for pid in remaining:
+            os.waitpid(pid, 0)
+
+
+def is_fatal(pid: int, number: int) -> bool:
+    """Whether a process dies of a signal at once: its default is to, and it is not caught or blocked."""
+    if number in _HARMLESS_SIGNALS:
+        return False
+    fields = status(pid)
+    taken = (int(fields.get(name, b"0"), 16) for name in ("SigBlk", "SigIgn", "SigCgt"))
+    return not any(mask >> (number - 1) & 1 for mask in taken)
+
+
+def _filters(pid: int) -> int:
+    """How many seccomp filters a process has; many where the kernel does not say."""
+    return int(status(pid).get("Seccomp_filters", b"999"))

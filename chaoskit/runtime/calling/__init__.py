@@ -1,0 +1,1 @@
+"""Strategies around one call: time-outs, bulkheads, rate limits, fallbacks, pipelines."""

@@ -1,0 +1,223 @@
+"""Bulkhead: at most so many calls at the same time, so that one slow service cannot take every thread."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, ParamSpec, TypeVar, cast
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import finished, is_async, protect
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.deadlines import remaining
+from chaoskit.runtime.failures.taxonomy import BulkheadFull
+from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
+
+__all__ = ["Bulkhead", "BulkheadRejected"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkheadRejected(Event):
+    """A call found no place, after waiting ``waited`` seconds in the queue (0.0 if that was full too)."""
+
+    name: ClassVar[str] = "bulkhead.rejected"
+
+    bulkhead: str
+    limit: int
+    waited: float
+
+
+class _Waiter:
+    """One caller in the queue; ``granted`` changes under the bulkhead's lock only."""
+
+    __slots__ = ("granted", "wake")
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self.granted = False
+        self.wake = wake
+
+
+class Bulkhead:
+    """Lets ``limit`` calls run at the same time; ``queue`` more wait for a place, in order of arrival.
+
+    Without a queue (the default) a call that finds no place is rejected at once with ``BulkheadFull``.
+    In the queue it waits ``max_wait`` seconds at most (no limit by default), and never past the
+    deadline in force. A wait that is interrupted or cancelled leaves the queue and loses no place.
+
+    Decorator for sync and async functions, or ``call(fn, ...)``. Threads and tasks of any event loop
+    may share it. A function that calls itself through its own bulkhead takes two places, and with
+    ``limit`` such calls at once would wait for each other: give ``max_wait`` then. In a forked child
+    all places are free.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        *,
+        queue: int = 0,
+        max_wait: float = math.inf,
+        name: str = "bulkhead",
+        clock: Clock = SystemClock(),  # noqa: B008 - has no state
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        _whole("limit", limit, 1)
+        _whole("queue", queue, 0)
+        if not max_wait >= 0:
+            raise wrong("max_wait", max_wait, "zero or more seconds, or infinity")
+        self.name = name
+        self.limit = limit
+        self.listeners = tuple(listeners)
+        self._queue = queue
+        self._max_wait = max_wait
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._free = limit
+        self._waiters: deque[_Waiter] = deque()
+        survive_fork(self)
+
+    def __repr__(self) -> str:
+        return f"<Bulkhead {self.name!r} {self.in_use} of {self.limit} in use, {self.waiting} waiting>"
+
+    def __call__(self, fn: F) -> F:
+        """Return ``fn`` with its concurrency limited."""
+        return protect("a bulkhead", fn, self._run, self._arun)
+
+    def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call ``fn`` in a place of its own; if it is async, the result is to be awaited as ever."""
+        if is_async(fn):
+            return cast(R, self._arun(fn, args, kwargs))
+        return cast(R, finished("a bulkhead", fn, self._run(fn, args, kwargs)))
+
+    @property
+    def in_use(self) -> int:
+        """How many calls are running."""
+        return self.limit - self._free
+
+    @property
+    def waiting(self) -> int:
+        """How many calls are in the queue."""
+        return len(self._waiters)
+
+    def _run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        self._enter()
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            self._leave()
+
+    async def _arun(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        await self._aenter()
+        try:
+            return await fn(*args, **kwargs)
+        finally:
+            self._leave()
+
+    def _enter(self) -> None:
+        event = threading.Event()
+        waiter = self._place_or_queue(event.set)
+        if waiter is None:
+            return
+        patience = self._patience()
+        try:
+            # A thread cannot wait for more than TIMEOUT_MAX (292 years on Linux): as good as for ever.
+            self._clock.sleep(min(patience, threading.TIMEOUT_MAX), event)
+        except BaseException:
+            self._give_up(waiter)
+            raise
+        self._granted_or_rejected(waiter, patience)
+
+    async def _aenter(self) -> None:
+        loop = asyncio.get_running_loop()
+        event = asyncio.Event()
+        waiter = self._place_or_queue(lambda: loop.call_soon_threadsafe(event.set))
+        if waiter is None:
+            return
+        patience = self._patience()
+        try:
+            async with asyncio.timeout(None if patience == math.inf else patience):
+                await event.wait()
+        except TimeoutError:
+            pass
+        except BaseException:
+            self._give_up(waiter)
+            raise
+        self._granted_or_rejected(waiter, patience)
+
+    def _patience(self) -> float:
+        left = remaining()
+        return self._max_wait if left is None else min(self._max_wait, left)
+
+    def _place_or_queue(self, wake: Callable[[], object]) -> _Waiter | None:
+        """Take a place (None) or one in the queue; raises ``BulkheadFull`` if there is neither."""
+        with self._lock:
+            if self._free > 0:
+                self._free -= 1
+                return None
+            if len(self._waiters) < self._queue:
+                waiter = _Waiter(wake)
+                self._waiters.append(waiter)
+                return waiter
+        raise self._rejection(0.0)
+
+    def _granted_or_rejected(self, waiter: _Waiter, waited: float) -> None:
+        """The wait is over: either a place was granted, perhaps at the last moment, or there is none."""
+        with self._lock:
+            if waiter.granted:
+                return
+            self._waiters.remove(waiter)
+        raise self._rejection(waited)
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        with self._lock:
+            if not waiter.granted:
+                self._waiters.remove(waiter)
+                return
+        # The place came while the caller was being interrupted: somebody else may have it.
+        self._leave()
+
+    def _leave(self) -> None:
+        """Hand the place to the first in the queue, or free it."""
+        with self._lock:
+            while self._waiters:
+                waiter = self._waiters.popleft()
+                waiter.granted = True
+                try:
+                    waiter.wake()
+                except RuntimeError:
+                    # Its event loop was closed under it: nobody is waiting there any more.
+                    continue
+                return
+            self._free = min(self.limit, self._free + 1)
+
+    def _rejection(self, waited: float) -> BulkheadFull:
+        if wanted(self.listeners):
+            now = self._clock.monotonic()
+            emit(
+                self.listeners, BulkheadRejected(at=now, bulkhead=self.name, limit=self.limit, waited=waited)
+            )
+        return BulkheadFull(
+            f"{self.name}: all {self.limit} places are taken, and so are the {self._queue} in the queue"
+            if waited == 0.0
+            else f"{self.name}: none of the {self.limit} places became free within {waited:.3g} s",
+            context={"bulkhead": self.name, "limit": self.limit},
+        )
+
+    def _after_fork(self) -> None:
+        # The parent's callers are not here. One that is (the forking thread) gives back one place too
+        # many when it leaves, hence the min() there.
+        self._free = self.limit
+        self._waiters.clear()
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise wrong(name, value, f"a whole number of {least} or more")

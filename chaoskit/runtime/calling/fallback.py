@@ -1,0 +1,378 @@
+"""Fallback chain: the first candidate that is available, valid now and good enough; else the last good one.
+
+A candidate is a function that makes the value (call another service, read a cache, look up a
+calibrator), with what is known of it beforehand. Every rejection is recorded with its reason.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import finished, is_async, protectable
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.failures.taxonomy import NoCandidate
+from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
+
+__all__ = [
+    "Candidate",
+    "CandidateRejected",
+    "Choice",
+    "ChoiceMade",
+    "FallbackChain",
+    "LastGood",
+    "Rejection",
+    "Why",
+]
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Why(enum.StrEnum):
+    """Why a candidate was rejected."""
+
+    UNAVAILABLE = "not available"
+    NOT_YET_VALID = "not yet valid"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    TOO_POOR = "not good enough"
+    NO_LAST_GOOD = "no last known good value"
+    LAST_GOOD_TOO_OLD = "last known good value is too old"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate(Generic[T]):
+    """One way to get the value; ``get`` is called with the arguments of the call, sync or async.
+
+    ``available`` is asked first; raising means no. The candidate is valid from ``valid_from`` up to,
+    not including, ``valid_until`` (seconds since the epoch; None: no bound). ``quality`` of the value,
+    a number or a function of it, must reach the chain's ``minimum_quality``.
+    """
+
+    name: str
+    get: Callable[..., Any]
+    available: Callable[[], bool] | None = None
+    valid_from: float | None = None
+    valid_until: float | None = None
+    quality: float | Callable[[T], float] | None = None
+
+    def __post_init__(self) -> None:
+        protectable("a candidate", self.get)
+        bounded = self.valid_from is not None and self.valid_until is not None
+        if bounded and not cast(float, self.valid_from) < cast(float, self.valid_until):
+            raise wrong("valid_until", self.valid_until, f"a time after valid_from, {self.valid_from}")
+
+
+@dataclass(frozen=True, slots=True)
+class LastGood:
+    """Keep the last acceptable value, for ``max_age`` seconds, and offer it when all candidates fail.
+
+    A value is only offered for the call it was made for: ``key`` makes something hashable of the
+    arguments. Without ``key`` all calls must be without arguments. ``size`` values are kept at most.
+    """
+
+    max_age: float
+    key: Callable[..., Hashable] | None = None
+    size: int = 1024
+
+    def __post_init__(self) -> None:
+        if not self.max_age > 0:
+            raise wrong("max_age", self.max_age, "seconds, more than zero")
+        if self.size < 1:
+            raise wrong("size", self.size, "1 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One candidate that was not chosen: ``detail`` is for people, ``error`` what it raised, if it did."""
+
+    candidate: str
+    why: Why
+    detail: str = ""
+    error: BaseException | None = None
+
+    def __str__(self) -> str:
+        return f"{self.candidate}: {self.why}{f' ({self.detail})' if self.detail else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Generic[T]):
+    """The value, where it is from, and what was rejected before it.
+
+    ``quality`` is None if the candidate has none; ``age`` is the age in seconds of a last known good
+    value, and None for a fresh one.
+    """
+
+    value: T
+    candidate: str
+    quality: float | None = None
+    age: float | None = None
+    rejections: tuple[Rejection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRejected(Event):
+    """A candidate was not chosen."""
+
+    name: ClassVar[str] = "fallback.rejected"
+
+    chain: str
+    candidate: str
+    why: Why
+    detail: str
+    error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceMade(Event):
+    """A candidate other than the first was chosen, or (``age``) the last known good value."""
+
+    name: ClassVar[str] = "fallback.chosen"
+
+    chain: str
+    candidate: str
+    rejected: int
+    age: float | None
+
+
+class FallbackChain(Generic[T]):
+    """Tries candidates in order and gives the first acceptable value.
+
+    ``choose(...)`` (``achoose`` if a candidate may be async) gives the :class:`Choice`, ``call(...)``
+    the value alone. As a decorator it puts the function before the candidates, as the first one.
+
+    Errors that are instances of ``on`` reject a candidate; others come through, as do ``BaseException``
+    such as Ctrl-C. If nothing is acceptable ``NoCandidate`` is raised: its context has all rejections,
+    its cause is the last error among them. Candidates whose quality is not known are refused if a
+    ``minimum_quality`` is asked for.
+    """
+
+    def __init__(
+        self,
+        *candidates: Candidate[T],
+        minimum_quality: float | None = None,
+        on: type[Exception] | tuple[type[Exception], ...] = Exception,
+        last_good: LastGood | None = None,
+        name: str = "fallback",
+        clock: Clock = SystemClock(),  # noqa: B008 - has no state
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        names = [candidate.name for candidate in candidates]
+        if len(set(names)) != len(names):
+            raise wrong("the names of the candidates", names, "each one once")
+        self.candidates = candidates
+        self.name = name
+        self.listeners = tuple(listeners)
+        self._minimum = minimum_quality
+        self._on = on
+        self._last_good = last_good
+        self._clock = clock
+        self._kept: OrderedDict[Hashable, tuple[float, Choice[T]]] = OrderedDict()
+        self._lock = threading.RLock()
+        survive_fork(self)
+
+    def __repr__(self) -> str:
+        return f"<FallbackChain {self.name!r}: {', '.join(c.name for c in self.candidates)}>"
+
+    def __call__(self, fn: F) -> F:
+        """Return ``fn`` with the candidates behind it."""
+        protectable("a fallback chain", fn)
+        chain = self._behind(fn)
+
+        @functools.wraps(fn)
+        def protected(*args: Any, **kwargs: Any) -> Any:
+            return chain.choose(*args, **kwargs).value
+
+        @functools.wraps(fn)
+        async def aprotected(*args: Any, **kwargs: Any) -> Any:
+            return (await chain.achoose(*args, **kwargs)).value
+
+        return cast(F, aprotected if is_async(fn) else protected)
+
+    def call(self, *args: Any, **kwargs: Any) -> T:
+        """Return the value of :meth:`choose`."""
+        return self.choose(*args, **kwargs).value
+
+    def choose(self, *args: Any, **kwargs: Any) -> Choice[T]:
+        """Return the first acceptable choice; all candidates must be sync."""
+        trial = self._trial(args, kwargs)
+        for candidate in self.candidates:
+            if trial.admits(candidate):
+                try:
+                    value = finished("a candidate", candidate.get, candidate.get(*args, **kwargs))
+                except self._on as error:
+                    trial.reject(candidate.name, Why.FAILED, repr(error), error)
+                    continue
+                if trial.accepts(candidate, value):
+                    break
+        return trial.end()
+
+    async def achoose(self, *args: Any, **kwargs: Any) -> Choice[T]:
+        """The same with candidates that may be async, sync, or mixed."""
+        trial = self._trial(args, kwargs)
+        for candidate in self.candidates:
+            if trial.admits(candidate):
+                try:
+                    value = candidate.get(*args, **kwargs)
+                    if is_async(candidate.get):
+                        value = await value
+                except self._on as error:
+                    trial.reject(candidate.name, Why.FAILED, repr(error), error)
+                    continue
+                if trial.accepts(candidate, value):
+                    break
+        return trial.end()
+
+    def _behind(self, fn: Callable[..., Any]) -> FallbackChain[T]:
+        first: Candidate[T] = Candidate(getattr(fn, "__qualname__", repr(fn)), fn)
+        return FallbackChain(
+            first,
+            *self.candidates,
+            minimum_quality=self._minimum,
+            on=self._on,
+            last_good=self._last_good,
+            name=self.name,
+            clock=self._clock,
+            listeners=self.listeners,
+        )
+
+    def _trial(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Trial[T]:
+        return _Trial(self, self._key(args, kwargs))
+
+    def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
+        keep = self._last_good
+        if keep is None:
+            return None
+        if keep.key is not None:
+            return keep.key(*args, **kwargs)
+        if args or kwargs:
+            raise wrong(
+                "the key of last_good",
+                None,
+                "a function, since the call has arguments",
+                "Without it, the value of one call would be offered for another.",
+            )
+        return None
+
+    # -- what a trial asks -----------------------------------------------------------------------
+
+    def _remember(self, key: Hashable, choice: Choice[T]) -> None:
+        keep = self._last_good
+        if keep is None:
+            return
+        with self._lock:
+            self._kept[key] = (self._clock.monotonic(), choice)
+            self._kept.move_to_end(key)
+            if len(self._kept) > keep.size:
+                self._kept.popitem(last=False)
+
+    def _recall(self, key: Hashable) -> tuple[float, Choice[T]] | None:
+        """The age and choice kept under ``key``."""
+        with self._lock:
+            kept = self._kept.get(key)
+        return None if kept is None else (self._clock.monotonic() - kept[0], kept[1])
+
+    def _after_fork(self) -> None:
+        """Nothing to do: what is kept is as good in the child."""
+
+
+@dataclass(slots=True)
+class _Trial(Generic[T]):
+    """One run through the candidates; the same for sync and async."""
+
+    chain: FallbackChain[T]
+    key: Hashable
+    rejections: list[Rejection] = field(default_factory=list)
+    choice: Choice[T] | None = None
+
+    def admits(self, candidate: Candidate[T]) -> bool:
+        """Whether ``candidate`` may be tried: available and valid now."""
+        now = self.chain._clock.time()
+        if candidate.valid_from is not None and now < candidate.valid_from:
+            return self.reject(candidate.name, Why.NOT_YET_VALID, f"in {candidate.valid_from - now:.0f} s")
+        if candidate.valid_until is not None and now >= candidate.valid_until:
+            return self.reject(candidate.name, Why.EXPIRED, f"{now - candidate.valid_until:.0f} s ago")
+        if candidate.available is None:
+            return True
+        try:
+            return bool(candidate.available()) or self.reject(candidate.name, Why.UNAVAILABLE)
+        except self.chain._on as error:
+            return self.reject(candidate.name, Why.UNAVAILABLE, repr(error), error)
+
+    def accepts(self, candidate: Candidate[T], value: T) -> bool:
+        """Whether ``value`` is good enough; if so it is the choice."""
+        try:
+            quality = candidate.quality(value) if callable(candidate.quality) else candidate.quality
+        except self.chain._on as error:
+            return self.reject(candidate.name, Why.TOO_POOR, f"its quality is not known: {error!r}", error)
+        minimum = self.chain._minimum
+        # Written so that NaN, which compares false with everything, is rejected.
+        if minimum is not None and not (quality is not None and quality >= minimum):
+            return self.reject(candidate.name, Why.TOO_POOR, f"{quality}, at least {minimum} is needed")
+        self.choice = Choice(value, candidate.name, quality)
+        self.chain._remember(self.key, self.choice)
+        return True
+
+    def reject(self, name: str, why: Why, detail: str = "", error: BaseException | None = None) -> bool:
+        """Record a rejection; False, for the caller to return."""
+        self.rejections.append(Rejection(name, why, detail, error))
+        chain = self.chain
+        if wanted(chain.listeners):
+            event = CandidateRejected(
+                at=chain._clock.monotonic(),
+                chain=chain.name,
+                candidate=name,
+                why=why,
+                detail=detail,
+                error=error,
+            )
+            emit(chain.listeners, event)
+        return False
+
+    def end(self) -> Choice[T]:
+        """The choice made, or the last known good one; raises ``NoCandidate``."""
+        choice = self.choice or self._last_good()
+        if choice is None:
+            raise self._nothing()
+        if self.rejections and wanted(self.chain.listeners):
+            event = ChoiceMade(
+                at=self.chain._clock.monotonic(),
+                chain=self.chain.name,
+                candidate=choice.candidate,
+                rejected=len(self.rejections),
+                age=choice.age,
+            )
+            emit(self.chain.listeners, event)
+        return Choice(choice.value, choice.candidate, choice.quality, choice.age, tuple(self.rejections))
+
+    def _last_good(self) -> Choice[T] | None:
+        keep = self.chain._last_good
+        if keep is None:
+            return None
+        kept = self.chain._recall(self.key)
+        if kept is None:
+            self.reject("last known good", Why.NO_LAST_GOOD)
+            return None
+        age, choice = kept
+        if age > keep.max_age:
+            self.reject("last known good", Why.LAST_GOOD_TOO_OLD, f"{age:.0f} s, at most {keep.max_age:g} s")
+            return None
+        return Choice(choice.value, choice.candidate, choice.quality, age)
+
+    def _nothing(self) -> NoCandidate:
+        listed = "; ".join(str(rejection) for rejection in self.rejections) or "it has no candidates"
+        error = NoCandidate(
+            f"{self.chain.name}: nothing acceptable: {listed}",
+            context={"chain": self.chain.name, "rejections": [str(r) for r in self.rejections]},
+        )
+        errors = [rejection.error for rejection in self.rejections if rejection.error is not None]
+        error.__cause__ = errors[-1] if errors else None
+        return error

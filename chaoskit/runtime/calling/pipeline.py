@@ -1,0 +1,91 @@
+"""Pipeline: several strategies around one call, always in the same order, which can be printed.
+
+From the outside in, with the reason for each place::
+
+    fallback      sees the failure of everything else
+    deadline      covers all attempts and all waits
+    retry         repeats what is inside, so that each attempt asks anew
+    rate limiter  counts attempts, since these are what the other side sees
+    bulkhead      a place is taken for one attempt, not during the waits between them
+    breaker       judges what comes from the other side; rejections by our own limits are none of it
+    timeout       cuts one attempt; the breaker sees it as a failure
+    the call
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import finished, is_async, protectable
+from chaoskit.runtime.calling.timeout import Deadline
+
+__all__ = ["ORDER", "Pipeline", "Strategy"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+ORDER = ("fallback", "deadline", "retry", "rate_limiter", "bulkhead", "breaker", "timeout")
+"""From the outside in."""
+
+
+class Strategy(Protocol):
+    """Anything that protects a function: a decorator for sync and async functions."""
+
+    def __call__(self, fn: F, /) -> F:
+        """Return ``fn`` protected."""
+
+
+class Pipeline:
+    """Composes strategies in the order of :data:`ORDER`, whatever the order in which they are given.
+
+    Each place takes one strategy, ours or any other decorator; ``deadline`` takes seconds as well.
+    Leave out what is not wanted. ``print(pipeline)`` shows the order. Decorator for sync and async
+    functions, or ``call(fn, ...)``; a function that is called often is better decorated once.
+    """
+
+    def __init__(
+        self,
+        *,
+        fallback: Strategy | None = None,
+        deadline: float | Strategy | None = None,
+        retry: Strategy | None = None,
+        rate_limiter: Strategy | None = None,
+        bulkhead: Strategy | None = None,
+        breaker: Strategy | None = None,
+        timeout: Strategy | None = None,
+    ) -> None:
+        if isinstance(deadline, int | float):
+            deadline = Deadline(deadline)
+        given = (fallback, deadline, retry, rate_limiter, bulkhead, breaker, timeout)
+        places = zip(ORDER, given, strict=True)
+        self.strategies = tuple((place, strategy) for place, strategy in places if strategy is not None)
+        for place, strategy in self.strategies:
+            if not callable(strategy):
+                raise wrong(place, strategy, "a strategy, which is a decorator for functions")
+
+    def __str__(self) -> str:
+        lines = [f"{place.replace('_', ' '):<12}  {_shown(strategy)}" for place, strategy in self.strategies]
+        return "\n".join([*lines, "the call"])
+
+    def __repr__(self) -> str:
+        return f"<Pipeline {' > '.join([*(place for place, _ in self.strategies), 'call'])}>"
+
+    def __call__(self, fn: F) -> F:
+        """Return ``fn`` protected by all strategies."""
+        protectable("a pipeline", fn)
+        for _, strategy in reversed(self.strategies):
+            fn = strategy(fn)
+        return fn
+
+    def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call ``fn`` protected; if it is async, the result is to be awaited as ever."""
+        value = self(fn)(*args, **kwargs)
+        return value if is_async(fn) else finished("a pipeline", fn, value)
+
+
+def _shown(strategy: object) -> str:
+    shown = repr(strategy)
+    return shown[1:-1] if shown.startswith("<") and " at 0x" not in shown else shown

@@ -1,0 +1,178 @@
+"""Rate limiter: at most so many calls per second, with a burst; the others wait or are rejected."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, ParamSpec, TypeVar, cast
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import finished, is_async, protect
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.deadlines import remaining
+from chaoskit.runtime.failures.taxonomy import Throttled
+from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
+
+__all__ = ["Bucket", "RateLimiter", "RateWaited"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateWaited(Event):
+    """A call waits ``wait`` seconds for its turn or (``rejected``) would have had to, and may not."""
+
+    name: ClassVar[str] = "ratelimit.waited"
+
+    limiter: str
+    wait: float
+    rejected: bool
+
+
+class Bucket:
+    """The decision alone: when the next call may go, in constant memory; no clock, no lock.
+
+    The Generic Cell Rate Algorithm (ITU-T I.371, annex A) in its virtual-scheduling form: one number,
+    the time at which the bucket would be full again. In any period of ``t`` seconds at most
+    ``burst + t / interval`` calls go.
+    """
+
+    __slots__ = ("_full_at", "_interval", "_slack")
+
+    def __init__(self, interval: float, burst: int) -> None:
+        self._interval = interval
+        self._slack = interval * (burst - 1)
+        self._full_at = -math.inf
+
+    def take(self, now: float, patience: float) -> tuple[float, float | None]:
+        """Return the seconds to wait from ``now``, and a ticket; no ticket if that is over ``patience``."""
+        begin = max(self._full_at, now)
+        wait = max(0.0, begin - self._slack - now)
+        if wait > patience:
+            return wait, None
+        self._full_at = begin + self._interval
+        return wait, self._full_at
+
+    def give_back(self, ticket: float) -> None:
+        """Undo :meth:`take` for a call that did not go.
+
+        Only the newest can be undone: later ones have their turns already, and moving the next call
+        ahead of them would let two go at the same time.
+        """
+        if ticket == self._full_at:
+            self._full_at -= self._interval
+
+
+class RateLimiter:
+    """Lets ``calls`` go in each ``per`` seconds, evenly, and ``burst`` at once after a pause.
+
+    A call whose turn comes later waits for it, in the order of arrival, but no longer than
+    ``max_wait`` seconds (0 by default: it never waits) nor past the deadline in force; one that would
+    have to is rejected at once with ``Throttled``, whose ``retry_after`` says how long it would have
+    been. A wait that is interrupted gives the turn back if no later call has one.
+
+    Decorator for sync and async functions, or ``call(fn, ...)``. Threads and tasks may share it; a
+    forked child goes on by itself, with a limit of its own.
+    """
+
+    def __init__(
+        self,
+        calls: float,
+        *,
+        per: float = 1.0,
+        burst: int = 1,
+        max_wait: float = 0.0,
+        name: str = "rate limiter",
+        clock: Clock = SystemClock(),  # noqa: B008 - has no state
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        _positive("calls", calls)
+        _positive("per", per)
+        if not isinstance(burst, int) or isinstance(burst, bool) or burst < 1:
+            raise wrong("burst", burst, "a whole number of 1 or more")
+        if not max_wait >= 0:
+            raise wrong("max_wait", max_wait, "zero or more seconds")
+        self.name = name
+        self.listeners = tuple(listeners)
+        self._clock = clock
+        self._max_wait = max_wait
+        self._bucket = Bucket(per / calls, burst)
+        self._lock = threading.RLock()
+        self._text = f"{calls:g} calls per {per:g} s, burst {burst}"
+        survive_fork(self)
+
+    def __repr__(self) -> str:
+        return f"<RateLimiter {self.name!r} {self._text}>"
+
+    def __call__(self, fn: F) -> F:
+        """Return ``fn`` limited."""
+        return protect("a rate limiter", fn, self._run, self._arun)
+
+    def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call ``fn`` when its turn comes; if it is async, the result is to be awaited as ever."""
+        if is_async(fn):
+            return cast(R, self._arun(fn, args, kwargs))
+        return cast(R, finished("a rate limiter", fn, self._run(fn, args, kwargs)))
+
+    def acquire(self) -> None:
+        """Wait for a turn; raises ``Throttled``."""
+        wait, ticket = self._take()
+        try:
+            self._clock.sleep(wait)
+        except BaseException:
+            self._give_back(ticket)
+            raise
+
+    async def aacquire(self) -> None:
+        """The same for tasks."""
+        wait, ticket = self._take()
+        if wait > 0:
+            try:
+                await self._clock.asleep(wait)
+            except BaseException:
+                self._give_back(ticket)
+                raise
+
+    def _run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        self.acquire()
+        return fn(*args, **kwargs)
+
+    async def _arun(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        await self.aacquire()
+        return await fn(*args, **kwargs)
+
+    def _take(self) -> tuple[float, float]:
+        left = remaining()
+        patience = self._max_wait if left is None else min(self._max_wait, left)
+        with self._lock:
+            # Read under the lock: turns are given in the order of these readings.
+            now = self._clock.monotonic()
+            wait, ticket = self._bucket.take(now, patience)
+        if wait > 0 and wanted(self.listeners):
+            event = RateWaited(at=now, limiter=self.name, wait=wait, rejected=ticket is None)
+            emit(self.listeners, event)
+        if ticket is None:
+            raise Throttled(
+                f"{self.name}: {self._text}; the next turn is in {wait:.3g} s, "
+                f"more than the {patience:.3g} s that this call may wait",
+                retry_after=wait,
+                context={"limiter": self.name},
+            )
+        return wait, ticket
+
+    def _give_back(self, ticket: float) -> None:
+        with self._lock:
+            self._bucket.give_back(ticket)
+
+    def _after_fork(self) -> None:
+        """Nothing to do: turns given to the parent's callers are at most a pause for the child."""
+
+
+def _positive(name: str, value: float) -> None:
+    if isinstance(value, bool) or not (isinstance(value, int | float) and 0 < value < math.inf):
+        raise wrong(name, value, "a finite number, more than zero")

@@ -1,0 +1,260 @@
+"""Timeout of one call, and total deadline of everything inside a call.
+
+An async call is cut by cancellation. A sync call cannot be cut: Python has no safe way to stop a
+thread. It can be left behind, running in a thread of its own, if the user says so and says how many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import math
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, ParamSpec, TypeVar, cast
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime import deadlines as total
+from chaoskit.runtime.calling.callables import finished, is_async, protect
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, BulkheadFull, DeadlineExceeded
+from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
+
+__all__ = ["Deadline", "TimedOut", "Timeout"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedOut(Event):
+    """A call was cut, or (``abandoned``) left behind in its thread, after ``seconds``.
+
+    With ``total`` it was the deadline in force that ran out, not the timeout of this call.
+    """
+
+    name: ClassVar[str] = "timeout.expired"
+
+    seconds: float
+    total: bool
+    abandoned: bool
+
+
+class Timeout:
+    """Gives a call ``seconds``, then raises ``AttemptTimedOut`` (``DeadlineExceeded`` if the total is over).
+
+    An async function is cancelled and awaited: what it does in ``finally`` is done before the error
+    comes, and a cancellation from outside stays one. Inside the call the time left is the deadline in
+    force (:mod:`chaoskit.runtime.deadlines`), for whatever in there can be told how long to wait.
+
+    A sync function is refused, unless ``abandon`` is given: the number of threads that may be left
+    running at most. It then runs in a thread with the caller's context variables; when the time is
+    over the caller goes on and the thread stays behind until the function comes back by itself. With
+    ``abandon`` threads left behind, further calls are rejected with ``BulkheadFull``.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        abandon: int = 0,
+        listeners: Sequence[Listener] = (),
+        clock: Clock = SystemClock(),  # noqa: B008 - has no state
+    ) -> None:
+        _check_seconds(seconds)
+        if not isinstance(abandon, int) or isinstance(abandon, bool) or abandon < 0:
+            raise wrong("abandon", abandon, "a whole number of threads, zero or more")
+        self.seconds = seconds
+        self.abandon = abandon
+        self.listeners = tuple(listeners)
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._abandoned = 0
+        survive_fork(self)
+
+    def __repr__(self) -> str:
+        return f"<Timeout {self.seconds:g} s>"
+
+    @property
+    def abandoned(self) -> int:
+        """How many threads are left behind and still running."""
+        return self._abandoned
+
+    def __call__(self, fn: F) -> F:
+        """Return ``fn`` with a time limit; refuses a sync ``fn`` without ``abandon``."""
+        self._check_kind(fn)
+        return protect("a timeout", fn, self._run, self._arun)
+
+    def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call ``fn`` with a time limit; if it is async, the result is to be awaited as ever."""
+        if is_async(fn):
+            return cast(R, self._arun(fn, args, kwargs))
+        self._check_kind(fn)
+        return cast(R, finished("a timeout", fn, self._run(fn, args, kwargs)))
+
+    def _check_kind(self, fn: Callable[..., Any]) -> None:
+        if callable(fn) and not is_async(fn) and self.abandon == 0:
+            raise wrong(
+                "the function given to a timeout",
+                fn,
+                "an async function",
+                "A sync function cannot be interrupted: give abandon=N to leave up to N threads behind, or "
+                "have the function ask chaoskit.runtime.remaining() and stop by itself.",
+            )
+
+    async def _arun(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        seconds, is_total = self._limit()
+        return await _cut(
+            fn, args, kwargs, seconds, lambda: self._expired(seconds, is_total, abandoned=False)
+        )
+
+    def _run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        with self._lock:
+            if self._abandoned >= self.abandon:
+                raise BulkheadFull(
+                    f"{self._abandoned} threads of timed-out calls still run, and {self.abandon} may",
+                    context={"abandoned": self._abandoned},
+                )
+        seconds, is_total = self._limit()
+        with total.deadline(seconds):
+            work = _Work(fn, args, kwargs)
+        if not work.done.wait(seconds) and self._leave_behind(work):
+            raise self._expired(seconds, is_total, abandoned=True)
+        return work.outcome()
+
+    def _limit(self) -> tuple[float, bool]:
+        """The seconds that this call has, and whether that is because the total is running out."""
+        left = total.remaining()
+        return (self.seconds, False) if left is None or left >= self.seconds else (left, True)
+
+    def _leave_behind(self, work: _Work) -> bool:
+        """Count the thread of ``work`` as left behind; False if it came back at the last moment."""
+        with self._lock:
+            if not work.leave_behind(self._came_back):
+                return False
+            self._abandoned += 1
+            return True
+
+    def _came_back(self) -> None:
+        with self._lock:
+            self._abandoned -= 1
+
+    def _expired(self, seconds: float, is_total: bool, *, abandoned: bool) -> Exception:
+        if wanted(self.listeners):
+            now = self._clock.monotonic()
+            emit(self.listeners, TimedOut(at=now, seconds=seconds, total=is_total, abandoned=abandoned))
+        if is_total:
+            return _exceeded(seconds)
+        return AttemptTimedOut(f"the call took longer than {seconds:g} s")
+
+    def _after_fork(self) -> None:
+        self._abandoned = 0
+
+
+class _Work:
+    """One sync call in a thread of its own, which nobody has to join."""
+
+    __slots__ = ("_error", "_lock", "_on_return", "_value", "done")
+
+    def __init__(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        self.done = threading.Event()
+        self._lock = threading.Lock()
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._on_return: Callable[[], None] | None = None
+        context = contextvars.copy_context()
+        thread = threading.Thread(
+            target=context.run, args=(self._do, fn, args, kwargs), name="chaoskit-timeout", daemon=True
+        )
+        thread.start()
+
+    def _do(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        try:
+            self._value = fn(*args, **kwargs)
+        except BaseException as error:
+            self._error = error
+        with self._lock:
+            self.done.set()
+            on_return = self._on_return
+        if on_return is not None:
+            on_return()
+
+    def leave_behind(self, on_return: Callable[[], None]) -> bool:
+        """Have ``on_return`` called when the call comes back after all; False if it has already."""
+        with self._lock:
+            if self.done.is_set():
+                return False
+            self._on_return = on_return
+            return True
+
+    def outcome(self) -> Any:
+        """Return or raise what the call did; the error is let go, so that it holds no argument alive."""
+        error, self._error = self._error, None
+        if error is None:
+            return self._value
+        try:
+            raise error
+        finally:
+            del error
+
+
+class Deadline:
+    """Gives everything inside a call ``seconds`` in total, waits and retries included.
+
+    It is the deadline in force for what asks for it: retries, limiters, timeouts, the user's code. An
+    async call is cut when it is over; a sync one is not. Either raises ``DeadlineExceeded`` from the
+    place that noticed. An outer deadline that is earlier stays in force.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        _check_seconds(seconds)
+        self.seconds = seconds
+
+    def __repr__(self) -> str:
+        return f"<Deadline {self.seconds:g} s>"
+
+    def __call__(self, fn: F) -> F:
+        """Return ``fn`` with a total deadline."""
+        return protect("a deadline", fn, self._run, self._arun)
+
+    def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call ``fn`` with a total deadline; if it is async, the result is to be awaited as ever."""
+        if is_async(fn):
+            return cast(R, self._arun(fn, args, kwargs))
+        return cast(R, finished("a deadline", fn, self._run(fn, args, kwargs)))
+
+    def _run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        with total.deadline(self.seconds):
+            return fn(*args, **kwargs)
+
+    async def _arun(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        left = total.remaining()
+        seconds = self.seconds if left is None else min(self.seconds, left)
+        return await _cut(fn, args, kwargs, seconds, lambda: _exceeded(seconds))
+
+
+async def _cut(
+    fn: Callable[..., Any], args: Any, kwargs: Any, seconds: float, expired: Callable[[], Exception]
+) -> Any:
+    """Await ``fn(*args, **kwargs)`` for ``seconds`` at most, then cancel it and raise ``expired()``."""
+    try:
+        async with asyncio.timeout(seconds) as scope:
+            with total.deadline(seconds):
+                return await fn(*args, **kwargs)
+    except TimeoutError as error:
+        # A TimeoutError of the call's own is the call's own.
+        if not scope.expired():
+            raise
+        raise expired() from error
+
+
+def _exceeded(seconds: float) -> DeadlineExceeded:
+    return DeadlineExceeded(f"the deadline passed {seconds:.3g} s into the call")
+
+
+def _check_seconds(seconds: float) -> None:
+    if isinstance(seconds, bool) or not (isinstance(seconds, int | float) and 0 < seconds < math.inf):
+        raise wrong("seconds", seconds, "finite seconds, more than zero")

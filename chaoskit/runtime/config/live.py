@@ -1,0 +1,112 @@
+"""Configuration that may change while the program runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from chaoskit.runtime.config.load import Loaded, Setting
+
+T = TypeVar("T")
+
+logger = logging.getLogger("chaoskit")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One option that differs; ``before`` or ``after`` is None if the option did not or does not exist."""
+
+    path: str
+    before: str | None
+    after: str | None
+    origin: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.before} → {self.after} ({self.origin})"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How the sources differ from what is in force. False if they do not."""
+
+    changes: tuple[Change, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.changes)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.changes)) or "no drift"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The changes by path, as text; secrets are hidden."""
+        return {c.path: {"before": c.before, "after": c.after, "origin": c.origin} for c in self.changes}
+
+
+class Live(Generic[T]):
+    """The record in force, which :meth:`reload` replaces as a whole.
+
+    ``read`` loads it from its sources. Threads may share an instance: whoever took ``value`` keeps
+    one consistent record. A source that has become wrong changes nothing.
+    """
+
+    def __init__(self, read: Callable[[], Loaded[T]]) -> None:
+        self._read = read
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[T, Drift], object]] = []
+        self.loaded = read()
+
+    @property
+    def value(self) -> T:
+        """The record in force."""
+        return self.loaded.value
+
+    def on_change(self, listener: Callable[[T, Drift], object]) -> None:
+        """Call ``listener`` with the new record and what changed, after each reload that changed anything.
+
+        What it raises is logged; the new record is in force all the same.
+        """
+        self._listeners.append(listener)
+
+    def drift(self) -> Drift:
+        """What a reload would change now. Raises ``ConfigurationProblems`` if the sources are wrong."""
+        return _compare(self.loaded, self._read())
+
+    def reload(self) -> Drift:
+        """Put the sources' present content in force and return what changed.
+
+        Raises ``ConfigurationProblems`` if they are wrong; the old record stays in force then.
+        """
+        with self._lock:
+            new = self._read()
+            drift = _compare(self.loaded, new)
+            self.loaded = new
+        if drift:
+            for listener in tuple(self._listeners):
+                self._tell(listener, drift)
+        return drift
+
+    def _tell(self, listener: Callable[[T, Drift], object], drift: Drift) -> None:
+        try:
+            listener(self.value, drift)
+        except Exception:
+            logger.exception("listener %r failed on a changed configuration", listener)
+
+
+def _compare(before: Loaded[Any], after: Loaded[Any]) -> Drift:
+    old = {s.path: s for s in before.settings}
+    new = {s.path: s for s in after.settings}
+    changes = []
+    for path in sorted(old.keys() | new.keys()):
+        was, now = old.get(path), new.get(path)
+        if was is None or now is None or not _same(was, now):
+            origin = (now or was).origin  # type: ignore[union-attr]
+            changes.append(Change(path, was.shown if was else None, now.shown if now else None, origin))
+    return Drift(tuple(changes))
+
+
+def _same(was: Setting, now: Setting) -> bool:
+    # 1, 1.0 and True are equal but not the same setting.
+    return type(was.value) is type(now.value) and bool(was.value == now.value)

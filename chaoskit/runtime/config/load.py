@@ -1,0 +1,373 @@
+"""Layers to a record: merge, check everything, and either build it or report all that is wrong.
+
+Precedence, weakest first: the record's defaults, then the layers in the order given. The usual order
+is ``pyproject.toml``, a file, the environment, code. Tables are merged key by key; any other value,
+lists too, replaces the whole value of a weaker layer. In a table of named records (retry policies, say)
+the entry ``default`` is what the other entries start from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import enum
+import inspect
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.config.convert import MAPPINGS, Unfit, convert, expected
+from chaoskit.runtime.config.layers import KeyPath, Layer
+from chaoskit.runtime.config.options import OptionInfo, info_of
+from chaoskit.runtime.config.problems import ConfigurationProblems, Problem
+from chaoskit.runtime.redact import REDACTED, is_secret_name, redact_text
+
+T = TypeVar("T")
+
+DEFAULT = "default"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Setting:
+    """One effective value: its path, the value, where it comes from, and whether it must not be shown."""
+
+    path: str
+    value: Any
+    origin: str
+    secret: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The value as text; a secret's is hidden, unless there is none."""
+        if self.secret and self.value not in (None, ""):
+            return REDACTED
+        return redact_text(_text(self.value))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loaded(Generic[T]):
+    """A record that passed every check, and where each of its values comes from."""
+
+    value: T
+    settings: tuple[Setting, ...]
+
+    def origin(self, path: str) -> str:
+        """Where the value at ``path`` (``jobs.timeout``) comes from; ``default`` if nobody set it."""
+        for setting in self.settings:
+            if setting.path == path:
+                return setting.origin
+        raise wrong("path", path, f"one of {', '.join(s.path for s in self.settings)}")
+
+
+def load(record: type[T], *layers: Layer) -> Loaded[T]:
+    """Build ``record`` from its defaults and ``layers``, the strongest last.
+
+    Checked are: that every key is an option (else the nearest name is proposed), that every option
+    without default is there, every type and bound, and the record's own ``__post_init__``. Raises
+    ``ConfigurationProblems`` with everything that is wrong, and builds nothing then.
+    """
+    if not (isinstance(record, type) and dataclasses.is_dataclass(record)):
+        raise wrong("record", record, "a dataclass")
+    # What is missing at the top could be added to any of the sources.
+    where = " or ".join(layer.origin for layer in layers) or "configuration"
+    merged = _Table(where)
+    reader = _Reader([p for layer in layers for p in layer.problems])
+    try:
+        for layer in layers:
+            merged.add(layer, layer.values, ())
+        value = reader.record(record, merged, ())
+    except RecursionError:
+        raise ConfigurationProblems([*reader.problems, Problem(where, "", "is nested too deeply")]) from None
+    if reader.problems:
+        raise ConfigurationProblems(reader.problems)
+    return Loaded(value, tuple(reader.settings))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Leaf:
+    """A value that is no table, and the layer it comes from."""
+
+    value: Any
+    layer: Layer
+    where: str
+
+
+class _Table:
+    """A table after merging; ``where`` is the place of the strongest layer that mentions it."""
+
+    def __init__(self, where: str) -> None:
+        self.entries: dict[str, _Table | _Leaf] = {}
+        self.where = where
+
+    def add(self, layer: Layer, values: Mapping[Any, Any], path: KeyPath) -> None:
+        for key, value in values.items():
+            inner = (*path, str(key))
+            name = str(key)
+            where = layer.where(inner)
+            if isinstance(value, Mapping):
+                self._table(name, value, where).add(layer, value, inner)
+            else:
+                self.entries[name] = _Leaf(value, layer, where)
+
+    def _table(self, name: str, value: Mapping[Any, Any], where: str) -> _Table:
+        old = self.entries.get(name)
+        # Another kind of record is another record: the weaker layer's options are not its options.
+        same = isinstance(old, _Table) and ("kind" not in value or old.kind() in (None, value["kind"]))
+        table = old if isinstance(old, _Table) and same else _Table(where)
+        table.where = where
+        self.entries[name] = table
+        return table
+
+    def kind(self) -> Any:
+        leaf = self.entries.get("kind")
+        return leaf.value if isinstance(leaf, _Leaf) else None
+
+    def plain(self) -> dict[str, Any]:
+        return {k: v.plain() if isinstance(v, _Table) else v.value for k, v in self.entries.items()}
+
+
+_FAILED: Any = object()
+
+
+class _Reader:
+    """One reading of a whole configuration; collects problems and settings on the way."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        self.settings: list[Setting] = []
+
+    def record(self, kind: type, table: _Table, path: KeyPath, base: Any = None) -> Any:
+        """``table`` as a ``kind``; what it does not say is as in ``base``, or as in the class."""
+        options = {f.name: f for f in dataclasses.fields(kind) if f.init and not f.name.startswith("_")}
+        hints = _hints(kind)
+        given: dict[str, Any] = {}
+        before = len(self.problems)
+        for name, entry in table.entries.items():
+            if name not in options and not (name == "kind" and _kind_of(kind) is not None):
+                self._unknown(name, entry, list(options), path)
+        for name, spec in options.items():
+            here = (*path, name)
+            if name in table.entries:
+                default = _default_of(spec, base)
+                given[name] = self.value(
+                    hints[name], table.entries[name], info_of(spec.metadata), here, default
+                )
+            elif base is not None:
+                given[name] = self._default(spec, _default_of(spec, base), here)
+            elif _required(spec):
+                allowed = f"{expected(hints[name], info_of(spec.metadata))}; it has no default"
+                self._problem(table.where, here, "is missing", allowed)
+            else:
+                self._default(spec, _default_of(spec, None), here)
+        return _FAILED if len(self.problems) > before else self._build(kind, given, table.where, path)
+
+    def value(
+        self, kind: Any, entry: _Table | _Leaf, info: OptionInfo, path: KeyPath, default: Any = None
+    ) -> Any:
+        if isinstance(entry, _Leaf):
+            return self._leaf(kind, entry, info, path)
+        record = self._record_type(kind, entry, path)
+        if record is _FAILED:
+            return _FAILED
+        if record is not None:
+            return self.record(record, entry, path, default if type(default) is record else None)
+        mapping = _mapping_values(kind)
+        if mapping is not None:
+            return self._mapping(mapping, entry, info, path)
+        return self._unfit(entry.where, path, Unfit("is a table", expected(kind, info)))
+
+    def _mapping(self, kind: Any, table: _Table, info: OptionInfo, path: KeyPath) -> Any:
+        """A table of named values; of records, the one named ``default`` is what its siblings start from."""
+        first = table.entries.get(DEFAULT)
+        base = self.value(kind, first, info, (*path, DEFAULT)) if first is not None else None
+        built = {} if first is None else {DEFAULT: base}
+        for name, entry in table.entries.items():
+            if name != DEFAULT:
+                before = len(self.settings)
+                built[name] = self.value(kind, entry, info, (*path, name), base)
+                self._inherit(before, path, name)
+        return built
+
+    def _inherit(self, start: int, path: KeyPath, name: str) -> None:
+        """Whatever an entry has from its sibling ``default`` has that one's origin."""
+        known = {s.path: s.origin for s in self.settings[:start]}
+        for position, setting in enumerate(self.settings[start:], start):
+            rest = setting.path[len(".".join((*path, name))) :]
+            origin = known.get(".".join((*path, DEFAULT)) + rest)
+            if setting.origin == DEFAULT and origin is not None:
+                self.settings[position] = dataclasses.replace(setting, origin=origin)
+
+    def _leaf(self, kind: Any, leaf: _Leaf, info: OptionInfo, path: KeyPath) -> Any:
+        items = _record_items(kind)
+        if items is not None and isinstance(leaf.value, list | tuple) and leaf.value:
+            return self._records(items, leaf, path)
+        if _is_whole(kind, leaf.value):
+            self._flatten(leaf.value, path, leaf.where)
+            return leaf.value
+        try:
+            value = convert(leaf.value, kind, info, text=leaf.layer.text)
+        except Unfit as unfit:
+            return self._unfit(leaf.where, path, unfit)
+        self._setting(path, value, leaf.where, info)
+        return value
+
+    def _records(self, kind: type, leaf: _Leaf, path: KeyPath) -> Any:
+        """A list of records: TOML's ``[[alerts]]``."""
+        built = []
+        for position, item in enumerate(leaf.value):
+            here = (*path, str(position))
+            where = leaf.layer.where(here)
+            if isinstance(item, Mapping):
+                table = _Table(where)
+                table.add(leaf.layer, item, here)
+                built.append(self.record(kind, table, here))
+            elif isinstance(item, kind):
+                built.append(item)
+            else:
+                self._unfit(where, here, Unfit(f"is {item!r}", "expected a table"))
+        return tuple(built)
+
+    def _record_type(self, kind: Any, table: _Table, path: KeyPath) -> Any:
+        """The record that a table is to become; None if the option is none."""
+        records: list[Any] = [k for k in _members(kind) if dataclasses.is_dataclass(k)]
+        if len(records) < 2:
+            return records[0] if records else None
+        wanted = table.kind()
+        for record in records:
+            if _kind_of(record) == wanted or record.__name__.lower() == str(wanted).lower():
+                return record
+        names = ", ".join(repr(_kind_of(r) or r.__name__.lower()) for r in records)
+        what = "is missing" if wanted is None else f"is {wanted!r}"
+        self._problem(table.where, (*path, "kind"), what, f"one of {names}")
+        return _FAILED
+
+    def _build(self, kind: type, given: dict[str, Any], where: str, path: KeyPath) -> Any:
+        try:
+            return kind(**given)
+        except (ValueError, TypeError) as error:
+            # The record's own rules, about several options at once, or finer than a bound.
+            self._problem(where, path, redact_text(str(error)), "")
+            return _FAILED
+
+    def _default(self, spec: dataclasses.Field[Any], value: Any, path: KeyPath) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            self._flatten(value, path, DEFAULT)
+        else:
+            self._setting(path, value, DEFAULT, info_of(spec.metadata))
+        return value
+
+    def _flatten(self, value: Any, path: KeyPath, origin: str) -> None:
+        for spec in dataclasses.fields(value):
+            inner = getattr(value, spec.name)
+            here = (*path, spec.name)
+            if dataclasses.is_dataclass(inner) and not isinstance(inner, type):
+                self._flatten(inner, here, origin)
+            elif not spec.name.startswith("_"):
+                self._setting(here, inner, origin, info_of(spec.metadata))
+
+    def _setting(self, path: KeyPath, value: Any, origin: str, info: OptionInfo) -> None:
+        secret = info.secret or is_secret_name(path[-1])
+        self.settings.append(Setting(".".join(path), value, origin, secret))
+
+    def _unknown(self, name: str, entry: _Table | _Leaf, known: list[str], path: KeyPath) -> None:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        proposal = f"did you mean {near[0]!r}? " if near else ""
+        self._problem(
+            entry.where, (*path, name), "is no option", f"{proposal}there are {', '.join(sorted(known))}"
+        )
+
+    def _unfit(self, where: str, path: KeyPath, unfit: Unfit) -> Any:
+        shown = "is a value that is not shown" if path and is_secret_name(path[-1]) else unfit.what
+        self._problem(where, path, shown, unfit.allowed)
+        return _FAILED
+
+    def _problem(self, where: str, path: KeyPath, what: str, allowed: str) -> None:
+        self.problems.append(Problem(where, ".".join(path), what, allowed))
+
+
+def _required(spec: dataclasses.Field[Any]) -> bool:
+    return spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
+
+
+def _default_of(spec: dataclasses.Field[Any], base: Any) -> Any:
+    if base is not None:
+        return getattr(base, spec.name)
+    if spec.default is not dataclasses.MISSING:
+        return spec.default
+    return None if spec.default_factory is dataclasses.MISSING else spec.default_factory()
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of a record's fields; Any where a name is known to type checkers only."""
+    try:
+        return typing.get_type_hints(kind)
+    except (NameError, TypeError):
+        return {f.name: _hint(kind, f) for f in dataclasses.fields(kind)}
+
+
+def _hint(kind: type, spec: dataclasses.Field[Any]) -> Any:
+    if not isinstance(spec.type, str):
+        return spec.type
+    scope = {**vars(typing), **(vars(inspect.getmodule(kind)) if inspect.getmodule(kind) else {})}
+    try:
+        return eval(spec.type, scope)  # the annotation of a class in this program, not a value from outside
+    except (NameError, TypeError, SyntaxError):
+        return Any
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return typing.get_args(kind)
+    return (kind,)
+
+
+def _mapping_values(kind: Any) -> Any:
+    for member in _members(kind):
+        if typing.get_origin(member) in MAPPINGS:
+            return typing.get_args(member)[1]
+        if member in MAPPINGS:
+            return Any
+    return Any if kind is Any else None
+
+
+def _record_items(kind: Any) -> type | None:
+    for member in _members(kind):
+        arguments = typing.get_args(member)
+        if (
+            typing.get_origin(member) in (tuple, list)
+            and arguments
+            and dataclasses.is_dataclass(arguments[0])
+        ):
+            return arguments[0]  # type: ignore[return-value]
+    return None
+
+
+def _is_whole(kind: Any, value: Any) -> bool:
+    """Whether ``value`` is a ready record of a type that the option may have."""
+    return dataclasses.is_dataclass(value) and any(
+        isinstance(member, type) and isinstance(value, member) for member in _members(kind)
+    )
+
+
+def _kind_of(record: Any) -> Any:
+    """The word that names a record in a union of records: its ``kind`` attribute, if it has one."""
+    value = getattr(record, "kind", None)
+    return value if isinstance(value, str) else None
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, type):
+        return value.__name__
+    if isinstance(value, str) and not isinstance(value, enum.Enum):
+        return repr(value)
+    if isinstance(value, enum.Enum):
+        return repr(value.value)
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_text(v) for v in value) + "]"
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError):
+        return str(value)

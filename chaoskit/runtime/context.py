@@ -1,0 +1,307 @@
+"""Who is doing what: a correlation id, the operation in progress, and free fields, in one context variable.
+
+asyncio tasks inherit the context by themselves. Threads and executors do not before Python 3.14:
+wrap what they run in :func:`carry`. A child process gets it through its environment
+(:func:`to_environment`, :func:`adopt`), a worker of a pool as text (:func:`dumps`, :func:`loads`).
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, ParamSpec, TypeVar
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.redact import is_secret_name
+
+__all__ = [
+    "ENVIRONMENT_VARIABLE",
+    "Context",
+    "adopt",
+    "adopted",
+    "bind",
+    "carry",
+    "correlation_id",
+    "current",
+    "dumps",
+    "loads",
+    "new_correlation_id",
+    "operation",
+    "to_environment",
+]
+
+ENVIRONMENT_VARIABLE = "CHAOSKIT_CONTEXT"
+
+# Large enough for any honest context; an environment block is shared with everything else a child needs
+# (Linux allows 128 KiB for one variable), and a reader must not be made to parse megabytes.
+_MAX_TEXT = 8192
+_MAX_VALUE = 512
+_MAX_DEPTH = 64
+
+# No control characters, quotes or spaces: an id ends up in log lines, file names and HTTP headers.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
+_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,128}\Z")
+_RESERVED = frozenset({"correlation_id", "operation", "operations"})
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One moment's context. ``operations`` goes from the outermost to the innermost name.
+
+    ``started`` is the monotonic time, in seconds, at which the innermost operation began.
+    """
+
+    correlation_id: str
+    operations: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=lambda: _NO_FIELDS)
+    started: float | None = None
+
+    @property
+    def operation(self) -> str | None:
+        """The innermost operation's name."""
+        return self.operations[-1] if self.operations else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat: ``correlation_id``, ``operation`` and the fields, as a log line wants them."""
+        return {"correlation_id": self.correlation_id, "operation": self.operation, **self.fields}
+
+
+_current: contextvars.ContextVar[Context | None] = contextvars.ContextVar("chaoskit_context", default=None)
+
+
+def current() -> Context | None:
+    """The context in force here, or None outside of every operation."""
+    return _current.get()
+
+
+def correlation_id() -> str | None:
+    """The correlation id in force here, or None."""
+    context = _current.get()
+    return None if context is None else context.correlation_id
+
+
+def new_correlation_id() -> str:
+    """32 hexadecimal digits from the system's random source; ``random``'s global state is untouched."""
+    return os.urandom(16).hex()
+
+
+class _Entered:
+    """A guard that puts one context in force; leaving the block always restores what was before."""
+
+    __slots__ = ("_make", "_tokens")
+
+    def __init__(self, make: Callable[[Context | None], Context]) -> None:
+        self._make = make
+        # A stack, so that one guard may be entered again before it was left.
+        self._tokens: list[contextvars.Token[Context | None]] = []
+
+    def __enter__(self) -> Context:
+        context = self._make(_current.get())
+        self._tokens.append(_current.set(context))
+        return context
+
+    def __exit__(self, *exc: object) -> None:
+        try:
+            _current.reset(self._tokens.pop())
+        except ValueError:
+            # Left in another context than it was entered in (an async generator closed by the loop's
+            # finaliser): the variable was never set here, so there is nothing to restore.
+            pass
+
+
+def operation(name: str, /, *, correlation_id: str | None = None, **fields: Any) -> _Entered:
+    """Return a guard (``with``) under which ``name`` is the operation in progress.
+
+    ``fields`` are added to those of the enclosing operation. The enclosing correlation id is kept; a
+    new one is made if there is none, or ``correlation_id`` is used when given. Raises ``UsageError``
+    for a name or an id that could not be written safely into a log line.
+    """
+    _check_name("operation name", name)
+    _check_fields(fields)
+    if correlation_id is not None:
+        _check_id(correlation_id)
+
+    def make(outer: Context | None) -> Context:
+        base = outer or Context(correlation_id or new_correlation_id())
+        return Context(
+            correlation_id or base.correlation_id,
+            (*base.operations, name),
+            MappingProxyType({**base.fields, **fields}) if fields else base.fields,
+            time.monotonic(),
+        )
+
+    return _Entered(make)
+
+
+def bind(**fields: Any) -> _Entered:
+    """Return a guard (``with``) under which ``fields`` are added; the operation stays the same."""
+    _check_fields(fields)
+
+    def make(outer: Context | None) -> Context:
+        base = outer or Context(new_correlation_id())
+        return replace(base, fields=MappingProxyType({**base.fields, **fields}))
+
+    return _Entered(make)
+
+
+def carry(fn: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Return ``fn`` bound to all context variables as they are now, for a thread or an executor.
+
+    Every call gets a copy of its own, so many threads may run the result at once and what one sets,
+    no other sees.
+    """
+    captured = contextvars.copy_context()
+
+    def carried(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        return captured.copy().run(fn, *args, **kwargs)
+
+    return carried
+
+
+def dumps(context: Context | None = None) -> str | None:
+    """``context`` (default: the one in force) as ASCII text for another process, or None without one.
+
+    Fields that are not text, numbers, booleans or None are left out, and so are those with secret
+    names: the environment of a process is readable by others. The fields that would make the text
+    longer than 8192 characters are left out too, the last ones first.
+    """
+    context = context or _current.get()
+    if context is None:
+        return None
+    fields = {k: v for k, v in context.fields.items() if _may_travel(k, v)}
+    operations = list(context.operations[-_MAX_DEPTH:])
+    while True:
+        record = {"v": 1, "id": context.correlation_id, "op": operations, "fields": fields}
+        text = json.dumps(record, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        if len(text) <= _MAX_TEXT:
+            return text
+        if fields:
+            fields.popitem()
+        else:
+            # The innermost names say most, so the outermost go first.
+            operations.pop(0)
+
+
+def loads(text: str) -> Context | None:
+    """The context that :func:`dumps` wrote; None if ``text`` is anything else. Never raises.
+
+    The text comes from outside: its size, its shape and every character of the ids are checked, and
+    a refusal is logged (logger ``chaoskit``) without the text itself.
+    """
+    try:
+        return _parse(text)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = f"{type(error).__name__}" if not isinstance(error, _Refused) else str(error)
+        logging.getLogger("chaoskit").warning("context from outside refused: %s", reason)
+        return None
+
+
+def to_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A child's environment: ``base`` (default ``os.environ``) with the context in force added.
+
+    Without a context the variable is removed, so that a grandparent's is not taken for ours.
+    """
+    environment = dict(os.environ if base is None else base)
+    text = dumps()
+    if text is None:
+        environment.pop(ENVIRONMENT_VARIABLE, None)
+    else:
+        environment[ENVIRONMENT_VARIABLE] = text
+    return environment
+
+
+def adopt(environment: Mapping[str, str] | None = None) -> Context | None:
+    """Put the context that the parent process passed on in force, for good; return it, or None.
+
+    To be called once, when a program starts. A missing or malformed variable changes nothing.
+    """
+    text = (os.environ if environment is None else environment).get(ENVIRONMENT_VARIABLE)
+    context = loads(text) if text is not None else None
+    if context is not None:
+        _current.set(context)
+    return context
+
+
+def adopted(environment: Mapping[str, str] | None = None) -> _Entered | AbstractContextManager[None]:
+    """Return a guard (``with``) under which the context that the parent passed on is in force."""
+    text = (os.environ if environment is None else environment).get(ENVIRONMENT_VARIABLE)
+    context = loads(text) if text is not None else None
+    return nullcontext() if context is None else _Entered(lambda outer: context)
+
+
+class _Refused(ValueError):
+    """Why a text from outside is no context; says nothing of the text itself."""
+
+
+def _parse(text: str) -> Context:
+    if len(text) > _MAX_TEXT:
+        raise _Refused(f"{len(text)} characters, at most {_MAX_TEXT}")
+    record = json.loads(text, parse_constant=_no_constant)
+    if not isinstance(record, dict) or record.get("v") != 1:
+        raise _Refused("not a context of format 1")
+    ident, operations, fields = record["id"], record["op"], record["fields"]
+    if not (isinstance(ident, str) and _ID.match(ident)):
+        raise _Refused("the correlation id has characters that are not allowed")
+    if not (
+        isinstance(operations, list) and len(operations) <= _MAX_DEPTH and all(map(_good_name, operations))
+    ):
+        raise _Refused("the operation names have characters that are not allowed")
+    if not (isinstance(fields, dict) and all(_may_travel(k, v) for k, v in fields.items())):
+        raise _Refused("a field is not allowed")
+    return Context(ident, tuple(operations), MappingProxyType(fields), None)
+
+
+def _no_constant(name: str) -> float:
+    raise _Refused(f"{name} is not a number of JSON")
+
+
+def _good_name(name: object) -> bool:
+    return isinstance(name, str) and _NAME.match(name) is not None
+
+
+def _may_travel(key: str, value: object) -> bool:
+    """Whether a field is plain, small, and harmless enough to be seen by other processes."""
+    if not key.isidentifier() or key in _RESERVED or is_secret_name(key):
+        return False
+    if isinstance(value, str):
+        return value == "" or (len(value) <= _MAX_VALUE and _plain(value))
+    if isinstance(value, float):
+        return value - value == 0  # neither infinite nor NaN: JSON has no such numbers
+    return value is None or (isinstance(value, int) and abs(value) < 2**63)
+
+
+def _plain(text: str) -> bool:
+    return all(_NAME.match(text[i : i + 128]) for i in range(0, len(text), 128))
+
+
+def _check_name(what: str, name: str) -> None:
+    if not _good_name(name):
+        raise wrong(what, name, "1 to 128 characters without control characters")
+
+
+def _check_id(value: str) -> None:
+    if not (isinstance(value, str) and _ID.match(value)):
+        raise wrong(
+            "correlation_id", value, "1 to 128 of the characters A-Z a-z 0-9 . _ : -, a letter or digit first"
+        )
+
+
+def _check_fields(fields: Mapping[str, Any]) -> None:
+    for name in fields:
+        if name in _RESERVED:
+            raise wrong(
+                "field name", name, f"any name but {', '.join(sorted(_RESERVED))}: these are set by chaoskit"
+            )

@@ -1,0 +1,75 @@
+"""A total deadline that nested calls inherit through a context variable.
+
+It travels with the context: asyncio tasks have it, threads have it where the context is carried. An
+inner deadline can only be earlier than the outer one. It is measured on the monotonic clock that it
+was set with, so a step of the wall clock changes nothing.
+
+It cuts nothing by itself. Whoever may wait asks :func:`remaining` first and passes the answer on, to a
+socket's timeout for instance.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.failures.taxonomy import DeadlineExceeded
+
+__all__ = ["check", "deadline", "remaining"]
+
+# [moment on the clock, the clock]. A bare list, because a retried call that succeeds sets this on its
+# fast path, where building anything better costs as much as all the rest.
+#
+# The moment becomes None when the scope is over: "no deadline". Whoever set a scope where none was in
+# force may close it in that way and leave it there, because resetting the variable costs three times as
+# much as setting it to begin with. Tasks that outlive the scope are then free of it.
+Scope = list[Any]
+CURRENT: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("chaoskit_deadline", default=None)
+
+_SYSTEM = SystemClock()
+
+
+def nested(outer: Scope | None, seconds: float | None, clock: Clock) -> Scope | None:
+    """A new scope that ends ``seconds`` from now (None: never), or with ``outer`` if that is earlier."""
+    mine = None if seconds is None else clock.monotonic() + seconds
+    # Another thread may close the outer scope at any moment: read it once.
+    theirs = None if outer is None else outer[0]
+    if outer is None or theirs is None:
+        return None if mine is None else [mine, clock]
+    its_clock: Clock = outer[1]
+    if mine is None or _left(theirs, its_clock) <= _left(mine, clock):
+        return [theirs, its_clock]
+    return [mine, clock]
+
+
+@contextmanager
+def deadline(seconds: float, *, clock: Clock = _SYSTEM) -> Iterator[None]:
+    """Within the block, everything has to be done ``seconds`` from now (or by the outer deadline)."""
+    if not seconds >= 0:
+        raise wrong("deadline", seconds, "zero or more seconds")
+    token = CURRENT.set(nested(CURRENT.get(), seconds, clock))
+    try:
+        yield
+    finally:
+        CURRENT.reset(token)
+
+
+def remaining() -> float | None:
+    """Seconds until the deadline in force, not below zero; None if there is none."""
+    scope = CURRENT.get()
+    at = None if scope is None else scope[0]
+    return None if scope is None or at is None else max(0.0, _left(at, scope[1]))
+
+
+def check() -> None:
+    """Raise :class:`DeadlineExceeded` if the deadline in force has passed."""
+    if remaining() == 0.0:
+        raise DeadlineExceeded("the deadline has passed")
+
+
+def _left(at: float, clock: Clock) -> float:
+    return at - clock.monotonic()

@@ -1,0 +1,188 @@
+"""Decides what kind of failure an error is, and says which rule decided."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.failures.evidence import Evidence, leaves, links, retry_after
+from chaoskit.runtime.failures.rules import BUILT_IN, VAGUE, Rule
+from chaoskit.runtime.failures.taxonomy import Category, PermanentError, ResilienceError
+
+__all__ = ["Classifier", "Decision", "classify"]
+
+# Of the errors in a group the worst one speaks for all: repeating the call would repeat it.
+_SEVERITY = (
+    Category.SECURITY,
+    Category.DATA_INTEGRITY,
+    Category.CONFIGURATION,
+    Category.PERMANENT,
+    Category.VALIDATION,
+    Category.RECOVERABLE,
+    Category.RESOURCE,
+    Category.TRANSIENT,
+)
+
+
+_Groups = dict[int, "Decision | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``verdict`` is the class of the taxonomy; ``rule`` is who said so; ``error_type`` is what matched.
+
+    ``retry_after`` is what the other side asked for, in seconds, not capped.
+    """
+
+    verdict: type[ResilienceError]
+    rule: str
+    error_type: str
+    retry_after: float | None = None
+
+    @property
+    def category(self) -> Category:
+        return self.verdict.category
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call, made again later, may succeed."""
+        return self.category.retryable
+
+
+class Classifier:
+    """Ordered rules, the user's before the built-in ones; the first that matches decides.
+
+    A rule is tried on the error, then on each of its causes, the nearest first. An error that is
+    already of the taxonomy speaks for itself, unless a user's rule says otherwise. A group is judged by
+    its worst member. ``unknown`` is the verdict where no rule matches: not to be repeated,
+    unless you say otherwise (``unknown=TransientError``).
+
+    Instances are immutable; share them as you like.
+    """
+
+    __slots__ = ("rules", "unknown")
+
+    def __init__(
+        self, rules: Iterable[Rule] = (), *, unknown: type[ResilienceError] = PermanentError
+    ) -> None:
+        self.rules = tuple(rules)
+        for rule in self.rules:
+            if not isinstance(rule, Rule):
+                raise wrong("rule", rule, "a chaoskit.runtime.Rule")
+        if not (isinstance(unknown, type) and issubclass(unknown, ResilienceError)):
+            raise wrong("unknown", unknown, "a class of chaoskit.runtime.failures.taxonomy")
+        self.unknown = unknown
+
+    def with_rules(self, *rules: Rule) -> Classifier:
+        """A new classifier that asks ``rules`` before its own."""
+        return Classifier((*rules, *self.rules), unknown=self.unknown)
+
+    def classify(
+        self,
+        error: BaseException | None = None,
+        *,
+        stage: str | None = None,
+        stderr: str | bytes | None = None,
+        exit_code: int | None = None,
+    ) -> Decision:
+        """Decide from the error, or from what a process left behind, or from both.
+
+        Never raises for what the error looks like; what a user's ``when`` raises comes through.
+        """
+        given = Evidence(None, stage, stderr, exit_code)
+        return self._judge(given, error, {}) or self._undecided(error)
+
+    def wrap(self, error: BaseException, message: str | None = None, **known: Any) -> ResilienceError:
+        """``error`` as an error of the taxonomy, with ``error`` as its cause; itself if it is one already.
+
+        ``known`` is passed on: ``stage``, ``operation``, ``context`` and so on. Return value, to be
+        raised by the caller.
+        """
+        if isinstance(error, ResilienceError):
+            return error
+        decision = self.classify(error, stage=known.get("stage"))
+        wrapped = decision.verdict(Evidence(error).message if message is None else message, **known)
+        for name in ("errno", "filename", "retry_after"):
+            if hasattr(wrapped, name):
+                source = decision if name == "retry_after" else error
+                setattr(wrapped, name, getattr(source, name, None))
+        wrapped.context.setdefault("rule", decision.rule)
+        wrapped.__cause__ = error
+        return wrapped
+
+    def _judge(self, given: Evidence, error: BaseException | None, groups: _Groups) -> Decision | None:
+        chain = [given] if error is None else list(_chain(given, error))
+        for rules in (self.rules, None, VAGUE):
+            for evidence in chain:
+                found = self._built_in(evidence, groups) if rules is None else _first(rules, evidence)
+                if found is not None:
+                    return found
+        return None
+
+    def _built_in(self, evidence: Evidence, groups: _Groups) -> Decision | None:
+        error = evidence.error
+        if isinstance(error, BaseExceptionGroup) and error.exceptions:
+            return self._group(evidence, error, groups)
+        if isinstance(error, ResilienceError):
+            return _decided(type(error), "taxonomy", evidence)
+        return _first(BUILT_IN, evidence)
+
+    def _group(self, evidence: Evidence, group: BaseException, groups: _Groups) -> Decision | None:
+        """The decision on the worst member; each group is judged once, however it hangs together."""
+        if id(group) not in groups:
+            groups[id(group)] = None  # until it is known, for whoever comes back here on a cycle
+            given = Evidence(None, evidence.stage)
+            found = [self._judge(given, one, groups) or self._undecided(one) for one in leaves(group)]
+            groups[id(group)] = min(found, key=_severity, default=None)
+        return groups[id(group)]
+
+    def _undecided(self, error: BaseException | None) -> Decision:
+        return Decision(self._unknown(error), "unknown", _name(error))
+
+    def _unknown(self, error: BaseException | None) -> type[ResilienceError]:
+        # Not an Exception: somebody wants to stop the program, whatever the user thinks of unknown errors.
+        return self.unknown if error is None or isinstance(error, Exception) else PermanentError
+
+
+DEFAULT = Classifier()
+
+
+def classify(
+    error: BaseException | None = None,
+    *,
+    stage: str | None = None,
+    stderr: str | bytes | None = None,
+    exit_code: int | None = None,
+) -> Decision:
+    """Decide by the built-in rules alone; see :meth:`Classifier.classify`. Unknown errors are permanent."""
+    return DEFAULT.classify(error, stage=stage, stderr=stderr, exit_code=exit_code)
+
+
+def _chain(given: Evidence, error: BaseException) -> Iterator[Evidence]:
+    # What the caller passed belongs to the outermost error; the inner ones speak for themselves.
+    yield Evidence(error, given.stage, given.given_stderr, given.given_exit_code)
+    for link in list(links(error))[1:]:
+        yield Evidence(link, given.stage)
+
+
+def _first(rules: tuple[Rule, ...], evidence: Evidence) -> Decision | None:
+    for rule in rules:
+        if rule.matches(evidence):
+            return _decided(rule.verdict, rule.name, evidence)
+    return None
+
+
+def _decided(verdict: type[ResilienceError], rule: str, evidence: Evidence) -> Decision:
+    # The wall clock is asked only to read a date that somebody sent without saying what time it is there.
+    return Decision(verdict, rule, _name(evidence.error), retry_after(evidence, time.time()))
+
+
+def _severity(decision: Decision) -> int:
+    return _SEVERITY.index(decision.category)
+
+
+def _name(error: BaseException | None) -> str:
+    return "" if error is None else type(error).__qualname__

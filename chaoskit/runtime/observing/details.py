@@ -1,0 +1,280 @@
+"""Error-detail files: one JSON file per error, with the whole stack, its local variables, and the context.
+
+Secrets are redacted by name and by look, but a stack's locals are the program's own data: the files
+can be read by their owner only (mode 0600), and the directory should be treated like a core dump's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, ModuleType, TracebackType
+from typing import Any
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.context import current
+from chaoskit.runtime.redact import DEFAULT, Redactor
+
+__all__ = ["FORMAT", "DetailOptions", "ErrorDetails", "describe_error"]
+
+FORMAT = 1
+
+# A recursion error has a thousand frames; its two ends tell the story.
+_FRAMES_AT_EACH_END = 40
+_MAX_ERRORS = 50
+_MARK = "__chaoskit_details__"
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
+logger = logging.getLogger("chaoskit")
+
+
+@dataclass(frozen=True, slots=True)
+class DetailOptions:
+    """Where the files go, and how many of the newest are kept (0: all)."""
+
+    directory: Path
+    keep: int = 1000
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.keep, int) and self.keep >= 0):
+            raise wrong("keep", self.keep, "a number of files, or 0 to keep all")
+
+
+class ErrorDetails:
+    """Writes error-detail files to one directory, which is created when first needed.
+
+    Threads may share an instance, and processes a directory: no two files have one name.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | DetailOptions,
+        *,
+        keep: int = 1000,
+        redactor: Redactor = DEFAULT,
+        clock: Clock | None = None,
+    ) -> None:
+        given = directory if isinstance(directory, DetailOptions) else DetailOptions(Path(directory), keep)
+        self.options = given
+        self._redactor = redactor
+        self._clock = clock or SystemClock()
+        self._count = itertools.count(1)
+
+    def write(self, error: BaseException) -> Path:
+        """Write the file for ``error`` and return its path; the same error is written once only.
+
+        The file appears whole or not at all, and is on the disk when this returns (fsync of the file
+        and of the directory). Raises ``OSError`` if it cannot be written; nothing is left behind then.
+        """
+        written: Path | None = getattr(error, _MARK, None)
+        if written is not None and written.parent == self.options.directory:
+            return written
+        now = self._clock.time()
+        record = {"format": FORMAT, "time": _utc(now), **_process(self._redactor)}
+        record["context"] = self._redactor.plain(_context())
+        record["errors"] = describe_error(error, self._redactor)
+        path = self.options.directory / self._name(now, error)
+        _write_atomically(path, _to_json(record))
+        _mark(error, path)
+        try:
+            self._prune()
+        except OSError as trouble:
+            logger.warning("old error-detail files cannot be removed: %s", trouble)
+        return path
+
+    @contextmanager
+    def capture(self) -> Iterator[None]:
+        """Write the file of an ``Exception`` that leaves the block, note the path on it, and let it pass on.
+
+        If writing fails that is logged, and the error is the same as without us.
+        """
+        try:
+            yield
+        except Exception as error:
+            self._attach(error)
+            raise
+
+    def _attach(self, error: Exception) -> None:
+        known = getattr(error, _MARK, None) is not None
+        try:
+            path = self.write(error)
+            if not known:
+                error.add_note(f"Details: {path}")
+        except Exception as trouble:
+            logger.error("no detail file for %s: %s", type(error).__name__, trouble)
+
+    def _name(self, now: float, error: BaseException) -> str:
+        kind = _UNSAFE.sub("", type(error).__name__)[:60] or "Error"
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
+        unique = f"{os.getpid():x}{next(self._count):04x}{os.urandom(3).hex()}"
+        return f"error-{stamp}{int(now % 1 * 1e6):06d}-{kind}-{unique}.json"
+
+    def _prune(self) -> None:
+        if self.options.keep:
+            # The names begin with the time, so that their order is the files'.
+            files = sorted(self.options.directory.glob("error-*.json"))
+            for old in files[: -self.options.keep]:
+                old.unlink(missing_ok=True)
+        # What a killed process left half-written; an hour, so as not to hit another one that is at work.
+        for temporary in self.options.directory.glob(".error-*.tmp"):
+            if _modified(temporary) < self._clock.time() - 3600:
+                temporary.unlink(missing_ok=True)
+
+
+def describe_error(error: BaseException, redactor: Redactor = DEFAULT) -> list[dict[str, Any]]:
+    """``error`` and all that led to it (causes, contexts, members of groups), as plain data.
+
+    The first entry is ``error``; entries refer to one another by their ``index``. Cycles end, and at
+    most 50 errors are described.
+    """
+    order: list[BaseException] = [error]
+    index = {id(error): 0}
+    for one in order:
+        for other in _related(one):
+            if id(other) not in index and len(order) < _MAX_ERRORS:
+                index[id(other)] = len(order)
+                order.append(other)
+    return [_describe(one, index, redactor, whole_stack=one is error) for one in order]
+
+
+def _related(error: BaseException) -> Iterator[BaseException]:
+    if error.__cause__ is not None:
+        yield error.__cause__
+    if error.__context__ is not None and not error.__suppress_context__:
+        yield error.__context__
+    if isinstance(error, BaseExceptionGroup):
+        yield from error.exceptions
+
+
+def _describe(
+    error: BaseException, index: dict[int, int], redactor: Redactor, *, whole_stack: bool
+) -> dict[str, Any]:
+    kind = type(error)
+    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    context = None if error.__suppress_context__ else error.__context__
+    return {
+        "index": index[id(error)],
+        "type": f"{kind.__module__}.{kind.__qualname__}",
+        "message": redactor.message(error),
+        "hint": redactor.plain(getattr(error, "hint", None)),
+        "attributes": redactor.plain(dict(vars(error)) if hasattr(error, "__dict__") else {}),
+        "cause": index.get(id(error.__cause__)),
+        "context": index.get(id(context)),
+        "members": [index[id(m)] for m in members if id(m) in index],
+        "stack": _stack(error.__traceback__, redactor, whole_stack),
+    }
+
+
+def _stack(traceback: TracebackType | None, redactor: Redactor, whole: bool) -> list[dict[str, Any]]:
+    """The frames from the outermost call to the one that raised; ``whole``: those above the handler too."""
+    frames: list[tuple[FrameType, int]] = []
+    above = traceback.tb_frame.f_back if whole and traceback is not None else None
+    while above is not None:
+        frames.append((above, above.f_lineno))
+        above = above.f_back
+    frames.reverse()
+    while traceback is not None:
+        frames.append((traceback.tb_frame, traceback.tb_lineno))
+        traceback = traceback.tb_next
+    skipped = len(frames) - 2 * _FRAMES_AT_EACH_END
+    if skipped <= 0:
+        return [_frame(f, line, redactor) for f, line in frames]
+    head = [_frame(f, line, redactor) for f, line in frames[:_FRAMES_AT_EACH_END]]
+    tail = [_frame(f, line, redactor) for f, line in frames[-_FRAMES_AT_EACH_END:]]
+    return [*head, {"skipped": skipped}, *tail]
+
+
+def _frame(frame: FrameType, line: int, redactor: Redactor) -> dict[str, Any]:
+    code = frame.f_code
+    return {
+        "file": code.co_filename,
+        "line": line,
+        "function": code.co_qualname,
+        "source": redactor.text(_source(frame, line)),
+        # A module's globals are not locals of a call, and there are hundreds.
+        "locals": {} if code.co_name == "<module>" else _locals(frame, redactor),
+    }
+
+
+def _source(frame: FrameType, line: int) -> str:
+    import linecache
+
+    return linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()[:500]
+
+
+def _locals(frame: FrameType, redactor: Redactor) -> Any:
+    kept = {k: v for k, v in frame.f_locals.items() if not isinstance(v, ModuleType)}
+    return redactor.plain(kept)
+
+
+def _context() -> dict[str, Any] | None:
+    context = current()
+    return None if context is None else {**context.to_dict(), "operations": context.operations}
+
+
+def _process(redactor: Redactor) -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        "thread": threading.current_thread().name,
+        "python": sys.version.split()[0],
+        "argv": redactor.plain(getattr(sys, "argv", [])),
+    }
+
+
+def _to_json(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, indent=1, ensure_ascii=True, default=repr).encode("ascii")
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    if os.name != "posix":
+        return  # elsewhere a directory cannot be opened, and the rename is as durable as it gets
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return float("inf")  # gone meanwhile
+
+
+def _mark(error: BaseException, path: Path) -> None:
+    try:
+        setattr(error, _MARK, path)
+    except Exception:
+        pass  # an error with slots is written again by an outer capture, which is better than not at all
+
+
+def _utc(now: float) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1e6):06d}Z"

@@ -1,0 +1,246 @@
+"""Standard-library logging with structured fields: the context in every line, JSON lines, no secrets.
+
+:func:`log_to` sets up one handler and returns the guard that removes it. The parts serve alone as well:
+:class:`ContextFilter` for any handler, :class:`JsonFormatter` and :class:`TextFormatter` for any
+stream, :func:`add_context` as a structlog processor, :class:`EventLog` as a listener to events.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import IO, Any
+
+from chaoskit.runtime.context import Context, current
+from chaoskit.runtime.observing.events import Event, Subscription, subscribe
+from chaoskit.runtime.redact import DEFAULT, Redactor
+
+__all__ = ["ContextFilter", "EventLog", "JsonFormatter", "LogGuard", "TextFormatter", "add_context", "log_to"]
+
+# What a record has anyway; everything else on it came through ``extra``.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "chaoskit"}
+
+
+class ContextFilter(logging.Filter):
+    """Lets every record pass, and gives it ``chaoskit``: the context of the thread or task that logged.
+
+    Put it on a handler (a logger's filters do not see its children's records). Records that already
+    crossed a queue keep the context they were given where they were made.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not hasattr(record, "chaoskit"):
+            record.chaoskit = _fields(current())
+        return True
+
+
+def add_context(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor for structlog: adds the context's fields; what the call itself gave wins."""
+    for key, value in _fields(current()).items():
+        event_dict.setdefault(key, value)
+    return event_dict
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, message, context, ``extra`` fields, error.
+
+    An error has ``error_type``, ``error_message``, ``stack`` and, if it carries a ``hint``,
+    ``suggested_action``. Everything is redacted and bounded. Formatting never fails: what cannot be
+    shown is named instead.
+    """
+
+    def __init__(self, redactor: Redactor = DEFAULT) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        # ASCII, because some of the other characters end a line or drive a terminal.
+        return json.dumps(self.to_dict(record), ensure_ascii=True, default=repr)
+
+    def to_dict(self, record: logging.LogRecord) -> dict[str, Any]:
+        """What the line will hold, in order."""
+        line: dict[str, Any] = {
+            "time": _utc(record.created, record.msecs),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _encodable(self._redactor.text(_message(record))),
+        }
+        for key, value in _record_fields(record).items():
+            # A field must not pass for the line's own time or level.
+            line[f"{key}_" if key in line else _encodable(key)] = _encodable(self._redactor.plain(value, key))
+        line.update(_error_fields(self, record, self._redactor))
+        return line
+
+
+class TextFormatter(logging.Formatter):
+    """``time level logger: message [key=value …]`` for people; the fields of :class:`JsonFormatter`.
+
+    Line breaks in a message or a value are escaped, so that nobody's input can forge a line; the
+    stack of an error follows on lines of its own, indented.
+    """
+
+    def __init__(self, redactor: Redactor = DEFAULT) -> None:
+        super().__init__()
+        self._json = JsonFormatter(redactor)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = self._json.to_dict(record)
+        stack = line.pop("stack", "")
+        head = (
+            f"{line.pop('time')} {line.pop('level')} {line.pop('logger')}: {_one_line(line.pop('message'))}"
+        )
+        fields = " ".join(f"{k}={_one_line(_short(v))}" for k, v in line.items() if v is not None)
+        text = f"{head} [{fields}]" if fields else head
+        return text + "".join(f"\n    {part}" for part in stack.splitlines())
+
+
+class LogGuard:
+    """A handler in place; leaving the ``with`` block, or ``close()``, takes it out again."""
+
+    def __init__(self, logger: logging.Logger, handler: logging.Handler, level: int) -> None:
+        self.logger = logger
+        self.handler = handler
+        self._level = level
+
+    def close(self) -> None:
+        """Remove the handler, flush it, and put the logger's level back; again is fine."""
+        if self.handler in self.logger.handlers:
+            self.logger.removeHandler(self.handler)
+            self.logger.setLevel(self._level)
+            self.handler.close()
+
+    def __enter__(self) -> LogGuard:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def log_to(
+    target: IO[str] | logging.Handler | None = None,
+    *,
+    level: int | str = logging.INFO,
+    json_lines: bool = True,
+    logger: str = "",
+    redactor: Redactor = DEFAULT,
+) -> LogGuard:
+    """Log to a stream (default: standard error) or a handler, with context, as JSON lines or as text.
+
+    ``logger`` is the name of the logger to attach to; the root logger by default. A handler that is
+    given gets our formatter and filter, and is closed with the guard; a stream stays open.
+    """
+    handler = target if isinstance(target, logging.Handler) else logging.StreamHandler(target)
+    handler.addFilter(ContextFilter())
+    handler.setFormatter(JsonFormatter(redactor) if json_lines else TextFormatter(redactor))
+    attached = logging.getLogger(logger)
+    guard = LogGuard(attached, handler, attached.level)
+    attached.addHandler(handler)
+    attached.setLevel(level)
+    return guard
+
+
+class EventLog:
+    """A listener that logs each event: its name as the message, its fields as fields.
+
+    ``levels`` maps an event's name, or its part before a dot, to a level; ``default`` is for the rest.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger | None = None,
+        *,
+        levels: Mapping[str, int] | None = None,
+        default: int = logging.INFO,
+    ) -> None:
+        self._logger = logger or logging.getLogger("chaoskit")
+        self._levels = dict(levels or {})
+        self._default = default
+
+    def __call__(self, event: Event) -> None:
+        level = self._levels.get(event.name, self._levels.get(event.name.partition(".")[0], self._default))
+        if self._logger.isEnabledFor(level):
+            fields = event.to_dict()
+            self._logger.log(level, "%s", fields.pop("event"), extra={"event": event.name, **_safe(fields)})
+
+    def subscribe(self) -> Subscription:
+        """Listen to the events of all strategies until the guard is closed."""
+        return subscribe(self)
+
+
+def _fields(context: Context | None) -> dict[str, Any]:
+    if context is None:
+        return {}
+    fields = context.to_dict()
+    if context.started is not None:
+        fields["duration"] = round(time.monotonic() - context.started, 6)
+    return fields
+
+
+def _record_fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields = getattr(record, "chaoskit", None)
+    given = dict(fields) if isinstance(fields, dict) else _fields(current())
+    given.update((k, v) for k, v in vars(record).items() if k not in _STANDARD)
+    return given
+
+
+def _error_fields(
+    formatter: logging.Formatter, record: logging.LogRecord, redactor: Redactor
+) -> dict[str, Any]:
+    error = record.exc_info[1] if record.exc_info else None
+    fields: dict[str, Any] = {}
+    if error is not None and record.exc_info:
+        fields["error_type"] = type(error).__qualname__
+        fields["error_message"] = redactor.message(error)
+        fields["suggested_action"] = redactor.plain(_guarded(lambda: getattr(error, "hint", None)))
+        fields["stack"] = _guarded(lambda: formatter.formatException(record.exc_info))  # type: ignore[arg-type]
+    elif record.exc_text:
+        fields["stack"] = record.exc_text
+    if record.stack_info:
+        fields["stack"] = f"{fields.get('stack', '')}{record.stack_info}"
+    if "stack" in fields:
+        fields["stack"] = _encodable(redactor.text(fields["stack"]))
+    return {k: _encodable(v) for k, v in fields.items() if v is not None}
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:
+        return f"{record.msg!s} <arguments cannot be shown: {type(error).__name__}>"
+
+
+def _guarded(make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except Exception as error:
+        return f"<cannot be shown: {type(error).__name__}>"
+
+
+def _safe(fields: Mapping[str, Any]) -> dict[str, Any]:
+    # logging refuses extra fields that would overwrite its own ("name", "args", "module").
+    return {f"{k}_" if k in _STANDARD else k: v for k, v in fields.items()}
+
+
+def _encodable(value: Any) -> Any:
+    # A lone surrogate (a file name that is not UTF-8) would make the encoder fail, and lose the line.
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, list):
+        return [_encodable(v) for v in value]
+    if isinstance(value, dict):
+        return {_encodable(k): _encodable(v) for k, v in value.items()}
+    return value
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _utc(created: float, msecs: float) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(created))}.{int(msecs):03d}Z"

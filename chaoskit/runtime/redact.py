@@ -1,0 +1,259 @@
+"""Secrets stay out of logs, error files and configuration listings: by a value's name, and by its look.
+
+The same walk bounds what it shows, so that neither a cyclic structure, nor a huge one, nor an object
+whose ``repr`` raises can hurt the program that only wanted to report an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+__all__ = ["DEFAULT", "REDACTED", "Limits", "Redactor", "is_secret_name", "redact_text"]
+
+REDACTED = "[redacted]"
+
+# Parts of names, compared after dropping case and separators, so that apiKey, API_KEY and api-key are one.
+_SECRET_PARTS = (
+    "password", "passwd", "passphrase", "secret", "credential", "apikey", "accesskey", "privatekey",
+    "encryptionkey", "signingkey", "authorization", "cookie", "sessionid", "signature",
+    "connectionstring", "authtoken", "accesstoken", "refreshtoken",
+)  # fmt: skip
+# Too short or too common to be looked for inside other words ("author", "bypass", "tokenizer").
+_SECRET_WORDS = frozenset(
+    {"auth", "pass", "pwd", "pw", "token", "jwt", "bearer", "otp", "pin", "salt", "dsn"}
+)
+
+# Items of a container that we do not know how to walk.
+_LONGEST_REPR = 1000
+
+_SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+@functools.lru_cache(maxsize=4096)
+def is_secret_name(name: str) -> bool:
+    """Whether a value of this name (key, variable, option, header) is to be hidden."""
+    words = [w.lower() for w in _SEPARATORS.split(name) if w]
+    if not _SECRET_WORDS.isdisjoint(words):
+        return True
+    joined = "".join(words)
+    return any(part in joined for part in _SECRET_PARTS)
+
+
+def redact_text(text: str) -> str:
+    """``text`` with what looks like a secret replaced: keys, tokens, logins in URLs, ``password=…``."""
+    return DEFAULT.text(text)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of a value is shown: characters of one text, entries of one container, levels, all values."""
+
+    text: int = 2000
+    items: int = 50
+    depth: int = 6
+    values: int = 1000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Redactor:
+    """Turns any value into plain, bounded, JSON-ready data without secrets.
+
+    ``names`` are further names whose values are hidden (compared without case), ``patterns`` further
+    texts. What is hidden by default cannot be shown by configuration.
+    """
+
+    names: frozenset[str] = frozenset()
+    patterns: tuple[re.Pattern[str], ...] = ()
+    limits: Limits = Limits()
+
+    def hides(self, name: str) -> bool:
+        """Whether values of this name are hidden."""
+        return name.lower() in self.names or is_secret_name(name)
+
+    def text(self, text: str) -> str:
+        """``text`` without what looks like a secret; its length is not limited."""
+        from chaoskit.runtime import secret_patterns as looks
+
+        for needle, pattern in looks.LOOKS_SECRET:
+            if needle in text:
+                text = pattern.sub(REDACTED, text)
+        for own in self.patterns:
+            text = own.sub(REDACTED, text)
+        lowered = text.lower()
+        if any(word in lowered for word in looks.HEADER_WORDS):
+            text = looks.HEADER.sub(rf"\1: {REDACTED}", text)
+        if any(word in lowered for word in looks.SCHEME_WORDS):
+            text = looks.SCHEME.sub(rf"\1 {REDACTED}", text)
+        if "-" in text:
+            text = looks.LONG_OPTION.sub(self._hide_value, text)
+        assigns = "=" in text or ":" in text
+        return self._assigned(text, looks.ASSIGNED, looks.VALUE) if assigns else text
+
+    def plain(self, value: object, name: str = "") -> Any:
+        """``value`` as None, bool, int, float, str, list or dict, redacted and bounded. Never raises.
+
+        Containers are walked; of any other object its ``repr`` is shown, as text. A value that was
+        met on the way down already is shown as ``<cycle>``.
+        """
+        return _Walk(self).show(value, name)
+
+    def message(self, error: BaseException) -> str:
+        """The message of ``error``, redacted and bounded; a ``__str__`` that raises is named instead."""
+        return str(self.plain(_Message(error)))
+
+    def _assigned(self, text: str, names: re.Pattern[str], values: re.Pattern[str]) -> str:
+        parts, done = [], 0
+        for found in names.finditer(text):
+            if found.start() < done or not self.hides(found["name"]):
+                continue
+            value = values.match(text, found.end())
+            if value and not value[0].startswith(REDACTED[:-1]):
+                parts += [text[done : found.end()], REDACTED]
+                done = value.end()
+        return "".join([*parts, text[done:]])
+
+    def _hide_value(self, match: re.Match[str]) -> str:
+        if not self.hides(match["name"]) or match["value"].startswith(REDACTED[:-1]):
+            return match[0]
+        start, end = match.span("value")
+        base = match.start()
+        return match[0][: start - base] + REDACTED + match[0][end - base :]
+
+
+class _Message:
+    """An error as a value whose text is its message, so that a ``__str__`` that raises meets the guard."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __repr__(self) -> str:
+        return str(self._error)
+
+
+class _Walk:
+    """One descent into one value, with the budget that it has left."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._limits = redactor.limits
+        self._left = redactor.limits.values
+        self._path: set[int] = set()
+
+    def show(self, value: object, name: str = "", depth: int = 0) -> Any:
+        if name and self._redactor.hides(name):
+            return REDACTED
+        self._left -= 1
+        if self._left < 0:
+            return "<more>"
+        try:
+            return self._show(value, depth)
+        except Exception as error:
+            # A hostile __repr__, a dictionary that another thread changes, a proxy whose target is gone.
+            shown = type(value._error if type(value) is _Message else value).__name__
+            return f"<{shown}, which cannot be shown: {type(error).__name__}>"
+
+    def _show(self, value: Any, depth: int) -> Any:
+        kind = type(value)  # isinstance() would ask the object's own __class__
+        if value is None or kind is bool or kind is float:
+            return value if value == value and value not in (float("inf"), float("-inf")) else repr(value)
+        if kind is int:
+            # Decimal digits of a huge number take quadratic time, and Python refuses them at 4300.
+            return value if -(2**63) < value < 2**63 else self._cut(hex(value)[: self._limits.text])
+        if issubclass(kind, str):
+            return self._text(str.__str__(value))
+        if issubclass(kind, bytes | bytearray | memoryview):
+            return self._bytes(value)
+        if not self._is_container(value):
+            size = len(value) if hasattr(kind, "__len__") else 0
+            # A repr shows all of it, and may take minutes to make.
+            return f"<{kind.__name__} of {size} items>" if size > _LONGEST_REPR else self._text(repr(value))
+        if id(value) in self._path:
+            return "<cycle>"
+        if depth >= self._limits.depth:
+            return f"<{kind.__name__}, deeper than {self._limits.depth} levels>"
+        self._path.add(id(value))
+        try:
+            return self._container(value, depth + 1)
+        finally:
+            self._path.discard(id(value))
+
+    @staticmethod
+    def _is_container(value: object) -> bool:
+        kind = type(value)
+        return issubclass(kind, dict | list | tuple | set | frozenset | deque | Mapping) or (
+            dataclasses.is_dataclass(kind)
+        )
+
+    def _container(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if issubclass(kind, dict):
+            return self._mapping(dict.items(value), dict.__len__(value), depth)
+        if issubclass(kind, Mapping):
+            return self._mapping(value.items(), len(value), depth)
+        if dataclasses.is_dataclass(kind):
+            pairs = [(f.name, getattr(value, f.name, "<unset>")) for f in dataclasses.fields(value) if f.repr]
+            return {"<type>": kind.__qualname__, **self._mapping(pairs, len(pairs), depth)}
+        if hasattr(kind, "_fields") and issubclass(kind, tuple):
+            pairs = list(zip(value._fields, tuple.__iter__(value), strict=False))
+            return {"<type>": kind.__qualname__, **self._mapping(pairs, len(pairs), depth)}
+        return self._sequence(value, depth)
+
+    def _mapping(self, pairs: Iterable[tuple[Any, Any]], size: int, depth: int) -> dict[str, Any]:
+        shown: dict[str, Any] = {}
+        for key, value in islice(pairs, self._limits.items):
+            name = self._key(key)
+            shown[self._cut(self._redactor.text(name), 200)] = self.show(value, name, depth)
+        if size > self._limits.items:
+            shown["<more>"] = size - self._limits.items
+        return shown
+
+    def _sequence(self, value: Any, depth: int) -> list[Any]:
+        if len(value) == 2 and type(value) is tuple and type(value[0]) in (str, bytes):
+            return [self.show(value[0], "", depth), self.show(value[1], self._key(value[0]), depth)]
+        shown: list[Any] = []
+        option = ""
+        for item in islice(value, self._limits.items):
+            shown.append(self.show(item, option, depth))
+            # A command's arguments: the value follows its option.
+            option = item if type(item) is str and item.startswith("-") and "=" not in item else ""
+        if len(value) > self._limits.items:
+            shown.append(f"<{len(value) - self._limits.items} more>")
+        return shown
+
+    @staticmethod
+    def _key(key: object) -> str:
+        if type(key) is bytes:
+            return key[:200].decode("ascii", "replace")
+        try:
+            return (key if type(key) is str else repr(key))[:200]
+        except Exception as error:
+            return f"<{type(key).__name__}, which cannot be shown: {type(error).__name__}>"
+
+    def _text(self, text: str) -> str:
+        # A margin, so that a secret at the cut is still recognised; not all of it: patterns cost time.
+        limit = self._limits.text
+        shown = self._redactor.text(text[: limit + 2048])
+        return self._cut(shown, limit, len(text))
+
+    def _cut(self, text: str, limit: int | None = None, length: int | None = None) -> str:
+        limit = self._limits.text if limit is None else limit
+        whole = len(text) if length is None else length
+        return (
+            text if len(text) <= limit and whole <= limit + 2048 else f"{text[:limit]}… <{whole} characters>"
+        )
+
+    def _bytes(self, value: bytes | bytearray | memoryview) -> str:
+        size = value.nbytes if isinstance(value, memoryview) else len(value)
+        if isinstance(value, memoryview):
+            return f"<memoryview of {size} bytes>"
+        shown = self._text(repr(bytes(value[: self._limits.text])))
+        return shown if size <= self._limits.text else f"{shown} <{size} bytes>"
+
+
+DEFAULT = Redactor()

@@ -1,0 +1,1 @@
+"""What keeps a program going: lifecycle, supervision, queues, jobs, batches."""

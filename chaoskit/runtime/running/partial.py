@@ -1,0 +1,367 @@
+"""Partial failures: do all of a batch, keep what succeeded, and raise what failed together at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.failures.taxonomy import PartialFailure
+from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
+
+__all__ = ["BatchProgress", "Failure", "ItemFailed", "PartialFailureCollector", "Success", "Summary"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Success(Generic[T, R]):
+    """An item that was done, and its value."""
+
+    item: T
+    value: R
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Generic[T]):
+    """An item that failed, and its error."""
+
+    item: T
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The counts of a batch. ``skipped`` were not begun, or not finished, when the batch ended early."""
+
+    succeeded: int
+    failed: int
+    skipped: int
+    by_type: dict[str, int]
+    aborted: bool
+
+    @property
+    def total(self) -> int:
+        """All items that the batch knows of."""
+        return self.succeeded + self.failed + self.skipped
+
+    def __str__(self) -> str:
+        kinds = ", ".join(
+            f"{n} {name}" for name, n in sorted(self.by_type.items(), key=lambda kv: (-kv[1], kv[0]))
+        )
+        text = f"{self.succeeded} of {self.total} succeeded, {self.failed} failed"
+        text += f" ({kinds})" if kinds else ""
+        return f"{text}, {self.skipped} not begun: given up" if self.aborted else text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFailed(Event):
+    """One item of a batch failed; the others go on."""
+
+    name: ClassVar[str] = "batch.item_failed"
+
+    batch: str
+    item: Any
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchProgress(Event):
+    """One more item is done, well or not. ``total`` is None where it is not known beforehand."""
+
+    name: ClassVar[str] = "batch.progress"
+
+    batch: str
+    done: int
+    failed: int
+    total: int | None
+
+
+class PartialFailureCollector(Generic[T, R]):
+    """Collects the outcomes of a batch: one bad item costs only itself.
+
+    Either ``with collector.item(x):`` around the work on each item, with ``collector.succeed(x, value)``
+    inside to keep a value, or all at once: :meth:`run`, :meth:`arun`, :meth:`run_in`. At the end
+    :meth:`raise_if_failed`, or leaving ``with collector:``, raises ``PartialFailure``, a group of the
+    items' errors in the order in which they failed, each with a note that names its item.
+
+    Errors that are instances of ``on`` are collected; others, and Ctrl-C or cancellation, end the
+    batch at once. The batch is given up when more than ``abort_above`` (a share) of at least
+    ``abort_after`` items have failed: ``PartialFailure`` is raised there and then, and what had not
+    begun is counted as skipped.
+
+    ``progress`` is told of each item, as a listener: what it raises hurts nothing. Threads may share
+    a collector. The errors keep their tracebacks, and so what their frames hold, until it goes away.
+    """
+
+    def __init__(
+        self,
+        name: str = "batch",
+        *,
+        on: type[Exception] | tuple[type[Exception], ...] = Exception,
+        abort_above: float | None = None,
+        abort_after: int = 10,
+        progress: Listener | None = None,
+        listeners: Sequence[Listener] = (),
+        clock: Clock = SystemClock(),  # noqa: B008 - has no state
+    ) -> None:
+        if abort_above is not None and not 0 <= abort_above < 1:
+            raise wrong(
+                "abort_above", abort_above, "a share, 0 or more and less than 1", "None never gives up."
+            )
+        if not isinstance(abort_after, int) or isinstance(abort_after, bool) or abort_after < 1:
+            raise wrong("abort_after", abort_after, "a whole number of 1 or more")
+        self.name = name
+        self.aborted = False
+        self._on = on
+        self._above = abort_above
+        self._after = abort_after
+        self._progress = () if progress is None else (progress,)
+        self._listeners = tuple(listeners)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._successes: list[Success[T, R]] = []
+        self._failures: list[Failure[T]] = []
+        self._skipped: list[T] = []
+        self._total: int | None = None
+
+    # -- one item at a time ----------------------------------------------------------------------
+
+    @contextmanager
+    def item(self, item: T) -> Iterator[None]:
+        """Guard the work on ``item``: an error is collected and goes no further.
+
+        Work that ends well counts as a success with the value None, unless :meth:`succeed` was told
+        another. Raises ``PartialFailure`` if the batch is given up because of this item.
+        """
+        before = len(self._successes)
+        try:
+            yield
+        except self._on as error:
+            self.fail(item, error)
+        else:
+            if not any(kept.item is item for kept in self._successes[before:]):
+                self.succeed(item, None)  # type: ignore[arg-type]
+
+    def succeed(self, item: T, value: R) -> None:
+        """Record that ``item`` was done with ``value``."""
+        with self._lock:
+            self._successes.append(Success(item, value))
+        self._tell_progress()
+
+    def fail(self, item: T, error: Exception) -> None:
+        """Record that ``item`` failed with ``error``; raises ``PartialFailure`` if that is one too many."""
+        error.add_note(f"item: {_short(item)}")
+        with self._lock:
+            self._failures.append(Failure(item, error))
+            self.aborted = self.aborted or self._is_too_many()
+            aborted = self.aborted
+        if wanted(self._listeners):
+            event = ItemFailed(at=self._clock.monotonic(), batch=self.name, item=item, error=error)
+            emit(self._listeners, event)
+        self._tell_progress()
+        if aborted:
+            raise self._failure()
+
+    # -- all at once -----------------------------------------------------------------------------
+
+    def run(self, fn: Callable[[T], R], items: Iterable[T]) -> list[Success[T, R]]:
+        """Call ``fn`` with each of ``items``, in order; return the successes so far."""
+        todo = self._begin(items)
+        while todo:
+            item = todo.popleft()
+            with self._giving_up(todo):
+                self._one(fn, item)
+        return self.successes
+
+    async def arun(
+        self, fn: Callable[[T], Awaitable[R]], items: Iterable[T], *, concurrency: int = 1
+    ) -> list[Success[T, R]]:
+        """Await ``fn`` for each of ``items``, ``concurrency`` at a time; return the successes so far.
+
+        When the batch ends early, by giving up, an error that is not collected, or cancellation, the
+        items in progress are cancelled and awaited first; they count as skipped.
+        """
+        if not isinstance(concurrency, int) or concurrency < 1:
+            raise wrong("concurrency", concurrency, "a whole number of 1 or more")
+        todo = self._begin(items)
+        workers = [asyncio.ensure_future(self._worker(fn, todo)) for _ in range(min(concurrency, len(todo)))]
+        with self._giving_up(todo):
+            try:
+                await asyncio.gather(*workers)
+            finally:
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
+        return self.successes
+
+    def run_in(self, executor: Executor, fn: Callable[[T], R], items: Iterable[T]) -> list[Success[T, R]]:
+        """Call ``fn`` with each of ``items`` in ``executor``; return the successes so far.
+
+        Order is that of completion. When the batch ends early, calls that have not begun are
+        cancelled and count as skipped; those in progress are waited for and counted.
+        """
+        todo = self._begin(items)
+        futures = {executor.submit(fn, item): item for item in todo}
+        todo.clear()
+        try:
+            with self._giving_up(todo):
+                self._gather(futures)
+        finally:
+            self._call_off(futures)
+        return self.successes
+
+    # -- the outcome -----------------------------------------------------------------------------
+
+    @property
+    def successes(self) -> list[Success[T, R]]:
+        """The items that were done, in the order in which they were."""
+        return list(self._successes)
+
+    @property
+    def failures(self) -> list[Failure[T]]:
+        """The items that failed, in the order in which they did."""
+        return list(self._failures)
+
+    @property
+    def skipped(self) -> list[T]:
+        """The items that were not begun, or not finished, when the batch ended early."""
+        return list(self._skipped)
+
+    def summary(self) -> Summary:
+        """The counts, as they are now."""
+        with self._lock:
+            kinds = Counter(type(failure.error).__name__ for failure in self._failures)
+            counts = len(self._successes), len(self._failures), len(self._skipped)
+            return Summary(*counts, dict(kinds), self.aborted)
+
+    def raise_if_failed(self) -> None:
+        """Raise ``PartialFailure`` with all errors, if there are any."""
+        if self._failures:
+            raise self._failure()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        # An error on its way out says more than the collected ones.
+        if error is None:
+            self.raise_if_failed()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _begin(self, items: Iterable[T]) -> deque[T]:
+        todo = deque(items)
+        with self._lock:
+            self._total = len(todo) + (self._total or 0)
+        return todo
+
+    def _one(self, fn: Callable[[T], R], item: T) -> None:
+        try:
+            value = fn(item)
+        except self._on as error:
+            self.fail(item, error)
+        except BaseException:
+            self._skip([item])
+            raise
+        else:
+            self.succeed(item, value)
+
+    async def _worker(self, fn: Callable[[T], Awaitable[R]], todo: deque[T]) -> None:
+        while todo:
+            item = todo.popleft()
+            try:
+                value = await fn(item)
+            except self._on as error:
+                self.fail(item, error)
+            except BaseException:
+                self._skip([item])
+                raise
+            else:
+                self.succeed(item, value)
+
+    def _gather(self, futures: dict[Future[R], T]) -> None:
+        while futures:
+            done, _ = wait(futures, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._settle(future, futures.pop(future))
+
+    def _settle(self, future: Future[R], item: T) -> None:
+        try:
+            value = future.result()
+        except self._on as error:
+            self.fail(item, error)
+        except BaseException:
+            self._skip([item])
+            raise
+        else:
+            self.succeed(item, value)
+
+    def _call_off(self, futures: dict[Future[R], T]) -> None:
+        """Cancel what has not begun, wait for the rest and count it; empty unless the batch ended early."""
+        self._skip([item for future, item in futures.items() if future.cancel()])
+        for future, item in futures.items():
+            if not future.cancelled():
+                try:
+                    self._settle(future, item)
+                except Exception:
+                    # The error that ended the batch is on its way to the caller; this one is counted.
+                    pass
+
+    @contextmanager
+    def _giving_up(self, todo: deque[T]) -> Iterator[None]:
+        """Count what is left in ``todo`` as skipped if the batch ends here."""
+        try:
+            yield
+        except BaseException:
+            self._skip(todo)
+            raise
+
+    def _skip(self, items: Iterable[T]) -> None:
+        with self._lock:
+            self._skipped.extend(items)
+
+    def _is_too_many(self) -> bool:
+        done = len(self._failures) + len(self._successes)
+        return self._above is not None and done >= self._after and len(self._failures) / done > self._above
+
+    def _failure(self) -> PartialFailure:
+        summary = self.summary()
+        return PartialFailure(
+            f"{self.name}: {summary}",
+            [failure.error for failure in self._failures],
+            context={
+                "batch": self.name,
+                "succeeded": summary.succeeded,
+                "failed": summary.failed,
+                "skipped": summary.skipped,
+                "aborted": summary.aborted,
+            },
+        )
+
+    def _tell_progress(self) -> None:
+        observers = self._progress + self._listeners
+        if wanted(observers):
+            failed = len(self._failures)
+            event = BatchProgress(
+                at=self._clock.monotonic(),
+                batch=self.name,
+                done=len(self._successes) + failed,
+                failed=failed,
+                total=self._total,
+            )
+            emit(observers, event)
+
+
+def _short(item: object) -> str:
+    """``item`` for a note: a batch of megabyte payloads should still print."""
+    text = repr(item)
+    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -1,0 +1,143 @@
+"""Bounded queues between threads, whose hand-offs have a time limit and whose end is known to both sides."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.config import option
+from chaoskit.runtime.failures.taxonomy import PermanentError, ResourceError
+
+__all__ = ["HandoffQueue", "HandoffTimeout", "QueueClosed", "QueueOptions"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """``size`` items at most; a put or a get gives up after ``timeout`` seconds."""
+
+    size: int = option(default=100, minimum=1)
+    timeout: float = option(default=60.0, minimum=0, unit="s")
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise wrong("size", self.size, "at least 1 item", "An unbounded queue hides a slow consumer.")
+        if not 0 <= self.timeout < math.inf:
+            raise wrong("timeout", self.timeout, "seconds, zero or more")
+
+
+class HandoffTimeout(ResourceError, TimeoutError):
+    """Nobody took the item, or brought one, in time."""
+
+    default_hint = "See whether the thread on the other side is alive and keeps up."
+
+
+class QueueClosed(PermanentError):
+    """The queue was closed; a get raises it when all items have been taken."""
+
+    default_hint = "Stop working on this queue."
+
+
+class HandoffQueue(Generic[T]):
+    """First in, first out. Iterating over it takes items until it is closed and empty.
+
+    Threads share an instance. A timeout of zero does not wait. The time in the limits is real time;
+    ``clock`` is for the age of items.
+    """
+
+    def __init__(self, name: str, options: QueueOptions | None = None, *, clock: Clock | None = None) -> None:
+        self.name = name
+        self.options = options or QueueOptions()
+        self._clock = clock or SystemClock()
+        self._items: deque[tuple[float, T]] = deque()
+        self._closed = False
+        lock = threading.Lock()
+        self._filled = threading.Condition(lock)
+        self._emptied = threading.Condition(lock)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more items are accepted."""
+        return self._closed
+
+    def put(self, item: T, timeout: float | None = None) -> None:
+        """Append ``item``. Raises :class:`HandoffTimeout` if the queue stays full, :class:`QueueClosed`."""
+        limit = self._limit(timeout)
+        with self._emptied:
+            free = self._emptied.wait_for(lambda: self._closed or self._room(), limit)
+            if self._closed:
+                raise QueueClosed(f"queue {self.name!r} is closed; the item was not taken")
+            if not free:
+                raise self._late("was full", limit)
+            self._items.append((self._clock.monotonic(), item))
+            self._filled.notify()
+
+    def get(self, timeout: float | None = None) -> T:
+        """Take the oldest item. Raises :class:`HandoffTimeout` if none comes, :class:`QueueClosed`."""
+        limit = self._limit(timeout)
+        with self._filled:
+            some = self._filled.wait_for(lambda: self._closed or bool(self._items), limit)
+            if self._items:
+                item = self._items.popleft()[1]
+                self._emptied.notify()
+                return item
+            if not some:
+                raise self._late("was empty", limit)
+            raise QueueClosed(f"queue {self.name!r} is closed and empty")
+
+    def close(self) -> None:
+        """Accept no more items and wake everybody who waits; what is inside can still be taken."""
+        with self._filled:
+            self._closed = True
+            self._filled.notify_all()
+            self._emptied.notify_all()
+
+    def drain(self) -> list[T]:
+        """Close the queue and return what was left in it, oldest first: to be saved for the next start."""
+        self.close()
+        with self._filled:
+            left = [item for _, item in self._items]
+            self._items.clear()
+            return left
+
+    def stats(self) -> dict[str, Any]:
+        """``name``, ``items``, ``size``, ``closed``, and ``oldest``: the first item's age in seconds."""
+        with self._filled:
+            oldest = self._clock.monotonic() - self._items[0][0] if self._items else None
+            return {
+                "name": self.name,
+                "items": len(self._items),
+                "size": self.options.size,
+                "closed": self._closed,
+                "oldest": oldest,
+            }
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            try:
+                yield self.get(threading.TIMEOUT_MAX)
+            except QueueClosed:
+                return
+
+    def _room(self) -> bool:
+        return len(self._items) < self.options.size
+
+    def _limit(self, timeout: float | None) -> float:
+        limit = self.options.timeout if timeout is None else timeout
+        if not 0 <= limit <= threading.TIMEOUT_MAX:
+            raise wrong("timeout", timeout, "seconds, zero or more")
+        return limit
+
+    def _late(self, state: str, limit: float) -> HandoffTimeout:
+        held = f"{len(self._items)} of {self.options.size} items"
+        return HandoffTimeout(f"queue {self.name!r} {state} for {limit:g} s ({held})")

@@ -1,0 +1,348 @@
+"""Threads that are watched: a dead one is noticed and started again or reported, a stuck one is shown.
+
+The restart limit is that of Erlang's supervisors (intensity and period): more than ``restarts`` deaths
+within ``within`` seconds, and the supervisor gives up instead of hiding a fault that does not pass.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import math
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.config import option
+from chaoskit.runtime.context import carry
+from chaoskit.runtime.failures.taxonomy import PermanentError
+from chaoskit.runtime.observing.events import Event, Listener, emit
+from chaoskit.runtime.running.stacks import all_stacks
+
+__all__ = [
+    "Restart",
+    "SupervisionOptions",
+    "Supervisor",
+    "SuspectedDeadlock",
+    "ThreadDied",
+    "ThreadGivenUp",
+    "ThreadRestarted",
+    "ThreadStuck",
+    "Worker",
+    "join_all",
+]
+
+logger = logging.getLogger("chaoskit")
+
+
+class Restart(enum.Enum):
+    """When a thread is started again: after an error, whenever it ends, or never (then it is reported)."""
+
+    ON_ERROR = "on-error"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisionOptions:
+    """Limits of restarting, and when a thread that says nothing counts as stuck (None: never)."""
+
+    # Erlang/OTP's default is one restart in five seconds; networks fail in bursts: three a minute.
+    restarts: int = option(default=3, minimum=0)
+    within: float = option(default=60.0, above=0, unit="s")
+    restart: Restart = Restart.ON_ERROR
+    stuck_after: float | None = option(default=None, above=0, unit="s")
+    check_every: float = option(default=1.0, above=0, unit="s")
+    join_timeout: float = option(default=10.0, minimum=0, unit="s")
+
+    def __post_init__(self) -> None:
+        if self.restarts < 0:
+            raise wrong("restarts", self.restarts, "zero or more")
+        for name in ("within", "check_every"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise wrong(name, getattr(self, name), "seconds, more than 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadDied(Event):
+    """A supervised thread has ended; ``error`` is None if its function returned."""
+
+    name: ClassVar[str] = "thread.died"
+    thread: str
+    error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadRestarted(Event):
+    """A dead thread's function runs again, for the ``restarts``-th time."""
+
+    name: ClassVar[str] = "thread.restarted"
+    thread: str
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadGivenUp(Event):
+    """A thread has died and is not started again."""
+
+    name: ClassVar[str] = "thread.given_up"
+    thread: str
+    error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadStuck(Event):
+    """A thread has not given a sign of life for ``silent`` seconds; ``stacks`` shows all threads."""
+
+    name: ClassVar[str] = "thread.stuck"
+    thread: str
+    silent: float
+    stacks: str
+
+
+class SuspectedDeadlock(PermanentError):
+    """Threads did not end in time; ``threads`` are their names, ``stacks`` shows where all threads are."""
+
+    default_hint = "Look in the stacks for two threads that wait for one another."
+
+    def __init__(
+        self, message: str = "", *, threads: Iterable[str] = (), stacks: str = "", **known: Any
+    ) -> None:
+        super().__init__(message, **known)
+        self.threads = tuple(threads)
+        self.stacks = stacks
+
+
+def join_all(threads: Iterable[threading.Thread], timeout: float, *, clock: Clock | None = None) -> None:
+    """Wait until all have ended, ``timeout`` seconds for all together.
+
+    Raises :class:`SuspectedDeadlock`, with the stacks of all threads in the message, if any has not.
+    """
+    clock = clock or SystemClock()
+    end = clock.monotonic() + timeout
+    left = [t for t in threads if t is not threading.current_thread()]
+    for thread in left:
+        thread.join(max(0.0, end - clock.monotonic()))
+    stuck = [t.name for t in left if t.is_alive()]
+    if stuck:
+        stacks = all_stacks()
+        text = f"suspected deadlock: {', '.join(stuck)} did not end within {timeout:g} s\n{stacks}"
+        raise SuspectedDeadlock(text, threads=stuck, stacks=stacks)
+
+
+class Worker:
+    """One supervised function. It returns soon after ``stop`` is set, and calls :meth:`beat` as it works."""
+
+    def __init__(
+        self, name: str, target: Callable[[Worker], object], stop: threading.Event, clock: Clock
+    ) -> None:
+        self.name = name
+        self.stop = stop
+        self.restarts = 0
+        self.error: BaseException | None = None
+        self.given_up = False
+        self._target = carry(target)
+        self._clock = clock
+        self._deaths: deque[float] = deque()
+        self._beaten = clock.monotonic()
+        self._reported = False
+        self.thread: threading.Thread | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self.thread is not None and self.thread.is_alive()
+
+    def beat(self) -> None:
+        """A sign of life: whoever gives none for ``stuck_after`` seconds is reported as stuck."""
+        self._beaten = self._clock.monotonic()
+        self._reported = False
+
+
+class Supervisor:
+    """Starts threads, watches them from a thread of its own, and joins them all when the block is left.
+
+    ``on_give_up`` is called with the worker when a thread will not be started again after an error;
+    typically it requests the shutdown. ``SystemExit`` in a thread ends it as if it had returned.
+    """
+
+    def __init__(
+        self,
+        options: SupervisionOptions | None = None,
+        *,
+        listeners: Sequence[Listener] = (),
+        on_give_up: Callable[[Worker], object] | None = None,
+        clock: Clock | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.options = options or SupervisionOptions()
+        self.stop = stop or threading.Event()
+        self.workers: dict[str, Worker] = {}
+        self._listeners = tuple(listeners)
+        self._on_give_up = on_give_up
+        self._clock = clock or SystemClock()
+        self._ended: queue.SimpleQueue[tuple[Worker, threading.Thread] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._monitor: threading.Thread | None = None
+
+    def spawn(self, name: str, target: Callable[[Worker], object], *args: Any, **kwargs: Any) -> Worker:
+        """Run ``target(worker, *args, **kwargs)`` in a thread, in the caller's context."""
+        if self._monitor is None:
+            raise UsageError(
+                "The supervisor does not watch yet; expected to be in its with block. Enter it first."
+            )
+        bound = _bound(target, args, kwargs)
+        with self._lock:
+            if name in self.workers:
+                raise wrong(
+                    "thread name", name, "a name that is not in use", "Names are how threads are told apart."
+                )
+            worker = self.workers[name] = Worker(name, bound, self.stop, self._clock)
+            self._start(worker)
+        return worker
+
+    def check(self) -> None:
+        """Look for threads that died without a word, and for those that are stuck. Done by itself, too."""
+        for worker in tuple(self.workers.values()):
+            thread = worker.thread
+            if thread is not None and not thread.is_alive():
+                self._buried(worker, thread)
+            elif thread is not None:
+                self._look_for_life(worker)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Set ``stop`` and wait for all threads; raises :class:`SuspectedDeadlock` with all stacks."""
+        self.stop.set()
+        threads = [w.thread for w in self.workers.values() if w.thread is not None]
+        join_all(threads, self.options.join_timeout if timeout is None else timeout)
+
+    def __enter__(self) -> Supervisor:
+        self._monitor = threading.Thread(target=self._watch, name="chaoskit-supervisor", daemon=True)
+        self._monitor.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: object
+    ) -> None:
+        try:
+            self.join()
+        except SuspectedDeadlock as deadlock:
+            if error is None:
+                raise
+            # The block's own error says more, and is often the cause.
+            logger.error("%s", deadlock)
+        finally:
+            # Last, so that deaths during the join are still told.
+            self._ended.put(None)
+            if self._monitor is not None:
+                self._monitor.join(self.options.join_timeout)
+
+    def _start(self, worker: Worker) -> None:
+        worker.beat()
+        # Daemons, so that a stuck one can be reported and the process can still end.
+        worker.thread = threading.Thread(target=self._run, args=(worker,), name=worker.name, daemon=True)
+        worker.thread.start()
+
+    def _run(self, worker: Worker) -> None:
+        worker.error = None
+        try:
+            worker._target(worker)
+        except SystemExit:
+            pass
+        except BaseException as error:
+            worker.error = error
+        finally:
+            self._ended.put((worker, threading.current_thread()))
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                ended = self._ended.get(timeout=self.options.check_every)
+            except queue.Empty:
+                self._guarded(self.check)
+                continue
+            if ended is None:
+                return
+            self._guarded(self._buried, *ended)
+
+    def _guarded(self, step: Callable[..., None], *args: Any) -> None:
+        """Nobody watches the watcher: nothing that a listener raises may end it."""
+        try:
+            step(*args)
+        except BaseException:
+            logger.exception("the supervisor itself failed, and goes on")
+
+    def _buried(self, worker: Worker, thread: threading.Thread) -> None:
+        """Deal with the end of ``thread``, once, however it was noticed."""
+        with self._lock:
+            if worker.thread is not thread:
+                return
+            worker.thread = None
+        error = worker.error
+        emit(self._listeners, ThreadDied(at=self._clock.monotonic(), thread=worker.name, error=error))
+        if error is not None:
+            logger.error("thread %s died", worker.name, exc_info=error)
+        if self.stop.is_set() or not self._wants_restart(error):
+            if error is not None and not self.stop.is_set():
+                self._give_up(worker, error)
+        elif self._too_often(worker):
+            self._give_up(worker, error)
+        else:
+            self._restart(worker)
+
+    def _wants_restart(self, error: BaseException | None) -> bool:
+        rule = self.options.restart
+        return rule is Restart.ALWAYS or (rule is Restart.ON_ERROR and error is not None)
+
+    def _too_often(self, worker: Worker) -> bool:
+        now = self._clock.monotonic()
+        deaths = worker._deaths
+        deaths.append(now)
+        while deaths and deaths[0] <= now - self.options.within:
+            deaths.popleft()
+        return len(deaths) > self.options.restarts
+
+    def _restart(self, worker: Worker) -> None:
+        worker.restarts += 1
+        try:
+            with self._lock:
+                self._start(worker)
+        except (RuntimeError, MemoryError) as error:
+            # The machine has no thread left to give.
+            worker.thread = None
+            self._give_up(worker, error)
+            return
+        event = ThreadRestarted(at=self._clock.monotonic(), thread=worker.name, restarts=worker.restarts)
+        emit(self._listeners, event)
+
+    def _give_up(self, worker: Worker, error: BaseException | None) -> None:
+        worker.given_up = True
+        logger.error("thread %s is not started again", worker.name)
+        emit(self._listeners, ThreadGivenUp(at=self._clock.monotonic(), thread=worker.name, error=error))
+        if self._on_give_up is not None:
+            try:
+                self._on_give_up(worker)
+            except Exception:
+                logger.exception("on_give_up failed for thread %s", worker.name)
+
+    def _look_for_life(self, worker: Worker) -> None:
+        limit = self.options.stuck_after
+        silent = self._clock.monotonic() - worker._beaten
+        if limit is None or silent < limit or worker._reported:
+            return
+        worker._reported = True
+        stacks = all_stacks()
+        logger.error("thread %s has been silent for %.1f s\n%s", worker.name, silent, stacks)
+        now = self._clock.monotonic()
+        emit(self._listeners, ThreadStuck(at=now, thread=worker.name, silent=silent, stacks=stacks))
+
+
+def _bound(
+    target: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Callable[[Worker], object]:
+    return lambda worker: target(worker, *args, **kwargs)

@@ -1,0 +1,77 @@
+"""The decorator that makes a pytest test a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from chaoskit.session.spec import DEFAULT_MODELS, Spec
+
+if TYPE_CHECKING:
+    from chaoskit.faults import FaultSet
+    from chaoskit.invariants import Invariant
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+Model = Literal["ext4", "xfs", "btrfs", "strict"]
+
+
+def scenario(
+    *faults: FaultSet,
+    depth: Literal[1, 2] = 1,
+    budget: int | None = None,
+    backend: Literal["auto", "kernel"] = "auto",
+    model: Model | Sequence[Model] = DEFAULT_MODELS,  # type: ignore[assignment]
+    allow_inconclusive: float = 0.0,
+    timeout: float | None = None,
+    strike_recovery: bool = False,
+    invariants: Sequence[Invariant] = (),
+) -> Callable[[Test], Test]:
+    """Execute a test that uses the fixture ``chaos`` once for every fault at every call of its workload.
+
+    ``faults``
+        What may go wrong; several sets are united. Without any: ``faults.default()``.
+    ``depth``
+        How many faults strike in one case. With 2 every case is recorded again, and a second fault
+        strikes at each of the calls that follow the first, recovery included.
+    ``budget``
+        The most cases to run; the most suspicious are taken, in an order that the seed decides.
+        None runs all.
+    ``backend``
+        ``"auto"`` skips the test where no backend works; a name makes that a failure.
+    ``model``
+        The file systems whose crash states ``faults.power_loss()`` explores.
+    ``allow_inconclusive``
+        The share of cases, from 0 to 1, that may end ``diverged`` or ``not injected``.
+    ``timeout``
+        Seconds after which a workload, or what follows it, counts as hung. None: twenty times what
+        the test takes without faults, and ten seconds at least.
+    ``strike_recovery``
+        Whether faults strike in ``chaos.recover`` too.
+    ``invariants``
+        Functions of :mod:`chaoskit.invariants`, or your own, checked at the end of every case.
+
+    The decorator applies ``pytest.mark.chaoskit`` with the same arguments; the marker may be used
+    directly.
+
+    Raises:
+        UsageError: at once, for an argument that cannot be right.
+    """
+    import pytest
+
+    given: dict[str, Any] = {
+        "depth": depth,
+        "budget": budget,
+        "backend": backend,
+        "model": model,
+        "allow_inconclusive": allow_inconclusive,
+        "timeout": timeout,
+        "strike_recovery": strike_recovery,
+        "invariants": invariants,
+    }
+    Spec.checked(faults, given)
+    kwargs = {name: value for name, value in given.items() if value != _DEFAULTS[name]}
+    # with_args: a marker that is called with one function and nothing else would mark that function.
+    return pytest.mark.chaoskit.with_args(*faults, **kwargs)
+
+
+_DEFAULTS: dict[str, Any] = dict(scenario.__kwdefaults__ or {})

@@ -1,0 +1,298 @@
+"""Explore any program in any language: a workspace, a command, and commands that recover and check.
+
+Each case is: a fresh copy of the workspace; the set-up; the command, in which the fault strikes; the
+recovery; the check. The check is given what the command had promised (its lines on standard output)
+on its standard input, and fails by its exit status.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+from chaoskit.core.errors import UsageError
+from chaoskit.core.result import Failure
+from chaoskit.core.words import PYTEST, Words
+from chaoskit.explore.errors import InvariantBroken, WorkloadFailed
+from chaoskit.explore.execute import Patience, Watch
+from chaoskit.explore.job import CaseSource, Job
+from chaoskit.explore.observation import Observation
+from chaoskit.explore.snapshot import EMPTY, take
+from chaoskit.inject.base import Backend, CommandFailed
+from chaoskit.inject.processes import kill_tree, reaping
+from chaoskit.session.chaos import Chaos
+
+_SHOWN = 4000
+_GRACE = 10.0
+"""Seconds that a step's own limit has to be told before the watchdog of the case ends it without a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to run; every command but ``argv`` is a line for ``sh -c``, in the case's directory.
+
+    ``workspace`` is copied for each case; None means an empty directory. ``timeout`` is in seconds, for
+    each of the commands.
+    """
+
+    argv: tuple[str, ...]
+    workspace: Path | None = None
+    setup: tuple[str, ...] = ()
+    recover: str = ""
+    check: str = ""
+    promise_stdout: bool = True
+    timeout: float = 60.0
+
+
+class CommandBroken(Exception):
+    """One of the commands around the program did not end with status 0. ``args``: the step, how it ended, and
+    what it printed at the end.
+    """
+
+    @property
+    def whole(self) -> str:
+        """How it ended, and all of what it printed that was kept."""
+        _, how, output = self.args
+        return f"{how}: {output}" if output else str(how)
+
+    @property
+    def in_one_line(self) -> str:
+        """How it ended and the last line that it printed, which in most languages is the error."""
+        step, how, output = self.args
+        return f"the {step} {how}: {output.splitlines()[-1].strip()}" if output else f"the {step} {how}"
+
+
+class ProgramRunner:
+    """Executes jobs by running a program; an instance may be used by several forked workers.
+
+    ``keep``, if given, is where the directory of the last case with a fault is left.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        backend: Backend,
+        sources: Sequence[CaseSource],
+        base: Path,
+        keep: Path | None = None,
+        words: Words = PYTEST,
+    ) -> None:
+        self._program = program
+        self._backend = backend
+        self._sources = sources
+        self._base = base
+        self._keep = keep
+        self._words = words
+
+    def __call__(self, job: Job, watch: Watch | None = None) -> Observation:
+        """Run one case.
+
+        Raises:
+            UsageError: if the set-up fails.
+            WorkloadFailed: in the first recording, if the program, the recovery or the check fails.
+        """
+        began, watch = time.monotonic(), watch or Patience()
+        place = Path(tempfile.mkdtemp(prefix="case-", dir=self._base))
+        try:
+            root = self._fresh(place, watch)
+            sources = self._sources if job.expected is None else ()
+            chaos = Chaos(root, self._backend, job, watch, sources, self._words)
+            failure = self._failure(chaos, job, watch)
+            look = failure is not None or job.record
+            seen = replace(chaos.observed(), snapshot=take(str(root)) if look else EMPTY)
+            if self._keep is not None and job.schedule:
+                shutil.rmtree(self._keep, ignore_errors=True)
+                _copy(root, self._keep, lambda path, kind: None)
+            return replace(seen, failure=failure, seconds=time.monotonic() - began)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _fresh(self, place: Path, watch: Watch) -> Path:
+        root = place / "work"
+        if self._program.workspace is None:
+            root.mkdir()
+        else:
+            _copy_workspace(self._program.workspace, root)
+        for command in self._program.setup:
+            watch.expect(self._program.timeout + _GRACE)
+            try:
+                _shell(command, str(root), self._program.timeout)
+            except CommandBroken as error:
+                raise UsageError(
+                    f"the set-up {command!r} failed: {error.whole}; expected status 0, without any fault."
+                ) from None
+        return root
+
+    def _failure(self, chaos: Chaos, job: Job, watch: Watch) -> Failure | None:
+        first = job.expected is None
+        try:
+            self._steps(chaos, watch)
+        except CommandBroken as broken:
+            if first:
+                raise WorkloadFailed(_without_faults(broken.args[0], broken.whole)) from None
+            step, how, output = broken.args
+            kind = "hang" if how.startswith("timed out") else "assertion" if step == "check" else "error"
+            message = broken.in_one_line
+            # What is more than the message says; it is shown below that.
+            text = output if "\n" in output else message
+            return Failure(kind, step, message, text)  # type: ignore[arg-type]
+        except InvariantBroken as broken:
+            return Failure("invariant", broken.name, str(broken), str(broken))
+        except Exception as error:
+            if first and isinstance(error, OSError | CommandFailed):
+                raise WorkloadFailed(self._never_worked(error)) from None
+            if first:
+                raise
+            return Failure("error", type(error).__name__, f"{type(error).__name__}: {error}", str(error))
+        return None
+
+    def _never_worked(self, error: Exception) -> str:
+        text = _without_faults("command", str(error))
+        if self._program.workspace is None:
+            text += " It began in an empty directory: --workspace DIR names one to copy."
+        return text
+
+    def _steps(self, chaos: Chaos, watch: Watch) -> None:
+        program, root = self._program, str(chaos.path)
+        chaos.run_command(program.argv, promise_stdout=program.promise_stdout)
+        if program.recover:
+            chaos.recover(_shell, program.recover, root, program.timeout, "recovery")
+        if program.check:
+            promised = "".join(f"{line}\n" for line in chaos.promised)
+            watch.expect(program.timeout + _GRACE)
+            _shell(program.check, root, program.timeout, "check", promised)
+
+
+def _copy(source: Path, target: Path, special: Callable[[str, str], object]) -> None:
+    """Copy a directory with its symbolic links, and with the hard links inside of it.
+
+    ``special(path, kind)`` is called for pipes, sockets and devices, which are left out.
+    """
+    copies: dict[tuple[int, int], str] = {}
+
+    def copy(one: str, to: str) -> str:
+        status = os.lstat(one)
+        kind = _SPECIAL.get(stat.S_IFMT(status.st_mode))
+        if kind is not None:
+            special(one, kind)
+            return to
+        first = copies.setdefault((status.st_dev, status.st_ino), to)
+        if first == to:
+            return str(shutil.copy2(one, to))
+        os.link(first, to)
+        return to
+
+    shutil.copytree(source, target, symlinks=True, copy_function=copy)
+
+
+def _copy_workspace(workspace: Path, root: Path) -> None:
+    """Raise UsageError for what cannot be copied: special files, and those that cannot be read."""
+
+    def refuse(path: str, kind: str) -> NoReturn:
+        raise UsageError(
+            f"--workspace has {os.path.relpath(path, workspace)!r}, which is {kind}; expected files, "
+            "directories and symbolic links. Remove it, or make it with --setup, for each case anew."
+        )
+
+    try:
+        _copy(workspace, root, refuse)
+    except OSError as error:
+        # shutil.Error holds all that went wrong: (source, target, why).
+        why = error.args[0][0][2] if isinstance(error, shutil.Error) else error
+        raise UsageError(
+            f"--workspace {str(workspace)!r} cannot be copied: {why}; expected files that this user can "
+            "read, and room for a copy of them. Name a directory that holds only what the program needs."
+        ) from None
+
+
+_SPECIAL = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
+
+
+def _without_faults(step: str, text: str) -> str:
+    return f"the {step} failed without any fault: {text}\nExpected status 0 in an undisturbed run."
+
+
+def _shell(command: str, root: str, timeout: float, step: str = "set-up", given: str = "") -> None:
+    """Run one command line until its shell ends; what it has started and left is killed then.
+
+    Raises:
+        CommandBroken: if its status is not 0, or it takes longer than ``timeout`` seconds.
+    """
+    # A file and not a pipe: nobody has to feed it while the command runs.
+    with reaping(), tempfile.TemporaryFile() as lines:
+        lines.write(given.encode("utf-8", "surrogateescape"))
+        lines.seek(0)
+        with subprocess.Popen(
+            ["sh", "-c", command],
+            cwd=root,
+            env={**os.environ, "CHAOSKIT_PATH": root},
+            stdin=lines,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process:
+            try:
+                output = _until_ended(process, time.monotonic() + timeout)
+            except BaseException as error:
+                kill_tree(process.pid)
+                if isinstance(error, TimeoutError):
+                    raise CommandBroken(step, f"timed out after {timeout:g} s", "") from None
+                raise
+    if process.returncode:
+        raise CommandBroken(step, _ended(process.returncode), output.decode("utf-8", "replace").strip())
+
+
+def _until_ended(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    """Wait for the process itself, whoever else holds its output open; return the end of that.
+
+    Raises:
+        TimeoutError: if it is not over at ``deadline``, by the monotonic clock.
+    """
+    assert process.stdout is not None
+    pipe, kept = process.stdout.fileno(), b""
+    ended = os.pidfd_open(process.pid)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(ended, selectors.EVENT_READ)
+            selector.register(pipe, selectors.EVENT_READ)
+            while True:
+                ready = {key.fd for key, _ in selector.select(max(0.0, deadline - time.monotonic()))}
+                over = ended in ready
+                if not over and time.monotonic() >= deadline:
+                    raise TimeoutError
+                if over or pipe in ready:
+                    chunk = _available(pipe)
+                    kept = (kept + chunk)[-_SHOWN:]
+                    if not chunk and not over:
+                        selector.unregister(pipe)
+                if over:
+                    return kept
+    finally:
+        os.close(ended)
+
+
+def _available(pipe: int) -> bytes:
+    """What is in a pipe now, at most its whole capacity: someone may write for ever."""
+    os.set_blocking(pipe, False)
+    try:
+        return os.read(pipe, 1 << 20)
+    except BlockingIOError:
+        return b""
+
+
+def _ended(code: int) -> str:
+    return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"

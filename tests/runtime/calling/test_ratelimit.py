@@ -1,0 +1,209 @@
+"""The rate limiter: never more than it allows, never later than it must be, nothing lost by an interrupt."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaoskit.core.errors import UsageError
+from chaoskit.runtime import RateLimiter
+from chaoskit.runtime.calling.ratelimit import Bucket, RateWaited
+from chaoskit.runtime.clock import VirtualClock
+from chaoskit.runtime.deadlines import deadline
+from chaoskit.runtime.failures.taxonomy import Throttled
+
+
+@given(st.integers(1, 5), st.lists(st.floats(0, 3).map(lambda gap: round(gap, 2)), max_size=40))
+def test_no_period_has_more_calls_than_allowed(burst: int, gaps: list[float]) -> None:
+    """Between any two calls that go, ``burst + seconds / interval`` calls go at most."""
+    bucket, now, went = Bucket(1.0, burst), 0.0, list[float]()
+    for gap in gaps:
+        now += gap
+        wait, ticket = bucket.take(now, math.inf)
+        assert ticket is not None
+        went.append(now + wait)
+    for i, first in enumerate(went):
+        for j in range(i, len(went)):
+            assert j - i + 1 <= burst + (went[j] - first) + 1e-6
+
+
+@given(st.integers(1, 5), st.lists(st.floats(0, 3).map(lambda gap: round(gap, 2)), max_size=40))
+def test_no_call_waits_longer_than_it_must(burst: int, gaps: list[float]) -> None:
+    """A call that waits does so since it would have been one too many an instant earlier."""
+    bucket, now, went = Bucket(1.0, burst), 0.0, list[float]()
+    for gap in gaps:
+        now += gap
+        wait, _ = bucket.take(now, math.inf)
+        if wait > 1e-6:
+            # Somewhere back there is a period that is full right up to this call.
+            assert any(len(went) - i + 1 > burst + (now + wait - 1e-6 - at) for i, at in enumerate(went))
+        went.append(now + wait)
+
+
+def test_a_rejected_call_costs_nothing() -> None:
+    """A call whose wait is over its patience leaves the bucket as it was."""
+    bucket = Bucket(1.0, 1)
+    assert bucket.take(0.0, 0.0) == (0.0, 1.0)
+    assert bucket.take(0.25, 0.5) == (0.75, None)
+    assert bucket.take(0.25, 0.75) == (0.75, 2.0)
+
+
+def test_only_the_newest_turn_can_be_given_back() -> None:
+    """A turn given back is there for the next; one with turns behind it stays taken."""
+    bucket = Bucket(1.0, 1)
+    tickets = [bucket.take(0.0, math.inf)[1] for _ in range(3)]
+    bucket.give_back(tickets[1])  # type: ignore[arg-type]
+    assert bucket.take(0.0, math.inf)[0] == 3.0
+    bucket.give_back(4.0)
+    assert bucket.take(0.0, math.inf)[0] == 3.0
+
+
+def test_a_burst_goes_at_once_and_the_rest_evenly() -> None:
+    """Ten per second with a burst of three: three at once, then one each tenth."""
+    clock = VirtualClock()
+    limited = RateLimiter(10, burst=3, max_wait=math.inf, clock=clock)(clock.monotonic)
+    assert [round(limited(), 6) for _ in range(6)] == [0.0, 0.0, 0.0, 0.1, 0.2, 0.3]
+
+
+def test_without_max_wait_it_rejects_and_says_when() -> None:
+    """By default nothing waits: the error has the seconds until the next turn."""
+    clock = VirtualClock()
+    told: list[Any] = []
+    limiter = RateLimiter(2, per=60.0, name="archive", clock=clock, listeners=[told.append])
+    assert limiter.call(lambda: "value") == "value"
+    clock.advance(10.0)
+    with pytest.raises(Throttled) as caught:
+        limiter.call(lambda: "value")
+    assert caught.value.retry_after == 20.0
+    assert str(caught.value) == (
+        "archive: 2 calls per 60 s, burst 1; the next turn is in 20 s, "
+        "more than the 0 s that this call may wait"
+    )
+    assert told == [RateWaited(at=10.0, limiter="archive", wait=20.0, rejected=True)]
+    assert not clock.sleeps
+    clock.advance(20.0)
+    assert limiter.call(lambda: "value") == "value"
+
+
+def test_a_wait_past_the_deadline_is_not_begun() -> None:
+    """With a deadline in force that comes before the turn, the call is rejected at once."""
+    clock = VirtualClock()
+    limiter = RateLimiter(1, max_wait=60.0, clock=clock)
+    limiter.acquire()
+    with deadline(0.5, clock=clock), pytest.raises(Throttled):
+        limiter.acquire()
+    assert clock.sleeps == []
+    with deadline(1.0, clock=clock):
+        limiter.acquire()
+    assert clock.sleeps == [1.0]
+
+
+def test_async_functions_wait_without_blocking_the_loop() -> None:
+    """Tasks wait for their turns in the order in which they came."""
+    clock = VirtualClock()
+    limiter = RateLimiter(1, max_wait=60.0, clock=clock)
+    order: list[int] = []
+
+    @limiter
+    async def work(n: int) -> None:
+        order.append(n)
+
+    async def scenario() -> None:
+        await asyncio.gather(*(work(n) for n in range(4)))
+        assert await limiter.call(asyncio.sleep, 0, "value") == "value"
+
+    asyncio.run(scenario())
+    assert order == [0, 1, 2, 3]
+    assert len(clock.sleeps) == 4
+
+
+class Interrupting(VirtualClock):
+    """A clock whose waits are interrupted."""
+
+    def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
+        if seconds > 0:
+            raise KeyboardInterrupt
+        return False
+
+    async def asleep(self, seconds: float) -> None:
+        raise asyncio.CancelledError
+
+
+def test_an_interrupted_wait_gives_its_turn_back() -> None:
+    """Ctrl-C and cancellation while waiting cost the next caller nothing."""
+    clock = Interrupting()
+    limiter = RateLimiter(1, max_wait=60.0, clock=clock)
+    limiter.acquire()
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            limiter.acquire()
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(limiter.aacquire())
+    clock.advance(1.0)
+    limiter.acquire()
+
+
+def test_threads_share_one_limit() -> None:
+    """Many threads at once get just the burst."""
+    limiter = RateLimiter(1, per=3600.0, burst=5)
+    got: list[bool] = []
+
+    def caller() -> None:
+        for _ in range(10):
+            try:
+                limiter.acquire()
+                got.append(True)
+            except Throttled:
+                got.append(False)
+
+    threads = [threading.Thread(target=caller) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert (got.count(True), len(got)) == (5, 40)
+
+
+def test_a_function_that_returns_a_coroutine_is_refused() -> None:
+    """A sync function whose work is done later, by a coroutine, would not be limited: it is an error."""
+
+    async def work() -> None:
+        return None
+
+    with pytest.raises(UsageError, match="Write it with async def"):
+        RateLimiter(1).call(lambda: work())
+    with pytest.raises(UsageError, match="Write it with async def"):
+        RateLimiter(1)(lambda: work())()
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"calls": 0}, "calls"),
+        ({"calls": math.inf}, "calls"),
+        ({"calls": True}, "calls"),
+        ({"calls": 1, "per": 0}, "per"),
+        ({"calls": 1, "burst": 0}, "burst"),
+        ({"calls": 1, "burst": 1.5}, "burst"),
+        ({"calls": 1, "max_wait": -1}, "max_wait"),
+        ({"calls": 1, "max_wait": math.nan}, "max_wait"),
+    ],
+    ids=str,
+)
+def test_what_cannot_work_is_refused(settings: dict[str, Any], name: str) -> None:
+    """Zero, negative and infinite settings are errors that name the setting."""
+    with pytest.raises(UsageError, match=f"{name} is"):
+        RateLimiter(**settings)
+
+
+def test_it_shows_what_it_allows() -> None:
+    """The repr is fit for a log."""
+    assert (
+        repr(RateLimiter(10, per=60, burst=3, name="api")) == "<RateLimiter 'api' 10 calls per 60 s, burst 3>"
+    )
