@@ -16,6 +16,7 @@ import ctypes
 import os
 import struct
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -108,11 +109,19 @@ def calibrate() -> Layout:
     """Find the layout of this interpreter, once per process; a fork inherits it."""
     global _layout
     if _layout is None:
-        try:
-            _layout = _Calibration().layout()
-        except (LookupError, OSError, struct.error) as error:
-            _layout = Layout(missing=f"the layout of this interpreter's frames was not recognised ({error})")
+        _layout = _find()
     return _layout
+
+
+def _find() -> Layout:
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        # Every object has a longer head there, and each thread may run a copy of the byte code of its
+        # own, so that a place in it tells no line.
+        return Layout(missing="this is a free-threaded build of Python, whose frames are not read yet")
+    try:
+        return _Calibration().layout()
+    except (LookupError, OSError, struct.error) as error:
+        return Layout(missing=f"the layout of this interpreter's frames was not recognised ({error})")
 
 
 class _Calibration:
