@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from chaoskit.runtime.deadlines import deadline as deadline
     from chaoskit.runtime.deadlines import remaining as remaining
     from chaoskit.runtime.durable.levels import Durability as Durability
+    from chaoskit.runtime.durable.store.protocol import VerifyReport as VerifyReport
+    from chaoskit.runtime.durable.store.store import Store as Store
     from chaoskit.runtime.failures import Classifier as Classifier
     from chaoskit.runtime.failures import Decision as Decision
     from chaoskit.runtime.failures import Rule as Rule
@@ -105,6 +107,7 @@ _HOMES = {
     "Rule": "failures",
     "RuntimeSettings": "settings",
     "Shutdown": "running.lifecycle",
+    "Store": "durable.store.store",
     "StoreBusy": "failures.stored",
     "StoreCorrupt": "failures.stored",
     "StoreForked": "failures.stored",
@@ -113,6 +116,7 @@ _HOMES = {
     "Supervisor": "running.supervise",
     "Telemetry": "observing.tracing",
     "Timeout": "calling.timeout",
+    "VerifyReport": "durable.store.protocol",
     "band": "retrying",
     "classify": "failures",
     "deadline": "deadlines",

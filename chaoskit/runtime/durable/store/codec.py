@@ -19,7 +19,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_KEY",
     "MAX_PAYLOAD",
-    "Payload",
+    "Encoded",
     "check_name",
     "checksum",
     "decode",
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-class Payload(str):
+class Encoded(str):
     """Text that :func:`encode` made, or that was read from a record: it is not encoded a second time."""
 
     __slots__ = ()
@@ -46,7 +46,7 @@ _TYPES = "None, bool, int, float, str, list, and dict with str keys"
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 
-def encode(value: Any) -> Payload:
+def encode(value: Any) -> Encoded:
     """The text of ``value``, which :func:`decode` turns into an equal value of the same types.
 
     Raises:
@@ -68,7 +68,7 @@ def encode(value: Any) -> Payload:
             f"the value is {size:,} bytes as JSON; expected at most {MAX_PAYLOAD:,}."
             " Keep large state with Snapshots, or in a file that the record names."
         )
-    return Payload(text)
+    return Encoded(text)
 
 
 def decode(text: str) -> Any:

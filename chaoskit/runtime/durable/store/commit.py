@@ -24,9 +24,9 @@ from typing import Any
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime.clock import Clock
-from chaoskit.runtime.durable.store.errors import OutcomeUnknown
+from chaoskit.runtime.failures.stored import OutcomeUnknown
 
-__all__ = ["Batch", "Operation", "Queue"]
+__all__ = ["Round", "Write", "Queue"]
 
 HEAL = 0.05
 """Seconds after which a follower looks again although it was not woken."""
@@ -45,7 +45,7 @@ class Turn:
         self.thread = threading.get_ident()
 
 
-class Batch:
+class Round:
     """What one leader commits at once.
 
     ``committing`` is set directly before the call that commits, ``committed`` is not empty once it has.
@@ -56,7 +56,7 @@ class Batch:
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
-        self.operations: list[Operation] = []
+        self.operations: list[Write] = []
         self.committed: list[Any] = []
         self.committing = False
         self.failure: Callable[[str], Exception] | None = None
@@ -66,18 +66,18 @@ class Batch:
         """True if what is known about it is final. Only to be asked once its leader is gone."""
         return bool(self.committed) or self.committing or self.failure is not None
 
-    def error(self, operation: Operation) -> Exception | None:
+    def error(self, operation: Write) -> Exception | None:
         """What to raise for one of its operations, now that the batch is over."""
         if self.committed:
             return operation.error
         return (self.failure or interrupted)(operation.id)
 
 
-WITHDRAWN = Batch(Turn())
+WITHDRAWN = Round(Turn())
 """The batch of an operation whose caller has gone: no leader takes it any more."""
 
 
-class Operation:
+class Write:
     """One write: a single statement, or ``work`` with a transaction.
 
     ``taken`` says in one step which batch has it; ``error`` is the operation's alone, its neighbours in the
@@ -103,7 +103,7 @@ class Operation:
         """As if it had never been tried."""
         self.error: Exception | None = None
         self.result: Any = None
-        self.taken: dict[int, Batch] = {}
+        self.taken: dict[int, Round] = {}
 
 
 class Queue:
@@ -116,22 +116,22 @@ class Queue:
 
     def __init__(
         self,
-        commit: Callable[[Batch], None],
+        commit: Callable[[Round], None],
         *,
         most: int,
         timeout: float,
         clock: Clock,
         late: Callable[[float], Exception],
-        after: Callable[[Batch], None],
+        after: Callable[[Round], None],
     ) -> None:
         self._commit, self._late, self._after = commit, late, after
         self._most, self._timeout, self._clock = most, timeout, clock
-        self._waiting: deque[Operation] = deque()
+        self._waiting: deque[Write] = deque()
         self._alone: deque[tuple[Turn, threading.Lock]] = deque()
         self._last = Turn()
         self._served = 0
 
-    def submit(self, operation: Operation) -> Any:
+    def submit(self, operation: Write) -> Any:
         """Have it committed; its result.
 
         After an exception of a signal handler it may be done, now or a moment later, but once at most.
@@ -143,12 +143,12 @@ class Queue:
             raise error
         return operation.result
 
-    def _submit(self, operation: Operation) -> Exception | None:
+    def _submit(self, operation: Write) -> Exception | None:
         turn, batch = Turn(), WITHDRAWN
         try:
             with turn.alive:
                 if self._leader(turn) is turn:
-                    batch = self._lead(operation, Batch(turn))
+                    batch = self._lead(operation, Round(turn))
                 else:
                     batch = self._follow(operation, turn)
         finally:
@@ -191,7 +191,7 @@ class Queue:
                 self._last = heir
         return leader
 
-    def _lead(self, mine: Operation, batch: Batch) -> Batch:
+    def _lead(self, mine: Write, batch: Round) -> Round:
         """Commit, with what else waits. Returns the batch that has ``mine``, which may be an earlier one."""
         if mine.taken.setdefault(0, batch) is not batch:
             return mine.taken[0]
@@ -204,7 +204,7 @@ class Queue:
             self._after(batch)
         return batch
 
-    def _gather(self, batch: Batch) -> None:
+    def _gather(self, batch: Round) -> None:
         waiting = self._waiting
         if self._most > 1 and self._served > 1 and len(waiting) < self._served - 1:
             self._clock.sleep(LINGER)
@@ -215,7 +215,7 @@ class Queue:
                 batch.operations.append(one)
         self._served = len(batch.operations)
 
-    def _follow(self, operation: Operation, turn: Turn) -> Batch:
+    def _follow(self, operation: Write, turn: Turn) -> Round:
         operation.wake = threading.Lock()
         operation.wake.acquire()
         begun = self._clock.monotonic()
@@ -225,7 +225,7 @@ class Queue:
             if batch is None:
                 leader = self._leader(turn)
                 if leader is turn:
-                    batch = self._lead(operation, Batch(turn))
+                    batch = self._lead(operation, Round(turn))
                 else:
                     given_up = self._give_up(operation, leader, self._clock.monotonic() - begun)
                     if given_up is not None:
@@ -239,12 +239,12 @@ class Queue:
             else:
                 operation.wake.acquire(timeout=HEAL)
 
-    def _give_up(self, operation: Operation, leader: Turn, waited: float) -> Batch | None:
+    def _give_up(self, operation: Write, leader: Turn, waited: float) -> Round | None:
         """A failed batch for an operation that must not wait (any longer), and that no leader has taken."""
         nested = leader.thread == threading.get_ident()
         if not nested and waited < self._timeout:
             return None
-        failed = Batch(leader)
+        failed = Round(leader)
         error = _nested() if nested else self._late(waited)
         failed.failure = lambda _: error
         return failed if operation.taken.setdefault(0, failed) is failed else None
@@ -254,7 +254,7 @@ class Queue:
         if leader.thread == threading.get_ident():
             raise _nested()
 
-    def _step_down(self, served: list[Operation]) -> None:
+    def _step_down(self, served: list[Write]) -> None:
         """Wake those that were served, and one that may lead next."""
         for one in served:
             _release(one.wake)

@@ -15,17 +15,17 @@ from functools import partial
 
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.durable.levels import Durability
-from chaoskit.runtime.durable.store.commit import Batch, Operation, Queue
+from chaoskit.runtime.durable.store.commit import Queue, Round, Write
 from chaoskit.runtime.durable.store.connections import Connections
-from chaoskit.runtime.durable.store.errors import StoreBusy, StoreGone
+from chaoskit.runtime.durable.store.files import StoreFiles
 from chaoskit.runtime.durable.store.lock import LockFile
 from chaoskit.runtime.durable.store.owners import Owners
-from chaoskit.runtime.durable.store.places import Places
 from chaoskit.runtime.durable.store.protocol import Outcome
 from chaoskit.runtime.durable.store.readers import Readers
 from chaoskit.runtime.durable.store.sqlite import connect_writer, failure, primary
 from chaoskit.runtime.durable.store.upkeep import Upkeep
 from chaoskit.runtime.durable.store.writing import SqliteTx
+from chaoskit.runtime.failures.stored import StoreBusy, StoreGone
 from chaoskit.runtime.failures.taxonomy import ResilienceError
 
 __all__ = ["Core", "Settings"]
@@ -57,9 +57,9 @@ class Core:
     """Made under the lock of the store, with a connection that has seen all migrations."""
 
     def __init__(
-        self, places: Places, settings: Settings, lock: LockFile, connection: sqlite3.Connection
+        self, files: StoreFiles, settings: Settings, lock: LockFile, connection: sqlite3.Connection
     ) -> None:
-        self.places, self.settings, self.lock = places, settings, lock
+        self.files, self.settings, self.lock = files, settings, lock
         self.pid = os.getpid()
         self.owners = Owners(lock)
         self.operations = self.commits = 0
@@ -67,10 +67,10 @@ class Core:
         self._numbers = itertools.count(1)
         self._connections = Connections()
         self._writer: sqlite3.Connection | None = self._connections.keep(connection)
-        self._file = _identity(places)
+        self._file = _identity(files)
         self._looked = settings.clock.monotonic()
-        self.upkeep = Upkeep(places, settings.wal_limit)
-        self.readers = Readers(places.database, settings.clock, self._look, self._connections)
+        self.upkeep = Upkeep(files, settings.wal_limit)
+        self.readers = Readers(files.database, settings.clock, self._look, self._connections)
         self.queue = Queue(
             self._commit,
             # Where nothing is synced, a batch saves nothing: 0.41 to 1.02 of bare SQLite with 8 threads,
@@ -87,7 +87,7 @@ class Core:
         return f"{self._token}-{next(self._numbers)}"
 
     @contextmanager
-    def transaction(self, operation: Operation) -> Iterator[SqliteTx]:
+    def transaction(self, operation: Write) -> Iterator[SqliteTx]:
         """The writer for a block of the caller's, committed at its end unless it raises."""
         with self.queue.alone():
             connection = None
@@ -125,7 +125,7 @@ class Core:
             wrote = named or tx.rows("select 1 from record where operation_id = ? limit 1", (id,))
             return "committed" if wrote else "absent"
 
-        outcome: Outcome = self.queue.submit(Operation(self.next_id(), work=look))
+        outcome: Outcome = self.queue.submit(Write(self.next_id(), work=look))
         if outcome == "committed" and self.settings.durability == "power-loss":
             # It may have been recovered from pages whose sync had failed: copied, it is written anew.
             with self.exclusive() as connection:
@@ -168,7 +168,7 @@ class Core:
             finally:
                 lockf(self.lock.fd, LOCK_UN, 1, 0)
 
-    def _commit(self, batch: Batch) -> None:
+    def _commit(self, batch: Round) -> None:
         connection = None
         try:
             self.lock.acquire(self.settings.lock_timeout, self.settings.clock)
@@ -191,7 +191,7 @@ class Core:
             finally:
                 lockf(self.lock.fd, LOCK_UN, 1, 0)
 
-    def _execute(self, connection: sqlite3.Connection, batch: Batch) -> None:
+    def _execute(self, connection: sqlite3.Connection, batch: Round) -> None:
         first = batch.operations[0]
         if len(batch.operations) == 1 and first.statement is not None and not first.named:
             # Alone it needs no ``begin``: it is a transaction by itself.
@@ -208,7 +208,7 @@ class Core:
         self.commits += 1
         self.operations += len(batch.operations)
 
-    def _apply(self, connection: sqlite3.Connection, operation: Operation) -> None:
+    def _apply(self, connection: sqlite3.Connection, operation: Write) -> None:
         """One operation of several. Its own error is its own; it is undone, and the others go on."""
         plain = operation.statement is not None and not operation.named
         try:
@@ -242,7 +242,7 @@ class Core:
 
     def _tx(self, connection: sqlite3.Connection, id: str, repeated: bool) -> SqliteTx:
         now = self.settings.clock.time()
-        return SqliteTx(connection, self.places.database, id, now, self.owners, repeated=repeated)
+        return SqliteTx(connection, self.files.database, id, now, self.owners, repeated=repeated)
 
     def _connected(self) -> sqlite3.Connection:
         """The connection that writes, to the file that is still there, in no transaction."""
@@ -251,21 +251,21 @@ class Core:
         connection = self._writer
         if connection is None:
             self._look()
-            connection = connect_writer(self.places.database, self.settings.durability, create=False)
+            connection = connect_writer(self.files.database, self.settings.durability, create=False)
             self._writer = self._connections.keep(connection)
         elif connection.in_transaction:
             connection.rollback()  # a leader was cut off before it could
         return connection
 
     def _look(self) -> None:
-        if _identity(self.places) != self._file or not self.lock.same_file():
+        if _identity(self.files) != self._file or not self.lock.same_file():
             raise StoreGone(
-                f"{self.places.database} is not the file any more that was opened; expected it to stay while"
+                f"{self.files.database} is not the file any more that was opened; expected it to stay while"
                 " the store is open. Find out what removed or replaced it, then open the store again."
             )
         self._looked = self.settings.clock.monotonic()
 
-    def _after(self, batch: Batch) -> None:
+    def _after(self, batch: Round) -> None:
         """What is due after a commit. Its errors are nobody's answer: the next time it is tried again."""
         written = sum(len(one.statement[1][4]) if one.statement else 4096 for one in batch.operations)
         if not batch.committed or not self.upkeep.due(written, self.settings.clock.time()):
@@ -279,15 +279,15 @@ class Core:
             lockf(self.lock.fd, LOCK_UN, 1, 0)
 
     def _failure(self, error: sqlite3.Error, committing: bool, id: str) -> Exception:
-        made = failure(error, self.places.database, committing=id if committing else None)
+        made = failure(error, self.files.database, committing=id if committing else None)
         made.__cause__ = error
         return made
 
     def _late(self, waited: float) -> Exception:
         return StoreBusy(
-            f"{self.places.database} was written to by other threads of this process for {waited:.3g} s;"
+            f"{self.files.database} was written to by other threads of this process for {waited:.3g} s;"
             " expected a turn sooner. Nothing was changed; keep transactions short, or raise lock_timeout.",
-            pid=self.pid,
+            context={"pid": self.pid},
         )
 
     def _disconnect(self) -> None:
@@ -299,9 +299,9 @@ class Core:
                 self.upkeep.failed(error)
 
 
-def _identity(places: Places) -> tuple[int, int] | None:
+def _identity(files: StoreFiles) -> tuple[int, int] | None:
     try:
-        seen = os.stat(places.database)
+        seen = os.stat(files.database)
     except OSError:
         return None
     return seen.st_dev, seen.st_ino

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from chaoskit.runtime.clock import Clock
-from chaoskit.runtime.durable.store.errors import StoreBusy
+from chaoskit.runtime.failures.stored import StoreBusy
 from chaoskit.runtime.failures.taxonomy import StorageError
 
 __all__ = ["FIRST_OWNER", "LockFile"]
@@ -125,7 +125,7 @@ class LockFile:
         return StoreBusy(
             f"{self.path} was held by {holder} for {waited:.3g} s; expected it sooner."
             " Nothing was changed; try again or raise lock_timeout.",
-            pid=pid,
+            context={"pid": pid},
         )
 
     def release(self) -> None:

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from chaoskit.runtime.durable.store.errors import StoreTooNew
+from chaoskit.runtime.failures.stored import StoreTooNew
 from chaoskit.runtime.failures.taxonomy import ConfigurationError
 
 __all__ = ["APPLICATION", "MIGRATIONS", "Migration", "migrate", "version_of"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.store.core import Core, Settings
+from chaoskit.runtime.durable.store.files import StoreFiles, refuse_network
 from chaoskit.runtime.durable.store.lock import LockFile
 from chaoskit.runtime.durable.store.migrations import migrate
-from chaoskit.runtime.durable.store.places import Places, refuse_network
 from chaoskit.runtime.durable.store.sqlite import check_library, connect_writer, failure
 from chaoskit.runtime.durable.store.upkeep import Upkeep
 from chaoskit.runtime.failures.taxonomy import FileMissing
@@ -26,11 +26,11 @@ def open_core(path: Path, settings: Settings, *, create: bool) -> Core:
     """The core of this process for the file under ``path``. Give it back with :func:`close`."""
     check_library()
     # As SQLite does: the files beside the database are beside what a link leads to.
-    places = Places(Path(os.path.realpath(path)))
+    files = StoreFiles(Path(os.path.realpath(path)))
     with _guard:
-        found = _shared(places.database)
+        found = _shared(files.database)
         if found is None:
-            found = _opened(places, settings, create=create)
+            found = _opened(files, settings, create=create)
         elif found.settings.durability != settings.durability:
             raise wrong(
                 "durability",
@@ -38,7 +38,7 @@ def open_core(path: Path, settings: Settings, *, create: bool) -> Core:
                 f"{found.settings.durability!r}, with which this process has {path} open",
                 "One process writes to a file at one level.",
             )
-        key = _key(places.database)
+        key = _key(files.database)
         _open[key] = (found, _open[key][1] + 1 if key in _open else 1)
         return found
 
@@ -67,42 +67,42 @@ def _key(database: Path) -> tuple[int, int]:
     return seen.st_dev, seen.st_ino
 
 
-def _opened(places: Places, settings: Settings, *, create: bool) -> Core:
-    directory = places.database.parent
-    if not create and not places.database.exists():
+def _opened(files: StoreFiles, settings: Settings, *, create: bool) -> Core:
+    directory = files.database.parent
+    if not create and not files.database.exists():
         raise FileMissing(
-            f"{places.database} is not there; expected a store. Pass create=True to make one.",
-            filename=str(places.database),
+            f"{files.database} is not there; expected a store. Pass create=True to make one.",
+            filename=str(files.database),
         )
     if create:
         directory.mkdir(parents=True, exist_ok=True)
     refuse_network(directory)
-    lock = LockFile.open(places.lock)
+    lock = LockFile.open(files.lock)
     try:
         lock.acquire(settings.lock_timeout, settings.clock)
         try:
-            return _prepared(places, settings, lock, create=create)
+            return _prepared(files, settings, lock, create=create)
         finally:
             lock.release()
     except sqlite3.Error as error:
         lock.close()
-        raise failure(error, places.database) from error
+        raise failure(error, files.database) from error
     except BaseException:
         lock.close()
         raise
 
 
-def _prepared(places: Places, settings: Settings, lock: LockFile, *, create: bool) -> Core:
-    connection = connect_writer(places.database, settings.durability, create=create)
+def _prepared(files: StoreFiles, settings: Settings, lock: LockFile, *, create: bool) -> Core:
+    connection = connect_writer(files.database, settings.durability, create=create)
     try:
-        migrate(connection, places.database)
-        upkeep = Upkeep(places, settings.wal_limit)
-        if places.wal_size():
+        migrate(connection, files.database)
+        upkeep = Upkeep(files, settings.wal_limit)
+        if files.wal_size():
             # What a killed process left is copied, and so written anew, before anything stands on it.
             upkeep.checkpoint(connection, "passive")
         if settings.reserve:
             upkeep.make_reserve(settings.reserve)
-        return Core(places, settings, lock, connection)
+        return Core(files, settings, lock, connection)
     except BaseException:
         connection.close()
         raise

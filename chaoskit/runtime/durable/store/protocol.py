@@ -1,9 +1,9 @@
 """What checkpoints, claims, dead letters, the outbox and shared breakers are built on.
 
-A store keeps *records* in *tables*. A record has a scope and a key, a status, a value (JSON), and what
-claims need: an owner, a fence, the attempts so far, and ``due``. A record that has a ``due`` is *live*:
-it waits for somebody to claim it, or is claimed. Live records have an index to themselves, so that those
-that are settled never slow them.
+A store keeps *records* of several *kinds*. A record has a scope and a key, a status, a value (JSON), and
+what claims need: an owner, a fence, the attempts so far, and ``due``. A record that has a ``due`` is
+*live*: it waits to be claimed, or is claimed. Live records have an index to themselves, so that those that
+are settled never slow them.
 
 A feature asks for what it means (put, change under a fence, claim) and never writes SQL. Each database
 answers in a dialect of its own: one text for both would be wrong, since the claim that is right in SQLite
@@ -40,7 +40,7 @@ __all__ = [
     "Record",
     "Statistics",
     "Storage",
-    "Table",
+    "Kind",
     "Tx",
     "VerifyReport",
 ]
@@ -63,7 +63,7 @@ KEEP: Final = Keep.KEEP
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Kind:
     """A kind of records. ``format`` is the newest format of its values that this program understands."""
 
     name: str
@@ -79,7 +79,7 @@ class Record:
     it is claimed, when its lease ends.
     """
 
-    table: str
+    kind: str
     scope: str
     key: str
     status: str
@@ -99,7 +99,7 @@ class Record:
 class Damage:
     """A record that was passed over: ``reason`` is ``"corrupt"`` or ``"newer format"``."""
 
-    table: str
+    kind: str
     scope: str
     key: str
     reason: str
@@ -133,7 +133,7 @@ class VerifyReport:
 class Statistics:
     """Numbers of a store. Those of work are this process's since it was opened; sizes are bytes.
 
-    ``records`` counts by (table, status). ``waited`` is the longest wait for another process, in seconds.
+    ``records`` counts by (kind, status). ``waited`` is the longest wait for another process, in seconds.
     ``warnings`` are sentences about what an operator should look at.
     """
 
@@ -150,19 +150,19 @@ class Statistics:
 
 
 class Reader(Protocol):
-    """Reading. A damaged record is an error where it is asked for by name, and passed over in a list."""
+    """Reading. A damaged record is an error if asked for by name; a list passes it over and says so."""
 
-    def get(self, table: Table, key: str, *, scope: str = "") -> Record | None:
+    def get(self, kind: Kind, key: str, *, scope: str = "") -> Record | None:
         """The record, or None.
 
         Raises:
             RecordCorrupt: it is not what was written.
-            StoreTooNew: its format is newer than the table's.
+            StoreTooNew: its format is newer than the kind's.
         """
 
     def find(
         self,
-        table: Table,
+        kind: Kind,
         *,
         scope: str | None = None,
         status: str | Sequence[str] | None = None,
@@ -173,7 +173,7 @@ class Reader(Protocol):
     ) -> Page:
         """The records that match all that is given, by (scope, key). ``live``: only those with a ``due``."""
 
-    def count(self, table: Table, *, scope: str | None = None) -> Mapping[str, int]:
+    def count(self, kind: Kind, *, scope: str | None = None) -> Mapping[str, int]:
         """How many records there are of each status."""
 
 
@@ -193,18 +193,18 @@ class Tx(Reader, Protocol):
         """The time of this transaction, by the clock of the store."""
 
     def put(
-        self, table: Table, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
+        self, kind: Kind, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
     ) -> None:
         """Write the record whatever was there. Attempts begin at 0 again, the fence is kept, a claim ends."""
 
     def add(
-        self, table: Table, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
+        self, kind: Kind, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
     ) -> bool:
         """Write the record if there is none; False if there is one, which stays as it is."""
 
     def change(
         self,
-        table: Table,
+        kind: Kind,
         key: str,
         *,
         scope: str = "",
@@ -226,7 +226,7 @@ class Tx(Reader, Protocol):
 
     def claim(
         self,
-        table: Table,
+        kind: Kind,
         *,
         lease: float,
         scope: str | None = None,
@@ -240,12 +240,12 @@ class Tx(Reader, Protocol):
         ``lease`` (seconds) is over. Damaged records are passed over. With ``key``, ``scope`` must be given.
         """
 
-    def delete(self, table: Table, key: str, *, scope: str = "", version: int | None = None) -> bool:
+    def delete(self, kind: Kind, key: str, *, scope: str = "", version: int | None = None) -> bool:
         """Remove the record, unread; False if it is not there (or not in that version)."""
 
     def purge(
         self,
-        table: Table,
+        kind: Kind,
         *,
         scope: str | None = None,
         status: str | Sequence[str] | None = None,
@@ -267,7 +267,7 @@ class Storage(Reader, Protocol):
 
     def put(
         self,
-        table: Table,
+        kind: Kind,
         key: str,
         value: Any,
         *,

@@ -9,9 +9,9 @@ from typing import Any
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.store.codec import check_name, checksum, decode
-from chaoskit.runtime.durable.store.errors import RecordCorrupt, StoreTooNew
-from chaoskit.runtime.durable.store.protocol import Damage, Page, Record, Table
+from chaoskit.runtime.durable.store.protocol import Damage, Kind, Page, Record
 from chaoskit.runtime.durable.store.sqlite import failure
+from chaoskit.runtime.failures.stored import RecordCorrupt, StoreTooNew
 
 __all__ = ["COLUMNS", "Row", "SqliteReader", "Where", "damage_of", "record_of"]
 
@@ -26,8 +26,8 @@ COLUMNS = (
 class Where:
     """The condition of a statement, grown by what is asked for. Values are always bound."""
 
-    def __init__(self, table: Table) -> None:
-        self._terms, self.values = ["kind = ?"], [table.name]
+    def __init__(self, kind: Kind) -> None:
+        self._terms, self.values = ["kind = ?"], [kind.name]
 
     def add(self, term: str, *values: object) -> None:
         self._terms.append(term)
@@ -56,16 +56,16 @@ class SqliteReader:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection, self._path = connection, path
 
-    def get(self, table: Table, key: str, *, scope: str = "") -> Record | None:
+    def get(self, kind: Kind, key: str, *, scope: str = "") -> Record | None:
         rows = self.rows(
             f"select {COLUMNS} from record where kind = ? and scope = ? and key = ?",
-            (table.name, check_name("scope", scope), check_name("key", key)),
+            (kind.name, check_name("scope", scope), check_name("key", key)),
         )
-        return record_of(rows[0], table) if rows else None
+        return record_of(rows[0], kind) if rows else None
 
     def find(
         self,
-        table: Table,
+        kind: Kind,
         *,
         scope: str | None = None,
         status: str | Sequence[str] | None = None,
@@ -74,7 +74,7 @@ class SqliteReader:
         after: tuple[str, str] | None = None,
         limit: int = 100,
     ) -> Page:
-        where = Where(table)
+        where = Where(kind)
         where.scope(scope)
         where.status(status)
         where.updated_before(updated_before)
@@ -86,15 +86,15 @@ class SqliteReader:
             f"select {COLUMNS} from record where {where} order by scope, key limit ?",
             (*where.values, check_limit(limit)),
         )
-        damaged = [(row, damage_of(row, table)) for row in rows]
+        damaged = [(row, damage_of(row, kind)) for row in rows]
         return Page(
             tuple(_record(row) for row, damage in damaged if damage is None),
             tuple(damage for _, damage in damaged if damage is not None),
             (rows[-1][1], rows[-1][2]) if len(rows) == limit else None,
         )
 
-    def count(self, table: Table, *, scope: str | None = None) -> Mapping[str, int]:
-        where = Where(table)
+    def count(self, kind: Kind, *, scope: str | None = None) -> Mapping[str, int]:
+        where = Where(kind)
         where.scope(scope)
         return dict(
             self.rows(f"select status, count(*) from record where {where} group by status", where.values)
@@ -113,34 +113,34 @@ def check_limit(limit: int) -> int:
     return limit
 
 
-def damage_of(row: Row, table: Table) -> Damage | None:
+def damage_of(row: Row, kind: Kind) -> Damage | None:
     """What keeps a row from being read, or None."""
-    kind, scope, key, status, payload, form, *_, crc = row
+    name, scope, key, status, payload, form, *_, crc = row
     try:
-        sound = type(payload) is str and checksum(kind, scope, key, status, form, payload) == crc
+        sound = type(payload) is str and checksum(name, scope, key, status, form, payload) == crc
     except (TypeError, ValueError):
         sound = False
     if not sound:
-        return Damage(str(kind), str(scope), str(key), "corrupt")
-    if form > table.format:
-        return Damage(kind, scope, key, "newer format")
+        return Damage(str(name), str(scope), str(key), "corrupt")
+    if form > kind.format:
+        return Damage(name, scope, key, "newer format")
     try:
         decode(payload)
     except ValueError:
-        return Damage(kind, scope, key, "corrupt")
+        return Damage(name, scope, key, "corrupt")
     return None
 
 
-def record_of(row: Row, table: Table) -> Record:
+def record_of(row: Row, kind: Kind) -> Record:
     """The record of a row that was asked for by name."""
-    kind, scope, key, _, payload, form, *_ = row
-    damage = damage_of(row, table)
-    place = f"record {key!r} of {kind!r}" + (f" in scope {scope!r}" if scope else "")
+    name, scope, key, _, payload, form, *_ = row
+    damage = damage_of(row, kind)
+    place = f"record {key!r} of {name!r}" + (f" in scope {scope!r}" if scope else "")
     if damage is None:
         return _record(row)
     if damage.reason == "newer format":
         raise StoreTooNew(
-            f"{place} has format {form}; expected at most {table.format}, which is what this program knows."
+            f"{place} has format {form}; expected at most {kind.format}, which is what this program knows."
             " Use the version that wrote it, or a later one."
         )
     raise RecordCorrupt(
@@ -150,11 +150,11 @@ def record_of(row: Row, table: Table) -> Record:
 
 
 def _record(row: Row) -> Record:
-    kind, scope, key, status, payload, form, version, attempts, fence, owner, due, created, updated, id, _ = (
+    name, scope, key, status, payload, form, version, attempts, fence, owner, due, created, updated, id, _ = (
         row
     )
     return Record(
-        kind,
+        name,
         scope,
         key,
         status,

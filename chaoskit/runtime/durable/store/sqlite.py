@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from chaoskit.runtime.durable.levels import Durability
-from chaoskit.runtime.durable.store.errors import OutcomeUnknown, StoreBusy, StoreCorrupt, StoreGone
-from chaoskit.runtime.durable.store.places import free_bytes
+from chaoskit.runtime.durable.store.files import free_bytes
+from chaoskit.runtime.failures.stored import OutcomeUnknown, StoreBusy, StoreCorrupt, StoreGone
 from chaoskit.runtime.failures.taxonomy import (
     ConfigurationError,
     DiskFull,

@@ -13,13 +13,13 @@ from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.durable.levels import DEFAULT_DURABILITY, Durability, check_durability
 from chaoskit.runtime.durable.store.codec import check_name
-from chaoskit.runtime.durable.store.commit import Operation
+from chaoskit.runtime.durable.store.commit import Write
 from chaoskit.runtime.durable.store.core import Core, Settings
-from chaoskit.runtime.durable.store.errors import StoreForked
 from chaoskit.runtime.durable.store.opening import close, open_core
-from chaoskit.runtime.durable.store.protocol import Outcome, Page, Record, Table, Tx
+from chaoskit.runtime.durable.store.protocol import Kind, Outcome, Page, Record, Tx
 from chaoskit.runtime.durable.store.reading import SqliteReader
 from chaoskit.runtime.durable.store.writing import PUT, put_values
+from chaoskit.runtime.failures.stored import StoreForked
 from chaoskit.runtime.failures.taxonomy import ConfigurationError, DiskFull
 
 __all__ = ["Store"]
@@ -95,7 +95,7 @@ class Store:
 
     def put(
         self,
-        table: Table,
+        kind: Kind,
         key: str,
         value: Any,
         *,
@@ -107,8 +107,8 @@ class Store:
         core = self._here()
         id = core.next_id() if operation_id is None else check_name("operation_id", operation_id)
         now = self._settings.clock.time()
-        values = put_values(table, scope, key, status, value, due=due, operation_id=id, now=now)
-        core.queue.submit(Operation(id, named=operation_id is not None, statement=(PUT, values)))
+        values = put_values(kind, scope, key, status, value, due=due, operation_id=id, now=now)
+        core.queue.submit(Write(id, named=operation_id is not None, statement=(PUT, values)))
 
     def write(self, work: Callable[[Tx], T], *, operation_id: str | None = None, urgent: bool = False) -> T:
         core = self._here()
@@ -128,12 +128,12 @@ class Store:
         with core.transaction(self._operation(core, operation_id)) as tx:
             yield tx
 
-    def get(self, table: Table, key: str, *, scope: str = "") -> Record | None:
-        return self._read(lambda reader: reader.get(table, key, scope=scope))
+    def get(self, kind: Kind, key: str, *, scope: str = "") -> Record | None:
+        return self._read(lambda reader: reader.get(kind, key, scope=scope))
 
     def find(
         self,
-        table: Table,
+        kind: Kind,
         *,
         scope: str | None = None,
         status: str | Sequence[str] | None = None,
@@ -144,7 +144,7 @@ class Store:
     ) -> Page:
         return self._read(
             lambda reader: reader.find(
-                table,
+                kind,
                 scope=scope,
                 status=status,
                 live=live,
@@ -154,8 +154,8 @@ class Store:
             )
         )
 
-    def count(self, table: Table, *, scope: str | None = None) -> Mapping[str, int]:
-        return self._read(lambda reader: reader.count(table, scope=scope))
+    def count(self, kind: Kind, *, scope: str | None = None) -> Mapping[str, int]:
+        return self._read(lambda reader: reader.count(kind, scope=scope))
 
     def owner_alive(self, owner: str) -> bool | None:
         core = self._here()
@@ -202,7 +202,7 @@ class Store:
         self._core = open_core(self._path, self._settings, create=False)
         return self._core
 
-    def _operation(self, core: Core, operation_id: str | None) -> Operation:
+    def _operation(self, core: Core, operation_id: str | None) -> Write:
         if operation_id is None:
-            return Operation(core.next_id())
-        return Operation(check_name("operation_id", operation_id), named=True)
+            return Write(core.next_id())
+        return Write(check_name("operation_id", operation_id), named=True)

@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 
-from chaoskit.runtime.durable.store.places import Places
+from chaoskit.runtime.durable.store.files import StoreFiles
 
 __all__ = ["LEDGER_DAYS", "Upkeep"]
 
@@ -24,8 +24,8 @@ SWEEP = 1000
 class Upkeep:
     """Called by the leader of the writers, with the lock of the store held."""
 
-    def __init__(self, places: Places, wal_limit: int) -> None:
-        self._places, self._limit = places, wal_limit * PAGE
+    def __init__(self, files: StoreFiles, wal_limit: int) -> None:
+        self._places, self._limit = files, wal_limit * PAGE
         self._written = 0
         self._swept = 0.0
         self.checkpoints = 0

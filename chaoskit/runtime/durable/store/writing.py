@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.durable.store.codec import Payload, check_name, checksum, encode
+from chaoskit.runtime.durable.store.codec import Encoded, check_name, checksum, encode
 from chaoskit.runtime.durable.store.owners import Owners
-from chaoskit.runtime.durable.store.protocol import KEEP, RUNNING, Keep, Record, Table
+from chaoskit.runtime.durable.store.protocol import KEEP, RUNNING, Keep, Kind, Record
 from chaoskit.runtime.durable.store.reading import (
     COLUMNS,
     Row,
@@ -40,7 +40,7 @@ PUT = (
 
 
 def put_values(
-    table: Table,
+    kind: Kind,
     scope: str,
     key: str,
     status: str,
@@ -56,12 +56,12 @@ def put_values(
         CheckpointError: the value cannot be kept.
         UsageError: scope, key or status cannot be.
     """
-    payload = value if isinstance(value, Payload) else encode(value)
+    payload = value if isinstance(value, Encoded) else encode(value)
     names = check_name("scope", scope), check_name("key", key), check_name("status", status)
     if status == RUNNING:
         raise wrong("status", status, "another status", "Only claim() makes a record run.")
-    crc = checksum(table.name, *names, table.format, payload)
-    return (table.name, *names, payload, table.format, crc, operation_id, due, now, now)
+    crc = checksum(kind.name, *names, kind.format, payload)
+    return (kind.name, *names, payload, kind.format, crc, operation_id, due, now, now)
 
 
 class SqliteTx(SqliteReader):
@@ -82,26 +82,26 @@ class SqliteTx(SqliteReader):
         self._owners = owners
 
     def put(
-        self, table: Table, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
+        self, kind: Kind, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
     ) -> None:
-        self._insert(PUT, table, key, value, scope, status, due)
+        self._insert(PUT, kind, key, value, scope, status, due)
 
     def add(
-        self, table: Table, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
+        self, kind: Kind, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
     ) -> bool:
-        return self._insert(f"{_INSERT} on conflict do nothing", table, key, value, scope, status, due) == 1
+        return self._insert(f"{_INSERT} on conflict do nothing", kind, key, value, scope, status, due) == 1
 
     def _insert(
-        self, statement: str, table: Table, key: str, value: Any, scope: str, status: str, due: float | None
+        self, statement: str, kind: Kind, key: str, value: Any, scope: str, status: str, due: float | None
     ) -> int:
         values = put_values(
-            table, scope, key, status, value, due=due, operation_id=self.operation_id, now=self.now
+            kind, scope, key, status, value, due=due, operation_id=self.operation_id, now=self.now
         )
         return self.execute(statement, values)
 
     def change(
         self,
-        table: Table,
+        kind: Kind,
         key: str,
         *,
         scope: str = "",
@@ -112,7 +112,7 @@ class SqliteTx(SqliteReader):
         was: str | None = None,
         version: int | None = None,
     ) -> bool:
-        row = self._row(table, scope, key)
+        row = self._row(kind, scope, key)
         if row is None:
             return False
         # What claims go by is looked at before the value, which may be damaged.
@@ -120,7 +120,7 @@ class SqliteTx(SqliteReader):
             return False
         if (was is not None and row[3] != was) or (version is not None and row[6] != version):
             return False
-        record = record_of(row, table)
+        record = record_of(row, kind)
         new = status if status is not None else record.status
         if new == RUNNING != record.status:
             raise wrong("status", new, "another status", "Only claim() makes a record run.")
@@ -130,13 +130,13 @@ class SqliteTx(SqliteReader):
         if value is KEEP:
             self._update(record, row[4], record.format, new, due, owner)
         else:
-            payload = value if isinstance(value, Payload) else encode(value)
-            self._update(record, payload, table.format, new, due, owner)
+            payload = value if isinstance(value, Encoded) else encode(value)
+            self._update(record, payload, kind.format, new, due, owner)
         return True
 
     def claim(
         self,
-        table: Table,
+        kind: Kind,
         *,
         lease: float,
         scope: str | None = None,
@@ -149,7 +149,7 @@ class SqliteTx(SqliteReader):
             raise wrong("scope", scope, "the scope of the key", "Pass scope='' if it has none.")
         mine = self._claimant()
         here, elsewhere = self._owners.alive(self)
-        where = Where(table)
+        where = Where(kind)
         where.scope(scope)
         if key is not None:
             where.add("key = ?", check_name("key", key))
@@ -160,7 +160,7 @@ class SqliteTx(SqliteReader):
             " else owner not in (select value from json_each(?)) end",
             *(self.now, json.dumps(elsewhere), self.now, json.dumps(here)),
         )
-        return [self._claimed(row, table, mine, lease) for row in self._sound(table, where, limit)]
+        return [self._claimed(row, kind, mine, lease) for row in self._sound(kind, where, limit)]
 
     def _claimant(self) -> str:
         row = self._owners.claimant()
@@ -175,7 +175,7 @@ class SqliteTx(SqliteReader):
         )
         return str(row[1])
 
-    def _sound(self, table: Table, where: Where, limit: int) -> list[Row]:
+    def _sound(self, kind: Kind, where: Where, limit: int) -> list[Row]:
         """The first rows that can be read: damaged ones never stand in the way of those behind them."""
         statement = f"select {COLUMNS} from record where {where} order by due limit ? offset ?"
         found: list[Row] = []
@@ -183,14 +183,14 @@ class SqliteTx(SqliteReader):
         while len(found) < limit:
             values = (*where.values, check_limit(limit), passed)
             rows = self.rows(statement, values)
-            found += [row for row in rows if damage_of(row, table) is None]
+            found += [row for row in rows if damage_of(row, kind) is None]
             passed += len(rows)
             if len(rows) < limit:
                 break
         return found[:limit]
 
-    def _claimed(self, row: Row, table: Table, mine: str, lease: float) -> Record:
-        before = record_of(row, table)
+    def _claimed(self, row: Row, kind: Kind, mine: str, lease: float) -> Record:
+        before = record_of(row, kind)
         due = self.now + lease
         self._update(
             before, row[4], before.format, RUNNING, due, mine, ", attempts = attempts + 1, fence = fence + 1"
@@ -207,8 +207,8 @@ class SqliteTx(SqliteReader):
             operation_id=self.operation_id,
         )
 
-    def delete(self, table: Table, key: str, *, scope: str = "", version: int | None = None) -> bool:
-        where = Where(table)
+    def delete(self, kind: Kind, key: str, *, scope: str = "", version: int | None = None) -> bool:
+        where = Where(kind)
         where.scope(scope)
         where.add("key = ?", check_name("key", key))
         if version is not None:
@@ -217,14 +217,14 @@ class SqliteTx(SqliteReader):
 
     def purge(
         self,
-        table: Table,
+        kind: Kind,
         *,
         scope: str | None = None,
         status: str | Sequence[str] | None = None,
         updated_before: float | None = None,
         limit: int = 1000,
     ) -> int:
-        where = Where(table)
+        where = Where(kind)
         where.scope(scope)
         where.status(status)
         where.updated_before(updated_before)
@@ -234,10 +234,10 @@ class SqliteTx(SqliteReader):
             (*where.values, check_limit(limit)),
         )
 
-    def _row(self, table: Table, scope: str, key: str) -> Row | None:
+    def _row(self, kind: Kind, scope: str, key: str) -> Row | None:
         rows = self.rows(
             f"select {COLUMNS} from record where kind = ? and scope = ? and key = ?",
-            (table.name, check_name("scope", scope), check_name("key", key)),
+            (kind.name, check_name("scope", scope), check_name("key", key)),
         )
         return rows[0] if rows else None
 
@@ -252,7 +252,7 @@ class SqliteTx(SqliteReader):
         counting: str = "",
     ) -> None:
         check_name("status", status)
-        place = (record.table, record.scope, record.key)
+        place = (record.kind, record.scope, record.key)
         self.execute(
             "update record set status = ?, payload = ?, format = ?, crc = ?, operation_id = ?, due = ?,"
             f" owner = ?, updated = ?, version = version + 1{counting}"
@@ -263,7 +263,7 @@ class SqliteTx(SqliteReader):
             ),
         )
 
-    def execute(self, statement: str, values: Sequence[Any]) -> int:
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         try:
             return self._connection.execute(statement, values).rowcount
         except sqlite3.Error as error:

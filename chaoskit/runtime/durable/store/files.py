@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chaoskit.runtime.failures.taxonomy import ConfigurationError
 
-__all__ = ["Places", "free_bytes", "refuse_network", "sync_directory"]
+__all__ = ["StoreFiles", "free_bytes", "refuse_network", "sync_directory"]
 
 # f_type of statfs(2), from its manual page and linux/magic.h. Locks and shared memory between machines
 # do not hold what SQLite's WAL needs: https://sqlite.org/wal.html, "the wal-index is shared memory".
@@ -33,7 +33,7 @@ _NETWORK = {
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class StoreFiles:
     """The files of one store. None of them but ``lock`` and ``reserve`` is ever opened except by SQLite:
 
     closing a descriptor of the database drops the locks that SQLite holds on it in the same process, and
