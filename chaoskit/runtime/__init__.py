@@ -22,10 +22,19 @@ if TYPE_CHECKING:
     from chaoskit.runtime.calling.timeout import Timeout as Timeout
     from chaoskit.runtime.deadlines import deadline as deadline
     from chaoskit.runtime.deadlines import remaining as remaining
+    from chaoskit.runtime.durable.levels import Durability as Durability
     from chaoskit.runtime.failures import Classifier as Classifier
     from chaoskit.runtime.failures import Decision as Decision
     from chaoskit.runtime.failures import Rule as Rule
     from chaoskit.runtime.failures import classify as classify
+    from chaoskit.runtime.failures.stored import LeaseLost as LeaseLost
+    from chaoskit.runtime.failures.stored import OutcomeUnknown as OutcomeUnknown
+    from chaoskit.runtime.failures.stored import RecordCorrupt as RecordCorrupt
+    from chaoskit.runtime.failures.stored import StoreBusy as StoreBusy
+    from chaoskit.runtime.failures.stored import StoreCorrupt as StoreCorrupt
+    from chaoskit.runtime.failures.stored import StoreForked as StoreForked
+    from chaoskit.runtime.failures.stored import StoreGone as StoreGone
+    from chaoskit.runtime.failures.stored import StoreTooNew as StoreTooNew
     from chaoskit.runtime.observing.anomaly import AnomalyDetector as AnomalyDetector
     from chaoskit.runtime.observing.details import ErrorDetails as ErrorDetails
     from chaoskit.runtime.observing.events import Event as Event
@@ -71,6 +80,7 @@ _HOMES = {
     "Deadline": "calling.timeout",
     "Decision": "failures",
     "Decorrelated": "retrying",
+    "Durability": "durable.levels",
     "ErrorDetails": "observing.details",
     "ErrorMetrics": "observing.metrics",
     "Event": "observing.events",
@@ -81,17 +91,25 @@ _HOMES = {
     "JobBoard": "running.jobs",
     "JobRunner": "running.jobs",
     "LastGood": "calling.fallback",
+    "LeaseLost": "failures.stored",
     "Linear": "retrying",
+    "OutcomeUnknown": "failures.stored",
     "PartialFailureCollector": "running.partial",
     "Pipeline": "calling.pipeline",
     "PolicyRegistry": "retrying",
     "RateLimiter": "calling.ratelimit",
+    "RecordCorrupt": "failures.stored",
     "RetryBudget": "retrying",
     "RetryContext": "retrying",
     "RetryPolicy": "retrying",
     "Rule": "failures",
     "RuntimeSettings": "settings",
     "Shutdown": "running.lifecycle",
+    "StoreBusy": "failures.stored",
+    "StoreCorrupt": "failures.stored",
+    "StoreForked": "failures.stored",
+    "StoreGone": "failures.stored",
+    "StoreTooNew": "failures.stored",
     "Supervisor": "running.supervise",
     "Telemetry": "observing.tracing",
     "Timeout": "calling.timeout",

@@ -1,4 +1,4 @@
-"""Runs the B rows against all peers and writes ``docs/peers-breaker.md``, reproductions included."""
+"""Run the B rows against all peers; write ``docs/reference/peers-breaker.md``, reproductions included."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chaoskit.contracts.breaker_rows import SINGLE
 from scenarios.peers.breaker_adapters import PEERS, PybreakerAsItComes
 from scenarios.peers.breaker_reproductions import reproductions
 
-PAGE = Path(__file__).parents[2] / "docs" / "peers-breaker.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "peers-breaker.md"
 PACKAGES = {"interlock": "interlock-cb"}
 # Offered, but by a protocol that the adapter does not speak.
 NOT_EXAMINED = {("interlock", "B14")}
