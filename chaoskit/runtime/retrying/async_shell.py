@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from types import CoroutineType, coroutine
-from typing import Any, NamedTuple
+from typing import Any
 
 from chaoskit.runtime.deadlines import CURRENT, Scope
 from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, DeadlineExceeded, ResilienceError
@@ -15,7 +15,9 @@ from chaoskit.runtime.retrying.rules import RetryRules
 from chaoskit.runtime.retrying.start import (
     INHERITED,
     Own,
+    Retried,
     admission,
+    catching,
     hooked,
     inherit,
     judge,
@@ -36,26 +38,16 @@ _DONE: Any = object()
 Function = Callable[..., Awaitable[Any]]
 
 
-class _Work(NamedTuple):
-    """``fn`` as the user gave it; ``attempt`` is one attempt at it."""
-
-    rules: RetryRules
-    fn: Function
-    attempt: Function
-    catch: Any
-
-
 def async_retried(rules: RetryRules, fn: Function) -> Callable[..., Any]:
     """A coroutine function that awaits ``fn`` as ``rules`` say; see the synchronous shell."""
-    catch = rules.matcher.catch if len(rules.matcher.catch) > 1 else Exception
-    work = _Work(rules, fn, _judged(rules, fn), catch)
+    made = Retried(rules, fn, _judged(rules, fn), catching(rules))
     shell = _bare if rules.plain else _guarded
-    return functools.wraps(fn)(shell(work, _nested(work)))
+    return functools.wraps(fn)(shell(made, _nested(made)))
 
 
-def _bare(work: _Work, nested: Function) -> Callable[..., Any]:
+def _bare(parts: Retried, nested: Function) -> Callable[..., Any]:
     """The shell of a policy that has nothing to do around the first attempt."""
-    rules, fn, _, catch = work
+    rules, fn, _, catch, _ = parts
     current = CURRENT.get
 
     async def call(*args: Any, **kwargs: Any) -> Any:
@@ -74,9 +66,9 @@ def _bare(work: _Work, nested: Function) -> Callable[..., Any]:
     return call
 
 
-def _guarded(work: _Work, nested: Function) -> Callable[..., Any]:
+def _guarded(parts: Retried, nested: Function) -> Callable[..., Any]:
     """The shell of a policy that counts calls, limits their time, or looks at results."""
-    rules, _, attempt, catch = work
+    rules, _, attempt, catch, _ = parts
     opened = opener(rules)
     limited = rules.deadline is not None or rules.attempt_timeout is not None
 
@@ -113,9 +105,9 @@ def _guarded(work: _Work, nested: Function) -> Callable[..., Any]:
     return guarded
 
 
-def _nested(work: _Work) -> Function:
+def _nested(parts: Retried) -> Function:
     """What either shell does within a deadline that an outer call has set: inherit it, and put it back."""
-    rules, _, attempt, catch = work
+    rules, _, attempt, catch, _ = parts
 
     async def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         scope = inherit(rules, CURRENT.get())

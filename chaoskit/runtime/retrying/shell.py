@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import Any, NamedTuple
+from typing import Any
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime.deadlines import CURRENT, Scope
@@ -14,7 +14,9 @@ from chaoskit.runtime.retrying.rules import RetryRules
 from chaoskit.runtime.retrying.start import (
     INHERITED,
     Own,
+    Retried,
     admission,
+    catching,
     hooked,
     inherit,
     judge,
@@ -30,32 +32,21 @@ _LAZY = frozenset({CoroutineType, GeneratorType, AsyncGeneratorType})
 Function = Callable[..., Any]
 
 
-class _Work(NamedTuple):
-    """``fn`` as the user gave it, ``attempt`` one attempt at it, and what a shell looks up only once."""
-
-    rules: RetryRules
-    fn: Function
-    attempt: Function
-    catch: Any
-    lazy: frozenset[type]
-
-
 def retried(rules: RetryRules, fn: Function) -> Function:
     """A function that calls ``fn`` as ``rules`` say.
 
     On the path of success there is one ``try`` and nothing else that could be left out: a policy costs
     a healthy program next to nothing.
     """
-    catch = rules.matcher.catch if len(rules.matcher.catch) > 1 else Exception
     lazy = _LAZY if rules.generators == "refuse" else frozenset({CoroutineType})
-    work = _Work(rules, fn, _judged(rules, fn, lazy), catch, lazy)
+    made = Retried(rules, fn, _judged(rules, fn, lazy), catching(rules), lazy)
     shell = _bare if rules.plain else _guarded
-    return functools.wraps(fn)(shell(work, _nested(work)))
+    return functools.wraps(fn)(shell(made, _nested(made)))
 
 
-def _bare(work: _Work, nested: Function) -> Function:
+def _bare(parts: Retried, nested: Function) -> Function:
     """The shell of a policy that has nothing to do around the first attempt."""
-    rules, fn, _, catch, lazy = work
+    rules, fn, _, catch, lazy = parts
     current = CURRENT.get
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -80,9 +71,9 @@ def _bare(work: _Work, nested: Function) -> Function:
     return call
 
 
-def _guarded(work: _Work, nested: Function) -> Function:
+def _guarded(parts: Retried, nested: Function) -> Function:
     """The shell of a policy that counts calls, sets a deadline, or looks at results."""
-    rules, fn, attempt, catch, lazy = work
+    rules, fn, attempt, catch, lazy = parts
     opened = opener(rules)
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -111,9 +102,9 @@ def _guarded(work: _Work, nested: Function) -> Function:
     return guarded
 
 
-def _nested(work: _Work) -> Function:
+def _nested(parts: Retried) -> Function:
     """What either shell does within a deadline that an outer call has set: inherit it, and put it back."""
-    rules, fn, attempt, catch, lazy = work
+    rules, fn, attempt, catch, lazy = parts
 
     def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         scope = inherit(rules, CURRENT.get())

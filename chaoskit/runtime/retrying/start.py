@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from chaoskit.runtime.deadlines import CURRENT, Scope, nested
 from chaoskit.runtime.failures.taxonomy import DeadlineExceeded, ResilienceError, ResultRejected, Throttled
@@ -14,7 +14,37 @@ from chaoskit.runtime.retrying.events import HookFailed
 from chaoskit.runtime.retrying.history import shown
 from chaoskit.runtime.retrying.rules import Hook, RetryRules
 
-__all__ = ["INHERITED", "Own", "admission", "begin", "hooked", "inherit", "judge", "opener", "repairing"]
+__all__ = [
+    "INHERITED",
+    "Own",
+    "Retried",
+    "catching",
+    "admission",
+    "begin",
+    "hooked",
+    "inherit",
+    "judge",
+    "opener",
+    "repairing",
+]
+
+
+class Retried(NamedTuple):
+    """What a shell is made from: ``fn`` as the user gave it, and ``attempt``, one attempt at it.
+
+    ``catch`` is what goes into the except clause. A value whose class is in ``lazy`` has done no work yet.
+    """
+
+    rules: RetryRules
+    fn: Callable[..., Any]
+    attempt: Callable[..., Any]
+    catch: Any
+    lazy: frozenset[type] = frozenset()
+
+
+def catching(rules: RetryRules) -> Any:
+    """What the except clause of a shell names: one class where that will do, as a tuple is slower."""
+    return rules.matcher.catch if len(rules.matcher.catch) > 1 else Exception
 
 
 INHERITED: Scope = []
@@ -24,7 +54,7 @@ INHERITED: Scope = []
 def opener(rules: RetryRules) -> Callable[[], Scope | None]:
     """A function for the fast path of the shells: counts a call and puts its deadline in force.
 
-    It returns the scope, to be closed by whoever made the call; None if there is no deadline;
+    It returns the scope, which the shell closes after the call; None if there is no deadline;
     :data:`INHERITED`, with nothing set, if an outer one is in force.
     """
     # Looked up once: the guarded path is the bare one plus what these cost, and not much else.
