@@ -162,8 +162,6 @@ CYCLES = {"chaoskit.plugin"}
 OVERSIZED = {
     "chaoskit.cli.explore",
     "chaoskit.cli.explore:_shared",
-    "chaoskit.contracts.breaker_rows",
-    "chaoskit.contracts.retry_rows",
     "chaoskit.core.result",
     "chaoskit.explore.crash.advice",
     "chaoskit.explore.crash.order",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from chaoskit.contracts.breaker import ChaoskitBreaker, Plan, Subject
+from chaoskit.contracts.breaker import BreakerPlan, ChaoskitBreaker, Subject
 from chaoskit.contracts.breaker_adapter import StoreDouble
 from chaoskit.runtime.breaker import CircuitBreaker
 from chaoskit.runtime.breaker.machine import PASS, BreakerReason, BreakerState, Machine, Permit
@@ -353,7 +353,7 @@ class _Storing(Twin):
     always = False
 
     @contextmanager
-    def make_shared(self, plan: Plan, store: StoreDouble) -> Iterator[Subject]:
+    def make_shared(self, plan: BreakerPlan, store: StoreDouble) -> Iterator[Subject]:
         subject = self.make(plan)
         breaker: Any = subject.raw
         ended = breaker.ended
