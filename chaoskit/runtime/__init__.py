@@ -59,11 +59,11 @@ if TYPE_CHECKING:
     from chaoskit.runtime.retrying import reference_policies as reference_policies
     from chaoskit.runtime.retrying import retry as retry
     from chaoskit.runtime.retrying.hedge import hedge as hedge
-    from chaoskit.runtime.running.jobs import JobBoard as JobBoard
-    from chaoskit.runtime.running.jobs import JobRunner as JobRunner
+    from chaoskit.runtime.running.board import JobBoard as JobBoard
     from chaoskit.runtime.running.lifecycle import Shutdown as Shutdown
     from chaoskit.runtime.running.partial import PartialFailureCollector as PartialFailureCollector
     from chaoskit.runtime.running.queues import HandoffQueue as HandoffQueue
+    from chaoskit.runtime.running.runner import JobRunner as JobRunner
     from chaoskit.runtime.running.supervise import Supervisor as Supervisor
     from chaoskit.runtime.settings import RuntimeSettings as RuntimeSettings
 
@@ -90,8 +90,8 @@ _HOMES = {
     "FallbackChain": "calling.fallback",
     "HandoffQueue": "running.queues",
     "Jitter": "retrying",
-    "JobBoard": "running.jobs",
-    "JobRunner": "running.jobs",
+    "JobBoard": "running.board",
+    "JobRunner": "running.runner",
     "LastGood": "calling.fallback",
     "LeaseLost": "failures.stored",
     "Linear": "retrying",
