@@ -1,4 +1,4 @@
-"""Write the tables of docs/faults.md from those of the package: python docs/make_faults.py"""
+"""Write the tables of docs/reference/faults.md from those of the package: python docs/make_faults.py"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from chaoskit.faults.calls import FILE_CALLS
 from chaoskit.faults.errnos import LOST, TABLE, Row
 
-PAGE = Path(__file__).with_name("faults.md")
+PAGE = Path(__file__).parent / "reference" / "faults.md"
 
 # What each condition of the table means, in words. A new one has no words yet: KeyError says so.
 WHEN = {

@@ -124,7 +124,7 @@ def test_every_family_of_faults_is_documented():
     """The page on faults has a row for each family, under the name that users write."""
     from chaoskit import faults
 
-    page = (ROOT / "docs/faults.md").read_text("utf-8")
+    page = (ROOT / "docs/reference/faults.md").read_text("utf-8")
     families = set(faults.__all__) - {"Family", "FaultSet"}
     assert {name for name in families if f"| `faults.{name}(" not in page} == set()
 
@@ -140,7 +140,7 @@ def test_result_file_page_names_every_key():
     """The page on the result file has every key of the first two levels of the schema."""
     from chaoskit.report import schema
 
-    text = (ROOT / "docs/result-file.md").read_text("utf-8")
+    text = (ROOT / "docs/reference/result-file.md").read_text("utf-8")
     plain = schema.load()
     parts = [plain, *(plain["$defs"][name] for name in ("Totals", "Run", "Environment", "ScenarioResult"))]
     for key in {key for part in parts for key in part["properties"]}:
@@ -151,7 +151,7 @@ def test_blind_spots_are_documented():
     """Every kind of caveat that the package reports has its row on the page on limits, and no row is idle."""
     sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "chaoskit").rglob("*.py"))
     kinds = set(re.findall(r'[cC]aveat\(\s*"([a-z_-]+)"', sources))
-    page = (ROOT / "docs/limits.md").read_text("utf-8")
+    page = (ROOT / "docs/reference/limits.md").read_text("utf-8")
     table = page.partition("| kind |")[2].partition("\n\n")[0]
     first_cells = [row.split("|")[1] for row in table.splitlines()[2:]]
     assert {name for cell in first_cells for name in re.findall(r"`([a-z_-]+)`", cell)} == kinds

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from chaoskit.runtime.durable.files import read_log as read_log
     from chaoskit.runtime.durable.files import write_file as write_file
     from chaoskit.runtime.durable.levels import Durability as Durability
+    from chaoskit.runtime.durable.store.protocol import VerifyReport as VerifyReport
+    from chaoskit.runtime.durable.store.store import Store as Store
     from chaoskit.runtime.failures import Classifier as Classifier
     from chaoskit.runtime.failures import Decision as Decision
     from chaoskit.runtime.failures import Rule as Rule
@@ -66,11 +68,11 @@ if TYPE_CHECKING:
     from chaoskit.runtime.retrying import reference_policies as reference_policies
     from chaoskit.runtime.retrying import retry as retry
     from chaoskit.runtime.retrying.hedge import hedge as hedge
-    from chaoskit.runtime.running.jobs import JobBoard as JobBoard
-    from chaoskit.runtime.running.jobs import JobRunner as JobRunner
+    from chaoskit.runtime.running.board import JobBoard as JobBoard
     from chaoskit.runtime.running.lifecycle import Shutdown as Shutdown
     from chaoskit.runtime.running.partial import PartialFailureCollector as PartialFailureCollector
     from chaoskit.runtime.running.queues import HandoffQueue as HandoffQueue
+    from chaoskit.runtime.running.runner import JobRunner as JobRunner
     from chaoskit.runtime.running.supervise import Supervisor as Supervisor
     from chaoskit.runtime.settings import RuntimeSettings as RuntimeSettings
 
@@ -100,8 +102,8 @@ _HOMES = {
     "FlagInfo": "durable.files",
     "HandoffQueue": "running.queues",
     "Jitter": "retrying",
-    "JobBoard": "running.jobs",
-    "JobRunner": "running.jobs",
+    "JobBoard": "running.board",
+    "JobRunner": "running.runner",
     "LastGood": "calling.fallback",
     "LeaseLost": "failures.stored",
     "Linear": "retrying",
@@ -117,6 +119,7 @@ _HOMES = {
     "Rule": "failures",
     "RuntimeSettings": "settings",
     "Shutdown": "running.lifecycle",
+    "Store": "durable.store.store",
     "StoreBusy": "failures.stored",
     "StoreCorrupt": "failures.stored",
     "StoreForked": "failures.stored",
@@ -125,6 +128,7 @@ _HOMES = {
     "Supervisor": "running.supervise",
     "Telemetry": "observing.tracing",
     "Timeout": "calling.timeout",
+    "VerifyReport": "durable.store.protocol",
     "band": "retrying",
     "classify": "failures",
     "clean_leftovers": "durable.files",

@@ -1,7 +1,7 @@
 """Confirm each finding: rebuild its crash state from a new recording and have it judged under each model.
 
     python -m scenarios.durability.confirm            # prints the evidence
-    python -m scenarios.durability.confirm --write    # and writes docs/real-programs-evidence.md
+    python -m scenarios.durability.confirm --write    # and writes docs/reference/real-programs-evidence.md
 
 Each store is recorded anew (twice, so that names that vary have their wildcards), each schedule of
 ``known.py`` is turned into its crash state, and :mod:`scenarios.durability.judge`, which does not use the
@@ -32,7 +32,7 @@ from scenarios.durability.judgements import JUDGEMENTS
 from scenarios.durability.known import KNOWN
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "real-programs-evidence.md"
+PAGE = ROOT / "docs" / "reference" / "real-programs-evidence.md"
 TEST = "scenarios/durability/test_stores.py::test_what_was_acknowledged_survives_a_power_cut"
 _SHOWN = 4
 
@@ -240,8 +240,8 @@ def _block(one: Evidence) -> Iterator[str]:
 
 HEAD = """# Evidence for the findings in real programs
 
-Each crash state of [the table](real-programs.md) was rebuilt from a new recording and judged under each
-model that the table names, by code that does not share the rules of the enumeration
+Each crash state of [the table](../explanation/real-programs.md) was rebuilt from a new recording and judged
+under each model that the table names, by code that does not share the rules of the enumeration
 (`scenarios/durability/judge.py`, which a test holds against a brute-force reference). Below each schedule
 stands where the power went, what the store had acknowledged by then, what is missing, and which sync came
 last for that. Operations are numbered within the workload of one recording, so these numbers, unlike the

@@ -1,9 +1,9 @@
 """Says of one crash state whether a persistence model allows it, without the code that enumerates states.
 
-The rules of ``docs/power-loss.md`` are read here once more, as questions about one step and those before
-it, each answered from the recording. ``chaoskit.explore.crash.order``, which carries sets along while it
-plays the calls, is not used. What is shared is only the cutting of calls into micro-steps. A test holds
-the answers against the brute-force reference in ``tests/explore/crash/reference.py``, which shares not
+The rules of ``docs/explanation/power-loss.md`` are read here once more, as questions about one step and
+those before it, each answered from the recording. ``chaoskit.explore.crash.order``, which carries sets along
+while it plays the calls, is not used. What is shared is only the cutting of calls into micro-steps. A test
+holds the answers against the brute-force reference in ``tests/explore/crash/reference.py``, which shares not
 even that.
 """
 

@@ -1,4 +1,4 @@
-"""Write ``docs/real-programs.md`` from the report of ``test_stores.py``.
+"""Write ``docs/explanation/real-programs.md`` from the report of ``test_stores.py``.
 
 Run as ``python -m scenarios.durability.table REPORT.json …``. What the table says is what the report holds;
 the column for 2014 is from ALICE (Pillai et al., OSDI 2014, table 3), for the versions of that time.
@@ -15,7 +15,7 @@ from chaoskit.core.result import Finding, ScenarioResult
 from chaoskit.report import read
 from scenarios.durability.stores import STORES, Store
 
-PAGE = Path(__file__).parents[2] / "docs" / "real-programs.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "real-programs.md"
 MODELS = ("ext4", "xfs", "btrfs")
 CONSEQUENCES = {"DataLoss": "data loss", "CannotOpen": "cannot open", "SilentError": "silent error"}
 ALICE = {
@@ -38,8 +38,9 @@ where the values should be), **silent error** (a value that nobody put). Each fi
 the line that its scenario prints, and was made as small as it can be. Where another file system shows it
 only with more missing, there is a line for that too. Each of these crash states was rebuilt from another
 recording and confirmed to be one that the rules of the models named allow;
-[the evidence](real-programs-evidence.md) has what is missing in each, and what the store's documents lead
-one to expect. The rules are held against mounted file systems (see [power loss](power-loss.md)).
+[the evidence](../reference/real-programs-evidence.md) has what is missing in each, and what the store's
+documents lead one to expect. The rules are held against mounted file systems (see
+[power loss](power-loss.md)).
 
 What counts as acknowledged is stricter than what some documents promise: Git's own documents, for
 example, say that with the default `core.fsync` a crash may cost recent work. The table says what

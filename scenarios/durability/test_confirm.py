@@ -17,7 +17,7 @@ from scenarios.durability.stores import STORES
 
 ROOT = Path(__file__).parents[2]
 MISSING = {store.name: store.missing() for store in STORES}
-PAGE = ROOT / "docs" / "real-programs-evidence.md"
+PAGE = ROOT / "docs" / "reference" / "real-programs-evidence.md"
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """What each store has acknowledged is there after the power was cut, under each real file system.
 
 A store that breaks this is a known finding, stated with the schedule that shows it; see
-``docs/real-programs.md``, which is made from the report of this module.
+``docs/explanation/real-programs.md``, which is made from the report of this module.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs the R rows against all peers and writes ``docs/peers-retry.md``, reproductions included."""
+"""Run the R rows against all peers; write ``docs/reference/peers-retry.md``, reproductions included."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chaoskit.contracts.retry import ROWS, ChaoskitRetry, examine
 from scenarios.peers.retry_adapters import PEERS, Botocore, Urllib3
 from scenarios.peers.retry_reproductions import reproductions
 
-PAGE = Path(__file__).parents[2] / "docs" / "peers-retry.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "peers-retry.md"
 MARKS = {"holds": "holds", "fails": "**fails**", "does not apply": "–"}
 # These two are policies without a call of their own: the adapter's loop would be judged, not they.
 POLICIES_ONLY = {"R1", "R3", "R14", "R18", "R19"}
@@ -58,7 +58,7 @@ def outcomes(kind: Any) -> dict[str, str]:
     """Row to outcome for one adapter class."""
     rows = [row for row in ROWS if kind not in (Urllib3, Botocore) or row.id in POLICIES_ONLY]
     report = examine(kind(), [row for row in rows if (kind.name, row.id) not in NOT_REPRODUCED], examples=150)
-    return {finding.row: finding.outcome for finding in report.findings}
+    return {row.row: row.outcome for row in report.outcomes}
 
 
 def _cell(name: str, row: str, found: dict[str, str]) -> str:

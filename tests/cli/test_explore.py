@@ -83,7 +83,7 @@ def test_the_replay_line_of_the_document_shows_its_finding(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It names the rename that works, so that the directory that it keeps shows what is wrong."""
-    text = (Path(__file__).parents[2] / "docs" / "explore.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "explore.md").read_text("utf-8")
     line = text[text.index("$ chaoskit replay") + 2 :].partition("```")[0].replace("\\\n", "")
     words = shlex.split(line)[1:]
     explore("--list", program=REPLACE)
