@@ -15,11 +15,12 @@ from chaoskit.runtime.durable.owners import Owner, lives, this_owner
 
 def owner_of_a_child(ends: bool) -> tuple[subprocess.Popen[bytes], Owner]:
     """A child process that waits for its input to end, and its name as an owner."""
-    code = "import sys; from chaoskit.runtime.durable.owners import this_owner; print(this_owner(), flush=True); sys.stdin.read()"
-    command = [sys.executable, "-c", code]
-    child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    code = (
+        "import sys; from chaoskit.runtime.durable.owners import this_owner\n"
+        "print(this_owner(), flush=True); sys.stdin.read()"
     )
+    command = [sys.executable, "-c", code]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdout is not None
     owner = Owner.parse(child.stdout.readline().decode().strip())
     assert owner is not None
