@@ -32,7 +32,7 @@ from chaoskit.runtime.config import from_file, load
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-PROGRAMS = {"pip", "python", "pytest", "git", "cd"}
+PROGRAMS = {"pip", "python", "pytest", "coverage", "git", "cd"}
 
 
 @dataclass(frozen=True)
