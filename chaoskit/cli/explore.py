@@ -165,11 +165,11 @@ def replay(
 
     Exit code 0 if it keeps the invariants, 1 if it breaks them.
     """
-    from chaoskit.inject.kernel.strike import check_faults
+    from chaoskit.inject import backends
 
     settings = Settings(workspace=workspace, model=_words(model), **options)
     parsed = Schedule.parse(schedule)
-    check_faults(parsed)
+    backends.check(parsed, backends.backend())
     if keep is not None and keep.exists():
         raise wrong("--keep", str(keep), "a directory that does not exist yet")
     explored = _explore(settings, parsed, False, quiet=as_json, keep=keep)
@@ -272,13 +272,12 @@ def _explore(
     from chaoskit.explore.execute import Serial, Workers
     from chaoskit.explore.job import Job
     from chaoskit.explore.sources import sources_of
-    from chaoskit.inject.kernel import KernelBackend
+    from chaoskit.inject import backends
     from chaoskit.session.program import ProgramRunner
 
-    backend = KernelBackend()
-    reason = backend.unavailable()
-    if reason is not None:
-        raise BackendUnavailable(f"the kernel backend does not work here: {reason}")
+    backend, reason = backends.found()
+    if backend is None:
+        raise BackendUnavailable(f"the {backends.default()} backend does not work here: {reason}")
     question = _question(settings, schedule, listing, backend.name)
     sources = sources_of(question.faults, settings.model)
     with _directory() as base, _progress(quiet or listing) as progress:

@@ -22,6 +22,7 @@ from chaoskit.explore.execute import Executor, Serial, Workers
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.sources import sources_of
+from chaoskit.inject import backends
 from chaoskit.inject.base import Backend
 from chaoskit.plugin import MARKER, RESULT, cases
 from chaoskit.plugin.options import in_force, settings
@@ -45,7 +46,7 @@ class Scenarios:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._backends: dict[str, tuple[Backend, str | None]] = {}
+        self._backends: dict[str, tuple[Backend | None, str]] = {}
         self._places: list[Places] = []
         self._at: State | None = None
 
@@ -136,11 +137,9 @@ class Scenarios:
         spec = in_force(self._config, Spec.checked(marker.args, marker.kwargs))
         chosen = settings(self._config)
         _check_item(item)
+        backend = self._backend(spec, chosen.backend_asked or spec.backend != backends.AUTO)
         if chosen.replay is not None:
-            from chaoskit.inject.kernel.strike import check_faults
-
-            check_faults(chosen.replay)
-        backend = self._backend(spec, chosen.backend_asked or spec.backend != "auto")
+            backends.check(chosen.replay, backend)
         timeout = spec.timeout or _BASELINE_TIMEOUT
         job = Job(record=True, timeout=timeout, strike_recovery=spec.strike_recovery)
         places = Places(_tmp(item, chosen.tmp))
@@ -148,14 +147,11 @@ class Scenarios:
         return State(spec, chosen, backend, sources_of(spec.faults, spec.model), places, job)
 
     def _backend(self, spec: Spec, asked: bool) -> Backend:
-        name = "kernel" if spec.backend == "auto" else spec.backend
-        if name not in self._backends:
-            from chaoskit.inject.kernel import KernelBackend
-
-            found: Backend = KernelBackend()
-            self._backends[name] = (found, found.unavailable())
-        backend, reason = self._backends[name]
-        if reason is None:
+        if spec.backend not in self._backends:
+            self._backends[spec.backend] = backends.found(spec.backend)
+        backend, reason = self._backends[spec.backend]
+        name = backends.default() if spec.backend == backends.AUTO else spec.backend
+        if backend is not None:
             return backend
         if asked:
             raise BackendUnavailable(f"backend {name!r} was asked for and does not work here: {reason}")
