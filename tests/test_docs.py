@@ -1,4 +1,6 @@
-"""The documents tell the truth: what they show runs, and the commands that they name exist.
+"""Each document tells the truth: what it shows runs, and what it names exists.
+
+tests/test_contents.py looks at all of them together.
 
 How a fence is tested is said by its first line, which GitHub and Sphinx do not show:
 
@@ -31,7 +33,15 @@ from chaoskit.cli.table import COMMANDS
 from chaoskit.runtime.config import from_file, load
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+DOCS = ROOT / "docs"
+PAGES = [
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md"),
+    *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts),
+]
+WIDTH = 90
+"""Columns of an example: as many as fit the page. Longer lines would wrap."""
+GENERATED = {"peers-breaker.md", "peers-retry.md"}
+"""Their examples are the source of the reproductions, as it is."""
 PROGRAMS = {"pip", "python", "pytest", "coverage", "git", "cd"}
 
 
@@ -155,10 +165,11 @@ def prose(page: Path) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a document as links write them."""
-    headings = re.findall(
-        r"^#+\s+(.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE
-    )
+    """The headings of a document, and of those that it includes, as links write them."""
+    text = page.read_text()
+    for included in re.findall(r"^```\{include\} (\S+)", text, re.MULTILINE):
+        text += (page.parent / included).read_text()
+    headings = re.findall(r"^#+\s+(.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
@@ -172,6 +183,23 @@ def check_links(page: Path) -> None:
         assert other.exists(), f"{target} is not there"
         if anchor:
             assert anchor in anchors(other), f"{target}: there are the headings {sorted(anchors(other))}"
+
+
+def too_wide(page: Path) -> list[str]:
+    """The lines of examples that would not fit the page. What programs print may wrap."""
+    return [
+        f"{page.name}:{fence.line + number}: {len(line)} columns"
+        for fence in fences(page.read_text())
+        if fence.language != "text"
+        for number, line in enumerate(fence.text.splitlines())
+        if len(line) > WIDTH
+    ]
+
+
+def test_examples_fit_the_page() -> None:
+    """No line of an example is wider than the page."""
+    wide = [line for page in PAGES if page.name not in GENERATED for line in too_wide(page)]
+    assert wide == [], f"more than {WIDTH} columns"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -275,6 +303,13 @@ def test_right_commands_pass() -> None:
         "chaoskit --version",
     ):
         check_command(line)
+
+
+def test_a_wide_example_is_caught(tmp_path: Path) -> None:
+    """One column too many in code is found with its line; output of a program is not code."""
+    line = "x" * (WIDTH + 1)
+    page = broken(tmp_path, f"# T\n\n```python\nx = 1\n{line}\n```\n\n```text\n{line}\n```\n")
+    assert too_wide(page) == [f"page.md:5: {WIDTH + 1} columns"]
 
 
 @pytest.mark.parametrize("link", ["[x](nope.md)", "[x](#nope)", "[x](page.md#nope)", "[x](../nope/)"])

@@ -1,7 +1,7 @@
 """The directive ``{public} MODULE``: every name that a module promises, from its docstrings.
 
-What is shown is ``__all__``, so a page cannot forget a name. Exports of a package are grouped by the module that
-defines them, under the first line of that module's docstring, because forty names in one list help no reader.
+What is shown is ``__all__``, so a page cannot forget a name. The many exports of the runtime are grouped by
+the folder that defines them, because forty names in one list help no reader.
 """
 
 from __future__ import annotations
@@ -83,7 +83,13 @@ class Public(SphinxDirective):
 
 
 def readable(
-    app: Sphinx, what: str, name: str, value: object, options: object, signature: str | None, returned: str | None
+    app: Sphinx,
+    what: str,
+    name: str,
+    value: object,
+    options: object,
+    signature: str | None,
+    returned: str | None,
 ) -> tuple[str | None, str | None]:
     """The signature as a reader would write it: no module before the names of types, none for a protocol."""
     if inspect.isclass(value) and getattr(value, "_is_protocol", False):
