@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-import chaoskit
-from chaoskit import plugin
 from chaoskit.core.result import Failure, Site
 from chaoskit.explore.errors import InvariantBroken
 from chaoskit.explore.execute import Watch
@@ -21,6 +19,7 @@ from chaoskit.explore.observation import Observation
 from chaoskit.explore.snapshot import take
 from chaoskit.invariants import Evidence
 from chaoskit.plugin.fixture import prepared
+from chaoskit.plugin.names import PLUGIN
 from chaoskit.plugin.state import STATE, State, remove
 
 try:
@@ -31,7 +30,8 @@ except ImportError:  # It is none of pytest's public names.
 _LONGEST = 12_000
 """Characters of what pytest prints for one failure that are kept."""
 
-_HARNESS = tuple(os.path.join(os.path.dirname(chaoskit.__file__), name) for name in ("session/", "inject/"))
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
+_HARNESS = tuple(os.path.join(_PACKAGE, name) for name in ("session/", "inject/"))
 """Where an error of the harness itself is raised. A runtime that is under test is no part of it."""
 
 
@@ -68,7 +68,7 @@ def _needs_chaos_alone(item: pytest.Function) -> bool:
         and not hasattr(item, "callspec")
         and item._fixtureinfo.argnames == ("chaos",)
         and set(item.fixturenames) <= {"chaos", "request"}
-        and [one.func.__module__ for one in definitions] == [plugin.__name__]
+        and [one.func.__module__ for one in definitions] == [PLUGIN]
     )
 
 

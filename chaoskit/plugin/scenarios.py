@@ -24,7 +24,8 @@ from chaoskit.explore.observation import Observation
 from chaoskit.explore.sources import sources_of
 from chaoskit.inject import backends
 from chaoskit.inject.base import Backend
-from chaoskit.plugin import MARKER, RESULT, cases
+from chaoskit.plugin import cases
+from chaoskit.plugin.names import MARKER, RESULT
 from chaoskit.plugin.options import in_force, settings
 from chaoskit.plugin.progress import Progress
 from chaoskit.plugin.state import PLAIN_ERROR, STATE, Places, State

@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import chaoskit
 from chaoskit.core.result import ScenarioResult
 from chaoskit.report.document import Entry, Outcome, Report, Run, in_order
 from chaoskit.report.environment import detect
+
+# Not from the package itself: nothing within may import its face, which leads everywhere.
+_PACKAGE = Path(__file__).parent.parent
 
 
 class Collector:
@@ -89,8 +91,7 @@ def _replacement(short: str, end: str) -> str:
 
 
 def _interpreter() -> dict[Path, str]:
-    own = Path(chaoskit.__file__).parent
-    return {Path(sys.base_prefix): "<python>", Path(sys.prefix): "<python>", own: "chaoskit"}
+    return {Path(sys.base_prefix): "<python>", Path(sys.prefix): "<python>", _PACKAGE: "chaoskit"}
 
 
 def _map_text(value: Any, change: Callable[[str], str]) -> Any:

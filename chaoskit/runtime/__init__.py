@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from chaoskit.runtime.deadlines import deadline as deadline
     from chaoskit.runtime.deadlines import remaining as remaining
     from chaoskit.runtime.durable.levels import Durability as Durability
+    from chaoskit.runtime.durable.store.protocol import VerifyReport as VerifyReport
+    from chaoskit.runtime.durable.store.store import Store as Store
     from chaoskit.runtime.failures import Classifier as Classifier
     from chaoskit.runtime.failures import Decision as Decision
     from chaoskit.runtime.failures import Rule as Rule
@@ -57,11 +59,11 @@ if TYPE_CHECKING:
     from chaoskit.runtime.retrying import reference_policies as reference_policies
     from chaoskit.runtime.retrying import retry as retry
     from chaoskit.runtime.retrying.hedge import hedge as hedge
-    from chaoskit.runtime.running.jobs import JobBoard as JobBoard
-    from chaoskit.runtime.running.jobs import JobRunner as JobRunner
+    from chaoskit.runtime.running.board import JobBoard as JobBoard
     from chaoskit.runtime.running.lifecycle import Shutdown as Shutdown
     from chaoskit.runtime.running.partial import PartialFailureCollector as PartialFailureCollector
     from chaoskit.runtime.running.queues import HandoffQueue as HandoffQueue
+    from chaoskit.runtime.running.runner import JobRunner as JobRunner
     from chaoskit.runtime.running.supervise import Supervisor as Supervisor
     from chaoskit.runtime.settings import RuntimeSettings as RuntimeSettings
 
@@ -88,8 +90,8 @@ _HOMES = {
     "FallbackChain": "calling.fallback",
     "HandoffQueue": "running.queues",
     "Jitter": "retrying",
-    "JobBoard": "running.jobs",
-    "JobRunner": "running.jobs",
+    "JobBoard": "running.board",
+    "JobRunner": "running.runner",
     "LastGood": "calling.fallback",
     "LeaseLost": "failures.stored",
     "Linear": "retrying",
@@ -105,6 +107,7 @@ _HOMES = {
     "Rule": "failures",
     "RuntimeSettings": "settings",
     "Shutdown": "running.lifecycle",
+    "Store": "durable.store.store",
     "StoreBusy": "failures.stored",
     "StoreCorrupt": "failures.stored",
     "StoreForked": "failures.stored",
@@ -113,6 +116,7 @@ _HOMES = {
     "Supervisor": "running.supervise",
     "Telemetry": "observing.tracing",
     "Timeout": "calling.timeout",
+    "VerifyReport": "durable.store.protocol",
     "band": "retrying",
     "classify": "failures",
     "deadline": "deadlines",
