@@ -1,6 +1,6 @@
 """Each document tells the truth: what it shows runs, and what it names exists.
 
-tests/test_contents.py looks at all of them together.
+tests/test_site.py looks at the site that is made of them.
 
 How a fence is tested is said by its first line, which GitHub and Sphinx do not show:
 
@@ -17,6 +17,8 @@ How a fence is tested is said by its first line, which GitHub and Sphinx do not 
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -29,6 +31,7 @@ from pathlib import Path
 import click
 import pytest
 
+import chaoskit
 from chaoskit.cli.table import COMMANDS
 from chaoskit.runtime.config import from_file, load
 
@@ -43,6 +46,23 @@ WIDTH = 90
 GENERATED = {"peers-breaker.md", "peers-retry.md"}
 """Their examples are the source of the reproductions, as it is."""
 PROGRAMS = {"pip", "python", "pytest", "coverage", "git", "cd"}
+
+
+SHELVES = {
+    "tutorial": "Tutorial",
+    "how-to": "How-to",
+    "runtime": "The runtime",
+    "reference": "Reference",
+    "explanation": "Explanation",
+    ".": "The project",
+}
+"""The folder of a page, and the caption that it stands under."""
+
+_spec = importlib.util.spec_from_file_location("pages", ROOT / "tests/snapshots/pages.py")
+assert _spec is not None
+assert _spec.loader is not None
+pages = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(pages)
 
 
 @dataclass(frozen=True)
@@ -230,6 +250,73 @@ def test_the_data_of_a_document_is_valid(page: Path, tmp_path: Path) -> None:
 def test_the_links_of_a_document_lead_somewhere(page: Path) -> None:
     """Every relative link names a file that is there, and a heading in it."""
     check_links(page)
+
+
+# All documents together: each page on its shelf, each place that is named where it is said to be.
+
+
+def written() -> set[Path]:
+    """Every page that was written by hand or by a script of ours."""
+    return {path for path in DOCS.rglob("*.md") if "_build" not in path.parts}
+
+
+def test_every_page_is_in_the_contents_once() -> None:
+    """No page is lost, and none is listed that does not exist."""
+    found = [page for _, page in pages.contents()]
+    assert len(found) == len(set(found))
+    assert set(found) == written() - {DOCS / "index.md"}, "list it in docs/index.md, or in its chapter"
+
+
+def test_every_page_stands_on_its_shelf() -> None:
+    """The caption above a page is that of its folder."""
+    for shelf, page in pages.contents():
+        assert shelf == SHELVES[page.relative_to(DOCS).parts[0] if page.parent != DOCS else "."], page
+
+
+def test_the_pages_are_those_of_the_list() -> None:
+    """A page that comes, goes or gets another title is seen as a diff."""
+    assert pages.listing() == pages.FILE.read_text("utf-8"), "run: python tests/snapshots/pages.py"
+
+
+@pytest.mark.parametrize("page", ["docs/design.md", "CONTRIBUTING.md"])
+def test_places_that_are_named_exist(page: str) -> None:
+    """Each path in the text leads to a file or folder of the repository."""
+    text = (ROOT / page).read_text("utf-8")
+    named = re.findall(r"`((?:chaoskit|tests|docs|scenarios|benchmarks|reports)/[\w./-]*)`", text)
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert len(named) > 10
+
+
+def test_every_package_is_on_the_map() -> None:
+    """The design has a line for each folder of the package, and for each module on its ground floor."""
+    text = (DOCS / "design.md").read_text("utf-8")
+    folders = {
+        path.parent.relative_to(ROOT).as_posix()
+        for path in Path(chaoskit.__file__).parent.rglob("__init__.py")
+    } - {"chaoskit"}
+    modules = {
+        f"chaoskit/{path.name}"
+        for path in Path(chaoskit.__file__).parent.glob("*.py")
+        if not path.name.startswith("__")
+    }
+    assert sorted(folder for folder in folders if f"| `{folder}/` |" not in text) == [], (
+        "give it a line in docs/design.md"
+    )
+    assert sorted(module for module in modules if f"`{module}`" not in text) == []
+
+
+def test_the_import_rule_is_drawn_for_every_part() -> None:
+    """The picture in the design has each part of the table that tests/test_layers.py holds."""
+    tree = ast.parse((ROOT / "tests/test_layers.py").read_text("utf-8"))
+    table = next(
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "BELOW"
+    )
+    assert isinstance(table, ast.Dict)
+    parts = {key.value for key in table.keys if isinstance(key, ast.Constant)} - {"__main__"}
+    picture = (DOCS / "design.md").read_text("utf-8").partition("```text\n")[2].partition("```")[0]
+    assert parts - set(re.findall(r"[a-z]+", picture)) == set()
 
 
 # The checks above are checked with documents that are wrong.
