@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from chaoskit.runtime.durable.files import read_log as read_log
     from chaoskit.runtime.durable.files import write_file as write_file
     from chaoskit.runtime.durable.levels import Durability as Durability
+    from chaoskit.runtime.durable.snapshots import SignedPickle as SignedPickle
+    from chaoskit.runtime.durable.snapshots import SnapshotInfo as SnapshotInfo
+    from chaoskit.runtime.durable.snapshots import Snapshots as Snapshots
+    from chaoskit.runtime.durable.snapshots import StateCodec as StateCodec
     from chaoskit.runtime.durable.store.protocol import VerifyReport as VerifyReport
     from chaoskit.runtime.durable.store.store import Store as Store
     from chaoskit.runtime.failures import Classifier as Classifier
@@ -119,6 +123,10 @@ _HOMES = {
     "Rule": "failures",
     "RuntimeSettings": "settings",
     "Shutdown": "running.lifecycle",
+    "SignedPickle": "durable.snapshots",
+    "SnapshotInfo": "durable.snapshots",
+    "Snapshots": "durable.snapshots",
+    "StateCodec": "durable.snapshots",
     "Store": "durable.store.store",
     "StoreBusy": "failures.stored",
     "StoreCorrupt": "failures.stored",
