@@ -70,7 +70,8 @@ class StateCodec:
             encoder = Encoder(self._registry, self._pickle)
             return pack(encoder(state), dict(meta or {}), encoder.buffers(), self._checksum)
         except (Unstorable, UnicodeEncodeError, RecursionError):
-            return self._precisely(state, dict(meta or {}))
+            pass  # Told better below.
+        return self._precisely(state, dict(meta or {}))
 
     def dumps(self, state: Any) -> bytes:
         """The state as bytes.
@@ -100,7 +101,7 @@ class StateCodec:
             raise RecordCorrupt(
                 f"the snapshot is whole, but its state cannot be built: {type(error).__name__}: {error}",
                 hint="A class may have changed since; else load the snapshot before it.",
-            ) from error
+            ) from error.__cause__
 
     def _precisely(self, state: Any, meta: dict[str, Any]) -> list[Buffer]:
         """Once more, value by value: it may succeed after all, and else knows where it fails."""
@@ -113,7 +114,7 @@ class StateCodec:
                 f"{way} cannot be saved: {error.why}",
                 hint="Nothing was written. Change that part of the state, or register its class.",
                 context={"path": way},
-            ) from error
+            ) from error.__cause__
 
 
 def _missing(error: ImportError) -> ChaoskitError:

@@ -80,7 +80,7 @@ class Decoder:
         known = self._registry.by_name.get(node["t"])
         if known is None:
             raise ConfigurationError(
-                f"the snapshot holds a {node['t']!r}, which is not registered; expected codec.register before",
+                f"the snapshot holds a {node['t']!r}, not registered here; expected codec.register first",
                 hint="Register the class under this name with the codec that loads.",
             )
         return known.decode(self(node["v"]))
@@ -88,7 +88,7 @@ class Decoder:
     def _pickled(self, node: Mapping[str, Any]) -> Any:
         if self._pickle is None:
             raise ConfigurationError(
-                "the snapshot holds a pickle; expected a codec that was given the key: StateCodec(pickle=…)",
+                "the snapshot holds a pickle; expected a codec with the key: StateCodec(pickle=…)",
                 hint="Give SignedPickle with the key that it was written with, if you trust its holders.",
             )
         return self._pickle.loads(bytes(self._buffers[node["b"]]))

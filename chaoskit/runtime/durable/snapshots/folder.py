@@ -178,7 +178,9 @@ class Snapshots:
         return SnapshotInfo(number, self._path(number), size, at, stage, description, emergency)
 
     def _write(self, pieces: Sequence[Buffer]) -> int:
-        numbers = self._numbers()
+        # The directory is there: if it can't be found, its newest number is not known, and a lower one would
+        # never be loaded.
+        numbers = self._numbers(must_exist=True)
         number = numbers[-1] + 1 if numbers else 1
         while True:
             try:
@@ -205,11 +207,13 @@ class Snapshots:
     def _path(self, number: int) -> Path:
         return self._directory / f"{self._job}-{number:010d}.snapshot"
 
-    def _numbers(self) -> Sequence[int]:
+    def _numbers(self, *, must_exist: bool = False) -> Sequence[int]:
         pattern = re.compile(rf"{re.escape(self._job)}-(\d{{10}})\.snapshot")
         try:
             names = os.listdir(self._directory)
         except FileNotFoundError:
+            if must_exist:
+                raise
             return []
         return sorted(int(found[1]) for found in map(pattern.fullmatch, names) if found)
 

@@ -53,6 +53,8 @@ def ndarray_to_json(value: Any, buffers: Buffers) -> Any:
     # One that lies by columns is written so, and comes back so: no copy is made of it.
     by_columns = value.flags.f_contiguous and not value.flags.c_contiguous
     flat = value.reshape(-1, order="F" if by_columns else "C")
+    if not flat.flags.c_contiguous:
+        flat = flat.copy()  # One dimension with gaps: reshaping leaves them.
     # As bytes, since the buffer protocol knows no times.
     raw = flat.view("u1").data if value.size and value.dtype.itemsize else b""
     return {
@@ -102,7 +104,7 @@ def _dtype_to_json(dtype: Any) -> Any:
         return dtype.str
     # dtype.str of a structure says only how long it is.
     said = [list(one) for one in dtype.descr]
-    if type(dtype)([_field(one) for one in said]) != dtype:
+    if import_module("numpy").dtype([_field(one) for one in said]) != dtype:
         raise TypeError("its structure has gaps; expected one without: numpy.lib.recfunctions.repack_fields")
     return said
 
