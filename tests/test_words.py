@@ -38,7 +38,7 @@ HOMONYMS: Mapping[str, str] = {}
 
 UNMENDED_NAMES = frozenset(
     {
-        *("Advice", "Case", "Change", "Entry", "Evidence", "Failure", "Family", "Guard", "History"),
+        *("Advice", "Case", "Change", "Entry", "Effect", "Evidence", "Failure", "Family", "Guard", "History"),
         *("Job", "Judgement", "Mailbox", "Order", "PowerLoss", "Reader", "Row", "Rule"),
         *("Schedule", "Settings", "Spec", "State", "Step", "Store", "Supervisor", "Task", "Trial", "Watch"),
         "Worker",
