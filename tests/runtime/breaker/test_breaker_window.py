@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
-from chaoskit.contracts.breaker_size import deep_size
+from chaoskit.contracts.memory import deep_size
 from hypothesis import given
 from hypothesis import strategies as st
 
