@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from chaoskit.session.chaos import Outcome as Outcome
     from chaoskit.session.decorator import scenario as scenario
 
-__all__ = ["Chaos", "ChaoskitError", "Outcome", "ScenarioViolated", "UsageError", "faults", "invariants", "scenario"]
+__all__ = [
+    "Chaos",
+    "ChaoskitError",
+    "Outcome",
+    "ScenarioViolated",
+    "UsageError",
+    "faults",
+    "invariants",
+    "scenario",
+]
 
 _HOMES = {
     "Chaos": "chaoskit.session.chaos",

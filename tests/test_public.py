@@ -52,8 +52,6 @@ def test_every_error_of_the_runtime_is_importable_where_the_calls_are():
     """No ``except`` needs an address other than ``chaoskit.runtime``, whichever module raises."""
     missing = []
     for path in sorted((ROOT / "chaoskit/runtime").rglob("*.py")):
-        if "durable" in path.parts or path.name == "stored.py":
-            continue  # its errors are listed with the stores that raise them
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for cls in vars(import_module(name)).values():
             public = inspect.isclass(cls) and issubclass(cls, ChaoskitError) and cls.__module__ == name

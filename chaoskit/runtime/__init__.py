@@ -51,10 +51,20 @@ if TYPE_CHECKING:
     from chaoskit.runtime.deadlines import deadline as deadline
     from chaoskit.runtime.deadlines import remaining as remaining
     from chaoskit.runtime.durable.levels import Durability as Durability
+    from chaoskit.runtime.durable.store.protocol import VerifyReport as VerifyReport
+    from chaoskit.runtime.durable.store.store import Store as Store
     from chaoskit.runtime.failures.classifier import Classifier as Classifier
     from chaoskit.runtime.failures.classifier import Decision as Decision
     from chaoskit.runtime.failures.classifier import classify as classify
     from chaoskit.runtime.failures.rules import Rule as Rule
+    from chaoskit.runtime.failures.stored import LeaseLost as LeaseLost
+    from chaoskit.runtime.failures.stored import OutcomeUnknown as OutcomeUnknown
+    from chaoskit.runtime.failures.stored import RecordCorrupt as RecordCorrupt
+    from chaoskit.runtime.failures.stored import StoreBusy as StoreBusy
+    from chaoskit.runtime.failures.stored import StoreCorrupt as StoreCorrupt
+    from chaoskit.runtime.failures.stored import StoreForked as StoreForked
+    from chaoskit.runtime.failures.stored import StoreGone as StoreGone
+    from chaoskit.runtime.failures.stored import StoreTooNew as StoreTooNew
     from chaoskit.runtime.failures.symptoms import Symptoms as Symptoms
     from chaoskit.runtime.failures.symptoms import parse_retry_after as parse_retry_after
     from chaoskit.runtime.failures.taxonomy import AttemptTimedOut as AttemptTimedOut
@@ -218,8 +228,13 @@ _EXPORTS = {
     "core.errors": "ChaoskitError UsageError",
     "deadlines": "deadline remaining",
     "durable.levels": "Durability",
+    "durable.store.protocol": "VerifyReport",
+    "durable.store.store": "Store",
     "failures.classifier": "Classifier Decision classify",
     "failures.rules": "Rule",
+    "failures.stored": (
+        "LeaseLost OutcomeUnknown RecordCorrupt StoreBusy StoreCorrupt StoreForked StoreGone StoreTooNew "
+    ),
     "failures.symptoms": "Symptoms parse_retry_after",
     "failures.taxonomy": (
         "AttemptTimedOut BreakerOpen BulkheadFull Category CheckpointError ConfigurationError "
