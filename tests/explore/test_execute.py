@@ -18,7 +18,7 @@ from chaoskit.explore import execute
 from chaoskit.explore.execute import Serial, Watch, Workers, without_harness
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
-from chaoskit.inject.processes import children
+from chaoskit.inject.processes import children, fork
 
 RunOne = Callable[[Job, Watch], Observation]
 
@@ -79,7 +79,7 @@ def test_a_worker_killed_as_overdue_loses_no_answer(monkeypatch: pytest.MonkeyPa
 def test_a_deadline_is_never_seen_half_written() -> None:
     """Whenever the controller looks, it sees one deadline or the other: else a case is killed as hung."""
     status, deadlines = execute._Status(), (12345.678, math.inf)
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         for number in range(100_000):
             status.set(number, deadlines[number % 2])
