@@ -38,7 +38,7 @@ HOMONYMS: Mapping[str, str] = {}
 
 UNMENDED_NAMES = frozenset(
     {
-        *("Advice", "Case", "Entry", "Family", "Job", "PowerLoss", "Row", "Rule", "Settings"),
+        *("Advice", "Case", "Entry", "Family", "Job", "PowerLoss", "Reader", "Row", "Rule", "Settings"),
         *("Spec", "State", "Store", "Supervisor", "Task", "Watch", "Worker"),
     }
 )
