@@ -50,6 +50,15 @@ if TYPE_CHECKING:
     from chaoskit.runtime.clock import VirtualClock as VirtualClock
     from chaoskit.runtime.deadlines import deadline as deadline
     from chaoskit.runtime.deadlines import remaining as remaining
+    from chaoskit.runtime.durable.files import AppendLog as AppendLog
+    from chaoskit.runtime.durable.files import Flag as Flag
+    from chaoskit.runtime.durable.files import FlagInfo as FlagInfo
+    from chaoskit.runtime.durable.files import clean_leftovers as clean_leftovers
+    from chaoskit.runtime.durable.files import make_directories as make_directories
+    from chaoskit.runtime.durable.files import open_atomic as open_atomic
+    from chaoskit.runtime.durable.files import publish_directory as publish_directory
+    from chaoskit.runtime.durable.files import read_log as read_log
+    from chaoskit.runtime.durable.files import write_file as write_file
     from chaoskit.runtime.durable.levels import Durability as Durability
     from chaoskit.runtime.durable.store.protocol import VerifyReport as VerifyReport
     from chaoskit.runtime.durable.store.store import Store as Store
@@ -227,6 +236,10 @@ _EXPORTS = {
     "clock": "Clock SystemClock VirtualClock",
     "core.errors": "ChaoskitError UsageError",
     "deadlines": "deadline remaining",
+    "durable.files": (
+        "AppendLog Flag FlagInfo clean_leftovers make_directories open_atomic publish_directory "
+        "read_log write_file "
+    ),
     "durable.levels": "Durability",
     "durable.store.protocol": "VerifyReport",
     "durable.store.store": "Store",
