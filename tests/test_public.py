@@ -22,8 +22,9 @@ NAMES = {re.split(r"[(:]", line)[0] for line in LISTED}
 
 def imported(text: str) -> Iterator[tuple[str, str]]:
     """Module and name of every import of ours in the code of a document, in whatever fence or string."""
-    for line in re.findall(r"^\s*(?:from chaoskit|import chaoskit).*$", text, re.MULTILINE):
-        for node in ast.walk(ast.parse(line.strip().rstrip("\"'"))):
+    statement = r"^[ ]*((?:from chaoskit[\w.]* import (?:\([^)]*\)|[\w, ]+))|import chaoskit[\w.]*)"
+    for found in re.findall(statement, text, re.MULTILINE):
+        for node in ast.walk(ast.parse(found)):
             if isinstance(node, ast.ImportFrom):
                 yield from ((node.module or "", alias.name) for alias in node.names)
             elif isinstance(node, ast.Import):
@@ -40,7 +41,7 @@ def test_what_a_document_imports_is_promised(page):
 
 def test_a_planted_import_is_found():
     """An import from the depths is seen at the margin, indented, and of the bare module."""
-    text = "from chaoskit.runtime.calling.timeout import Timeout, TimedOut\n    import chaoskit.core\n"
+    text = "from chaoskit.runtime.calling.timeout import (\n Timeout,\n TimedOut\n)\n  import chaoskit.core\n"
     assert list(imported(text)) == [
         ("chaoskit.runtime.calling.timeout", "Timeout"),
         ("chaoskit.runtime.calling.timeout", "TimedOut"),
