@@ -41,15 +41,15 @@ def explain(script: Script, state: CrashState, implied: int = 0) -> Explanation:
 
     The steps in ``implied`` are missing only because others are: they are not to blame.
     """
-    evidence = _Evidence(script, state, implied)
+    loss = _Loss(script, state, implied)
     for find in _EXPLANATIONS:
-        found = find(evidence)
+        found = find(loss)
         if found is not None:
             return found
-    return _stopped(evidence)
+    return _stopped(loss)
 
 
-class _Evidence:
+class _Loss:
     """What persisted in one state and what did not, for the questions that explanations ask."""
 
     def __init__(self, script: Script, state: CrashState, implied: int) -> None:
@@ -74,11 +74,11 @@ class _Evidence:
         return explanation(kind, operation, text, fix, self.state.models)
 
 
-def _torn(evidence: _Evidence) -> Explanation | None:
-    for step in evidence.kept:
+def _torn(loss: _Loss) -> Explanation | None:
+    for step in loss.kept:
         if step.torn_from is not None and step.kind is StepKind.DATA:
-            name = evidence.operation(step).target
-            return evidence.explanation(
+            name = loss.operation(step).target
+            return loss.explanation(
                 "torn-write",
                 step,
                 f"only the first {step.length} bytes of a write to `{name}` reached the disk",
@@ -88,13 +88,13 @@ def _torn(evidence: _Evidence) -> Explanation | None:
     return None
 
 
-def _lost_after_error(evidence: _Evidence) -> Explanation | None:
-    for effect in evidence.effects:
+def _lost_after_error(loss: _Loss) -> Explanation | None:
+    for effect in loss.effects:
         if effect.sync is None or not effect.sync.failed or effect.sync.inode is None:
             continue
-        if evidence.dropped_of(effect.sync.inode):
-            operation = evidence.script.trace[effect.operation]
-            return evidence.explanation(
+        if loss.dropped_of(effect.sync.inode):
+            operation = loss.script.trace[effect.operation]
+            return loss.explanation(
                 "fsync-failed",
                 operation,
                 f"fsync of `{operation.target}` had failed: a later one succeeds without writing the data",
@@ -104,26 +104,24 @@ def _lost_after_error(evidence: _Evidence) -> Explanation | None:
     return None
 
 
-def _renamed_unsynced(evidence: _Evidence) -> Explanation | None:
-    for step in evidence.kept:
-        operation = evidence.operation(step)
+def _renamed_unsynced(loss: _Loss) -> Explanation | None:
+    for step in loss.kept:
+        operation = loss.operation(step)
         if step.kind is not StepKind.ENTRY or step.child is None or operation.call not in ("rename", "link"):
             continue
-        if any(missing.operation < step.operation for missing in evidence.dropped_of(step.child)):
-            return evidence.explanation(
-                "rename-before-sync", operation, published(operation), publish(operation)
-            )
+        if any(missing.operation < step.operation for missing in loss.dropped_of(step.child)):
+            return loss.explanation("rename-before-sync", operation, published(operation), publish(operation))
     return None
 
 
-def _emptied(evidence: _Evidence) -> Explanation | None:
-    for step in evidence.kept:
-        operation = evidence.operation(step)
+def _emptied(loss: _Loss) -> Explanation | None:
+    for step in loss.kept:
+        operation = loss.operation(step)
         cut = operation.call == "open" or (operation.detail.size_before or 0) > step.size
-        if step.kind is StepKind.RESIZE and cut and evidence.dropped_of(step.owner):
+        if step.kind is StepKind.RESIZE and cut and loss.dropped_of(step.owner):
             name = operation.target
-            if any(missing.operation >= step.operation for missing in evidence.dropped_of(step.owner)):
-                return evidence.explanation(
+            if any(missing.operation >= step.operation for missing in loss.dropped_of(step.owner)):
+                return loss.explanation(
                     "truncate-then-write",
                     step,
                     f"`{name}` was cut before its new content was on the disk",
@@ -133,14 +131,14 @@ def _emptied(evidence: _Evidence) -> Explanation | None:
     return None
 
 
-def _half_renamed(evidence: _Evidence) -> Explanation | None:
-    for step in evidence.dropped:
+def _half_renamed(loss: _Loss) -> Explanation | None:
+    for step in loss.dropped:
         if step.kind is StepKind.ENTRY and step.partner is not None:
-            partner = evidence.script.steps[step.partner]
-            if evidence.state.persisted >> partner.index & 1:
-                operation = evidence.operation(step)
+            partner = loss.script.steps[step.partner]
+            if loss.state.persisted >> partner.index & 1:
+                operation = loss.operation(step)
                 part = "the new name" if step.child is not None else "the removal of the old name"
-                return evidence.explanation(
+                return loss.explanation(
                     "rename-in-halves",
                     operation,
                     f"{part} of {operation} was not synced, the other half was",
@@ -149,29 +147,29 @@ def _half_renamed(evidence: _Evidence) -> Explanation | None:
     return None
 
 
-def _acknowledged(evidence: _Evidence) -> Explanation | None:
-    promise = evidence.promise
+def _acknowledged(loss: _Loss) -> Explanation | None:
+    promise = loss.promise
     if promise is None:
         return None
-    missing = [s for s in evidence.dropped if s.operation < promise.index]
+    missing = [s for s in loss.dropped if s.operation < promise.index]
     if not missing:
         return None
     entry = next((s for s in missing if s.kind is StepKind.ENTRY), None)
     data = next((s for s in missing if s.kind in (StepKind.DATA, StepKind.GROW, StepKind.RESIZE)), None)
     # Data before names: a file that lacks both is first of all empty.
     if data is not None:
-        name = evidence.operation(data).target
-        return evidence.explanation(
+        name = loss.operation(data).target
+        return loss.explanation(
             "acknowledged-before-sync",
-            evidence.operation(data),
+            loss.operation(data),
             f"what was written to `{name}` was acknowledged ({promise}) before it was synced",
             sync_file(name, "and only then acknowledge"),
         )
     if entry is None:
         return None
-    operation = evidence.operation(entry)
+    operation = loss.operation(entry)
     directory = directory_of(operation, entry)
-    return evidence.explanation(
+    return loss.explanation(
         "directory-not-synced",
         operation,
         f"{what(operation)} was acknowledged ({promise}), but its directory `{directory}` was not synced",
@@ -179,14 +177,14 @@ def _acknowledged(evidence: _Evidence) -> Explanation | None:
     )
 
 
-def _unsynced_name(evidence: _Evidence) -> Explanation | None:
+def _unsynced_name(loss: _Loss) -> Explanation | None:
     """Something rests on a name that is not durable."""
-    for step in evidence.dropped:
-        later = any(kept.operation > step.operation for kept in evidence.kept)
+    for step in loss.dropped:
+        later = any(kept.operation > step.operation for kept in loss.kept)
         if step.kind is StepKind.ENTRY and later:
-            operation = evidence.operation(step)
+            operation = loss.operation(step)
             directory = directory_of(operation, step)
-            return evidence.explanation(
+            return loss.explanation(
                 "directory-not-synced",
                 operation,
                 f"{what(operation)} was lost: its directory `{directory}` was not synced",
@@ -195,12 +193,12 @@ def _unsynced_name(evidence: _Evidence) -> Explanation | None:
     return None
 
 
-def _reordered(evidence: _Evidence) -> Explanation | None:
-    for step in evidence.dropped:
-        after = [k for k in evidence.kept if k.operation > step.operation and k.torn_from is None]
+def _reordered(loss: _Loss) -> Explanation | None:
+    for step in loss.dropped:
+        after = [k for k in loss.kept if k.operation > step.operation and k.torn_from is None]
         if step.kind in (StepKind.DATA, StepKind.GROW) and after:
-            name, other = evidence.operation(step).target, evidence.operation(after[0])
-            return evidence.explanation(
+            name, other = loss.operation(step).target, loss.operation(after[0])
+            return loss.explanation(
                 "not-ordered",
                 step,
                 f"a write to `{name}` was not on the disk when the later {other} was",
@@ -222,10 +220,10 @@ _EXPLANATIONS = (
 )
 
 
-def _stopped(evidence: _Evidence) -> Explanation:
-    operation = evidence.script.trace[evidence.state.moment.operation]
-    lost = "" if evidence.state.complete else " without what was not synced"
-    return evidence.explanation(
+def _stopped(loss: _Loss) -> Explanation:
+    operation = loss.script.trace[loss.state.moment.operation]
+    lost = "" if loss.state.complete else " without what was not synced"
+    return loss.explanation(
         "stopped-between",
         operation,
         f"the program was stopped right after {operation}{lost}: no order of writes prevents that",
