@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from chaoskit.runtime.calling.timeout import Timeout as Timeout
     from chaoskit.runtime.deadlines import deadline as deadline
     from chaoskit.runtime.deadlines import remaining as remaining
+    from chaoskit.runtime.durable.files import AppendLog as AppendLog
+    from chaoskit.runtime.durable.files import Flag as Flag
+    from chaoskit.runtime.durable.files import FlagInfo as FlagInfo
+    from chaoskit.runtime.durable.files import clean_leftovers as clean_leftovers
+    from chaoskit.runtime.durable.files import make_directories as make_directories
+    from chaoskit.runtime.durable.files import open_atomic as open_atomic
+    from chaoskit.runtime.durable.files import publish_directory as publish_directory
+    from chaoskit.runtime.durable.files import read_log as read_log
+    from chaoskit.runtime.durable.files import write_file as write_file
     from chaoskit.runtime.durable.levels import Durability as Durability
     from chaoskit.runtime.durable.store.protocol import VerifyReport as VerifyReport
     from chaoskit.runtime.durable.store.store import Store as Store
@@ -73,6 +82,7 @@ _HOMES = {
     "AdaptiveThrottle": "retrying",
     "AlertRule": "observing.metrics",
     "AnomalyDetector": "observing.anomaly",
+    "AppendLog": "durable.files",
     "BreakerLink": "breaker",
     "Bulkhead": "calling.bulkhead",
     "Candidate": "calling.fallback",
@@ -88,6 +98,8 @@ _HOMES = {
     "Event": "observing.events",
     "Exponential": "retrying",
     "FallbackChain": "calling.fallback",
+    "Flag": "durable.files",
+    "FlagInfo": "durable.files",
     "HandoffQueue": "running.queues",
     "Jitter": "retrying",
     "JobBoard": "running.board",
@@ -119,13 +131,19 @@ _HOMES = {
     "VerifyReport": "durable.store.protocol",
     "band": "retrying",
     "classify": "failures",
+    "clean_leftovers": "durable.files",
     "deadline": "deadlines",
     "hedge": "retrying.hedge",
     "log_to": "observing.logs",
+    "make_directories": "durable.files",
+    "open_atomic": "durable.files",
+    "publish_directory": "durable.files",
+    "read_log": "durable.files",
     "reference_policies": "retrying",
     "remaining": "deadlines",
     "retry": "retrying",
     "subscribe": "observing.events",
+    "write_file": "durable.files",
 }
 
 __all__ = list(_HOMES)
