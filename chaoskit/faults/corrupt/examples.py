@@ -1,4 +1,4 @@
-"""A small good file of each format."""
+"""A small good file of each format: what is damaged where no other is given."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import pickle
 import sqlite3
 import tarfile
 import zipfile
+from collections.abc import Mapping
+from functools import cache
 
 TABLE = b"id,name,size\n1,alpha,10\n2,beta,20\n3,gamma,30\n"
 DOCUMENT = json.dumps({"name": "job", "steps": [1, 2.5, None, True], "done": False}).encode()
 
 
-def tar() -> bytes:
+def _tar() -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, data in (("a.csv", TABLE), ("d/b.json", DOCUMENT)):
@@ -26,7 +28,7 @@ def tar() -> bytes:
     return out.getvalue()
 
 
-def zipped() -> bytes:
+def _zip() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in (("a.csv", TABLE), ("d/b.json", DOCUMENT)):
@@ -34,7 +36,7 @@ def zipped() -> bytes:
     return out.getvalue()
 
 
-def database() -> bytes:
+def _database() -> bytes:
     connection = sqlite3.connect(":memory:")
     connection.execute("create table jobs (id integer primary key, name text)")
     connection.executemany(
@@ -44,24 +46,27 @@ def database() -> bytes:
     return connection.serialize()
 
 
-def parquet() -> bytes:
+def _parquet() -> bytes:
     """The outline of one: pages and a footer that mean nothing, between the right magics."""
     footer = bytes(range(64))
     return b"PAR1" + bytes(range(256)) + footer + len(footer).to_bytes(4, "little") + b"PAR1"
 
 
-SAMPLES: dict[str, bytes] = {
-    "gzip": gzip.compress(TABLE, mtime=0),
-    "xz": lzma.compress(TABLE),
-    "bzip2": bz2.compress(TABLE),
-    "tar": tar(),
-    "zip": zipped(),
-    "json": DOCUMENT,
-    "csv": TABLE,
-    "yaml": b"name: job\nretry:\n  attempts: 3\n  wait: 1.5\nlist: [a, b]\n",
-    "sqlite": database(),
-    "pickle": pickle.dumps({"a": [1, 2, ("x", None)]}, 4),
-    "parquet": parquet(),
-    "text": b"first line\nsecond line\nlast line\n",
-    "file": bytes(range(256)) * 20,
-}
+@cache
+def examples() -> Mapping[str, bytes]:
+    """A file of each format by the format's name, made when first asked for."""
+    return {
+        "gzip": gzip.compress(TABLE, mtime=0),
+        "xz": lzma.compress(TABLE),
+        "bzip2": bz2.compress(TABLE),
+        "tar": _tar(),
+        "zip": _zip(),
+        "json": DOCUMENT,
+        "csv": TABLE,
+        "yaml": b"name: job\nretry:\n  attempts: 3\n  wait: 1.5\nlist: [a, b]\n",
+        "sqlite": _database(),
+        "pickle": pickle.dumps({"a": [1, 2, ("x", None)]}, 4),
+        "parquet": _parquet(),
+        "text": b"first line\nsecond line\nlast line\n",
+        "file": bytes(range(256)) * 20,
+    }
