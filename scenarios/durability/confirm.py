@@ -3,7 +3,7 @@
     python -m scenarios.durability.confirm            # prints the evidence
     python -m scenarios.durability.confirm --write    # and writes docs/reference/real-programs-evidence.md
 
-Each store is recorded anew (twice, so that names that vary have their wildcards), each schedule of
+Each store is recorded again (twice, so that names that vary have their wildcards), each schedule of
 ``known.py`` is turned into its crash state, and :mod:`scenarios.durability.judge`, which does not use the
 code that enumerates states, says whether each model named allows it. Names of stores confirm these
 alone. Exit status 1 if a state is not confirmed.
