@@ -35,6 +35,13 @@ if TYPE_CHECKING:
     from chaoskit.runtime.failures.stored import StoreForked as StoreForked
     from chaoskit.runtime.failures.stored import StoreGone as StoreGone
     from chaoskit.runtime.failures.stored import StoreTooNew as StoreTooNew
+    from chaoskit.runtime.guarding.archives.extracting import extract as extract
+    from chaoskit.runtime.guarding.archives.extracting import inspect_archive as inspect_archive
+    from chaoskit.runtime.guarding.archives.limits import ArchiveLimits as ArchiveLimits
+    from chaoskit.runtime.guarding.archives.manifest import Manifest as Manifest
+    from chaoskit.runtime.guarding.inputs.rows import Row as Row
+    from chaoskit.runtime.guarding.inputs.rows import read_rows as read_rows
+    from chaoskit.runtime.guarding.inputs.text import read_text as read_text
     from chaoskit.runtime.observing.anomaly import AnomalyDetector as AnomalyDetector
     from chaoskit.runtime.observing.details import ErrorDetails as ErrorDetails
     from chaoskit.runtime.observing.events import Event as Event
@@ -71,6 +78,7 @@ _HOMES = {
     "AdaptiveThrottle": "retrying",
     "AlertRule": "observing.metrics",
     "AnomalyDetector": "observing.anomaly",
+    "ArchiveLimits": "guarding.archives.limits",
     "BreakerLink": "breaker",
     "Bulkhead": "calling.bulkhead",
     "Candidate": "calling.fallback",
@@ -93,6 +101,7 @@ _HOMES = {
     "LastGood": "calling.fallback",
     "LeaseLost": "failures.stored",
     "Linear": "retrying",
+    "Manifest": "guarding.archives.manifest",
     "OutcomeUnknown": "failures.stored",
     "PartialFailureCollector": "running.partial",
     "Pipeline": "calling.pipeline",
@@ -102,6 +111,7 @@ _HOMES = {
     "RetryBudget": "retrying",
     "RetryContext": "retrying",
     "RetryPolicy": "retrying",
+    "Row": "guarding.inputs.rows",
     "Rule": "failures",
     "RuntimeSettings": "settings",
     "Shutdown": "running.lifecycle",
@@ -116,8 +126,12 @@ _HOMES = {
     "band": "retrying",
     "classify": "failures",
     "deadline": "deadlines",
+    "extract": "guarding.archives.extracting",
     "hedge": "retrying.hedge",
+    "inspect_archive": "guarding.archives.extracting",
     "log_to": "observing.logs",
+    "read_rows": "guarding.inputs.rows",
+    "read_text": "guarding.inputs.text",
     "reference_policies": "retrying",
     "remaining": "deadlines",
     "retry": "retrying",

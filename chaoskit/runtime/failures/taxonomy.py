@@ -36,6 +36,8 @@
         │       └── StorageError
         ├── SecurityError                     somebody may be trying something
         │   └── UnsafeArchive
+        │       └── ArchiveTooBig
+    │       └── ArchiveTooBig
         └── DataIntegrityError                what was read is not what was written
             ├── CorruptArchive
             ├── MalformedData                 located: ``file``, ``line``, ``column``
@@ -58,6 +60,7 @@ from typing import Any, ClassVar, Self
 from chaoskit.core.errors import ChaoskitError
 
 __all__ = [
+    "ArchiveTooBig",
     "AttemptTimedOut",
     "BreakerOpen",
     "BulkheadFull",
@@ -417,6 +420,12 @@ class StorageError(PermanentError):
 
 class UnsafeArchive(SecurityError):
     """A member that would leave the target directory, is a device, or expands beyond the limits."""
+
+
+class ArchiveTooBig(UnsafeArchive):
+    """It holds or unpacks to more than its limits allow, as a bomb does."""
+
+    default_hint = "If it may be that big, raise the limits."
 
 
 class CorruptArchive(DataIntegrityError):

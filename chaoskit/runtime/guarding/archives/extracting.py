@@ -47,7 +47,7 @@ def extract(
     is compared before anything is published.
 
     Args:
-        links: ``"refuse"`` them, or accept those that lead to a file or directory ``"inside"`` of the archive.
+        links: ``"refuse"`` them, or accept those that lead to a file or directory ``"inside"``.
         replace: replace a directory that is there.
         manifest: what must be in it, no more and no less.
 
@@ -125,4 +125,3 @@ def _opened(source: Path, limits: ArchiveLimits, beside: Path | None) -> Iterato
         allowed = limits.unpacked(source.stat().st_size) + limits.members * 2048
         with spool(file, make, allowed, beside) as unpacked:
             yield Tar(unpacked, limits)
-

@@ -21,7 +21,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file: its path with slashes, bytes, ``sha256:…`` and execute permission; or a link and its target."""
+    """One file: path with slashes, bytes, ``sha256:…`` and execute permission; or a link and its target."""
 
     path: str
     size: int = 0
@@ -71,7 +71,9 @@ class Manifest:
         if wrongs:
             shown = "; ".join(sorted(wrongs)[:10])
             more = f"; and {len(wrongs) - 10} more" if len(wrongs) > 10 else ""
-            raise CorruptArchive(f"not what the manifest says: {shown}{more}", context={"differences": wrongs})
+            raise CorruptArchive(
+                f"not what the manifest says: {shown}{more}", context={"differences": wrongs}
+            )
 
     def to_json(self) -> str:
         """As text; :meth:`from_json` reads it."""
@@ -92,7 +94,9 @@ class Manifest:
         except UsageError:
             raise
         except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"not the text of a manifest: {error}. Write it with Manifest.to_json().") from error
+            raise UsageError(
+                f"not the text of a manifest: {error}. Write it with Manifest.to_json()."
+            ) from error
 
 
 def _walk(root: Path, below: str = "") -> Iterator[Entry]:

@@ -14,7 +14,7 @@ Kind = Literal["file", "directory", "symlink", "hardlink"]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One entry: ``size`` is what the archive declares, ``to`` what a link leads to, as it is written there."""
+    """One entry: ``size`` is what the archive declares, ``to`` what a link leads to, as written there."""
 
     parts: Parts
     kind: Kind

@@ -133,9 +133,7 @@ def _damaged(error: BaseException) -> CorruptArchive:
     return CorruptArchive(f"the compressed stream is damaged: {error}")
 
 
-def _decompress(
-    source: IO[bytes], make: Callable[[], Decompressor], limit: int, into: IO[bytes]
-) -> None:
+def _decompress(source: IO[bytes], make: Callable[[], Decompressor], limit: int, into: IO[bytes]) -> None:
     made, total, given = make(), 0, b""
     while True:
         if made.eof:

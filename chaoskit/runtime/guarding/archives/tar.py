@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tarfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
 from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
@@ -26,12 +26,13 @@ class Tar:
         self._current: tarfile.TarInfo | None = None
 
     def members(self) -> Iterator[Member]:
-        guard = _Guard(self._file, self._limits.members)
+        guard: Any = _Guard(self._file, self._limits.members)  # It has what tarfile calls, and no more.
         try:
             # errorlevel has no part in this: it is about extraction. Reading raises what it finds.
-            with tarfile.open(fileobj=guard, mode="r:", encoding="utf-8") as tar:
+            with tarfile.open(fileobj=guard, mode="r:", encoding="utf-8") as opened:
+                tar: Any = opened  # ``members`` is documented, and missing in the type stubs.
                 while (found := tar.next()) is not None:
-                    tar.members.clear()  # type: ignore[attr-defined]  # Else it keeps them all in memory.
+                    tar.members.clear()  # Else it keeps them all in memory.
                     self._current = found
                     yield self._member(found)
                     self._within_file(found)

@@ -58,7 +58,9 @@ class Writer:
         """Note a name that must not be there yet, in whatever case or composition."""
         key = folded(parts)
         if key in self._seen:
-            raise UnsafeArchive(f"{_path(parts)!r} and {_path(self._seen[key])!r} are one name, or it is there twice")
+            raise UnsafeArchive(
+                f"{_path(parts)!r} and {_path(self._seen[key])!r} are one name, or it is there twice"
+            )
         self._count_one()
         self._seen[key] = parts
 
@@ -114,7 +116,9 @@ class Writer:
         inside = not member.to.startswith("/") and "\0" not in member.to and parts[0] != ".."
         made = self._seen.get(folded(parts)) if inside else None
         if made != parts or any(link.parts == parts[: len(link.parts)] for link in self._links):
-            raise UnsafeArchive(f"the link {member.path!r} leads to {member.to!r}, which is no file of the archive")
+            raise UnsafeArchive(
+                f"the link {member.path!r} leads to {member.to!r}, which is no file of the archive"
+            )
         return parts
 
     def _same_file(self, member: Member, target: Parts) -> None:

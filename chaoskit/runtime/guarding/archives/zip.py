@@ -1,4 +1,4 @@
-"""Members of a zip, with what ``zipfile`` does not check: overlaps, prefixes, types, the size of the directory."""
+"""Members of a zip, with what ``zipfile`` does not check: overlaps, prefixes, types, sizes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Zip:
         self._current: zipfile.ZipInfo | None = None
 
     def members(self) -> Iterator[Member]:
-        with _told(), zipfile.ZipFile(_Guard(self._file, self._limits.members)) as archive:  # type: ignore[arg-type]
+        with _told(), zipfile.ZipFile(_Guard(self._file, self._limits.members)) as archive:
             found = archive.infolist()
             if len(found) > self._limits.members:
                 raise ArchiveTooBig(f"{len(found):,} members; the limit is {self._limits.members:,}")
@@ -61,7 +61,9 @@ class Zip:
         end = 0
         for info in sorted(found, key=lambda info: info.header_offset):
             if info.header_offset < end or (end == 0 and info.header_offset):
-                raise UnsafeArchive(f"{info.filename!r} shares bytes with another member, or others precede it")
+                raise UnsafeArchive(
+                    f"{info.filename!r} shares bytes with another member, or others precede it"
+                )
             end = info.header_offset + _LOCAL_HEADER + info.compress_size
         if end > directory:
             raise UnsafeArchive("its last member reaches into the archive's directory")

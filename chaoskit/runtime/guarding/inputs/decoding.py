@@ -58,11 +58,8 @@ def pieces(file: IO[bytes], name: str, encoding: str) -> Iterator[str]:
     decoder = _decoder(file, name, encoding)
     place = Place(name)
     while block := file.read(_STEP):
-        # What the decoder holds back belongs to the next piece: positions in an error count from it.
-        held = decoder.getstate()[0]
-        text = _decoded(decoder, block, held, place)
-        yield text
-    yield _decoded(decoder, b"", decoder.getstate()[0], place, final=True)
+        yield _decoded(decoder, block, place)
+    yield _decoded(decoder, b"", place, final=True)
 
 
 def _decoder(file: IO[bytes], name: str, encoding: str) -> codecs.IncrementalDecoder:
@@ -86,12 +83,11 @@ def _decoder(file: IO[bytes], name: str, encoding: str) -> codecs.IncrementalDec
         raise wrong("encoding", encoding, "an encoding that can be read in pieces") from None
 
 
-def _decoded(
-    decoder: codecs.IncrementalDecoder, block: bytes, held: bytes, place: Place, *, final: bool = False
-) -> str:
+def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, place: Place, *, final: bool = False) -> str:
     try:
         text = decoder.decode(block, final)
     except UnicodeDecodeError as error:
+        # The object begins with what the decoder held back, which is where the place stands.
         place.advance(error.object[: error.start].decode(error.encoding, "replace"))
         shown = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.end][:4])
         raise place.error(

@@ -73,8 +73,8 @@ def read_rows(
         max_field: characters of the longest field.
 
     Raises:
-        MalformedData: another header, a ragged row, a stray or an open quote, a field that is too long, a NUL,
-            or bytes that are no text; with ``file``, ``line`` and ``column``, counted from 1.
+        MalformedData: another header, a ragged row, a stray or an open quote, a field that is too long, a
+            NUL, or bytes that are no text; with ``file``, ``line`` and ``column``, counted from 1.
         OSError: it cannot be read.
     """
     if len(delimiter) != 1 or delimiter in '"\r\n':
@@ -86,11 +86,17 @@ def read_rows(
 
 
 def _rows(
-    path: str | os.PathLike[str], wanted: tuple[str, ...] | None, encoding: str, delimiter: str, max_field: int
+    path: str | os.PathLike[str],
+    wanted: tuple[str, ...] | None,
+    encoding: str,
+    delimiter: str,
+    max_field: int,
 ) -> Iterator[Row]:
     file = named(path)
     with open(path, "rb") as source:
-        records = _Records(_lines(pieces(source, file, encoding), file, max_field), file, delimiter, max_field)
+        records = _Records(
+            _lines(pieces(source, file, encoding), file, max_field), file, delimiter, max_field
+        )
         header = next(records, None)
         names = _header(header, wanted, file)
         for record in records:
@@ -130,7 +136,7 @@ def _ragged(record: _Record, names: tuple[str, ...], file: str) -> MalformedData
 
 
 def _lines(found: Iterator[str], file: str, max_field: int) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers and without their ends. One that holds no end of a field is refused in time."""
+    """Lines with their numbers and without their ends; one without an end is refused in time."""
     number, rest = 1, ""
     for piece in found:
         rest += piece
@@ -144,7 +150,9 @@ def _lines(found: Iterator[str], file: str, max_field: int) -> Iterator[tuple[in
         if len(rest) > 64 * max_field + (1 << 16):
             place = Place(file)
             place.line = number
-            raise place.error(f"a line of more than {len(rest):,} characters", "Raise max_field, if it is right.")
+            raise place.error(
+                f"a line of more than {len(rest):,} characters", "Raise max_field, if it is right."
+            )
     if rest.removesuffix("\r"):
         yield number, rest.removesuffix("\r")
 
@@ -168,7 +176,9 @@ class _Records:
             record = self._quoted(number, line) if _QUOTE in line else self._plain(number, line)
             for value, at in zip(record.values, record.at, strict=True):
                 if len(value) > self._max_field:
-                    raise self._error(*at, f"a field of {len(value):,} characters; {self._max_field:,} may be")
+                    raise self._error(
+                        *at, f"a field of {len(value):,} characters; {self._max_field:,} may be"
+                    )
             return record
         raise StopIteration
 

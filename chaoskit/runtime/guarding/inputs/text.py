@@ -31,5 +31,7 @@ def read_text(path: str | os.PathLike[str], *, encoding: str = "utf-8", limit: i
             if size > limit:
                 place = Place(named(path))
                 place.advance("".join(found)[:limit])
-                raise place.error(f"it has more than {limit:,} characters", "Raise the limit, if that is right.")
+                raise place.error(
+                    f"it has more than {limit:,} characters", "Raise the limit, if that is right."
+                )
     return "".join(found)
