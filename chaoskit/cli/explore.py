@@ -148,7 +148,9 @@ def explore(
     """
     settings = Settings(workspace=workspace, model=_words(model), **options)
     if report is not None:
-        _check_writable(report)
+        from chaoskit.core.machine import check_place
+
+        check_place("--report", report)
     explored = _explore(settings, None, listing, quiet=as_json)
     return _tell(settings, explored, report, as_json, listing)
 
@@ -165,32 +167,15 @@ def replay(
 
     Exit code 0 if it keeps the invariants, 1 if it breaks them.
     """
-    from chaoskit.inject.kernel.strike import check_faults
+    from chaoskit.inject import backends
 
     settings = Settings(workspace=workspace, model=_words(model), **options)
     parsed = Schedule.parse(schedule)
-    check_faults(parsed)
+    backends.check(parsed, backends.backend())
     if keep is not None and keep.exists():
         raise wrong("--keep", str(keep), "a directory that does not exist yet")
     explored = _explore(settings, parsed, False, quiet=as_json, keep=keep)
     return _tell(settings, explored, None, as_json, False)
-
-
-def _check_writable(directory: Path) -> None:
-    """Refuse a place for the report now, and not after all cases have run.
-
-    Raises:
-        UsageError: if it is no directory, and none can be made there.
-    """
-    there = next(place for place in (directory, *directory.absolute().parents) if os.path.lexists(place))
-    if not there.is_dir():
-        what = "is a file" if there.exists() else "is a symbolic link to nothing"
-        hint = f"{there} {what}: take another name or remove it."
-    elif not os.access(there, os.W_OK | os.X_OK):
-        hint = f"{there} may not be written by this user."
-    else:
-        return
-    raise wrong("--report", str(directory), "a directory, or a place where one can be made", hint)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -272,13 +257,12 @@ def _explore(
     from chaoskit.explore.execute import Serial, Workers
     from chaoskit.explore.job import Job
     from chaoskit.explore.sources import sources_of
-    from chaoskit.inject.kernel import KernelBackend
+    from chaoskit.inject import backends
     from chaoskit.session.program import ProgramRunner
 
-    backend = KernelBackend()
-    reason = backend.unavailable()
-    if reason is not None:
-        raise BackendUnavailable(f"the kernel backend does not work here: {reason}")
+    backend, reason = backends.found()
+    if backend is None:
+        raise BackendUnavailable(f"the {backends.default()} backend does not work here: {reason}")
     question = _question(settings, schedule, listing, backend.name)
     sources = sources_of(question.faults, settings.model)
     with _directory() as base, _progress(quiet or listing) as progress:
@@ -326,7 +310,7 @@ def _question(settings: Settings, schedule: Schedule | None, listing: bool, back
         workers=settings.workers,
         timeout=settings.timeout,
         model=settings.model,
-        replay="" if schedule is None else str(schedule),
+        replay=schedule,
         command=_as_typed(settings),
     )
     return Question(

@@ -12,6 +12,6 @@ Needs Hypothesis: ``pip install chaoskit[contracts]``.
 
 from __future__ import annotations
 
-from chaoskit.contracts.report import Finding, Report, Row, examine, missing, row_test
+from chaoskit.contracts.report import Examination, Row, RowOutcome, examine, missing, row_test
 
-__all__ = ["Finding", "Report", "Row", "examine", "missing", "row_test"]
+__all__ = ["Examination", "Row", "RowOutcome", "examine", "missing", "row_test"]

@@ -1,20 +1,19 @@
-"""The B rows together, and the adapter of our own breaker."""
+"""The B rows in their order, and the adapter of our own breaker."""
 
 from __future__ import annotations
 
-from chaoskit.contracts.breaker_adapter import Adapter, ChaoskitBreaker, Plan, Subject
-from chaoskit.contracts.breaker_rows import SINGLE
-from chaoskit.contracts.breaker_threads import THREADED
-from chaoskit.contracts.report import Finding, Report, Row, examine, missing, row_test
+from chaoskit.contracts.breaker_adapter import BreakerAdapter, BreakerPlan, ChaoskitBreaker, Subject
+from chaoskit.contracts.breaker_rows import SINGLE, THREADED
+from chaoskit.contracts.report import Examination, Row, RowOutcome, examine, missing, row_test
 
 __all__ = [
     "ROWS",
-    "Adapter",
+    "BreakerAdapter",
+    "BreakerPlan",
     "ChaoskitBreaker",
-    "Finding",
-    "Plan",
-    "Report",
+    "Examination",
     "Row",
+    "RowOutcome",
     "Subject",
     "examine",
     "missing",

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chaoskit.doctor import kernel, machine, trials
-from chaoskit.doctor.diagnosis import Diagnosis, Item
+from chaoskit.doctor import machine, trials
+from chaoskit.doctor.diagnosis import Diagnosis, Item, Status
+from chaoskit.inject import backends
 
 
 def examine() -> Diagnosis:
     """Look at everything; takes about a tenth of a second and leaves nothing behind."""
-    return Diagnosis("kernel", tuple(_items()))
+    name = backends.default()
+    return Diagnosis(name, tuple(_items(name)))
 
 
-def _items() -> Iterator[Item]:
+def _items(name: str) -> Iterator[Item]:
     yield from machine.machine()
-    found = tuple(kernel.backend())
+    found = tuple(needs(name))
     yield from found
     if all(item.status == "ok" for item in found if item.needed):
-        from chaoskit.inject.kernel import KernelBackend
-
-        yield from trials.trials(KernelBackend())
+        yield from trials.trials(backends.backend(name))
     else:
-        yield Item(trials.AREA, "all kinds", "no", "they need the kernel backend", "See above.", needed=True)
+        yield Item(trials.AREA, "all kinds", "no", f"they need the {name} backend", "See above.", needed=True)
     yield from machine.places()
     yield from machine.extras()
+
+
+def needs(name: str) -> Iterator[Item]:
+    """What the backend called ``name`` needs, and whether it is there."""
+    area = f"{name} backend"
+    try:
+        checks = backends.examine(name)
+    except Exception as error:  # Whatever it is, it is what the user came to see.
+        hint = "This is a defect of chaoskit; please report it with 'chaoskit doctor --json'."
+        yield Item(area, "probe", "no", f"{type(error).__name__}: {error}", hint, needed=True)
+        return
+    for check in checks:
+        status: Status = "ok" if check.ok else "no" if check.needed else "degraded"
+        yield Item(area, check.name, status, check.detail, check.hint, needed=check.needed)

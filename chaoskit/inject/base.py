@@ -1,21 +1,7 @@
 """The border between the explorer and a backend: what is asked of one run, and what comes back.
 
-Names of faults that every backend knows (``chaoskit.faults`` says which are offered where):
-
-=====================  =====================================================================
-``ENOSPC`` …           any errno name: the call fails with it and has no effect
-``ENOSPC[persistent]`` the same, and so does every later call that can fail in this way, until
-                       the run is over (errors of one file, such as ``EACCES`` or ``ESTALE``:
-                       every later call on the same target)
-``short[N]``           a read or write that transfers only N bytes
-``lost[EIO]``          the call takes effect and yet reports this errno
-``full[N]``            from this call on, N bytes are free on the disk until the run is over
-``kill``               SIGKILL to every process of the workload, before the call
-``kill[process]``      SIGKILL to the calling process alone, before the call
-``kill[torn N]``       the first N bytes of a write take effect, then SIGKILL to all
-``SIGTERM`` …          any signal name: sent to the workload's first process at this call
-``delay[S]``           the call takes S seconds longer
-=====================  =====================================================================
+Which faults there are, and what each asks of a backend, is the table in :mod:`chaoskit.faults.shapes`;
+``chaoskit.faults`` says which are offered where.
 """
 
 from __future__ import annotations
@@ -26,7 +12,7 @@ from typing import Any, Protocol
 
 from chaoskit.core.errors import ChaoskitError
 from chaoskit.core.operation import Caveat, Receipt, Trace
-from chaoskit.core.schedule import Strike
+from chaoskit.core.schedule import Fault, Strike
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +102,18 @@ class Ran:
     that no fault of the plan accounts for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that a backend needs, tried out: whether it works, what was seen, what would help."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+    needed: bool = True
+    """Whether the backend cannot work without it."""
+
+
 class Backend(Protocol):
     """Runs workloads under observation. Reports a run only when every process of it is gone."""
 
@@ -124,12 +122,26 @@ class Backend(Protocol):
     def unavailable(self) -> str | None:
         """Why this backend cannot work on this machine, with what would help; None if it can."""
 
+    def examine(self) -> tuple[Check, ...]:
+        """Everything that it needs, tried out; what follows a needed check that failed is left out.
+
+        The backend works exactly if every needed check is ``ok``. Leaves nothing behind.
+        """
+
+    def check(self, fault: Fault) -> None:
+        """Refuse a fault that this backend cannot make happen, before anything is run.
+
+        Raises:
+            ScheduleError: naming the fault, and those that there are.
+        """
+
     def run(self, work: Callable[[], Any] | Command, plan: Plan) -> Ran:
         """Execute ``work`` once.
 
         Raises:
             UsageError: for wrong use that only the backend can see: a result that cannot be
                 pickled, a run inside of a run, a descriptor below the root that is still open.
+            ScheduleError: for a fault that :meth:`check` refuses; nothing has run then.
         """
 
 

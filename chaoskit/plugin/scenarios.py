@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.core.case import CaseFailure, CaseResult
 from chaoskit.core.errors import BackendUnavailable, ChaoskitError, UsageError, wrong
-from chaoskit.core.result import Budget, CaseResult, Failure, Finding, Options, ScenarioResult
+from chaoskit.core.finding import Finding
+from chaoskit.core.result import Budget, Options, ScenarioResult
 from chaoskit.core.schedule import printable
 from chaoskit.explore.case import Question
 from chaoskit.explore.engine import Explorer
@@ -22,12 +24,14 @@ from chaoskit.explore.execute import Executor, Serial, Workers
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.sources import sources_of
+from chaoskit.inject import backends
 from chaoskit.inject.base import Backend
-from chaoskit.plugin import MARKER, RESULT, cases
+from chaoskit.plugin import cases
+from chaoskit.plugin.names import MARKER, RESULT
 from chaoskit.plugin.options import in_force, settings
 from chaoskit.plugin.progress import Progress
 from chaoskit.plugin.state import PLAIN_ERROR, STATE, Places, State
-from chaoskit.report.explain import inconclusive_text, violation_text, with_explanations
+from chaoskit.report.explain import inconclusive_text, violation_text
 from chaoskit.session import chance
 from chaoskit.session.spec import Spec
 
@@ -45,7 +49,7 @@ class Scenarios:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._backends: dict[str, tuple[Backend, str | None]] = {}
+        self._backends: dict[str, tuple[Backend | None, str]] = {}
         self._places: list[Places] = []
         self._at: State | None = None
 
@@ -136,11 +140,9 @@ class Scenarios:
         spec = in_force(self._config, Spec.checked(marker.args, marker.kwargs))
         chosen = settings(self._config)
         _check_item(item)
+        backend = self._backend(spec, chosen.backend_asked or spec.backend != backends.AUTO)
         if chosen.replay is not None:
-            from chaoskit.inject.kernel.strike import check_faults
-
-            check_faults(chosen.replay)
-        backend = self._backend(spec, chosen.backend_asked or spec.backend != "auto")
+            backends.check(chosen.replay, backend)
         timeout = spec.timeout or _BASELINE_TIMEOUT
         job = Job(record=True, timeout=timeout, strike_recovery=spec.strike_recovery)
         places = Places(_tmp(item, chosen.tmp))
@@ -148,14 +150,11 @@ class Scenarios:
         return State(spec, chosen, backend, sources_of(spec.faults, spec.model), places, job)
 
     def _backend(self, spec: Spec, asked: bool) -> Backend:
-        name = "kernel" if spec.backend == "auto" else spec.backend
-        if name not in self._backends:
-            from chaoskit.inject.kernel import KernelBackend
-
-            found: Backend = KernelBackend()
-            self._backends[name] = (found, found.unavailable())
-        backend, reason = self._backends[name]
-        if reason is None:
+        if spec.backend not in self._backends:
+            self._backends[spec.backend] = backends.found(spec.backend)
+        backend, reason = self._backends[spec.backend]
+        name = backends.default() if spec.backend == backends.AUTO else spec.backend
+        if backend is not None:
             return backend
         if asked:
             raise BackendUnavailable(f"backend {name!r} was asked for and does not work here: {reason}")
@@ -205,7 +204,7 @@ def _unexplored(item: pytest.Item, call: pytest.CallInfo[None]) -> ScenarioResul
     return result.printable()
 
 
-def _stopped(item: pytest.Function, state: State, failure: Failure) -> ScenarioResult:
+def _stopped(item: pytest.Function, state: State, failure: CaseFailure) -> ScenarioResult:
     """What the report says after a debugger has stopped in the first case that broke: this one case."""
     question, schedule = _question(item, state), str(state.job.schedule)
     runs = () if state.chaos is None else state.chaos.observed().runs
@@ -225,7 +224,7 @@ def _stopped(item: pytest.Function, state: State, failure: Failure) -> ScenarioR
         budget=Budget(None, 1, 1),
         error="stopped in a debugger: the cases before this one, which passed, are not counted",
     )
-    return with_explanations(result).printable()
+    return result.printable()
 
 
 def _make_printable(report: pytest.TestReport) -> None:
@@ -298,7 +297,7 @@ def _question(item: pytest.Function, state: State) -> Question:
         model=spec.model,
         allow_inconclusive=spec.allow_inconclusive,
         invariants=tuple(getattr(i, "__name__", repr(i)) for i in spec.invariants),
-        replay="" if chosen.replay is None else str(chosen.replay),
+        replay=chosen.replay,
         test=_as_called(item),
     )
     _, line, _ = item.reportinfo()

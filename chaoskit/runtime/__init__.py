@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from chaoskit.runtime.calling.timeout import Timeout as Timeout
     from chaoskit.runtime.deadlines import deadline as deadline
     from chaoskit.runtime.deadlines import remaining as remaining
+    from chaoskit.runtime.durable.files import AppendLog as AppendLog
+    from chaoskit.runtime.durable.files import Flag as Flag
+    from chaoskit.runtime.durable.files import FlagInfo as FlagInfo
+    from chaoskit.runtime.durable.files import clean_leftovers as clean_leftovers
+    from chaoskit.runtime.durable.files import make_directories as make_directories
+    from chaoskit.runtime.durable.files import open_atomic as open_atomic
+    from chaoskit.runtime.durable.files import publish_directory as publish_directory
+    from chaoskit.runtime.durable.files import read_log as read_log
+    from chaoskit.runtime.durable.files import write_file as write_file
     from chaoskit.runtime.durable.levels import Durability as Durability
+    from chaoskit.runtime.durable.store.protocol import VerifyReport as VerifyReport
+    from chaoskit.runtime.durable.store.store import Store as Store
     from chaoskit.runtime.failures import Classifier as Classifier
     from chaoskit.runtime.failures import Decision as Decision
     from chaoskit.runtime.failures import Rule as Rule
@@ -64,11 +75,11 @@ if TYPE_CHECKING:
     from chaoskit.runtime.retrying import reference_policies as reference_policies
     from chaoskit.runtime.retrying import retry as retry
     from chaoskit.runtime.retrying.hedge import hedge as hedge
-    from chaoskit.runtime.running.jobs import JobBoard as JobBoard
-    from chaoskit.runtime.running.jobs import JobRunner as JobRunner
+    from chaoskit.runtime.running.board import JobBoard as JobBoard
     from chaoskit.runtime.running.lifecycle import Shutdown as Shutdown
     from chaoskit.runtime.running.partial import PartialFailureCollector as PartialFailureCollector
     from chaoskit.runtime.running.queues import HandoffQueue as HandoffQueue
+    from chaoskit.runtime.running.runner import JobRunner as JobRunner
     from chaoskit.runtime.running.supervise import Supervisor as Supervisor
     from chaoskit.runtime.settings import RuntimeSettings as RuntimeSettings
 
@@ -78,6 +89,7 @@ _HOMES = {
     "AdaptiveThrottle": "retrying",
     "AlertRule": "observing.metrics",
     "AnomalyDetector": "observing.anomaly",
+    "AppendLog": "durable.files",
     "ArchiveLimits": "guarding.archives.limits",
     "BreakerLink": "breaker",
     "Bulkhead": "calling.bulkhead",
@@ -94,10 +106,12 @@ _HOMES = {
     "Event": "observing.events",
     "Exponential": "retrying",
     "FallbackChain": "calling.fallback",
+    "Flag": "durable.files",
+    "FlagInfo": "durable.files",
     "HandoffQueue": "running.queues",
     "Jitter": "retrying",
-    "JobBoard": "running.jobs",
-    "JobRunner": "running.jobs",
+    "JobBoard": "running.board",
+    "JobRunner": "running.runner",
     "LastGood": "calling.fallback",
     "LeaseLost": "failures.stored",
     "Linear": "retrying",
@@ -115,6 +129,7 @@ _HOMES = {
     "Rule": "failures",
     "RuntimeSettings": "settings",
     "Shutdown": "running.lifecycle",
+    "Store": "durable.store.store",
     "StoreBusy": "failures.stored",
     "StoreCorrupt": "failures.stored",
     "StoreForked": "failures.stored",
@@ -123,19 +138,26 @@ _HOMES = {
     "Supervisor": "running.supervise",
     "Telemetry": "observing.tracing",
     "Timeout": "calling.timeout",
+    "VerifyReport": "durable.store.protocol",
     "band": "retrying",
     "classify": "failures",
+    "clean_leftovers": "durable.files",
     "deadline": "deadlines",
     "extract": "guarding.archives.extracting",
     "hedge": "retrying.hedge",
     "inspect_archive": "guarding.archives.extracting",
     "log_to": "observing.logs",
+    "make_directories": "durable.files",
+    "open_atomic": "durable.files",
+    "publish_directory": "durable.files",
+    "read_log": "durable.files",
     "read_rows": "guarding.inputs.rows",
     "read_text": "guarding.inputs.text",
     "reference_policies": "retrying",
     "remaining": "deadlines",
     "retry": "retrying",
     "subscribe": "observing.events",
+    "write_file": "durable.files",
 }
 
 __all__ = list(_HOMES)

@@ -12,10 +12,11 @@ from chaoskit import faults as _faults
 from chaoskit.core.errors import wrong
 from chaoskit.faults import FaultSet
 from chaoskit.faults.power import MODELS
+from chaoskit.inject.backends import AUTO, NAMES
 
 DEFAULT_MODELS = ("ext4", "xfs", "btrfs")
 """The real file systems; ``strict`` is for those who want portability beyond them."""
-BACKENDS = ("auto", "kernel")
+BACKENDS = (AUTO, *NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Spec:
     faults: FaultSet
     depth: int = 1
     budget: int | None = None
-    backend: str = "auto"
+    backend: str = AUTO
     model: tuple[str, ...] = DEFAULT_MODELS
     allow_inconclusive: float = 0.0
     timeout: float | None = None

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chaoskit.core.result import Finding, ScenarioResult
+from chaoskit.core.finding import Finding
+from chaoskit.core.result import ScenarioResult
 from chaoskit.report import read
 from scenarios.durability.stores import STORES, Store
 

@@ -58,7 +58,7 @@ def outcomes(kind: Any) -> dict[str, str]:
     """Row to outcome for one adapter class."""
     rows = [row for row in ROWS if kind not in (Urllib3, Botocore) or row.id in POLICIES_ONLY]
     report = examine(kind(), [row for row in rows if (kind.name, row.id) not in NOT_REPRODUCED], examples=150)
-    return {finding.row: finding.outcome for finding in report.findings}
+    return {row.row: row.outcome for row in report.outcomes}
 
 
 def _cell(name: str, row: str, found: dict[str, str]) -> str:

@@ -13,8 +13,10 @@ import pytest
 
 from chaoskit.core.errors import BackendUnavailable
 from chaoskit.core.schedule import Schedule
-from chaoskit.doctor import Item, examine, kernel, trials
+from chaoskit.doctor import Item, examine, trials
 from chaoskit.doctor.diagnosis import Diagnosis, worst
+from chaoskit.doctor.examine import needs
+from chaoskit.inject import backends
 from chaoskit.inject.base import Plan, Ran
 from chaoskit.inject.kernel import KernelBackend
 
@@ -193,7 +195,7 @@ def test_broken_probe_is_an_answer(monkeypatch):
     """When the backend's own probe raises, the diagnosis says so and goes on to the rest."""
     from chaoskit.inject.kernel import probe
 
-    def boom():
+    def boom(run):
         raise NameError("boom")
 
     monkeypatch.setattr(probe, "probe", boom)
@@ -210,8 +212,8 @@ def test_recording_that_misses_the_write_is_no():
 
 def test_other_systems_are_told_what_remains(monkeypatch):
     """Outside of Linux the kernel backend says no at once, and the hint says what can be done."""
-    monkeypatch.setattr(kernel.sys, "platform", "darwin")
-    (item,) = kernel.backend()
+    monkeypatch.setattr(backends.sys, "platform", "darwin")
+    (item,) = needs("kernel")
     assert (item.status, item.needed) == ("no", True)
     assert "chaoskit.runtime works everywhere" in item.hint
 

@@ -16,8 +16,11 @@ from typing import Any, NoReturn
 
 from chaoskit.core.errors import BackendUnavailable, UsageError
 from chaoskit.core.operation import Trace
+from chaoskit.core.schedule import Fault
+from chaoskit.faults.shapes import Afterwards, shape_of, unsupported
 from chaoskit.inject import processes
 from chaoskit.inject.base import (
+    Check,
     Command,
     CommandFailed,
     Completed,
@@ -26,7 +29,7 @@ from chaoskit.inject.base import (
     Ran,
     WorkloadError,
 )
-from chaoskit.inject.kernel import interest, probe, strike
+from chaoskit.inject.kernel import interest, probe
 from chaoskit.inject.kernel.seccomp.syscalls import Families
 from chaoskit.inject.kernel.supervisor import Supervisor
 from chaoskit.inject.kernel.workload import child, preconditions, stack, tree
@@ -41,8 +44,21 @@ class KernelBackend:
 
     def unavailable(self) -> str | None:
         """Why this backend cannot work here, with what would help; None if it can."""
-        missing = [check for check in probe.probe() if check.needed and not check.ok]
+        missing = [check for check in self.examine() if check.needed and not check.ok]
         return "; ".join(f"{one.name}: {one.detail}. {one.hint}".strip() for one in missing) or None
+
+    def examine(self) -> tuple[Check, ...]:
+        """Everything that it needs of the machine, tried out; see :mod:`chaoskit.inject.kernel.probe`."""
+        return probe.probe(self.run)
+
+    def check(self, fault: Fault) -> None:
+        """Refuse a fault that this backend cannot make happen.
+
+        Raises:
+            ScheduleError: naming the fault, and those that there are.
+        """
+        if isinstance(shape_of(fault), Afterwards):
+            raise unsupported(fault, self.name)
 
     def run(self, work: Callable[[], Any] | Command, plan: Plan) -> Ran:
         """Execute ``work`` in a forked child under supervision; see :class:`chaoskit.inject.base.Backend`.
@@ -55,7 +71,7 @@ class KernelBackend:
             BackendUnavailable: if the kernel refuses the filter.
         """
         for one in plan.strikes:
-            strike.check(one.fault)
+            self.check(one.fault)
         inherited = preconditions.check(plan)
         promises = isinstance(work, Command) and work.promise_stdout
         families = interest.at_any_time(plan, promises)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chaoskit.core.schedule import PERSISTENT, Fault, Strike
+from chaoskit.core.schedule import Strike
 from chaoskit.faults.errnos import calls_that_keep_failing
+from chaoskit.faults.shapes import Errno, Filled, Shape, shape_of
 from chaoskit.inject.base import Plan
 from chaoskit.inject.kernel.files.standing import FULL_FAMILIES, Standing
 from chaoskit.inject.kernel.seccomp.syscalls import Families
@@ -30,7 +31,7 @@ def at_any_time(plan: Plan, promised_by_writing: bool) -> Families:
     """
     if plan.record:
         return None
-    lasting = [_lasting(strike.fault) for strike in plan.strikes]
+    lasting = [_lasting(shape_of(strike.fault)) for strike in plan.strikes]
     return _together(plan.strikes, lasting, promised_by_writing)
 
 
@@ -58,8 +59,11 @@ def _together(
     return families | {"write"} if promised_by_writing else families
 
 
-def _lasting(fault: Fault) -> frozenset[str]:
-    """What is answered from then on, once ``fault`` has struck."""
-    if fault.argument == PERSISTENT:
-        return calls_that_keep_failing(fault.name)
-    return FULL_FAMILIES if fault.name == "full" else frozenset()
+def _lasting(shape: Shape) -> frozenset[str]:
+    """What is answered from then on, once a fault of this shape has struck."""
+    match shape:
+        case Errno(name, lasting=True):
+            return calls_that_keep_failing(name)
+        case Filled():
+            return FULL_FAMILIES
+    return frozenset()

@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import platform
 import re
 import signal
 import sys
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator
 
+from chaoskit.core.errors import BackendUnavailable, ChaoskitError
+from chaoskit.inject import processes
+from chaoskit.inject.base import Check, Plan, Ran
 from chaoskit.inject.kernel.seccomp import abi
+from chaoskit.inject.kernel.seccomp.syscalls import WATCHED, number_of
+from chaoskit.inject.kernel.workload.stack import calibrate
 
 MINIMUM = (5, 19)
 """The first Linux with ``SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`` (seccomp(2))."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was tried: what, whether it works, what was seen, what would help."""
-
-    name: str
-    ok: bool
-    detail: str
-    hint: str = ""
-    needed: bool = True
-    """Whether the backend cannot work without it."""
+Runner = Callable[[Callable[[], None], Plan], Ran]
+"""The backend's own ``run``. It is handed in, so that the probe stands below the backend that asks it."""
 
 
-def probe() -> tuple[Check, ...]:
+def probe(run: Runner) -> tuple[Check, ...]:
     """Try everything, cheapest first; later checks are left out once a needed one has failed."""
     done: list[Check] = []
-    for check in (_system, _architecture, _release, _proc, _memory, _descriptors, _filter, _stacks):
-        done.append(check())
-        if not done[-1].ok and done[-1].needed:
+    for check in _checks(run):
+        done.append(check)
+        if not check.ok and check.needed:
             break
     return tuple(done)
+
+
+def _checks(run: Runner) -> Iterator[Check]:
+    yield _system()
+    yield _architecture()
+    yield _release()
+    yield from _features()
+    yield _proc()
+    yield _memory()
+    yield _descriptors()
+    yield _filter(run)
+    yield _stacks()
 
 
 def _system() -> Check:
@@ -59,6 +71,28 @@ def _release() -> Check:
     return Check("kernel release", good, text, hint)
 
 
+def _features() -> Iterator[Check]:
+    """Ask seccomp(2) itself what it knows. None of these calls changes anything."""
+    libc, number = abi.libc(), WATCHED["seccomp"][0 if abi.machine() == "x86_64" else 1] or 0
+    action = ctypes.create_string_buffer(abi.SECCOMP_RET_USER_NOTIF.to_bytes(4, sys.byteorder))
+    known = libc.syscall(number, abi.SECCOMP_GET_ACTION_AVAIL, 0, ctypes.addressof(action))
+    yield _feature(
+        "user notification", known == 0, known, "Linux 5.0 or newer, and no profile that hides it."
+    )
+    # With flags that it knows and no filter the kernel gets as far as EFAULT; others are EINVAL.
+    flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+    asked = libc.syscall(number, abi.SECCOMP_SET_MODE_FILTER, flags, 0)
+    yield _feature(
+        "killable wait", asked == -errno.EFAULT, asked, "Linux 5.19 or newer, and no profile that hides it."
+    )
+
+
+def _feature(name: str, known: bool, result: int, hint: str) -> Check:
+    if known:
+        return Check(name, True, "known to seccomp(2)")
+    return Check(name, False, f"seccomp(2) answers {os.strerror(-result)}", hint)
+
+
 def _proc() -> Check:
     path = f"/proc/self/task/{os.getpid()}/children"
     good = os.path.exists(path)
@@ -68,7 +102,7 @@ def _proc() -> Check:
 
 def _in_stopped_child() -> int:
     """A child that waits to be killed."""
-    pid = os.fork()
+    pid = processes.fork()
     if pid == 0:
         try:
             abi.libc().prctl(abi.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -103,8 +137,6 @@ def _memory() -> Check:
 
 
 def _descriptors() -> Check:
-    from chaoskit.inject.kernel.seccomp.syscalls import number_of
-
     pid = _in_stopped_child()
     pidfd = -1
     try:
@@ -124,22 +156,32 @@ def _descriptors() -> Check:
     return Check("descriptors of a child", good, detail, hint)
 
 
-def _filter() -> Check:
+def _filter(run: Runner) -> Check:
     """Run a workload that makes one watched call, and see that it is notified."""
-    from chaoskit.core.errors import ChaoskitError
-    from chaoskit.inject.kernel import trial
-
     try:
-        detail = trial.one_call()
+        detail = one_call(run)
     except (OSError, ChaoskitError) as error:
         hint = "Another filter may forbid seccomp here (a container's profile), or its listener is taken."
         return Check("seccomp notification", False, str(error), hint)
     return Check("seccomp notification", True, detail)
 
 
-def _stacks() -> Check:
-    from chaoskit.inject.kernel.workload.stack import calibrate
+def one_call(run: Runner) -> str:
+    """Record one ``mkdir`` with ``run``; return what was seen.
 
+    Raises:
+        BackendUnavailable: if it was not seen as it happened.
+    """
+    with tempfile.TemporaryDirectory(prefix="chaoskit-trial-") as root:
+        root = os.path.realpath(root)
+        ran = run(lambda: os.mkdir(f"{root}/seen"), Plan(root, record=True, timeout=10.0))
+        seen = [str(operation) for operation in ran.trace]
+        if seen[:1] != ["mkdir(seen)#1 = 0"] or not os.path.isdir(f"{root}/seen"):
+            raise BackendUnavailable(f"a directory was made, but what was seen is {seen}")
+    return "a call was seen, made and answered"
+
+
+def _stacks() -> Check:
     missing = calibrate().missing
     hint = "Reports will not name the Python line of a call." if missing else ""
     return Check("Python stacks", not missing, missing or platform.python_version(), hint, needed=False)

@@ -312,7 +312,7 @@ class Supervisor:
         self._look_again()
         operation = self._full_operation(call)
         try:
-            effect = self._striker.effect(armed.strike.fault, call)
+            effect = self._striker.effect(armed.shape, call)
         except CannotExecute as why:
             self._not_injected(armed, why)
             return False
@@ -456,7 +456,7 @@ class Supervisor:
         self._look_again()
         operation = self._pseudo_operation(family, task, value)
         try:
-            effect = self._striker.effect(armed.strike.fault, None)
+            effect = self._striker.effect(armed.shape, None)
         except CannotExecute as why:
             self._not_injected(armed, why)
             return True

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.failures.built_in import BUILT_IN, VAGUE
 from chaoskit.runtime.failures.evidence import Evidence, leaves, links, retry_after
-from chaoskit.runtime.failures.rules import BUILT_IN, VAGUE, Rule
+from chaoskit.runtime.failures.rules import Rule
 from chaoskit.runtime.failures.taxonomy import Category, PermanentError, ResilienceError
 
 __all__ = ["Classifier", "Decision", "classify"]

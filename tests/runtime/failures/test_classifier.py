@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import Classifier, Decision, Rule, classify
 from chaoskit.runtime.failures import taxonomy as t
+from chaoskit.runtime.failures.built_in import BUILT_IN, VAGUE
 from chaoskit.runtime.failures.evidence import Evidence, leaves, links, parse_retry_after
-from chaoskit.runtime.failures.rules import BUILT_IN, VAGUE
 
 
 def os_error(name: str) -> OSError:

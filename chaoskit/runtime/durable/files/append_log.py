@@ -15,7 +15,7 @@ from chaoskit.runtime.durable.files.holding import Held
 from chaoskit.runtime.durable.files.log_reading import corrupt, max_record_of, until
 from chaoskit.runtime.durable.files.records import (
     HEAD_SIZE,
-    Damage,
+    BadRecord,
     Record,
     framed,
     head,
@@ -114,7 +114,9 @@ class AppendLog:
         found = until(self._path, self._end, self._max_record)
         return (record.data for record in found)
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """The number of records."""
         return self._count
 
     def close(self) -> None:
@@ -155,7 +157,7 @@ class AppendLog:
         try:
             for record in records(read, HEAD_SIZE, size, self._max_record):
                 self._last, self._end, self._count = record, record.end, self._count + 1
-        except Damage as damage:
+        except BadRecord as damage:
             if not torn_tail(read, damage.offset, size, self._max_record):
                 raise corrupt(self._path, damage.offset) from None
             self.torn = size - damage.offset
@@ -218,7 +220,7 @@ class AppendLog:
     def _unknown(self, error: OSError) -> OutcomeUnknown:
         return OutcomeUnknown(
             f"appending to {str(self._path)!r} failed, and so did taking it back: {error.strerror}",
-            hint="The record may be found when the log is opened next. Look for it before you append it again.",
+            hint="The record may be found when the log is opened next. Look before you append it again.",
         )
 
     def _check_usable(self) -> None:

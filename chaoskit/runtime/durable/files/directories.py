@@ -20,7 +20,7 @@ def make_directories(path: str | os.PathLike[str]) -> None:
     it, which is durable.
 
     Raises:
-        NotADirectoryError, FileExistsError: something else has the name.
+        FileExistsError: something that is no directory has one of the names.
         OSError: as ``os.mkdir``, or when syncing fails.
     """
     wanted = Path(os.path.abspath(path))

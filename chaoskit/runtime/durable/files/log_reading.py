@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chaoskit.runtime.durable.files.records import (
     HEAD_SIZE,
-    Damage,
+    BadRecord,
     Read,
     Record,
     intact_after,
@@ -44,7 +44,7 @@ def read_log(path: str | os.PathLike[str], *, skip_damaged: bool = False) -> Ite
                 for record in records(read, offset, size, max_record):
                     yield record.data
                 return
-            except Damage as damage:
+            except BadRecord as damage:
                 if torn_tail(read, damage.offset, size, max_record):
                     return
                 if not skip_damaged:
@@ -88,7 +88,7 @@ def until(path: Path, stop: int, max_record: int) -> Iterator[Record]:
     descriptor = open_to_read(path)
     try:
         yield from records(reader(descriptor), HEAD_SIZE, stop, max_record)
-    except Damage as damage:
+    except BadRecord as damage:
         raise corrupt(path, damage.offset) from None
     finally:
         os.close(descriptor)

@@ -8,6 +8,7 @@ called NAME points to, on file systems that cannot exchange.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -24,8 +25,7 @@ Kind: TypeAlias = Literal["", "old", "tree"]
 _LONGEST = 255
 """Bytes in a name, on every file system that matters (NAME_MAX in limits.h)."""
 
-_PATTERN = re.compile(r"\.(.*)\.ck-([0-9a-f]{8}\.\d+\.\d+)-\d+(?:\.(old|tree))?", re.DOTALL)
-_numbers = itertools.count(1)
+_PATTERN = re.compile(r"\.(.*)\.ck-([0-9a-f]{28})-\d+(?:\.(old|tree))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,17 @@ class Unfinished:
 
 def unfinished_name(target: Path, kind: Kind = "") -> Path:
     """A new name beside ``target``; each call makes another."""
-    tail = f".ck-{this_owner()}-{next(_numbers)}{'.' + kind if kind else ''}"
+    tail = f".ck-{this_owner()}-{next(_numbers(os.getpid()))}{'.' + kind if kind else ''}"
     kept = os.fsencode(target.name)[: _LONGEST - 1 - len(tail)]
     # Cut between characters: macOS and Windows refuse a name that is not valid Unicode.
     name = kept.decode("utf-8", "ignore") if kept != os.fsencode(target.name) else target.name
     return target.with_name(f".{name}{tail}")
+
+
+@functools.lru_cache(maxsize=2)
+def _numbers(pid: int) -> itertools.count[int]:
+    """From 1 in each process, so that what a process writes has the same names in each of its runs."""
+    return itertools.count(1)
 
 
 def parse(name: str) -> Unfinished | None:

@@ -15,7 +15,7 @@ from zlib import crc32
 
 __all__ = [
     "HEAD_SIZE",
-    "Damage",
+    "BadRecord",
     "Record",
     "framed",
     "head",
@@ -47,7 +47,7 @@ class Record:
     data: bytes
 
 
-class Damage(Exception):
+class BadRecord(Exception):
     """There is no intact record at ``offset``, and the file does not end there."""
 
     def __init__(self, offset: int) -> None:
@@ -81,7 +81,7 @@ def records(read: Read, start: int, stop: int, max_record: int) -> Iterator[Reco
     """The records from ``start`` on, in order.
 
     Raises:
-        Damage: what follows is not a record, before ``stop`` is reached.
+        BadRecord: what follows is not a record, before ``stop`` is reached.
     """
     base, chunk = start, b""
     offset = start
@@ -95,7 +95,7 @@ def records(read: Read, start: int, stop: int, max_record: int) -> Iterator[Reco
             if record is not None:
                 break
         else:
-            raise Damage(offset)
+            raise BadRecord(offset)
         yield record
         offset = record.end
 

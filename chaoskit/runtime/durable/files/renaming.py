@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["Identity", "Unsupported", "exchange", "identity", "rename_to_free_name"]
+__all__ = ["Identity", "Unsupported", "exchange", "identity", "rename", "rename_to_free_name"]
 
 Identity = tuple[int, int]
 """Device and inode."""
@@ -33,6 +33,20 @@ def identity(path: str | os.PathLike[str]) -> Identity | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def rename(source: Path, target: Path) -> None:
+    """As ``os.replace``, but no failure where only the answer was lost, as a share may lose it.
+
+    Raises:
+        OSError: the names are as they were.
+    """
+    before = identity(source)
+    try:
+        os.replace(source, target)
+    except OSError:
+        if before is None or identity(target) != before:
+            raise
 
 
 def exchange(one: Path, other: Path) -> None:

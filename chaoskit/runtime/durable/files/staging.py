@@ -13,7 +13,7 @@ from typing import TypeAlias
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.files.marking import mark
 from chaoskit.runtime.durable.files.names import unfinished_name
-from chaoskit.runtime.durable.files.renaming import Unsupported, identity, rename_to_free_name
+from chaoskit.runtime.durable.files.renaming import Unsupported, identity, rename, rename_to_free_name
 from chaoskit.runtime.durable.files.syncing import sync_directory, sync_file
 from chaoskit.runtime.durable.levels import Durability, check_durability
 from chaoskit.runtime.failures.stored import OutcomeUnknown
@@ -69,7 +69,7 @@ class StagedFile:
         if self._exclusive:
             _to_free_name(self.path, self._target)
         else:
-            _replace(self.path, self._target)
+            rename(self.path, self._target)
         if self._durability == "power-loss":
             sync_published(self._target)
 
@@ -133,16 +133,6 @@ def _mode_of(target: Path) -> int | None:
         return stat.S_IMODE(os.stat(target).st_mode)
     except FileNotFoundError:
         return None
-
-
-def _replace(source: Path, target: Path) -> None:
-    before = identity(source)
-    try:
-        os.replace(source, target)
-    except OSError:
-        # A share may lose the answer to a call that took effect.
-        if before is None or identity(target) != before:
-            raise
 
 
 def _to_free_name(source: Path, target: Path) -> None:

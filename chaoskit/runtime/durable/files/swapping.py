@@ -26,6 +26,7 @@ from chaoskit.runtime.durable.files.renaming import (
     Unsupported,
     exchange,
     identity,
+    rename,
     rename_to_free_name,
 )
 from chaoskit.runtime.durable.files.syncing import sync_directory
@@ -46,7 +47,7 @@ def place_new(stage: Path, target: Path) -> None:
         # look and the rename another process may make one: then that is replaced, and nothing is lost.
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, "it exists; expected a free name", str(target)) from None
-        os.rename(stage, target)
+        rename(stage, target)
 
 
 def replace_directory(stage: Path, target: Path, *, sync: bool) -> Path | None:
@@ -67,18 +68,18 @@ def _swap_link(stage: Path, target: Path, *, sync: bool) -> Path | None:
     """Point a link elsewhere: a new link is renamed over the old one."""
     before = target.parent / os.readlink(target)
     tree = unfinished_name(target, "tree")
-    os.rename(stage, tree)
+    rename(stage, tree)
     if sync:
         # Else the link may become durable before what it points to.
         sync_directory(target.parent)
     link = unfinished_name(target)
     os.symlink(tree.name, link)
     try:
-        os.replace(link, target)
+        rename(link, target)
     except OSError:
         with contextlib.suppress(OSError):
             os.unlink(link)
-            os.rename(tree, stage)
+            rename(tree, stage)
         raise
     # What the link led to is removed only if it was put there by this function.
     known = parse(before.name)
@@ -87,11 +88,11 @@ def _swap_link(stage: Path, target: Path, *, sync: bool) -> Path | None:
 
 def _two_renames(stage: Path, target: Path) -> Path:
     old = unfinished_name(target, "old")
-    os.rename(target, old)
+    rename(target, old)
     try:
-        os.rename(stage, target)
+        rename(stage, target)
     except OSError:
-        os.rename(old, target)
+        rename(old, target)
         raise
     return old
 

@@ -16,7 +16,7 @@ from chaoskit.runtime.guarding.archives.manifest import Manifest
 from chaoskit.runtime.guarding.archives.members import Container, Member
 from chaoskit.runtime.guarding.archives.spool import compression, spool
 from chaoskit.runtime.guarding.archives.tar import Tar
-from chaoskit.runtime.guarding.archives.writing import Writer
+from chaoskit.runtime.guarding.archives.writing import StageWriter
 from chaoskit.runtime.guarding.archives.zip import Zip
 
 __all__ = ["extract", "inspect_archive"]
@@ -65,7 +65,7 @@ def extract(
     _check(links)
     source = Path(archive)
     with publish_directory(destination, replace=replace) as stage:
-        writer = Writer(stage, limits, source.stat().st_size)
+        writer = StageWriter(stage, limits, source.stat().st_size)
         with _opened(source, limits, stage.parent) as container:
             for member in container.members():
                 _refuse_links(member, links)

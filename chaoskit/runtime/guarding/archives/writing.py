@@ -17,7 +17,7 @@ _STEP = 1 << 16
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
-class Writer:
+class StageWriter:
     """Writes what it is given below ``stage``, which is empty and in which nothing else writes.
 
     No name is followed: what was not made here does not exist, and links are made last.

@@ -21,7 +21,7 @@ _MARKS = (
 )
 
 
-class Place:
+class Position:
     """A moving position in a text: line and column from 1, counted in characters."""
 
     def __init__(self, file: str) -> None:
@@ -56,7 +56,7 @@ def pieces(file: IO[bytes], name: str, encoding: str) -> Iterator[str]:
         UsageError: there is no such encoding.
     """
     decoder = _decoder(file, name, encoding)
-    place = Place(name)
+    place = Position(name)
     while block := file.read(_STEP):
         yield _decoded(decoder, block, place)
     yield _decoded(decoder, b"", place, final=True)
@@ -73,7 +73,7 @@ def _decoder(file: IO[bytes], name: str, encoding: str) -> codecs.IncrementalDec
     if marked == "utf-8-sig" and given == "utf-8":
         given = marked  # A mark that says what was asked for is no part of the text.
     elif marked and not given.startswith(marked.removesuffix("-sig")):
-        raise Place(name).error(
+        raise Position(name).error(
             f"it begins with the byte order mark of {marked}, not as {encoding}",
             f"Read it with encoding={marked!r}, or save it as {encoding}.",
         )
@@ -83,7 +83,9 @@ def _decoder(file: IO[bytes], name: str, encoding: str) -> codecs.IncrementalDec
         raise wrong("encoding", encoding, "an encoding that can be read in pieces") from None
 
 
-def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, place: Place, *, final: bool = False) -> str:
+def _decoded(
+    decoder: codecs.IncrementalDecoder, block: bytes, place: Position, *, final: bool = False
+) -> str:
     try:
         text = decoder.decode(block, final)
     except UnicodeDecodeError as error:

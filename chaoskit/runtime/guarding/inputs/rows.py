@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.failures.taxonomy import MalformedData
-from chaoskit.runtime.guarding.inputs.decoding import Place, named, pieces
+from chaoskit.runtime.guarding.inputs.decoding import Position, named, pieces
 
 __all__ = ["Row", "read_rows"]
 
@@ -44,7 +44,7 @@ class Row:
     def error(self, column: str, message: str) -> MalformedData:
         """Return (not raise) the error that the value of ``column`` is wrong."""
         index = self._index(column)
-        place = Place(self.file)
+        place = Position(self.file)
         place.line, place.column = self._at[index]
         return place.error(f"{column} is {self.values[index][:80]!r}: {message}")
 
@@ -106,14 +106,14 @@ def _rows(
 
 
 @dataclass(slots=True)
-class _Record:
+class _Split:
     values: list[str]
     at: list[tuple[int, int]]
     """Line and column of each value."""
 
 
-def _header(found: _Record | None, wanted: tuple[str, ...] | None, file: str) -> tuple[str, ...]:
-    place = Place(file)
+def _header(found: _Split | None, wanted: tuple[str, ...] | None, file: str) -> tuple[str, ...]:
+    place = Position(file)
     if found is None:
         raise place.error("no header: the file is empty")
     for index, name in enumerate(found.values):
@@ -128,8 +128,8 @@ def _header(found: _Record | None, wanted: tuple[str, ...] | None, file: str) ->
     return tuple(found.values)
 
 
-def _ragged(record: _Record, names: tuple[str, ...], file: str) -> MalformedData:
-    place = Place(file)
+def _ragged(record: _Split, names: tuple[str, ...], file: str) -> MalformedData:
+    place = Position(file)
     index = min(len(names), len(record.values) - 1)
     place.line, place.column = record.at[index]
     return place.error(f"{len(record.values)} values for {len(names)} columns")
@@ -148,7 +148,7 @@ def _lines(found: Iterator[str], file: str, max_field: int) -> Iterator[tuple[in
             yield number, line
             number += 1
         if len(rest) > 64 * max_field + (1 << 16):
-            place = Place(file)
+            place = Position(file)
             place.line = number
             raise place.error(
                 f"a line of more than {len(rest):,} characters", "Raise max_field, if it is right."
@@ -169,7 +169,7 @@ class _Records:
     def __iter__(self) -> _Records:
         return self
 
-    def __next__(self) -> _Record:
+    def __next__(self) -> _Split:
         for number, line in self._lines:
             if not line:
                 continue
@@ -182,16 +182,16 @@ class _Records:
             return record
         raise StopIteration
 
-    def _plain(self, number: int, line: str) -> _Record:
+    def _plain(self, number: int, line: str) -> _Split:
         values, at, column = line.split(self._delimiter), [], 1
         for value in values:
             at.append((number, column))
             column += len(value) + 1
-        return _Record(values, at)
+        return _Split(values, at)
 
-    def _quoted(self, number: int, line: str) -> _Record:
+    def _quoted(self, number: int, line: str) -> _Split:
         """A record with a quote somewhere: it may go on over several lines."""
-        record, position = _Record([], []), 0
+        record, position = _Split([], []), 0
         while True:
             record.at.append((number, position + 1))
             if line.startswith(_QUOTE, position):
@@ -233,6 +233,6 @@ class _Records:
                 return "".join(parts), number, line, end + 1
 
     def _error(self, line: int, column: int, message: str) -> MalformedData:
-        place = Place(self._file)
+        place = Position(self._file)
         place.line, place.column = line, column
         return place.error(message)

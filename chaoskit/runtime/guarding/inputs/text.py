@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.guarding.inputs.decoding import Place, named, pieces
+from chaoskit.runtime.guarding.inputs.decoding import Position, named, pieces
 
 __all__ = ["read_text"]
 
@@ -29,7 +29,7 @@ def read_text(path: str | os.PathLike[str], *, encoding: str = "utf-8", limit: i
             size += len(piece)
             found.append(piece)
             if size > limit:
-                place = Place(named(path))
+                place = Position(named(path))
                 place.advance("".join(found)[:limit])
                 raise place.error(
                     f"it has more than {limit:,} characters", "Raise the limit, if that is right."

@@ -1,4 +1,4 @@
-"""How much memory an object holds on to, as far as it is its own."""
+"""How much memory an object holds, without what the whole program shares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ _SHARED = (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType, Code
 
 
 def deep_size(root: object) -> int:
-    """Bytes of ``root`` and of all that it refers to, without classes, modules and code."""
+    """Bytes of ``root`` and of everything that it refers to, without classes, modules and code.
+
+    Only differences mean something: what two objects share is counted for each of them.
+    """
     seen = {id(root)}
     todo, total = [root], 0
     while todo:

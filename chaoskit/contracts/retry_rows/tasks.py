@@ -1,4 +1,7 @@
-"""The R rows that need an event loop. It runs in virtual time: waits and timeouts take none."""
+"""Retried coroutine functions: cancellation, tasks that share a policy, deadlines that cut an attempt.
+
+The event loop runs in virtual time, so that waits and timeouts take none.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ from hypothesis import strategies as st
 
 from chaoskit.contracts.report import Row, demand
 from chaoskit.contracts.retry_adapter import RetryAdapter, RetryPlan
-from chaoskit.contracts.retry_rows import LIMITS, SECONDS, SMALL, shows
+from chaoskit.contracts.retry_rows.doubles import LIMITS, SECONDS, SMALL, shows
 from chaoskit.contracts.virtual import run
 
-__all__ = ["ASYNCHRONOUS"]
+__all__ = ["TASKS"]
 
 
-async def aoutcome(awaitable: Any) -> tuple[str, Any]:
+async def _outcome(awaitable: Any) -> tuple[str, Any]:
     """``("value", v)`` or ``("error", e)``; a cancellation counts as an error here."""
     try:
         return "value", await awaitable
@@ -28,8 +31,8 @@ async def aoutcome(awaitable: Any) -> tuple[str, Any]:
         return "error", error
 
 
-def afailing(failures: float, cost: float = 0.0) -> tuple[Callable[..., Any], list[float]]:
-    """A coroutine function that fails so often, each time after ``cost`` seconds; and when it was called."""
+def _failing(failures: float, cost: float = 0.0) -> tuple[Callable[..., Any], list[float]]:
+    """A coroutine function that fails so often, after ``cost`` seconds each; and the times of its calls."""
     starts: list[float] = []
 
     async def work(value: Any = None) -> Any:
@@ -55,15 +58,17 @@ def cancelled(adapter: RetryAdapter, example: tuple[float, float, bool, int]) ->
         cap=2.0,
     )
     with adapter.world() as clock:
-        work, starts = afailing(math.inf, cost)
+        work, starts = _failing(math.inf, cost)
 
         async def body() -> None:
             task = asyncio.ensure_future(adapter.awrap(work, plan)())
             await asyncio.sleep(when)
+            # A few turns more, to meet the task between the end of a sleep and the next attempt too.
             for _ in range(after_turns):
                 await asyncio.sleep(0)
             began, at = len(starts), clock.monotonic()
             task.cancel()
+            # Not ``await task``: one that swallows its cancellation would be waited for to the end.
             await asyncio.wait([task], timeout=100.0)
             demand(task.done(), "the task goes on after its cancellation")
             demand(task.cancelled(), f"the task ended with {_end(task)} instead of as cancelled")
@@ -82,24 +87,26 @@ def own_results(adapter: RetryAdapter, failures: list[int]) -> None:
     with adapter.world() as clock:
         left = dict(enumerate(failures))
 
-        async def work(who: int) -> int:
-            await asyncio.sleep(0.1 * (who + 1))
-            left[who] -= 1
-            if left[who] >= 0:
-                raise ConnectionError(who)
-            return who
+        async def work(caller: int) -> int:
+            # Different lengths, so that attempts of one task fall into waits of another.
+            await asyncio.sleep(0.1 * (caller + 1))
+            left[caller] -= 1
+            if left[caller] >= 0:
+                raise ConnectionError(caller)
+            return caller
 
         async def body() -> list[tuple[str, Any]]:
             wrapped = adapter.awrap(work, RetryPlan(attempts=3, initial=0.1))
-            return await asyncio.gather(*(aoutcome(wrapped(who)) for who in left))
+            return await asyncio.gather(*(_outcome(wrapped(caller)) for caller in left))
 
-        for who, (kind, got) in enumerate(run(clock, body)):
-            if failures[who] < 3:
+        for caller, (kind, got) in enumerate(run(clock, body)):
+            if failures[caller] < 3:
                 demand(
-                    (kind, got) == ("value", who), f"task {who}, {failures[who]} failures, got {kind} {got!r}"
+                    (kind, got) == ("value", caller),
+                    f"task {caller}, {failures[caller]} failures, got {kind} {got!r}",
                 )
             else:
-                demand(kind == "error" and _argument(got) == who, f"task {who} got {kind} {got!r}")
+                demand(kind == "error" and _argument(got) == caller, f"task {caller} got {kind} {got!r}")
 
 
 def _argument(error: BaseException) -> object:
@@ -112,17 +119,18 @@ def cut(adapter: RetryAdapter, example: tuple[float, float, float]) -> None:
     """R12: an attempt of an async function that would outlast the deadline is cut there."""
     deadline, cost, initial = example
     with adapter.world() as clock:
-        work, starts = afailing(math.inf, cost)
+        work, starts = _failing(math.inf, cost)
 
         async def body() -> tuple[str, Any]:
             wrapped = adapter.awrap(
                 work, RetryPlan(attempts=50, deadline=deadline, initial=initial, cap=initial)
             )
-            return await aoutcome(wrapped())
+            return await _outcome(wrapped())
 
         begun = clock.monotonic()
         kind, got = run(clock, body)
         took = clock.monotonic() - begun
+        # The cut is made by a cancellation, which must not leak to a caller that cancelled nothing.
         demand(kind == "error" and not isinstance(got, asyncio.CancelledError), f"it ended with {got!r}")
         demand(took <= deadline + 1e-6, f"it took {took} s, the deadline was {deadline} s")
         late = [start - begun for start in starts if start - begun > deadline]
@@ -138,11 +146,11 @@ def told_apart(adapter: RetryAdapter, which: int) -> None:
             raise ConnectionError
         return "done"
 
-    class Callee:
+    class SyncCallee:
         def __call__(self) -> str:
             return work()
 
-    fn = (work, partial(work), Callee(), lambda: work())[which]
+    fn = (work, partial(work), SyncCallee(), lambda: work())[which]
     with adapter.world() as clock:
 
         async def body() -> tuple[str, Any]:
@@ -150,8 +158,8 @@ def told_apart(adapter: RetryAdapter, which: int) -> None:
                 awaitable = adapter.awrap(fn, RetryPlan(initial=0.0))()
             except Exception:
                 return "value", "refused"
-            kind, got = await aoutcome(awaitable)
-            # The function's own error, at its first occurrence: it was called, and not retried.
+            kind, got = await _outcome(awaitable)
+            # The function's own error says that it was called and not retried; any other is a refusal.
             refused = kind == "error" and not isinstance(got, ConnectionError)
             return ("value", "refused") if refused else (kind, got)
 
@@ -162,12 +170,12 @@ def told_apart(adapter: RetryAdapter, which: int) -> None:
 def stays_async(adapter: RetryAdapter, failures: int) -> None:
     """R24: a coroutine function stays one, and shows its own last error like a synchronous one."""
     with adapter.world() as clock:
-        work, starts = afailing(failures)
+        work, starts = _failing(failures)
         wrapped = adapter.awrap(work, RetryPlan(attempts=3, initial=0.1))
         demand(inspect.iscoroutinefunction(wrapped), "it is no coroutine function any more")
 
         async def body() -> tuple[str, Any]:
-            return await aoutcome(wrapped("v"))
+            return await _outcome(wrapped("v"))
 
         kind, got = run(clock, body)
         demand(len(starts) == min(3, failures + 1), f"{len(starts)} calls")
@@ -177,22 +185,22 @@ def stays_async(adapter: RetryAdapter, failures: int) -> None:
             demand(shows(got, got) and _argument(got) == 3, f"{got!r} hides the last error")
 
 
-ASYNC = frozenset({"async"})
+_ASYNC = frozenset({"async"})
 
-ASYNCHRONOUS = (
+TASKS = (
     Row(
         "R6",
         "cancellation wins at once",
         cancelled,
         st.tuples(st.floats(0.0, 2.0), st.floats(0.0, 5.0), st.booleans(), st.integers(0, 3)),
-        ASYNC,
+        _ASYNC,
     ),
     Row(
         "R9",
         "tasks sharing a policy get their own results",
         own_results,
         st.lists(SMALL, min_size=2, max_size=6),
-        ASYNC,
+        _ASYNC,
     ),
     Row(
         "R12",
@@ -201,6 +209,6 @@ ASYNCHRONOUS = (
         st.tuples(SECONDS, st.floats(0.01, 20.0), st.floats(0.01, 3.0)),
         frozenset({"async", "cuts", "deadline"}),
     ),
-    Row("R16a", "synchronous functions are told apart", told_apart, st.integers(0, 3), ASYNC),
-    Row("R24a", "a coroutine function stays one", stays_async, LIMITS, ASYNC),
+    Row("R16a", "synchronous functions are told apart", told_apart, st.integers(0, 3), _ASYNC),
+    Row("R24a", "a coroutine function stays one", stays_async, LIMITS, _ASYNC),
 )

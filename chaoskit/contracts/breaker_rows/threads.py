@@ -1,7 +1,7 @@
 """The B rows that need several threads, a store that fails, or a fork.
 
-Nothing here sleeps to wait for something: a thread that must have got somewhere says so, and what
-does not happen within the adapter's ``patience`` (seconds) counts as never happening.
+No check sleeps to wait for something: a thread reports where it has got to, and what does not happen
+within the adapter's ``patience`` (seconds) counts as never happening.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from chaoskit.contracts.breaker_adapter import Adapter, Plan, Subject
-from chaoskit.contracts.breaker_rows import (
+from chaoskit.contracts.breaker_adapter import BreakerAdapter, BreakerPlan, Subject
+from chaoskit.contracts.breaker_rows.doubles import (
     VALUE,
     Broken,
     answers,
@@ -29,12 +29,12 @@ from chaoskit.contracts.breaker_rows import (
 )
 from chaoskit.contracts.report import Row, demand
 
-REJECTED_WITHIN = 0.001
-"""Seconds, from the contract."""
+_REJECTED_WITHIN = 0.001
+"""Seconds, as the contract promises (B2)."""
 
 
-class Backend:
-    """A backend whose calls stay inside until :meth:`release`; counts who is in, rejected, and out."""
+class ParkedBackend:
+    """A backend whose calls stay inside until :meth:`release`; counts those inside, rejected, and out."""
 
     def __init__(self, patience: float) -> None:
         self._changed = threading.Condition()
@@ -62,7 +62,7 @@ class Backend:
         return thread
 
     def wait(self, condition: Callable[[], bool]) -> bool:
-        """Wait until ``condition``, or give up."""
+        """Return True as soon as ``condition`` holds, False if it does not within the patience."""
         with self._changed:
             return self._changed.wait_for(condition, self._patience)
 
@@ -75,9 +75,9 @@ class Backend:
 
 
 @contextmanager
-def backend(adapter: Adapter) -> Iterator[Backend]:
-    """A backend that lets everybody go in the end, whatever the check found."""
-    made = Backend(adapter.patience)
+def backend(adapter: BreakerAdapter) -> Iterator[ParkedBackend]:
+    """A backend that releases every call in the end, so that a failed check leaves no thread behind."""
+    made = ParkedBackend(adapter.patience)
     try:
         yield made
     finally:
@@ -85,7 +85,10 @@ def backend(adapter: Adapter) -> Iterator[Backend]:
 
 
 def within(patience: float, fn: Callable[[], Any], what: str) -> Any:
-    """The result of ``fn``, run in a thread; a failed check if it takes longer than ``patience`` seconds."""
+    """The result of ``fn``, run in a thread.
+
+    Raises what ``fn`` raises, and AssertionError if it takes longer than ``patience`` seconds.
+    """
     box: list[Any] = []
 
     def run() -> None:
@@ -107,13 +110,13 @@ def within(patience: float, fn: Callable[[], Any], what: str) -> Any:
 # -- B2 ------------------------------------------------------------------------------------------
 
 
-def bounded_probes(adapter: Adapter, example: tuple[int, int]) -> None:
-    """Of many callers in half-open, at most ``probes`` reach the backend; the rest are rejected at once."""
+def bounded_probes(adapter: BreakerAdapter, example: tuple[int, int]) -> None:
+    """B2: in half-open at most ``probes`` callers reach the backend; the others are rejected at once."""
     probes, extra = example
     probes = probes if "probes" in adapter.features else 1
     callers = probes + extra
     with adapter.world() as world, backend(adapter) as inner:
-        subject = adapter.make(Plan(failures=1, probes=probes))
+        subject = adapter.make(BreakerPlan(failures=1, probes=probes))
         trip(subject, 1)
         world.advance(10.0)
         threads = [inner.caller(subject) for _ in range(callers)]
@@ -128,8 +131,9 @@ def bounded_probes(adapter: Adapter, example: tuple[int, int]) -> None:
             inner.inside == probes,
             f"{inner.inside} of {callers} callers reached the backend, probes={probes}",
         )
+        # The quickest of five: a thread that was not scheduled for a while says nothing about the breaker.
         took = min(_rejection_time(subject) for _ in range(5))
-        demand(took <= REJECTED_WITHIN, f"a rejection took {took * 1000:.2f} ms, the quickest of five")
+        demand(took <= _REJECTED_WITHIN, f"a rejection took {took * 1000:.2f} ms, the quickest of five")
         inner.release()
         for thread in threads:
             thread.join(adapter.patience)
@@ -137,17 +141,17 @@ def bounded_probes(adapter: Adapter, example: tuple[int, int]) -> None:
 
 def _rejection_time(subject: Subject) -> float:
     started = time.perf_counter()
-    demand(seen(subject, answers) == "rejected", "a call more than the probes was let through")
+    demand(seen(subject, answers) == "rejected", "one call more than the probes was let through")
     return time.perf_counter() - started
 
 
 # -- B3 ------------------------------------------------------------------------------------------
 
 
-def no_lock_held(adapter: Adapter, example: tuple[int, bool]) -> None:
-    """Any number of callers of a closed breaker are in the backend at the same time."""
+def no_lock_held(adapter: BreakerAdapter, example: tuple[int, bool]) -> None:
+    """B3: any number of callers of a closed breaker are in the backend at the same time."""
     callers, windowed = example
-    plan = Plan(window_calls=10) if windowed and "window" in adapter.features else Plan()
+    plan = BreakerPlan(window_calls=10) if windowed and "window" in adapter.features else BreakerPlan()
     with adapter.world(), backend(adapter) as inner:
         subject = adapter.make(plan)
         for _ in range(callers):
@@ -159,12 +163,12 @@ def no_lock_held(adapter: Adapter, example: tuple[int, bool]) -> None:
 # -- B7 ------------------------------------------------------------------------------------------
 
 
-def hung_probe(adapter: Adapter, example: tuple[int, float]) -> None:
-    """Some time after all probes hang, a new one is let through."""
+def hung_probe(adapter: BreakerAdapter, example: tuple[int, float]) -> None:
+    """B7: after the hang limit a new probe is let through, though all earlier ones still hang."""
     probes, hang_limit = example
     probes = probes if "probes" in adapter.features else 1
     with adapter.world() as world, backend(adapter) as inner:
-        subject = adapter.make(Plan(failures=1, probes=probes, hang_limit=hang_limit))
+        subject = adapter.make(BreakerPlan(failures=1, probes=probes, hang_limit=hang_limit))
         trip(subject, 1)
         world.advance(10.0)
         for n in range(probes):
@@ -178,8 +182,8 @@ def hung_probe(adapter: Adapter, example: tuple[int, float]) -> None:
 # -- B14 -----------------------------------------------------------------------------------------
 
 
-class Store:
-    """A store double: raises, hangs, or works, and knows which threads used it."""
+class FaultyStore:
+    """A store double that raises, hangs, or works, and records which threads used it."""
 
     def __init__(self, mode: str) -> None:
         self.mode = mode
@@ -188,6 +192,7 @@ class Store:
         self.let_go = threading.Event()
 
     def touch(self) -> None:
+        """Count the operation; raises OSError in mode ``fails``, waits for ``let_go`` in mode ``hangs``."""
         self.users.append(threading.get_ident())
         self.used.set()
         if self.mode == "fails":
@@ -196,13 +201,13 @@ class Store:
             self.let_go.wait()
 
 
-def store_trouble(adapter: Adapter, example: tuple[str, int]) -> None:
-    """With a store that fails or hangs callers see what they see without one; healthy calls do no I/O."""
+def store_trouble(adapter: BreakerAdapter, example: tuple[str, int]) -> None:
+    """B14: a store that fails or hangs changes nothing that callers see; healthy calls do no I/O."""
     mode, failures = example
-    store = Store(mode)
-    # A breaker may talk to its store while it is made; the trouble begins afterwards.
+    store = FaultyStore(mode)
+    # A breaker may use its store while it is constructed; the trouble begins afterwards.
     store.mode = "works"
-    with adapter.world() as world, adapter.make_shared(Plan(failures=failures), store) as subject:
+    with adapter.world() as world, adapter.make_shared(BreakerPlan(failures=failures), store) as subject:
         store.mode = mode
         try:
             within(
@@ -221,7 +226,7 @@ def store_trouble(adapter: Adapter, example: tuple[str, int]) -> None:
             store.let_go.set()
 
 
-def _healthy(subject: Subject, store: Store) -> None:
+def _healthy(subject: Subject, store: FaultyStore) -> None:
     me = threading.get_ident()
     for _ in range(20):
         saw = seen(subject, answers)
@@ -241,12 +246,17 @@ def _tripped(subject: Subject, failures: int) -> list[str]:
 # -- B15 -----------------------------------------------------------------------------------------
 
 
-def survives_fork(adapter: Adapter, example: tuple[int, bool]) -> None:
-    """A child forked while other threads are in calls can call through the breaker."""
+def survives_fork(adapter: BreakerAdapter, example: tuple[int, bool]) -> None:
+    """B15: a child that is forked while other threads are in calls can call through the breaker."""
     hammering, windowed = example
-    plan = Plan(window_calls=10, minimum_calls=10) if windowed and "window" in adapter.features else Plan()
+    plan = (
+        BreakerPlan(window_calls=10, minimum_calls=10)
+        if windowed and "window" in adapter.features
+        else BreakerPlan()
+    )
     with adapter.world(), backend(adapter) as inner:
         subject = adapter.make(plan)
+        # One call inside for certain, and others that may hold any lock at the moment of the fork.
         parked = inner.caller(subject)
         demand(inner.wait(lambda: inner.inside == 1), "a call was not let through")
         stop = threading.Event()
@@ -267,6 +277,7 @@ def survives_fork(adapter: Adapter, example: tuple[int, bool]) -> None:
 
 
 def _hammer(subject: Subject, stop: threading.Event) -> None:
+    """Call through the breaker, with and without errors, until told to stop."""
     backends = (answers, answers, fails(KeyError()))
     while not stop.is_set():
         for one in backends:
@@ -279,7 +290,7 @@ def _hammer(subject: Subject, stop: threading.Event) -> None:
 def _in_child(fn: Callable[[], object], patience: float) -> int | None:
     """Run ``fn`` in a forked child; its exit status, or None if it hung (and was killed)."""
     with warnings.catch_warnings():
-        # Forking beside threads is what is tested.
+        # CPython warns of forking beside threads, which is just what this row is about.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -287,11 +298,13 @@ def _in_child(fn: Callable[[], object], patience: float) -> int | None:
         try:
             status = 0 if fn() in ("value", "rejected") else 2
         finally:
+            # Not sys.exit: the child must not run the exit handlers of the test runner.
             os._exit(status)
     return _reap(child, patience)
 
 
 def _reap(child: int, patience: float) -> int | None:
+    """The exit status of ``child``, or None if it had to be killed."""
     box: list[int] = []
     waiter = threading.Thread(target=lambda: box.append(os.waitpid(child, 0)[1]), daemon=True)
     waiter.start()
@@ -305,6 +318,7 @@ def _reap(child: int, patience: float) -> int | None:
 
 def often(*parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Tuples of ``parts``, the same ones again and again: threads meet differently each time."""
+    # Hypothesis does not repeat an example that it knows; the number makes equal ones different.
     return st.tuples(st.tuples(*parts), st.integers(0, 100_000)).map(lambda pair: pair[0])
 
 

@@ -1,0 +1,197 @@
+"""What a fault's name and argument mean, as data: text is read here, once, and nowhere below.
+
+A :class:`~chaoskit.core.schedule.Fault` is what a schedule spells, a :class:`Shape` what a backend has to
+do. The table :data:`FORMS` is the whole grammar; messages and documents are made from it.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from chaoskit.core.errors import ScheduleError
+from chaoskit.core.schedule import PERSISTENT, Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Errno:
+    """The call fails with ``number`` and has no effect; so does every later such call if ``lasting``."""
+
+    name: str
+    number: int
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LostReply:
+    """The call takes effect and yet reports ``number``."""
+
+    name: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shortened:
+    """A read or write transfers only ``length`` bytes."""
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """From this call on ``left`` bytes are free on the disk until the run is over."""
+
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """SIGKILL before the call: to every process of the workload, or to the ``caller`` alone."""
+
+    caller: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Torn:
+    """The first ``length`` bytes of a write take effect, then SIGKILL to every process."""
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """A signal to the workload's first process at this call."""
+
+    name: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delayed:
+    """The call takes ``seconds`` longer. ``text`` is the number as the schedule spells it."""
+
+    seconds: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Afterwards:
+    """Strikes no call: the explorer makes its states out of a recorded trace (``power_loss``)."""
+
+    argument: str
+
+
+Shape = Errno | LostReply | Shortened | Filled | Killed | Torn | Signalled | Delayed | Afterwards
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One row of the grammar: ``name[argument]`` where both fit in full, and what it means.
+
+    ``make`` gets name and argument; None from it refuses them after all, as for an errno that this
+    machine does not have. ``examples`` are what a message shows, ``meaning`` is for the documents.
+    """
+
+    name: str
+    argument: str
+    make: Callable[[str, str], Shape | None]
+    examples: tuple[str, ...]
+    meaning: str
+
+
+def _errno(name: str, argument: str) -> Errno | None:
+    number = getattr(errno, name, None)
+    return None if number is None else Errno(name, number, argument == PERSISTENT)
+
+
+def _lost(_: str, argument: str) -> LostReply | None:
+    number = getattr(errno, argument, None)
+    return None if number is None else LostReply(argument, number)
+
+
+def _signal(name: str, _: str) -> Signalled | None:
+    # Not every SIG… of the module is one: SIG_BLOCK and SIG_IGN have an underscore and do not fit.
+    number = getattr(signal, name, None)
+    return None if number is None else Signalled(name, int(number))
+
+
+FORMS: tuple[Form, ...] = (
+    Form(
+        r"E[A-Z0-9]+",
+        f"|{PERSISTENT}",
+        _errno,
+        ("an errno name such as ENOSPC", "ENOSPC[persistent]"),
+        "the call fails with this errno and has no effect; ``[persistent]``: and so does every later call "
+        "that can fail in this way, until the run is over",
+    ),
+    Form(
+        "short",
+        r"\d+",
+        lambda _, n: Shortened(int(n)),
+        ("short[N]",),
+        "a read or write that transfers only N bytes",
+    ),
+    Form("lost", r"E[A-Z0-9]+", _lost, ("lost[EIO]",), "the call takes effect and yet reports this errno"),
+    Form("full", r"\d+", lambda _, n: Filled(int(n)), ("full[N]",), "from this call on, N bytes are free"),
+    Form("kill", "", lambda _, __: Killed(), ("kill",), "SIGKILL to every process, before the call"),
+    Form(
+        "kill",
+        "process",
+        lambda _, __: Killed(caller=True),
+        ("kill[process]",),
+        "SIGKILL to the calling process alone, before the call",
+    ),
+    Form(
+        "kill",
+        r"torn [1-9]\d*",
+        lambda _, text: Torn(int(text.removeprefix("torn "))),
+        ("kill[torn N]",),
+        "the first N bytes of a write take effect, then SIGKILL to all",
+    ),
+    Form(
+        r"SIG[A-Z0-9]+",
+        "",
+        _signal,
+        ("a signal name such as SIGTERM",),
+        "sent to the workload's first process at this call",
+    ),
+    Form(
+        "delay",
+        r"\d+(\.\d+)?",
+        lambda _, seconds: Delayed(float(seconds), seconds),
+        ("delay[SECONDS]",),
+        "the call takes so much longer",
+    ),
+    Form("power_loss", ".*", lambda _, text: Afterwards(text), (), "the power goes after this operation"),
+)
+"""The grammar of faults. A row without examples is none that a backend is asked for."""
+
+
+# Bounded, since the lengths of torn and short transfers come from the sizes of the user's own writes.
+@lru_cache(maxsize=4096)
+def shape_of(fault: Fault) -> Shape:
+    """What ``fault`` means. The text is read once; asking again for an equal fault costs a look-up.
+
+    Raises:
+        ScheduleError: for a fault that does not exist, naming those that do.
+    """
+    for form in FORMS:
+        if re.fullmatch(form.name, fault.name) and re.fullmatch(form.argument, fault.argument):
+            shape = form.make(fault.name, fault.argument)
+            if shape is not None:
+                return shape
+    raise ScheduleError(f"fault '{fault}' is not known; expected {_listed()}.")
+
+
+def unsupported(fault: Fault, backend: str) -> ScheduleError:
+    """The error for a fault that exists and that ``backend`` cannot make happen."""
+    return ScheduleError(f"fault '{fault}' is not known to the {backend} backend; expected {_listed()}.")
+
+
+def _listed() -> str:
+    names = [example for form in FORMS for example in form.examples]
+    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -1,0 +1,110 @@
+"""The backends there are. This is the only place that knows one by name; all else has a ``Backend``.
+
+A backend is imported when it is asked for and not before: what the kernel backend needs does not exist
+on every system, and ``import chaoskit`` must stay cheap in projects that never inject anything.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chaoskit.core.errors import BackendUnavailable, wrong
+from chaoskit.core.schedule import Schedule
+from chaoskit.faults.shapes import Afterwards, shape_of
+from chaoskit.inject.base import Backend, Check
+
+AUTO = "auto"
+"""Stands for the backend that is the default on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Where a backend's class is, and on which systems (``sys.platform``) that can be imported."""
+
+    module: str
+    attribute: str
+    platforms: frozenset[str]
+    instead: str
+    """What a user of another system can do."""
+
+
+_ENTRIES: Mapping[str, _Entry] = {
+    "kernel": _Entry(
+        "chaoskit.inject.kernel.backend",
+        "KernelBackend",
+        frozenset({"linux"}),
+        "Use Linux, a container or WSL 2 for the harness; chaoskit.runtime works everywhere.",
+    )
+}
+
+NAMES: tuple[str, ...] = tuple(_ENTRIES)
+"""The backends by name, in the order in which :data:`AUTO` prefers them."""
+
+
+def default() -> str:
+    """The name that :data:`AUTO` stands for here: the first that is made for this system."""
+    return next((name for name, entry in _ENTRIES.items() if sys.platform in entry.platforms), NAMES[0])
+
+
+def backend(name: str = AUTO) -> Backend:
+    """The backend called ``name``; whether it works here is for its ``unavailable`` to say.
+
+    Raises:
+        UsageError: for a name that is none of :data:`NAMES`.
+        BackendUnavailable: if it is not made for this system at all.
+    """
+    entry = _entry(name)
+    if sys.platform not in entry.platforms:
+        raise BackendUnavailable(f"it does not exist on {sys.platform}. {entry.instead}")
+    made: Backend = getattr(importlib.import_module(entry.module), entry.attribute)()
+    return made
+
+
+def found(name: str = AUTO) -> tuple[Backend | None, str]:
+    """The backend called ``name`` if it works here, else None and why not, with what would help.
+
+    Raises:
+        UsageError: for a name that is none of :data:`NAMES`.
+    """
+    try:
+        made = backend(name)
+    except BackendUnavailable as why:
+        return None, str(why)
+    reason = made.unavailable()
+    return (None, reason) if reason is not None else (made, "")
+
+
+def examine(name: str = AUTO) -> tuple[Check, ...]:
+    """What the backend called ``name`` needs of this machine, tried out; for ``chaoskit doctor``.
+
+    Raises:
+        UsageError: for a name that is none of :data:`NAMES`.
+    """
+    entry = _entry(name)
+    if sys.platform not in entry.platforms:
+        wanted = " or ".join(sorted(one.capitalize() for one in entry.platforms))
+        return (Check(wanted, False, f"this is {sys.platform}", entry.instead),)
+    return backend(name).examine()
+
+
+def check(schedule: Schedule, made: Backend) -> None:
+    """Refuse a schedule that was typed by hand if ``made`` cannot make one of its faults happen.
+
+    Faults that strike no call are the explorer's own and no backend is asked for them.
+
+    Raises:
+        ScheduleError: naming the first such fault, and those that there are.
+    """
+    for strike in schedule:
+        if not isinstance(shape_of(strike.fault), Afterwards):
+            made.check(strike.fault)
+
+
+def _entry(name: str) -> _Entry:
+    found = _ENTRIES.get(default() if name == AUTO else name)
+    if found is None:
+        raise wrong("backend", name, f"one of {', '.join((AUTO, *NAMES))}")
+    return found
