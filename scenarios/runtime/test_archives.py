@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from chaoskit import Chaos, ScenarioViolated, faults, scenario
-from chaoskit.runtime import extract
-from chaoskit.runtime.durable.files.leftovers import clean_leftovers
+from chaoskit.runtime import clean_leftovers, extract
 
 EVERYTHING = faults.disk() | faults.kill() | faults.power_loss() | faults.fsync_lies()
 MEMBERS = {"a.csv": b"id,name\n1,a\n", "d/b.bin": bytes(range(256)) * 20}

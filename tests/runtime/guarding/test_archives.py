@@ -13,8 +13,15 @@ import pytest
 from archive_corpus import CONTENT, PACKED, Sample, hostile_zips, samples
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime import ArchiveLimits, Manifest, extract, inspect_archive
-from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
+from chaoskit.runtime import (
+    ArchiveLimits,
+    ArchiveTooBig,
+    CorruptArchive,
+    Manifest,
+    UnsafeArchive,
+    extract,
+    inspect_archive,
+)
 
 LIMITS = ArchiveLimits(members=1000, total=8 << 20)
 ALL = list(samples())
@@ -90,8 +97,7 @@ def test_the_dictionary_of_xz_is_not_allocated(tmp_path):
     (tmp_path / "a").write_bytes(next(data for label, data in hostile_zips() if "GiB" in label))
     code = (
         "import resource, sys\n"
-        "from chaoskit.runtime import extract\n"
-        "from chaoskit.runtime.failures.taxonomy import CorruptArchive\n"
+        "from chaoskit.runtime import CorruptArchive, extract\n"
         "resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))\n"
         "try: extract(sys.argv[1], sys.argv[2])\n"
         "except CorruptArchive as error: print('refused')\n"

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime import read_rows, read_text
-from chaoskit.runtime.failures.taxonomy import MalformedData
+from chaoskit.runtime import MalformedData, read_rows, read_text
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 from chaoskit.runtime.durable.files.records import (
     HEAD_SIZE,
     BadRecord,
+    LogRecord,
     Read,
-    Record,
     intact_after,
     parse_head,
     reader,
@@ -83,7 +83,7 @@ def corrupt(path: Path, offset: int) -> RecordCorrupt:
     )
 
 
-def until(path: Path, stop: int, max_record: int) -> Iterator[Record]:
+def until(path: Path, stop: int, max_record: int) -> Iterator[LogRecord]:
     """The records that end before ``stop``, which is known to be the end of an intact one."""
     descriptor = open_to_read(path)
     try:

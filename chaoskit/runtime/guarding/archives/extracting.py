@@ -13,7 +13,7 @@ from chaoskit.runtime.durable.files.publishing import publish_directory
 from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, UnsafeArchive
 from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
 from chaoskit.runtime.guarding.archives.manifest import Manifest
-from chaoskit.runtime.guarding.archives.members import Container, Member
+from chaoskit.runtime.guarding.archives.members import ArchiveMember, Container
 from chaoskit.runtime.guarding.archives.spool import compression, spool
 from chaoskit.runtime.guarding.archives.tar import Tar
 from chaoskit.runtime.guarding.archives.writing import StageWriter
@@ -83,7 +83,7 @@ def extract(
 
 def inspect_archive(
     archive: str | os.PathLike[str], *, limits: ArchiveLimits = _DEFAULT
-) -> tuple[Member, ...]:
+) -> tuple[ArchiveMember, ...]:
     """List what is in an archive without unpacking its files; links are listed, not followed.
 
     Names, kinds and the container's structure are checked as :func:`extract` does; the data of the files is
@@ -103,7 +103,7 @@ def _check(links: str) -> None:
         raise wrong("links", links, "'refuse' or 'inside'")
 
 
-def _refuse_links(member: Member, links: Links) -> None:
+def _refuse_links(member: ArchiveMember, links: Links) -> None:
     if links == "refuse" and member.kind in ("symlink", "hardlink"):
         raise UnsafeArchive(
             f"{member.path!r} is a link to {member.to!r}",

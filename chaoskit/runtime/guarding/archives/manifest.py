@@ -14,13 +14,13 @@ from typing import Any, Self
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.failures.taxonomy import CorruptArchive
 
-__all__ = ["Entry", "Manifest"]
+__all__ = ["ManifestEntry", "Manifest"]
 
 _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ManifestEntry:
     """One file: path with slashes, bytes, ``sha256:…`` and execute permission; or a link and its target."""
 
     path: str
@@ -34,10 +34,10 @@ class Entry:
 class Manifest:
     """The files of a directory tree, sorted by path. Directories count by what is in them."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ManifestEntry, ...]
 
     @classmethod
-    def made(cls, entries: Iterable[Entry]) -> Self:
+    def made(cls, entries: Iterable[ManifestEntry]) -> Self:
         """A manifest of these entries, in order."""
         return cls(tuple(sorted(entries, key=lambda entry: entry.path)))
 
@@ -90,7 +90,7 @@ class Manifest:
             plain: Any = json.loads(text)
             if plain["format"] != _FORMAT:
                 raise wrong("the manifest's format", plain["format"], f"{_FORMAT}", "Use a newer chaoskit.")
-            return cls.made(Entry(**entry) for entry in plain["entries"])
+            return cls.made(ManifestEntry(**entry) for entry in plain["entries"])
         except UsageError:
             raise
         except (ValueError, KeyError, TypeError) as error:
@@ -99,14 +99,14 @@ class Manifest:
             ) from error
 
 
-def _walk(root: Path, below: str = "") -> Iterator[Entry]:
+def _walk(root: Path, below: str = "") -> Iterator[ManifestEntry]:
     with os.scandir(root / below) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
         path = f"{below}/{entry.name}" if below else entry.name
         mode = entry.stat(follow_symlinks=False).st_mode
         if stat.S_ISLNK(mode):
-            yield Entry(path, link=os.readlink(entry.path))
+            yield ManifestEntry(path, link=os.readlink(entry.path))
         elif stat.S_ISDIR(mode):
             yield from _walk(root, path)
         elif stat.S_ISREG(mode):
@@ -115,8 +115,8 @@ def _walk(root: Path, below: str = "") -> Iterator[Entry]:
             raise wrong("a member of the directory", entry.path, "a file, a directory or a link")
 
 
-def _entry(place: Path, path: str, executable: bool) -> Entry:
+def _entry(place: Path, path: str, executable: bool) -> ManifestEntry:
     with open(place, "rb") as file:
         digest = hashlib.file_digest(file, "sha256")
         size = file.tell()
-    return Entry(path, size, f"sha256:{digest.hexdigest()}", executable)
+    return ManifestEntry(path, size, f"sha256:{digest.hexdigest()}", executable)

@@ -13,7 +13,7 @@ Kind = Literal["file", "directory", "symlink", "hardlink"]
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ArchiveMember:
     """One entry: ``size`` is what the archive declares, ``to`` what a link leads to, as written there."""
 
     parts: Parts
@@ -38,7 +38,7 @@ class Data(Protocol):
 class Container(Protocol):
     """An open archive of some format."""
 
-    def members(self) -> Iterator[Member]:
+    def members(self) -> Iterator[ArchiveMember]:
         """All members in their order; at the end of it the container was read, and found whole, to its end.
 
         Raises:

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
 from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
-from chaoskit.runtime.guarding.archives.members import Data, Member
+from chaoskit.runtime.guarding.archives.members import ArchiveMember, Data
 from chaoskit.runtime.guarding.archives.names import checked
 
 _BLOCK = 512
@@ -25,8 +25,8 @@ class Tar:
         self._limits = limits
         self._current: tarfile.TarInfo | None = None
 
-    def members(self) -> Iterator[Member]:
-        guard: Any = _Guard(self._file, self._limits.members)  # It has what tarfile calls, and no more.
+    def members(self) -> Iterator[ArchiveMember]:
+        guard: Any = _HeadersOnly(self._file, self._limits.members)  # It has what tarfile calls, and no more.
         try:
             # errorlevel has no part in this: it is about extraction. Reading raises what it finds.
             with tarfile.open(fileobj=guard, mode="r:", encoding="utf-8") as opened:
@@ -44,7 +44,7 @@ class Tar:
             raise CorruptArchive(f"a header of the tar is damaged: {error}") from error
         self._ended(end)
 
-    def _member(self, found: tarfile.TarInfo) -> Member:
+    def _member(self, found: tarfile.TarInfo) -> ArchiveMember:
         if found.issparse():
             raise UnsafeArchive(f"{found.name!r} is sparse: 512 bytes of it can stand for terabytes")
         if found.size < 0 or found.offset_data < 0:
@@ -52,12 +52,12 @@ class Tar:
         parts = checked(found.name, self._limits.depth)
         executable = bool(found.mode & 0o111)
         if found.isdir():
-            return Member(parts, "directory")
+            return ArchiveMember(parts, "directory")
         if found.issym() or found.islnk():
-            return Member(parts, "symlink" if found.issym() else "hardlink", to=found.linkname)
+            return ArchiveMember(parts, "symlink" if found.issym() else "hardlink", to=found.linkname)
         if not found.isreg():
             raise UnsafeArchive(f"{found.name!r} is of type {found.type!r}: a device, a FIFO or unknown")
-        return Member(parts, "file", found.size, executable)
+        return ArchiveMember(parts, "file", found.size, executable)
 
     def _within_file(self, found: tarfile.TarInfo) -> None:
         """Find a member that is cut where tarfile would only find the next one missing."""
@@ -85,7 +85,7 @@ class Tar:
                 raise CorruptArchive(f"data follows the end mark at byte {offset:,}")
 
 
-class _Guard:
+class _HeadersOnly:
     """A file that hands out headers and no more: a longer read is refused, and so is too much of it.
 
     What is read of a member does not pass here, so all that does are headers.

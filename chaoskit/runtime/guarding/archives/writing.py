@@ -9,8 +9,8 @@ from pathlib import Path
 
 from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
 from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
-from chaoskit.runtime.guarding.archives.manifest import Entry
-from chaoskit.runtime.guarding.archives.members import Data, Member
+from chaoskit.runtime.guarding.archives.manifest import ManifestEntry
+from chaoskit.runtime.guarding.archives.members import ArchiveMember, Data
 from chaoskit.runtime.guarding.archives.names import Parts, folded
 
 _STEP = 1 << 16
@@ -30,10 +30,10 @@ class StageWriter:
         self._count = 0
         self._seen: dict[Parts, Parts] = {(): ()}
         self._directories: set[Parts] = {()}
-        self._links: list[Member] = []
-        self.entries: list[Entry] = []
+        self._links: list[ArchiveMember] = []
+        self.entries: list[ManifestEntry] = []
 
-    def add(self, member: Member, data: Data | None) -> None:
+    def add(self, member: ArchiveMember, data: Data | None) -> None:
         """Write one member; ``data`` is that of a file."""
         if not member.parts:
             if member.kind != "directory":
@@ -78,7 +78,7 @@ class StageWriter:
     def _place(self, parts: Parts) -> Path:
         return self._stage.joinpath(*parts)
 
-    def _file(self, member: Member, data: Data) -> None:
+    def _file(self, member: ArchiveMember, data: Data) -> None:
         digest, got = hashlib.sha256(), 0
         descriptor = os.open(self._place(member.parts), _NEW, 0o700 if member.executable else 0o600)
         with os.fdopen(descriptor, "wb", buffering=0) as file:
@@ -96,7 +96,9 @@ class StageWriter:
                     view = view[file.write(view) or 0 :]
         if got != member.size:
             raise CorruptArchive(f"{member.path!r} has {got:,} bytes of the {member.size:,} declared")
-        self.entries.append(Entry(member.path, got, f"sha256:{digest.hexdigest()}", member.executable))
+        self.entries.append(
+            ManifestEntry(member.path, got, f"sha256:{digest.hexdigest()}", member.executable)
+        )
 
     def finish(self) -> None:
         """Make the links, now that all they may lead to is there."""
@@ -104,11 +106,11 @@ class StageWriter:
             target = self._target(member)
             if member.kind == "symlink":
                 os.symlink(member.to, self._place(member.parts))
-                self.entries.append(Entry(member.path, link=member.to))
+                self.entries.append(ManifestEntry(member.path, link=member.to))
             else:
                 self._same_file(member, target)
 
-    def _target(self, member: Member) -> Parts:
+    def _target(self, member: ArchiveMember) -> Parts:
         """Where a link leads: to a file or directory that this archive has made, and to nothing else."""
         base = posixpath.dirname(member.path) if member.kind == "symlink" else ""
         path = posixpath.normpath(posixpath.join(base, member.to))
@@ -121,12 +123,12 @@ class StageWriter:
             )
         return parts
 
-    def _same_file(self, member: Member, target: Parts) -> None:
+    def _same_file(self, member: ArchiveMember, target: Parts) -> None:
         of = next((entry for entry in self.entries if entry.path == _path(target) and not entry.link), None)
         if of is None:
             raise UnsafeArchive(f"the hard link {member.path!r} leads to {member.to!r}, which is no file")
         os.link(self._place(target), self._place(member.parts))
-        self.entries.append(Entry(member.path, of.size, of.checksum, of.executable))
+        self.entries.append(ManifestEntry(member.path, of.size, of.checksum, of.executable))
 
 
 def _path(parts: Parts) -> str:

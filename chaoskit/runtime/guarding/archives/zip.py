@@ -12,7 +12,7 @@ from typing import IO
 
 from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
 from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
-from chaoskit.runtime.guarding.archives.members import Data, Member
+from chaoskit.runtime.guarding.archives.members import ArchiveMember, Data
 from chaoskit.runtime.guarding.archives.names import checked
 
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
@@ -42,8 +42,8 @@ class Zip:
         self._archive: zipfile.ZipFile | None = None
         self._current: zipfile.ZipInfo | None = None
 
-    def members(self) -> Iterator[Member]:
-        with _told(), zipfile.ZipFile(_Guard(self._file, self._limits.members)) as archive:
+    def members(self) -> Iterator[ArchiveMember]:
+        with _told(), zipfile.ZipFile(_BoundedDirectory(self._file, self._limits.members)) as archive:
             found = archive.infolist()
             if len(found) > self._limits.members:
                 raise ArchiveTooBig(f"{len(found):,} members; the limit is {self._limits.members:,}")
@@ -68,7 +68,7 @@ class Zip:
         if end > directory:
             raise UnsafeArchive("its last member reaches into the archive's directory")
 
-    def _member(self, info: zipfile.ZipInfo) -> Member:
+    def _member(self, info: zipfile.ZipInfo) -> ArchiveMember:
         # A name is cut at NUL by zipfile; what was behind it is only in the original.
         name = info.orig_filename if "\0" in info.orig_filename else info.filename
         if info.flag_bits & _ENCRYPTED:
@@ -82,12 +82,12 @@ class Zip:
         mode = info.external_attr >> 16
         kind = stat.S_IFMT(mode)
         if info.is_dir():
-            return Member(parts, "directory")
+            return ArchiveMember(parts, "directory")
         if kind == stat.S_IFLNK:
-            return Member(parts, "symlink", to=self._link(info))
+            return ArchiveMember(parts, "symlink", to=self._link(info))
         if kind not in (0, stat.S_IFREG):
             raise UnsafeArchive(f"{name!r} is of type {kind:o}: no file, no directory and no link")
-        return Member(parts, "file", info.file_size, bool(mode & 0o111))
+        return ArchiveMember(parts, "file", info.file_size, bool(mode & 0o111))
 
     def _link(self, info: zipfile.ZipInfo) -> str:
         if info.file_size > 4096:
@@ -116,7 +116,7 @@ def _told() -> Iterator[None]:
         raise
 
 
-class _Guard:
+class _BoundedDirectory:
     """The archive's file, of whose directory no more is read than so many members need."""
 
     def __init__(self, file: IO[bytes], members: int) -> None:
