@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from chaoskit import strategies
+from chaoskit.core.errors import UsageError
 from chaoskit.runtime import CircuitBreaker, retry
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.failures.taxonomy import ResilienceError
