@@ -153,7 +153,7 @@ def breaker_options(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def damage(format: str, data: bytes | None = None) -> st.SearchStrategy[bytes]:
-    """Draw damaged files of a format: structural damages, or up to three flips, cuts, zeroed, repeated ranges.
+    """Draw damaged files of a format: structural damages, or up to three small edits anywhere.
 
     They shrink towards the first structural damage, and towards few and short edits.
 
