@@ -9,8 +9,7 @@ import pytest
 from crash_recorder import Recorder
 from programs import NEW, OLD, created, old_or_new, published, replaced, replaced_and_promised
 
-from chaoskit.explore.crash import CrashStates, Rule, models_named, state_tree
-from chaoskit.explore.crash.advice import explain, simplest, warnings
+from chaoskit.explore.crash import CrashStates, Rule, explain, models_named, simplest, state_tree, warnings
 
 States = Callable[..., CrashStates]
 
@@ -24,7 +23,7 @@ def empty(r: Recorder) -> None:
 
 
 def contents(states: CrashStates, name: str, model: str) -> set[object]:
-    """What ``name`` may hold after a power cut under ``model``; None where it may be missing."""
+    """What ``name`` may hold after a power loss under ``model``; None where it may be missing."""
     return {state_tree(states, s).get(name) for s in states if model in s.models}
 
 
