@@ -19,7 +19,7 @@ from chaoskit.core.errors import wrong
 
 __all__ = [
     "LAZY",
-    "Kind",
+    "CallableKind",
     "answered",
     "asked",
     "called",
@@ -40,7 +40,7 @@ Run = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 _CO_COROUTINE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
 
 
-class Kind(enum.Enum):
+class CallableKind(enum.Enum):
     """What calling it does: the work, or making something that will do the work when it is driven."""
 
     SYNC = "a synchronous function"
@@ -52,7 +52,7 @@ class Kind(enum.Enum):
     NOT_CALLABLE = "no function"
 
 
-LAZY = frozenset({Kind.GENERATOR, Kind.ASYNC_GENERATOR})
+LAZY = frozenset({CallableKind.GENERATOR, CallableKind.ASYNC_GENERATOR})
 """Kinds whose call does no work, with or without an event loop."""
 
 
@@ -67,20 +67,20 @@ def is_async(fn: Callable[..., Any]) -> bool:
     return any(map(inspect.iscoroutinefunction, _faces(fn)))
 
 
-def kind_of(fn: object) -> Kind:
+def kind_of(fn: object) -> CallableKind:
     """The kind of ``fn``, by what is known before it is called."""
     # Before callable(): since Python 3.10 a staticmethod object can be called, and its kind would be lost.
     if isinstance(fn, staticmethod | classmethod | property):
-        return Kind.METHOD
+        return CallableKind.METHOD
     if not callable(fn):
-        return Kind.NOT_CALLABLE
+        return CallableKind.NOT_CALLABLE
     if any(map(inspect.isgeneratorfunction, _faces(fn))):
-        return Kind.GENERATOR
+        return CallableKind.GENERATOR
     if any(map(inspect.isasyncgenfunction, _faces(fn))):
-        return Kind.ASYNC_GENERATOR
+        return CallableKind.ASYNC_GENERATOR
     if is_async(fn):
-        return Kind.ASYNC
-    return Kind.CLASS if inspect.isclass(fn) else Kind.SYNC
+        return CallableKind.ASYNC
+    return CallableKind.CLASS if inspect.isclass(fn) else CallableKind.SYNC
 
 
 def protectable(what: str, fn: object) -> None:
@@ -89,8 +89,10 @@ def protectable(what: str, fn: object) -> None:
     The call of a generator function does no work yet, so a strategy around it would protect nothing.
     """
     kind = kind_of(fn)
-    if kind is Kind.NOT_CALLABLE or kind is Kind.METHOD:
-        hint = "Put the strategy directly above the def, below @property." if kind is Kind.METHOD else ""
+    if kind is CallableKind.NOT_CALLABLE or kind is CallableKind.METHOD:
+        hint = (
+            "Put the strategy directly above the def, below @property." if kind is CallableKind.METHOD else ""
+        )
         raise wrong(f"the function given to {what}", fn, "a callable", hint)
     if kind in LAZY:
         raise wrong(
@@ -110,7 +112,7 @@ def decorated(what: str, fn: F, wrap: Callable[[Any], Any]) -> F:
     if isinstance(fn, staticmethod | classmethod):
         return cast(F, type(fn)(decorated(what, fn.__func__, wrap)))
     protectable(what, fn)
-    if kind_of(fn) is Kind.CLASS:
+    if kind_of(fn) is CallableKind.CLASS:
         raise wrong(
             f"the function given to {what}",
             fn,
@@ -161,9 +163,9 @@ def synchronous(what: str, fn: object, *, optional: bool = True) -> None:
     if fn is None and optional:
         return
     kind = kind_of(fn)
-    if kind is Kind.ASYNC or kind in LAZY:
+    if kind is CallableKind.ASYNC or kind in LAZY:
         raise wrong(what, fn, "a synchronous function", f"It is {kind.value}, and its call does no work yet.")
-    if kind is Kind.NOT_CALLABLE or kind is Kind.METHOD:
+    if kind is CallableKind.NOT_CALLABLE or kind is CallableKind.METHOD:
         raise wrong(what, fn, "a function" + (", or None" if optional else ""))
 
 

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.calling.callables import LAZY, Kind, is_async, kind_of
+from chaoskit.runtime.calling.callables import LAZY, CallableKind, is_async, kind_of
 from chaoskit.runtime.retrying.loop import async_attempts, attempts
 from chaoskit.runtime.retrying.rules import RetryRules
 from chaoskit.runtime.retrying.shell import retried
@@ -22,15 +22,15 @@ def decorate(rules: RetryRules, fn: Any) -> Any:
     if isinstance(fn, staticmethod | classmethod):
         return type(fn)(decorate(rules, fn.__func__))
     kind = kind_of(fn)
-    if kind in (Kind.NOT_CALLABLE, Kind.METHOD):
+    if kind in (CallableKind.NOT_CALLABLE, CallableKind.METHOD):
         raise wrong("the function to retry", fn, "a callable", "Put @retry(...) directly above the def.")
-    if kind is Kind.CLASS:
+    if kind is CallableKind.CLASS:
         hint = "Retry the method that does the work, or a function that makes the object."
         raise wrong("the function to retry", fn, "a function", hint)
     if kind in LAZY:
         _check_restarts(rules, fn)
-        return (_restarting if kind is Kind.GENERATOR else _async_restarting)(rules, fn)
-    return asynchronous(rules, fn) if kind is Kind.ASYNC else synchronous(rules, fn)
+        return (_restarting if kind is CallableKind.GENERATOR else _async_restarting)(rules, fn)
+    return asynchronous(rules, fn) if kind is CallableKind.ASYNC else synchronous(rules, fn)
 
 
 def synchronous(rules: RetryRules, fn: Any) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.calling.callables import Kind, kind_of, synchronous, synchronous_all
+from chaoskit.runtime.calling.callables import CallableKind, kind_of, synchronous, synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.classifier import Classifier
 from chaoskit.runtime.failures.taxonomy import Category, ResilienceError
@@ -99,7 +99,7 @@ class RetryRules:
         if self.generators not in ("refuse", "restart", "pass"):
             raise wrong("generators", self.generators, "'refuse', 'restart' or 'pass'")
         synchronous("on_result", self.on_result)
-        if self.repair is not None and kind_of(self.repair) not in (Kind.SYNC, Kind.ASYNC):
+        if self.repair is not None and kind_of(self.repair) not in (CallableKind.SYNC, CallableKind.ASYNC):
             raise wrong("repair", self.repair, "a function of the error, synchronous or async")
 
 

@@ -14,7 +14,14 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.blocks import block
-from chaoskit.runtime.calling.callables import Kind, finished, is_async, kind_of, synchronous, synchronous_all
+from chaoskit.runtime.calling.callables import (
+    CallableKind,
+    finished,
+    is_async,
+    kind_of,
+    synchronous,
+    synchronous_all,
+)
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import PartialFailure
 from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
@@ -370,7 +377,7 @@ class PartialFailureCollector(Generic[T, R]):
 def _check_async(fn: Callable[..., Any]) -> None:
     """Refuse what is known to give no awaitable; a lambda or an object may give one, which its call shows."""
     plain = inspect.isfunction(fn) and fn.__name__ != "<lambda>" and not is_async(inspect.unwrap(fn))
-    if kind_of(fn) is not Kind.ASYNC and plain:
+    if kind_of(fn) is not CallableKind.ASYNC and plain:
         raise wrong("the function of a batch", fn, "an async function", "Use run() for a synchronous one.")
 
 
