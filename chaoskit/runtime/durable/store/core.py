@@ -62,14 +62,14 @@ class Core:
         self.files, self.settings, self.lock = files, settings, lock
         self.pid = os.getpid()
         self.owners = Owners(lock)
-        self.operations = self.commits = 0
+        self.operations = self.commits = self.damaged = 0
         self._token = uuid.uuid4().hex[:16]
         self._numbers = itertools.count(1)
         self._connections = Connections()
         self._writer: sqlite3.Connection | None = self._connections.keep(connection)
         self._file = _identity(files)
         self._looked = settings.clock.monotonic()
-        self.upkeep = Upkeep(files, settings.wal_limit)
+        self.upkeep = Upkeep(files, settings.wal_limit, settings.reserve)
         self.readers = Readers(files.database, settings.clock, self._look, self._connections)
         self.queue = Queue(
             self._commit,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from functools import partial
 from pathlib import Path
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.store.care import back_up
 from chaoskit.runtime.durable.store.core import Core, Settings
 from chaoskit.runtime.durable.store.files import StoreFiles, refuse_network
 from chaoskit.runtime.durable.store.lock import LockFile
@@ -95,17 +97,20 @@ def _opened(files: StoreFiles, settings: Settings, *, create: bool) -> Core:
 def _prepared(files: StoreFiles, settings: Settings, lock: LockFile, *, create: bool) -> Core:
     connection = connect_writer(files.database, settings.durability, create=create)
     try:
-        migrate(connection, files.database)
-        upkeep = Upkeep(files, settings.wal_limit)
+        migrate(connection, files.database, backup=partial(_keep_old, connection, files.database))
+        upkeep = Upkeep(files, settings.wal_limit, settings.reserve)
         if files.wal_size():
-            # What a killed process left is copied, and so written anew, before anything stands on it.
+            # What a killed process left is copied, and so written again, before anything stands on it.
             upkeep.checkpoint(connection, "passive")
-        if settings.reserve:
-            upkeep.make_reserve(settings.reserve)
+        upkeep.make_reserve()
         return Core(files, settings, lock, connection)
     except BaseException:
         connection.close()
         raise
+
+
+def _keep_old(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    back_up(connection, path, path.with_name(f"{path.name}.before-{version + 1}"))
 
 
 def _forget() -> None:
