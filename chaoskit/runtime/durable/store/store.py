@@ -183,7 +183,7 @@ class Store:
         return core.settle(operation_id)
 
     def backup(self, path: Path | str) -> None:
-        """Write a copy to ``path``, whole or not at all, while the store is in use; it replaces what is there.
+        """Write a copy to ``path``, whole or not at all, while the store is in use; replaces what is there.
 
         The copy is a store: open it where it lies, or move it to the store's path while no process has that
         open, with the ``-wal`` and ``-shm`` beside it removed.
