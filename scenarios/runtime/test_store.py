@@ -5,14 +5,11 @@ In memory (``/dev/shm``) and with short waits, since a lock that cannot be had i
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from chaoskit import Chaos, faults, scenario
-from chaoskit.runtime import OutcomeUnknown, Store
+from chaoskit.runtime import Store
 from chaoskit.runtime.durable.store.protocol import Kind
 from chaoskit.runtime.failures.taxonomy import ResilienceError
 

@@ -9,8 +9,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.files.syncing import sync_directory, sync_file
 from chaoskit.runtime.durable.store.core import Core
-from chaoskit.runtime.durable.store.files import free_bytes, sync_directory
+from chaoskit.runtime.durable.store.files import free_bytes, typed_errors
 from chaoskit.runtime.durable.store.protocol import Damage, Kind, Statistics, VerifyReport
 from chaoskit.runtime.durable.store.reading import COLUMNS, Row, SqliteReader, damage_of
 from chaoskit.runtime.durable.store.sqlite import failure, has_wal_reset_bug
@@ -39,9 +40,10 @@ def back_up(source: sqlite3.Connection, path: Path, target: Path) -> None:
             source.backup(copy)
             # One file alone: a copy in WAL mode would want two more beside it as soon as it is opened.
             copy.execute("pragma journal_mode = delete").fetchall()
-        _sync(staged)
-        os.replace(staged, target)
-        sync_directory(target.parent)
+        with typed_errors("finish the backup", target):
+            _sync(staged)
+            os.replace(staged, target)
+            sync_directory(target.parent)
     except sqlite3.Error as error:
         raise failure(error, target) from error
     finally:
@@ -135,6 +137,6 @@ def _warnings(core: Core) -> Iterator[str]:
 def _sync(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
+        sync_file(fd)
     finally:
         os.close(fd)

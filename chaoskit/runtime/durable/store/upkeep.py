@@ -74,12 +74,13 @@ class Upkeep:
         except OSError:
             return False
         try:
-            _allocate(fd, self._reserve)
+            try:
+                _allocate(fd, self._reserve)
+            finally:
+                os.close(fd)
         except OSError:
             self.give_up_reserve()
             return False
-        finally:
-            os.close(fd)
         return True
 
     def give_up_reserve(self) -> bool:
