@@ -12,7 +12,7 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.files.syncing import sync_directory, sync_file
 from chaoskit.runtime.durable.store.core import Core
 from chaoskit.runtime.durable.store.files import free_bytes, typed_errors
-from chaoskit.runtime.durable.store.protocol import Damage, Kind, Statistics, VerifyReport
+from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Statistics, VerifyReport
 from chaoskit.runtime.durable.store.reading import COLUMNS, Row, SqliteReader, damage_of
 from chaoskit.runtime.durable.store.sqlite import failure, has_wal_reset_bug
 from chaoskit.runtime.failures.taxonomy import ResilienceError
@@ -66,7 +66,7 @@ def _verified(reader: SqliteReader, deep: bool) -> VerifyReport:
     except ResilienceError as error:
         said = [error.message]
     problems = [line for line in said if line != "ok"]
-    damaged: list[Damage] = []
+    damaged: list[DamagedRecord] = []
     count = 0
     try:
         for row in _all(reader):

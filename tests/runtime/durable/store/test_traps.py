@@ -17,7 +17,7 @@ import pytest
 from chaoskit.runtime import RecordCorrupt, Store, StoreBusy, StoreCorrupt, StoreForked, StoreGone
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.durable.store.lock import LockFile
-from chaoskit.runtime.durable.store.protocol import Damage, Kind, Tx
+from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Tx
 from chaoskit.runtime.failures.taxonomy import ConfigurationError, DiskFull
 
 JOB = Kind("job")
@@ -376,7 +376,7 @@ def test_a_flipped_bit_is_seen_where_it_is(path: Path) -> None:
             store.get(JOB, "b")
         page = store.find(JOB)
         assert [one.key for one in page.records] == ["a", "c"]
-        assert page.damaged == (Damage("job", "", "b", "corrupt"),)
+        assert page.damaged == (DamagedRecord("job", "", "b", "corrupt"),)
         report = store.verify(deep=True)
         assert (report.problems, report.damaged, report.ok) == ((), page.damaged, False)
         assert store.statistics().damaged == 2
