@@ -33,7 +33,7 @@ BELOW: Mapping[str, frozenset[str]] = {
     "report": frozenset({"core"}),
     "doctor": frozenset({"core", "faults", "inject"}),
     "contracts": frozenset({"core", "runtime"}),
-    "strategies": frozenset({"core", "runtime", "contracts"}),
+    "strategies": frozenset({"core", "faults", "runtime", "contracts"}),
     "plugin": frozenset({"core", "faults", "inject", "explore", "invariants", "session", "report"}),
     "cli": frozenset({"core", "runtime", "faults", "inject", "explore", "session", "report", "doctor"}),
     "__main__": frozenset({"cli"}),
