@@ -327,6 +327,20 @@ def test_what_a_failed_sync_has_left_is_written_again(chaos: Chaos, monkeypatch:
     shown_after_a_failed_sync(chaos, monkeypatch)
 
 
+def reopen(directory: Path) -> None:
+    AppendLog(directory / "log", max_record=1 << 13).close()
+
+
+@scenario(faults.kill() | faults.power_loss(), model="strict", strike_recovery=True)
+def test_opening_a_log_may_be_interrupted(chaos: Chaos) -> None:
+    """A crash while a torn tail is cut loses nothing; opening once more finds the same records."""
+    chaos.run(append, chaos)
+    chaos.recover(reopen, chaos.path)
+    found = read_back(chaos)
+    assert found == RECORDS[: len(found)]
+    assert len(found) >= len(chaos.promised)
+
+
 # --- flags -------------------------------------------------------------------------------------------
 
 

@@ -453,6 +453,10 @@ def test_a_class_that_is_not_registered_is_refused() -> None:
         CODEC.loads(codec.dumps(Job("a")))
 
 
+async def make_money(cents: int) -> Money:
+    return Money(cents)
+
+
 def test_registering_is_checked() -> None:
     """What cannot work is refused at once."""
     codec = StateCodec()
@@ -462,6 +466,8 @@ def test_registering_is_checked() -> None:
         codec.register(Money)
     with pytest.raises(UsageError, match="both or neither"):
         codec.register(Money, encode=str)
+    with pytest.raises(UsageError, match="decode"):
+        codec.register(Money, encode=str, decode=make_money)
     with pytest.raises(UsageError, match="a name that"):
         codec.register(Colour, "Job")
     with pytest.raises(UsageError, match="a class"):
