@@ -157,7 +157,7 @@ Point = collections.namedtuple("Point", "x y")
         ({"k": {"\udfff": 1}}, "state['k']key '\\udfff'"),
         ({"a": np.array([object()])}, "state['a']"),
         ({"a": np.ma.masked_array([1], [True])}, "state['a']"),
-        ([array("u", "x")], "state[0]"),
+        ([array("w" if sys.version_info >= (3, 13) else "u", "x")], "state[0]"),
         ({"s": sys}, "state['s']"),
         ([print], "state[0]"),
     ],
