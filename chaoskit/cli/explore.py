@@ -320,7 +320,6 @@ def _question(settings: Settings, schedule: Schedule | None, listing: bool, back
         options=options,
         seed=settings.seed,
         backend=backend,
-        replay=schedule,
         listing=listing,
         words=_spoken(),
     )

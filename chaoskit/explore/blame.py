@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 
 from chaoskit.core.operation import Operation
-from chaoskit.explore.job import World
+from chaoskit.explore.border import World
 
 
 def blamed(

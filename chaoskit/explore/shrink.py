@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 
 from chaoskit.core.case import BROKEN, INCONCLUSIVE
 from chaoskit.core.schedule import Schedule
+from chaoskit.explore.border import Planned, World
 from chaoskit.explore.case import Case
 from chaoskit.explore.findings import broken_as
-from chaoskit.explore.job import Planned, World
 
 EACH = 60
 """How many cases are run at most to make one crash state smaller. Halving finds one step among a thousand

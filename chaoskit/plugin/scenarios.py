@@ -310,7 +310,6 @@ def _question(item: pytest.Function, state: State) -> Question:
         backend=state.backend.name,
         file=str(item.path),
         line=(line or 0) + 1,
-        replay=chosen.replay,
         listing=chosen.listing,
         strike_recovery=spec.strike_recovery,
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from chaoskit.core.case import CaseFailure
+from chaoskit.explore.border import CaseSource
 from chaoskit.explore.execute import Patience, Watch
-from chaoskit.explore.job import CaseSource, Job
+from chaoskit.explore.job import Job
 from chaoskit.inject.base import Backend
 from chaoskit.inject.processes import stand_guard
 from chaoskit.plugin.options import Settings

@@ -15,9 +15,10 @@ from chaoskit.core.case import RunSummary
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
 from chaoskit.core.words import PYTEST, Words
+from chaoskit.explore.border import CaseSource, World
 from chaoskit.explore.errors import InvariantBroken, WorkloadFailed
 from chaoskit.explore.execute import Patience, Watch
-from chaoskit.explore.job import CaseSource, Job, World
+from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.snapshot import differences, take
 from chaoskit.inject import channel
@@ -88,7 +89,7 @@ class Chaos:
         self._struck: list[str] = []
         self._reached = 0
         self._refused = ""
-        self._before: dict[int, Any] = {}
+        self._noted: dict[int, Any] = {}
 
     @property
     def path(self) -> Path:
@@ -189,9 +190,9 @@ class Chaos:
             trace=Trace(operations, caveats, self._root),
             caveats=caveats,
             leaks=tuple(self._leaks),
-            with_data=self._job.with_data,
+            with_data=self._job.note is not None,
             refused=self._refused,
-            before=self._before,
+            noted=self._noted,
         )
 
     def _execute(self, work: Callable[[], Any] | Command, *, recovery: bool = False) -> Outcome:
@@ -203,8 +204,8 @@ class Chaos:
         number = len(self._runs) + 1
         for source in self._sources:
             source.before_run(number, self._root)
-        if self._job.with_data:
-            self._before[number] = _content(self._root)
+        if self._job.note is not None:
+            self._noted[number] = self._job.note(self._root)
         world = self._job.world
         if world is not None and world.run == number:
             return self._lose_power(world)
@@ -287,13 +288,6 @@ class Chaos:
         self._reached += len(receipts)
         self._watch.tell(tuple(self._runs))
         return Outcome(False, power_lost=True, faults=receipts)
-
-
-def _content(root: str) -> Any:
-    # Loaded only by those cases that a power loss may follow.
-    from chaoskit.explore.crash.snapshot import Snapshot
-
-    return Snapshot.take(root)
 
 
 def _without_frames_of(file: str, trace: Trace) -> Trace:

@@ -22,9 +22,10 @@ from typing import NoReturn
 from chaoskit.core.case import CaseFailure
 from chaoskit.core.errors import UsageError
 from chaoskit.core.words import PYTEST, Words
+from chaoskit.explore.border import CaseSource
 from chaoskit.explore.errors import InvariantBroken, WorkloadFailed
 from chaoskit.explore.execute import Patience, Watch
-from chaoskit.explore.job import CaseSource, Job
+from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.snapshot import EMPTY, take
 from chaoskit.inject.base import Backend, CommandFailed

@@ -23,10 +23,10 @@ from unittest import mock
 import pytest
 
 from chaoskit.core.schedule import Schedule
+from chaoskit.explore.border import Planned, Recording
 from chaoskit.explore.crash import CrashStates, PowerLoss, Script, State, crash_states
 from chaoskit.explore.crash.source import CrashWorld
 from chaoskit.explore.crash.steps import Step, StepKind
-from chaoskit.explore.job import Planned, Recording
 from scenarios.durability.judge import Judge, Objection
 from scenarios.durability.judgements import JUDGEMENTS
 from scenarios.durability.known import KNOWN

@@ -284,7 +284,7 @@ def test_messages_name_what_this_command_has(tmp_path: Path, capsys: pytest.Capt
         ("write(f)#1=power_loss[drop 99]", "there is no step 99: 3 are unsynced"),
         ("write(f)#1=power_loss[bogus]", "'bogus' means nothing here"),
         ("write(f)#1=power_loss[drop 3]", "models that do: strict"),
-        ("write(f)#1=power_loss[all]; close(f)#1=power_loss[all]", "loses power 2 times"),
+        ("write(f)#1=power_loss[all]; close(f)#1=power_loss[all]", "has power_loss 2 times"),
         ("write(f)#1=EIO; close(f)#1=power_loss[drop 9]", "there is no step 9: 1 are unsynced"),
     ],
 )

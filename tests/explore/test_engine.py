@@ -182,21 +182,25 @@ def test_listing_runs_nothing() -> None:
 def test_replay_runs_one_schedule() -> None:
     """Whether the faults of the scenario would offer it or not."""
     executor = Scripted(saving("a.tmp"))
-    explore(executor, KILL, replay=Schedule.parse("fsync(a.tmp)#1=EIO"))
+    explore(executor, KILL, options=Options(timeout=1.0, replay=Schedule.parse("fsync(a.tmp)#1=EIO")))
     assert executor.attempts == {"fsync(a.tmp)#1=EIO": 1}
 
 
 def test_replay_finds_a_varying_name_by_the_wildcard_of_the_schedule() -> None:
     """The printed schedule fits, though the two recordings have found another wildcard this time."""
     executor = Scripted(saving("tmpa1"))
-    explore(executor, KILL, replay=Schedule.parse("open(t*)#1=EIO"))
+    explore(executor, KILL, options=Options(timeout=1.0, replay=Schedule.parse("open(t*)#1=EIO")))
     assert executor.attempts == {"open(t*)#1=EIO": 1}
 
 
 def test_replay_of_an_unknown_point_names_near_ones() -> None:
     """A misspelt or outdated schedule is an error before anything runs."""
     with pytest.raises(ScheduleError, match=r"open\(b\.tmp\)#1.*open\(a\.tmp\)#1"):
-        explore(Scripted(saving("a.tmp")), KILL, replay=Schedule.parse("open(b.tmp)#1=EIO"))
+        explore(
+            Scripted(saving("a.tmp")),
+            KILL,
+            options=Options(timeout=1.0, replay=Schedule.parse("open(b.tmp)#1=EIO")),
+        )
 
 
 def test_pairs_strike_behind_the_first_fault() -> None:

@@ -20,13 +20,14 @@ from chaoskit.core.case import CaseFailure, RunSummary
 from chaoskit.core.operation import Receipt, Trace
 from chaoskit.core.result import Options, ScenarioResult
 from chaoskit.core.schedule import Schedule
+from chaoskit.explore.border import Planned, Recording
 from chaoskit.explore.case import Question
 from chaoskit.explore.crash import CrashStates, PowerLoss, crash_states, models_named, script, state_tree
 from chaoskit.explore.crash.cut import Cut
 from chaoskit.explore.crash.states import State
 from chaoskit.explore.crash.steps import mask_of
 from chaoskit.explore.engine import Explorer
-from chaoskit.explore.job import Job, Planned, Recording
+from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.shrink import EACH
 from chaoskit.report.explain import finding_text
@@ -49,7 +50,7 @@ class Judging:
 
     def run(self, jobs: Sequence[Job]) -> Generator[tuple[int, Observation], None, None]:
         for number, job in enumerate(jobs):
-            if job.record or job.world is None:
+            if job.world is None:
                 yield number, Observation(trace=self.recorded)
                 continue
             self.place.mkdir(exist_ok=True)
@@ -104,8 +105,7 @@ def explored(
         "test_a.py::test_a",
         faults.power_loss(),
         (source,),
-        Options(timeout=1.0, model=models, budget=budget),
-        replay=replay,
+        Options(timeout=1.0, model=models, budget=budget, replay=replay),
     )
     executor = Judging(recorder.trace(), place / "case", check)
     return Explorer(question, executor).explore(Observation(trace=recorder.trace()))

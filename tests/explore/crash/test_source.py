@@ -18,8 +18,8 @@ from chaoskit.core.operation import Bytes, Operation, Place, Trace
 from chaoskit.core.schedule import Fault, Schedule, Strike
 from chaoskit.explore.align import unaligned
 from chaoskit.explore.blame import blamed
+from chaoskit.explore.border import Planned
 from chaoskit.explore.crash import PowerLoss
-from chaoskit.explore.job import Planned
 from chaoskit.explore.sources import sources_of
 from chaoskit.faults import FaultSet
 
@@ -319,7 +319,7 @@ def lying(place: Path, work: Callable[[Recorder, bool], None]) -> tuple[PowerLos
     recording = unaligned(r.trace())
     hit = next(i for i, o in enumerate(recording.trace) if o.call == "fsync")
     failed = Planned(Schedule((Strike(recording.points[hit], Fault("EIO")),)))
-    return source, failed, list(source.follow(failed, recording))
+    return source, failed, list(source.after(failed, recording))
 
 
 def write_and_sync(r: Recorder, fail: bool, again: bool) -> None:
@@ -366,4 +366,4 @@ def test_nothing_follows_a_failed_fsync_where_it_was_not_asked_for(tmp_path: Pat
     recorder.promise(None)
     recording = unaligned(recorder.trace())
     failed = Planned(Schedule((Strike(recording.points[0], Fault("EIO")),)))
-    assert list(source.follow(failed, recording)) == []
+    assert list(source.after(failed, recording)) == []
