@@ -155,8 +155,6 @@ CYCLES: set[str] = set()
 """What is being mended; the first module of each cycle. To be gone before anything else is built."""
 
 OVERSIZED = {
-    "chaoskit.cli.explore",
-    "chaoskit.cli.explore:_shared",
     "chaoskit.explore.crash.advice",
     "chaoskit.explore.crash.order",
     "chaoskit.explore.crash.order:Order",

@@ -172,7 +172,12 @@ class Workers:
     """
 
     def __init__(
-        self, run_one: RunOne, count: int, prepare: Callable[[int], None], *, capture: bool = True
+        self,
+        run_one: RunOne,
+        count: int,
+        prepare: Callable[[int], None] = lambda number: None,
+        *,
+        capture: bool = True,
     ) -> None:
         self._run_one = run_one
         self._count = count

@@ -28,7 +28,7 @@ from chaoskit.explore.execute import Patience, Watch
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.snapshot import EMPTY, take
-from chaoskit.inject.base import Backend, CommandFailed
+from chaoskit.inject.base import TIMEOUT, Backend, CommandFailed
 from chaoskit.inject.processes import kill_tree, reaping
 from chaoskit.session.chaos import Chaos
 
@@ -51,7 +51,7 @@ class Program:
     recover: str = ""
     check: str = ""
     promise_stdout: bool = True
-    timeout: float = 60.0
+    timeout: float = TIMEOUT
 
 
 class CommandBroken(Exception):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from chaoskit.explore.crash.advice import Advice, explain, simplest, warnings
 from chaoskit.explore.crash.materialise import Materialiser, state_tree
-from chaoskit.explore.crash.models import DEFAULT, MODELS, Model, Rule, models_named
+from chaoskit.explore.crash.models import MODELS, Model, Rule, models_named
 from chaoskit.explore.crash.naming import name_of, state_named
 from chaoskit.explore.crash.snapshot import Snapshot
 from chaoskit.explore.crash.source import PowerLoss
@@ -18,7 +18,6 @@ from chaoskit.explore.crash.states import CrashStates, State, crash_states, most
 from chaoskit.explore.crash.steps import Script, script
 
 __all__ = [
-    "DEFAULT",
     "MODELS",
     "Advice",
     "CrashStates",

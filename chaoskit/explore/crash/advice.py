@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from chaoskit.core.operation import ROOT, Frame, Operation
-from chaoskit.explore.crash.models import DEFAULT, MODELS, STRICT
+from chaoskit.explore.crash.models import MODELS, STRICT
 from chaoskit.explore.crash.order import Order
 from chaoskit.explore.crash.snapshot import Inode, NodeKind
 from chaoskit.explore.crash.states import State
 from chaoskit.explore.crash.steps import Move, Script, Step, StepKind, bits, mask_of
+from chaoskit.faults.power import DEFAULT_MODELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +336,7 @@ class _Watch:
 
     def __init__(self, script: Script) -> None:
         self.script = script
-        self.orders = [Order(script, MODELS[name]) for name in (*DEFAULT, STRICT.name)]
+        self.orders = [Order(script, MODELS[name]) for name in (*DEFAULT_MODELS, STRICT.name)]
         self.order = self.orders[-1]
         self.synced: set[Inode] = set()
         self.told = 0

@@ -139,9 +139,6 @@ STRICT = Model(
 )
 
 MODELS: Mapping[str, Model] = MappingProxyType({m.name: m for m in (EXT4, EXT4_LATE, XFS, BTRFS, STRICT)})
-DEFAULT: tuple[str, ...] = ("ext4", "xfs", "btrfs")
-"""The real ones together, ext4 as its documentation promises. ``strict`` is for programs that promise
-to work everywhere."""
 
 
 def models_named(names: str | Iterable[str]) -> tuple[Model, ...]:

@@ -14,9 +14,10 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chaoskit.explore.crash.image import Image, Tables
-from chaoskit.explore.crash.models import DEFAULT, STRICT, Model, Rule, models_named
+from chaoskit.explore.crash.models import STRICT, Model, Rule, models_named
 from chaoskit.explore.crash.order import Order
 from chaoskit.explore.crash.steps import Move, Script, Step, StepKind, bits
+from chaoskit.faults.power import DEFAULT_MODELS
 
 EXHAUSTIVE = 64
 """Up to so many states, all that a model allows after one operation are taken (torn ones apart)."""
@@ -98,7 +99,7 @@ class CrashStates:
 
 def crash_states(
     script: Script,
-    models: str | Iterable[str] = DEFAULT,
+    models: str | Iterable[str] = DEFAULT_MODELS,
     *,
     exhaustive: int = EXHAUSTIVE,
     prefixes_only: bool = False,
