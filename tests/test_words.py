@@ -38,10 +38,8 @@ HOMONYMS: Mapping[str, str] = {}
 
 UNMENDED_NAMES = frozenset(
     {
-        *("Advice", "Case", "Change", "Entry", "Evidence", "Failure", "Family", "Guard", "History"),
-        *("Job", "Judgement", "Mailbox", "Order", "PowerLoss", "Reader", "Row", "Rule"),
-        *("Schedule", "Settings", "Spec", "State", "Step", "Store", "Supervisor", "Task", "Trial", "Watch"),
-        "Worker",
+        *("Advice", "Case", "Entry", "Family", "Job", "PowerLoss", "Reader", "Row", "Rule", "Settings"),
+        *("Spec", "State", "Store", "Supervisor", "Task", "Watch", "Worker"),
     }
 )
 """Class names that still mean two things. A name leaves when one of them has been renamed; none is added."""
