@@ -160,7 +160,6 @@ OVERSIZED = {
     "chaoskit.explore.crash.order:Order",
     "chaoskit.explore.crash.steps",
     "chaoskit.explore.crash.steps:Builder",
-    "chaoskit.explore.execute",
     "chaoskit.inject.kernel.files.execute",
     "chaoskit.inject.kernel.supervisor",
     "chaoskit.inject.kernel.supervisor:Supervisor",

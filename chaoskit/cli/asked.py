@@ -13,7 +13,7 @@ from chaoskit.core.words import Words
 from chaoskit.faults import FaultSet
 from chaoskit.faults.narrowing import unknown
 from chaoskit.inject.base import TIMEOUT
-from chaoskit.session.exploring import Subject
+from chaoskit.session.exploring import Specimen
 from chaoskit.session.program import Program
 from chaoskit.session.spec import Spec
 
@@ -68,9 +68,9 @@ class Asked:
         )
 
     @property
-    def subject(self) -> Subject:
+    def specimen(self) -> Specimen:
         """The program as a report names it."""
-        return Subject(shlex.join(self.command), command=_as_typed(self), words=WORDS)
+        return Specimen(shlex.join(self.command), command=_as_typed(self), words=WORDS)
 
     @property
     def spec(self) -> Spec:

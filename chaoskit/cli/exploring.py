@@ -16,7 +16,8 @@ from chaoskit.cli.asked import Asked
 from chaoskit.core.errors import BackendUnavailable
 from chaoskit.core.result import ScenarioResult
 from chaoskit.core.schedule import Schedule
-from chaoskit.explore.execute import Executor, Serial, Workers
+from chaoskit.explore.execute import Executor, Serial
+from chaoskit.explore.workers import Workers
 from chaoskit.inject import backends
 from chaoskit.session.exploring import Exploration, Request
 from chaoskit.session.program import ProgramRunner
@@ -44,8 +45,8 @@ def explored(
     if backend is None:
         raise BackendUnavailable(f"the {backends.default()} backend does not work here: {reason}")
     request = Request(asked.seed, asked.workers, replay, listing)
-    exploration = Exploration(asked.subject, asked.spec, request, backend)
-    words = exploration.subject.words
+    exploration = Exploration(asked.specimen, asked.spec, request, backend)
+    words = exploration.specimen.words
     with _directory() as base, _progress(quiet or listing) as progress:
         first = ProgramRunner(asked.program, backend, exploration.sources, base, words=words)(
             exploration.baseline

@@ -25,7 +25,7 @@ from chaoskit.faults.power import MODELS
 
 
 @dataclass(frozen=True, slots=True)
-class Explored:
+class Material:
     """All that is known of a scenario when its cases are over.
 
     ``planned`` are the cases whose faults the points are said to have been offered, ``run`` those that were
@@ -40,15 +40,15 @@ class Explored:
     shrinker: Shrinker | None = None
 
 
-def result_of(explored: Explored, sweep: Sweep, timing: Timing, *, again: bool = True) -> ScenarioResult:
+def result_of(material: Material, sweep: Sweep, timing: Timing, *, again: bool = True) -> ScenarioResult:
     """The result; ``again``: one case of each finding is run once more for it, and recorded."""
-    question, run = explored.question, explored.run
-    recording = explored.alignment.recording
-    records = [case_result(i, case, explored.first, recording.patterns) for i, case in enumerate(run)]
+    question, run = material.question, material.run
+    recording = material.alignment.recording
+    records = [case_result(i, case, material.first, recording.patterns) for i, case in enumerate(run)]
     cases, findings = grouped(records, run)
     if again:
-        cases, findings = _shown_again(cases, findings, explored, sweep)
-    findings = tuple(_with_size(with_advice(finding, run, cases), explored.shrinker) for finding in findings)
+        cases, findings = _shown_again(cases, findings, material, sweep)
+    findings = tuple(_with_size(with_advice(finding, run, cases), material.shrinker) for finding in findings)
     return ScenarioResult(
         nodeid=question.nodeid,
         state=state_of(cases, question),
@@ -57,22 +57,22 @@ def result_of(explored: Explored, sweep: Sweep, timing: Timing, *, again: bool =
         seed=question.seed,
         backend=question.backend,
         options=question.options,
-        points=tuple(point_summaries(recording, explored.planned, cases)),
+        points=tuple(point_summaries(recording, material.planned, cases)),
         cases=cases,
         findings=findings,
-        variations=explored.alignment.variations,
-        caveats=caveat_summaries(explored.first, run, question.sources),
+        variations=material.alignment.variations,
+        caveats=caveat_summaries(material.first, run, question.sources),
         budget=sweep.budget(len(cases)),
         timing=timing,
-        promises=sum(run.promised for run in explored.first.runs),
+        promises=sum(run.promised for run in material.first.runs),
         advice=tuple(one for source in question.sources for one in source.remarks()),
         crash_states=crash_states_of(sweep.worlds, run),
-        shrinking=_shrinking(explored.shrinker),
+        shrinking=_shrinking(material.shrinker),
     ).printable()
 
 
 def _shown_again(
-    cases: tuple[CaseResult, ...], findings: tuple[Finding, ...], explored: Explored, sweep: Sweep
+    cases: tuple[CaseResult, ...], findings: tuple[Finding, ...], material: Material, sweep: Sweep
 ) -> tuple[tuple[CaseResult, ...], tuple[Finding, ...]]:
     """Run the case of each finding once more: what does not show again comes from chance, not the fault.
 
@@ -83,12 +83,12 @@ def _shown_again(
     timelines: dict[int, Timeline] = {}
     reproduced: dict[str, bool] = {}
     tried = [index_of[finding.schedule] for finding in findings if finding.verdict == "violated"]
-    for number, (broke, seen) in sweep.again([explored.run[index] for index in tried]).items():
-        case = explored.run[tried[number]]
+    for number, (broke, seen) in sweep.again([material.run[index] for index in tried]).items():
+        case = material.run[tried[number]]
         timelines[tried[number]] = timeline.recorded(case, seen)
         reproduced[str(case.planned.schedule)] = broke
     for index in (index_of[finding.schedule] for finding in findings if finding.verdict == "hung"):
-        timelines[index] = timeline.unrecorded(explored.run[index], explored.alignment.recording)
+        timelines[index] = timeline.unrecorded(material.run[index], material.alignment.recording)
     return (
         tuple(replace(case, timeline=timelines.get(case.index)) for case in cases),
         tuple(replace(finding, reproduced=reproduced.get(finding.schedule)) for finding in findings),

@@ -16,7 +16,7 @@ from chaoskit.core.result import OVER_BUDGET, UNSTABLE, ScenarioResult, Timing
 from chaoskit.core.schedule import Point, Schedule
 from chaoskit.explore.align import Alignment, align, patterns_with
 from chaoskit.explore.assemble import (
-    Explored,
+    Material,
     grouped,
     in_brief,
     result_of,
@@ -190,8 +190,8 @@ class Explorer:
         """The result of the cases ``run``; ``again``: run one case of each finding once more."""
         assert self._baseline is not None
         first, alignment, _ = self._baseline
-        explored = Explored(self._question, first, alignment, planned, run, self._shrinker)
-        return result_of(explored, self._sweep, timing, again=again)
+        material = Material(self._question, first, alignment, planned, run, self._shrinker)
+        return result_of(material, self._sweep, timing, again=again)
 
 
 def _works(recording: Recording) -> bool:

@@ -61,7 +61,7 @@ def _kept(parts: tuple[Hashable, ...], pieces: int) -> Iterator[tuple[Hashable, 
 
 
 @dataclass(slots=True)
-class _Task:
+class _Reduction:
     """One state on its way to a smaller one."""
 
     origin: Case
@@ -106,7 +106,7 @@ class Shrinker:
         tasks = []
         for case in cases:
             assert case.planned.world is not None
-            tasks.append(_Task(case, reducing(case.planned.world), case.planned.world))
+            tasks.append(_Reduction(case, reducing(case.planned.world), case.planned.world))
         for task in tasks:
             task.tell(None)
         while self._round(tasks):
@@ -124,7 +124,7 @@ class Shrinker:
             self._shown.setdefault(_shown_by(case, world), case)
             self._known.setdefault(_name(case), case)
 
-    def _round(self, tasks: Sequence[_Task]) -> bool:
+    def _round(self, tasks: Sequence[_Reduction]) -> bool:
         """Run one case of each task, as far as it needs one; False if none does."""
         batch: dict[Hashable, Case] = {}
         for task in tasks:
@@ -143,7 +143,7 @@ class Shrinker:
             self._shown.setdefault(content, case)
         return bool(batch)
 
-    def _answer(self, task: _Task) -> None:
+    def _answer(self, task: _Reduction) -> None:
         """Tell a task what is known already."""
         while task.waiting is not None and (content := _shown_by(task.origin, task.waiting)) in self._shown:
             task.tell(_broke_alike(self._shown[content], task.origin))
@@ -155,7 +155,7 @@ class Shrinker:
             for case in cases:
                 self._note(case)
 
-    def _name_smallest(self, tasks: Sequence[_Task]) -> None:
+    def _name_smallest(self, tasks: Sequence[_Reduction]) -> None:
         """Say of which case each smallest state is.
 
         One that is known under another name only (after another operation, say) is run under its own.

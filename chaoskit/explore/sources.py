@@ -25,9 +25,9 @@ def sources_of(
     sources: list[CaseSource] = [Offers(faults)]
     if not names.isdisjoint(_OF_THE_CRASH_PACKAGE):
         # Loaded on demand: most scenarios lose no power, and the package is a third of the explorer.
-        from chaoskit.explore.crash import PowerLoss
+        from chaoskit.explore.crash import CrashSource
 
-        sources.append(PowerLoss(faults, tuple(models)))
+        sources.append(CrashSource(faults, tuple(models)))
     return tuple(sources)
 
 

@@ -18,8 +18,9 @@ from chaoskit.core.finding import Finding
 from chaoskit.core.result import Budget, ScenarioResult
 from chaoskit.core.schedule import printable
 from chaoskit.explore.errors import ScenarioInconclusive, ScenarioViolated
-from chaoskit.explore.execute import Executor, Serial, Workers
+from chaoskit.explore.execute import Executor, Serial
 from chaoskit.explore.observation import Observation
+from chaoskit.explore.workers import Workers
 from chaoskit.inject import backends
 from chaoskit.inject.base import Backend
 from chaoskit.plugin import cases
@@ -29,7 +30,7 @@ from chaoskit.plugin.progress import Progress
 from chaoskit.plugin.state import PLAIN_ERROR, STATE, Places, Underway
 from chaoskit.report.explain import inconclusive_text, violation_text
 from chaoskit.session import chance
-from chaoskit.session.exploring import Exploration, Subject
+from chaoskit.session.exploring import Exploration, Specimen
 from chaoskit.session.spec import Spec
 
 _RESULT = pytest.StashKey[ScenarioResult | None]()
@@ -133,7 +134,7 @@ class Scenarios:
         asked = request(self._config)
         _check_item(item)
         backend = self._backend(spec, backend_asked(self._config) or spec.backend != backends.AUTO)
-        exploration = Exploration(_subject(item), spec, asked, backend)
+        exploration = Exploration(_specimen(item), spec, asked, backend)
         places = Places(_tmp(item))
         self._places.append(places)
         return Underway(exploration, places, exploration.baseline)
@@ -270,7 +271,7 @@ def _tmp(item: pytest.Item) -> Path:
     return Path(tempfile.gettempdir()) if factory is None else factory.getbasetemp()
 
 
-def _subject(item: pytest.Item) -> Subject:
+def _specimen(item: pytest.Item) -> Specimen:
     """The test, with the name for a command line where pytest was started.
 
     Its node id does for the root directory alone.
@@ -278,4 +279,4 @@ def _subject(item: pytest.Item) -> Subject:
     file, colons, rest = item.nodeid.partition("::")
     path = os.path.relpath(item.config.rootpath / file, item.config.invocation_params.dir)
     _, line, _ = item.reportinfo()
-    return Subject(item.nodeid, str(item.path), (line or 0) + 1, f"{path}{colons}{rest}")
+    return Specimen(item.nodeid, str(item.path), (line or 0) + 1, f"{path}{colons}{rest}")

@@ -36,7 +36,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Specimen:
     """What is explored, in the words of its front.
 
     ``file`` and ``line`` are where a test is; ``test`` or ``command`` how it is named to be run again (see
@@ -52,15 +52,15 @@ class Subject:
 
 
 class Exploration:
-    """All that it takes to explore one subject, once. ``sources`` have to see its first recording."""
+    """All that it takes to explore one specimen, once. ``sources`` have to see its first recording."""
 
-    def __init__(self, subject: Subject, spec: Spec, request: Request, backend: Backend) -> None:
+    def __init__(self, specimen: Specimen, spec: Spec, request: Request, backend: Backend) -> None:
         """Refuse what can be refused before anything runs.
 
         Raises:
             ScheduleError: for a schedule to replay with a fault that ``backend`` cannot make happen.
         """
-        self.subject = subject
+        self.specimen = specimen
         self.spec = spec
         self.request = request
         self.backend = backend
@@ -77,17 +77,17 @@ class Exploration:
     def question(self, seconds: float) -> Question:
         """What the engine is to find out, given how long the first recording took."""
         return Question(
-            nodeid=self.subject.name,
+            nodeid=self.specimen.name,
             faults=self.spec.faults,
             sources=self.sources,
             options=self._options(seconds),
             seed=self.request.seed,
             backend=self.backend.name,
-            file=self.subject.file,
-            line=self.subject.line,
+            file=self.specimen.file,
+            line=self.specimen.line,
             listing=self.request.listing,
             strike_recovery=self.spec.strike_recovery,
-            words=self.subject.words,
+            words=self.specimen.words,
         )
 
     def explorer(self, seconds: float, executor: Executor, progress: Progress | None = None) -> Explorer:
@@ -106,6 +106,6 @@ class Exploration:
             allow_inconclusive=spec.allow_inconclusive,
             invariants=tuple(getattr(one, "__name__", repr(one)) for one in spec.invariants),
             replay=self.request.replay,
-            command=self.subject.command,
-            test=self.subject.test,
+            command=self.specimen.command,
+            test=self.specimen.test,
         )

@@ -19,7 +19,7 @@ from chaoskit.explore.engine import Explorer
 from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.snapshot import Entry
+from chaoskit.explore.snapshot import FileEntry
 from chaoskit.explore.sources import Offers
 from chaoskit.faults import FaultSet
 from chaoskit.inject.base import Leaks
@@ -27,7 +27,7 @@ from chaoskit.report.explain import finding_text
 
 Answer = Callable[[Job, int], Observation]
 BROKEN = CaseFailure("assertion", "AssertionError", "assert lost == kept")
-ENTRY = Entry("file", 0o644)
+ENTRY = FileEntry("file", 0o644)
 
 
 def struck(job: Job, how: str = "raised", **changes: object) -> Observation:

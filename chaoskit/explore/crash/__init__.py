@@ -13,7 +13,7 @@ from chaoskit.explore.crash.materialise import Materialiser, state_tree
 from chaoskit.explore.crash.models import MODELS, Model, Rule, models_named
 from chaoskit.explore.crash.naming import name_of, state_named
 from chaoskit.explore.crash.snapshot import Snapshot
-from chaoskit.explore.crash.source import PowerLoss
+from chaoskit.explore.crash.source import CrashSource
 from chaoskit.explore.crash.states import CrashStates, State, crash_states, most_suspicious
 from chaoskit.explore.crash.steps import Script, script
 
@@ -23,7 +23,7 @@ __all__ = [
     "CrashStates",
     "Materialiser",
     "Model",
-    "PowerLoss",
+    "CrashSource",
     "Rule",
     "Script",
     "Snapshot",

@@ -23,7 +23,7 @@ from chaoskit.faults import FaultSet
 from chaoskit.faults.power import LIES
 
 
-class PowerLoss(CaseSource):
+class CrashSource(CaseSource):
     """Enumerates the crash states of all runs of a test. Used for one exploration."""
 
     def __init__(self, faults: FaultSet, models: tuple[str, ...]) -> None:

@@ -22,7 +22,7 @@ from chaoskit.core.result import Options, ScenarioResult
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.border import Planned, Recording
 from chaoskit.explore.case import Question
-from chaoskit.explore.crash import CrashStates, PowerLoss, crash_states, models_named, script, state_tree
+from chaoskit.explore.crash import CrashSource, CrashStates, crash_states, models_named, script, state_tree
 from chaoskit.explore.crash.cut import Cut
 from chaoskit.explore.crash.states import State
 from chaoskit.explore.crash.steps import mask_of
@@ -66,7 +66,7 @@ def tree(path: Path) -> dict[str, object]:
     return {p.name: tree(p) if p.is_dir() else p.read_bytes() for p in path.iterdir()}
 
 
-class Largest(PowerLoss):
+class Largest(CrashSource):
     """Offers only those of the states that lack most: as if the budget had been spent on them."""
 
     def __init__(self, models: tuple[str, ...], at_least: int, only: str) -> None:
