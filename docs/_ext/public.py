@@ -34,7 +34,7 @@ def surface() -> frozenset[str]:
 
 
 def promised(module: ModuleType) -> dict[str, object]:
-    """What the module exports and promises, by name; modules among it have pages of their own."""
+    """What the module exports and promises, by name; each module among it has a separate page."""
     exported = {name: getattr(module, name) for name in module.__all__}
     return {
         name: value

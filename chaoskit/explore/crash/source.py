@@ -6,18 +6,18 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 
 from chaoskit.core.errors import ScheduleError
-from chaoskit.core.finding import Advice as Told
+from chaoskit.core.finding import Advice
 from chaoskit.core.operation import Caveat, Operation, Trace
 from chaoskit.core.schedule import Point, Schedule, Strike
 from chaoskit.explore.align import Naming, patterns_with
 from chaoskit.explore.border import CaseSource, Note, Planned, Recording
-from chaoskit.explore.crash.advice import warnings
 from chaoskit.explore.crash.between import Unknown, history
 from chaoskit.explore.crash.materialise import Materialiser
 from chaoskit.explore.crash.naming import state_named
-from chaoskit.explore.crash.order import lost_steps
+from chaoskit.explore.crash.playing import lost_steps
 from chaoskit.explore.crash.snapshot import Snapshot
 from chaoskit.explore.crash.states import CrashStates, crash_states
+from chaoskit.explore.crash.suspicions import warnings
 from chaoskit.explore.crash.worlds import FAULT, CrashHistory, holds, lies, told
 from chaoskit.faults import FaultSet
 from chaoskit.faults.power import LIES
@@ -33,7 +33,7 @@ class CrashSource(CaseSource):
         self._after: dict[int, Snapshot] = {}
         self._home = ""
         self._baseline: CrashHistory | None = None
-        self._remarks: list[Told] = []
+        self._remarks: list[Advice] = []
         self._caveats: list[Caveat] = []
 
     def before_run(self, run: int, path: str) -> None:
@@ -168,7 +168,7 @@ class CrashSource(CaseSource):
                 f"models that do: {allowed}."
             )
 
-    def remarks(self) -> tuple[Told, ...]:
+    def remarks(self) -> tuple[Advice, ...]:
         """Renames, promises and syncs that look wrong in the recording."""
         return tuple(dict.fromkeys(self._remarks))
 
