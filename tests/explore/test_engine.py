@@ -47,6 +47,8 @@ class Scripted:
     answer: Answer = lambda job, attempt: struck(job)
     attempts: dict[str, int] = field(default_factory=dict)
     second: Observation | None = None
+    recorded_cases: Trace | None = None
+    """What is recorded of cases; None: the same as of the baseline."""
 
     def run(self, jobs: Sequence[Job]) -> Generator[tuple[int, Observation], None, None]:
         # Backwards, since an executor may answer in any order.
@@ -58,7 +60,7 @@ class Scripted:
             text = str(job.schedule)
             self.attempts[text] = self.attempts.get(text, 0) + 1
             seen = self.answer(job, self.attempts[text])
-            yield number, replace(seen, trace=self.recorded) if job.record else seen
+            yield number, replace(seen, trace=self.recorded_cases or self.recorded) if job.record else seen
 
 
 def explore(
