@@ -23,11 +23,11 @@ INTERRUPTED = 130
 NO_READER = 141
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What a write may fail of that is nobody's bug."""
+"""Errors of a write that are no bug: the disk or the quota is full, or the device is broken."""
 
 
 class _NoReaderError(Exception):
-    """Nobody reads what is printed any more."""
+    """The reader of our output is gone (a pipe into ``head``, say)."""
 
 
 class LazyGroup(click.Group):
@@ -71,7 +71,7 @@ def chaoskit() -> None:
     """Find out, before production does, whether a program survives the faults of the real world.
 
     Exit codes: 0 all is well, 1 the answer is no, 2 wrong use, 3 this machine cannot do it, 4 another
-    error, 130 interrupted, 141 nobody reads the output any more.
+    error, 130 interrupted, 141 the reader of the output is gone.
     """
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chaoskit.core.case import CaseFailure, RunSummary
-from chaoskit.core.operation import Caveat, Operation, Trace
+from chaoskit.core.operation import Caveat, Trace
 from chaoskit.explore.snapshot import EMPTY, Snapshot
 from chaoskit.inject.base import Leaks
 
@@ -49,10 +49,11 @@ class Observation:
 
 
 def _light(trace: Trace) -> Trace:
-    return replace(trace, operations=tuple(map(_without_data, trace.operations)))
-
-
-def _without_data(operation: Operation) -> Operation:
-    if operation.detail.data is None and not operation.detail.seen:
-        return operation
-    return replace(operation, detail=replace(operation.detail, data=None, seen=()))
+    """The trace without the data of writes, which may be many megabytes."""
+    light = [
+        replace(one, detail=replace(one.detail, data=None, seen=()))
+        if one.detail.data is not None or one.detail.seen
+        else one
+        for one in trace.operations
+    ]
+    return replace(trace, operations=tuple(light))

@@ -14,7 +14,7 @@ from dataclasses import replace
 from chaoskit.core.case import BROKEN, INCONCLUSIVE
 from chaoskit.core.result import ALIKE
 from chaoskit.explore.align import unaligned
-from chaoskit.explore.border import Note, Planned, Recording
+from chaoskit.explore.border import Planned, Recording
 from chaoskit.explore.case import Case
 from chaoskit.explore.job import Job
 from chaoskit.explore.judge import judge
@@ -37,10 +37,11 @@ class Sequel:
         """The cases that a source has for what a fault shows only later, executed."""
         origins = [c for c in cases if _passed(c) and any(s.follows(c.planned) for s in self._sources)]
         found: list[Case] = []
-        for number, again in self._recorded(origins, [self._job(case) for case in origins]):
-            origin = origins[number]
-            listed = [one for s in self._sources for one in s.after(origin.planned, again)]
-            found += [_behind(origin, one) for one in self._asked_for(listed, again, origin.planned)]
+        with contextlib.closing(self._sweep.observe([self._job(case) for case in origins])) as stream:
+            for number, seen in stream:
+                origin, again = origins[number], unaligned(seen.trace, self._patterns, seen.noted)
+                listed = [one for s in self._sources for one in s.after(origin.planned, again)]
+                found += [_behind(origin, one) for one in self._asked_for(listed, again, origin.planned)]
         self._sweep.list([case.planned for case in found])
         chosen = self._sweep.within(found, self._sweep.room(len(cases)))
         self._sweep.execute(chosen)
@@ -70,17 +71,9 @@ class Sequel:
         return chosen
 
     def _job(self, case: Case) -> Job:
-        return replace(case.job, record=True, note=self._note(case.planned))
-
-    def _note(self, planned: Planned) -> Note | None:
-        """What the first source that has a use for it wants to be noted."""
-        notes = (source.note(planned) for source in self._sources)
-        return next((note for note in notes if note is not None), None)
-
-    def _recorded(self, origins: Sequence[Case], jobs: Sequence[Job]) -> Iterator[tuple[int, Recording]]:
-        with contextlib.closing(self._sweep.observe(jobs)) as stream:
-            for number, seen in stream:
-                yield number, unaligned(seen.trace, self._patterns, seen.noted)
+        """What records a case once more, with notes if a source has a use for them."""
+        notes = (source.note(case.planned) for source in self._sources)
+        return replace(case.job, record=True, note=next((one for one in notes if one is not None), None))
 
     def _asked_for(self, listed: Sequence[Planned], again: Recording, before: Planned) -> Sequence[Planned]:
         """Of the cases behind a fault the one that is to be replayed, if one is."""

@@ -32,7 +32,7 @@ def reducing(world: World) -> Reducing:
     """Worlds to try, each smaller than the last that broke; expects to be told whether one did.
 
     When it ends, the last one that broke is as small as can be: with any one step given back, and what
-    it needs, the test does not break in the same way any more, as far as the answers were given.
+    it needs, the test no longer breaks in the same way, if the answers were right.
     """
     smallest, tried, pieces = world, {world.missing}, 1
     while True:
@@ -114,7 +114,7 @@ class Shrinker:
         self._name_smallest(tasks)
 
     def can_be(self, case: Case) -> bool:
-        """Whether a case breaks by a crash state that nobody has tried to make smaller yet."""
+        """True if a case breaks by a world that was not tried to be made smaller yet."""
         judged = case.judgement.verdict == "violated" and _name(case) not in self.complete
         return judged and state_shown(case) is not None
 
@@ -125,7 +125,7 @@ class Shrinker:
             self._known.setdefault(_name(case), case)
 
     def _round(self, tasks: Sequence[_Reduction]) -> bool:
-        """Run one case of each task, as far as it needs one; False if none does."""
+        """Run one case of each reduction that needs one; False if none does."""
         batch: dict[Hashable, Case] = {}
         for task in tasks:
             self._answer(task)

@@ -38,7 +38,7 @@ _HARNESS = tuple(os.path.join(_PACKAGE, name) for name in ("session/", "inject/"
 
 _NO_RAISE = (
     "With a fault in it, chaos.run does not raise what the workload raises: it returns an outcome, whose "
-    "error has it. Around chaos.run, pytest.raises works in the undisturbed run only."
+    "error has it. Around chaos.run, pytest.raises works in the baseline only."
 )
 
 
@@ -59,7 +59,7 @@ def tear_down(item: pytest.Item) -> None:
 
 
 def _needs_chaos_alone(item: pytest.Function) -> bool:
-    """Whether pytest would make the plugin's own fixture ``chaos`` for the test, and nothing else.
+    """True if pytest would make the plugin's own fixture ``chaos`` for the test, and nothing else.
 
     A test with ``request`` may ask for others while it runs.
     """
@@ -229,7 +229,7 @@ def _site(item: pytest.Function, error: BaseException) -> Frame | None:
 
 
 def _renew_instance(item: pytest.Function) -> None:
-    """Give a test in a class a fresh instance, as pytest gives each test one of its own."""
+    """Give a test in a class a fresh instance, as pytest does for every test."""
     if item.cls is not None:
         for kept in ("_obj", "_instance", "_excinfo"):
             vars(item).pop(kept, None)

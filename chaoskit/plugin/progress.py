@@ -1,4 +1,4 @@
-"""Tell a person at a terminal how far a long exploration is; tell nobody else."""
+"""Show a person at a terminal how far a long exploration is. Logs and pipes get nothing."""
 
 from __future__ import annotations
 

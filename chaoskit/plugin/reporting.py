@@ -42,7 +42,7 @@ class Reporting:
         if not len(self._collector):
             return
         self._report = self._collector.report(
-            command=_command(),
+            command=["pytest", *map(printable, sys.argv[1:])],
             interrupted=exitstatus == pytest.ExitCode.INTERRUPTED,
             place=next(iter(_hidden(self._config)), None),
             seconds=time.monotonic() - self._began,
@@ -75,10 +75,6 @@ def _hidden(config: pytest.Config) -> dict[Path, str]:
     factory = getattr(config, "_tmp_path_factory", None)
     basetemp = getattr(factory, "_basetemp", None)
     return {} if basetemp is None else {Path(basetemp): "<tmp>"}
-
-
-def _command() -> list[str]:
-    return ["pytest", *map(printable, sys.argv[1:])]
 
 
 def _outcome(report: pytest.TestReport) -> Any:

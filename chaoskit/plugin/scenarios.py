@@ -68,7 +68,7 @@ class Scenarios:
         state.seconds = time.perf_counter() - began
         assert isinstance(item, pytest.Function)
         if cases.kept_error(item) is not None:
-            return result  # Pytest reports it: the undisturbed test did not pass.
+            return result  # Pytest reports it: the baseline did not pass.
         try:
             self._explore(item, state)
         except ChaoskitError as error:
@@ -97,7 +97,7 @@ class Scenarios:
                 del item.stash[STATE]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # While a test is being called, it is only subtests that report: to nobody, in a case.
+        # Only subtests report while their test is being called, and in a case no one listens to them.
         if self._at is not None and report.failed:
             self._at.failed_subtests.append(report.longreprtext)
 

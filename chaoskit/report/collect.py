@@ -71,7 +71,9 @@ def shortener(prefixes: Mapping[Path, str]) -> Callable[[str], str]:
     An empty short form makes the path relative. Of two prefixes of which one lies in the other, the
     longer one wins.
     """
-    short = {str(path).rstrip("/"): text for path, text in _interpreter().items()}
+    # What belongs to no project is hidden too: where Python is installed says whose machine it is.
+    python = {Path(sys.base_prefix): "<python>", Path(sys.prefix): "<python>", _PACKAGE: "chaoskit"}
+    short = {str(path).rstrip("/"): text for path, text in python.items()}
     short |= {str(path).rstrip("/"): text for path, text in prefixes.items()}
     short = {path: text for path, text in short.items() if path}
     longest_first = sorted(short, key=len, reverse=True)
@@ -88,7 +90,3 @@ def _replacement(short: str, end: str) -> str:
     if short:
         return short + end
     return "" if end else "."
-
-
-def _interpreter() -> dict[Path, str]:
-    return {Path(sys.base_prefix): "<python>", Path(sys.prefix): "<python>", _PACKAGE: "chaoskit"}

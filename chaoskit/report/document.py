@@ -59,7 +59,7 @@ class Entry:
 
     @property
     def known(self) -> bool:
-        """Whether its findings are stated in the test as known."""
+        """True if its findings are stated in the test as known."""
         return self.outcome == "xfailed"
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Report:
 
     @property
     def interrupted(self) -> bool:
-        """Whether any of its runs was stopped early."""
+        """True if any of its runs was stopped early."""
         return any(run.interrupted for run in self.runs)
 
     @property
@@ -133,7 +133,7 @@ class Report:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Report:
-        """Read what :meth:`to_dict` gave; totals are computed anew.
+        """Read what :meth:`to_dict` gave; totals are computed again.
 
         Raises:
             ValueError, KeyError, TypeError or AttributeError: it does not follow the schema.

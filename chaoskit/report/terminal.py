@@ -28,7 +28,7 @@ class Line:
 
 
 def summary_lines(report: Report, *, verbose: bool = False) -> tuple[Line, ...]:
-    """The summary. Scenarios that need attention have a line of their own, all have when ``verbose``."""
+    """The summary, with a line for each scenario that needs attention; for every one when ``verbose``."""
     return tuple(_lines(report, verbose))
 
 

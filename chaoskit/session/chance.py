@@ -1,7 +1,7 @@
 """Let every case start with the same global random numbers.
 
 What pytest-randomly and its like do before a test is done once, but a test is executed many times.
-And Python seeds ``random`` anew in every forked child, so that a workload would draw other numbers
+And Python reseeds ``random`` in every forked child, so that a workload would draw other numbers
 each time: here the child goes on with the numbers of its parent.
 """
 

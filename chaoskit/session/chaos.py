@@ -105,8 +105,8 @@ class Chaos:
         """Execute ``fn(*args, **kwargs)`` as the workload: faults strike in it and nowhere else.
 
         It runs in a forked process: what it changes in memory stays there, and what it returns must
-        be picklable. A coroutine function is run on a fresh event loop. In the undisturbed run an
-        error is raised here; in a case it is part of the outcome.
+        be picklable. A coroutine function is run on a fresh event loop. In the baseline an error
+        is raised here; in a case it is part of the outcome.
 
         Raises:
             UsageError: from inside of a workload; with other threads running or a file below
@@ -130,8 +130,8 @@ class Chaos:
         """Execute a program as the workload, and everything that it starts.
 
         ``cwd`` defaults to ``path``, ``env`` to this process's environment. Each line on standard
-        output is a promise, unless ``promise_stdout`` is False. In the undisturbed run an exit status
-        other than 0 is raised as an error.
+        output is a promise, unless ``promise_stdout`` is False. In the baseline an exit status other
+        than 0 is raised as an error.
         """
         if isinstance(argv, str | bytes) or not argv:
             raise self._refusing(wrong("argv", argv, "a list of the program and its arguments"))
@@ -144,7 +144,7 @@ class Chaos:
 
         It runs in a forked process like a workload, so it must bring everything that it needs from
         the disk, and its result must be picklable. Faults strike in it only with ``strike_recovery``
-        or as the second fault of a pair; it is then run again undisturbed, as after a restart.
+        or as the second fault of a pair; it is then run again without faults, as after a restart.
 
         Returns:
             What ``fn`` returned.
@@ -156,11 +156,11 @@ class Chaos:
         work = functools.partial(fn, *args, **kwargs)
         outcome = self._execute(work, recovery=True)
         if outcome.faults and not outcome.ok:
-            outcome = _outcome(self._undisturbed(work))
+            outcome = _outcome(self._without_faults(work))
         if not outcome.ok:
             _raise(outcome, "the recovery", self._words)
         before = take(self._root)
-        again = _outcome(self._undisturbed(work))
+        again = _outcome(self._without_faults(work))
         if not again.ok:
             _raise(again, "a second recovery, after a first that succeeded,", self._words)
         changed = [f"{d.path} {d.change}" for d in differences(before, take(self._root))]
@@ -215,8 +215,8 @@ class Chaos:
         for source in self._sources:
             source.after_run(number, self._root)
         outcome = _outcome(ran)
-        undisturbed = not self._job.schedule.strikes
-        if undisturbed and not outcome.ok and not recovery:
+        baseline = not self._job.schedule.strikes
+        if baseline and not outcome.ok and not recovery:
             _raise(outcome, "the workload", self._words, ran.stray_interrupts)
         return outcome
 
@@ -232,12 +232,12 @@ class Chaos:
         return Plan(self._root, number, record, strikes, self._job.patterns, self._job.timeout)
 
     def _due(self, number: int) -> tuple[Any, ...]:
-        """The next strikes of the schedule, as far as they belong to this run."""
+        """The next strikes of the schedule that belong to this run."""
         waiting = self._job.schedule.strikes[self._reached :]
         end = next((i for i, s in enumerate(waiting) if s.point.place.run != number), len(waiting))
         return waiting[:end]
 
-    def _undisturbed(self, work: Callable[[], Any]) -> Ran:
+    def _without_faults(self, work: Callable[[], Any]) -> Ran:
         return self._backend_run(work, Plan(self._root, len(self._runs), timeout=self._job.timeout))
 
     def _with_lines(self, work: Callable[[], Any] | Command, plan: Plan) -> Ran:
@@ -335,7 +335,7 @@ def signal_name(number: int) -> str:
         return str(number)
 
 
-def _raise(outcome: Outcome, who: str, words: Words, interrupted: int = 0) -> None:
+def _raise(outcome: Outcome, what: str, words: Words, interrupted: int = 0) -> None:
     """Raise what went wrong although nothing was injected; ``interrupted`` counts calls that we delayed."""
     if isinstance(outcome.error, InterruptedError) and interrupted:
         outcome.error.add_note(
@@ -346,15 +346,15 @@ def _raise(outcome: Outcome, who: str, words: Words, interrupted: int = 0) -> No
         )
     if isinstance(outcome.error, Exception):
         how = f":\n{outcome.traceback}" if outcome.traceback else "."
-        outcome.error.add_note(f"This is how {who} failed, without any fault in it{how}")
+        outcome.error.add_note(f"This is how {what} failed, without any fault in it{how}")
         raise outcome.error
     if outcome.error is not None:
         how = f"raised {type(outcome.error).__name__}: {outcome.error}"
-        raise WorkloadFailed(f"{who} {how}; expected it to return.\n{outcome.traceback}") from None
+        raise WorkloadFailed(f"{what} {how}; expected it to return.\n{outcome.traceback}") from None
     if outcome.timed_out:
         raise WorkloadFailed(
-            f"{who} hung and was killed, without any fault in it; expected it to return. "
+            f"{what} hung and was killed, without any fault in it; expected it to return. "
             f"{words.more_time}\n{outcome.stacks}"
         )
     name = signal_name(outcome.signal or 0)
-    raise WorkloadFailed(f"{who} was killed by {name}, without any fault in it; expected it to return.")
+    raise WorkloadFailed(f"{what} was killed by {name}, without any fault in it; expected it to return.")

@@ -1,7 +1,7 @@
-"""Bring home the lines that coverage.py has seen in a workload, which runs in a process of its own.
+"""Bring home the lines that coverage.py has seen in a workload, which runs in another process.
 
 That process ends without a chance to save them, so they travel with the workload's result and are
-added to the collector of the test process. This is done in the undisturbed run only: tracing costs
+added to the collector of the test process. This is done in the baseline only: tracing costs
 many times what a case does, and cases are not traced at all.
 """
 
@@ -15,7 +15,7 @@ Lines = dict[str, Any]
 
 
 def active() -> bool:
-    """Whether coverage.py measures this process in a way that is known here."""
+    """True if coverage.py measures this process in a way that is known here."""
     return _data() is not None
 
 

@@ -288,7 +288,7 @@ def test_each_finding_is_tried_once_more(always: bool) -> None:
 
 
 def test_a_test_that_cannot_be_run_twice_is_refused() -> None:
-    """The second undisturbed run must pass as the first did."""
+    """The second run of the baseline must pass as the first did."""
     executor = Scripted(saving("a.tmp"), second=Observation(failure=BROKEN))
     with pytest.raises(WorkloadFailed, match=r"failed the second time(.|\n)*lost == kept"):
         explore(executor, KILL)
