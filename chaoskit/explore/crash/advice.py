@@ -137,7 +137,7 @@ def _renamed_unsynced(case: _Case) -> Advice | None:
             source, target = operation.target, operation.second
             how = (
                 "renamed over"
-                if operation.detail.replaced is not None
+                if operation.file.replaced is not None
                 else f"{operation.call}ed to".replace("renameed", "renamed")
             )
             return case.advice(
@@ -152,7 +152,7 @@ def _renamed_unsynced(case: _Case) -> Advice | None:
 def _emptied(case: _Case) -> Advice | None:
     for step in case.kept:
         operation = case.operation(step)
-        cut = operation.call == "open" or (operation.detail.size_before or 0) > step.size
+        cut = operation.call == "open" or (operation.file.size_before or 0) > step.size
         if step.kind is StepKind.RESIZE and cut and case.dropped_of(step.owner):
             name = operation.target
             if any(missing.operation >= step.operation for missing in case.dropped_of(step.owner)):
@@ -406,7 +406,7 @@ class _Watch:
         if data:
             source, target = operation.target, operation.second
             how = "linked to" if operation.call == "link" else "renamed to"
-            how = "renamed over" if operation.detail.replaced is not None else how
+            how = "renamed over" if operation.file.replaced is not None else how
             yield self._advice(
                 "rename-before-sync",
                 operation,

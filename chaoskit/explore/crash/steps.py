@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from chaoskit.core.operation import Bytes, Caveat, Detail, Operation, Payload, Trace
+from chaoskit.core.operation import Bytes, Caveat, FileDetail, Operation, Payload, Trace
 from chaoskit.explore.crash.snapshot import TOP, Inode, Node, NodeKind, Snapshot
 
 PAGE = 4096
@@ -270,7 +270,7 @@ class Builder:
         sync = closed = flushed = None
         if operation.result is None or operation.result >= 0:
             if operation.call == "close":
-                closed = self._early(self._file(operation)) if operation.detail.released else None
+                closed = self._early(self._file(operation)) if operation.file.released else None
             elif operation.call == "rename":
                 flushed = self._early(self._rename(operation))
             elif operation.call in _SYNCS:
@@ -279,7 +279,7 @@ class Builder:
                 _CHANGES[operation.call](self, operation)
         elif operation.call in ("fsync", "fdatasync") and -operation.result in _LOST_DATA:
             sync = Sync(self._acted_on(operation), failed=True)
-        written = operation.call in _WRITES and operation.detail.synchronous
+        written = operation.call in _WRITES and operation.file.synchronous
         if written and sync is None and len(self.steps) > begin:
             sync = Sync(self.steps[begin].owner, data_only=True, only=range(begin, len(self.steps)))
         if sync is not None and operation.result is None:
@@ -385,7 +385,7 @@ class Builder:
 
     def _acted_on(self, operation: Operation) -> Inode | None:
         """The inode that the operation acted on: by identity, so renames do not matter."""
-        identity = operation.detail.inode
+        identity = operation.file.inode
         inode = self.by_identity.get(identity) if identity is not None else None
         if inode is None:
             inode = self._find(operation.target)
@@ -419,12 +419,12 @@ class Builder:
 
     def _gone(self, inode: Inode, entry: Step) -> None:
         """Release the content of a file that has lost its last name."""
-        known = self._operation.detail.links
+        known = self._operation.file.links
         last = self.links[inode] == 0 if known is None or self._operation.call != "unlink" else known <= 1
         if last and self.nodes[inode].kind is NodeKind.FILE:
             self._add(StepKind.FREE, inode, partner=entry.index)
 
-    def _mode(self, detail: Detail, default: int) -> int:
+    def _mode(self, detail: FileDetail, default: int) -> int:
         if detail.made_mode is not None:
             return detail.made_mode
         return stat.S_IMODE(default if detail.mode is None else detail.mode) & ~self.umask
@@ -432,7 +432,7 @@ class Builder:
     # --- the calls -------------------------------------------------------------------------------
 
     def _open(self, operation: Operation) -> None:
-        detail = operation.detail
+        detail = operation.file
         guessed = operation.result is None and detail.flags & os.O_CREAT and self._file(operation) is None
         if detail.created or guessed:
             node = Node(NodeKind.FILE, self._mode(detail, 0o666), identity=detail.inode)
@@ -445,16 +445,16 @@ class Builder:
             self._resize(known, 0)
 
     def _mkdir(self, operation: Operation) -> None:
-        node = Node(NodeKind.DIRECTORY, self._mode(operation.detail, 0o777), identity=operation.detail.inode)
+        node = Node(NodeKind.DIRECTORY, self._mode(operation.file, 0o777), identity=operation.file.inode)
         self._name(operation.target, self._new(node), creates=True)
 
     def _symlink(self, operation: Operation) -> None:
-        detail = operation.detail
+        detail = operation.file
         node = Node(NodeKind.SYMLINK, 0o777, text=detail.text or "", identity=detail.inode)
         self._name(operation.target, self._new(node), creates=True)
 
     def _mknod(self, operation: Operation) -> None:
-        detail = operation.detail
+        detail = operation.file
         form = stat.S_IFMT(detail.mode or 0)
         kind = NodeKind.FILE if form in (0, stat.S_IFREG) else NodeKind.OTHER
         node = Node(kind, self._mode(detail, 0o666), identity=detail.inode, format=form)
@@ -468,7 +468,7 @@ class Builder:
         self._name(operation.second or "", inode, creates=self.links[inode] == 0)
 
     def _from_outside(self, operation: Operation) -> Inode:
-        detail = operation.detail
+        detail = operation.file
         kind = NodeKind.DIRECTORY if detail.directory else NodeKind.FILE
         if detail.data is None:
             self._caveat("content-unknown", f"{operation} brings in a file whose content was not recorded")
@@ -498,7 +498,7 @@ class Builder:
         replaced = self.entries[into].get(new_name) if into is not None else None
         if replaced == inode:
             return None  # Two names of one file: POSIX wants nothing to happen.
-        if operation.detail.flags & _EXCHANGE and None not in (parent, into, replaced):
+        if operation.file.flags & _EXCHANGE and None not in (parent, into, replaced):
             self._swap(parent, name, into, new_name, inode, replaced)  # type: ignore[arg-type]
             return None
         self._move(inode, (parent, name), (into, new_name), replaced)
@@ -526,18 +526,18 @@ class Builder:
         self._set(parent, name, other, partner=first, exchange=True)
 
     def _write(self, operation: Operation) -> None:
-        inode, data = self._file(operation), operation.detail.data
+        inode, data = self._file(operation), operation.file.data
         length = len(data) if data is not None and operation.result is None else operation.result or 0
         if inode is None or not length:
             return
         if data is None or len(data) < length:
             self._caveat("content-unknown", f"{operation} wrote data that was not recorded")
             data = Bytes((b"" if data is None else data.read()).ljust(length, b"\0"))
-        offset = operation.detail.offset
+        offset = operation.file.offset
         self._put(inode, self.sizes[inode] if offset is None else offset, length, data)
 
     def _clone(self, operation: Operation) -> None:
-        detail, inode = operation.detail, self._file(operation)
+        detail, inode = operation.file, self._file(operation)
         if inode is None or detail.data is None:
             self._caveat("content-unknown", f"{operation} shared data that was not recorded")
             return
@@ -579,10 +579,10 @@ class Builder:
     def _truncate(self, operation: Operation) -> None:
         inode = self._file(operation)
         if inode is not None:
-            self._resize(inode, operation.detail.length or 0)
+            self._resize(inode, operation.file.length or 0)
 
     def _fallocate(self, operation: Operation) -> None:
-        detail, inode = operation.detail, self._file(operation)
+        detail, inode = operation.file, self._file(operation)
         if inode is None or not detail.length:
             return
         mode, offset, end = detail.mode or 0, detail.offset or 0, (detail.offset or 0) + detail.length
@@ -612,18 +612,18 @@ class Builder:
             self._add(StepKind.DATA, inode, offset=first, length=last - first)
 
     def _chmod(self, operation: Operation) -> None:
-        inode, mode = self._acted_on(operation), operation.detail.mode
+        inode, mode = self._acted_on(operation), operation.file.mode
         if inode is not None and mode is not None:
             self._add(StepKind.ATTRIBUTE, inode, name="mode", value=stat.S_IMODE(mode))
 
     def _setxattr(self, operation: Operation) -> None:
-        detail, inode = operation.detail, self._acted_on(operation)
+        detail, inode = operation.file, self._acted_on(operation)
         if inode is not None and detail.text and detail.text.startswith("user."):
             value = detail.data.read() if detail.data is not None else b""
             self._add(StepKind.ATTRIBUTE, inode, name=detail.text, value=value)
 
     def _removexattr(self, operation: Operation) -> None:
-        inode, name = self._acted_on(operation), operation.detail.text
+        inode, name = self._acted_on(operation), operation.file.text
         if inode is not None and name and name.startswith("user."):
             self._add(StepKind.ATTRIBUTE, inode, name=name, value=None)
 
@@ -632,12 +632,12 @@ class Builder:
             # syncfs is asked for one file system; the scenario's directory is taken to be on that one.
             return Sync()
         inode = self._acted_on(operation)
-        if inode is None or (operation.call == "msync" and not operation.detail.flags & _MS_SYNC):
+        if inode is None or (operation.call == "msync" and not operation.file.flags & _MS_SYNC):
             return None
         return Sync(inode, data_only=operation.call != "fsync")
 
     def _promise(self, operation: Operation) -> None:
-        self.promised.append(operation.detail.value)
+        self.promised.append(operation.promised)
 
 
 _SYNCS = frozenset(("fsync", "fdatasync", "msync", "sync", "syncfs"))
