@@ -28,14 +28,14 @@ from chaoskit.runtime.retrying import (
 )
 
 __all__ = [
-    "Schedule",
+    "Answers",
     "backoffs",
     "breaker_options",
     "clocks",
     "errors",
     "jitters",
     "retry_policies",
-    "schedules",
+    "answers",
 ]
 
 _CLASSES = tuple(
@@ -58,7 +58,7 @@ _ERRNOS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE, er
 
 
 @dataclass
-class Schedule:
+class Answers:
     """A function that does, call by call, what ``outcomes`` say: errors are raised, others returned.
 
     When they are used up, the last one is repeated. ``calls`` counts.
@@ -83,12 +83,10 @@ def errors() -> st.SearchStrategy[Exception]:
     return st.one_of(plain, os_errors, ours)
 
 
-def schedules(
-    values: st.SearchStrategy[Any] | None = None, *, length: int = 8
-) -> st.SearchStrategy[Schedule]:
-    """Functions that fail some of the time: see :class:`Schedule`; at most ``length`` different outcomes."""
+def answers(values: st.SearchStrategy[Any] | None = None, *, length: int = 8) -> st.SearchStrategy[Answers]:
+    """Functions that fail some of the time: see :class:`Answers`; at most ``length`` different outcomes."""
     outcomes = st.one_of(st.just("value") if values is None else values, errors())
-    return st.lists(outcomes, min_size=1, max_size=length).map(lambda found: Schedule(tuple(found)))
+    return st.lists(outcomes, min_size=1, max_size=length).map(lambda found: Answers(tuple(found)))
 
 
 def clocks() -> st.SearchStrategy[VirtualClock]:

@@ -148,7 +148,9 @@ def explore(
     """
     settings = Settings(workspace=workspace, model=_words(model), **options)
     if report is not None:
-        _check_writable(report)
+        from chaoskit.core.machine import check_place
+
+        check_place("--report", report)
     explored = _explore(settings, None, listing, quiet=as_json)
     return _tell(settings, explored, report, as_json, listing)
 
@@ -174,23 +176,6 @@ def replay(
         raise wrong("--keep", str(keep), "a directory that does not exist yet")
     explored = _explore(settings, parsed, False, quiet=as_json, keep=keep)
     return _tell(settings, explored, None, as_json, False)
-
-
-def _check_writable(directory: Path) -> None:
-    """Refuse a place for the report now, and not after all cases have run.
-
-    Raises:
-        UsageError: if it is no directory, and none can be made there.
-    """
-    there = next(place for place in (directory, *directory.absolute().parents) if os.path.lexists(place))
-    if not there.is_dir():
-        what = "is a file" if there.exists() else "is a symbolic link to nothing"
-        hint = f"{there} {what}: take another name or remove it."
-    elif not os.access(there, os.W_OK | os.X_OK):
-        hint = f"{there} may not be written by this user."
-    else:
-        return
-    raise wrong("--report", str(directory), "a directory, or a place where one can be made", hint)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -325,7 +310,7 @@ def _question(settings: Settings, schedule: Schedule | None, listing: bool, back
         workers=settings.workers,
         timeout=settings.timeout,
         model=settings.model,
-        replay="" if schedule is None else str(schedule),
+        replay=schedule,
         command=_as_typed(settings),
     )
     return Question(

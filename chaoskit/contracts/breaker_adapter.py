@@ -1,4 +1,4 @@
-"""How the B rows drive a circuit breaker, whoever wrote it: what an adapter provides, and ours."""
+"""How the B rows drive a circuit breaker of any library: what an adapter provides, and ours."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from typing import Any, ClassVar, Protocol
 from chaoskit.runtime.clock import VirtualClock
 
 Edge = tuple[str, str]
-"""Two of ``closed``, ``open`` and ``half-open``: before and after."""
+"""The states before and after a change: two of ``closed``, ``open`` and ``half-open``."""
 
 FEATURES = frozenset(
     {
         "async",  # acall works
-        *(["fork"] if hasattr(os, "fork") else []),  # the platform has it
+        *(["fork"] if hasattr(os, "fork") else []),  # the platform can fork
         "ignore",  # some errors can be excluded
-        "ignore-classes",  # by naming their classes
-        "listeners",  # edges are told to a listener
+        "ignore-classes",  # ... by naming their classes
+        "listeners",  # a listener is told every change of state
         "probes",  # the number of half-open probes can be set
         "strict-probes",  # one failed probe is enough to open again
         "shared",  # state can be kept in a store
-        "time-window",  # a failure rate over the last seconds
-        "window",  # a failure rate over the last calls
+        "time-window",  # trips by the failure rate over the last seconds
+        "window",  # trips by the failure rate over the last calls
     }
 )
+"""What a breaker may offer beyond the minimum. A row that needs a feature does not apply without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BreakerPlan:
     """The breaker that a row asks for; times in seconds.
 
-    With ``window_calls`` or ``window_seconds`` the breaker trips by ``failure_rate`` alone, else by
-    ``failures`` in a row alone. ``hang_limit`` is how long a probe may take; an adapter without such a
-    setting ignores it.
+    With ``window_calls`` or ``window_seconds`` the breaker trips by ``failure_rate`` alone, otherwise by
+    ``failures`` in a row alone. ``hang_limit`` is how long a probe may take; an adapter whose library has
+    no such setting ignores it. Three are ``Any`` since B9 sets them to zero and None.
     """
 
     failures: Any = 3
@@ -60,7 +61,7 @@ class Subject(Protocol):
         """Return an awaitable that awaits async ``fn`` through the breaker (feature ``async``)."""
 
     def is_rejection(self, error: BaseException) -> bool:
-        """Whether ``error`` says that a call was not let through."""
+        """``error`` says that a call was not let through."""
 
     def totals(self) -> tuple[int, int] | None:
         """Calls and failures in the window, or None if the breaker does not tell."""
@@ -70,40 +71,40 @@ class Subject(Protocol):
         """The breaker itself, to measure its memory."""
 
 
-class World(Protocol):
+class BreakerWorld(Protocol):
     """The time that the subjects of one example see."""
 
     def advance(self, seconds: float) -> None:
-        """Let time go by on every clock."""
+        """Let time pass on every clock."""
 
     def step(self, seconds: float) -> None:
         """Move the wall clock alone."""
 
 
 class StoreDouble(Protocol):
-    """What a shared store of a row does on every operation: count it, then fail, hang or work."""
+    """What a row wants the shared store to do on every operation: count it, then fail, hang or work."""
 
     def touch(self) -> None:
-        """To be called by the adapter's store before each operation."""
+        """The adapter's store calls this before each operation, and lets through what it raises."""
 
 
-class Adapter(Protocol):
-    """One implementation under test. ``lacks`` gives, for features it has not, a word on why."""
+class BreakerAdapter(Protocol):
+    """One implementation under test. ``patience`` is how many real seconds a thread may take to arrive."""
 
     name: str
     features: frozenset[str]
     patience: float
     recovery: float | None
-    """Seconds in which a hung probe must have been given up; None for hang limit and open period."""
+    """Virtual seconds after which a hung probe is given up; None: hang limit plus open period."""
 
-    def world(self) -> AbstractContextManager[World]:
+    def world(self) -> AbstractContextManager[BreakerWorld]:
         """The time for one example; subjects are made and used inside."""
 
-    def make(self, plan: Plan) -> Subject:
-        """A new breaker; raises what the library raises for settings that it refuses."""
+    def make(self, plan: BreakerPlan) -> Subject:
+        """A new breaker. Raises what the library raises for settings that it refuses."""
 
-    def make_shared(self, plan: Plan, store: StoreDouble) -> AbstractContextManager[Subject]:
-        """The same with its state in a store (feature ``shared``)."""
+    def make_shared(self, plan: BreakerPlan, store: StoreDouble) -> AbstractContextManager[Subject]:
+        """The same with its state in a store (feature ``shared``), until the block ends."""
 
 
 class ChaoskitBreaker:
@@ -119,11 +120,11 @@ class ChaoskitBreaker:
         self.clock = VirtualClock()
 
     @contextmanager
-    def world(self) -> Iterator[World]:
+    def world(self) -> Iterator[BreakerWorld]:
         self.clock = VirtualClock()
         yield self.clock
 
-    def settings(self, plan: Plan) -> dict[str, Any]:
+    def settings(self, plan: BreakerPlan) -> dict[str, Any]:
         """The keyword arguments that ``plan`` means for our breaker."""
         by_rate = plan.window_calls is not None or plan.window_seconds is not None
         return {
@@ -140,14 +141,15 @@ class ChaoskitBreaker:
             "listeners": () if plan.on_edge is None else (_edges_to(plan.on_edge),),
         }
 
-    def make(self, plan: Plan) -> Subject:
+    def make(self, plan: BreakerPlan) -> Subject:
         return _Ours(self.create(**self.settings(plan)))
 
     @contextmanager
-    def make_shared(self, plan: Plan, store: StoreDouble) -> Iterator[Subject]:
+    def make_shared(self, plan: BreakerPlan, store: StoreDouble) -> Iterator[Subject]:
         from chaoskit.runtime.breaker import BreakerLink
 
-        link = BreakerLink(_Store(store), every=0.001)
+        # Every millisecond: the row waits for the link, and does not measure how lazy it is.
+        link = BreakerLink(_TouchedStore(store), every=0.001)
         try:
             yield _Ours(self.create(shared=link, **self.settings(plan)))
         finally:
@@ -182,8 +184,8 @@ class _Ours:
         return None if window is None else (window.calls, window.failures)
 
 
-class _Store:
-    """A store for breakers that does what the row's double says."""
+class _TouchedStore:
+    """A store for our breakers that does what the row's double says."""
 
     def __init__(self, double: StoreDouble) -> None:
         self._touch = double.touch

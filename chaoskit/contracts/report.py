@@ -1,4 +1,4 @@
-"""What a row is, and what examining an implementation yields: which rows hold, fail or do not apply."""
+"""What a row is, and what an examination finds: which rows an implementation holds, and which it fails."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ from typing import Any, Protocol
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
-__all__ = ["Adapted", "Finding", "Report", "Row", "RowLike", "demand", "examine", "missing", "row_test"]
+__all__ = [
+    "Adapted",
+    "Examination",
+    "Row",
+    "RowLike",
+    "RowOutcome",
+    "demand",
+    "examine",
+    "missing",
+    "row_test",
+]
 
 
 class Adapted(Protocol):
-    """What every adapter says of its implementation: its name, and which optional abilities it has."""
+    """What every adapter says of its implementation: its name, and which optional features it has."""
 
     @property
     def name(self) -> str: ...
@@ -23,7 +33,7 @@ class Adapted(Protocol):
 
 
 class RowLike(Protocol):
-    """One promise: its number, its words, what it needs to apply, examples, and the check of one."""
+    """One promise: number, wording, the features that it needs, examples, and the check of one example."""
 
     @property
     def id(self) -> str: ...
@@ -53,7 +63,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RowOutcome:
     """``outcome``: ``holds``, ``fails`` or ``does not apply``; ``detail``: the shortest counterexample."""
 
     row: str
@@ -63,41 +73,47 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """The findings for one implementation, in the order of the rows."""
+class Examination:
+    """The outcomes for one implementation, in the order of the rows."""
 
     name: str
-    findings: tuple[Finding, ...]
+    outcomes: tuple[RowOutcome, ...]
 
     @property
-    def failed(self) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.outcome == "fails")
+    def failed(self) -> tuple[RowOutcome, ...]:
+        """The rows that do not hold; those that do not apply are not among them."""
+        return tuple(one for one in self.outcomes if one.outcome == "fails")
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: the name, and for each row its number, title, outcome and detail."""
         rows = [
-            {"row": f.row, "title": f.title, "outcome": f.outcome, "detail": f.detail} for f in self.findings
+            {"row": f.row, "title": f.title, "outcome": f.outcome, "detail": f.detail} for f in self.outcomes
         ]
         return {"name": self.name, "rows": rows}
 
     def __str__(self) -> str:
-        lines = [f"{f.row:>4}  {f.outcome:<15} {f.title}" for f in self.findings]
+        lines = [f"{f.row:>4}  {f.outcome:<15} {f.title}" for f in self.outcomes]
         details = [f"{f.row}: {f.detail}" for f in self.failed]
         return "\n".join([self.name, *lines, *details])
 
 
 def demand(condition: object, otherwise: str) -> None:
-    """Raise ``AssertionError(otherwise)`` unless ``condition``; unlike ``assert``, under ``-O`` as well."""
+    """Check ``condition``, unlike ``assert`` under ``-O`` as well.
+
+    Raises:
+        AssertionError: with the text ``otherwise``, if the condition is false.
+    """
     if not condition:
         raise AssertionError(otherwise)
 
 
 def missing(row: RowLike, adapter: Adapted) -> frozenset[str]:
-    """What ``adapter`` would have to offer for ``row`` to apply; empty if it does."""
+    """The features that ``row`` needs and ``adapter`` lacks; empty if the row applies."""
     return row.needs - adapter.features
 
 
 def row_test(row: RowLike, adapter: Adapted, profile: settings | None = None) -> Callable[[], None]:
-    """A function that checks ``row`` on many examples; what it raises has the shortest that fails."""
+    """A test function that checks ``row`` on many examples, and raises with the shortest that fails."""
 
     @given(example=row.examples)
     def test(example: Any) -> None:
@@ -107,15 +123,18 @@ def row_test(row: RowLike, adapter: Adapted, profile: settings | None = None) ->
     return test if profile is None else profile(test)
 
 
-def examine(adapter: Adapted, rows: Iterable[RowLike], *, examples: int = 50) -> Report:
-    """Check every row that applies on ``examples`` examples, the same ones each time."""
-    return Report(adapter.name, tuple(_examined(row, adapter, examples) for row in rows))
+def examine(adapter: Adapted, rows: Iterable[RowLike], *, examples: int = 50) -> Examination:
+    """Check every row that applies on ``examples`` examples, the same ones each time.
+
+    What a check raises becomes part of the result; only KeyboardInterrupt and the like come out.
+    """
+    return Examination(adapter.name, tuple(_examined(row, adapter, examples) for row in rows))
 
 
-def _examined(row: RowLike, adapter: Adapted, examples: int) -> Finding:
+def _examined(row: RowLike, adapter: Adapted, examples: int) -> RowOutcome:
     lacking = missing(row, adapter)
     if lacking:
-        return Finding(row.id, row.title, "does not apply", f"needs {', '.join(sorted(lacking))}")
+        return RowOutcome(row.id, row.title, "does not apply", f"needs {', '.join(sorted(lacking))}")
     profile = settings(
         max_examples=examples,
         derandomize=True,
@@ -128,12 +147,12 @@ def _examined(row: RowLike, adapter: Adapted, examples: int) -> Finding:
     try:
         row_test(row, adapter, profile)()
     except Exception as error:
-        return Finding(row.id, row.title, "fails", _counterexample(error))
-    return Finding(row.id, row.title, "holds")
+        return RowOutcome(row.id, row.title, "fails", _counterexample(error))
+    return RowOutcome(row.id, row.title, "holds")
 
 
 def _counterexample(error: BaseException) -> str:
-    # Hypothesis puts the example into a note; several failures come as a group: the first will do.
+    # Hypothesis puts the example into a note. Different failures of a row come as a group; one is enough.
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         error = error.exceptions[0]
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,4 +1,4 @@
-"""How the R and Q rows drive a retry, whoever wrote it: what an adapter provides, and ours."""
+"""How the R and Q rows drive a retry of any library: what an adapter provides, and ours."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["FEATURES", "ChaoskitRetry", "RetryAdapter", "RetryPlan", "RetryWorld
 FEATURES = frozenset(
     {
         "async",  # awrap works
-        "budget",  # retries can be limited by a shared budget
+        "budget",  # retries can be limited by a budget that callers share
         "chains",  # a condition can look through causes and groups: plan.through_causes
         "cuts",  # attempts of async functions are cut at the deadline
         "deadline",  # a total time
-        "errors",  # there are errors of its own, and errors() gives one of each
-        "events",  # plan.on_event gets every event, the budget's own included
+        "errors",  # the library has error classes, and errors() gives one of each
+        "events",  # plan.on_event gets every event, including that of an exhausted budget
         "jitter",  # plan.jitter
         "listeners",  # plan.listener is called before each retry
         "hooks",  # a listener may return a context manager, held during the wait
@@ -33,14 +33,15 @@ FEATURES = frozenset(
         "wake",  # plan.wake ends a wait
     }
 )
+"""What a retry may offer beyond the minimum. A row that needs a feature does not apply without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPlan:
-    """The policy that a row asks for. Waits: ``initial`` × ``factor`` ** n, not above ``cap``.
+    """The policy that a row asks for. Waits in seconds: ``initial`` × ``factor`` ** n, not above ``cap``.
 
-    ``jitter`` is the pair of factors that each wait is multiplied with at random, the cap still holding;
-    an adapter names those it can do in ``jitters``.
+    Each wait is multiplied by a random factor between the two of ``jitter``, and still kept to the cap;
+    an adapter lists the pairs that it can do in ``jitters``.
     """
 
     on: tuple[type[BaseException], ...] = (ConnectionError,)
@@ -77,7 +78,7 @@ class RetryAdapter(Protocol):
         """The time for one example; policies are made and used inside."""
 
     def wrap(self, fn: Callable[..., Any], plan: RetryPlan) -> Callable[..., Any]:
-        """``fn``, synchronous, retried by the plan; raises what the library raises for what it refuses."""
+        """``fn``, synchronous, retried by the plan. Raises what the library raises for what it refuses."""
 
     def awrap(self, fn: Callable[..., Any], plan: RetryPlan) -> Callable[..., Any]:
         """``fn``, a coroutine function, retried by the plan (feature ``async``)."""
@@ -86,7 +87,7 @@ class RetryAdapter(Protocol):
         """A budget for ``plan.budget`` (feature ``budget``)."""
 
     def balance(self, budget: Any) -> int:
-        """How many retries it has left."""
+        """How many retries the budget has left."""
 
     def errors(self) -> list[BaseException]:
         """One of each kind of error that the library raises itself."""
@@ -124,6 +125,7 @@ class ChaoskitRetry:
         """Our policy for the plan."""
         from chaoskit.runtime.retrying import Exponential, Jitter, retry
 
+        listener: Callable[[], Any] = plan.listener or (lambda: None)
         return retry(
             on=self.condition(plan),
             attempts=plan.attempts,
@@ -132,14 +134,14 @@ class ChaoskitRetry:
             retry_after_cap=plan.retry_after_cap,
             budget=plan.budget,
             listeners=tuple(_listeners(plan)),
-            hooks=() if plan.listener is None else (_hook(plan.listener),),
+            hooks=() if plan.listener is None else (lambda event: listener(),),
             clock=self.clock,
             random=random.Random(plan.seed),
             wake=plan.wake,
         )
 
     def condition(self, plan: RetryPlan) -> Any:
-        """What our ``on`` is for the plan."""
+        """What the plan means for our ``on``."""
         from chaoskit.runtime.failures import Classifier
 
         if plan.through_causes:
@@ -160,9 +162,11 @@ class ChaoskitRetry:
 
         classes = (getattr(taxonomy, name) for name in taxonomy.__all__)
         errors = [c for c in classes if isinstance(c, type) and issubclass(c, taxonomy.ResilienceError)]
+        # A lock cannot be pickled: errors must arrive even if a caller has put one into their context.
         single = [
             c("lost", context={"lock": threading.Lock()}) for c in errors if c is not taxonomy.PartialFailure
         ]
+        # An ExceptionGroup, whose constructor takes the errors as well.
         return [*single, taxonomy.PartialFailure("some", [ValueError("one")])]
 
 
@@ -170,7 +174,3 @@ def _listeners(plan: RetryPlan) -> Iterator[Callable[[Any], Any]]:
     if plan.on_event is not None:
         tell = plan.on_event
         yield lambda event: tell(event.name)
-
-
-def _hook(listener: Callable[[], Any]) -> Callable[[Any], Any]:
-    return lambda event: listener()

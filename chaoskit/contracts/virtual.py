@@ -1,4 +1,4 @@
-"""Time for the rows: a clock that records every call of the sleeper, and an event loop that runs on it."""
+"""Virtual time for the rows: a clock that records every call of the sleeper, and an event loop on it."""
 
 from __future__ import annotations
 
@@ -33,17 +33,18 @@ class RecordingClock(VirtualClock):
 
     def _accept(self, seconds: float) -> None:
         self.calls.append(seconds)
-        # What time.sleep refuses.
+        # What time.sleep refuses: virtual time must not be more patient than real time.
         if not 0 <= seconds < threading.TIMEOUT_MAX:
             raise ValueError(f"sleep length must be non-negative and fit a time value, not {seconds!r}")
 
 
 class _Jumping(selectors.DefaultSelector):
-    """Where a loop would wait, its clock jumps instead."""
+    """A selector that lets the loop's clock jump where the loop would wait."""
 
     clock: VirtualClock
 
     def select(self, timeout: float | None = None) -> Any:
+        # Sockets still count: the loop wakes itself through one when another thread hands it work.
         ready = super().select(0)
         if not ready:
             if timeout is None:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from chaoskit.core.machine import filesystem_of, usable_processors
 from chaoskit.doctor.diagnosis import Item, Status
-from chaoskit.report.environment import filesystem_of, usable_processors
 
 MACHINE = "machine"
 PLACES = "room for scenarios"

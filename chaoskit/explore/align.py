@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from chaoskit.core.operation import Operation, Place, Trace
-from chaoskit.core.result import Site, Variation
+from chaoskit.core.result import Variation
 from chaoskit.core.schedule import Point, Schedule, literal, matcher
 from chaoskit.explore.job import Recording
 
@@ -248,7 +248,7 @@ def _only_in(
     known = set(known)
     for point, operation in zip(points, operations, strict=True):
         if point not in known:
-            yield Variation(kind, str(point), site_of(operation))  # type: ignore[arg-type]
+            yield Variation(kind, str(point), operation.site)  # type: ignore[arg-type]
 
 
 def _other_outcomes(
@@ -258,10 +258,4 @@ def _other_outcomes(
         other = known.get(point)
         if other is not None and operation.ok != other.ok:
             text = f"{point}: {operation.result}, then {other.result}"
-            yield Variation("outcome", text, site_of(operation))
-
-
-def site_of(operation: Operation) -> Site | None:
-    """The innermost Python frame of the operation, as the result spells it."""
-    frame = operation.site
-    return None if frame is None else Site(frame.file, frame.line, frame.function)
+            yield Variation("outcome", text, operation.site)

@@ -6,7 +6,6 @@ Options, the marker, the fixture, and two hooks that load the rest (:mod:`chaosk
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaoskit.plugin.names import MARKER, RESULT
+
 if TYPE_CHECKING:
     from chaoskit.plugin.reporting import Reporting
     from chaoskit.session.chaos import Chaos
-
-MARKER = "chaoskit"
-RESULT = "chaoskit_result"
-"""The attribute of a test report that carries the scenario's result, as plain data."""
 
 _OPTIONS = {
     "report": ("DIR", "write report.json and summary.md into DIR"),
@@ -48,44 +45,37 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{MARKER}(*faults, depth=1, budget=None, backend='auto', …): "
         "run the test once for every fault at every call; see chaoskit.scenario.",
     )
-    config.pluginmanager.register(_Door(config), "chaoskit-door")
-    if not hasattr(config, "workerinput"):
-        _check_report_place(config)
+    # Workers of xdist send their results to the controller, which alone writes a report.
+    place = None if hasattr(config, "workerinput") else _checked_place(config)
+    config.pluginmanager.register(_Door(config, place), "chaoskit-door")
 
 
-def report_place(config: pytest.Config) -> Path | None:
-    """The directory that the report goes to, if one was named."""
-    directory = config.getoption("chaoskit_report") or config.getini("chaoskit_report")
-    return Path(config.invocation_params.dir, directory) if directory else None
-
-
-def _check_report_place(config: pytest.Config) -> None:
-    """See before the tests run that their report can be written. Nothing is made yet.
+def _checked_place(config: pytest.Config) -> Path | None:
+    """The directory that the report goes to, if one was named. Nothing is made yet.
 
     Raises:
-        pytest.UsageError: naming the part of the path that stands in the way.
+        pytest.UsageError: before any test has run, if the report could not be written there.
     """
-    place = report_place(config)
-    if place is None:
-        return
-    nearest = next(path for path in (place, *place.parents) if os.path.lexists(path))
-    expected = "a directory that is there or can be made"
-    if not nearest.is_dir():
-        hint = f"{nearest} is no directory; name another place."
-    elif not os.access(nearest, os.W_OK | os.X_OK):
-        hint = f"{nearest} may not be written; name another place, or change its permissions."
-    else:
-        return
-    from chaoskit.core.errors import wrong
+    directory = config.getoption("chaoskit_report") or config.getini("chaoskit_report")
+    if not directory:
+        return None
+    from chaoskit.core.errors import UsageError
+    from chaoskit.core.machine import check_place
 
-    raise pytest.UsageError(str(wrong("--chaoskit-report", str(place), expected, hint)))
+    place = Path(config.invocation_params.dir, directory)
+    try:
+        check_place("--chaoskit-report", place)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    return place
 
 
 class _Door:
     """Lets the rest in when it is needed."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, place: Path | None) -> None:
         self._config = config
+        self._place = place
         self._began = time.monotonic()
         self._reporting: Reporting | None = None
 
@@ -123,7 +113,7 @@ class _Door:
         if self._reporting is None:
             from chaoskit.plugin.reporting import Reporting
 
-            self._reporting = Reporting(self._config, self._began)
+            self._reporting = Reporting(self._config, self._began, self._place)
             self._config.pluginmanager.register(self._reporting, "chaoskit-reporting")
         self._reporting.take(plain, report)
 

@@ -12,15 +12,18 @@ import pytest
 
 from chaoskit.core.result import PointSummary, ScenarioResult
 from chaoskit.core.schedule import printable
-from chaoskit.plugin import report_place
 from chaoskit.report import Collector, Line, Report, summary_lines, write
 
 
 class Reporting:
-    """Takes the results of all processes in the one that has the terminal."""
+    """Takes the results of all processes in the one that has the terminal.
 
-    def __init__(self, config: pytest.Config, began: float) -> None:
+    ``began`` is when the run did, by the monotonic clock; ``place`` the directory for the report, if any.
+    """
+
+    def __init__(self, config: pytest.Config, began: float, place: Path | None) -> None:
         self._config = config
+        self._place = place
         self._began = began
         self._collector = Collector(config.rootpath, hide=_hidden(config))
         self._listed: list[ScenarioResult] = []
@@ -44,15 +47,14 @@ class Reporting:
             place=next(iter(_hidden(self._config)), None),
             seconds=time.monotonic() - self._began,
         )
-        place = report_place(self._config)
-        if place is None:
+        if self._place is None:
             return
         try:
-            write(self._report, place)
-            self._written = Line(f"report: {place}")
+            write(self._report, self._place)
+            self._written = Line(f"report: {self._place}")
         except OSError as error:
             # The tests may have taken an hour: what they showed is told all the same.
-            self._written = Line(f"report: not written into {place}: {error}", {"red": True})
+            self._written = Line(f"report: not written into {self._place}: {error}", {"red": True})
             if exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

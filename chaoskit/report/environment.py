@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+from chaoskit.core.machine import filesystem_of, usable_processors
 from chaoskit.core.version import __version__
 
 
@@ -53,36 +54,11 @@ def detect(place: Path | None = None) -> Environment:
     )
 
 
-def usable_processors() -> int:
-    """How many processors this process may use, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _memory() -> int:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return 0
-
-
-def filesystem_of(place: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """The type of the file system that holds ``place``, as the mount table calls it; empty if unknown."""
-    try:
-        rows = [line.split(" ") for line in mounts.read_text("utf-8", "surrogateescape").splitlines()]
-    except OSError:
-        return ""
-    wanted = os.path.realpath(place)
-    best, kind = -1, ""
-    for row in rows:
-        # Blanks in a mount point are written as \040 (fstab(5)).
-        point = row[1].replace("\\040", " ")
-        inside = wanted == point or wanted.startswith(point.rstrip("/") + "/")
-        # Of two mounts on one point the later one is on top.
-        if inside and len(point) >= best:
-            best, kind = len(point), row[2]
-    return kind
 
 
 def installed_packages() -> dict[str, str]:

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from unittest.mock import patch
 
-from chaoskit.contracts.breaker import Plan, Subject
-from chaoskit.contracts.breaker_adapter import Edge, StoreDouble, World
+from chaoskit.contracts.breaker import BreakerPlan, Subject
+from chaoskit.contracts.breaker_adapter import BreakerWorld, Edge, StoreDouble
 from chaoskit.runtime.clock import VirtualClock
 
 LONG = 10 * 365 * 86400.0
@@ -39,7 +39,7 @@ class Peer:
         return {}
 
     @contextmanager
-    def world(self) -> Iterator[World]:
+    def world(self) -> Iterator[BreakerWorld]:
         self.clock = VirtualClock(start=1000.0)
         patches = [patch(name, value) for name, value in self.time_names().items()]
         for one in patches:
@@ -50,11 +50,11 @@ class Peer:
             for one in patches:
                 one.stop()
 
-    def make(self, plan: Plan) -> Subject:
+    def make(self, plan: BreakerPlan) -> Subject:
         raise NotImplementedError
 
     @contextmanager
-    def make_shared(self, plan: Plan, store: StoreDouble) -> Iterator[Subject]:
+    def make_shared(self, plan: BreakerPlan, store: StoreDouble) -> Iterator[Subject]:
         raise NotImplementedError
         yield
 
@@ -118,7 +118,7 @@ class Pybreaker(Peer):
     def time_names(self) -> dict[str, Any]:
         return {"pybreaker.datetime": virtual_datetime(self.clock)}
 
-    def make(self, plan: Plan, storage: Any = None) -> Subject:
+    def make(self, plan: BreakerPlan, storage: Any = None) -> Subject:
         module = self.module
         listeners = []
         if plan.on_edge is not None:
@@ -135,7 +135,7 @@ class Pybreaker(Peer):
         return PeerSubject(breaker, breaker.call, module.CircuitBreakerError)
 
     @contextmanager
-    def make_shared(self, plan: Plan, store: StoreDouble) -> Iterator[Subject]:
+    def make_shared(self, plan: BreakerPlan, store: StoreDouble) -> Iterator[Subject]:
         yield self.make(plan, storing(self.module.CircuitMemoryStorage, self.module.STATE_CLOSED, store))
 
 
@@ -169,7 +169,7 @@ class Aiobreaker(Peer):
         virtual = virtual_datetime(self.clock)
         return {"aiobreaker.circuitbreaker.datetime": virtual, "aiobreaker.state.datetime": virtual}
 
-    def make(self, plan: Plan, storage: Any = None) -> Subject:
+    def make(self, plan: BreakerPlan, storage: Any = None) -> Subject:
         module = self.module
         listeners = []
         if plan.on_edge is not None:
@@ -187,7 +187,7 @@ class Aiobreaker(Peer):
         return PeerSubject(breaker, breaker.call, module.CircuitBreakerError, breaker.call_async)
 
     @contextmanager
-    def make_shared(self, plan: Plan, store: StoreDouble) -> Iterator[Subject]:
+    def make_shared(self, plan: BreakerPlan, store: StoreDouble) -> Iterator[Subject]:
         memory = importlib.import_module("aiobreaker.storage.memory").CircuitMemoryStorage
         yield self.make(plan, storing(memory, self.module.CircuitBreakerState.CLOSED, store))
 
@@ -201,7 +201,7 @@ class Circuitbreaker(Peer):
     def time_names(self) -> dict[str, Any]:
         return {"circuitbreaker.monotonic": self.clock.monotonic}
 
-    def make(self, plan: Plan) -> Subject:
+    def make(self, plan: BreakerPlan) -> Subject:
         def counts(kind: type[BaseException], error: BaseException) -> bool:
             return issubclass(kind, Exception) and not issubclass(kind, plan.ignore)
 
@@ -220,7 +220,7 @@ class Interlock(Peer):
     name = "interlock"
     features = frozenset({"async", "fork", "ignore", "listeners", "probes", "time-window", "window"})
 
-    def make(self, plan: Plan) -> Subject:
+    def make(self, plan: BreakerPlan) -> Subject:
         module = self.module
         timed = plan.window_seconds is not None
         size = plan.window_seconds if timed else plan.window_calls

@@ -9,7 +9,8 @@ import platform
 import textwrap
 from pathlib import Path
 
-from chaoskit.contracts.breaker import ROWS, ChaoskitBreaker, Report, examine
+from chaoskit.contracts import Examination, examine
+from chaoskit.contracts.breaker import ROWS, ChaoskitBreaker
 from chaoskit.contracts.breaker_rows import SINGLE
 from scenarios.peers.breaker_adapters import PEERS, PybreakerAsItComes
 from scenarios.peers.breaker_reproductions import reproductions
@@ -40,18 +41,18 @@ def outcomes(kind: type) -> dict[str, str]:
     """Row to outcome for one adapter class."""
     single = {row.id for row in SINGLE}
     # Rows with threads wait for what never comes; a few examples show it.
-    reports: list[Report] = [
+    reports: list[Examination] = [
         examine(kind(), [row for row in ROWS if row.id in single], examples=600),
         examine(kind(), [row for row in ROWS if row.id not in single], examples=12),
     ]
-    return {finding.row: finding.outcome for report in reports for finding in report.findings}
+    return {row.row: row.outcome for report in reports for row in report.outcomes}
 
 
 def table() -> dict[str, dict[str, str]]:
     """Library to row to outcome; pybreaker's B1 with its default for that row."""
     found = {kind.name: outcomes(kind) for kind in (ChaoskitBreaker, *PEERS)}
     b1 = [row for row in ROWS if row.id == "B1"]
-    found["pybreaker"]["B1"] = examine(PybreakerAsItComes(), b1).findings[0].outcome
+    found["pybreaker"]["B1"] = examine(PybreakerAsItComes(), b1).outcomes[0].outcome
     return found
 
 

@@ -11,7 +11,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from chaoskit.contracts.retry import ROWS, ChaoskitRetry, examine
+from chaoskit.contracts import examine
+from chaoskit.contracts.retry import ROWS, ChaoskitRetry
 from scenarios.peers.retry_adapters import PEERS, Botocore, Urllib3
 from scenarios.peers.retry_reproductions import reproductions
 
@@ -58,7 +59,7 @@ def outcomes(kind: Any) -> dict[str, str]:
     """Row to outcome for one adapter class."""
     rows = [row for row in ROWS if kind not in (Urllib3, Botocore) or row.id in POLICIES_ONLY]
     report = examine(kind(), [row for row in rows if (kind.name, row.id) not in NOT_REPRODUCED], examples=150)
-    return {finding.row: finding.outcome for finding in report.findings}
+    return {row.row: row.outcome for row in report.outcomes}
 
 
 def _cell(name: str, row: str, found: dict[str, str]) -> str:

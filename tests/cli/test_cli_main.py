@@ -178,7 +178,9 @@ def test_a_real_ctrl_c_exits_with_130() -> None:
         "@group.chaoskit.command('wait')\n"
         "def wait():\n"
         "    print('ready', flush=True)\n"
-        "    time.sleep(60)\n"
+        # One long sleep would not do: a signal that comes after the last look at signals and before the
+        # system call of the sleep is handled when the sleep is over.
+        "    while True: time.sleep(0.01)\n"
         "group.COMMANDS['wait'] = ('__main__:wait', 'x')\n"
         "group.main(['wait'])\n"
     )

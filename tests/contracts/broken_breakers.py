@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from chaoskit.contracts.breaker import ChaoskitBreaker, Plan, Subject
+from chaoskit.contracts.breaker import BreakerPlan, ChaoskitBreaker, Subject
 from chaoskit.contracts.breaker_adapter import StoreDouble
 from chaoskit.runtime.breaker import CircuitBreaker
-from chaoskit.runtime.breaker.machine import PASS, Machine, Permit, Reason, State
+from chaoskit.runtime.breaker.machine import PASS, BreakerReason, BreakerState, Machine, Permit
 from chaoskit.runtime.breaker.verdict import Verdict
 from chaoskit.runtime.breaker.window import CountWindow, TimeWindow
 from chaoskit.runtime.failures.taxonomy import BreakerOpen
@@ -164,13 +164,13 @@ class NoEras(Twin):
             return next(iter(self._probes))
 
         def succeed(self, permit: Permit, now: float, took: float) -> None:
-            if self.state is State.OPEN:
-                self._close(now, Reason.MANUAL)
+            if self.state is BreakerState.OPEN:
+                self._close(now, BreakerReason.MANUAL)
             else:
                 super().succeed(self._now_in_force(now), now, took)
 
         def fail(self, permit: Permit, now: float, took: float) -> None:
-            if self.state is not State.OPEN:
+            if self.state is not BreakerState.OPEN:
                 super().fail(self._now_in_force(now), now, took)
 
 
@@ -311,9 +311,11 @@ class EdgeToldTwice(Twin):
     class machine(Machine):
         __slots__ = ()
 
-        def _enter(self, state: State, reason: Reason, now: float, open_for: float | None) -> None:
+        def _enter(
+            self, state: BreakerState, reason: BreakerReason, now: float, open_for: float | None
+        ) -> None:
             super()._enter(state, reason, now, open_for)
-            if state is State.OPEN:
+            if state is BreakerState.OPEN:
                 self.edges.append(self.edges[-1])
 
 
@@ -323,9 +325,11 @@ class ShortCut(Twin):
     class machine(Machine):
         __slots__ = ()
 
-        def _enter(self, state: State, reason: Reason, now: float, open_for: float | None) -> None:
+        def _enter(
+            self, state: BreakerState, reason: BreakerReason, now: float, open_for: float | None
+        ) -> None:
             super()._enter(state, reason, now, open_for)
-            if state is State.HALF_OPEN:
+            if state is BreakerState.HALF_OPEN:
                 self.edges.pop()
 
 
@@ -349,7 +353,7 @@ class _Storing(Twin):
     always = False
 
     @contextmanager
-    def make_shared(self, plan: Plan, store: StoreDouble) -> Iterator[Subject]:
+    def make_shared(self, plan: BreakerPlan, store: StoreDouble) -> Iterator[Subject]:
         subject = self.make(plan)
         breaker: Any = subject.raw
         ended = breaker.ended

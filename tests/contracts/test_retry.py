@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import FlakyFailure
 
-from chaoskit.contracts.retry import BUDGET_ROWS, ROWS, ChaoskitRetry, Row, examine, missing, row_test
+from chaoskit.contracts import Row, examine, missing, row_test
+from chaoskit.contracts.retry import BUDGET_ROWS, ROWS, ChaoskitRetry
 
 from .broken_retries import BROKEN, Hand, HidesTheError, Twin
 
@@ -74,8 +75,8 @@ def test_a_report_says_which_rows_hold_fail_and_do_not_apply() -> None:
 
     rows = {row.id: row for row in ALL}
     report = examine(Little(), [rows["R3"], rows["R4"], rows["R7"]], examples=30)
-    assert [f.outcome for f in report.findings] == ["does not apply", "holds", "fails"]
-    assert report.findings[0].detail == "needs jitter"
-    assert "example=1" in report.findings[2].detail
+    assert [f.outcome for f in report.outcomes] == ["does not apply", "holds", "fails"]
+    assert report.outcomes[0].detail == "needs jitter"
+    assert "example=1" in report.outcomes[2].detail
     assert "RuntimeError('gave up')" in str(report)
     assert report.to_dict()["rows"][2]["row"] == "R7"

@@ -23,7 +23,7 @@ def outcome(call, work):
         return error
 
 
-@given(strategies.retry_policies(), strategies.schedules())
+@given(strategies.retry_policies(), strategies.answers())
 def test_a_policy_keeps_its_number_of_attempts(policy, work):
     """Whatever the policy and however the function fails."""
     ended = outcome(policy.call, work)
@@ -39,7 +39,7 @@ def test_backoffs_have_bands_within_their_cap(backoff, failures):
     assert math.isfinite(high)
 
 
-@given(strategies.breaker_options(), strategies.schedules())
+@given(strategies.breaker_options(), strategies.answers())
 def test_breaker_options_make_breakers(options, work):
     """Each set is accepted, and the breaker lets the first call through."""
     assert outcome(CircuitBreaker(**options).call, work) is work.outcomes[0]

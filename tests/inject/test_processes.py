@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import sys
@@ -19,9 +20,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's ow
 def fork_a_grandchild() -> tuple[int, int]:
     """A child that waits for ever and a child of it that does, too; both are there when this returns."""
     reading, writing = os.pipe()
-    child = os.fork()
+    child = processes.fork()
     if child == 0:
-        grandchild = os.fork()
+        grandchild = processes.fork()
         if grandchild:
             os.write(writing, str(grandchild).encode())
         while True:
@@ -75,10 +76,10 @@ def test_what_a_dead_parent_leaves_is_reaped() -> None:
 def test_who_is_to_die_with_its_parent_does() -> None:
     """In a session of its own, and at once: no guard has to come."""
     reading, writing = os.pipe()
-    child = os.fork()
+    child = processes.fork()
     if child == 0:
         parent = os.getpid()
-        if os.fork() == 0:
+        if processes.fork() == 0:
             processes.die_with(parent)
             os.write(writing, f"{os.getpid()} {os.getsid(0)}".encode())
         while True:
@@ -101,7 +102,7 @@ def test_adopting_ends_with_its_block() -> None:
     """Afterwards orphans go where they went before, unless the process has adopted for life."""
     with processes.reaping():
         reading, writing = os.pipe()
-        child = os.fork()
+        child = processes.fork()
         if child == 0:
             with processes.adopting(), processes.adopting():
                 pass
@@ -131,7 +132,7 @@ def test_a_guard_ends_the_session_of_who_dies_and_removes_its_directory(tmp_path
     place.mkdir()
     reading, writing = os.pipe()
     with processes.reaping():
-        worker = os.fork()
+        worker = processes.fork()
         if worker == 0:
             os.setsid()
             inside, beside = fork_a_grandchild()[0], _in_a_session_of_its_own()
@@ -152,8 +153,21 @@ def test_a_guard_ends_the_session_of_who_dies_and_removes_its_directory(tmp_path
     os.close(writing)
 
 
+def test_the_package_forks_in_one_place() -> None:
+    """Elsewhere a warning that is an error would leave the child running; the contracts fork on purpose."""
+    package = Path(processes.__file__).parent.parent
+    found = {
+        str(path.relative_to(package)): len(re.findall(r"\bos\.fork\(|forkpty", path.read_text("utf-8")))
+        for path in package.rglob("*.py")
+    }
+    assert {name for name, count in found.items() if count} == {
+        "inject/processes.py",
+        "contracts/breaker_rows/threads.py",
+    }
+
+
 def _in_a_session_of_its_own() -> int:
-    pid = os.fork()
+    pid = processes.fork()
     if pid == 0:
         os.setsid()
         while True:

@@ -89,7 +89,7 @@ def test_a_report_directory_that_cannot_be_is_refused_at_the_start(
     seen = inner.run(project, *(["--chaoskit-report", place] if given == "option" else ini))
     assert seen.status == pytest.ExitCode.USAGE_ERROR
     assert "Traceback" not in seen.output
-    assert f"{project / 'taken'} is no directory; name another place." in seen.output
+    assert f"{project / 'taken'} is a file: name another place, or remove it." in seen.output
     assert seen.outcomes == {}
 
 

@@ -284,6 +284,7 @@ def test_ids_differ_and_leave_the_random_state_alone() -> None:
     assert random.getstate() == state
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_has_the_context() -> None:
     """A child made by fork is in the same operation as its parent was."""

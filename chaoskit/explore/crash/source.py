@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from chaoskit.core.errors import ScheduleError
+from chaoskit.core.finding import Advice as Told
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
-from chaoskit.core.result import Advice as Told
-from chaoskit.core.result import Site
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.align import Naming, patterns_with
 from chaoskit.explore.crash.advice import Advice, explain, warnings
@@ -34,11 +33,9 @@ SYNCS = ("fsync", "fdatasync")
 
 def told(advice: Advice, operation: Operation) -> Told:
     """Advice as a plain record for the result."""
-    frame = operation.site
-    site = None if frame is None else Site(frame.file, frame.line, frame.function)
     # Only Python leaves a stack; a fix in Python is no help to a shell.
     fix = advice.fix if operation.stack or not advice.anywhere else advice.anywhere
-    return Told(advice.kind, advice.text, fix, str(operation), site, advice.models)
+    return Told(advice.kind, advice.text, fix, str(operation), operation.site, advice.models)
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ class CrashWorld:
     def build(self, path: str) -> tuple[Receipt, ...]:
         """Replace the content of ``path``; return how much is missing of what was done."""
         self.recorded.materialiser.write(self.state, path)
-        return (*self.before, Receipt(str(self.strike), self.operation, f"power lost{self._missing()}"))
+        return (*self.before, Receipt(str(self.strike), str(self.operation), f"power lost{self._missing()}"))
 
     def _missing(self) -> str:
         missing = len(self.state.dropped)
@@ -184,13 +181,13 @@ class PowerLoss:
             or strike.point not in recording.points
         ):
             return
-        receipt = _receipt(strike, recording)
-        assert receipt is not None
-        recorded = self._behind(recording, receipt.operation.index)
+        hit = _hit(strike, recording)
+        assert hit is not None
+        recorded = self._behind(recording, hit.index)
         lost = lost_steps(recorded.states.script)
         for state in recorded.states:
             if not lost.isdisjoint(state.dropped):
-                yield recorded.planned(state, strike, receipt)
+                yield recorded.planned(state, strike, hit)
 
     def _behind(self, recording: Recording, index: int) -> History:
         """The recording of a case, with the states that a power loss behind an operation leaves."""
@@ -211,13 +208,13 @@ class PowerLoss:
         if before.world is not None or len(before.schedule) != 1 or not places:
             return
         (strike,) = before.schedule
-        recorded, receipt = self._history(recording, offered, places), _receipt(strike, recording)
+        recorded, hit = self._history(recording, offered, places), _hit(strike, recording)
         for state in recorded.states:
             at = state.moment.operation
-            if receipt is None and recording.trace[at].place.run == strike.point.place.run:
+            if hit is None and recording.trace[at].place.run == strike.point.place.run:
                 continue
             if not set(state.models).isdisjoint(offered[at]):
-                yield recorded.planned(state, strike, receipt)
+                yield recorded.planned(state, strike, hit)
 
     def named(self, wanted: Schedule, recording: Recording, before: Planned | None = None) -> Planned | None:
         """The crash state that the last strike names, listed or not; None if no model allows it."""
@@ -225,7 +222,7 @@ class PowerLoss:
         at = _found(strike.point, wanted, recording)
         if strike.fault.name != FAULT or at is None or len(earlier) > 1:
             return None
-        struck, receipt = (earlier[0], _receipt(earlier[0], recording)) if earlier else (None, None)
+        struck, hit = (earlier[0], _hit(earlier[0], recording)) if earlier else (None, None)
         if before is None:
             recorded, offered = self._undisturbed, self._offered(recording.trace[at], recording.trace)
         else:
@@ -236,7 +233,7 @@ class PowerLoss:
         models = tuple(model for model in state.models if model in offered)
         if not models or recorded.is_unknown(state):
             return None
-        return recorded.planned(replace(state, models=models), struck, receipt, strike)
+        return recorded.planned(replace(state, models=models), struck, hit, strike)
 
     def refuse(self, wanted: Strike) -> None:
         """Say what is wrong with a power loss that is none of the cases.
@@ -321,15 +318,22 @@ def _found(point: Point, wanted: Schedule, recording: Recording) -> int | None:
     return None
 
 
-def _receipt(strike: Strike, recording: Recording) -> Receipt | None:
-    """What proves a fault that a recording holds; None if its operation is not in it."""
+def _hit(strike: Strike, recording: Recording) -> Operation | None:
+    """The operation of a recording at which a fault struck; None if it is not in it."""
     if strike.point not in recording.points:
         return None
-    hit = recording.trace[recording.points.index(strike.point)]
-    lied = strike.point.call in SYNCS and strike.fault == Fault("EIO")
-    return Receipt(
-        str(strike), hit, "answered EIO, its data counts as clean" if lied else "struck in the recording"
-    )
+    return recording.trace[recording.points.index(strike.point)]
+
+
+def _proof(strike: Strike, hit: Operation) -> Receipt:
+    """The receipt of a fault that a recording holds: the case does not execute its run again."""
+    effect = "answered EIO, its data counts as clean" if _lies(strike) else "struck in the recording"
+    return Receipt(str(strike), str(hit), effect)
+
+
+def _lies(strike: Strike) -> bool:
+    """Whether a strike is a sync that fails once, after which what it did not write counts as clean."""
+    return strike.point.call in SYNCS and strike.fault == Fault("EIO")
 
 
 def _holds(states: CrashStates, state: State, file: Unknown) -> bool:
@@ -370,17 +374,17 @@ class History:
         self,
         state: State,
         struck: Strike | None = None,
-        receipt: Receipt | None = None,
+        hit: Operation | None = None,
         strike: Strike | None = None,
     ) -> Planned:
         """The case in which ``state`` is left, perhaps after another strike; ``strike`` is its own name.
 
-        A case executes the runs before the one that loses power, so there ``struck`` strikes anew; its
-        ``receipt`` belongs to the world only if both are in the same run.
+        A case executes the runs before the one that loses power, so there ``struck`` strikes again; that it
+        struck the operation ``hit`` is proven by the recording only if both are in the same run.
         """
         run = self.states.script.trace[state.moment.operation].place.run
-        together = receipt is not None and receipt.operation.place.run == run
-        world = self.world(state, (receipt,) if receipt is not None and together else ())
+        proofs = (_proof(struck, hit),) if struck is not None and hit is not None else ()
+        world = self.world(state, proofs if hit is not None and hit.place.run == run else ())
         world = world if strike is None else replace(world, strike=strike)
         return Planned(Schedule((world.strike,) if struck is None else (struck, world.strike)), world)
 

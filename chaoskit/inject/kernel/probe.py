@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 from chaoskit.core.errors import BackendUnavailable, ChaoskitError
+from chaoskit.inject import processes
 from chaoskit.inject.base import Check, Plan, Ran
 from chaoskit.inject.kernel.seccomp import abi
 from chaoskit.inject.kernel.seccomp.syscalls import number_of
@@ -101,7 +102,7 @@ def _proc() -> Check:
 
 def _in_stopped_child() -> int:
     """A child that waits to be killed."""
-    pid = os.fork()
+    pid = processes.fork()
     if pid == 0:
         try:
             abi.libc().prctl(abi.PR_SET_PDEATHSIG, signal.SIGKILL)

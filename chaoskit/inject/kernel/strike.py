@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -149,4 +148,4 @@ class Strikes:
 def _receipt(armed: Armed, operation: Operation, effect: Effect) -> Receipt:
     """The proof for an effect that was delivered."""
     shown = replace(operation, ordinal=armed.ordinal, result=effect.answer)
-    return Receipt(armed.text, shown, effect.text, {"monotonic": time.monotonic()})
+    return Receipt(armed.text, str(shown), effect.text)

@@ -9,7 +9,7 @@ from chaoskit.runtime.breaker.events import (
     BreakerRejected,
     BreakerStoreFailed,
 )
-from chaoskit.runtime.breaker.machine import LEGAL, Edge, Machine, Reason, State
+from chaoskit.runtime.breaker.machine import LEGAL, BreakerReason, BreakerState, Edge, Machine
 from chaoskit.runtime.breaker.options import BreakerOptions
 from chaoskit.runtime.breaker.shared import BreakerLink, BreakerStore, SharedRecord
 
@@ -25,7 +25,7 @@ __all__ = [
     "CircuitBreaker",
     "Edge",
     "Machine",
-    "Reason",
+    "BreakerReason",
     "SharedRecord",
-    "State",
+    "BreakerState",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from chaoskit.runtime.breaker.machine import Reason, State
+from chaoskit.runtime.breaker.machine import BreakerReason, BreakerState
 from chaoskit.runtime.observing.events import Event
 
 
@@ -19,9 +19,9 @@ class BreakerChanged(Event):
     name: ClassVar[str] = "breaker.changed"
 
     breaker: str
-    before: State
-    after: State
-    reason: Reason
+    before: BreakerState
+    after: BreakerState
+    reason: BreakerReason
     era: int
     open_for: float | None
 
@@ -36,7 +36,7 @@ class BreakerRejected(Event):
     name: ClassVar[str] = "breaker.rejected"
 
     breaker: str
-    state: State
+    state: BreakerState
     retry_in: float | None
     enforced: bool
 

@@ -23,7 +23,7 @@ from chaoskit.runtime.breaker.options import BreakerOptions
 from chaoskit.runtime.breaker.window import FAILED, SLOW, Window
 
 
-class State(enum.StrEnum):
+class BreakerState(enum.StrEnum):
     """Where a breaker stands."""
 
     CLOSED = "closed"
@@ -33,7 +33,7 @@ class State(enum.StrEnum):
     DISABLED = "disabled"
 
 
-class Reason(enum.StrEnum):
+class BreakerReason(enum.StrEnum):
     """What moved a breaker along an edge."""
 
     FAILURES = "too many failures in a row"
@@ -48,18 +48,20 @@ class Reason(enum.StrEnum):
     MANUAL = "by hand"
 
 
-_BY_HAND = {(state, forced) for state in State for forced in (State.FORCED_OPEN, State.DISABLED)}
-_RESET = {(state, State.CLOSED) for state in State}
+_BY_HAND = {
+    (state, forced) for state in BreakerState for forced in (BreakerState.FORCED_OPEN, BreakerState.DISABLED)
+}
+_RESET = {(state, BreakerState.CLOSED) for state in BreakerState}
 
-LEGAL: frozenset[tuple[State, State]] = frozenset(
+LEGAL: frozenset[tuple[BreakerState, BreakerState]] = frozenset(
     {
-        (State.CLOSED, State.OPEN),
-        (State.OPEN, State.HALF_OPEN),
-        (State.HALF_OPEN, State.OPEN),
+        (BreakerState.CLOSED, BreakerState.OPEN),
+        (BreakerState.OPEN, BreakerState.HALF_OPEN),
+        (BreakerState.HALF_OPEN, BreakerState.OPEN),
         *_BY_HAND,
         *_RESET,
     }
-) - {(state, state) for state in State}
+) - {(state, state) for state in BreakerState}
 """Every edge that a breaker may take; ``(HALF_OPEN, CLOSED)`` is among the ways back to CLOSED."""
 
 
@@ -67,9 +69,9 @@ LEGAL: frozenset[tuple[State, State]] = frozenset(
 class Edge:
     """One change of state. ``era`` counts them; ``open_for`` is the open period that begins, or None."""
 
-    before: State
-    after: State
-    reason: Reason
+    before: BreakerState
+    after: BreakerState
+    reason: BreakerReason
     era: int
     at: float
     open_for: float | None
@@ -114,7 +116,7 @@ class Machine:
         """``unmeasured``: whether a healthy call may skip the machine when no window needs it either."""
         self.options = options
         self.window = options.window()
-        self.state = State.CLOSED
+        self.state = BreakerState.CLOSED
         self.edges: deque[Edge] = deque()
         self.era = 0
         self.streak = 0
@@ -139,22 +141,22 @@ class Machine:
     def admit(self, now: float) -> Permit | None:
         """Return the permit to call at ``now``, or None if the call is rejected."""
         self._settle(now)
-        if self.state is State.CLOSED:
+        if self.state is BreakerState.CLOSED:
             if self._unmeasured and not self.cold:
                 self.fast = self.permit
             return self.permit
-        if self.state is State.HALF_OPEN:
+        if self.state is BreakerState.HALF_OPEN:
             return self._probe(now)
-        return PASS if self.state is State.DISABLED else None
+        return PASS if self.state is BreakerState.DISABLED else None
 
-    def peek(self, now: float) -> State:
+    def peek(self, now: float) -> BreakerState:
         """The state that a call at ``now`` would meet. Changes nothing."""
         state, reopen_at = self.state, self._reopen_at
         hung_at = self._hung_at()
         if hung_at is not None and now >= hung_at:
-            state, reopen_at = State.OPEN, hung_at + self._grown()
-        if state is State.OPEN and now >= reopen_at:
-            state = State.HALF_OPEN
+            state, reopen_at = BreakerState.OPEN, hung_at + self._grown()
+        if state is BreakerState.OPEN and now >= reopen_at:
+            state = BreakerState.HALF_OPEN
         return state
 
     def retry_in(self, now: float) -> float | None:
@@ -162,7 +164,7 @@ class Machine:
 
         Known in OPEN alone: in HALF_OPEN it is up to the probes, in FORCED_OPEN to a person.
         """
-        return max(0.0, self._reopen_at - now) if self.state is State.OPEN else None
+        return max(0.0, self._reopen_at - now) if self.state is BreakerState.OPEN else None
 
     # -- told after a call -----------------------------------------------------------------------
 
@@ -177,11 +179,11 @@ class Machine:
                     self._judge(window, now)
         elif self._take_back(permit, now):
             if took >= self._slow_after:
-                self._open(now, Reason.PROBE_SLOW)
+                self._open(now, BreakerReason.PROBE_SLOW)
             else:
                 self._good += 1
                 if self._good >= self.options.probes:
-                    self._close(now, Reason.PROBES_SUCCEEDED)
+                    self._close(now, BreakerReason.PROBES_SUCCEEDED)
 
     def fail(self, permit: Permit, now: float, took: float) -> None:
         """A call under ``permit`` failed after ``took`` seconds."""
@@ -189,12 +191,12 @@ class Machine:
             self.streak += 1
             failures = self.options.failures
             if failures is not None and self.streak >= failures:
-                self._open(now, Reason.FAILURES)
+                self._open(now, BreakerReason.FAILURES)
             elif self.window is not None:
                 self.window.add(FAILED | SLOW if took >= self._slow_after else FAILED, now)
                 self._judge(self.window, now)
         elif self._take_back(permit, now):
-            self._open(now, Reason.PROBE_FAILED)
+            self._open(now, BreakerReason.PROBE_FAILED)
 
     def release(self, permit: Permit) -> None:
         """A call under ``permit`` says nothing about the other side; a probe's place is free again."""
@@ -204,27 +206,27 @@ class Machine:
 
     def reset(self, now: float) -> None:
         """Close and forget all counts, from any state. An edge only if it was not closed."""
-        if self.state is State.CLOSED:
+        if self.state is BreakerState.CLOSED:
             self._fresh()
         else:
-            self._close(now, Reason.MANUAL)
+            self._close(now, BreakerReason.MANUAL)
 
-    def force(self, state: State, now: float) -> None:
+    def force(self, state: BreakerState, now: float) -> None:
         """Enter FORCED_OPEN or DISABLED; being there already is no edge."""
         if self.state is not state:
-            self._enter(state, Reason.MANUAL, now, None)
+            self._enter(state, BreakerReason.MANUAL, now, None)
 
     def adopt_open(self, now: float, remaining: float) -> None:
         """Another process opened, for ``remaining`` more seconds. Never shortens an open period."""
-        if self.state is State.OPEN:
+        if self.state is BreakerState.OPEN:
             self._reopen_at = max(self._reopen_at, now + remaining)
-        elif self.state in (State.CLOSED, State.HALF_OPEN):
-            self._open_until(now, now + remaining, Reason.SHARED)
+        elif self.state in (BreakerState.CLOSED, BreakerState.HALF_OPEN):
+            self._open_until(now, now + remaining, BreakerReason.SHARED)
 
     def adopt_closed(self, now: float) -> None:
         """Another process found the other side well again."""
-        if self.state in (State.OPEN, State.HALF_OPEN):
-            self._close(now, Reason.SHARED)
+        if self.state in (BreakerState.OPEN, BreakerState.HALF_OPEN):
+            self._close(now, BreakerReason.SHARED)
 
     def forget_calls(self) -> None:
         """In a forked child the callers in flight are gone: free the places of their probes.
@@ -241,9 +243,9 @@ class Machine:
         """Take the edges that time alone has brought about."""
         hung_at = self._hung_at()
         if hung_at is not None and now >= hung_at:
-            self._open(now, Reason.PROBE_HUNG, since=hung_at)
-        if self.state is State.OPEN and now >= self._reopen_at:
-            self._enter(State.HALF_OPEN, Reason.PERIOD_OVER, now, None)
+            self._open(now, BreakerReason.PROBE_HUNG, since=hung_at)
+        if self.state is BreakerState.OPEN and now >= self._reopen_at:
+            self._enter(BreakerState.HALF_OPEN, BreakerReason.PERIOD_OVER, now, None)
 
     def _hung_at(self) -> float | None:
         # The dict keeps the order of admission: its first probe is the oldest.
@@ -271,27 +273,27 @@ class Machine:
             return
         # Divide rather than multiply: 0.07 * 100 is more than 7, but 7 / 100 is exactly 0.07.
         if options.failure_rate is not None and window.failures / window.calls >= options.failure_rate:
-            self._open(now, Reason.FAILURE_RATE)
+            self._open(now, BreakerReason.FAILURE_RATE)
         elif options.slow_rate is not None and window.slow / window.calls >= options.slow_rate:
-            self._open(now, Reason.SLOW_RATE)
+            self._open(now, BreakerReason.SLOW_RATE)
 
     def _grown(self) -> float:
         cap = self.options.open_cap
         return self._period if cap is None else min(self._period * self.options.growth, cap)
 
-    def _open(self, now: float, reason: Reason, since: float | None = None) -> None:
-        self._period = self.options.open_for if self.state is State.CLOSED else self._grown()
+    def _open(self, now: float, reason: BreakerReason, since: float | None = None) -> None:
+        self._period = self.options.open_for if self.state is BreakerState.CLOSED else self._grown()
         self._open_until(now, (now if since is None else since) + self._period, reason)
 
-    def _open_until(self, now: float, until: float, reason: Reason) -> None:
+    def _open_until(self, now: float, until: float, reason: BreakerReason) -> None:
         self._reopen_at = until
-        self._enter(State.OPEN, reason, now, max(0.0, until - now))
+        self._enter(BreakerState.OPEN, reason, now, max(0.0, until - now))
 
-    def _close(self, now: float, reason: Reason) -> None:
-        self._enter(State.CLOSED, reason, now, None)
+    def _close(self, now: float, reason: BreakerReason) -> None:
+        self._enter(BreakerState.CLOSED, reason, now, None)
         self._fresh()
 
-    def _enter(self, state: State, reason: Reason, now: float, open_for: float | None) -> None:
+    def _enter(self, state: BreakerState, reason: BreakerReason, now: float, open_for: float | None) -> None:
         self.edges.append(Edge(self.state, state, reason, self.era + 1, now, open_for))
         self.era += 1
         self.state = state

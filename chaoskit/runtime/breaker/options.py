@@ -12,7 +12,7 @@ from chaoskit.runtime.breaker.window import CountWindow, TimeWindow, Window
 _LARGEST_WINDOW = 1_000_000
 
 
-class Settings(TypedDict, total=False):
+class BreakerSettings(TypedDict, total=False):
     """The fields of :class:`BreakerOptions` as keyword arguments; the defaults are written there."""
 
     failures: int | None

@@ -16,16 +16,11 @@ import os
 import threading
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.breaker.events import BreakerStoreFailed
-from chaoskit.runtime.breaker.machine import Edge, Reason, State
+from chaoskit.runtime.breaker.machine import BreakerReason, BreakerState, Edge
 from chaoskit.runtime.forks import survive_fork
-from chaoskit.runtime.observing.events import emit
-
-if TYPE_CHECKING:
-    from chaoskit.runtime.breaker.breaker import CircuitBreaker
 
 logger = logging.getLogger("chaoskit")
 
@@ -54,6 +49,21 @@ class BreakerStore(Protocol):
         """The record of ``breaker``, or None if none was ever published."""
 
 
+class Joined(Protocol):
+    """What the link asks of a breaker that has joined it."""
+
+    name: str
+
+    def remaining(self, edge: Edge) -> float | None:
+        """Seconds of ``edge``'s open period that are left, or None if it opened nothing."""
+
+    def adopt(self, open_for: float | None) -> None:
+        """Take over what another process found: open for so many seconds more, or closed (None)."""
+
+    def store_failed(self, action: str, error: Exception) -> None:
+        """The store raised ``error`` on ``action``."""
+
+
 class BreakerLink:
     """Joins breakers to a store. Give one link to all breakers of a process.
 
@@ -68,7 +78,7 @@ class BreakerLink:
         self._store = store
         self._every = every
         self._lock = threading.RLock()
-        self._breakers: weakref.WeakValueDictionary[str, CircuitBreaker] = weakref.WeakValueDictionary()
+        self._breakers: weakref.WeakValueDictionary[str, Joined] = weakref.WeakValueDictionary()
         self._pending: dict[str, Edge] = {}
         self._seen: dict[str, int] = {}
         self._begin()
@@ -89,7 +99,7 @@ class BreakerLink:
 
     # -- called by breakers ----------------------------------------------------------------------
 
-    def join(self, breaker: CircuitBreaker) -> None:
+    def join(self, breaker: Joined) -> None:
         """Share the state of ``breaker`` under its name."""
         with self._lock:
             if self._breakers.setdefault(breaker.name, breaker) is not breaker:
@@ -110,9 +120,9 @@ class BreakerLink:
                 else:
                     self._thread = thread
 
-    def notice(self, breaker: CircuitBreaker, edge: Edge) -> None:
+    def notice(self, breaker: Joined, edge: Edge) -> None:
         """Remember the newest edge of ``breaker`` for publication; no I/O."""
-        if edge.reason is not Reason.SHARED and edge.after in (State.OPEN, State.CLOSED):
+        if edge.reason is not BreakerReason.SHARED and edge.after in (BreakerState.OPEN, BreakerState.CLOSED):
             with self._lock:
                 self._pending[breaker.name] = edge
             self.start()
@@ -144,7 +154,7 @@ class BreakerLink:
             wake.wait(self._every)
             wake.clear()
 
-    def _publish(self, name: str, breaker: CircuitBreaker) -> None:
+    def _publish(self, name: str, breaker: Joined) -> None:
         with self._lock:
             edge = self._pending.pop(name, None)
         if edge is None:
@@ -157,7 +167,7 @@ class BreakerLink:
                 self._pending.setdefault(name, edge)
             self._failed(breaker, "publish", error)
 
-    def _read(self, name: str, breaker: CircuitBreaker) -> None:
+    def _read(self, name: str, breaker: Joined) -> None:
         try:
             record = self._store.read(name)
             # Not after an edge of our own that the store has not got yet: it is older than that.
@@ -170,7 +180,6 @@ class BreakerLink:
             # What is no proper record is the store's failure too.
             self._failed(breaker, "read", error)
 
-    def _failed(self, breaker: CircuitBreaker, action: str, error: Exception) -> None:
+    def _failed(self, breaker: Joined, action: str, error: Exception) -> None:
         logger.warning("breaker %s: shared store failed to %s: %r", breaker.name, action, error)
-        event = BreakerStoreFailed(at=breaker.now(), breaker=breaker.name, action=action, error=error)
-        emit(breaker.listeners, event)
+        breaker.store_failed(action, error)

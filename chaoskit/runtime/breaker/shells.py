@@ -9,16 +9,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from chaoskit.runtime.breaker.driver import Driver
 from chaoskit.runtime.breaker.machine import Permit
 from chaoskit.runtime.calling.callables import is_async
 
-if TYPE_CHECKING:
-    from chaoskit.runtime.breaker.breaker import CircuitBreaker
 
-
-def around_sync(breaker: CircuitBreaker, fn: Callable[..., Any]) -> Callable[..., Any]:
+def around_sync(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
     """Return sync ``fn`` protected by ``breaker``."""
     machine = breaker.machine
 
@@ -40,7 +38,7 @@ def around_sync(breaker: CircuitBreaker, fn: Callable[..., Any]) -> Callable[...
     return protected
 
 
-def around_async(breaker: CircuitBreaker, fn: Callable[..., Any]) -> Callable[..., Any]:
+def around_async(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
     """Return async ``fn`` protected by ``breaker``."""
     machine = breaker.machine
 
@@ -61,15 +59,15 @@ def around_async(breaker: CircuitBreaker, fn: Callable[..., Any]) -> Callable[..
     return protected
 
 
-def call_measured(breaker: CircuitBreaker, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def call_measured(breaker: Driver, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """One call the long way; an async ``fn`` is asked for when it is awaited, not now."""
     return (measured_async if is_async(fn) else measured)(breaker, fn, args, kwargs)
 
 
-def measured(breaker: CircuitBreaker, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def measured(breaker: Driver, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """One sync call with its permit asked for and its time taken."""
-    now, machine = breaker.now, breaker.machine
-    started = now()
+    machine = breaker.machine
+    started = breaker.now()
     # A closed breaker is entered without the lock: if the permit has just become void, so has the outcome.
     permit = machine.permit
     if permit is None or machine.cold:
@@ -81,31 +79,11 @@ def measured(breaker: CircuitBreaker, fn: Callable[..., Any], args: Any, kwargs:
         raise
     if breaker.judges_results or type(value) is CoroutineType:
         return back(breaker, permit, value, started)
-    # Breaker.ended, written out: with a window, this is the path of every healthy call.
-    ended = now()
-    lock = breaker._lock
-    try:
-        # A with statement around a lock costs as much as all the rest of the counting.
-        lock.acquire()
-        machine.succeed(permit, ended, ended - started)
-        lock.release()
-    except BaseException:
-        let_go(lock)
-        raise
-    if machine.edges:
-        breaker.tell_edges()
+    breaker.succeeded(permit, started)
     return value
 
 
-def let_go(lock: Any) -> None:
-    """Release ``lock`` if this thread has it: a Ctrl-C may strike on either side of acquire and release."""
-    try:
-        lock.release()
-    except RuntimeError:
-        pass
-
-
-def back(breaker: CircuitBreaker, permit: Permit, value: Any, started: float) -> Any:
+def back(breaker: Driver, permit: Permit, value: Any, started: float) -> Any:
     """Count what a sync call returned. A coroutine has not run yet: its awaiting is counted instead."""
     if type(value) is CoroutineType:
         return finish(breaker, permit, value, started)
@@ -113,13 +91,13 @@ def back(breaker: CircuitBreaker, permit: Permit, value: Any, started: float) ->
     return value
 
 
-async def measured_async(breaker: CircuitBreaker, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """One async call with a permit of its own and its time taken."""
+async def measured_async(breaker: Driver, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """One async call with its permit asked for and its time taken."""
     permit, started = breaker.enter()
     return await finish(breaker, permit, fn(*args, **kwargs), started)
 
 
-async def finish(breaker: CircuitBreaker, permit: Permit, work: Any, started: float) -> Any:
+async def finish(breaker: Driver, permit: Permit, work: Any, started: float) -> Any:
     """Await ``work``, begun under ``permit``, and count what comes of it."""
     try:
         value = await work

@@ -6,59 +6,88 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from types import CoroutineType, coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chaoskit.runtime.deadlines import CURRENT, Scope
 from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, DeadlineExceeded, ResilienceError
 from chaoskit.runtime.retrying.course import Course
-from chaoskit.runtime.retrying.start import Own, admission, hooked, inherit, judge, repair_failed
-
-if TYPE_CHECKING:
-    from chaoskit.runtime.retrying.policy import RetryPolicy
+from chaoskit.runtime.retrying.rules import RetryRules
+from chaoskit.runtime.retrying.start import (
+    INHERITED,
+    Own,
+    Retried,
+    admission,
+    catching,
+    hooked,
+    inherit,
+    judge,
+    opener,
+    repairing,
+)
 
 __all__ = ["async_pause", "async_retried"]
 
-# How often a wait looks at a threading.Event, which nobody can await.
+# How often a wait looks at a threading.Event, which cannot be awaited.
 _GLANCE = 0.02
 
-_NOBODY = Exception()
+_NO_ERROR = Exception()
 
 # What no awaitable yields.
 _DONE: Any = object()
 
+Function = Callable[..., Awaitable[Any]]
 
-def async_retried(policy: RetryPolicy, fn: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
-    """A coroutine function that awaits ``fn`` as ``policy`` says; see the synchronous shell."""
-    catch = policy.matcher.catch if len(policy.matcher.catch) > 1 else Exception
-    work = _judged(policy, fn)
-    current, enter = CURRENT.get, CURRENT.set
-    monotonic, seconds, clock, budget = policy.clock.monotonic, policy.deadline, policy.clock, policy.budget
-    limited = seconds is not None or policy.attempt_timeout is not None
 
-    async def guarded(*args: Any, **kwargs: Any) -> Any:
-        now = monotonic()
-        if budget is not None:  # RetryBudget.request, without its call
-            if now >= budget.edge:
-                budget.roll(now)
-            budget.tick()
+def async_retried(rules: RetryRules, fn: Function) -> Callable[..., Any]:
+    """A coroutine function that awaits ``fn`` as ``rules`` say; see the synchronous shell."""
+    made = Retried(rules, fn, _judged(rules, fn), catching(rules))
+    shell = _bare if rules.plain else _guarded
+    return functools.wraps(fn)(shell(made, _nested(made)))
+
+
+def _bare(parts: Retried, nested: Function) -> Callable[..., Any]:
+    """The shell of a policy that has nothing to do around the first attempt."""
+    rules, fn, _, catch, _ = parts
+    current = CURRENT.get
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
         outer = current()
         if outer is not None and outer[0] is not None:
-            return await nested(outer, args, kwargs)
-        scope = None
-        if seconds is not None:
-            enter(scope := [now + seconds, clock])
+            return await nested(args, kwargs)
         try:
-            begun = work(*args, **kwargs) if kwargs else work(*args)
+            return await (fn(*args, **kwargs) if kwargs else fn(*args))
+        except catch as caught:
+            error = caught
+        try:
+            return await _go_on(rules, fn, args, kwargs, error, None)
+        finally:
+            del error
+
+    return call
+
+
+def _guarded(parts: Retried, nested: Function) -> Callable[..., Any]:
+    """The shell of a policy that counts calls, limits their time, or looks at results."""
+    rules, _, attempt, catch, _ = parts
+    opened = opener(rules)
+    limited = rules.deadline is not None or rules.attempt_timeout is not None
+
+    async def guarded(*args: Any, **kwargs: Any) -> Any:
+        scope = opened()
+        if scope is INHERITED:
+            return await nested(args, kwargs)
+        try:
+            begun = attempt(*args, **kwargs) if kwargs else attempt(*args)
             if limited and type(begun) is CoroutineType:  # _limited, without its call
                 steps = _into(box := [None], begun)
                 if (first := next(steps, _DONE)) is _DONE:
                     if scope is not None:
                         scope[0] = None
                     return box[0]
-                await _rest(policy, steps, first, scope)
+                await _rest(rules, steps, first, scope)
                 value = box[0]
             else:
-                value = await _limited(policy, begun, scope)
+                value = await _limited(rules, begun, scope)
         except catch as caught:
             error: BaseException = caught
         except BaseException:
@@ -68,71 +97,61 @@ def async_retried(policy: RetryPolicy, fn: Callable[..., Awaitable[Any]]) -> Cal
             _close(scope)
             return value
         try:
-            return await _go_on(policy, work, args, kwargs, error, scope)
+            return await _go_on(rules, attempt, args, kwargs, error, scope)
         finally:
             del error
             _close(scope)
 
-    async def nested(outer: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        scope = inherit(policy, outer)
-        token = enter(scope)
+    return guarded
+
+
+def _nested(parts: Retried) -> Function:
+    """What either shell does within a deadline that an outer call has set: inherit it, and put it back."""
+    rules, _, attempt, catch, _ = parts
+
+    async def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        scope = inherit(rules, CURRENT.get())
+        token = CURRENT.set(scope)
         try:
             try:
-                return await _limited(policy, work(*args, **kwargs), scope)
+                return await _limited(rules, attempt(*args, **kwargs), scope)
             except catch as caught:
                 error: BaseException = caught
-            return await _go_on(policy, work, args, kwargs, error, scope)
+            return await _go_on(rules, attempt, args, kwargs, error, scope)
         finally:
-            error = _NOBODY
+            error = _NO_ERROR
             _leave(token)
 
-    @functools.wraps(fn)
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        outer = current()
-        if outer is not None and outer[0] is not None:
-            return await nested(outer, args, kwargs)
-        try:
-            return await (fn(*args, **kwargs) if kwargs else fn(*args))
-        except catch as caught:
-            error = caught
-        try:
-            return await _go_on(policy, fn, args, kwargs, error, None)
-        finally:
-            del error
-
-    return call if policy.plain else functools.wraps(fn)(guarded)
+    return nested
 
 
-async def async_pause(policy: RetryPolicy, course: Course, error: BaseException) -> bool:
-    """Wait and repair; whether the next attempt may begin."""
-    with hooked(policy, course):
-        woken = await _sleep(policy, course.wait)
+async def async_pause(rules: RetryRules, course: Course, error: BaseException) -> bool:
+    """Wait and repair; True if the next attempt may begin."""
+    with hooked(rules, course):
+        woken = await _sleep(rules, course.wait)
     if woken:
         course.stopped("shutdown", error)
-        return False
-    if policy.repair is not None:
-        try:
-            repaired = policy.repair(error)
+    elif rules.repair is None:
+        course.started()
+    else:
+        with repairing(course, error):
+            repaired = rules.repair(error)
             if isinstance(repaired, Awaitable):
                 await repaired
-        except Exception as failure:
-            repair_failed(course, error, failure)
-            return False
-    course.started()
-    return True
+    return course.reason is None
 
 
 async def _go_on(
-    policy: RetryPolicy,
-    work: Callable[..., Awaitable[Any]],
+    rules: RetryRules,
+    attempt: Function,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     error: BaseException,
     scope: Scope | None,
 ) -> Any:
     """What follows the first failure."""
-    course = Course(policy, scope, work)
-    catch = policy.matcher.catch
+    course = Course(rules, scope, attempt)
+    catch = rules.matcher.catch
     before: BaseException | None = None
     try:
         while True:
@@ -141,11 +160,11 @@ async def _go_on(
                 error = error.verdict
                 if isinstance(error, DeadlineExceeded):
                     error.__cause__ = before
-            if not (course.failed(error, own) and await async_pause(policy, course, error)):
+            if not (course.failed(error, own) and await async_pause(rules, course, error)):
                 raise error
             before = error
             try:
-                value = await _limited(policy, work(*args, **kwargs), scope)
+                value = await _limited(rules, attempt(*args, **kwargs), scope)
             except catch as caught:
                 error = caught
             else:
@@ -157,21 +176,21 @@ async def _go_on(
         del error
 
 
-def _judged(policy: RetryPolicy, fn: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def _judged(rules: RetryRules, fn: Function) -> Function:
     """``fn`` with the throttle before and the judgement of its result after it, where there are such."""
-    if policy.throttle is None and policy.on_result is None:
+    if rules.throttle is None and rules.on_result is None:
         return fn
 
     @functools.wraps(fn)
-    async def work(*args: Any, **kwargs: Any) -> Any:
-        held = admission(policy)
+    async def attempt(*args: Any, **kwargs: Any) -> Any:
+        held = admission(rules)
         if held is not None:
             raise held
         value = await fn(*args, **kwargs)
-        judge(policy, value)
+        judge(rules, value)
         return value
 
-    return work
+    return attempt
 
 
 def _let_cancellation_win(error: BaseException) -> None:
@@ -182,36 +201,36 @@ def _let_cancellation_win(error: BaseException) -> None:
             raise error
 
 
-async def _sleep(policy: RetryPolicy, seconds: float) -> bool:
-    wake = policy.wake
+async def _sleep(rules: RetryRules, seconds: float) -> bool:
+    wake = rules.wake
     if wake is None:
         if seconds > 0:
-            await policy.clock.asleep(seconds)
+            await rules.clock.asleep(seconds)
         return False
-    end = policy.clock.monotonic() + seconds
-    while not wake.is_set() and (left := end - policy.clock.monotonic()) > 0:
-        await policy.clock.asleep(min(left, _GLANCE))
+    end = rules.clock.monotonic() + seconds
+    while not wake.is_set() and (left := end - rules.clock.monotonic()) > 0:
+        await rules.clock.asleep(min(left, _GLANCE))
     return wake.is_set()
 
 
-async def _limited(policy: RetryPolicy, work: Awaitable[Any], scope: Scope | None) -> Any:
+async def _limited(rules: RetryRules, work: Awaitable[Any], scope: Scope | None) -> Any:
     """One attempt, cut when its time is over.
 
     The first step is taken by hand: work that never has to wait, like most that is answered from a
     buffer or a cache, then needs no timer, which costs ten times as much as everything else here.
     """
-    if scope is None and policy.attempt_timeout is None:
+    if scope is None and rules.attempt_timeout is None:
         return await work
     steps: Any = work.__await__()
     try:
         first = next(steps)
     except StopIteration as done:
         return done.value
-    return await _rest(policy, steps, first, scope)
+    return await _rest(rules, steps, first, scope)
 
 
-async def _rest(policy: RetryPolicy, steps: Iterator[Any], first: Any, scope: Scope | None) -> Any:
-    limits = [] if policy.attempt_timeout is None else [policy.attempt_timeout]
+async def _rest(rules: RetryRules, steps: Iterator[Any], first: Any, scope: Scope | None) -> Any:
+    limits = [] if rules.attempt_timeout is None else [rules.attempt_timeout]
     if scope is not None:
         limits.append(scope[0] - scope[1].monotonic())
     timer = asyncio.timeout(min(limits))
@@ -221,7 +240,7 @@ async def _rest(policy: RetryPolicy, steps: Iterator[Any], first: Any, scope: Sc
     except TimeoutError:
         if not timer.expired():
             raise
-    raise Own(_cut(policy, scope))
+    raise Own(_cut(rules, scope))
 
 
 @coroutine
@@ -234,10 +253,10 @@ def _into(box: list[Any], begun: Any) -> Generator[Any, Any, None]:
     box[0] = yield from begun
 
 
-def _cut(policy: RetryPolicy, scope: Scope | None) -> ResilienceError:
+def _cut(rules: RetryRules, scope: Scope | None) -> ResilienceError:
     if scope is not None and scope[1].monotonic() >= scope[0]:
         return DeadlineExceeded("the attempt was cut at the deadline")
-    return AttemptTimedOut(f"the attempt was cut after {policy.attempt_timeout} s")
+    return AttemptTimedOut(f"the attempt was cut after {rules.attempt_timeout} s")
 
 
 class _Resumed:

@@ -10,19 +10,17 @@ Reasons to give up: ``not-retryable``, ``attempts``, ``deadline`` (the wait woul
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from chaoskit.runtime.deadlines import Scope
 from chaoskit.runtime.failures.classifier import Decision
-from chaoskit.runtime.failures.evidence import asked_to_wait
+from chaoskit.runtime.failures.symptoms import asked_to_wait
 from chaoskit.runtime.failures.taxonomy import DeadlineExceeded, Throttled
 from chaoskit.runtime.observing.events import Event, emit, wanted
 from chaoskit.runtime.retrying import events as told
 from chaoskit.runtime.retrying.backoff import Backoff, draw
-from chaoskit.runtime.retrying.history import History, RetryContext, shown
-
-if TYPE_CHECKING:
-    from chaoskit.runtime.retrying.policy import RetryPolicy
+from chaoskit.runtime.retrying.history import AttemptLog, RetryContext, shown
+from chaoskit.runtime.retrying.rules import RetryRules
 
 __all__ = ["Course"]
 
@@ -34,8 +32,8 @@ class Course:
 
     __slots__ = (
         "_history",
-        "_policy",
         "_receipt",
+        "_rules",
         "_until",
         "attempts",
         "function",
@@ -44,14 +42,14 @@ class Course:
         "wait",
     )
 
-    def __init__(self, policy: RetryPolicy, until: Scope | None, work: object, *, keep: bool = False) -> None:
-        self._policy = policy
+    def __init__(self, rules: RetryRules, until: Scope | None, work: object, *, keep: bool = False) -> None:
+        self._rules = rules
         self._until = until
         self._receipt: int | None = None
         # A listener may join later: the records are cheap enough to keep from the first failure on,
         # but not for nobody.
-        keep = keep or bool(policy.hooks) or wanted(policy.listeners)
-        self._history = History() if keep else None
+        keep = keep or bool(rules.hooks) or wanted(rules.listeners)
+        self._history = AttemptLog() if keep else None
         self.function = "" if work is None else getattr(work, "__qualname__", type(work).__qualname__)
         self.attempts = 0
         self.wait = 0.0
@@ -64,13 +62,13 @@ class Course:
         ``own`` errors are this call's verdicts on an attempt (cut, or its result rejected): who sets
         ``attempt_timeout`` or ``on_result`` wants another attempt, whatever ``on`` says.
         """
-        policy = self._policy
+        rules = self._rules
         self.attempts += 1
-        decision = policy.matcher.classify(error, policy.classifier) if policy.classifies else None
+        decision = rules.matcher.classify(error, rules.classifier) if rules.classifies else None
         self.reason = self._refusal(error, decision, own)
         if self._history is not None:
             wait = None if self.reason else self.wait
-            self._history.add(self.attempts, error, policy.clock.time(), wait)
+            self._history.add(self.attempts, error, rules.clock.time(), wait)
             self._tell_failure(error, decision)
         return self.reason is None
 
@@ -92,46 +90,46 @@ class Course:
 
     def close(self) -> None:
         """Give back what was charged for an attempt that never began; again is fine."""
-        if self._receipt is not None and self._policy.budget is not None:
-            self._policy.budget.give_back(self._receipt)
+        if self._receipt is not None and self._rules.budget is not None:
+            self._rules.budget.give_back(self._receipt)
             self._receipt = None
 
     @property
     def context(self) -> RetryContext:
         """The failures so far."""
-        history = self._history or History()
+        history = self._history or AttemptLog()
         return history.context(self.attempts, exhausted=self.reason is not None)
 
     @property
     def quiet(self) -> bool:
         """Whether this failure is one of the first, which nobody needs to hear of."""
-        return self.attempts <= self._policy.quiet
+        return self.attempts <= self._rules.quiet
 
     def tell(self, kind: Callable[..., _E], **fields: object) -> _E:
         """Emit an event of this call, and return it."""
-        policy = self._policy
+        rules = self._rules
         event = kind(
-            at=policy.clock.monotonic(),
-            policy=policy.name,
+            at=rules.clock.monotonic(),
+            policy=rules.name,
             function=self.function,
             attempts=self.attempts,
             **fields,
         )
-        emit(policy.listeners, event)
+        emit(rules.listeners, event)
         return event
 
     def _refusal(self, error: BaseException, decision: Decision | None, own: bool) -> str | None:
-        policy = self._policy
+        rules = self._rules
         if own:
             if isinstance(error, DeadlineExceeded):
                 return "deadline"
-        elif not policy.matcher.matches(error, decision):
+        elif not rules.matcher.matches(error, decision):
             return "not-retryable"
-        if policy.throttle is not None and not isinstance(error, Throttled):
-            policy.throttle.rejected(policy.clock.monotonic())
-        if policy.attempts is not None and self.attempts >= policy.attempts:
+        if rules.throttle is not None and not isinstance(error, Throttled):
+            rules.throttle.rejected(rules.clock.monotonic())
+        if rules.attempts is not None and self.attempts >= rules.attempts:
             return "attempts"
-        now = policy.clock.monotonic()
+        now = rules.clock.monotonic()
         self.wait = self._next_wait(error, decision)
         until = self._until
         # At the very deadline is too late as well: an attempt needs some time.
@@ -140,7 +138,7 @@ class Course:
         return self._charge(now)
 
     def _charge(self, now: float) -> str | None:
-        budget = self._policy.budget
+        budget = self._rules.budget
         if budget is None:
             return None
         self._receipt = budget.take(now)
@@ -151,15 +149,15 @@ class Course:
         return "budget"
 
     def _next_wait(self, error: BaseException, decision: Decision | None) -> float:
-        policy = self._policy
-        backoff = policy.wait
-        if decision is not None and policy.waits:
-            backoff = _backoff_for(decision, policy)
-        wait = draw(backoff.band(self.attempts, self.wait), policy.random)
-        if policy.retry_after_cap:
-            asked = asked_to_wait(error, policy.clock)
+        rules = self._rules
+        backoff = rules.wait
+        if decision is not None and rules.waits:
+            backoff = _backoff_for(decision, rules)
+        wait = draw(backoff.band(self.attempts, self.wait), rules.random)
+        if rules.retry_after_cap:
+            asked = asked_to_wait(error, rules.clock)
             if asked is not None:
-                wait = max(wait, min(asked, policy.retry_after_cap))
+                wait = max(wait, min(asked, rules.retry_after_cap))
         return wait
 
     def _tell_failure(self, error: BaseException, decision: Decision | None) -> None:
@@ -186,9 +184,9 @@ class Course:
         )
 
 
-def _backoff_for(decision: Decision, policy: RetryPolicy) -> Backoff:
-    """The backoff of the verdict's nearest class that has one, else of its category, else the policy's."""
+def _backoff_for(decision: Decision, rules: RetryRules) -> Backoff:
+    """The backoff of the verdict's nearest class that has one, else of its category, else the default one."""
     for cls in decision.verdict.__mro__:
-        if cls in policy.waits:
-            return policy.waits[cls]
-    return policy.waits.get(decision.category, policy.wait)
+        if cls in rules.waits:
+            return rules.waits[cls]
+    return rules.waits.get(decision.category, rules.wait)

@@ -6,47 +6,45 @@ import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.callables import is_async
 from chaoskit.runtime.retrying.loop import async_attempts, attempts
+from chaoskit.runtime.retrying.rules import RetryRules
 from chaoskit.runtime.retrying.shell import retried
-
-if TYPE_CHECKING:
-    from chaoskit.runtime.retrying.policy import RetryPolicy
 
 __all__ = ["asynchronous", "decorate", "synchronous"]
 
 
-def decorate(policy: RetryPolicy, fn: Any) -> Any:
+def decorate(rules: RetryRules, fn: Any) -> Any:
     """``fn`` retried as its kind wants it."""
     if isinstance(fn, staticmethod | classmethod):
-        return type(fn)(decorate(policy, fn.__func__))
+        return type(fn)(decorate(rules, fn.__func__))
     if not callable(fn):
         raise wrong("the function to retry", fn, "a callable", "Put @retry(...) directly above the def.")
     if _is(inspect.isgeneratorfunction, fn):
-        return _restarting(_allowed(policy, fn), fn)
+        return _restarting(_allowed(rules, fn), fn)
     if _is(inspect.isasyncgenfunction, fn):
-        return _async_restarting(_allowed(policy, fn), fn)
-    return asynchronous(policy, fn) if is_async(fn) else synchronous(policy, fn)
+        return _async_restarting(_allowed(rules, fn), fn)
+    return asynchronous(rules, fn) if is_async(fn) else synchronous(rules, fn)
 
 
-def synchronous(policy: RetryPolicy, fn: Any) -> Any:
+def synchronous(rules: RetryRules, fn: Any) -> Any:
     """``fn``, a synchronous function, retried."""
     if is_async(fn):
         raise wrong("the function to call", fn, "a synchronous function", "Use 'await policy.acall(...)'.")
     if _is(inspect.isgeneratorfunction, fn) or _is(inspect.isasyncgenfunction, fn):
         raise _refusal(fn)
-    if policy.attempt_timeout is not None:
+    if rules.attempt_timeout is not None:
         hint = "Python cannot cut a synchronous call: pass chaoskit.runtime.remaining() to what blocks."
-        raise wrong("attempt_timeout", policy.attempt_timeout, "None for a synchronous function", hint)
-    if policy.repair is not None and is_async(policy.repair):
-        raise wrong("repair", policy.repair, "a synchronous function, as the retried one is")
-    return retried(policy, fn)
+        raise wrong("attempt_timeout", rules.attempt_timeout, "None for a synchronous function", hint)
+    if rules.repair is not None and is_async(rules.repair):
+        raise wrong("repair", rules.repair, "a synchronous function, as the retried one is")
+    return retried(rules, fn)
 
 
-def asynchronous(policy: RetryPolicy, fn: Any) -> Any:
+def asynchronous(rules: RetryRules, fn: Any) -> Any:
     """``fn``, a function that returns an awaitable, retried."""
     from chaoskit.runtime.retrying.async_shell import async_retried
 
@@ -56,14 +54,14 @@ def asynchronous(policy: RetryPolicy, fn: Any) -> Any:
         raise wrong(
             "the function to await", fn, "a coroutine function", "Use policy.call for a synchronous one."
         )
-    return async_retried(policy, fn)
+    return async_retried(rules, fn)
 
 
-def _restarting(policy: RetryPolicy, fn: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+def _restarting(rules: RetryRules, fn: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
     @functools.wraps(fn)
     def generator(*args: Any, **kwargs: Any) -> Any:
         # Not scoped: between two items the consumer runs in this same context, and is not our call.
-        for attempt in attempts(policy, scoped=False):
+        for attempt in attempts(rules, scoped=False):
             with attempt:
                 return (yield from fn(*args, **kwargs))
 
@@ -71,11 +69,11 @@ def _restarting(policy: RetryPolicy, fn: Callable[..., Iterator[Any]]) -> Callab
 
 
 def _async_restarting(
-    policy: RetryPolicy, fn: Callable[..., AsyncIterator[Any]]
+    rules: RetryRules, fn: Callable[..., AsyncIterator[Any]]
 ) -> Callable[..., AsyncIterator[Any]]:
     @functools.wraps(fn)
     async def generator(*args: Any, **kwargs: Any) -> Any:
-        async for attempt in async_attempts(policy, scoped=False):
+        async for attempt in async_attempts(rules, scoped=False):
             with attempt:
                 async with aclosing(fn(*args, **kwargs)) as items:  # type: ignore[type-var]
                     async for item in items:
@@ -84,10 +82,10 @@ def _async_restarting(
     return generator
 
 
-def _allowed(policy: RetryPolicy, fn: Any) -> RetryPolicy:
-    if policy.generators != "restart":
+def _allowed(rules: RetryRules, fn: Any) -> RetryRules:
+    if rules.generators != "restart":
         raise _refusal(fn)
-    return policy
+    return rules
 
 
 def _refusal(fn: Any) -> Exception:

@@ -1,21 +1,19 @@
-"""A policy as a loop: ``for attempt in policy: with attempt: ...``."""
+"""A rules as a loop: ``for attempt in rules: with attempt: ...``."""
 
 from __future__ import annotations
 
 import contextvars
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime.deadlines import CURRENT, Scope
 from chaoskit.runtime.retrying.course import Course
 from chaoskit.runtime.retrying.history import RetryContext
+from chaoskit.runtime.retrying.rules import RetryRules
 from chaoskit.runtime.retrying.shell import pause
 from chaoskit.runtime.retrying.start import admission, begin
-
-if TYPE_CHECKING:
-    from chaoskit.runtime.retrying.policy import RetryPolicy
 
 __all__ = ["Attempt", "async_attempts", "attempts"]
 
@@ -25,8 +23,8 @@ class Attempt:
 
     __slots__ = ("_catch", "_course", "_entered", "_error", "_token", "_until")
 
-    def __init__(self, policy: RetryPolicy, course: Course, until: Scope | None) -> None:
-        self._catch = policy.matcher.catch
+    def __init__(self, rules: RetryRules, course: Course, until: Scope | None) -> None:
+        self._catch = rules.matcher.catch
         self._course = course
         self._until = until
         self._token: contextvars.Token[Any] | None = None
@@ -45,9 +43,7 @@ class Attempt:
 
     def __enter__(self) -> Attempt:
         if self._entered:
-            raise UsageError(
-                "this attempt was entered before. Each turn of the loop has an attempt of its own."
-            )
+            raise UsageError("this attempt was entered before. Enter each attempt of the loop once.")
         self._entered = True
         if self._until is not None:
             self._token = CURRENT.set(self._until)
@@ -75,54 +71,68 @@ class Attempt:
         return error
 
 
-def attempts(policy: RetryPolicy, *, scoped: bool = True) -> Iterator[Attempt]:
+class _Turns:
+    """The turns of one loop: which attempt is due, and whether it was the last. Drivers do the waiting."""
+
+    __slots__ = ("_rules", "_scope", "course", "error")
+
+    def __init__(self, rules: RetryRules, scoped: bool) -> None:
+        until = begin(rules)
+        self._rules = rules
+        self._scope = until if scoped else None
+        self.course = Course(rules, until, None, keep=True)
+        self.error: BaseException | None = None
+
+    def due(self) -> Attempt | None:
+        """The attempt to hand out; None if the throttle holds it back, so that a wait is due instead."""
+        self.error = admission(self._rules)
+        if self.error is None:
+            return Attempt(self._rules, self.course, self._scope)
+        if not self.course.failed(self.error):
+            raise self.error
+        return None
+
+    def over(self, attempt: Attempt) -> bool:
+        """True if the block of ``attempt`` went through; else ``error`` is what it failed with."""
+        self.error = attempt._ended()
+        return self.error is None
+
+    def close(self) -> None:
+        """Give back what was charged and not used, and let the last error go."""
+        self.course.close()
+        self.error = None
+
+
+def attempts(rules: RetryRules, *, scoped: bool = True) -> Iterator[Attempt]:
     """The attempts of one call; ``scoped`` ones pass the deadline on to what is called in their block."""
-    until = begin(policy)
-    course = Course(policy, until, None, keep=True)
-    error: BaseException | None = None
+    turns = _Turns(rules, scoped)
     try:
         while True:
-            error = admission(policy)
-            if error is None:
-                attempt = Attempt(policy, course, until if scoped else None)
+            if (attempt := turns.due()) is not None:
                 yield attempt
-                error = attempt._ended()
-                if error is None:
+                if turns.over(attempt):
                     return
-            elif not course.failed(error):
-                raise error
-            if not pause(policy, course, error):
-                raise error
-            error = None
+            if turns.error is not None and not pause(rules, turns.course, turns.error):
+                raise turns.error
     finally:
-        course.close()
-        error = None
+        turns.close()
 
 
-async def async_attempts(policy: RetryPolicy, *, scoped: bool = True) -> AsyncIterator[Attempt]:
+async def async_attempts(rules: RetryRules, *, scoped: bool = True) -> AsyncIterator[Attempt]:
     """The same, with waits that do not block the event loop."""
     from chaoskit.runtime.retrying.async_shell import async_pause
 
-    until = begin(policy)
-    course = Course(policy, until, None, keep=True)
-    error: BaseException | None = None
+    turns = _Turns(rules, scoped)
     try:
         while True:
-            error = admission(policy)
-            if error is None:
-                attempt = Attempt(policy, course, until if scoped else None)
+            if (attempt := turns.due()) is not None:
                 yield attempt
-                error = attempt._ended()
-                if error is None:
+                if turns.over(attempt):
                     return
-            elif not course.failed(error):
-                raise error
-            if not await async_pause(policy, course, error):
-                raise error
-            error = None
+            if turns.error is not None and not await async_pause(rules, turns.course, turns.error):
+                raise turns.error
     finally:
-        course.close()
-        error = None
+        turns.close()
 
 
 def _own_cancellation(error: BaseException) -> bool:

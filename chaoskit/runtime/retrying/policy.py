@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypedDict, TypeVar, Unpack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ParamSpec, TypeVar, Unpack
 
 from chaoskit.core.errors import UsageError, wrong
-from chaoskit.runtime.clock import Clock, SystemClock
-from chaoskit.runtime.failures.classifier import Classifier
-from chaoskit.runtime.failures.taxonomy import Category, ResilienceError
-from chaoskit.runtime.observing.events import Listener
-from chaoskit.runtime.retrying.backoff import EQUAL, LONGEST_WAIT, SYSTEM, Backoff, Chance, Exponential
-from chaoskit.runtime.retrying.budget import RetryBudget
-from chaoskit.runtime.retrying.matching import Matcher, On
-from chaoskit.runtime.retrying.throttle import AdaptiveThrottle
+from chaoskit.runtime.retrying.decorate import asynchronous, decorate, synchronous
+from chaoskit.runtime.retrying.loop import Attempt, async_attempts, attempts
+from chaoskit.runtime.retrying.rules import RetryOptions, RetryRules
 
-if TYPE_CHECKING:
-    from chaoskit.runtime.retrying.loop import Attempt
-
-__all__ = ["RetryOptions", "RetryPolicy", "retry"]
+__all__ = ["RetryPolicy", "retry"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-Repair = Callable[[BaseException], object]
-Hook = Callable[[Any], AbstractContextManager[Any] | None]
-Generators = Literal["refuse", "restart", "pass"]
-
-# Half a second lets most hiccups pass; a minute is as long as anybody watches. Half of each wait is
-# chance, so that clients that failed together do not come back together.
-DEFAULT_WAIT = Exponential(0.5, cap=60.0, jitter=EQUAL)
-
 _BARE = "What to retry has no default; say it: @retry(on=ConnectionError)."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(RetryRules):
     """Use it as a decorator, as a loop, or call through it; the three behave alike.
 
     ::
@@ -100,128 +82,32 @@ class RetryPolicy:
         For events and registries.
     """
 
-    on: On
-    attempts: int | None = 3
-    wait: Backoff = DEFAULT_WAIT
-    waits: Mapping[Category | type[ResilienceError], Backoff] = field(default_factory=dict, hash=False)
-    deadline: float | None = None
-    attempt_timeout: float | None = None
-    on_result: Callable[[Any], bool] | None = None
-    retry_after_cap: float = 300.0
-    repair: Repair | None = None
-    quiet: int = 0
-    generators: Generators = "refuse"
-    budget: RetryBudget | None = None
-    throttle: AdaptiveThrottle | None = None
-    classifier: Classifier | None = None
-    listeners: tuple[Listener, ...] = ()
-    hooks: tuple[Hook, ...] = ()
-    clock: Clock = field(default=SystemClock(), compare=False)
-    random: Chance = field(default=SYSTEM, compare=False)
-    wake: threading.Event | None = field(default=None, compare=False)
-    name: str = ""
-    matcher: Matcher = field(init=False, repr=False, compare=False)
-    classifies: bool = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        matcher = Matcher(self.on)
-        self._check_numbers()
-        self._check_parts()
-        for name, value in (
-            ("matcher", matcher),
-            ("classifies", bool(self.waits) or matcher.classifies),
-            ("waits", dict(self.waits)),
-            ("listeners", tuple(self.listeners)),
-            ("hooks", tuple(self.hooks)),
-        ):
-            object.__setattr__(self, name, value)
-
-    @property
-    def plain(self) -> bool:
-        """Whether the first attempt needs nothing done around it."""
-        around = (self.deadline, self.attempt_timeout, self.on_result, self.budget, self.throttle)
-        return all(part is None for part in around)
-
     def __call__(self, fn: _F, /) -> _F:
         """``fn``, retried: a function of the same kind, name and signature."""
-        from chaoskit.runtime.retrying.decorate import decorate
-
         decorated: _F = decorate(self, fn)
         return decorated
 
     def call(self, fn: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Call ``fn``, retried. For a coroutine function use :meth:`acall`."""
-        from chaoskit.runtime.retrying.decorate import synchronous
-
         result: _R = synchronous(self, fn)(*args, **kwargs)
         return result
 
     async def acall(self, fn: Callable[_P, Awaitable[_R]], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Await ``fn``, retried."""
-        from chaoskit.runtime.retrying.decorate import asynchronous
-
         result: _R = await asynchronous(self, fn)(*args, **kwargs)
         return result
 
     def __iter__(self) -> Iterator[Attempt]:
         """The attempts of one block of code; each has to be entered with ``with``."""
-        from chaoskit.runtime.retrying.loop import attempts
-
         return attempts(self)
 
     def __aiter__(self) -> AsyncIterator[Attempt]:
         """The same for ``async for``; its waits do not block the event loop."""
-        from chaoskit.runtime.retrying.loop import async_attempts
-
         return async_attempts(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = {name: getattr(self, name) for name in RetryOptions.__annotations__}
         return (_rebuilt, (options,))
-
-    def _check_numbers(self) -> None:
-        _check_count("attempts", self.attempts, least=1, none="no limit")
-        _check_count("quiet", self.quiet, least=0)
-        _check_seconds("deadline", self.deadline)
-        _check_seconds("attempt_timeout", self.attempt_timeout)
-        if isinstance(self.retry_after_cap, bool) or not 0 <= self.retry_after_cap <= LONGEST_WAIT:
-            raise wrong("retry_after_cap", self.retry_after_cap, f"0 to {LONGEST_WAIT:.0f} seconds")
-
-    def _check_parts(self) -> None:
-        for what, backoff in (("wait", self.wait), *((f"waits[{k}]", b) for k, b in self.waits.items())):
-            if not callable(getattr(backoff, "band", None)):
-                raise wrong(what, backoff, "a backoff like Exponential(0.5, cap=60.0) or Constant(2.0)")
-        if self.generators not in ("refuse", "restart", "pass"):
-            raise wrong("generators", self.generators, "'refuse', 'restart' or 'pass'")
-        for what in ("on_result", "repair"):
-            part = getattr(self, what)
-            if part is not None and not callable(part):
-                raise wrong(what, part, "a function")
-
-
-class RetryOptions(TypedDict, total=False):
-    """The fields of :class:`RetryPolicy`, for passing on."""
-
-    on: On
-    attempts: int | None
-    wait: Backoff
-    waits: Mapping[Category | type[ResilienceError], Backoff]
-    deadline: float | None
-    attempt_timeout: float | None
-    on_result: Callable[[Any], bool] | None
-    retry_after_cap: float
-    repair: Repair | None
-    quiet: int
-    generators: Generators
-    budget: RetryBudget | None
-    throttle: AdaptiveThrottle | None
-    classifier: Classifier | None
-    listeners: tuple[Listener, ...]
-    hooks: tuple[Hook, ...]
-    clock: Clock
-    random: Chance
-    wake: threading.Event | None
-    name: str
 
 
 def retry(policy: RetryPolicy | None = None, /, **options: Unpack[RetryOptions]) -> RetryPolicy:
@@ -240,18 +126,3 @@ def retry(policy: RetryPolicy | None = None, /, **options: Unpack[RetryOptions])
 
 def _rebuilt(options: RetryOptions) -> RetryPolicy:
     return RetryPolicy(**options)
-
-
-def _check_count(what: str, value: int | None, least: int, none: str = "") -> None:
-    if value is None and none:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        rest = f", or None for {none}" if none else ""
-        raise wrong(what, value, f"a whole number from {least}{rest}")
-
-
-def _check_seconds(what: str, value: float | None) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_WAIT:
-        raise wrong(what, value, f"more than 0 and at most {LONGEST_WAIT:.0f} seconds, or None")

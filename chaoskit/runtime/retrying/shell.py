@@ -5,49 +5,83 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime.deadlines import CURRENT, Scope
 from chaoskit.runtime.retrying.course import Course
-from chaoskit.runtime.retrying.start import Own, admission, hooked, inherit, judge, repair_failed
-
-if TYPE_CHECKING:
-    from chaoskit.runtime.retrying.policy import RetryPolicy
+from chaoskit.runtime.retrying.rules import RetryRules
+from chaoskit.runtime.retrying.start import (
+    INHERITED,
+    Own,
+    Retried,
+    admission,
+    catching,
+    hooked,
+    inherit,
+    judge,
+    opener,
+    repairing,
+)
 
 __all__ = ["pause", "retried"]
 
 # A call that returns one of these has done no work yet.
 _LAZY = frozenset({CoroutineType, GeneratorType, AsyncGeneratorType})
 
+Function = Callable[..., Any]
 
-def retried(policy: RetryPolicy, fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that calls ``fn`` as ``policy`` says.
+
+def retried(rules: RetryRules, fn: Function) -> Function:
+    """A function that calls ``fn`` as ``rules`` say.
 
     On the path of success there is one ``try`` and nothing else that could be left out: a policy costs
     a healthy program next to nothing.
     """
-    catch = policy.matcher.catch if len(policy.matcher.catch) > 1 else Exception
-    lazy = _LAZY if policy.generators == "refuse" else frozenset({CoroutineType})
-    work = _judged(policy, fn, lazy)
-    # Looked up once: the guarded path is the bare one plus what these cost, and not much else.
-    current, enter, leave = CURRENT.get, CURRENT.set, CURRENT.reset
-    monotonic, seconds, clock, budget = policy.clock.monotonic, policy.deadline, policy.clock, policy.budget
+    lazy = _LAZY if rules.generators == "refuse" else frozenset({CoroutineType})
+    made = Retried(rules, fn, _judged(rules, fn, lazy), catching(rules), lazy)
+    shell = _bare if rules.plain else _guarded
+    return functools.wraps(fn)(shell(made, _nested(made)))
 
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        now = monotonic()
-        if budget is not None:  # RetryBudget.request, without its call
-            if now >= budget.edge:
-                budget.roll(now)
-            budget.tick()
+
+def _bare(parts: Retried, nested: Function) -> Function:
+    """The shell of a policy that has nothing to do around the first attempt."""
+    rules, fn, _, catch, lazy = parts
+    current = CURRENT.get
+
+    def call(*args: Any, **kwargs: Any) -> Any:
         outer = current()
         if outer is not None and outer[0] is not None:
-            return nested(outer, args, kwargs)
-        scope = None
-        if seconds is not None:
-            enter(scope := [now + seconds, clock])
+            return nested(args, kwargs)
         try:
-            value = work(*args, **kwargs) if kwargs else work(*args)
+            value = fn(*args, **kwargs) if kwargs else fn(*args)
+        except catch as caught:
+            error = caught
+        else:
+            if type(value) in lazy:
+                _refuse_lazy(fn, value)
+            return value
+        # Outside of the except clause: what the next attempts raise must not have this error as context.
+        try:
+            return _go_on(rules, fn, args, kwargs, error, None)
+        finally:
+            # The error's traceback holds this frame: naming the error here would make a cycle.
+            del error
+
+    return call
+
+
+def _guarded(parts: Retried, nested: Function) -> Function:
+    """The shell of a policy that counts calls, sets a deadline, or looks at results."""
+    rules, fn, attempt, catch, lazy = parts
+    opened = opener(rules)
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        scope = opened()
+        if scope is INHERITED:
+            return nested(args, kwargs)
+        try:
+            value = attempt(*args, **kwargs) if kwargs else attempt(*args)
         except catch as caught:
             error = caught
         except BaseException:
@@ -60,93 +94,76 @@ def retried(policy: RetryPolicy, fn: Callable[..., Any]) -> Callable[..., Any]:
                 _refuse_lazy(fn, value)
             return value
         try:
-            return _go_on(policy, work, args, kwargs, error, scope)
+            return _go_on(rules, attempt, args, kwargs, error, scope)
         finally:
             del error
             _close(scope)
 
-    def nested(outer: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        scope = inherit(policy, outer)
-        token = enter(scope)
+    return guarded
+
+
+def _nested(parts: Retried) -> Function:
+    """What either shell does within a deadline that an outer call has set: inherit it, and put it back."""
+    rules, fn, attempt, catch, lazy = parts
+
+    def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        scope = inherit(rules, CURRENT.get())
+        token = CURRENT.set(scope)
         try:
-            value = work(*args, **kwargs) if kwargs else work(*args)
-        except catch as caught:
-            error = caught
-        else:
-            if type(value) in lazy:
-                _refuse_lazy(fn, value)
-            return value
+            try:
+                value = attempt(*args, **kwargs) if kwargs else attempt(*args)
+            except catch as caught:
+                error = caught
+            else:
+                if type(value) in lazy:
+                    _refuse_lazy(fn, value)
+                return value
+            try:
+                return _go_on(rules, attempt, args, kwargs, error, scope)
+            finally:
+                del error
         finally:
-            leave(token)
-        token = enter(scope)
-        try:
-            return _go_on(policy, work, args, kwargs, error, scope)
-        finally:
-            del error
-            leave(token)
+            CURRENT.reset(token)
 
-    @functools.wraps(fn)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        outer = current()
-        if outer is not None and outer[0] is not None:
-            return nested(outer, args, kwargs)
-        try:
-            value = fn(*args, **kwargs) if kwargs else fn(*args)
-        except catch as caught:
-            error = caught
-        else:
-            if type(value) in lazy:
-                _refuse_lazy(fn, value)
-            return value
-        # Outside of the except clause: what the next attempts raise must not have this error as context.
-        try:
-            return _go_on(policy, fn, args, kwargs, error, None)
-        finally:
-            # The error's traceback holds this frame: naming the error here would make a cycle.
-            del error
-
-    return call if policy.plain else functools.wraps(fn)(guarded)
+    return nested
 
 
-def pause(policy: RetryPolicy, course: Course, error: BaseException) -> bool:
-    """Wait and repair; whether the next attempt may begin."""
-    if policy.hooks:
-        with hooked(policy, course):
-            woken = _sleep(policy, course.wait)
+def pause(rules: RetryRules, course: Course, error: BaseException) -> bool:
+    """Wait and repair; True if the next attempt may begin."""
+    if rules.hooks:
+        with hooked(rules, course):
+            woken = _sleep(rules, course.wait)
     else:
-        woken = _sleep(policy, course.wait)
+        woken = _sleep(rules, course.wait)
     if woken:
         course.stopped("shutdown", error)
-        return False
-    if policy.repair is not None:
-        try:
-            policy.repair(error)
-        except Exception as failure:
-            repair_failed(course, error, failure)
-            return False
-    course.started()
-    return True
+    elif rules.repair is None:
+        course.started()
+    else:
+        with repairing(course, error):
+            rules.repair(error)
+    return course.reason is None
 
 
 def _go_on(
-    policy: RetryPolicy,
-    work: Callable[..., Any],
+    rules: RetryRules,
+    attempt: Function,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     error: BaseException,
     scope: Scope | None,
 ) -> Any:
     """What follows the first failure."""
-    course = Course(policy, scope, work)
-    catch = policy.matcher.catch
+    course = Course(rules, scope, attempt)
+    catch = rules.matcher.catch
     try:
         while True:
             if own := type(error) is Own:
                 error = error.verdict
-            if not (course.failed(error, own) and pause(policy, course, error)):
+            if not (course.failed(error, own) and pause(rules, course, error)):
                 raise error
             try:
-                value = work(*args, **kwargs) if kwargs else work(*args)
+                value = attempt(*args, **kwargs) if kwargs else attempt(*args)
             except catch as caught:
                 error = caught
             else:
@@ -157,22 +174,22 @@ def _go_on(
         del error
 
 
-def _judged(policy: RetryPolicy, fn: Callable[..., Any], lazy: frozenset[type]) -> Callable[..., Any]:
+def _judged(rules: RetryRules, fn: Function, lazy: frozenset[type]) -> Function:
     """``fn`` with the throttle before and the judgement of its result after it, where there are such."""
-    if policy.throttle is None and policy.on_result is None:
+    if rules.throttle is None and rules.on_result is None:
         return fn
 
     @functools.wraps(fn)
-    def work(*args: Any, **kwargs: Any) -> Any:
-        held = admission(policy)
+    def attempt(*args: Any, **kwargs: Any) -> Any:
+        held = admission(rules)
         if held is not None:
             raise held
         value = fn(*args, **kwargs) if kwargs else fn(*args)
         if type(value) not in lazy:
-            judge(policy, value)
+            judge(rules, value)
         return value
 
-    return work
+    return attempt
 
 
 def _close(scope: Scope | None) -> None:
@@ -180,15 +197,15 @@ def _close(scope: Scope | None) -> None:
         scope[0] = None
 
 
-def _sleep(policy: RetryPolicy, seconds: float) -> bool:
-    if policy.wake is not None:
-        return policy.clock.sleep(seconds, policy.wake)
+def _sleep(rules: RetryRules, seconds: float) -> bool:
+    if rules.wake is not None:
+        return rules.clock.sleep(seconds, rules.wake)
     if seconds > 0:
-        policy.clock.sleep(seconds)
+        rules.clock.sleep(seconds)
     return False
 
 
-def _refuse_lazy(fn: Callable[..., Any], value: Any) -> None:
+def _refuse_lazy(fn: Function, value: Any) -> None:
     if isinstance(value, CoroutineType):
         value.close()
         advice = "Await it through an async function, or use policy.acall."

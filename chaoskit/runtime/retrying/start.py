@@ -3,41 +3,100 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from chaoskit.runtime.deadlines import CURRENT, Scope, nested
 from chaoskit.runtime.failures.taxonomy import DeadlineExceeded, ResilienceError, ResultRejected, Throttled
 from chaoskit.runtime.retrying.course import Course
 from chaoskit.runtime.retrying.events import HookFailed
 from chaoskit.runtime.retrying.history import shown
+from chaoskit.runtime.retrying.rules import Hook, RetryRules
 
-if TYPE_CHECKING:
-    from chaoskit.runtime.retrying.policy import Hook, RetryPolicy
+__all__ = [
+    "INHERITED",
+    "Own",
+    "Retried",
+    "catching",
+    "admission",
+    "begin",
+    "hooked",
+    "inherit",
+    "judge",
+    "opener",
+    "repairing",
+]
 
-__all__ = ["Own", "admission", "begin", "hooked", "inherit", "judge", "repair_failed"]
+
+class Retried(NamedTuple):
+    """What a shell is made from: ``fn`` as the user gave it, and ``attempt``, one attempt at it.
+
+    ``catch`` is what goes into the except clause. A value whose class is in ``lazy`` has done no work yet.
+    """
+
+    rules: RetryRules
+    fn: Callable[..., Any]
+    attempt: Callable[..., Any]
+    catch: Any
+    lazy: frozenset[type] = frozenset()
 
 
-def begin(policy: RetryPolicy) -> Scope | None:
+def catching(rules: RetryRules) -> Any:
+    """What the except clause of a shell names: one class where that will do, as a tuple is slower."""
+    return rules.matcher.catch if len(rules.matcher.catch) > 1 else Exception
+
+
+INHERITED: Scope = []
+"""Instead of a scope: one that an outer call has set is in force, and the long way is the right one."""
+
+
+def opener(rules: RetryRules) -> Callable[[], Scope | None]:
+    """A function for the fast path of the shells: counts a call and puts its deadline in force.
+
+    It returns the scope, which the shell closes after the call; None if there is no deadline;
+    :data:`INHERITED`, with nothing set, if an outer one is in force.
+    """
+    # Looked up once: the guarded path is the bare one plus what these cost, and not much else.
+    current, enter, monotonic = CURRENT.get, CURRENT.set, rules.clock.monotonic
+    seconds, clock, budget = rules.deadline, rules.clock, rules.budget
+
+    def opened() -> Scope | None:
+        now = monotonic()
+        if budget is not None:  # RetryBudget.request, without its call
+            if now >= budget.edge:
+                budget.roll(now)
+            budget.tick()
+        outer = current()
+        if outer is not None and outer[0] is not None:
+            return INHERITED
+        if seconds is None:
+            return None
+        enter(scope := [now + seconds, clock])
+        return scope
+
+    return opened
+
+
+def begin(rules: RetryRules) -> Scope | None:
     """Count the call and return its deadline, the inherited one included; raise if that has passed."""
-    if policy.budget is not None:
-        policy.budget.request(policy.clock.monotonic())
-    return inherit(policy, CURRENT.get())
+    if rules.budget is not None:
+        rules.budget.request(rules.clock.monotonic())
+    return inherit(rules, CURRENT.get())
 
 
-def inherit(policy: RetryPolicy, outer: Scope | None) -> Scope | None:
+def inherit(rules: RetryRules, outer: Scope | None) -> Scope | None:
     """The call's deadline within ``outer``; raise if ``outer`` has passed: no attempt starts after it."""
-    scope = nested(outer, policy.deadline, policy.clock)
+    scope = nested(outer, rules.deadline, rules.clock)
     if scope is not None and scope[1].monotonic() >= scope[0]:
         raise DeadlineExceeded("the deadline of an outer call has passed; this one was not begun")
     return scope
 
 
-def admission(policy: RetryPolicy) -> Throttled | None:
+def admission(rules: RetryRules) -> Throttled | None:
     """The error instead of an attempt, if the throttle holds it back."""
-    throttle = policy.throttle
-    if throttle is None or throttle.admits(policy.clock.monotonic(), policy.random):
+    throttle = rules.throttle
+    if throttle is None or throttle.admits(rules.clock.monotonic(), rules.random):
         return None
     return Throttled("held back: the service rejects most of what it is sent")
 
@@ -53,28 +112,36 @@ class Own(Exception):
         self.verdict = verdict
 
 
-def judge(policy: RetryPolicy, value: object) -> None:
+def judge(rules: RetryRules, value: object) -> None:
     """Raise if ``on_result`` does not accept ``value``."""
-    if policy.on_result is not None and policy.on_result(value):
+    if rules.on_result is not None and rules.on_result(value):
         raise Own(ResultRejected("the result was not accepted", value=value))
 
 
 @contextmanager
-def hooked(policy: RetryPolicy, course: Course) -> Iterator[None]:
+def hooked(rules: RetryRules, course: Course) -> Iterator[None]:
     """Hold what the hooks return; release it once each, the last first."""
     with ExitStack() as held:
-        for hook in policy.hooks:
+        for hook in rules.hooks:
             _hold(hook, course, held)
         yield
 
 
-def repair_failed(course: Course, error: BaseException, failure: Exception) -> None:
-    """End the call: without the repair, another attempt would fail like the last one."""
-    _report(course, "repair", failure)
-    note = f"The repair step before another attempt failed: {type(failure).__qualname__}: {shown(failure)}"
-    if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
-    course.stopped("repair", error)
+@contextmanager
+def repairing(course: Course, error: BaseException) -> Iterator[None]:
+    """Around the repair step. If that fails the call ends: another attempt would fail like the last one."""
+    try:
+        yield
+    except Exception as failure:
+        _report(course, "repair", failure)
+        note = (
+            f"The repair step before another attempt failed: {type(failure).__qualname__}: {shown(failure)}"
+        )
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+        course.stopped("repair", error)
+    else:
+        course.started()
 
 
 def _hold(hook: Hook, course: Course, held: ExitStack) -> None:

@@ -16,8 +16,9 @@ from reference import freeze
 from test_oracle import _OPS, few_steps, referee, run
 
 from chaoskit import faults
-from chaoskit.core.operation import Trace
-from chaoskit.core.result import Failure, Options, ReceiptSummary, RunSummary, ScenarioResult
+from chaoskit.core.case import CaseFailure, RunSummary
+from chaoskit.core.operation import Receipt, Trace
+from chaoskit.core.result import Options, ScenarioResult
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.case import Question
 from chaoskit.explore.crash import CrashStates, PowerLoss, crash_states, models_named, script, state_tree
@@ -28,6 +29,7 @@ from chaoskit.explore.engine import Explorer
 from chaoskit.explore.job import Job, Planned, Recording
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.shrink import EACH
+from chaoskit.report.explain import finding_text
 
 REAL = ("ext4", "xfs", "btrfs")
 Check = Callable[[Mapping[str, object], int], str]
@@ -53,9 +55,9 @@ class Judging:
             self.place.mkdir(exist_ok=True)
             receipts = job.world.build(os.fspath(self.place))
             broken = self.check(tree(self.place), len(job.world.promised("")))
-            failure = Failure("assertion", "AssertionError", broken) if broken else None
+            failure = CaseFailure("assertion", "AssertionError", broken) if broken else None
             texts = tuple(receipt.strike for receipt in receipts)
-            run = RunSummary(1, "lost power", receipts=tuple(ReceiptSummary(t, "", "") for t in texts))
+            run = RunSummary(1, "lost power", receipts=tuple(Receipt(t, "", "") for t in texts))
             yield number, Observation((run,), failure, texts, len(texts))
 
 
@@ -250,7 +252,9 @@ def test_no_model_is_lost_that_only_a_larger_state_has(tmp_path: Path) -> None:
         "ext4": "promise()#1=power_loss[drop 1-3]",
         "strict": "promise()#1=power_loss[drop 3]",
     }
-    assert "on ext4 more is missing with it: promise()#1=power_loss[drop 1-3]" in finding.explanation
+    assert "on ext4 more is missing with it: promise()#1=power_loss[drop 1-3]" in finding_text(
+        result, finding
+    )
 
 
 def test_what_breaks_with_nothing_missing_is_put_down_to_the_stop(tmp_path: Path) -> None:

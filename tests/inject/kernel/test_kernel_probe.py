@@ -7,6 +7,7 @@ import mmap
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -117,6 +118,23 @@ def test_a_probe_leaves_no_process_behind() -> None:
     """What is forked to look at is gone afterwards."""
     before = processes.children()
     KernelBackend().examine()
+    assert processes.children() == before
+
+
+def test_a_probe_beside_a_thread_leaves_no_process_behind() -> None:
+    """Python warns of a fork beside threads once the child runs: as an error that would lose the child."""
+    before = processes.children()
+    release = threading.Event()
+    thread = threading.Thread(target=release.wait)
+    thread.start()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = KernelBackend().examine()
+    finally:
+        release.set()
+        thread.join()
+    assert {"memory of a child", "descriptors of a child"} <= {check.name for check in found if check.ok}
     assert processes.children() == before
 
 

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -329,6 +330,35 @@ def test_without_a_known_layout_there_are_no_stacks(
     ran = record(lambda: os.mkdir(f"{root}/d"))
     assert stacks(ran, "mkdir") == [()]
     assert "planted" in stack.calibrate().missing
+
+
+def test_a_free_threaded_build_has_no_stacks_and_says_why(
+    root: str, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lays its objects out in another way; all that reads no interpreter's memory works there."""
+    monkeypatch.setattr(stack, "_layout", None)
+    monkeypatch.setattr(sysconfig, "get_config_var", {"Py_GIL_DISABLED": 1}.get)
+    ran = record(lambda: os.mkdir(f"{root}/d"))
+    assert stacks(ran, "mkdir") == [()]
+    assert "free-threaded" in stack.calibrate().missing
+
+
+@pytest.mark.parametrize("shift", [2, 8, 16])
+def test_the_kind_of_a_string_is_found_where_a_build_keeps_it(shift: int) -> None:
+    """Behind two bits, a byte or two bytes, whatever the bits beside it are."""
+    kinds = [(1, True), (1, False), (2, False), (4, False)]
+    beside = (0x2F100A5, 0x19500003, 0x38706366, 0)
+    samples = [
+        (noise & ~(0x1F << shift) | (width | 1 << 3 | ascii_only << 4) << shift, width, ascii_only)
+        for (width, ascii_only), noise in zip(kinds, beside, strict=True)
+    ]
+    assert stack._state_mask(samples) == 0x1F << shift
+
+
+def test_strings_of_an_unknown_form_are_refused() -> None:
+    """Where no place fits all samples there are no stacks, instead of garbled names."""
+    with pytest.raises(LookupError, match="kind of a string"):
+        stack._state_mask([(0x64, 1, True), (0x64, 2, False)])
 
 
 @pytest.mark.parametrize("planted", ["frame_code", "frame_instruction", "frame_previous"])

@@ -537,7 +537,7 @@ def test_another_orphan_of_the_test_process_is_left_alone(root: str, run: Run) -
     """A server of the set-up may leave us its child during a run: it is none of the workload's."""
     reader, writer = os.pipe()
     go, start = os.pipe()
-    server = os.fork()
+    server = processes.fork()
     if server == 0:
         os.setpgid(0, 0)
         if os.fork() == 0:
@@ -700,7 +700,7 @@ def test_an_exec_is_followed(root: str, run: Run) -> None:
 def test_memory_that_was_open_before_an_exec_is_opened_again() -> None:
     """The old descriptor stays with the old program, and reads nothing."""
     reader, writer = os.pipe()
-    pid = os.fork()
+    pid = processes.fork()
     if pid == 0:
         os.read(reader, 1)
         os.execv("/bin/sleep", ["sleep", "100"])
@@ -1144,7 +1144,7 @@ def test_a_forgotten_process_is_met_anew() -> None:
     """When a process has ended, nothing that was known of its number is applied to the next one."""
 
     def child() -> Iterator[int]:
-        pid = os.fork()
+        pid = processes.fork()
         if pid == 0:
             signal.pause()
             os._exit(0)

@@ -19,7 +19,13 @@ import pytest
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import CircuitBreaker
-from chaoskit.runtime.breaker import BreakerChanged, BreakerJudged, BreakerRejected, Reason, State
+from chaoskit.runtime.breaker import (
+    BreakerChanged,
+    BreakerJudged,
+    BreakerReason,
+    BreakerRejected,
+    BreakerState,
+)
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.failures.taxonomy import BreakerOpen
 
@@ -46,7 +52,7 @@ def ok(value: Any = "value") -> Any:
 
 def trip(breaker: CircuitBreaker) -> None:
     """Fail until it opens."""
-    while breaker.state is State.CLOSED:
+    while breaker.state is BreakerState.CLOSED:
         with pytest.raises(Down):
             breaker.call(fail)
 
@@ -69,21 +75,21 @@ def test_it_opens_rejects_and_comes_back(clock: VirtualClock) -> None:
     for _ in range(5):
         with pytest.raises(Down):
             fetch(True)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     clock.advance(59.9)
     with pytest.raises(BreakerOpen):
         fetch(False)
     clock.advance(0.1)
-    assert breaker.state is State.HALF_OPEN
+    assert breaker.state is BreakerState.HALF_OPEN
     assert fetch(False) == "data"
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_the_states_compare_with_text() -> None:
     """States are text as well, so that they go into logs, metrics and JSON as they are."""
     breaker = CircuitBreaker()
     assert breaker.state == "closed"
-    assert [str(s) for s in State] == ["closed", "open", "half-open", "forced-open", "disabled"]
+    assert [str(s) for s in BreakerState] == ["closed", "open", "half-open", "forced-open", "disabled"]
     assert repr(breaker) == "<CircuitBreaker 'breaker' closed>"
 
 
@@ -185,7 +191,7 @@ def test_what_is_no_exception_never_counts(error: type[BaseException]) -> None:
     breaker = CircuitBreaker(failures=1, on=BaseException)
     with pytest.raises(error):
         breaker.call(lambda: (_ for _ in ()).throw(error()))
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 @pytest.mark.parametrize(
@@ -197,7 +203,7 @@ def test_on_says_what_counts(on: Any) -> None:
     for error in (Down(), ValueError(), Down()):
         with pytest.raises(type(error)):
             breaker.call(lambda error=error: (_ for _ in ()).throw(error))
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
 
 
 def test_ignore_wins_over_on() -> None:
@@ -205,7 +211,7 @@ def test_ignore_wins_over_on() -> None:
     breaker = CircuitBreaker(failures=1, on=ConnectionError, ignore=Down)
     with pytest.raises(Down):
         breaker.call(fail)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 @pytest.mark.parametrize(
@@ -224,7 +230,7 @@ def test_a_group_counts_if_one_in_it_does(group: BaseExceptionGroup[Any], counts
     breaker = CircuitBreaker(failures=1, ignore=KeyError)
     with pytest.raises(type(group)):
         breaker.call(lambda: (_ for _ in ()).throw(group))
-    assert (breaker.state is State.OPEN) is counts
+    assert (breaker.state is BreakerState.OPEN) is counts
 
 
 def test_a_group_that_contains_itself_comes_to_an_end() -> None:
@@ -238,7 +244,7 @@ def test_a_group_that_contains_itself_comes_to_an_end() -> None:
     breaker = CircuitBreaker(failures=1, ignore=KeyError)
     with pytest.raises(Endless):
         breaker.call(lambda: (_ for _ in ()).throw(Endless("", [KeyError()])))
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_failed_results_count_and_come_back(clock: VirtualClock) -> None:
@@ -246,12 +252,12 @@ def test_failed_results_count_and_come_back(clock: VirtualClock) -> None:
     breaker = CircuitBreaker(failures=2, clock=clock, failed_result=lambda status: status >= 500)
     protected = breaker(ok)
     assert [protected(503), protected(200), breaker.call(ok, 503)] == [503, 200, 503]
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
     assert protected(500) == 500
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     clock.advance(60.0)
     assert protected(200) == 200
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_async_failed_results_count() -> None:
@@ -262,7 +268,7 @@ def test_async_failed_results_count() -> None:
         return None
 
     assert asyncio.run(breaker(nothing)()) is None
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
 
 
 def test_the_value_itself_is_judged() -> None:
@@ -293,7 +299,7 @@ def test_a_question_that_raises_counts_and_is_reported(caplog: pytest.LogCapture
     breaker = CircuitBreaker(failures=1, on=asked)
     with caplog.at_level(logging.ERROR, "chaoskit"), pytest.raises(Down):
         breaker.call(fail)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     (record,) = caplog.records
     question, about = record.args  # type: ignore[misc]
     assert question is asked
@@ -309,7 +315,7 @@ def test_an_ignore_that_raises_ignores_nothing(caplog: pytest.LogCaptureFixture)
     breaker = CircuitBreaker(failures=1, ignore=lambda error: error.missing)  # type: ignore[attr-defined]
     with caplog.at_level(logging.ERROR, "chaoskit"), pytest.raises(Down):
         breaker.call(fail)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
 
 
 def test_a_failed_result_that_raises_counts(caplog: pytest.LogCaptureFixture) -> None:
@@ -317,7 +323,7 @@ def test_a_failed_result_that_raises_counts(caplog: pytest.LogCaptureFixture) ->
     breaker = CircuitBreaker(failures=1, failed_result=lambda value: value.missing)
     with caplog.at_level(logging.ERROR, "chaoskit"):
         assert breaker.call(ok) == "value"
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
 
 
 def test_ctrl_c_while_a_probe_is_announced_gives_its_place_back(clock: VirtualClock) -> None:
@@ -325,7 +331,7 @@ def test_ctrl_c_while_a_probe_is_announced_gives_its_place_back(clock: VirtualCl
     strike = [True]
 
     def listen(event: Any) -> None:
-        if event.name == "breaker.changed" and event.after is State.HALF_OPEN and strike.pop():
+        if event.name == "breaker.changed" and event.after is BreakerState.HALF_OPEN and strike.pop():
             raise KeyboardInterrupt
 
     breaker = CircuitBreaker(failures=1, open_for=10.0, clock=clock, listeners=[listen])
@@ -365,9 +371,9 @@ def test_slow_calls_open_it(clock: VirtualClock) -> None:
     took = breaker(lambda seconds: clock.advance(seconds))
     for seconds in (1.9, 2.0, 0.1):
         took(seconds)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
     took(3.0)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
 
 
 def test_quick_calls_are_not_slow(clock: VirtualClock) -> None:
@@ -394,7 +400,7 @@ def test_quick_calls_are_not_slow(clock: VirtualClock) -> None:
             await one.call(asyncio.sleep, 0)
 
     asyncio.run(scenario())
-    assert breaker.state is unjudged.state is State.CLOSED
+    assert breaker.state is unjudged.state is BreakerState.CLOSED
     assert breaker.machine.window is not None
     assert breaker.machine.window.slow == 0
 
@@ -412,7 +418,7 @@ def test_a_slow_failure_is_both(clock: VirtualClock) -> None:
     for _ in range(2):
         with pytest.raises(Down):
             breaker.call(slow_failure)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
 
 
 def test_a_slow_probe_opens_again(clock: VirtualClock) -> None:
@@ -422,8 +428,8 @@ def test_a_slow_probe_opens_again(clock: VirtualClock) -> None:
     trip(breaker)
     clock.advance(10.0)
     breaker.call(lambda: clock.advance(2.0))
-    assert breaker.state is State.OPEN
-    assert told[-1].reason is Reason.PROBE_SLOW
+    assert breaker.state is BreakerState.OPEN
+    assert told[-1].reason is BreakerReason.PROBE_SLOW
 
 
 # -- async ---------------------------------------------------------------------------------------
@@ -455,7 +461,7 @@ def test_async_functions_are_protected(clock: VirtualClock) -> None:
             await fetch(down=True)
         clock.advance(60.0)
         assert await fetch(down=False) == "data"
-        assert breaker.state is State.CLOSED
+        assert breaker.state is BreakerState.CLOSED
 
     asyncio.run(scenario())
 
@@ -472,7 +478,7 @@ def test_a_coroutine_made_but_not_yet_awaited_takes_no_probe(clock: VirtualClock
         clock.advance(10.0)
         early = breaker.call(work)
         assert await breaker.call(work) == "data"
-        assert breaker.state is State.CLOSED
+        assert breaker.state is BreakerState.CLOSED
         assert await early == "data"
 
     asyncio.run(scenario())
@@ -490,15 +496,15 @@ def test_a_coroutine_from_a_sync_function_is_counted_when_awaited(clock: Virtual
         for shape in shapes:
             assert await shape(False) == "data"
             failing = shape(True)
-            assert breaker.state is State.CLOSED
+            assert breaker.state is BreakerState.CLOSED
             with pytest.raises(Down):
                 await failing
-            assert breaker.state is State.OPEN
+            assert breaker.state is BreakerState.OPEN
             clock.advance(10.0)
             probe = shape(False)
-            assert breaker.state is State.HALF_OPEN
+            assert breaker.state is BreakerState.HALF_OPEN
             assert await probe == "data"
-            assert breaker.state is State.CLOSED
+            assert breaker.state is BreakerState.CLOSED
 
     asyncio.run(scenario())
 
@@ -584,7 +590,7 @@ def test_a_guard_protects_a_block(clock: VirtualClock) -> None:
     clock.advance(60.0)
     with guard:
         pass
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_an_async_guard_protects_a_block(clock: VirtualClock) -> None:
@@ -623,16 +629,16 @@ def test_forced_open_and_disabled_end_with_reset(clock: VirtualClock) -> None:
     breaker = CircuitBreaker(failures=1, clock=clock)
     breaker.force_open()
     clock.advance(1e9)
-    assert breaker.state is State.FORCED_OPEN
+    assert breaker.state is BreakerState.FORCED_OPEN
     with pytest.raises(BreakerOpen):
         breaker.call(ok)
     breaker.disable()
     for _ in range(10):
         with pytest.raises(Down):
             breaker.call(fail)
-    assert breaker.state is State.DISABLED
+    assert breaker.state is BreakerState.DISABLED
     breaker.reset()
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
     assert breaker.call(ok) == "value"
 
 
@@ -641,13 +647,13 @@ def test_reset_closes_and_forgets(clock: VirtualClock) -> None:
     breaker = CircuitBreaker(failures=2, clock=clock)
     trip(breaker)
     breaker.reset()
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
     with pytest.raises(Down):
         breaker.call(fail)
     breaker.reset()
     with pytest.raises(Down):
         breaker.call(fail)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_observe_only_reports_and_never_rejects(clock: VirtualClock) -> None:
@@ -661,10 +667,10 @@ def test_observe_only_reports_and_never_rejects(clock: VirtualClock) -> None:
     assert breaker.call(ok) == "value"
     assert [type(event) for event in told] == [BreakerRejected]
     assert told[0].enforced is False
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     clock.advance(10.0)
     assert breaker.call(ok) == "value"
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 # -- listeners -----------------------------------------------------------------------------------
@@ -689,13 +695,13 @@ def test_every_decision_is_told(clock: VirtualClock) -> None:
         BreakerChanged(
             at=1000.0,
             breaker="db",
-            before=State.CLOSED,
-            after=State.OPEN,
-            reason=Reason.FAILURES,
+            before=BreakerState.CLOSED,
+            after=BreakerState.OPEN,
+            reason=BreakerReason.FAILURES,
             era=1,
             open_for=10.0,
         ),
-        BreakerRejected(at=1001.0, breaker="db", state=State.OPEN, retry_in=9.0, enforced=True),
+        BreakerRejected(at=1001.0, breaker="db", state=BreakerState.OPEN, retry_in=9.0, enforced=True),
     ]
     assert [event.name for event in told] == [
         "breaker.judged",
@@ -722,28 +728,32 @@ def test_edges_by_hand_and_by_measured_calls_are_told(clock: VirtualClock) -> No
     with pytest.raises(Down):
         protected(True)
     protected(False)
-    assert told == [(Reason.FAILURE_RATE, 1000.0)]
+    assert told == [(BreakerReason.FAILURE_RATE, 1000.0)]
     del told[:]
     for move in (breaker.reset, breaker.force_open, breaker.disable):
         clock.advance(1.0)
         move()
-    assert told == [(Reason.MANUAL, 1001.0), (Reason.MANUAL, 1002.0), (Reason.MANUAL, 1003.0)]
+    assert told == [
+        (BreakerReason.MANUAL, 1001.0),
+        (BreakerReason.MANUAL, 1002.0),
+        (BreakerReason.MANUAL, 1003.0),
+    ]
 
 
 def test_a_listener_may_use_the_breaker(clock: VirtualClock) -> None:
     """Listeners run without the lock: they may ask for the state, call, and reset."""
-    states: list[State] = []
+    states: list[BreakerState] = []
 
     def listen(event: Any) -> None:
-        if event.name == "breaker.changed" and event.after is State.OPEN:
+        if event.name == "breaker.changed" and event.after is BreakerState.OPEN:
             states.append(breaker.state)
             breaker.reset()
 
     breaker = CircuitBreaker(failures=1, clock=clock, listeners=[listen])
     with pytest.raises(Down):
         breaker.call(fail)
-    assert states == [State.OPEN]
-    assert breaker.state is State.CLOSED
+    assert states == [BreakerState.OPEN]
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_ctrl_c_in_a_listener_costs_no_count(clock: VirtualClock) -> None:
@@ -758,7 +768,7 @@ def test_ctrl_c_in_a_listener_costs_no_count(clock: VirtualClock) -> None:
     breaker = CircuitBreaker(failures=1, clock=clock, listeners=[listen])
     with pytest.raises(KeyboardInterrupt):
         breaker.call(fail)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     with pytest.raises(BreakerOpen):
         breaker.call(ok)
     assert told == ["breaker.judged", "breaker.changed", "breaker.rejected"]
@@ -783,7 +793,7 @@ def test_a_trip_by_many_threads_is_one_edge() -> None:
         thread.start()
     for thread in threads:
         thread.join(10)
-    assert [event.reason for event in told if isinstance(event, BreakerChanged)] == [Reason.FAILURES]
+    assert [event.reason for event in told if isinstance(event, BreakerChanged)] == [BreakerReason.FAILURES]
 
 
 # -- memory, forks, signals ----------------------------------------------------------------------
@@ -850,7 +860,7 @@ def test_a_fork_waits_until_nobody_is_half_way(clock: VirtualClock) -> None:
     threading.Timer(0.05, may_go.set).start()
 
     def check() -> None:
-        assert breaker.state is State.CLOSED
+        assert breaker.state is BreakerState.CLOSED
         trip(breaker)
         breaker.reset()
         assert breaker.call(ok) == "value"
@@ -870,13 +880,13 @@ def test_a_child_gets_its_own_probe(clock: VirtualClock) -> None:
 
     def check() -> None:
         assert breaker.call(ok) == "value"
-        assert breaker.state is State.CLOSED
+        assert breaker.state is BreakerState.CLOSED
 
     def probe() -> int:
         return in_child(check)
 
     assert breaker.call(probe) == 0
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
@@ -890,7 +900,7 @@ def test_a_signal_handler_may_use_the_breaker() -> None:
         nonlocal handled
         handled += 1
         protected()
-        assert breaker.state is State.CLOSED
+        assert breaker.state is BreakerState.CLOSED
 
     before = signal.signal(signal.SIGALRM, handler)
     try:

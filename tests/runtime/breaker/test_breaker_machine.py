@@ -15,11 +15,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from chaoskit.runtime.breaker.machine import LEGAL, PASS, Machine, Permit, Reason, State
+from chaoskit.runtime.breaker.machine import LEGAL, PASS, BreakerReason, BreakerState, Machine, Permit
 from chaoskit.runtime.breaker.options import BreakerOptions
 
-CLOSED, OPEN, HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
-FORCED_OPEN, DISABLED = State.FORCED_OPEN, State.DISABLED
+CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
+FORCED_OPEN, DISABLED = BreakerState.FORCED_OPEN, BreakerState.DISABLED
 
 
 class Model:
@@ -29,7 +29,7 @@ class Model:
         self.options = options
         self.state = CLOSED
         self.era = 0
-        self.reasons: list[Reason] = []
+        self.reasons: list[BreakerReason] = []
         self.begin()
 
     def begin(self) -> None:
@@ -38,12 +38,12 @@ class Model:
         self.until, self.period = 0.0, self.options.open_for
         self.good, self.probes = 0, {}
 
-    def enter(self, state: State, reason: Reason) -> None:
+    def enter(self, state: BreakerState, reason: BreakerReason) -> None:
         self.state, self.era = state, self.era + 1
         self.good, self.probes = 0, {}
         self.reasons.append(reason)
 
-    def open(self, since: float, reason: Reason) -> None:
+    def open(self, since: float, reason: BreakerReason) -> None:
         if self.state is HALF_OPEN:
             grown = self.period * self.options.growth
             self.period = grown if self.options.open_cap is None else min(grown, self.options.open_cap)
@@ -52,30 +52,30 @@ class Model:
         self.until = since + self.period
         self.enter(OPEN, reason)
 
-    def close(self, reason: Reason) -> None:
+    def close(self, reason: BreakerReason) -> None:
         self.enter(CLOSED, reason)
         self.begin()
 
     def settle(self, now: float) -> None:
         if self.probes and now >= min(self.probes.values()) + self.options.hang_limit:
-            self.open(min(self.probes.values()) + self.options.hang_limit, Reason.PROBE_HUNG)
+            self.open(min(self.probes.values()) + self.options.hang_limit, BreakerReason.PROBE_HUNG)
         if self.state is OPEN and now >= self.until:
-            self.enter(HALF_OPEN, Reason.PERIOD_OVER)
+            self.enter(HALF_OPEN, BreakerReason.PERIOD_OVER)
 
     def count(self, failed: bool, slow: bool) -> None:
         self.streak = self.streak + 1 if failed else 0
         self.seen = [*self.seen, (failed, slow)][-(self.options.window_calls or 10**9) :]
 
-    def tripped(self) -> Reason | None:
+    def tripped(self) -> BreakerReason | None:
         options, calls = self.options, len(self.seen)
         if options.failures is not None and self.streak >= options.failures:
-            return Reason.FAILURES
+            return BreakerReason.FAILURES
         if options.window_calls is None or calls < options.minimum_calls:
             return None
         if options.failure_rate is not None and sum(f for f, _ in self.seen) / calls >= options.failure_rate:
-            return Reason.FAILURE_RATE
+            return BreakerReason.FAILURE_RATE
         if options.slow_rate is not None and sum(s for _, s in self.seen) / calls >= options.slow_rate:
-            return Reason.SLOW_RATE
+            return BreakerReason.SLOW_RATE
         return None
 
     def finish(self, call: Call, outcome: str, now: float, took: float) -> None:
@@ -96,13 +96,13 @@ class Model:
     def probe_back(self, call: Call, outcome: str, now: float, took: float) -> None:
         del self.probes[call]
         if outcome == "fail":
-            self.open(now, Reason.PROBE_FAILED)
+            self.open(now, BreakerReason.PROBE_FAILED)
         elif self.options.slow_after is not None and took >= self.options.slow_after:
-            self.open(now, Reason.PROBE_SLOW)
+            self.open(now, BreakerReason.PROBE_SLOW)
         else:
             self.good += 1
             if self.good == self.options.probes:
-                self.close(Reason.PROBES_SUCCEEDED)
+                self.close(BreakerReason.PROBES_SUCCEEDED)
 
 
 class Call:
@@ -199,12 +199,12 @@ class BreakerMachine(RuleBasedStateMachine):
             self.model.begin()
             self.flying = [c for c in self.flying if c.passed or c.era != self.model.era]
         else:
-            self.model.close(Reason.MANUAL)
+            self.model.close(BreakerReason.MANUAL)
         self.machine.reset(self.now)
 
-    def force(self, state: State = FORCED_OPEN) -> None:
+    def force(self, state: BreakerState = FORCED_OPEN) -> None:
         if self.model.state is not state:
-            self.model.enter(state, Reason.MANUAL)
+            self.model.enter(state, BreakerReason.MANUAL)
         self.machine.force(state, self.now)
 
     def disable(self) -> None:
@@ -213,14 +213,14 @@ class BreakerMachine(RuleBasedStateMachine):
     def told_open(self) -> None:
         if self.model.state in (CLOSED, HALF_OPEN):
             self.model.until = self.now + 20.0
-            self.model.enter(OPEN, Reason.SHARED)
+            self.model.enter(OPEN, BreakerReason.SHARED)
         elif self.model.state is OPEN:
             self.model.until = max(self.model.until, self.now + 20.0)
         self.machine.adopt_open(self.now, 20.0)
 
     def told_closed(self) -> None:
         if self.model.state in (OPEN, HALF_OPEN):
-            self.model.close(Reason.SHARED)
+            self.model.close(BreakerReason.SHARED)
         self.machine.adopt_closed(self.now)
 
     @invariant()
@@ -297,7 +297,7 @@ def test_an_edge_says_everything() -> None:
     one = machine()
     one.fail(one.admit(5.0), 7.0, 2.0)  # type: ignore[arg-type]
     (edge,) = one.edges
-    assert (edge.before, edge.after, edge.reason) == (CLOSED, OPEN, Reason.FAILURES)
+    assert (edge.before, edge.after, edge.reason) == (CLOSED, OPEN, BreakerReason.FAILURES)
     assert (edge.era, edge.at, edge.open_for) == (1, 7.0, 10.0)
     assert one.retry_in(9.0) == 8.0
     assert one.retry_in(99.0) == 0.0
@@ -369,7 +369,7 @@ def test_an_old_hang_is_over_when_noticed() -> None:
     one.fail(one.admit(0.0), 0.0, 0.0)  # type: ignore[arg-type]
     assert one.admit(10.0) is not None
     assert one.admit(1000.0) is not None
-    assert [edge.reason for edge in one.edges][-2:] == [Reason.PROBE_HUNG, Reason.PERIOD_OVER]
+    assert [edge.reason for edge in one.edges][-2:] == [BreakerReason.PROBE_HUNG, BreakerReason.PERIOD_OVER]
     assert [edge.open_for for edge in one.edges][-2:] == [0.0, None]
 
 
@@ -382,7 +382,7 @@ def test_a_probe_that_comes_back_after_its_hang_limit_finds_it_open() -> None:
         assert probe is not None
         outcome(one, probe, 15.0, 5.0)
         assert one.state is OPEN
-        assert one.edges[-1].reason is Reason.PROBE_HUNG
+        assert one.edges[-1].reason is BreakerReason.PROBE_HUNG
         assert one.retry_in(15.0) == 10.0
 
 
@@ -409,7 +409,7 @@ def test_a_slow_rate_counts_slow_calls_alone() -> None:
         for n in range(4):
             one.fail(one.admit(0.0), 0.0, 2.0 if n < slow else 1.9)  # type: ignore[arg-type]
         assert one.state is state
-        assert [edge.reason for edge in one.edges] == ([Reason.SLOW_RATE] if state is OPEN else [])
+        assert [edge.reason for edge in one.edges] == ([BreakerReason.SLOW_RATE] if state is OPEN else [])
 
 
 def test_disabled_lets_everybody_through_and_counts_nothing() -> None:
@@ -454,6 +454,6 @@ def test_after_a_fork_a_closed_machine_keeps_its_count_but_not_its_calls() -> No
 def test_the_legal_edges_are_these() -> None:
     """No edge leads to half-open but from open, and none out of force but by reset."""
     by_itself = {(CLOSED, OPEN), (OPEN, HALF_OPEN), (HALF_OPEN, OPEN)}
-    forced = {(a, b) for a in State for b in (FORCED_OPEN, DISABLED) if a is not b}
-    reset = {(a, CLOSED) for a in State if a is not CLOSED}
+    forced = {(a, b) for a in BreakerState for b in (FORCED_OPEN, DISABLED) if a is not b}
+    reset = {(a, CLOSED) for a in BreakerState if a is not CLOSED}
     assert by_itself | forced | reset == LEGAL

@@ -9,8 +9,8 @@ import pytest
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import CircuitBreaker
-from chaoskit.runtime.breaker import BreakerOptions, State
-from chaoskit.runtime.breaker.options import Settings
+from chaoskit.runtime.breaker import BreakerOptions, BreakerState
+from chaoskit.runtime.breaker.options import BreakerSettings
 from chaoskit.runtime.breaker.window import CountWindow, TimeWindow
 
 RATE: dict[str, Any] = {"failures": None, "failure_rate": 0.5, "window_calls": 100}
@@ -189,7 +189,7 @@ def test_the_window_is_the_one_asked_for() -> None:
 
 def test_keyword_arguments_and_record_have_the_same_fields() -> None:
     """Whatever the record holds can be given as a keyword argument, and nothing else."""
-    assert set(Settings.__annotations__) == set(BreakerOptions.__dataclass_fields__)
+    assert set(BreakerSettings.__annotations__) == set(BreakerOptions.__dataclass_fields__)
 
 
 def test_a_record_may_be_given_and_partly_replaced() -> None:
@@ -198,4 +198,4 @@ def test_a_record_may_be_given_and_partly_replaced() -> None:
     assert CircuitBreaker(record).options is not None
     assert CircuitBreaker(record).options == record
     assert CircuitBreaker(record, open_for=1.0).options == BreakerOptions(failures=2, open_for=1.0)
-    assert CircuitBreaker(record).state is State.CLOSED
+    assert CircuitBreaker(record).state is BreakerState.CLOSED

@@ -12,7 +12,13 @@ import pytest
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import CircuitBreaker
-from chaoskit.runtime.breaker import BreakerLink, BreakerStoreFailed, Reason, SharedRecord, State
+from chaoskit.runtime.breaker import (
+    BreakerLink,
+    BreakerReason,
+    BreakerState,
+    BreakerStoreFailed,
+    SharedRecord,
+)
 from chaoskit.runtime.clock import VirtualClock
 
 
@@ -71,7 +77,7 @@ class Process:
             self.breaker.call(down)
 
     @property
-    def reasons(self) -> list[Reason]:
+    def reasons(self) -> list[BreakerReason]:
         """Why the breaker moved, so far."""
         return [event.reason for event in self.told if event.name == "breaker.changed"]
 
@@ -103,17 +109,17 @@ def test_an_open_breaker_opens_the_others_for_the_rest(
     clock.advance(4.0)
     one.link.sync()
     two.link.sync()
-    assert two.breaker.state is State.OPEN
-    assert two.reasons == [Reason.SHARED]
+    assert two.breaker.state is BreakerState.OPEN
+    assert two.reasons == [BreakerReason.SHARED]
     clock.advance(5.9)
-    assert two.breaker.state is State.OPEN
+    assert two.breaker.state is BreakerState.OPEN
     clock.advance(0.1)
-    assert one.breaker.state is two.breaker.state is State.HALF_OPEN
+    assert one.breaker.state is two.breaker.state is BreakerState.HALF_OPEN
     assert two.breaker.call(lambda: "value") == "value"
     two.link.sync()
     one.link.sync()
-    assert one.breaker.state is State.CLOSED
-    assert one.reasons == [Reason.FAILURES, Reason.SHARED]
+    assert one.breaker.state is BreakerState.CLOSED
+    assert one.reasons == [BreakerReason.FAILURES, BreakerReason.SHARED]
 
 
 def test_news_is_taken_once(pair: tuple[Process, Process], clock: VirtualClock) -> None:
@@ -124,9 +130,9 @@ def test_news_is_taken_once(pair: tuple[Process, Process], clock: VirtualClock) 
     two.link.sync()
     two.breaker.reset()
     two.link.sync()
-    assert two.breaker.state is State.CLOSED
+    assert two.breaker.state is BreakerState.CLOSED
     one.link.sync()
-    assert one.breaker.state is State.CLOSED
+    assert one.breaker.state is BreakerState.CLOSED
 
 
 def test_ones_own_record_is_no_news(pair: tuple[Process, Process], clock: VirtualClock) -> None:
@@ -138,7 +144,7 @@ def test_ones_own_record_is_no_news(pair: tuple[Process, Process], clock: Virtua
     one.breaker.call(lambda: None)
     one.link.sync()
     one.link.sync()
-    assert one.reasons == [Reason.FAILURES, Reason.PERIOD_OVER, Reason.PROBES_SUCCEEDED]
+    assert one.reasons == [BreakerReason.FAILURES, BreakerReason.PERIOD_OVER, BreakerReason.PROBES_SUCCEEDED]
 
 
 def test_an_edge_taken_from_others_is_not_published_again(
@@ -174,7 +180,7 @@ def test_an_open_period_that_is_over_is_no_news(store: Store, clock: VirtualCloc
     clock.advance(10.0)
     late = Process(store, clock)
     late.link.sync()
-    assert late.breaker.state is State.CLOSED
+    assert late.breaker.state is BreakerState.CLOSED
 
 
 def test_a_failing_store_is_reported_and_tried_again(
@@ -192,12 +198,12 @@ def test_a_failing_store_is_reported_and_tried_again(
         ("read", "db", store.broken, 0.0),
     ]
     assert caplog.messages[0] == "breaker db: shared store failed to publish: OSError('down')"
-    assert one.breaker.state is State.OPEN
+    assert one.breaker.state is BreakerState.OPEN
     store.broken = None
     clock.advance(3.0)
     one.link.sync()
     two.link.sync()
-    assert two.breaker.state is State.OPEN
+    assert two.breaker.state is BreakerState.OPEN
     assert store.records["db"][0] == 10.0
 
 
@@ -217,11 +223,11 @@ def test_an_older_record_does_not_undo_an_edge_not_yet_published(
 
     store.publish = broken  # type: ignore[method-assign]
     two.link.sync()
-    assert two.breaker.state is State.OPEN
+    assert two.breaker.state is BreakerState.OPEN
     store.publish = publish  # type: ignore[method-assign]
     two.link.sync()
     one.link.sync()
-    assert one.breaker.state is State.OPEN
+    assert one.breaker.state is BreakerState.OPEN
 
 
 def test_a_probe_is_not_cut_by_a_record_already_seen(clock: VirtualClock) -> None:
@@ -235,7 +241,7 @@ def test_a_probe_is_not_cut_by_a_record_already_seen(clock: VirtualClock) -> Non
     clock.advance(10.0)
     slow.advance(9.9)
     two.breaker.call(two.link.sync)
-    assert two.reasons == [Reason.SHARED, Reason.PERIOD_OVER, Reason.PROBES_SUCCEEDED]
+    assert two.reasons == [BreakerReason.SHARED, BreakerReason.PERIOD_OVER, BreakerReason.PROBES_SUCCEEDED]
 
 
 def test_short_rests_count_and_ended_ones_do_not(clock: VirtualClock, store: Store) -> None:
@@ -245,7 +251,7 @@ def test_short_rests_count_and_ended_ones_do_not(clock: VirtualClock, store: Sto
     clock.advance(9.5)
     one.link.sync()
     two.link.sync()
-    assert two.breaker.state is State.OPEN
+    assert two.breaker.state is BreakerState.OPEN
     three = Process(store, clock)
     three.fail()
     clock.advance(99.0)
@@ -263,7 +269,7 @@ def test_forced_states_stay_at_home(pair: tuple[Process, Process], store: Store)
     one.fail()
     one.link.sync()
     two.link.sync()
-    assert two.breaker.state is State.FORCED_OPEN
+    assert two.breaker.state is BreakerState.FORCED_OPEN
 
 
 def test_the_thread_carries_edges(store: Store, clock: VirtualClock) -> None:
@@ -291,7 +297,7 @@ def test_the_thread_looks_for_news_by_itself(store: Store, clock: VirtualClock) 
     breaker.call(lambda: 1)
     store.publish("db", 10.0, "somebody else")
     assert arrived.wait(10)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     link.close()
 
 
@@ -417,7 +423,7 @@ def test_names_are_unique_per_link(store: Store) -> None:
     with pytest.raises(UsageError) as caught:
         CircuitBreaker(name="db", shared=link)
     assert str(caught.value) == "name is 'db' (str); expected a name that no other breaker of this link has."
-    assert first.state is State.CLOSED
+    assert first.state is BreakerState.CLOSED
     CircuitBreaker(name="cache", shared=link)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaoskit.contracts.breaker_size import deep_size
+from chaoskit.contracts.memory import deep_size
 from chaoskit.runtime.breaker.window import CountWindow, TimeWindow, Window
 
 OUTCOMES = st.integers(0, 3)

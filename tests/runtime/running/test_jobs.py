@@ -14,12 +14,11 @@ from chaoskit.core.errors import UsageError
 from chaoskit.runtime import context
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.failures.taxonomy import ValidationError
+from chaoskit.runtime.running.board import JobBoard
 from chaoskit.runtime.running.jobs import (
-    JobBoard,
     JobEnded,
     JobOptions,
     JobRequeued,
-    JobRunner,
     JobState,
     JobStuck,
     JobStuckError,
@@ -27,6 +26,7 @@ from chaoskit.runtime.running.jobs import (
     JobTimedOutError,
     Ticket,
 )
+from chaoskit.runtime.running.runner import JobRunner
 
 
 def board(**options: Any) -> tuple[JobBoard, VirtualClock, list[Any]]:

@@ -16,8 +16,9 @@ import ctypes
 import os
 import struct
 import sys
+import sysconfig
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import CodeType, FrameType
 
@@ -36,8 +37,6 @@ _MAX_FRAMES = 200
 _NUMBERED = sys.version_info >= (3, 12)
 """Whether every code object has a number of its own, ``co_version``, between the fields read here."""
 _STRING_STATE, _STRING_LENGTH = 32, 16
-_STRING_BITS = 0x7C if sys.version_info < (3, 14) else 0x1F0000
-"""``kind``, ``compact`` and ``ascii`` of a string's state; the bits beside them are not always set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +109,19 @@ def calibrate() -> Layout:
     """Find the layout of this interpreter, once per process; a fork inherits it."""
     global _layout
     if _layout is None:
-        try:
-            _layout = _Calibration().layout()
-        except (LookupError, OSError, struct.error) as error:
-            _layout = Layout(missing=f"the layout of this interpreter's frames was not recognised ({error})")
+        _layout = _find()
     return _layout
+
+
+def _find() -> Layout:
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        # Every object has a longer head there, and each thread may run a copy of the byte code of its
+        # own, so that a place in it tells no line.
+        return Layout(missing="this is a free-threaded build of Python, whose frames are not read yet")
+    try:
+        return _Calibration().layout()
+    except (LookupError, OSError, struct.error) as error:
+        return Layout(missing=f"the layout of this interpreter's frames was not recognised ({error})")
 
 
 class _Calibration:
@@ -292,12 +299,26 @@ def _strings(memory: Memory) -> _Strings:
         chr(0x1F600) + "x": 4,
     }
     states = {text: struct.unpack("=I", memory.read(id(text) + _STRING_STATE, 4))[0] for text in samples}
-    mask = _STRING_BITS
+    mask = _state_mask([(states[text], width, text.isascii()) for text, width in samples.items()])
     kinds = {}
     for text, width in samples.items():
         raw = text.encode({1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}[width])
         kinds[states[text] & mask] = (memory.read(id(text), 128).index(raw), width)
     return _Strings(mask, kinds)
+
+
+def _state_mask(samples: Sequence[tuple[int, int, bool]]) -> int:
+    """The bits of ``kind``, ``compact`` and ``ascii``, which follow each other in a string's state.
+
+    Where they start differs between builds (behind two bits or a byte for ``interned``), even within
+    3.14; the bits around them are in part never written, so they tell nothing.
+    """
+    for shift in range(28):
+        if all(
+            state >> shift & 0x1F == width | 1 << 3 | ascii_only << 4 for state, width, ascii_only in samples
+        ):
+            return 0x1F << shift
+    raise LookupError("the kind of a string was not found in its state")
 
 
 def _check(layout: Layout, memory: Memory) -> None:

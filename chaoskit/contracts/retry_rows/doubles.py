@@ -1,0 +1,72 @@
+"""What the retry rows call, and how they read the way in which a call ended."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hypothesis import strategies as st
+
+__all__ = ["LIMITS", "SECONDS", "SMALL", "Failing", "eager", "function", "outcome", "shows"]
+
+SECONDS = st.floats(0.001, 5.0)
+LIMITS = st.integers(1, 6)
+SMALL = st.integers(0, 4)
+
+
+class Failing:
+    """A function that raises ``error(n)`` for the first ``failures`` calls, then returns its argument."""
+
+    def __init__(self, failures: float, error: Callable[[int], BaseException] = ConnectionError) -> None:
+        self.failures, self.error = failures, error
+        self.calls = 0
+
+    def __call__(self, value: Any = None) -> Any:
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise self.error(self.calls)
+        return value
+
+
+def function(work: Callable[..., Any]) -> Callable[..., Any]:
+    """A plain function around ``work``: some libraries accept no other kind of callable."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return work(*args, **kwargs)
+
+    return call
+
+
+def outcome(fn: Callable[..., Any], *args: Any) -> tuple[str, Any]:
+    """``("value", v)`` or ``("error", e)``; KeyboardInterrupt and SystemExit are errors here."""
+    try:
+        return "value", fn(*args)
+    except BaseException as error:
+        return "error", error
+
+
+def shows(raised: BaseException, original: BaseException) -> bool:
+    """``original`` can be reached from ``raised``: it is the same error, or one of its causes."""
+    # By identity and not by ``in``: errors may define __eq__, and the chain may be a cycle.
+    seen: set[int] = set()
+    link: BaseException | None = raised
+    while link is not None and id(link) not in seen:
+        if link is original:
+            return True
+        seen.add(id(link))
+        link = link.__cause__
+    return False
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Switch between threads as often as the interpreter can, so that races show."""
+    before = sys.getswitchinterval()
+    # The default of 5 ms is longer than most examples take: they would run one after the other.
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)

@@ -1,0 +1,225 @@
+"""A lock, a clock and listeners around the pure machine: what shells, guards and the link drive.
+
+The lock is held for the machine's own steps only, never while a user's function, predicate or
+listener runs, and not at all by a healthy call that needs no measuring.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from chaoskit.runtime.breaker.events import (
+    BreakerChanged,
+    BreakerJudged,
+    BreakerRejected,
+    BreakerStoreFailed,
+)
+from chaoskit.runtime.breaker.machine import PASS, BreakerState, Edge, Machine, Permit
+from chaoskit.runtime.breaker.options import BreakerOptions
+from chaoskit.runtime.breaker.shared import BreakerLink
+from chaoskit.runtime.breaker.verdict import Verdict
+from chaoskit.runtime.clock import Clock
+from chaoskit.runtime.failures.taxonomy import BreakerOpen
+from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.observing.events import Listener, emit, wanted
+
+
+class Driver:
+    """One breaker, as the shells see it: asked before a call, told after it.
+
+    :class:`~chaoskit.runtime.CircuitBreaker` is this with the decorators on top.
+    """
+
+    def __init__(
+        self,
+        options: BreakerOptions,
+        verdict: Verdict,
+        *,
+        name: str,
+        clock: Clock,
+        listeners: Sequence[Listener],
+        shared: BreakerLink | None,
+    ) -> None:
+        self.options = options
+        self.name = name
+        self.listeners = tuple(listeners)
+        self.now = clock.monotonic
+        self._verdict = verdict
+        self.judges_results = verdict.failed_result is not None
+        self.machine = Machine(options, unmeasured=not self.judges_results)
+        self._lock = threading.RLock()
+        self._link = shared
+        survive_fork(self)
+        if shared is not None:
+            shared.join(self)
+            self._cool_down()
+
+    def peek(self) -> BreakerState:
+        """The state that a call made now would meet; reading it changes and reports nothing."""
+        with self._lock:
+            return self.machine.peek(self.now())
+
+    def steer(self, move: Callable[[float], None]) -> None:
+        """Let ``move`` change the machine by hand, and tell the edges that it took."""
+        now = self.now()
+        with self._lock:
+            move(now)
+        self.tell_edges()
+
+    # -- around one call -------------------------------------------------------------------------
+
+    def enter(self) -> tuple[Permit, float]:
+        """Return the permit for one call and the time it begins; raises ``BreakerOpen`` instead."""
+        now = self.now()
+        permit = self.machine.permit
+        if permit is None or self.machine.cold:
+            permit = self.admit(now)
+        return permit, now
+
+    def returned(self, permit: Permit, value: Any, started: float) -> None:
+        """A call under ``permit`` returned ``value``: count it as good, or as failed if it says so."""
+        self.ended(permit, self._verdict.is_failed_result(value), started)
+
+    def ended(self, permit: Permit, failed: bool, started: float) -> None:
+        """Count the outcome of a call under ``permit``."""
+        if not failed:
+            self.succeeded(permit, started)
+            return
+        now = self.now()
+        with self._lock:
+            self.machine.fail(permit, now, now - started)
+        self.tell_edges()
+
+    def succeeded(self, permit: Permit, started: float) -> None:
+        """Count a call under ``permit`` as good. With a window, every healthy call comes through here."""
+        now, lock, machine = self.now(), self._lock, self.machine
+        try:
+            # A with statement around a lock costs as much as all the rest of the counting.
+            lock.acquire()
+            machine.succeed(permit, now, now - started)
+            lock.release()
+        except BaseException:
+            _let_go(lock)
+            raise
+        if machine.edges:
+            self.tell_edges()
+
+    def raised(self, permit: Permit, error: BaseException, started: float) -> None:
+        """A call under ``permit`` raised ``error``: count it if it counts."""
+        counted = self._verdict.is_failure(error)
+        now = self.now()
+        with self._lock:
+            if counted:
+                self.machine.fail(permit, now, now - started)
+            else:
+                self.machine.release(permit)
+        # Counted first, told afterwards: a Ctrl-C that strikes in a listener costs no probe its place.
+        if wanted(self.listeners):
+            emit(self.listeners, BreakerJudged(at=now, breaker=self.name, error=error, counted=counted))
+        self.tell_edges()
+
+    def admit(self, now: float) -> Permit:
+        """Return the permit for one call that begins ``now``; raises ``BreakerOpen`` instead."""
+        machine = self.machine
+        if machine.cold and self._link is not None:
+            machine.cold = False
+            self._link.start()
+        with self._lock:
+            permit = machine.admit(now)
+            state, retry_in = machine.state, machine.retry_in(now)
+        try:
+            self.tell_edges()
+        except BaseException:
+            # Ctrl-C in a listener: the call will not be made, so its place is free.
+            if permit is not None:
+                self._release(permit)
+            raise
+        if permit is not None:
+            return permit
+        enforced = not self.options.observe_only
+        if wanted(self.listeners):
+            event = BreakerRejected(
+                at=now, breaker=self.name, state=state, retry_in=retry_in, enforced=enforced
+            )
+            emit(self.listeners, event)
+        if enforced:
+            raise _rejection(self.name, state, retry_in)
+        return PASS
+
+    def _release(self, permit: Permit) -> None:
+        with self._lock:
+            self.machine.release(permit)
+
+    def tell_edges(self) -> None:
+        """Tell every edge taken so far, by whichever thread gets here first; never under the lock."""
+        edges = self.machine.edges
+        while edges:
+            try:
+                edge = edges.popleft()
+            except IndexError:
+                return
+            if self._link is not None:
+                self._link.notice(self, edge)
+            if wanted(self.listeners):
+                emit(self.listeners, self._changed(edge))
+
+    def _changed(self, edge: Edge) -> BreakerChanged:
+        return BreakerChanged(
+            at=edge.at,
+            breaker=self.name,
+            before=edge.before,
+            after=edge.after,
+            reason=edge.reason,
+            era=edge.era,
+            open_for=edge.open_for,
+        )
+
+    # -- what the link and fork drive ------------------------------------------------------------
+
+    def remaining(self, edge: Edge) -> float | None:
+        """Seconds of ``edge``'s open period that are left, or None if it opened nothing."""
+        return None if edge.open_for is None else max(0.0, edge.at + edge.open_for - self.now())
+
+    def adopt(self, open_for: float | None) -> None:
+        """Take over what another process found: open for so many seconds more, or closed (None)."""
+        if open_for is None:
+            self.steer(self.machine.adopt_closed)
+        elif open_for > 0:
+            self.steer(lambda now: self.machine.adopt_open(now, open_for))
+
+    def store_failed(self, action: str, error: Exception) -> None:
+        """Tell the listeners that the shared store raised ``error`` on ``action``."""
+        emit(
+            self.listeners,
+            BreakerStoreFailed(at=self.now(), breaker=self.name, action=action, error=error),
+        )
+
+    def _after_fork(self) -> None:
+        self.machine.forget_calls()
+        if self._link is not None:
+            # The link's thread did not come along.
+            self._cool_down()
+
+    def _cool_down(self) -> None:
+        """Make the next call go the long way, where it starts the link's thread."""
+        self.machine.cold = True
+        self.machine.fast = None
+
+
+def _rejection(name: str, state: BreakerState, retry_in: float | None) -> BreakerOpen:
+    when = "it is not known when" if retry_in is None else f"a call may be let through in {retry_in:.3g} s"
+    return BreakerOpen(
+        f"breaker {name!r} is {state}: {when}",
+        retry_after=retry_in,
+        context={"breaker": name, "state": str(state)},
+    )
+
+
+def _let_go(lock: Any) -> None:
+    """Release ``lock`` if this thread has it: a Ctrl-C may strike on either side of acquire and release."""
+    try:
+        lock.release()
+    except RuntimeError:
+        pass

@@ -1,0 +1,177 @@
+"""What may stand in a record, as text: strict JSON that comes back as exactly what was given.
+
+JSON as the standard library writes it changes values silently (integer keys become text, tuples become
+lists) or fails late (``NaN``, a lone surrogate, an integer of 5,000 digits that no reader takes back).
+All of it is refused here, before any lock is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from typing import Any
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.failures.taxonomy import CheckpointError
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_KEY",
+    "MAX_PAYLOAD",
+    "Encoded",
+    "check_name",
+    "checksum",
+    "decode",
+    "encode",
+]
+
+
+class Encoded(str):
+    """Text that :func:`encode` made, or that was read from a record: it is not encoded a second time."""
+
+    __slots__ = ()
+
+
+MAX_DEPTH = 100
+MAX_PAYLOAD = 1 << 20
+"""Bytes of a value's text. Larger state belongs into files, with a row that names them."""
+MAX_KEY = 1024
+"""Characters of a scope, a key or an operation id."""
+MAX_INTEGER = 2048
+"""Bits of an integer: 617 digits. CPython lets a program lower its limit for reading to 640 digits."""
+
+_PLAIN = frozenset({str, bool, type(None)})
+_TYPES = "None, bool, int, float, str, list, and dict with str keys"
+_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+
+
+def encode(value: Any) -> Encoded:
+    """The text of ``value``, which :func:`decode` turns into an equal value of the same types.
+
+    Raises:
+        CheckpointError: it would not come back the same, or is larger than a record may be. The message
+            names the place inside the value.
+    """
+    if not _round_trips(value):
+        raise CheckpointError(_complaint(value), hint="Keep plain data, or convert it first.")
+    text = _encode(value)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise CheckpointError(
+            f"the text {text[error.start : error.end]!r} inside the value is half of a surrogate pair, which"
+            " no database stores; expected text that UTF-8 can hold. Decode it with errors='replace'."
+        ) from None
+    if size > MAX_PAYLOAD:
+        raise CheckpointError(
+            f"the value is {size:,} bytes as JSON; expected at most {MAX_PAYLOAD:,}."
+            " Keep large state with Snapshots, or in a file that the record names."
+        )
+    return Encoded(text)
+
+
+def decode(text: str) -> Any:
+    """The value again. Runs no stored code, whatever the text is.
+
+    Raises:
+        ValueError: the text was not made by :func:`encode`.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply for a record") from None
+
+
+def check_name(what: str, name: object) -> str:
+    """``name``, if it can be a scope, a key, a status or an operation id.
+
+    Raises:
+        UsageError: not text, too long, or with characters that a database does not keep.
+    """
+    if type(name) is not str or len(name) > MAX_KEY:
+        shown = name if not isinstance(name, str) else f"{name[:40]}… ({len(name):,} characters)"
+        raise wrong(what, shown, f"text of at most {MAX_KEY:,} characters")
+    if "\0" in name or not _in_utf8(name):
+        raise wrong(what, name, "text without NUL and without lone surrogates")
+    return name
+
+
+def checksum(table: str, scope: str, key: str, status: str, form: int, payload: str) -> int:
+    """CRC-32 over everything by which a record is found and what it says. No protection against intent."""
+    head = f"{table}\0{scope}\0{key}\0{status}\0{form}\0"
+    return zlib.crc32(payload.encode(errors="surrogatepass"), zlib.crc32(head.encode(errors="surrogatepass")))
+
+
+def _in_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _round_trips(value: Any) -> bool:
+    """True if the encoder may have ``value``: known types, finite, not too deep and not cyclic."""
+    level, seen = [value], 0
+    for _ in range(MAX_DEPTH):
+        # Each value takes two bytes at least. The count ends a value that holds itself, and whose levels
+        # would double each time.
+        seen += len(level)
+        if seen > MAX_PAYLOAD // 2:
+            return False
+        below: list[Any] = []
+        for one in level:
+            kind = type(one)
+            if kind in _PLAIN:
+                continue
+            if kind is dict:
+                for key in one:
+                    if type(key) is not str:
+                        return False
+                below.extend(one.values())
+            elif kind is list:
+                below.extend(one)
+            elif not _is_number(one):
+                return False
+        if not below:
+            return True
+        level = below
+    return False
+
+
+def _is_number(value: Any) -> bool:
+    if type(value) is float:
+        return math.isfinite(value)
+    return type(value) is int and value.bit_length() <= MAX_INTEGER
+
+
+def _complaint(value: Any) -> str:
+    """What is wrong, and where. Only a refused value pays for the search."""
+    stack: list[tuple[str, Any, int]] = [("value", value, 1)]
+    for _ in range(MAX_PAYLOAD // 2):
+        if not stack:
+            break
+        where, one, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            return f"the value is nested more than {MAX_DEPTH} deep (or holds itself); expected less"
+        if type(one) is dict:
+            for key in one:
+                if type(key) is not str:
+                    return f"a key of {where} is {key!r} ({type(key).__name__}); expected str"
+            stack += [(f"{where}[{key!r}]", each, depth + 1) for key, each in one.items()]
+        elif type(one) is list:
+            stack += [(f"{where}[{n}]", each, depth + 1) for n, each in enumerate(one)]
+        elif type(one) is int and not _is_number(one):
+            return f"{where} is an integer of {one.bit_length():,} bits; expected at most {MAX_INTEGER:,}"
+        elif type(one) not in _PLAIN and not _is_number(one):
+            return f"{where} is {_shown(one)} ({type(one).__name__}); expected {_TYPES}, all finite"
+    return f"the value has more than {MAX_PAYLOAD // 2:,} parts; expected fewer"
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:
+        return f"<a value whose repr raises {type(error).__name__}>"
+    return text if len(text) <= 60 else f"{text[:60]}…"

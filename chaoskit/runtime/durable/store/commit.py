@@ -1,0 +1,297 @@
+"""Group commit without a thread: the caller that finds the writer free commits for all who wait.
+
+What a signal handler may do is raise, between any two steps of Python code, and twice in a row (Ctrl-C
+and SIGTERM together). No ``finally`` in Python survives that for certain. So nothing here depends on one:
+
+* *Which caller leads* is a chain. Each leader's :class:`Turn` has one heir, chosen by ``dict.setdefault``,
+  which is one step; and a turn holds an inner lock in a ``with`` of C for as long as its caller's frame
+  lives. The leader is the first in the chain whose frame is still there: a leader that dies of an exception
+  has thereby stepped down.
+* *What became of a batch* is read from facts, never from a flag that its leader must remember to set:
+  ``committed`` is filled by the same call into C that commits.
+
+A follower that waits for a leader that is gone looks for itself, at the latest after 50 ms, which also
+heals a wake-up that was lost.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from chaoskit.core.errors import UsageError
+from chaoskit.runtime.clock import Clock
+from chaoskit.runtime.failures.stored import OutcomeUnknown
+
+__all__ = ["Round", "Write", "Queue"]
+
+HEAL = 0.05
+"""Seconds after which a follower looks again although it was not woken."""
+LINGER = 100e-6
+"""Seconds that a leader waits for those that the last batch served: batches of 7.0 of 8, instead of 4.4."""
+
+
+class Turn:
+    """A place in the chain of leaders. ``alive`` is locked while the frame of its caller exists."""
+
+    __slots__ = ("alive", "heir", "thread")
+
+    def __init__(self) -> None:
+        self.alive = threading.Lock()
+        self.heir: dict[int, Turn] = {}
+        self.thread = threading.get_ident()
+
+
+class Round:
+    """What one leader commits at once.
+
+    ``committing`` is set directly before the call that commits, ``committed`` is not empty once it has.
+    ``failure`` makes the error of one operation, by its id.
+    """
+
+    __slots__ = ("committed", "committing", "failure", "operations", "turn")
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self.operations: list[Write] = []
+        self.committed: list[Any] = []
+        self.committing = False
+        self.failure: Callable[[str], Exception] | None = None
+
+    @property
+    def over(self) -> bool:
+        """True if what is known about it is final. Only to be asked once its leader is gone."""
+        return bool(self.committed) or self.committing or self.failure is not None
+
+    def error(self, operation: Write) -> Exception | None:
+        """What to raise for one of its operations, now that the batch is over."""
+        if self.committed:
+            return operation.error
+        return (self.failure or interrupted)(operation.id)
+
+
+WITHDRAWN = Round(Turn())
+"""The batch of an operation whose caller has gone: no leader takes it any more."""
+
+
+class Write:
+    """One write: a single statement, or ``work`` with a transaction.
+
+    ``taken`` says in one step which batch has it; ``error`` is the operation's alone, its neighbours in the
+    batch are committed. ``named``: the id is the caller's, and goes into the ledger.
+    """
+
+    __slots__ = ("error", "id", "named", "result", "statement", "taken", "wake", "work")
+
+    def __init__(
+        self,
+        id: str,
+        *,
+        named: bool = False,
+        statement: tuple[str, tuple[Any, ...]] | None = None,
+        work: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.id, self.named = id, named
+        self.statement, self.work = statement, work
+        self.wake: threading.Lock | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """As if it had never been tried."""
+        self.error: Exception | None = None
+        self.result: Any = None
+        self.taken: dict[int, Round] = {}
+
+
+class Queue:
+    """Brings operations to ``commit``, one batch at a time, in whichever thread comes first.
+
+    ``most`` is the size of a batch, ``timeout`` the seconds that an operation waits for its turn.
+    ``late(seconds)`` makes the error of one that waited in vain: then it was certainly not done. ``after``
+    is called by the leader when a batch is committed, and those who wait for it are awake.
+    """
+
+    def __init__(
+        self,
+        commit: Callable[[Round], None],
+        *,
+        most: int,
+        timeout: float,
+        clock: Clock,
+        late: Callable[[float], Exception],
+        after: Callable[[Round], None],
+    ) -> None:
+        self._commit, self._late, self._after = commit, late, after
+        self._most, self._timeout, self._clock = most, timeout, clock
+        self._waiting: deque[Write] = deque()
+        self._alone: deque[tuple[Turn, threading.Lock]] = deque()
+        self._last = Turn()
+        self._served = 0
+
+    def submit(self, operation: Write) -> Any:
+        """Have it committed; its result.
+
+        After an exception of a signal handler it may be done, now or a moment later, but once at most.
+        """
+        # An error is raised here, not where it is found: the frames below hold their turn, and with it
+        # all later ones, for as long as somebody keeps the traceback.
+        error = self._submit(operation)
+        if error is not None:
+            raise error
+        return operation.result
+
+    def _submit(self, operation: Write) -> Exception | None:
+        turn, batch = Turn(), WITHDRAWN
+        try:
+            with turn.alive:
+                if self._leader(turn) is turn:
+                    batch = self._lead(operation, Round(turn))
+                else:
+                    batch = self._follow(operation, turn)
+        finally:
+            error = batch.error(operation)
+            # One that is still in the queue stays there; the leaders pass it over.
+            operation.taken = {0: WITHDRAWN}
+            if self._last is turn:
+                self._step_down(batch.operations if batch.turn is turn else [])
+        return error
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """The writer for a block of the caller's: every other operation waits until the block is left."""
+        turn, wake = Turn(), threading.Lock()
+        wake.acquire()
+        entry = (turn, wake)
+        try:
+            with turn.alive:
+                begun = self._clock.monotonic()
+                self._alone.append(entry)
+                while (leader := self._leader(turn)) is not turn:
+                    self._refuse_nesting(leader)
+                    waited = self._clock.monotonic() - begun
+                    if waited >= self._timeout:
+                        raise self._late(waited)
+                    wake.acquire(timeout=min(HEAL, self._timeout - waited))
+                self._remove(entry)
+                yield
+        finally:
+            self._remove(entry)
+            self._step_down([])
+
+    def _leader(self, heir: Turn) -> Turn:
+        """The turn that leads. If there is none, ``heir`` does from now on: exactly one of all who ask."""
+        leader = self._last
+        while not leader.alive.locked():
+            leader = leader.heir.setdefault(0, heir)
+            if leader is heir:
+                # A short cut for those who come later. If it is not reached, they walk one step more.
+                self._last = heir
+        return leader
+
+    def _lead(self, mine: Write, batch: Round) -> Round:
+        """Commit, with what else waits. Returns the batch that has ``mine``, which may be an earlier one."""
+        if mine.taken.setdefault(0, batch) is not batch:
+            return mine.taken[0]
+        batch.operations.append(mine)
+        self._gather(batch)
+        self._commit(batch)
+        if batch.committed:
+            for one in batch.operations[1:]:
+                _release(one.wake)
+            self._after(batch)
+        return batch
+
+    def _gather(self, batch: Round) -> None:
+        waiting = self._waiting
+        if self._most > 1 and self._served > 1 and len(waiting) < self._served - 1:
+            self._clock.sleep(LINGER)
+        while waiting and len(batch.operations) < self._most:
+            one = waiting.popleft()
+            # If an exception strikes here it stands in no queue: its caller comes round and leads itself.
+            if one is not batch.operations[0] and one.taken.setdefault(0, batch) is batch:
+                batch.operations.append(one)
+        self._served = len(batch.operations)
+
+    def _follow(self, operation: Write, turn: Turn) -> Round:
+        operation.wake = threading.Lock()
+        operation.wake.acquire()
+        begun = self._clock.monotonic()
+        self._waiting.append(operation)
+        while True:
+            batch = operation.taken.get(0)
+            if batch is None:
+                leader = self._leader(turn)
+                if leader is turn:
+                    batch = self._lead(operation, Round(turn))
+                else:
+                    given_up = self._give_up(operation, leader, self._clock.monotonic() - begun)
+                    if given_up is not None:
+                        return given_up
+            # The order matters: a leader that is gone has left behind what is final.
+            if batch is not None and (batch.committed or not batch.turn.alive.locked() or batch.turn is turn):
+                if batch.over:
+                    return batch
+                operation.renew()
+                self._waiting.append(operation)
+            else:
+                operation.wake.acquire(timeout=HEAL)
+
+    def _give_up(self, operation: Write, leader: Turn, waited: float) -> Round | None:
+        """A failed batch for an operation that must not wait (any longer), and that no leader has taken."""
+        nested = leader.thread == threading.get_ident()
+        if not nested and waited < self._timeout:
+            return None
+        failed = Round(leader)
+        error = _nested() if nested else self._late(waited)
+        failed.failure = lambda _: error
+        return failed if operation.taken.setdefault(0, failed) is failed else None
+
+    @staticmethod
+    def _refuse_nesting(leader: Turn) -> None:
+        if leader.thread == threading.get_ident():
+            raise _nested()
+
+    def _step_down(self, served: list[Write]) -> None:
+        """Wake those that were served, and one that may lead next."""
+        for one in served:
+            _release(one.wake)
+        try:
+            while self._alone and not self._alone[0][0].alive.locked():
+                self._alone.popleft()
+            _release(self._alone[0][1] if self._alone else self._waiting[0].wake)
+        except IndexError:
+            pass
+
+    def _remove(self, entry: tuple[Turn, threading.Lock]) -> None:
+        try:
+            self._alone.remove(entry)
+        except ValueError:
+            pass
+
+
+def interrupted(id: str) -> OutcomeUnknown:
+    """The error of an operation whose leader was cut off while it committed."""
+    return OutcomeUnknown(
+        f"the commit of operation {id} was interrupted in the thread that made it; expected it to end."
+        " Ask store.outcome(operation_id) what became of it.",
+        operation_id=id,
+    )
+
+
+def _nested() -> UsageError:
+    return UsageError(
+        "this thread is writing to the store already: it is inside store.transaction(), or in a signal"
+        " handler that interrupted a write; expected one write at a time. Use the tx of the block; in a"
+        " handler, set a flag and write later."
+    )
+
+
+def _release(wake: threading.Lock | None) -> None:
+    try:
+        if wake is not None:
+            wake.release()
+    except RuntimeError:
+        pass  # it is awake already

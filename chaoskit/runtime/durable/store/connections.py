@@ -1,0 +1,47 @@
+"""The connections of one file in this process, so that a forked child never closes one of them.
+
+SQLite believes that it holds the locks of a connection, which in the child are the parent's. The child
+keeps what it has inherited to its end, untouched.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sqlite3
+import threading
+
+from chaoskit.runtime.forks import survive_fork
+
+__all__ = ["Connections"]
+
+
+class Connections:
+    """All that are open. A connection that is not closed through this stays open to the end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._all: set[sqlite3.Connection] = set()
+        survive_fork(self)
+
+    def keep(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        with self._lock:
+            self._all.add(connection)
+        return connection
+
+    def close(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            self._all.discard(connection)
+        connection.close()
+
+    def close_all(self) -> None:
+        for connection in list(self._all):
+            self.close(connection)
+
+    def abandon(self) -> None:
+        """Leave them open to the end of the process, past the interpreter's own clean-up."""
+        for connection in list(self._all):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        self._all.clear()
+
+    def _after_fork(self) -> None:
+        self.abandon()

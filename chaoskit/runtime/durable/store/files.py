@@ -1,0 +1,105 @@
+"""Where a store lies: the files beside the database, and the file systems on which it must not lie."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaoskit.runtime.failures.taxonomy import ConfigurationError
+
+__all__ = ["StoreFiles", "free_bytes", "refuse_network", "sync_directory"]
+
+# f_type of statfs(2), from its manual page and linux/magic.h. Locks and shared memory between machines
+# do not hold what SQLite's WAL needs: https://sqlite.org/wal.html, "the wal-index is shared memory".
+_NETWORK = {
+    0x6969: "NFS",
+    0xFF534D42: "CIFS",
+    0xFE534D42: "SMB2",
+    0x517B: "SMB",
+    0x564C: "NCP",
+    0x5346414F: "AFS",
+    0x6B414653: "AFS",
+    0x73757245: "Coda",
+    0x00C36400: "Ceph",
+    0x0BD00BD0: "Lustre",
+    0x7461636F: "OCFS2",
+    0x01021997: "9P",
+    0x19830326: "FhGFS",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFiles:
+    """The files of one store. None of them but ``lock`` and ``reserve`` is ever opened except by SQLite:
+
+    closing a descriptor of the database drops the locks that SQLite holds on it in the same process, and
+    with them acknowledged commits.
+    """
+
+    database: Path
+
+    @property
+    def lock(self) -> Path:
+        return self._beside(".lock")
+
+    @property
+    def reserve(self) -> Path:
+        return self._beside(".reserve")
+
+    @property
+    def wal(self) -> Path:
+        return self._beside("-wal")
+
+    def _beside(self, suffix: str) -> Path:
+        return self.database.with_name(self.database.name + suffix)
+
+    def wal_size(self) -> int:
+        try:
+            return os.stat(self.wal).st_size
+        except FileNotFoundError:
+            return 0
+
+
+def refuse_network(directory: Path) -> None:
+    """Raise ConfigurationError if ``directory`` lies on a network file system that is known as one."""
+    kind = _NETWORK.get(_file_system(directory))
+    if kind:
+        raise ConfigurationError(
+            f"{directory} lies on {kind}; expected a local file system: locks and shared memory do not work"
+            " between machines. Put the store on a local disk, or use a database server."
+        )
+
+
+def _file_system(directory: Path) -> int:
+    """``f_type`` of the file system; -1 where it cannot be asked for."""
+    if sys.platform != "linux":
+        return -1
+    # The standard library has statvfs alone, which does not tell the type. The first member of struct
+    # statfs is f_type, a long; 256 bytes hold the structure on every architecture.
+    room = ctypes.create_string_buffer(256)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.statfs(os.fsencode(directory), room):
+        return -1
+    return ctypes.c_ulong.from_buffer(room).value & 0xFFFFFFFF
+
+
+def free_bytes(directory: Path) -> int:
+    """What an ordinary user may still write there."""
+    seen = os.statvfs(directory)
+    return seen.f_bavail * seen.f_frsize
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in ``directory`` durable, where the system can sync a directory."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system without that
+            raise
+    finally:
+        os.close(fd)

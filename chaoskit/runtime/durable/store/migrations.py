@@ -1,0 +1,97 @@
+"""The tables of a store in SQLite, and how an older store becomes a current one.
+
+A migration is a function of the connection. They are numbered from 1, never changed once released, and run
+in one transaction under the lock of the store: what is interrupted has not begun.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from chaoskit.runtime.failures.stored import StoreTooNew
+from chaoskit.runtime.failures.taxonomy import ConfigurationError
+
+__all__ = ["APPLICATION", "MIGRATIONS", "Migration", "migrate", "version_of"]
+
+Migration = Callable[[sqlite3.Connection], None]
+
+APPLICATION = 0x63686B73
+"""``chks`` in the file's header: tells a store from any other database."""
+
+
+def _records(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "create table record("
+        " kind text not null, scope text not null, key text not null, status text not null,"
+        " payload text not null, format integer not null, crc integer not null,"
+        " version integer not null default 1, operation_id text not null,"
+        " attempts integer not null default 0, fence integer not null default 0,"
+        " owner text, due real, created real not null, updated real not null,"
+        " primary key(kind, scope, key)) without rowid"
+    )
+    # Only what is live stands in here, so that settled records never slow a claim.
+    connection.execute("create index record_live on record(kind, scope, due) where due is not null")
+    connection.execute("create index record_status on record(kind, status)")
+    # In the order of time, so that the oldest are found without an index on it.
+    connection.execute(
+        "create table operation(n integer primary key, id text not null unique, at real not null)"
+    )
+    connection.execute(
+        "create table owner(byte integer primary key, id text not null unique, machine text not null,"
+        " boot text not null, pid integer not null, started text not null)"
+    )
+    connection.execute("create table settled(n integer not null)")
+    connection.execute("insert into settled values(0)")
+
+
+MIGRATIONS: Sequence[Migration] = (_records,)
+
+
+def version_of(connection: sqlite3.Connection, path: Path) -> int:
+    """The number of the last migration that the file has seen; 0 for an empty one.
+
+    Raises:
+        ConfigurationError: the file is a database, but no store.
+    """
+    version = int(connection.execute("pragma user_version").fetchall()[0][0])
+    application = connection.execute("pragma application_id").fetchall()[0][0]
+    tables = connection.execute("select count(*) from sqlite_master").fetchall()[0][0]
+    if application != APPLICATION and (tables or version or application):
+        raise ConfigurationError(
+            f"{path} is a database of something else (application id {application:#x}); expected a store of"
+            " chaoskit or no file. Give the store a path to itself."
+        )
+    return version
+
+
+def migrate(
+    connection: sqlite3.Connection,
+    path: Path,
+    migrations: Sequence[Migration] = MIGRATIONS,
+    backup: Callable[[int], object] = lambda version: None,
+) -> None:
+    """Bring the store up to date. Call with the lock of the store held, in no transaction.
+
+    ``backup(version)`` is called before a store that has records is changed.
+
+    Raises:
+        StoreTooNew: a later chaoskit has migrated it further than this one knows.
+    """
+    version = version_of(connection, path)
+    if version > len(migrations):
+        raise StoreTooNew(
+            f"{path} has version {version}; expected at most {len(migrations)}, which is what this chaoskit"
+            " knows. Use the chaoskit that wrote it, or a later one."
+        )
+    if version == len(migrations):
+        return
+    if version:
+        backup(version)
+    connection.execute("begin immediate")
+    for step in migrations[version:]:
+        step(connection)
+    connection.execute(f"pragma application_id = {APPLICATION}")
+    connection.execute(f"pragma user_version = {len(migrations)}")
+    connection.execute("commit")

@@ -1,0 +1,117 @@
+"""Opening a store's file: created, switched to WAL and migrated under its lock, shared in the process."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.store.core import Core, Settings
+from chaoskit.runtime.durable.store.files import StoreFiles, refuse_network
+from chaoskit.runtime.durable.store.lock import LockFile
+from chaoskit.runtime.durable.store.migrations import migrate
+from chaoskit.runtime.durable.store.sqlite import check_library, connect_writer, failure
+from chaoskit.runtime.durable.store.upkeep import Upkeep
+from chaoskit.runtime.failures.taxonomy import FileMissing
+
+__all__ = ["close", "open_core"]
+
+_open: dict[tuple[int, int], tuple[Core, int]] = {}
+_guard = threading.Lock()
+
+
+def open_core(path: Path, settings: Settings, *, create: bool) -> Core:
+    """The core of this process for the file under ``path``. Give it back with :func:`close`."""
+    check_library()
+    # As SQLite does: the files beside the database are beside what a link leads to.
+    files = StoreFiles(Path(os.path.realpath(path)))
+    with _guard:
+        found = _shared(files.database)
+        if found is None:
+            found = _opened(files, settings, create=create)
+        elif found.settings.durability != settings.durability:
+            raise wrong(
+                "durability",
+                settings.durability,
+                f"{found.settings.durability!r}, with which this process has {path} open",
+                "One process writes to a file at one level.",
+            )
+        key = _key(files.database)
+        _open[key] = (found, _open[key][1] + 1 if key in _open else 1)
+        return found
+
+
+def close(core: Core) -> None:
+    """Give it back; the last one closes the file."""
+    with _guard:
+        for key, (one, users) in list(_open.items()):
+            if one is core:
+                if users > 1:
+                    _open[key] = (one, users - 1)
+                    return
+                del _open[key]
+        core.close()
+
+
+def _shared(database: Path) -> Core | None:
+    try:
+        return _open[_key(database)][0]
+    except (KeyError, FileNotFoundError):
+        return None
+
+
+def _key(database: Path) -> tuple[int, int]:
+    seen = os.stat(database)
+    return seen.st_dev, seen.st_ino
+
+
+def _opened(files: StoreFiles, settings: Settings, *, create: bool) -> Core:
+    directory = files.database.parent
+    if not create and not files.database.exists():
+        raise FileMissing(
+            f"{files.database} is not there; expected a store. Pass create=True to make one.",
+            filename=str(files.database),
+        )
+    if create:
+        directory.mkdir(parents=True, exist_ok=True)
+    refuse_network(directory)
+    lock = LockFile.open(files.lock)
+    try:
+        lock.acquire(settings.lock_timeout, settings.clock)
+        try:
+            return _prepared(files, settings, lock, create=create)
+        finally:
+            lock.release()
+    except sqlite3.Error as error:
+        lock.close()
+        raise failure(error, files.database) from error
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _prepared(files: StoreFiles, settings: Settings, lock: LockFile, *, create: bool) -> Core:
+    connection = connect_writer(files.database, settings.durability, create=create)
+    try:
+        migrate(connection, files.database)
+        upkeep = Upkeep(files, settings.wal_limit)
+        if files.wal_size():
+            # What a killed process left is copied, and so written anew, before anything stands on it.
+            upkeep.checkpoint(connection, "passive")
+        if settings.reserve:
+            upkeep.make_reserve(settings.reserve)
+        return Core(files, settings, lock, connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _forget() -> None:
+    global _guard
+    _guard = threading.Lock()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

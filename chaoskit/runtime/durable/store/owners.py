@@ -1,0 +1,73 @@
+"""The processes that claim: each has a byte of the lock file, and a row that says which.
+
+An owner on this machine lives exactly as long as the kernel holds its byte; no clock is asked. The row of
+an owner on another machine cannot be looked at so, and its lease decides.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from functools import cache
+from pathlib import Path
+
+from chaoskit.runtime.durable.store.lock import LockFile
+from chaoskit.runtime.durable.store.reading import SqliteReader
+
+__all__ = ["Owners"]
+
+
+class Owners:
+    """The owners of one store, as this process sees them."""
+
+    def __init__(self, lock: LockFile) -> None:
+        self._lock = lock
+        self._byte: int | None = None
+        self._mine = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+
+    def claimant(self) -> tuple[object, ...]:
+        """This process's row: its byte, its name, and where it runs. From now on it counts as an owner."""
+        if self._byte is None:
+            self._byte = self._lock.take_owner()
+        return (self._byte, self._mine, _machine(), _boot(), os.getpid(), _started())
+
+    def alive(self, reader: SqliteReader) -> tuple[list[str], list[str]]:
+        """The names of the living owners on this machine, and of all on other machines."""
+        here, elsewhere = [self._mine], []
+        for byte, name, machine, boot in reader.rows("select byte, id, machine, boot from owner"):
+            if machine != _machine():
+                elsewhere.append(name)
+            elif boot == _boot() and name != self._mine and self._lock.held(byte):
+                here.append(name)
+        return here, elsewhere
+
+    def lives(self, reader: SqliteReader, owner: str) -> bool | None:
+        """True if this owner lives; None if it is on another machine."""
+        here, elsewhere = self.alive(reader)
+        return None if owner in elsewhere else owner in here
+
+
+@cache
+def _machine() -> str:
+    for place in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            return Path(place).read_text().strip()
+        except OSError:
+            continue
+    return os.uname().nodename
+
+
+@cache
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _started() -> str:
+    """When this process began, in ticks since boot: tells it from a later one with the same pid."""
+    try:
+        return Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""

@@ -1,0 +1,64 @@
+"""Connections for reading, kept for the next reader: each read is one short transaction.
+
+A connection is used by one thread at a time. There are as many as there were readers at once, and those
+that have not been used for a minute are closed. None of them is ever the last to close: closing the last
+connection of a file would checkpoint, and the connection that writes outlives them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from chaoskit.runtime.clock import Clock
+from chaoskit.runtime.durable.store.connections import Connections
+from chaoskit.runtime.durable.store.reading import SqliteReader
+from chaoskit.runtime.durable.store.sqlite import connect_reader, failure
+
+__all__ = ["Readers"]
+
+T = TypeVar("T")
+
+IDLE = 60.0
+
+
+class Readers:
+    """The reading connections of one file. ``look`` raises if the path no longer names that file."""
+
+    def __init__(self, path: Path, clock: Clock, look: Callable[[], None], connections: Connections) -> None:
+        self._path, self._clock, self._look, self._connections = path, clock, look, connections
+        self._idle: deque[tuple[sqlite3.Connection, float]] = deque()
+
+    def read(self, look: Callable[[SqliteReader], T]) -> T:
+        """What ``look`` returns. Without ``begin`` in it, each of its statements is a transaction."""
+        try:
+            connection, _ = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            found = look(SqliteReader(connection, self._path))
+        except BaseException:
+            # The connection itself may be what is wrong.
+            self._connections.close(connection)
+            raise
+        self._idle.append((connection, self._clock.monotonic()))
+        self._close_idle()
+        return found
+
+    def _connect(self) -> sqlite3.Connection:
+        self._look()
+        try:
+            connection = connect_reader(self._path)
+        except sqlite3.Error as error:
+            raise failure(error, self._path) from error
+        return self._connections.keep(connection)
+
+    def _close_idle(self) -> None:
+        try:
+            while self._idle[0][1] < self._clock.monotonic() - IDLE:
+                self._connections.close(self._idle.popleft()[0])
+        except IndexError:
+            pass

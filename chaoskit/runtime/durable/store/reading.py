@@ -1,0 +1,171 @@
+"""The reading half of SQLite's dialect: rows become records, or are found damaged."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.store.codec import check_name, checksum, decode
+from chaoskit.runtime.durable.store.protocol import Damage, Kind, Page, Record
+from chaoskit.runtime.durable.store.sqlite import failure
+from chaoskit.runtime.failures.stored import RecordCorrupt, StoreTooNew
+
+__all__ = ["COLUMNS", "Row", "SqliteReader", "Where", "damage_of", "record_of"]
+
+Row = tuple[Any, ...]
+
+COLUMNS = (
+    "kind, scope, key, status, payload, format, version, attempts, fence, owner, due, created, updated,"
+    " operation_id, crc"
+)
+
+
+class Where:
+    """The condition of a statement, grown by what is asked for. Values are always bound."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._terms, self.values = ["kind = ?"], [kind.name]
+
+    def add(self, term: str, *values: object) -> None:
+        self._terms.append(term)
+        self.values += values  # type: ignore[arg-type]
+
+    def scope(self, scope: str | None) -> None:
+        if scope is not None:
+            self.add("scope = ?", check_name("scope", scope))
+
+    def status(self, status: str | Sequence[str] | None) -> None:
+        if status is not None:
+            several = (status,) if isinstance(status, str) else tuple(status)
+            self.add(f"status in ({', '.join('?' * len(several))})", *several)
+
+    def updated_before(self, moment: float | None) -> None:
+        if moment is not None:
+            self.add("updated < ?", moment)
+
+    def __str__(self) -> str:
+        return " and ".join(self._terms)
+
+
+class SqliteReader:
+    """Reads over one connection. Every statement is read to its end: an open cursor holds up checkpoints."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection, self._path = connection, path
+
+    def get(self, kind: Kind, key: str, *, scope: str = "") -> Record | None:
+        rows = self.rows(
+            f"select {COLUMNS} from record where kind = ? and scope = ? and key = ?",
+            (kind.name, check_name("scope", scope), check_name("key", key)),
+        )
+        return record_of(rows[0], kind) if rows else None
+
+    def find(
+        self,
+        kind: Kind,
+        *,
+        scope: str | None = None,
+        status: str | Sequence[str] | None = None,
+        live: bool = False,
+        updated_before: float | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int = 100,
+    ) -> Page:
+        where = Where(kind)
+        where.scope(scope)
+        where.status(status)
+        where.updated_before(updated_before)
+        if live:
+            where.add("due is not null")
+        if after is not None:
+            where.add("(scope, key) > (?, ?)", *after)
+        rows = self.rows(
+            f"select {COLUMNS} from record where {where} order by scope, key limit ?",
+            (*where.values, check_limit(limit)),
+        )
+        damaged = [(row, damage_of(row, kind)) for row in rows]
+        return Page(
+            tuple(_record(row) for row, damage in damaged if damage is None),
+            tuple(damage for _, damage in damaged if damage is not None),
+            (rows[-1][1], rows[-1][2]) if len(rows) == limit else None,
+        )
+
+    def count(self, kind: Kind, *, scope: str | None = None) -> Mapping[str, int]:
+        where = Where(kind)
+        where.scope(scope)
+        return dict(
+            self.rows(f"select status, count(*) from record where {where} group by status", where.values)
+        )
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise failure(error, self._path) from error
+
+
+def check_limit(limit: int) -> int:
+    if limit < 1:
+        raise wrong("limit", limit, "at least 1")
+    return limit
+
+
+def damage_of(row: Row, kind: Kind) -> Damage | None:
+    """What keeps a row from being read, or None."""
+    name, scope, key, status, payload, form, *_, crc = row
+    try:
+        sound = type(payload) is str and checksum(name, scope, key, status, form, payload) == crc
+    except (TypeError, ValueError):
+        sound = False
+    if not sound:
+        return Damage(str(name), str(scope), str(key), "corrupt")
+    if form > kind.format:
+        return Damage(name, scope, key, "newer format")
+    try:
+        decode(payload)
+    except ValueError:
+        return Damage(name, scope, key, "corrupt")
+    return None
+
+
+def record_of(row: Row, kind: Kind) -> Record:
+    """The record of a row that was asked for by name."""
+    name, scope, key, _, payload, form, *_ = row
+    damage = damage_of(row, kind)
+    place = f"record {key!r} of {name!r}" + (f" in scope {scope!r}" if scope else "")
+    if damage is None:
+        return _record(row)
+    if damage.reason == "newer format":
+        raise StoreTooNew(
+            f"{place} has format {form}; expected at most {kind.format}, which is what this program knows."
+            " Use the version that wrote it, or a later one."
+        )
+    raise RecordCorrupt(
+        f"{place} does not match its checksum; expected the {len(str(payload)):,} characters that were"
+        " written. Its neighbours are unaffected: write it again, or restore it from a backup."
+    )
+
+
+def _record(row: Row) -> Record:
+    name, scope, key, status, payload, form, version, attempts, fence, owner, due, created, updated, id, _ = (
+        row
+    )
+    return Record(
+        name,
+        scope,
+        key,
+        status,
+        decode(payload),
+        form,
+        version,
+        attempts,
+        fence,
+        owner,
+        due,
+        created,
+        updated,
+        id,
+    )

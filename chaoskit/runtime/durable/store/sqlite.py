@@ -1,0 +1,137 @@
+"""Connections to SQLite as a store needs them, and what SQLite's errors mean."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Final
+
+from chaoskit.runtime.durable.levels import Durability
+from chaoskit.runtime.durable.store.files import free_bytes
+from chaoskit.runtime.failures.stored import OutcomeUnknown, StoreBusy, StoreCorrupt, StoreGone
+from chaoskit.runtime.failures.taxonomy import (
+    ConfigurationError,
+    DiskFull,
+    OutOfMemory,
+    ReadOnlyFilesystem,
+    ResilienceError,
+    StorageError,
+)
+
+__all__ = ["check_library", "connect_reader", "connect_writer", "failure", "has_wal_reset_bug", "primary"]
+
+SYNCHRONOUS: Final[dict[Durability, str]] = {
+    "power-loss": "full",
+    "process-crash": "normal",
+    "memory": "off",
+}
+BUSY_TIMEOUT = 0.1
+"""Seconds that SQLite itself waits. Our own lock comes first, so only readers of other programs are met."""
+JOURNAL_LIMIT = 4 << 20
+
+
+def check_library() -> None:
+    """Raise ConfigurationError if this Python's SQLite cannot carry a store."""
+    if sqlite3.sqlite_version_info < (3, 35) or sqlite3.threadsafety != 3:
+        raise ConfigurationError(
+            f"this Python has SQLite {sqlite3.sqlite_version} with threadsafety {sqlite3.threadsafety};"
+            " expected 3.35 or later, built for use from several threads (3). Use another build of Python."
+        )
+
+
+def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
+    """True for the versions in which two checkpoints at once may corrupt the file.
+
+    The store never lets two of its processes checkpoint or write at once; a foreign program may.
+    https://sqlite.org/wal.html#walresetbug
+    """
+    return (3, 7, 0) <= version <= (3, 51, 2)
+
+
+def connect_writer(path: Path, durability: Durability, *, create: bool) -> sqlite3.Connection:
+    """The connection that writes. Call with the lock of the store held: the switch to WAL does not wait."""
+    connection = _connect(path, "rwc" if create else "rw")
+    for pragma in (
+        "journal_mode = wal",
+        f"synchronous = {SYNCHRONOUS[durability]}",
+        # A checkpoint happens under our lock alone.
+        "wal_autocheckpoint = 0",
+        f"journal_size_limit = {JOURNAL_LIMIT}",
+        "trusted_schema = off",
+    ):
+        connection.execute(f"pragma {pragma}").fetchall()
+    if sys.platform == "darwin" and durability == "power-loss":
+        # Only F_FULLFSYNC makes the drive itself write, says fsync(2) there.
+        connection.execute("pragma fullfsync = on")
+        connection.execute("pragma checkpoint_fullfsync = on")
+    return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write."""
+    connection = _connect(path, "rw")
+    connection.execute("pragma query_only = on")
+    connection.execute("pragma trusted_schema = off")
+    connection.execute("pragma wal_autocheckpoint = 0").fetchall()
+    return connection
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_TIMEOUT,
+        # Never a transaction that Python begins by itself: it would read first and then want to write.
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def primary(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; that of SQLITE_ERROR if Python itself refused."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+
+
+def failure(
+    error: sqlite3.Error, path: Path, *, committing: str | None = None, size: int = 0
+) -> ResilienceError:
+    """The error of ours for one of SQLite. The caller raises it from ``error``.
+
+    ``committing``: the id of the operation, if the commit may have taken effect nevertheless. ``size``:
+    bytes that were to be written.
+    """
+    code, text = primary(error), f"{path}: {error}"
+    if code == sqlite3.SQLITE_FULL:
+        free = free_bytes(path.parent)
+        return DiskFull(
+            f"{path.parent} is full: {free:,} bytes are free, about {_needed(size):,} are needed."
+            " Nothing was changed; free space, then try again.",
+            filename=str(path),
+            context={"free": free, "needed": _needed(size)},
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
+        return StoreBusy(
+            f"{text}: another program holds locks of the database; expected to have it within"
+            f" {BUSY_TIMEOUT} s. Nothing was changed; try again, and look for programs that open the file."
+        )
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
+        return StoreGone(f"{text}: the file was moved or removed while it was open. Reopen the store.")
+    if code == sqlite3.SQLITE_READONLY:
+        return ReadOnlyFilesystem(f"{text}: expected to be able to write.", filename=str(path))
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreCorrupt(f"{text}: the file is damaged. Keep a copy, then restore the latest backup.")
+    if code == sqlite3.SQLITE_NOMEM:
+        return OutOfMemory(f"{text}. Nothing was changed.")
+    if committing is not None and code == sqlite3.SQLITE_IOERR:
+        return OutcomeUnknown(
+            f"{text} while operation {committing} was committed: it may be there after the next opening,"
+            " or not. Ask store.outcome(operation_id).",
+            operation_id=committing,
+        )
+    return StorageError(f"{text} ({getattr(error, 'sqlite_errorname', type(error).__name__)}).")
+
+
+def _needed(size: int) -> int:
+    # The record, and a few pages of the tree above it, once in the WAL and once in the database.
+    return 2 * (size + 8 * 4096)

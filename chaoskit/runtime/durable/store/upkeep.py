@@ -1,0 +1,92 @@
+"""What keeps a store's files bounded: checkpoints, the age of the ledger, and the reserve for a full disk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+
+from chaoskit.runtime.durable.store.files import StoreFiles
+
+__all__ = ["LEDGER_DAYS", "Upkeep"]
+
+logger = logging.getLogger("chaoskit")
+
+PAGE = 4096
+LEDGER_DAYS = 7
+EVERY = 3600.0
+"""Seconds between two looks at the age of the ledger."""
+HARD = 4
+"""At so many times the limit a checkpoint waits for readers, so that the WAL can begin again."""
+SWEEP = 1000
+
+
+class Upkeep:
+    """Called by the leader of the writers, with the lock of the store held."""
+
+    def __init__(self, files: StoreFiles, wal_limit: int) -> None:
+        self._places, self._limit = files, wal_limit * PAGE
+        self._written = 0
+        self._swept = 0.0
+        self.checkpoints = 0
+        self.last_error = ""
+
+    def due(self, written: int, now: float) -> bool:
+        """True about twice per ``wal_limit`` of what was written since."""
+        # Each write fills the page of its record and some of the indexes'.
+        self._written += written + 2 * PAGE
+        return self._written >= self._limit // 2
+
+    def run(self, connection: sqlite3.Connection, now: float) -> None:
+        self._written = 0
+        if now - self._swept >= EVERY or now < self._swept:
+            self._sweep(connection, now)
+        size = self._places.wal_size()
+        if size >= self._limit:
+            self.checkpoint(connection, "restart" if size >= HARD * self._limit else "passive")
+
+    def checkpoint(self, connection: sqlite3.Connection, mode: str) -> bool:
+        """Copy the WAL into the database; True if all of it could be."""
+        busy, pages, copied = connection.execute(f"pragma wal_checkpoint({mode})").fetchall()[0]
+        self.checkpoints += 1
+        return not busy and pages == copied
+
+    def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
+        # They stand in the order of time, but clocks step: what is old is looked for among the first only.
+        gone = connection.execute(
+            "delete from operation where n in (select n from operation order by n limit ?) and at < ?",
+            (SWEEP, now - LEDGER_DAYS * 86400),
+        ).rowcount
+        if gone < SWEEP:
+            self._swept = now
+
+    def failed(self, error: Exception) -> None:
+        self.last_error = f"{type(error).__name__}: {error}"
+        logger.warning("upkeep of %s failed: %s", self._places.database, error)
+
+    def make_reserve(self, size: int) -> bool:
+        """Set aside ``size`` bytes, if there is room; True if they are there."""
+        try:
+            fd = os.open(self._places.reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError:
+            return False
+        try:
+            if os.fstat(fd).st_size < size:
+                os.posix_fallocate(fd, 0, size)
+        except OSError:
+            self.give_up_reserve()
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+    def give_up_reserve(self) -> bool:
+        """Free the reserve for what must be recorded on a full disk; False if it was used up already."""
+        try:
+            os.unlink(self._places.reserve)
+        except OSError:
+            return False
+        return True
+
+    def has_reserve(self) -> bool:
+        return self._places.reserve.exists()

@@ -1,0 +1,267 @@
+"""What every failure knows: its category, a hint, where it happened, and how it is told and pickled.
+
+The classes of :mod:`chaoskit.runtime.failures.taxonomy` are made of these.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from chaoskit.core.errors import ChaoskitError
+
+__all__ = [
+    "AlsoOSError",
+    "AlsoTimeout",
+    "Category",
+    "ConfigurationError",
+    "DataIntegrityError",
+    "KnowsWhen",
+    "NonRetryableError",
+    "PermanentError",
+    "RecoverableError",
+    "ResilienceError",
+    "ResourceError",
+    "RetryableError",
+    "SecurityError",
+    "TransientError",
+    "ValidationError",
+    "picklable",
+]
+
+
+class Category(enum.StrEnum):
+    """What kind of answer a failure asks for."""
+
+    TRANSIENT = "transient"
+    RESOURCE = "resource"
+    RECOVERABLE = "recoverable"
+    VALIDATION = "validation"
+    CONFIGURATION = "configuration"
+    PERMANENT = "permanent"
+    SECURITY = "security"
+    DATA_INTEGRITY = "data-integrity"
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call, made again later, may succeed."""
+        return self in _RETRYABLE
+
+
+_RETRYABLE = frozenset({Category.TRANSIENT, Category.RESOURCE})
+
+
+class ResilienceError(ChaoskitError):
+    """A failure with what is known about it.
+
+    ``hint`` is the next step for whoever reads it, in a sentence; a class brings its own, an instance
+    may replace it. ``context`` holds free fields. ``at`` is seconds since the epoch.
+
+    Pickling keeps everything but ``__cause__`` and ``__context__`` (as for any exception); a context
+    value that cannot be pickled arrives as its ``repr``.
+    """
+
+    category: ClassVar[Category] = Category.PERMANENT
+    default_hint: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hint: str | None = None,
+        stage: str | None = None,
+        operation: str | None = None,
+        retry_count: int = 0,
+        context: Mapping[str, Any] | None = None,
+        at: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.hint = self.default_hint if hint is None else hint
+        self.stage = stage
+        self.operation = operation
+        self.retry_count = retry_count
+        self.context: dict[str, Any] = dict(context or {})
+        self.at = time.time() if at is None else at
+
+    @property
+    def message(self) -> str:
+        """The first argument, without what a base class adds when the error is printed."""
+        return str(self.args[0]) if self.args else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything known, as values that JSON can hold; the chain of causes included, once each."""
+        return {
+            "type": type(self).__name__,
+            "message": self.message,
+            "category": self.category.value,
+            "retryable": self.category.retryable,
+            "hint": self.hint,
+            "stage": self.stage,
+            "operation": self.operation,
+            "retry_count": self.retry_count,
+            "at": _utc(self.at),
+            "context": {str(key): _plain(value) for key, value in self.context.items()},
+            "causes": _causes(self),
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rebuild, arguments, state = super().__reduce__()
+        context = {key: picklable(value) for key, value in self.context.items()}
+        return (rebuild, arguments, {**state, "context": context})
+
+
+class RetryableError(ResilienceError):
+    """The same call may succeed later."""
+
+    category = Category.TRANSIENT
+
+
+class TransientError(RetryableError):
+    """It passes by itself."""
+
+    default_hint = "Try again later."
+
+
+class ResourceError(RetryableError):
+    """It passes when something is freed."""
+
+    category = Category.RESOURCE
+    default_hint = "Free the resource, or ask for less, and try again."
+
+
+class RecoverableError(ResilienceError):
+    """The same call will fail again, but another approach may work."""
+
+    category = Category.RECOVERABLE
+    default_hint = "Use another approach."
+
+
+class NonRetryableError(ResilienceError):
+    """The same call will fail again."""
+
+
+class ValidationError(NonRetryableError):
+    """This item is wrong, its siblings may be right."""
+
+    category = Category.VALIDATION
+    default_hint = "Skip this item and correct its source."
+
+
+class ConfigurationError(NonRetryableError):
+    """The set-up is wrong, and so everything that depends on it will fail."""
+
+    category = Category.CONFIGURATION
+    default_hint = "Correct the configuration and start again."
+
+
+class PermanentError(NonRetryableError):
+    """It will not pass without somebody's action."""
+
+    default_hint = "Do not repeat the call; look at the cause."
+
+
+class SecurityError(ResilienceError):
+    """Somebody may be trying something: never retried, never passed over in silence."""
+
+    category = Category.SECURITY
+    default_hint = "Quarantine the input and tell whoever is responsible."
+
+
+class DataIntegrityError(ResilienceError):
+    """What was read is not what was written, or what was promised together is not there together."""
+
+    category = Category.DATA_INTEGRITY
+    default_hint = "Do not use the data; restore it from its source."
+
+
+class KnowsWhen(ResilienceError):
+    """Knows how long to wait: ``retry_after`` seconds from ``at``, or None."""
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None, **known: Any) -> None:
+        super().__init__(message, **known)
+        self.retry_after = retry_after
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "retry_after": self.retry_after}
+
+
+class AlsoOSError(ResilienceError, OSError):
+    """Carries ``errno`` and ``filename`` like the OSError that it stands for."""
+
+    def __init__(
+        self, message: str = "", *, errno: int | None = None, filename: Any = None, **known: Any
+    ) -> None:
+        super().__init__(message, **known)
+        self.errno = errno
+        self.filename = filename
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # OSError keeps these two outside of __dict__.
+        rebuild, arguments, state = super().__reduce__()
+        return (rebuild, arguments, {**state, "errno": self.errno, "filename": picklable(self.filename)})
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "errno": self.errno, "filename": _plain(self.filename)}
+
+
+class AlsoTimeout(ResilienceError, TimeoutError):
+    def __str__(self) -> str:
+        return self.message
+
+
+def _utc(seconds: float) -> str:
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{whole}.{int(seconds % 1 * 1000):03d}Z"
+
+
+def picklable(value: object) -> object:
+    import pickle  # only whoever pickles an error pays for it
+
+    try:
+        pickle.dumps(value)
+    except Exception:
+        return _shown(value)
+    return value
+
+
+def _plain(value: object, depth: int = 8) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    # A context may hold itself; nobody reads eight levels down.
+    if depth and isinstance(value, Mapping):
+        return {str(key): _plain(item, depth - 1) for key, item in value.items()}
+    if depth and isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item, depth - 1) for item in value]
+    return _shown(value)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__qualname__}, which cannot be shown: {type(error).__name__}>"
+
+
+def _causes(error: BaseException) -> list[dict[str, str]]:
+    causes: list[dict[str, str]] = []
+    seen = {id(error)}
+    cause = error.__cause__ or error.__context__
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        causes.append({"type": type(cause).__qualname__, "message": _text(cause)})
+        cause = cause.__cause__ or cause.__context__
+    return causes
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"<{type(failure).__name__} while it was turned into text>"

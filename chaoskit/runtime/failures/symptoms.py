@@ -1,0 +1,230 @@
+"""What can be read off an error without importing the library that raised it.
+
+Nothing here raises, whatever the error looks like: a property that fails counts as absent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from chaoskit.runtime.clock import Clock
+
+__all__ = ["Symptoms", "asked_to_wait", "leaves", "links", "parse_retry_after", "retry_after"]
+
+# Longer chains exist only by accident, and a classifier runs while the house is on fire.
+_LONGEST_CHAIN = 100
+_MOST_LEAVES = 1000
+# The end of what a program said is where it says why; patterns must not crawl over megabytes.
+_TEXT = 10_000
+
+_DIGITS = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{1,9})?\Z", re.ASCII)
+_MANY_DIGITS = re.compile(r"\+?[0-9]{13,}\Z", re.ASCII)
+_HUGE = 1e12
+
+
+@dataclass
+class Symptoms:
+    """One error and what the caller knows about the failed step; either may be missing."""
+
+    error: BaseException | None
+    stage: str | None = None
+    given_stderr: str | bytes | None = None
+    given_exit_code: int | None = None
+
+    @cached_property
+    def message(self) -> str:
+        try:
+            return str(self.error)[-_TEXT:] if self.error is not None else ""
+        except Exception:
+            return ""
+
+    @cached_property
+    def type_names(self) -> frozenset[str]:
+        """``module.Class`` of the error's class and of all its bases."""
+        return frozenset(f"{c.__module__}.{c.__qualname__}" for c in type(self.error).__mro__)
+
+    @cached_property
+    def errno(self) -> int | None:
+        return _integer(_get(self.error, "errno")) if isinstance(self.error, OSError) else None
+
+    @cached_property
+    def winerror(self) -> int | None:
+        return _integer(_get(self.error, "winerror")) if isinstance(self.error, OSError) else None
+
+    @cached_property
+    def response(self) -> Any:
+        return _get(self.error, "response")
+
+    @cached_property
+    def status(self) -> int | None:
+        """The HTTP status, if the error comes with one."""
+        return _status(self.error, self.response)
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """The answer's headers, names in lower case."""
+        return _headers(self.error, self.response)
+
+    @cached_property
+    def code(self) -> str:
+        """The error code that an AWS-style answer carries, else empty."""
+        answer = self.response if isinstance(self.response, dict) else {}
+        details = answer.get("Error")
+        return str(details.get("Code", "")) if isinstance(details, dict) else ""
+
+    @cached_property
+    def stderr(self) -> str:
+        text = self.given_stderr if self.given_stderr is not None else _get(self.error, "stderr")
+        if isinstance(text, bytes | bytearray):
+            text = bytes(text[-_TEXT:]).decode("utf-8", "replace")
+        return text[-_TEXT:] if isinstance(text, str) else ""
+
+    @cached_property
+    def exit_code(self) -> int | None:
+        """What the process returned; minus the signal's number, or 128 plus it, if one killed it."""
+        if self.given_exit_code is not None:
+            return self.given_exit_code
+        if isinstance(self.error, SystemExit):
+            return None
+        return _integer(_get(self.error, "returncode"))
+
+
+def links(error: BaseException) -> Iterator[BaseException]:
+    """``error``, then its causes from the nearest to the farthest, each once; stops in a cycle."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen and len(seen) < _LONGEST_CHAIN:
+        seen.add(id(link))
+        yield link
+        link = _before(link)
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The single errors in a group, however nested, each once; the error itself if it is no group."""
+    found: list[BaseException] = []
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting and len(seen) < _MOST_LEAVES:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, BaseExceptionGroup):
+            waiting.extend(reversed(one.exceptions))
+        else:
+            found.append(one)
+    return found
+
+
+def retry_after(symptoms: Symptoms, wall: float) -> float | None:
+    """How many seconds the other side asked to wait, zero or more; None if it did not, or not clearly."""
+    own = _get(symptoms.error, "retry_after")
+    if isinstance(own, int | float) and not isinstance(own, bool):
+        return max(0.0, float(own)) if own == own else None
+    headers = symptoms.headers
+    return parse_retry_after(headers.get("retry-after"), wall, headers.get("date"))
+
+
+def asked_to_wait(error: BaseException, clock: Clock) -> float | None:
+    """:func:`retry_after` of a bare error; quick for the many that say nothing of the kind."""
+    try:
+        silent = not (
+            hasattr(error, "retry_after") or hasattr(error, "response") or hasattr(error, "headers")
+        )
+    except Exception:
+        return None
+    return None if silent else retry_after(Symptoms(error), clock.time())
+
+
+def parse_retry_after(value: str | None, wall: float, date: str | None = None) -> float | None:
+    """Seconds from a ``Retry-After`` header (RFC 9110, 10.2.3): digits or a date; None for anything else.
+
+    A date is compared with the answer's own ``date`` header where there is one, so that a wrong clock on
+    this side does not matter, else with ``wall`` (seconds since the epoch). The past gives zero, and
+    what is too large to mean anything gives a number of seconds that every cap will cut.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if _DIGITS.match(text):
+        return max(0.0, float(text))
+    if _MANY_DIGITS.match(text):
+        return _HUGE
+    then = _http_date(text)
+    if then is None:
+        return None
+    sent = _http_date(date.strip()) if date else None
+    return max(0.0, then - (wall if sent is None else sent))
+
+
+def _http_date(text: str) -> float | None:
+    from email.utils import parsedate_tz  # heavy, and hardly ever needed
+
+    try:
+        parts = parsedate_tz(text)
+        return _epoch(*parts[:6], offset=parts[9] or 0) if parts else None
+    except Exception:  # the parser was not written for hostile text
+        return None
+
+
+def _epoch(year: int, month: int, day: int, hour: int, minute: int, second: int, *, offset: int) -> float:
+    import datetime
+
+    moment = datetime.datetime(year, month, day, hour, minute, min(second, 59), tzinfo=datetime.UTC)
+    return moment.timestamp() - offset
+
+
+def _before(error: BaseException) -> BaseException | None:
+    if error.__cause__ is not None:
+        return error.__cause__
+    # urllib and urllib3 keep the cause there.
+    reason = _get(error, "reason")
+    if isinstance(reason, BaseException):
+        return reason
+    return None if error.__suppress_context__ else error.__context__
+
+
+def _get(thing: object, name: str) -> Any:
+    try:
+        return getattr(thing, name, None)
+    except Exception:
+        return None
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _status(error: object, response: object) -> int | None:
+    if isinstance(response, dict):
+        meta = response.get("ResponseMetadata")
+        return _integer(meta.get("HTTPStatusCode")) if isinstance(meta, dict) else None
+    # requests and httpx (response.status_code), aiohttp (status), urllib (code), and the like.
+    places = (
+        (response, "status_code"),
+        (response, "status"),
+        (error, "status_code"),
+        (error, "status"),
+        (error, "code"),
+    )
+    for thing, name in places:
+        status = _integer(_get(thing, name))
+        if status is not None and 100 <= status <= 599:
+            return int(status)
+    return None
+
+
+def _headers(error: object, response: object) -> Mapping[str, str]:
+    if isinstance(response, dict):
+        meta = response.get("ResponseMetadata")
+        found = meta.get("HTTPHeaders") if isinstance(meta, dict) else None
+    else:
+        found = _get(response, "headers") or _get(error, "headers")
+    try:
+        return {str(name).lower(): str(value) for name, value in found.items()} if found else {}
+    except Exception:
+        return {}
