@@ -15,9 +15,9 @@ from typing import ClassVar, Protocol, TypeVar
 from chaoskit.core.operation import Detail, Operation
 from chaoskit.faults.shapes import Shape
 from chaoskit.inject.kernel.armed import Armed
-from chaoskit.inject.kernel.listener import Turn
+from chaoskit.inject.kernel.listener import Stopped
 from chaoskit.inject.kernel.log import Call, Log
-from chaoskit.inject.kernel.loop import Loop
+from chaoskit.inject.kernel.poller import Poller
 from chaoskit.inject.kernel.seccomp.syscalls import Spec
 from chaoskit.inject.kernel.workload.tree import Process, Task, Tree
 
@@ -76,13 +76,13 @@ class Around:
     """What a domain stands in for the time of one run.
 
     ``root`` is the scenario's directory, resolved. Operations are added to ``log``. A domain with
-    descriptors or deadlines of its own puts them into ``loop``, and may then answer a call long after it
+    descriptors or deadlines of its own puts them into ``poller``, and may then answer a call long after it
     was asked to perform it.
     """
 
     root: str
     log: Log
-    loop: Loop
+    poller: Poller
     tree: Tree
 
 
@@ -107,8 +107,8 @@ class Domain(Protocol[C]):
     def describe(self, call: C, whole: bool) -> Detail:
         """What is known of a call before it takes effect; with the data that it carries if ``whole``."""
 
-    def perform(self, call: C, turn: Turn) -> None:
-        """In a recording: add the operation to the log, and see that ``turn`` gets its one answer."""
+    def perform(self, call: C, stopped: Stopped) -> None:
+        """In a recording: add the operation to the log, and see that ``stopped`` gets its one answer."""
 
     def effect(self, shape: Shape, call: C) -> Effect:
         """What a fault does to a call; SIGKILL, signals and delays never get here.

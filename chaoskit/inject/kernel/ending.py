@@ -8,7 +8,7 @@ import time
 from functools import partial
 
 from chaoskit.inject import processes
-from chaoskit.inject.kernel.loop import Loop
+from chaoskit.inject.kernel.poller import Poller
 from chaoskit.inject.kernel.workload import tree
 from chaoskit.inject.kernel.workload.tree import Tree
 
@@ -21,9 +21,9 @@ _LOOK = 0.01
 class Ending:
     """Ends the processes of one workload, and says how that came."""
 
-    def __init__(self, workload: Tree, loop: Loop) -> None:
+    def __init__(self, workload: Tree, poller: Poller) -> None:
         self._tree = workload
-        self._loop = loop
+        self._poller = poller
         self._before: set[int] = set()
         self._pidfds: dict[int, int] = {}
         self.dying = False
@@ -41,11 +41,11 @@ class Ending:
         while self._tree.arrivals:
             process = self._tree.arrivals.pop()
             self._pidfds[process.pidfd] = process.pid
-            self._loop.watch(process.pidfd, partial(self._ended, process.pidfd))
+            self._poller.watch(process.pidfd, partial(self._ended, process.pidfd))
 
     def _ended(self, pidfd: int, _: int = 0) -> None:
         # Unregistered before it is closed, which forgetting the process does.
-        self._loop.forget(pidfd)
+        self._poller.forget(pidfd)
         self._tree.forget(self._pidfds.pop(pidfd))
 
     def give_up(self) -> None:
@@ -89,7 +89,7 @@ class Ending:
 
     def _turn(self, deadline: float) -> None:
         self.watch_arrivals()
-        self._loop.turn(deadline)
+        self._poller.turn(deadline)
 
     def _others(self) -> list[int]:
         """Processes of the tree that still run; those that have ended are collected."""

@@ -113,7 +113,7 @@ class Listener:
         return True
 
 
-class Turn:
+class Stopped:
     """One call that waits for its answer; it is for whoever holds this to give, now or later."""
 
     __slots__ = ("_ident", "_listener")

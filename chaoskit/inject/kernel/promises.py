@@ -19,7 +19,7 @@ from chaoskit.inject.kernel.border import Around, CannotExecute, Domain
 from chaoskit.inject.kernel.files import execute
 from chaoskit.inject.kernel.files.calls import FileCall
 from chaoskit.inject.kernel.files.table import FileSpec
-from chaoskit.inject.kernel.listener import Turn
+from chaoskit.inject.kernel.listener import Stopped
 from chaoskit.inject.kernel.seccomp import abi
 from chaoskit.inject.kernel.seccomp.syscalls import Spec
 from chaoskit.inject.kernel.strike import PROMISE, Strikes
@@ -57,27 +57,27 @@ class Promises:
         """Lines on standard output are promises in this run."""
         return bool(self._streams.promise_link)
 
-    def take(self, tid: int, args: tuple[int, ...], turn: Turn, holds_more: Callable[[], bool]) -> None:
+    def take(self, tid: int, args: tuple[int, ...], stopped: Stopped, holds_more: Callable[[], bool]) -> None:
         """One message. A result is asked for again while ``holds_more`` says so."""
         if not args[2]:  # Empty: the first call of the workload, from whose number on they are counted.
-            turn.answer(0)
+            stopped.answer(0)
             return
         task = self._tree.task(tid)
         data = b"" if task is None else task.process.memory.read(args[1], args[2])
         if task is None or len(data) != args[2]:
-            turn.answer(-errno.EIO)
+            stopped.answer(-errno.EIO)
             return
-        done = partial(turn.answer, len(data))
+        done = partial(stopped.answer, len(data))
         if data[:1] != child.PROMISE and task.process is not self._tree.main:
             done()  # A forked child that returned from the workload: the result is its parent's to give.
             return
         family = self.mailbox.take(data)
         if family != PROMISE and holds_more():
-            turn.answer(child.HOLDS_MORE)
-        elif self._occurred(family, task, turn, done):
+            stopped.answer(child.HOLDS_MORE)
+        elif self._occurred(family, task, stopped, done):
             done()
 
-    def _occurred(self, family: str, task: Task, turn: Turn, go_on: Callable[[], object]) -> bool:
+    def _occurred(self, family: str, task: Task, stopped: Stopped, go_on: Callable[[], object]) -> bool:
         """Count and record a promise or the end; False if ``go_on`` comes later or never."""
         if self._log.recording:
             for domain in self._domains:
@@ -96,7 +96,7 @@ class Promises:
         except CannotExecute as why:
             self._strikes.not_injected(armed, why)
             return True
-        return self._strikes.deliver(turn, armed, operation, effect, go_on)
+        return self._strikes.deliver(stopped, armed, operation, effect, go_on)
 
     def _operation(self, family: str, task: Task) -> Operation:
         return Operation(
@@ -116,7 +116,7 @@ class Promises:
         found = (domain.at_end() for domain in self._domains)
         return next((detail for detail in found if detail is not None), Detail())
 
-    def written(self, task: Task, spec: Spec, args: tuple[int, ...], turn: Turn) -> bool:
+    def written(self, task: Task, spec: Spec, args: tuple[int, ...], stopped: Stopped) -> bool:
         """A write below no root: True if it went to the standard output of a command, and was seen to.
 
         Each line that it completes is a promise.
@@ -132,16 +132,16 @@ class Promises:
         lines = self._streams.lines(data)
         if not lines:
             return False
-        self._promise_lines(turn, task, deque(lines))
+        self._promise_lines(stopped, task, deque(lines))
         return True
 
-    def _promise_lines(self, turn: Turn, task: Task, lines: deque[str]) -> None:
+    def _promise_lines(self, stopped: Stopped, task: Task, lines: deque[str]) -> None:
         """Take promises one after the other, then let the write that made them happen."""
         while lines:
             self.mailbox.promised.append(lines.popleft())
-            if not self._occurred(PROMISE, task, turn, partial(self._promise_lines, turn, task, lines)):
+            if not self._occurred(PROMISE, task, stopped, partial(self._promise_lines, stopped, task, lines)):
                 return
-        turn.go_on()
+        stopped.go_on()
 
 
 def _outside(stack: tuple[Frame, ...]) -> tuple[Frame, ...]:

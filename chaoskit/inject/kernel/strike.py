@@ -13,9 +13,9 @@ from chaoskit.inject.base import Plan
 from chaoskit.inject.kernel import interest
 from chaoskit.inject.kernel.armed import Armed
 from chaoskit.inject.kernel.border import CannotExecute, Effect, Standing
-from chaoskit.inject.kernel.listener import Turn
+from chaoskit.inject.kernel.listener import Stopped
 from chaoskit.inject.kernel.log import Log
-from chaoskit.inject.kernel.loop import Loop
+from chaoskit.inject.kernel.poller import Poller
 from chaoskit.inject.kernel.seccomp.syscalls import Families
 from chaoskit.inject.kernel.workload import tree
 from chaoskit.inject.kernel.workload.tree import Task, Tree
@@ -34,11 +34,11 @@ class Killer(Protocol):
 class Strikes:
     """The strikes of one plan, in order, and the conditions that they have left behind."""
 
-    def __init__(self, plan: Plan, workload: Tree, log: Log, loop: Loop, killer: Killer) -> None:
+    def __init__(self, plan: Plan, workload: Tree, log: Log, poller: Poller, killer: Killer) -> None:
         self._plan = plan
         self._tree = workload
         self._log = log
-        self._loop = loop
+        self._poller = poller
         self._killer = killer
         self._armed = [Armed(strike) for strike in plan.strikes]
         self._unproven: list[tuple[Standing, Receipt]] = []
@@ -112,14 +112,19 @@ class Strikes:
         self._log.caveat("not-injected", armed.text, f"{armed.text} could not be injected: {why}")
 
     def deliver(
-        self, turn: Turn, armed: Armed, operation: Operation, effect: Effect, go_on: Callable[[], object]
+        self,
+        stopped: Stopped,
+        armed: Armed,
+        operation: Operation,
+        effect: Effect,
+        go_on: Callable[[], object],
     ) -> bool:
         """Make the effect happen; True if the call has to go on now."""
         if effect.kill:
             if self._kill(operation, effect):
                 self.receipts.append(_receipt(armed, operation, effect))
             return False
-        if effect.answer is not None and not turn.answer(effect.answer):
+        if effect.answer is not None and not stopped.answer(effect.answer):
             return False  # Its thread was gone before: nothing was struck.
         proof = _receipt(armed, operation, effect)
         if effect.standing is not None and effect.answer is None:
@@ -127,7 +132,7 @@ class Strikes:
         else:
             self.receipts.append(proof)
         if effect.delay:
-            self._loop.later(effect.delay, go_on)
+            self._poller.later(effect.delay, go_on)
             return False
         # A process that dies of a signal dies here, before the call: answered, it might still make it.
         return effect.answer is None and not (effect.fatal and operation.pid == self._tree.pid)

@@ -16,9 +16,9 @@ from chaoskit.inject.kernel.armed import Armed
 from chaoskit.inject.kernel.border import Around, CannotExecute, Counter, Domain
 from chaoskit.inject.kernel.domains import DOMAINS, by_number
 from chaoskit.inject.kernel.ending import Ending
-from chaoskit.inject.kernel.listener import Listener, Notification, Turn
+from chaoskit.inject.kernel.listener import Listener, Notification, Stopped
 from chaoskit.inject.kernel.log import Call, Log, bare
-from chaoskit.inject.kernel.loop import Loop
+from chaoskit.inject.kernel.poller import Poller
 from chaoskit.inject.kernel.promises import Promises
 from chaoskit.inject.kernel.seccomp import abi, bpf
 from chaoskit.inject.kernel.seccomp.syscalls import Families
@@ -45,12 +45,12 @@ class Supervisor:
         self._plan = plan
         self._streams = streams
         self._at_start = inherited
-        self._loop = Loop()
+        self._poller = Poller()
         self._listener = Listener()
         self.log = Log(workload, recording=plan.record)
-        self.ending = Ending(workload, self._loop)
-        self.strikes = Strikes(plan, workload, self.log, self._loop, self.ending)
-        around = Around(plan.root, self.log, self._loop, workload)
+        self.ending = Ending(workload, self._poller)
+        self.strikes = Strikes(plan, workload, self.log, self._poller, self.ending)
+        around = Around(plan.root, self.log, self._poller, workload)
         self._domains: tuple[Domain[Any], ...] = tuple(domain(around) for domain in DOMAINS)
         self.promises = Promises(around, self._domains, self.strikes, streams, self._look_again)
         self._watching = Watching(workload, self.log)
@@ -71,14 +71,14 @@ class Supervisor:
         self.ending.begin(before_fork)
         self._listener.attach(listener)
         self._only_calls = [(listener, select.POLLIN)]
-        self._loop.watch(listener, partial(self._listen, listener))
+        self._poller.watch(listener, partial(self._listen, listener))
         for fd in self._streams.readable():
-            self._loop.watch(fd, partial(self._drain, fd))
+            self._poller.watch(fd, partial(self._drain, fd))
         deadline = time.monotonic() + self._plan.timeout
         try:
             while self._tree.pid in self._tree.processes:
                 self.ending.watch_arrivals()
-                self._loop.turn(deadline)
+                self._poller.turn(deadline)
                 if time.monotonic() >= deadline and not self.ending.dying:
                     self.ending.give_up()
             _, status = os.waitpid(self._tree.pid, 0)
@@ -92,18 +92,18 @@ class Supervisor:
 
     def _drain(self, fd: int, _: int) -> None:
         if not self._streams.drain(fd):
-            self._loop.forget(fd)
+            self._poller.forget(fd)
 
     def _listen(self, listener: int, event: int) -> None:
         if event & select.POLLIN:
             self._receive()
         elif event & (select.POLLHUP | select.POLLERR):
-            self._loop.forget(listener)
+            self._poller.forget(listener)
 
     def _receive(self) -> None:
         """Receive a call and see to it; calls that only count are received one after the other."""
         listener, counter = self._listener, self._counter
-        for _ in range(1 if self._loop.holding else _AT_ONCE):
+        for _ in range(1 if self._poller.holding else _AT_ONCE):
             call = listener.receive()
             if call is None or self.ending.dying:
                 return
@@ -112,26 +112,26 @@ class Supervisor:
                 self._see_to(call)
                 return
             # Whatever else there is waits for the next turn of the loop.
-            if not listener.go_on(call.ident) or not self._loop.only(self._only_calls):
+            if not listener.go_on(call.ident) or not self._poller.only(self._only_calls):
                 return
 
     def _see_to(self, call: Notification) -> None:
-        turn = Turn(self._listener, call.ident)
+        stopped = Stopped(self._listener, call.ident)
         try:
-            self._dispatch(call, turn)
+            self._dispatch(call, stopped)
         except Unreadable as why:
-            if turn.go_on():
+            if stopped.go_on():
                 program = tree.comm(call.tid)
                 self.log.caveat("unreadable", program, f"calls of {program} were not seen: {why}")
 
-    def _dispatch(self, call: Notification, turn: Turn) -> None:
+    def _dispatch(self, call: Notification, stopped: Stopped) -> None:
         wanted = self._calls.get(call.number) if call.arch == self._arch else None
         if wanted is None:
-            self._watching.see_to(call, turn)
+            self._watching.see_to(call, stopped)
         elif call.args[0] == bpf.CONTROL and wanted[0][1].family == "write":
-            self.promises.take(call.tid, call.args, turn, self._holds_more)
+            self.promises.take(call.tid, call.args, stopped, self._holds_more)
         else:
-            self._called(call, turn)
+            self._called(call, stopped)
 
     @property
     def withdrawn(self) -> int:
@@ -156,31 +156,31 @@ class Supervisor:
         counters = (domain.counter(armed, self._tree.main) for domain in self._domains)
         return next((counter for counter in counters if counter is not None), None)
 
-    def _called(self, call: Notification, turn: Turn) -> None:
+    def _called(self, call: Notification, stopped: Stopped) -> None:
         """Find the domain whose operation the call is, and let it have its way."""
         families = self._families
         wanted = [one for one in self._calls[call.number] if families is None or one[1].family in families]
         task = self._tree.task(call.tid) if wanted else None
         if task is None:
-            turn.go_on()
+            stopped.go_on()
             return
         for position, spec in wanted:
             domain = self._domains[position]
             decoded = domain.decode(spec, task, call.args)
             if decoded is not None:
-                self._operation(domain, decoded, turn)
+                self._operation(domain, decoded, stopped)
                 return
-        if not any(self.promises.written(task, spec, call.args, turn) for _, spec in wanted):
-            turn.go_on()
+        if not any(self.promises.written(task, spec, call.args, stopped) for _, spec in wanted):
+            stopped.go_on()
 
-    def _operation(self, domain: Domain[Any], call: Call, turn: Turn) -> None:
+    def _operation(self, domain: Domain[Any], call: Call, stopped: Stopped) -> None:
         """A call that is an operation: struck, answered by a lasting condition, or as it is."""
         if self._families is None:
             self.strikes.place(
                 call.task
             )  # Numbers are given in the order of first operations, struck or not.
         armed = self.strikes.due(call.family, call.target, call.second, call.task)
-        if armed is not None and self._strike(domain, armed, call, turn):
+        if armed is not None and self._strike(domain, armed, call, stopped):
             return
         for condition in self.strikes.standing:
             if call.family not in condition.families:
@@ -190,30 +190,30 @@ class Supervisor:
                 self.strikes.prove(condition)
                 if self._plan.record:
                     self._struck(self._described(domain, call), answer)
-                turn.answer(answer)
+                stopped.answer(answer)
                 return
-        self._go_on(domain, call, turn)
+        self._go_on(domain, call, stopped)
 
-    def _go_on(self, domain: Domain[Any], call: Call, turn: Turn) -> None:
+    def _go_on(self, domain: Domain[Any], call: Call, stopped: Stopped) -> None:
         """The call goes its ordinary way."""
         if self._plan.record:
             self._settle()
-            domain.perform(call, turn)
+            domain.perform(call, stopped)
         else:
-            turn.go_on()
+            stopped.go_on()
 
     def _settle(self) -> None:
         for domain in self._domains:
             domain.settle()
 
-    def _strike(self, domain: Domain[Any], armed: Armed, call: Call, turn: Turn) -> bool:
+    def _strike(self, domain: Domain[Any], armed: Armed, call: Call, stopped: Stopped) -> bool:
         """Let the fault happen; False if the call must go its ordinary way after all."""
         self.strikes.reached += 1
         self._look_again()
         operation = self._described(domain, call)
         try:
             effect = self.strikes.common(armed.shape, call.task) or domain.effect(armed.shape, call)
-            if effect.release is not None and not turn.release(effect.release):
+            if effect.release is not None and not stopped.release(effect.release):
                 raise CannotExecute("its descriptor could not be released")
         except CannotExecute as why:
             self.strikes.not_injected(armed, why)
@@ -223,8 +223,8 @@ class Supervisor:
             self._look_again()
         if self._plan.record and (effect.answer is not None or effect.kill):
             self._struck(operation, effect.answer)
-        go_on = partial(self._go_on, domain, call, turn)
-        if self.strikes.deliver(turn, armed, operation, effect, go_on):
+        go_on = partial(self._go_on, domain, call, stopped)
+        if self.strikes.deliver(stopped, armed, operation, effect, go_on):
             go_on()
         return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 
-from chaoskit.inject.kernel.listener import Notification, Turn
+from chaoskit.inject.kernel.listener import Notification, Stopped
 from chaoskit.inject.kernel.log import Log
 from chaoskit.inject.kernel.seccomp import abi
 from chaoskit.inject.kernel.seccomp.syscalls import WATCHED, Watched
@@ -21,14 +21,14 @@ class Watching:
         self._log = log
         self._arch = abi.AUDIT_ARCH[abi.machine()]
 
-    def see_to(self, call: Notification, turn: Turn) -> None:
+    def see_to(self, call: Notification, stopped: Stopped) -> None:
         """Note the call and answer it. One for another architecture is refused."""
         row = _BY_NUMBER.get(call.number) if call.arch == self._arch else None
         if row is None:
             # Its number means another call there, which could be any of those that we have to see.
             text = "a call for another architecture was refused"
             self._log.caveat("foreign-architecture", tree.comm(call.tid), text)
-            turn.answer(-errno.ENOSYS)
+            stopped.answer(-errno.ENOSYS)
             return
         if row.caveat:
             self._log.caveat(row.caveat, tree.comm(call.tid), row.text.format(name=row.name))
@@ -36,9 +36,9 @@ class Watching:
         if special is not None:
             special(self, row, call)
         if row.refused:
-            turn.answer(-errno.ENOSYS)
+            stopped.answer(-errno.ENOSYS)
         else:
-            turn.go_on()
+            stopped.go_on()
 
     def _session(self, row: Watched, call: Notification) -> None:
         """The process leads a session from now on: what is in that dies with it, met or not."""

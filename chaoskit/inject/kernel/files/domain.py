@@ -15,7 +15,7 @@ from chaoskit.inject.kernel.files.counting import Counting
 from chaoskit.inject.kernel.files.fulldisk import FULL_FAMILIES
 from chaoskit.inject.kernel.files.record import Recorder
 from chaoskit.inject.kernel.files.table import SPECS, FileSpec
-from chaoskit.inject.kernel.listener import Turn
+from chaoskit.inject.kernel.listener import Stopped
 from chaoskit.inject.kernel.seccomp.syscalls import Spec
 from chaoskit.inject.kernel.workload.tree import Process, Task
 
@@ -49,9 +49,9 @@ class Files:
         """What is known of a call before it takes effect; with the data it carries if ``whole``."""
         return self._recorder.describe(call, whole)
 
-    def perform(self, call: FileCall, turn: Turn) -> None:
+    def perform(self, call: FileCall, stopped: Stopped) -> None:
         """Record the call, carry it out wherever its result matters, and see that it is answered."""
-        self._recorder.observe(call, turn)
+        self._recorder.observe(call, stopped)
 
     def effect(self, shape: Shape, call: FileCall) -> Effect:
         """What a fault does to the call; see :mod:`chaoskit.inject.kernel.files.effects`."""

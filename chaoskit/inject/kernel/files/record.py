@@ -19,7 +19,7 @@ from chaoskit.inject.kernel.files.payload import WHOLE, Store
 from chaoskit.inject.kernel.files.releases import Releases
 from chaoskit.inject.kernel.files.translate import duplicate
 from chaoskit.inject.kernel.files.unseen import Unseen
-from chaoskit.inject.kernel.listener import Turn
+from chaoskit.inject.kernel.listener import Stopped
 from chaoskit.inject.kernel.log import Log
 
 _ASYNC_OR_SYNC = frozenset({1, 4})
@@ -62,17 +62,17 @@ class Recorder:
             facts["data"] = _payload(call, self._store)
         return FileDetail(**facts)
 
-    def observe(self, call: FileCall, turn: Turn) -> None:
+    def observe(self, call: FileCall, stopped: Stopped) -> None:
         """Record ``call``, carry it out wherever its result matters, and see that it is answered."""
         try:
-            by_kernel = self._observe(call, turn)
+            by_kernel = self._observe(call, stopped)
         finally:
             if call.opened is not None:
                 os.close(call.opened)
         if by_kernel:
-            turn.go_on()
+            stopped.go_on()
 
-    def _observe(self, call: FileCall, turn: Turn) -> bool:
+    def _observe(self, call: FileCall, stopped: Stopped) -> bool:
         """True if the kernel has to carry the call out; else it was answered."""
         facts = _before(call)
         facts["data"] = _payload(call, self._store)
@@ -88,7 +88,7 @@ class Recorder:
             result = None
             self._left_to_the_kernel(call)
         else:
-            result = self._carried_out(call, turn)
+            result = self._carried_out(call, stopped)
         _after(call, result, facts)
         if result is not None and result >= 0 and _empties(call, facts):
             self._watch_release(call, facts.get("inode"))
@@ -96,7 +96,7 @@ class Recorder:
         if expected is not None or result is None:
             return True
         if call.opened is None:  # A descriptor that was handed over is the answer already.
-            turn.answer(result)
+            stopped.answer(result)
         return False
 
     def _left_to_the_kernel(self, call: FileCall) -> None:
@@ -105,9 +105,9 @@ class Recorder:
         elif call.row.unseen:
             self.shared_mapping(call.target)
 
-    def _carried_out(self, call: FileCall, turn: Turn) -> int | None:
+    def _carried_out(self, call: FileCall, stopped: Stopped) -> int | None:
         try:
-            return _open(call, turn) if call.row.opens else execute.perform(call)
+            return _open(call, stopped) if call.row.opens else execute.perform(call)
         except CannotExecute as why:
             # What only reads may go unknown; what a verdict rests on may not without a word.
             if call.row.opens or call.row.changes or call.row.syncs:
@@ -146,13 +146,13 @@ class Recorder:
                 operations[-1] = replace(last, detail=replace(last.file, released=True))
 
 
-def _open(call: FileCall, turn: Turn) -> int:
+def _open(call: FileCall, stopped: Stopped) -> int:
     """Open here, and hand the descriptor over as the answer; returns its number there or minus the errno."""
     mine = execute.perform_open(call)
     if mine < 0:
         return mine
     call.opened = mine
-    return turn.give(mine, bool(call.flags & os.O_CLOEXEC))
+    return stopped.give(mine, bool(call.flags & os.O_CLOEXEC))
 
 
 def _before(call: FileCall) -> Facts:

@@ -11,7 +11,7 @@ Ready = Callable[[int], object]
 """What to do about a descriptor; given the events that poll(2) reports."""
 
 
-class Loop:
+class Poller:
     """One poll(2) over everything that a run waits for. Actions must not block."""
 
     def __init__(self) -> None:
