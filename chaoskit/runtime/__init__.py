@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from chaoskit.runtime.failures.stored import StoreTooNew as StoreTooNew
     from chaoskit.runtime.failures.symptoms import Symptoms as Symptoms
     from chaoskit.runtime.failures.symptoms import parse_retry_after as parse_retry_after
+    from chaoskit.runtime.failures.taxonomy import ArchiveTooBig as ArchiveTooBig
     from chaoskit.runtime.failures.taxonomy import AttemptTimedOut as AttemptTimedOut
     from chaoskit.runtime.failures.taxonomy import BreakerOpen as BreakerOpen
     from chaoskit.runtime.failures.taxonomy import BulkheadFull as BulkheadFull
@@ -117,6 +118,15 @@ if TYPE_CHECKING:
     from chaoskit.runtime.failures.taxonomy import Unreachable as Unreachable
     from chaoskit.runtime.failures.taxonomy import UnsafeArchive as UnsafeArchive
     from chaoskit.runtime.failures.taxonomy import ValidationError as ValidationError
+    from chaoskit.runtime.guarding.archives.extracting import extract as extract
+    from chaoskit.runtime.guarding.archives.extracting import inspect_archive as inspect_archive
+    from chaoskit.runtime.guarding.archives.limits import ArchiveLimits as ArchiveLimits
+    from chaoskit.runtime.guarding.archives.manifest import Manifest as Manifest
+    from chaoskit.runtime.guarding.archives.manifest import ManifestEntry as ManifestEntry
+    from chaoskit.runtime.guarding.archives.members import ArchiveMember as ArchiveMember
+    from chaoskit.runtime.guarding.inputs.rows import Row as Row
+    from chaoskit.runtime.guarding.inputs.rows import read_rows as read_rows
+    from chaoskit.runtime.guarding.inputs.text import read_text as read_text
     from chaoskit.runtime.observing.anomaly import AnomalyDetector as AnomalyDetector
     from chaoskit.runtime.observing.anomaly import AnomalyOptions as AnomalyOptions
     from chaoskit.runtime.observing.anomaly import Deviation as Deviation
@@ -250,7 +260,7 @@ _EXPORTS = {
     ),
     "failures.symptoms": "Symptoms parse_retry_after",
     "failures.taxonomy": (
-        "AttemptTimedOut BreakerOpen BulkheadFull Category CheckpointError ConfigurationError "
+        "ArchiveTooBig AttemptTimedOut BreakerOpen BulkheadFull Category CheckpointError ConfigurationError "
         "CorruptArchive DataIntegrityError DeadlineExceeded DiskFull FileMissing FilesystemError "
         "MalformedData NoCandidate NonRetryableError OutOfMemory Overloaded PartialFailure "
         "PermanentError PermissionRefused QuotaExceeded RateLimited ReadOnlyFilesystem "
@@ -259,6 +269,12 @@ _EXPORTS = {
         "TransactionError TransactionValidationError TransientError Unreachable UnsafeArchive "
         "ValidationError "
     ),
+    "guarding.archives.extracting": "extract inspect_archive",
+    "guarding.archives.limits": "ArchiveLimits",
+    "guarding.archives.manifest": "Manifest ManifestEntry",
+    "guarding.archives.members": "ArchiveMember",
+    "guarding.inputs.rows": "Row read_rows",
+    "guarding.inputs.text": "read_text",
     "observing.anomaly": "AnomalyDetector AnomalyOptions Deviation",
     "observing.details": "DetailOptions ErrorDetails",
     "observing.events": "Event Listener Subscription emit observer_errors subscribe",

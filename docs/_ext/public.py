@@ -1,7 +1,8 @@
 """The directive ``{public} MODULE``: every name that a module promises, from its docstrings.
 
-What is shown is ``__all__``, so a page cannot forget a name. The many exports of the runtime are grouped by
-the folder that defines them, because forty names in one list help no reader.
+What is promised is the list that a review reads, tests/snapshots/public_surface.txt, so that the reference
+can neither forget a name nor show machinery. The many exports of the runtime are grouped by the folder that
+defines them, because two hundred names in one list help no reader.
 """
 
 from __future__ import annotations
@@ -10,74 +11,95 @@ import inspect
 import re
 import typing
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+import chaoskit
+
+SURFACE = Path(__file__).resolve().parents[2] / "tests" / "snapshots" / "public_surface.txt"
+GROUPED = "chaoskit.runtime"
+
+
+@cache
+def surface() -> frozenset[str]:
+    """The dotted name of everything that is promised, members of classes included."""
+    lines = SURFACE.read_text("utf-8").splitlines()
+    return frozenset(found[0] for line in lines if (found := re.match(r"chaoskit[\w.]*", line)))
+
 
 def promised(module: ModuleType) -> dict[str, object]:
-    """What the module exports, by name; modules among it have pages of their own."""
+    """What the module exports and promises, by name; each module among it has a separate page."""
     exported = {name: getattr(module, name) for name in module.__all__}
-    return {name: value for name, value in exported.items() if not inspect.ismodule(value)}
+    return {
+        name: value
+        for name, value in exported.items()
+        if f"{module.__name__}.{name}" in surface() and not inspect.ismodule(value)
+    }
 
 
-def home(module: ModuleType, name: str, value: object) -> str:
-    """The module that defines an export: the lazy table of the package, or what the object itself says."""
-    table: dict[str, str] = getattr(module, "_HOMES", {})
-    if name in table:
-        place = table[name]
-        return place if place.startswith("chaoskit.") else f"{module.__name__}.{place}"
-    return getattr(value, "__module__", None) or module.__name__
-
-
-def wings(module: ModuleType) -> dict[str, list[str]]:
-    """The exports by the folder or module below ``module`` that they come from, in order of ``__all__``.
-
-    The key is a title; it is empty for a module whose exports need no groups.
-    """
+def groups(module: ModuleType) -> dict[str, list[str]]:
+    """The promised names by title, in the order of titles. A module without groups has one empty title."""
     found: dict[str, list[str]] = {}
     for name, value in promised(module).items():
-        if module.__name__ != "chaoskit.runtime":
-            found.setdefault("", []).append(name)
-            continue
-        wing = home(module, name, value).removeprefix(f"{module.__name__}.").partition(".")[0]
-        found.setdefault(wing.replace("_", " ").capitalize(), []).append(name)
+        title = ""
+        if module.__name__ == GROUPED:
+            home: str = getattr(module, "_HOMES", {}).get(name) or getattr(value, "__module__", "")
+            title = home.removeprefix(f"{GROUPED}.").removeprefix("chaoskit.").partition(".")[0].capitalize()
+        found.setdefault(title, []).append(name)
     return dict(sorted(found.items()))
 
 
-def directive(value: object) -> str:
-    """Which directive of autodoc shows this kind of object."""
-    if inspect.isclass(value) and not typing.get_origin(value):
-        return "autoexception" if issubclass(value, BaseException) else "autoclass"
-    return "autofunction" if inspect.isroutine(value) else "autodata"
+def machinery(path: str, cls: type) -> Iterator[str]:
+    """The members that a class defines without an underscore, and does not promise."""
+    for name, value in vars(cls).items():
+        plain = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+        if name.startswith("_") or f"{path}.{name}" in surface():
+            continue
+        if inspect.isfunction(plain) or isinstance(plain, property):
+            yield name
+
+
+def shown(path: str, value: object) -> Iterator[str]:
+    """The directive of autodoc for one name, in reStructuredText."""
+    if not inspect.isclass(value) or typing.get_origin(value):
+        yield f".. {'autofunction' if inspect.isroutine(value) else 'autodata'}:: {path}"
+        if not inspect.isroutine(value):
+            yield "   :no-value:"
+    else:
+        yield f".. {'autoexception' if issubclass(value, BaseException) else 'autoclass'}:: {path}"
+        yield "   :members:"
+        if hidden := ", ".join(machinery(path, value)):
+            yield f"   :exclude-members: {hidden}"
+        # Both libraries export the base of their errors; a link to it leads to one place.
+        if path.startswith(GROUPED) and value.__name__ in chaoskit.__all__:
+            yield "   :no-index:"
+    yield ""
 
 
 def lines(module: ModuleType) -> Iterator[str]:
     """The page's source, in Markdown."""
-    for title, names in wings(module).items():
+    for title, names in groups(module).items():
         if title:
             yield from (f"## {title}", "")
         yield from ("```{eval-rst}", f".. currentmodule:: {module.__name__}", "")
         for name in sorted(names, key=str.lower):
-            kind = directive(getattr(module, name))
-            yield f".. {kind}:: {module.__name__}.{name}"
-            if kind in ("autoclass", "autoexception"):
-                yield "   :members:"
-            if kind == "autodata":
-                yield "   :no-value:"
-            yield ""
+            yield from shown(f"{module.__name__}.{name}", getattr(module, name))
         yield from ("```", "")
 
 
 class Public(SphinxDirective):
-    """Every export of the module that is the argument."""
+    """Every promised name of the module that is the argument."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(str(SURFACE))
         module = import_module(self.arguments[0])
         return self.parse_text_to_nodes("\n".join(lines(module)), allow_section_headings=True)
 

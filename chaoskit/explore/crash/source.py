@@ -8,21 +8,23 @@ from functools import cached_property
 from typing import Any
 
 from chaoskit.core.errors import ScheduleError
-from chaoskit.core.finding import Advice as Told
+from chaoskit.core.finding import Advice
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.align import Naming, patterns_with
-from chaoskit.explore.crash.advice import Advice, explain, warnings
+from chaoskit.explore.crash.aftermath import Aftermath
 from chaoskit.explore.crash.between import Unknown, history
-from chaoskit.explore.crash.cut import Cut
+from chaoskit.explore.crash.explanations import explain
+from chaoskit.explore.crash.fixes import Explanation
 from chaoskit.explore.crash.materialise import Materialiser
 from chaoskit.explore.crash.models import models_named
 from chaoskit.explore.crash.moved import Moved
 from chaoskit.explore.crash.naming import name_of, state_named
-from chaoskit.explore.crash.order import lost_steps
+from chaoskit.explore.crash.playing import lost_steps
 from chaoskit.explore.crash.snapshot import Snapshot
-from chaoskit.explore.crash.states import CrashStates, State, crash_states
+from chaoskit.explore.crash.states import CrashState, CrashStates, crash_states
 from chaoskit.explore.crash.steps import mask_of
+from chaoskit.explore.crash.suspicions import warnings
 from chaoskit.explore.job import Planned, Recording
 from chaoskit.faults import FaultSet
 from chaoskit.faults.power import LIES
@@ -31,11 +33,11 @@ FAULT = "power_loss"
 SYNCS = ("fsync", "fdatasync")
 
 
-def told(advice: Advice, operation: Operation) -> Told:
-    """Advice as a plain record for the result."""
+def told(why: Explanation, operation: Operation) -> Advice:
+    """An explanation as the result has it."""
     # Only Python leaves a stack; a fix in Python is no help to a shell.
-    fix = advice.fix if operation.stack or not advice.anywhere else advice.anywhere
-    return Told(advice.kind, advice.text, fix, str(operation), operation.site, advice.models)
+    fix = why.fix if operation.stack or not why.anywhere else why.anywhere
+    return Advice(why.kind, why.text, fix, str(operation), operation.site, why.models)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class CrashWorld:
 
     strike: Strike
     recorded: History = field(repr=False)
-    state: State = field(repr=False)
+    state: CrashState = field(repr=False)
     before: tuple[Receipt, ...] = ()
     """The strikes that the recording already holds, in order."""
 
@@ -90,30 +92,30 @@ class CrashWorld:
         return self.state.ways
 
     def lacking(self, parts: Iterable[Hashable]) -> CrashWorld | None:
-        """The same power cut with only these parts missing, and what cannot be there without them."""
+        """The same power loss with only these parts missing, and what cannot be there without them."""
         numbers = dict(zip(self.parts, self.state.dropped, strict=True))
         state = self.recorded.lacking(self.state, mask_of(numbers[part] for part in parts))
         return None if state is None else self.recorded.world(state, self.before)
 
     @cached_property
-    def advice(self) -> Advice:
+    def advice(self) -> Explanation:
         """Why the state can come about, and how to prevent it."""
         return explain(self.recorded.states.script, self.state)
 
     @cached_property
-    def reason(self) -> Advice:
+    def reason(self) -> Explanation:
         """The same, with a look at what is missing only because something else is."""
-        implied = self.recorded.cut(self.state.moment.operation).implied(self.state)
+        implied = self.recorded.aftermath(self.state.moment.operation).implied(self.state)
         return explain(self.recorded.states.script, self.state, implied)
 
     @property
-    def told(self) -> Told:
+    def told(self) -> Advice:
         """The reason, as the result has it."""
         return told(self.reason, self.guilty)
 
     @property
     def blamed(self) -> Operation:
-        """The guilty call at a first look: an operation of the recording, at or before the power cut."""
+        """The guilty call at a first look: an operation of the recording, at or before the power loss."""
         return self.recorded.states.script.trace[self.advice.operation]
 
     @property
@@ -144,7 +146,7 @@ class PowerLoss:
         self._after: dict[int, Snapshot] = {}
         self._home = ""
         self._undisturbed: History | None = None
-        self._remarks: list[Told] = []
+        self._remarks: list[Advice] = []
         self._caveats: list[Caveat] = []
 
     def before_run(self, run: int, path: str) -> None:
@@ -253,7 +255,7 @@ class PowerLoss:
                 f"models that do: {allowed}."
             )
 
-    def remarks(self) -> tuple[Told, ...]:
+    def remarks(self) -> tuple[Advice, ...]:
         """Renames, promises and syncs that look wrong in the recording."""
         return tuple(dict.fromkeys(self._remarks))
 
@@ -336,7 +338,7 @@ def _lies(strike: Strike) -> bool:
     return strike.point.call in SYNCS and strike.fault == Fault("EIO")
 
 
-def _holds(states: CrashStates, state: State, file: Unknown) -> bool:
+def _holds(states: CrashStates, state: CrashState, file: Unknown) -> bool:
     """Whether a state has a file under some name at a time when its content is not known."""
     names = states.tables.names_of(file.inode)
     return state.moment.operation in file.after and any(
@@ -359,20 +361,20 @@ class History:
     materialiser: Materialiser
     roots: tuple[str, ...]
     unknown: tuple[Unknown, ...] = ()
-    _cuts: dict[int, Cut] = field(default_factory=dict, repr=False, compare=False)
+    _aftermaths: dict[int, Aftermath] = field(default_factory=dict, repr=False, compare=False)
 
     def promised_before(self, run: int) -> int:
         """How many promises the runs before this one had made."""
         begin = self.begins[run]
-        return self.states.script.moves[begin - 1].promises if begin else 0
+        return self.states.script.effects[begin - 1].promises if begin else 0
 
-    def is_unknown(self, state: State) -> bool:
+    def is_unknown(self, state: CrashState) -> bool:
         """Whether a state holds a file whose content is not known then."""
         return any(_holds(self.states, state, file) for file in self.unknown)
 
     def planned(
         self,
-        state: State,
+        state: CrashState,
         struck: Strike | None = None,
         hit: Operation | None = None,
         strike: Strike | None = None,
@@ -388,19 +390,19 @@ class History:
         world = world if strike is None else replace(world, strike=strike)
         return Planned(Schedule((world.strike,) if struck is None else (struck, world.strike)), world)
 
-    def world(self, state: State, receipts: tuple[Receipt, ...] = ()) -> CrashWorld:
+    def world(self, state: CrashState, receipts: tuple[Receipt, ...] = ()) -> CrashWorld:
         """``state`` as a world, named by its own strike."""
         at = state.moment.operation
         strike = Strike(self.points[at], Fault(FAULT, name_of(self.states.script, state)))
         return CrashWorld(strike, self, state, receipts)
 
-    def lacking(self, state: State, wanted: int) -> State | None:
-        """See :meth:`Cut.lacking`; None, too, where a file's content would not be known."""
-        found = self.cut(state.moment.operation).lacking(state, wanted, self.states.tables)
+    def lacking(self, state: CrashState, wanted: int) -> CrashState | None:
+        """See :meth:`Aftermath.lacking`; None, too, where a file's content would not be known."""
+        found = self.aftermath(state.moment.operation).lacking(state, wanted, self.states.tables)
         return None if found is None or self.is_unknown(found) else found
 
-    def cut(self, operation: int) -> Cut:
-        """The power cut after an operation; each is worked out once."""
-        if operation not in self._cuts:
-            self._cuts[operation] = Cut(self.states.script, models_named(self.models), operation)
-        return self._cuts[operation]
+    def aftermath(self, operation: int) -> Aftermath:
+        """What a power loss after an operation can leave; each is worked out once."""
+        if operation not in self._aftermaths:
+            self._aftermaths[operation] = Aftermath(self.states.script, models_named(self.models), operation)
+        return self._aftermaths[operation]

@@ -22,8 +22,8 @@ from chaoskit.core.result import Options, ScenarioResult
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.case import Question
 from chaoskit.explore.crash import CrashStates, PowerLoss, crash_states, models_named, script, state_tree
-from chaoskit.explore.crash.cut import Cut
-from chaoskit.explore.crash.states import State
+from chaoskit.explore.crash.aftermath import Aftermath
+from chaoskit.explore.crash.states import CrashState
 from chaoskit.explore.crash.steps import mask_of
 from chaoskit.explore.engine import Explorer
 from chaoskit.explore.job import Job, Planned, Recording
@@ -302,10 +302,10 @@ def test_a_cut_allows_what_the_enumeration_says(
 ) -> None:
     """Under at least one of the models; whole steps under no other (other steps may leave the same)."""
     states = states_of(program.setup, program.wrong, models=ALL_MODELS)
-    cuts: dict[int, Cut] = {}
+    cuts: dict[int, Aftermath] = {}
     for state in states:
         at = state.moment.operation
-        cut = cuts.setdefault(at, Cut(states.script, models_named(ALL_MODELS), at))
+        cut = cuts.setdefault(at, Aftermath(states.script, models_named(ALL_MODELS), at))
         allowed = cut.allowing(state.persisted, state.garbage)
         whole = not state.garbage and not state.persisted & ~state.moment.present
         assert set(state.models) & set(allowed)
@@ -326,7 +326,7 @@ def test_whatever_is_given_back_the_state_is_legal(
     for state in states:
         if not state.dropped:
             continue
-        cut = Cut(states.script, models_named(model), state.moment.operation)
+        cut = Aftermath(states.script, models_named(model), state.moment.operation)
         wanted = data.draw(st.sets(st.sampled_from(state.dropped)))
         smaller = cut.lacking(state, mask_of(wanted), states.tables)
         assert smaller is not None
@@ -341,7 +341,7 @@ def test_something_is_always_to_blame(program: Program, states_of: Callable[...,
     states = states_of(program.setup, program.wrong, models=ALL_MODELS)
     for state in states:
         if state.dropped:
-            cut = Cut(states.script, models_named(ALL_MODELS), state.moment.operation)
+            cut = Aftermath(states.script, models_named(ALL_MODELS), state.moment.operation)
             assert mask_of(state.dropped) & ~cut.implied(state)
 
 
@@ -351,11 +351,11 @@ def test_where_everything_seems_implied_nothing_is(
     """Two models that put two steps in opposite orders leave both to blame, not neither."""
     states = states_of(lambda r: r.put("a", b"1"), lambda r: (r.put("b", b"2"), r.put("c", b"3")))
     state = max(states, key=lambda state: len(state.dropped))
-    cut = Cut(states.script, models_named(("ext4", "xfs")), state.moment.operation)
+    cut = Aftermath(states.script, models_named(("ext4", "xfs")), state.moment.operation)
     first, last = state.dropped[0], state.dropped[-1]
     for order, (one, other) in zip(cut.orders, ((first, last), (last, first)), strict=True):
         order.need = [1 << index for index in range(len(order.need))]
         order.need[one] |= 1 << other
     monkeypatch.setattr(cut, "_allowing", lambda state: ("ext4", "xfs"))
-    only = State(state.moment, state.moment.present & ~(1 << first | 1 << last), 0, 0, ("ext4", "xfs"))
+    only = CrashState(state.moment, state.moment.present & ~(1 << first | 1 << last), 0, 0, ("ext4", "xfs"))
     assert cut.implied(only) == 0

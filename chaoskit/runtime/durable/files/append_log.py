@@ -15,8 +15,8 @@ from chaoskit.runtime.durable.files.holding import Held
 from chaoskit.runtime.durable.files.log_reading import corrupt, max_record_of, until
 from chaoskit.runtime.durable.files.records import (
     HEAD_SIZE,
-    Damage,
-    Record,
+    BadRecord,
+    LogRecord,
     framed,
     head,
     reader,
@@ -65,7 +65,7 @@ class AppendLog:
         self._descriptor = -1
         self._suspect = False
         self.torn = 0
-        self._last: Record | None = None
+        self._last: LogRecord | None = None
         self._held: Held | None = Held(self._path)
         try:
             with named_refusals("open the log", self._path):
@@ -99,7 +99,7 @@ class AppendLog:
             self._write(frame)
             if self._sync:
                 self._sync_written()
-            self._last = Record(self._end, self._end + len(frame), b"")
+            self._last = LogRecord(self._end, self._end + len(frame), b"")
             self._end += len(frame)
             self._count += 1
             return self._count - 1
@@ -157,7 +157,7 @@ class AppendLog:
         try:
             for record in records(read, HEAD_SIZE, size, self._max_record):
                 self._last, self._end, self._count = record, record.end, self._count + 1
-        except Damage as damage:
+        except BadRecord as damage:
             if not torn_tail(read, damage.offset, size, self._max_record):
                 raise corrupt(self._path, damage.offset) from None
             self.torn = size - damage.offset
@@ -180,7 +180,7 @@ class AppendLog:
                 self._rewrite(self._last)
             sync_data(self._descriptor)
 
-    def _rewrite(self, record: Record) -> None:
+    def _rewrite(self, record: LogRecord) -> None:
         read = reader(self._descriptor)
         _write_at(self._descriptor, read(record.offset, record.end - record.offset), record.offset)
 

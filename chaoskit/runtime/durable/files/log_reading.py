@@ -8,9 +8,9 @@ from pathlib import Path
 
 from chaoskit.runtime.durable.files.records import (
     HEAD_SIZE,
-    Damage,
+    BadRecord,
+    LogRecord,
     Read,
-    Record,
     intact_after,
     parse_head,
     reader,
@@ -44,7 +44,7 @@ def read_log(path: str | os.PathLike[str], *, skip_damaged: bool = False) -> Ite
                 for record in records(read, offset, size, max_record):
                     yield record.data
                 return
-            except Damage as damage:
+            except BadRecord as damage:
                 if torn_tail(read, damage.offset, size, max_record):
                     return
                 if not skip_damaged:
@@ -83,12 +83,12 @@ def corrupt(path: Path, offset: int) -> RecordCorrupt:
     )
 
 
-def until(path: Path, stop: int, max_record: int) -> Iterator[Record]:
+def until(path: Path, stop: int, max_record: int) -> Iterator[LogRecord]:
     """The records that end before ``stop``, which is known to be the end of an intact one."""
     descriptor = open_to_read(path)
     try:
         yield from records(reader(descriptor), HEAD_SIZE, stop, max_record)
-    except Damage as damage:
+    except BadRecord as damage:
         raise corrupt(path, damage.offset) from None
     finally:
         os.close(descriptor)

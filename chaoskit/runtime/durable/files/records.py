@@ -15,8 +15,8 @@ from zlib import crc32
 
 __all__ = [
     "HEAD_SIZE",
-    "Damage",
-    "Record",
+    "BadRecord",
+    "LogRecord",
     "framed",
     "head",
     "intact_after",
@@ -39,7 +39,7 @@ Read = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True)
-class Record:
+class LogRecord:
     """One record and its place: the frame begins at ``offset`` and ends before ``end``."""
 
     offset: int
@@ -47,7 +47,7 @@ class Record:
     data: bytes
 
 
-class Damage(Exception):
+class BadRecord(Exception):
     """There is no intact record at ``offset``, and the file does not end there."""
 
     def __init__(self, offset: int) -> None:
@@ -77,11 +77,11 @@ def _sum(data: bytes | memoryview, offset: int) -> int:
     return crc32(data, crc32(_PLACE.pack(offset, len(data))))
 
 
-def records(read: Read, start: int, stop: int, max_record: int) -> Iterator[Record]:
+def records(read: Read, start: int, stop: int, max_record: int) -> Iterator[LogRecord]:
     """The records from ``start`` on, in order.
 
     Raises:
-        Damage: what follows is not a record, before ``stop`` is reached.
+        BadRecord: what follows is not a record, before ``stop`` is reached.
     """
     base, chunk = start, b""
     offset = start
@@ -95,12 +95,12 @@ def records(read: Read, start: int, stop: int, max_record: int) -> Iterator[Reco
             if record is not None:
                 break
         else:
-            raise Damage(offset)
+            raise BadRecord(offset)
         yield record
         offset = record.end
 
 
-def _record(chunk: bytes, at: int, offset: int) -> Record | None:
+def _record(chunk: bytes, at: int, offset: int) -> LogRecord | None:
     """The record at ``at`` in a chunk, if all of it is there and intact."""
     if len(chunk) - at < _FRAME.size:
         return None
@@ -111,7 +111,7 @@ def _record(chunk: bytes, at: int, offset: int) -> Record | None:
     data = chunk[begin : begin + length]
     if _sum(data, offset) != expected:
         return None
-    return Record(offset, offset + _FRAME.size + length, data)
+    return LogRecord(offset, offset + _FRAME.size + length, data)
 
 
 def intact_after(read: Read, damage: int, stop: int, max_record: int) -> int | None:
