@@ -13,17 +13,30 @@ from chaoskit.core.version import __version__ as __version__
 if TYPE_CHECKING:
     from chaoskit import faults as faults
     from chaoskit import invariants as invariants
+    from chaoskit.core.errors import ChaoskitError as ChaoskitError
+    from chaoskit.core.errors import UsageError as UsageError
     from chaoskit.explore.errors import ScenarioViolated as ScenarioViolated
     from chaoskit.session.chaos import Chaos as Chaos
     from chaoskit.session.chaos import Outcome as Outcome
     from chaoskit.session.decorator import scenario as scenario
 
-__all__ = ["Chaos", "Outcome", "ScenarioViolated", "faults", "invariants", "scenario"]
+__all__ = [
+    "Chaos",
+    "ChaoskitError",
+    "Outcome",
+    "ScenarioViolated",
+    "UsageError",
+    "faults",
+    "invariants",
+    "scenario",
+]
 
 _HOMES = {
     "Chaos": "chaoskit.session.chaos",
+    "ChaoskitError": "chaoskit.core.errors",
     "Outcome": "chaoskit.session.chaos",
     "ScenarioViolated": "chaoskit.explore.errors",
+    "UsageError": "chaoskit.core.errors",
     "scenario": "chaoskit.session.decorator",
 }
 _MODULES = ("faults", "invariants")

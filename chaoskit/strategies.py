@@ -12,6 +12,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from chaoskit.core.errors import wrong
+from chaoskit.faults.corrupt import formats
+from chaoskit.faults.corrupt.examples import examples
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.failures import taxonomy
 from chaoskit.runtime.retrying import (
@@ -28,14 +31,15 @@ from chaoskit.runtime.retrying import (
 )
 
 __all__ = [
-    "Schedule",
+    "Answers",
     "backoffs",
     "breaker_options",
     "clocks",
+    "damage",
     "errors",
     "jitters",
     "retry_policies",
-    "schedules",
+    "answers",
 ]
 
 _CLASSES = tuple(
@@ -58,7 +62,7 @@ _ERRNOS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE, er
 
 
 @dataclass
-class Schedule:
+class Answers:
     """A function that does, call by call, what ``outcomes`` say: errors are raised, others returned.
 
     When they are used up, the last one is repeated. ``calls`` counts.
@@ -83,12 +87,10 @@ def errors() -> st.SearchStrategy[Exception]:
     return st.one_of(plain, os_errors, ours)
 
 
-def schedules(
-    values: st.SearchStrategy[Any] | None = None, *, length: int = 8
-) -> st.SearchStrategy[Schedule]:
-    """Functions that fail some of the time: see :class:`Schedule`; at most ``length`` different outcomes."""
+def answers(values: st.SearchStrategy[Any] | None = None, *, length: int = 8) -> st.SearchStrategy[Answers]:
+    """Functions that fail some of the time: see :class:`Answers`; at most ``length`` different outcomes."""
     outcomes = st.one_of(st.just("value") if values is None else values, errors())
-    return st.lists(outcomes, min_size=1, max_size=length).map(lambda found: Schedule(tuple(found)))
+    return st.lists(outcomes, min_size=1, max_size=length).map(lambda found: Answers(tuple(found)))
 
 
 def clocks() -> st.SearchStrategy[VirtualClock]:
@@ -148,3 +150,46 @@ def breaker_options(draw: st.DrawFn) -> dict[str, Any]:
         "window_calls": draw(st.integers(1, 50)),
         "minimum_calls": 1,
     }
+
+
+def damage(format: str, data: bytes | None = None) -> st.SearchStrategy[bytes]:
+    """Draw damaged files of a format: structural damages, or up to three small edits anywhere.
+
+    They shrink towards the first structural damage, and towards few and short edits.
+
+    Args:
+        format: one of ``chaoskit.faults.corrupt.formats.names()``, such as ``"zip"`` or ``"csv"``.
+        data: the good file; by default a small one of that format.
+
+    Raises:
+        UsageError: there is no such format, or ``data`` is of another.
+    """
+    if format not in formats.names():
+        raise wrong("format", format, f"one of {', '.join(sorted(formats.names()))}")
+    good = examples().get(format) if data is None else data
+    if good is None:
+        raise wrong("data", data, f"a good file: there is no example of {format}")
+    if formats.format_of(good) != format:
+        raise wrong("data", good[:20], f"a {format} file; it looks like {formats.format_of(good)}")
+    structural = [made.make for _, made in formats.damages(good) if not made.lazy]
+    edit = st.tuples(st.sampled_from(_EDITS), st.integers(0, max(0, len(good) - 1)), st.integers(1, 512))
+    edits = st.lists(edit, min_size=1, max_size=3).map(lambda drawn: _edited(good, drawn))
+    return st.sampled_from(structural).map(lambda make: make()) | edits
+
+
+_EDITS = ("flip", "cut", "zero", "repeat")
+
+
+def _edited(data: bytes, edits: list[tuple[str, int, int]]) -> bytes:
+    for kind, at, length in edits:
+        at %= max(1, len(data))
+        head, part, tail = data[:at], data[at : at + length], data[at + length :]
+        if kind == "flip" and part:
+            data = head + bytes([part[0] ^ 1 << length % 8]) + data[at + 1 :]
+        elif kind == "cut":
+            data = head
+        elif kind == "zero":
+            data = head + bytes(len(part)) + tail
+        else:
+            data = head + part * 2 + tail
+    return data

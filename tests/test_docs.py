@@ -1,4 +1,6 @@
-"""The documents tell the truth: what they show runs, and the commands that they name exist.
+"""Each document tells the truth: what it shows runs, and what it names exists.
+
+tests/test_site.py looks at the site that is made of them.
 
 How a fence is tested is said by its first line, which GitHub and Sphinx do not show:
 
@@ -15,6 +17,8 @@ How a fence is tested is said by its first line, which GitHub and Sphinx do not 
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -27,12 +31,38 @@ from pathlib import Path
 import click
 import pytest
 
+import chaoskit
 from chaoskit.cli.table import COMMANDS
 from chaoskit.runtime.config import from_file, load
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-PROGRAMS = {"pip", "python", "pytest", "git", "cd"}
+DOCS = ROOT / "docs"
+PAGES = [
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md"),
+    *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts),
+]
+WIDTH = 90
+"""Columns of an example: as many as fit the page. Longer lines would wrap."""
+GENERATED = {"peers-breaker.md", "peers-retry.md"}
+"""Their examples are the source of the reproductions, as it is."""
+PROGRAMS = {"pip", "python", "pytest", "coverage", "git", "cd"}
+
+
+SHELVES = {
+    "tutorial": "Tutorial",
+    "how-to": "How-to",
+    "runtime": "The runtime",
+    "reference": "Reference",
+    "explanation": "Explanation",
+    ".": "The project",
+}
+"""The folder of a page, and the caption that it stands under."""
+
+_spec = importlib.util.spec_from_file_location("pages", ROOT / "tests/snapshots/pages.py")
+assert _spec is not None
+assert _spec.loader is not None
+pages = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(pages)
 
 
 @dataclass(frozen=True)
@@ -155,10 +185,11 @@ def prose(page: Path) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a document as links write them."""
-    headings = re.findall(
-        r"^#+\s+(.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE
-    )
+    """The headings of a document, and of those that it includes, as links write them."""
+    text = page.read_text()
+    for included in re.findall(r"^```\{include\} (\S+)", text, re.MULTILINE):
+        text += (page.parent / included).read_text()
+    headings = re.findall(r"^#+\s+(.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
@@ -172,6 +203,23 @@ def check_links(page: Path) -> None:
         assert other.exists(), f"{target} is not there"
         if anchor:
             assert anchor in anchors(other), f"{target}: there are the headings {sorted(anchors(other))}"
+
+
+def too_wide(page: Path) -> list[str]:
+    """The lines of examples that would not fit the page. What programs print may wrap."""
+    return [
+        f"{page.name}:{fence.line + number}: {len(line)} columns"
+        for fence in fences(page.read_text())
+        if fence.language != "text"
+        for number, line in enumerate(fence.text.splitlines())
+        if len(line) > WIDTH
+    ]
+
+
+def test_examples_fit_the_page() -> None:
+    """No line of an example is wider than the page."""
+    wide = [line for page in PAGES if page.name not in GENERATED for line in too_wide(page)]
+    assert wide == [], f"more than {WIDTH} columns"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -202,6 +250,73 @@ def test_the_data_of_a_document_is_valid(page: Path, tmp_path: Path) -> None:
 def test_the_links_of_a_document_lead_somewhere(page: Path) -> None:
     """Every relative link names a file that is there, and a heading in it."""
     check_links(page)
+
+
+# All documents together: each page on its shelf, each place that is named where it is said to be.
+
+
+def written() -> set[Path]:
+    """Every page that was written by hand or by a script of ours."""
+    return {path for path in DOCS.rglob("*.md") if "_build" not in path.parts}
+
+
+def test_every_page_is_in_the_contents_once() -> None:
+    """No page is lost, and none is listed that does not exist."""
+    found = [page for _, page in pages.contents()]
+    assert len(found) == len(set(found))
+    assert set(found) == written() - {DOCS / "index.md"}, "list it in docs/index.md, or in its chapter"
+
+
+def test_every_page_stands_on_its_shelf() -> None:
+    """The caption above a page is that of its folder."""
+    for shelf, page in pages.contents():
+        assert shelf == SHELVES[page.relative_to(DOCS).parts[0] if page.parent != DOCS else "."], page
+
+
+def test_the_pages_are_those_of_the_list() -> None:
+    """A page that comes, goes or gets another title is seen as a diff."""
+    assert pages.listing() == pages.FILE.read_text("utf-8"), "run: python tests/snapshots/pages.py"
+
+
+@pytest.mark.parametrize("page", ["docs/design.md", "CONTRIBUTING.md"])
+def test_places_that_are_named_exist(page: str) -> None:
+    """Each path in the text leads to a file or folder of the repository."""
+    text = (ROOT / page).read_text("utf-8")
+    named = re.findall(r"`((?:chaoskit|tests|docs|scenarios|benchmarks|reports)/[\w./-]*)`", text)
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert len(named) > 10
+
+
+def test_every_package_is_on_the_map() -> None:
+    """The design has a line for each folder of the package, and for each module on its ground floor."""
+    text = (DOCS / "design.md").read_text("utf-8")
+    folders = {
+        path.parent.relative_to(ROOT).as_posix()
+        for path in Path(chaoskit.__file__).parent.rglob("__init__.py")
+    } - {"chaoskit"}
+    modules = {
+        f"chaoskit/{path.name}"
+        for path in Path(chaoskit.__file__).parent.glob("*.py")
+        if not path.name.startswith("__")
+    }
+    assert sorted(folder for folder in folders if f"| `{folder}/` |" not in text) == [], (
+        "give it a line in docs/design.md"
+    )
+    assert sorted(module for module in modules if f"`{module}`" not in text) == []
+
+
+def test_the_import_rule_is_drawn_for_every_part() -> None:
+    """The picture in the design has each part of the table that tests/test_layers.py holds."""
+    tree = ast.parse((ROOT / "tests/test_layers.py").read_text("utf-8"))
+    table = next(
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "BELOW"
+    )
+    assert isinstance(table, ast.Dict)
+    parts = {key.value for key in table.keys if isinstance(key, ast.Constant)} - {"__main__"}
+    picture = (DOCS / "design.md").read_text("utf-8").partition("```text\n")[2].partition("```")[0]
+    assert parts - set(re.findall(r"[a-z]+", picture)) == set()
 
 
 # The checks above are checked with documents that are wrong.
@@ -275,6 +390,13 @@ def test_right_commands_pass() -> None:
         "chaoskit --version",
     ):
         check_command(line)
+
+
+def test_a_wide_example_is_caught(tmp_path: Path) -> None:
+    """One column too many in code is found with its line; output of a program is not code."""
+    line = "x" * (WIDTH + 1)
+    page = broken(tmp_path, f"# T\n\n```python\nx = 1\n{line}\n```\n\n```text\n{line}\n```\n")
+    assert too_wide(page) == [f"page.md:5: {WIDTH + 1} columns"]
 
 
 @pytest.mark.parametrize("link", ["[x](nope.md)", "[x](#nope)", "[x](page.md#nope)", "[x](../nope/)"])

@@ -310,7 +310,7 @@ def _question(settings: Settings, schedule: Schedule | None, listing: bool, back
         workers=settings.workers,
         timeout=settings.timeout,
         model=settings.model,
-        replay="" if schedule is None else str(schedule),
+        replay=schedule,
         command=_as_typed(settings),
     )
     return Question(

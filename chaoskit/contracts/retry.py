@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaoskit.contracts.report import Examination, Row, RowOutcome, examine, missing, row_test
+from chaoskit.contracts.report import Row
 from chaoskit.contracts.retry_adapter import ChaoskitRetry, RetryAdapter, RetryPlan
 from chaoskit.contracts.retry_rows import BUDGET, ENDINGS, OBSERVERS, TASKS, WAITS, WRAPPING
 
@@ -10,14 +10,8 @@ __all__ = [
     "BUDGET_ROWS",
     "ROWS",
     "ChaoskitRetry",
-    "Examination",
     "RetryAdapter",
     "RetryPlan",
-    "Row",
-    "RowOutcome",
-    "examine",
-    "missing",
-    "row_test",
 ]
 
 

@@ -220,12 +220,11 @@ def count_ordinals(operations: Sequence[Operation]) -> tuple[int, ...]:
 class Receipt:
     """Proof from the injector that a fault really struck.
 
-    ``operation`` is the call that was hit, as it stood then; ``strike`` the part of the schedule
-    that struck, as text; ``effect`` says what the injector did (``answered -28``, ``SIGKILL to 3
+    ``strike`` is the part of the schedule that struck, as text; ``operation`` the call that was hit, as it
+    stood then and as text; ``effect`` says what the injector did (``answered -28``, ``SIGKILL to 3
     processes``, ``512 of 4096 bytes written``).
     """
 
     strike: str
-    operation: Operation
+    operation: str
     effect: str
-    extra: dict[str, Any] = field(default_factory=dict, compare=False)

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from chaoskit.core.operation import Operation, Place, Trace
-from chaoskit.core.result import Site, Variation
+from chaoskit.core.result import Variation
 from chaoskit.core.schedule import Point, Schedule, literal, matcher
 from chaoskit.explore.job import Recording
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _RANDOM_LENGTH = 8
 _MARGIN = 2
 _CLOCK_DIGITS = 9
+_SEPARATOR = re.compile(r"[^A-Za-z0-9_]")
 
 _VARYING = "\0"
 
@@ -193,10 +194,21 @@ def _pattern_of_part(a: str, b: str) -> str:
     end = _common(a[start:][::-1], b[start:][::-1])
     head, tail = a[:start], a[len(a) - end :]
     differing = (a[start : len(a) - end], b[start : len(b) - end])
-    letters, at_each_end, in_all = _reach(differing)
-    before, after = _run_length(reversed(head), letters), _run_length(tail, letters)
-    before, after = _widened(before, after, at_each_end, in_all)
+    if all(map(_SEPARATOR.search, differing)):
+        # Two numbers side by side, as in "4711.90210": each edge belongs to a part that varies by itself.
+        before = _agreed(reversed(head), tuple(_SEPARATOR.split(part)[0] for part in differing))
+        after = _agreed(tail, tuple(_SEPARATOR.split(part)[-1] for part in differing))
+    else:
+        letters, at_each_end, in_all = _reach(differing)
+        before, after = _run_length(reversed(head), letters), _run_length(tail, letters)
+        before, after = _widened(before, after, at_each_end, in_all)
     return f"{_timeless(head[: len(head) - before])}*{_timeless(tail[after:])}"
+
+
+def _agreed(beside: Iterable[str], differing: tuple[str, ...]) -> int:
+    """How many letters beside a part that varies agreed in both recordings by chance."""
+    letters, at_this_end, _ = _reach(differing)
+    return min(_run_length(beside, letters), at_this_end)
 
 
 def _widened(before: int, after: int, at_each_end: int, in_all: int) -> tuple[int, int]:
@@ -224,7 +236,7 @@ def _common(a: str, b: str) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def _reach(differing: tuple[str, str]) -> tuple[re.Pattern[str], int, int]:
+def _reach(differing: tuple[str, ...]) -> tuple[re.Pattern[str], int, int]:
     """Over which letters next to it a differing part is widened, over how many at each end and in all."""
     joined = "".join(differing)
     if re.fullmatch(r"\d*", joined):
@@ -248,7 +260,7 @@ def _only_in(
     known = set(known)
     for point, operation in zip(points, operations, strict=True):
         if point not in known:
-            yield Variation(kind, str(point), site_of(operation))  # type: ignore[arg-type]
+            yield Variation(kind, str(point), operation.site)  # type: ignore[arg-type]
 
 
 def _other_outcomes(
@@ -258,10 +270,4 @@ def _other_outcomes(
         other = known.get(point)
         if other is not None and operation.ok != other.ok:
             text = f"{point}: {operation.result}, then {other.result}"
-            yield Variation("outcome", text, site_of(operation))
-
-
-def site_of(operation: Operation) -> Site | None:
-    """The innermost Python frame of the operation, as the result spells it."""
-    frame = operation.site
-    return None if frame is None else Site(frame.file, frame.line, frame.function)
+            yield Variation("outcome", text, operation.site)

@@ -6,18 +6,10 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from chaoskit.core.case import BROKEN, INCONCLUSIVE, CaseResult
+from chaoskit.core.finding import Finding
 from chaoskit.core.operation import Caveat
-from chaoskit.core.result import (
-    BROKEN,
-    INCONCLUSIVE,
-    CaseResult,
-    CaveatSummary,
-    Finding,
-    PointSummary,
-    Site,
-    State,
-    StateCounts,
-)
+from chaoskit.core.result import Conclusion, PointSummary, StateCounts
 from chaoskit.explore.blame import blamed
 from chaoskit.explore.case import Case, Question
 from chaoskit.explore.findings import how_broken, merge, simplicity
@@ -126,7 +118,7 @@ def crash_states_of(worlds: Sequence[World], run: Sequence[Case]) -> StateCounts
     )
 
 
-def state_of(cases: Sequence[CaseResult], question: Question) -> State:
+def state_of(cases: Sequence[CaseResult], question: Question) -> Conclusion:
     """What the cases come to, all together."""
     if question.listing:
         return "listed"
@@ -156,7 +148,7 @@ def point_summaries(
             place=text.partition("(")[0].rpartition(":")[0],
             run=operation.place.run,
             outcome=str(operation).rpartition(" = ")[2] if operation.result is not None else "",
-            stack=tuple(Site(f.file, f.line, f.function) for f in operation.stack),
+            stack=operation.stack,
             stable=recording.stable[i],
             faults=tuple(offered.get(i, ())),
             explored=explored[i],
@@ -165,11 +157,11 @@ def point_summaries(
 
 def caveat_summaries(
     first: Observation, run: Sequence[Case], sources: Iterable[CaseSource]
-) -> tuple[CaveatSummary, ...]:
+) -> tuple[Caveat, ...]:
     """Each blind spot once, however many cases and processes it showed in."""
     all_of_them: dict[tuple[str, str], Caveat] = {}
     seen = [first.caveats, *(source.caveats() for source in sources), *(case.seen.caveats for case in run)]
     for caveats in seen:
         for caveat in caveats:
             all_of_them.setdefault((caveat.kind, without_numbers(caveat.target)), caveat)
-    return tuple(CaveatSummary(c.kind, c.target, c.text) for c in all_of_them.values())
+    return tuple(all_of_them.values())

@@ -13,18 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from chaoskit.core.result import (
-    ALIKE,
-    BROKEN,
-    INCONCLUSIVE,
-    OVER_BUDGET,
-    UNSTABLE,
-    Budget,
-    Finding,
-    ScenarioResult,
-    Shrinking,
-    Timing,
-)
+from chaoskit.core.case import BROKEN, INCONCLUSIVE
+from chaoskit.core.finding import Finding
+from chaoskit.core.result import ALIKE, OVER_BUDGET, UNSTABLE, Budget, ScenarioResult, Shrinking, Timing
 from chaoskit.core.schedule import Fault, Point, Schedule
 from chaoskit.explore.align import Alignment, align, patterns_with, unaligned
 from chaoskit.explore.assemble import (
@@ -50,7 +41,6 @@ from chaoskit.explore.observation import Observation
 from chaoskit.explore.replay import POWER_LOSS, loses_power_after, named, not_followed, planned_for
 from chaoskit.explore.shrink import ALL, EACH, Shrinker, state_shown
 from chaoskit.faults.power import LIES
-from chaoskit.report.explain import with_explanations
 
 ATTEMPTS = 3
 """How often a case is run at most when its fault leaves no receipt."""
@@ -417,7 +407,7 @@ class Explorer:
             crash_states=crash_states_of(self._worlds, run),
             shrinking=self._shrinking(),
         )
-        return with_explanations(result).printable()
+        return result.printable()
 
 
 def _what_follows(origin: Case, seen: Observation, patterns: tuple[str, ...]) -> object:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, NoReturn, Protocol
 
-from chaoskit.core.result import Failure, RunSummary
+from chaoskit.core.case import CaseFailure, RunSummary
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.inject.processes import adopt_for_life, die_with, fork, kill_tree, reaping, stand_guard
@@ -381,7 +381,7 @@ class _Batch:
         self._selector.close()
 
 
-def _cut_short(worker: _Worker, failure: Failure, output: str) -> Observation:
+def _cut_short(worker: _Worker, failure: CaseFailure, output: str) -> Observation:
     """What is known of a case whose process is gone."""
     runs = worker.status.told()
     struck = tuple(receipt.strike for run in runs for receipt in run.receipts)
@@ -420,14 +420,16 @@ def without_harness(stacks: str) -> str:
     return "\n".join(kept)
 
 
-def _hang(stacks: str) -> Failure:
+def _hang(stacks: str) -> CaseFailure:
     message = "the test did not go on in time after the faults; it was killed"
-    return Failure("hang", "hang", message, stacks or "(no stacks: the process did not answer)")
+    return CaseFailure("hang", "hang", message, stacks or "(no stacks: the process did not answer)")
 
 
-def _death(how: str, worker: _Worker) -> Failure:
+def _death(how: str, worker: _Worker) -> CaseFailure:
     text = f"the process that ran the test {how or 'ended'} in the middle of this case"
-    return Failure("death", "death", text, without_harness(_tail(worker.output, 1 << 16))[-_OUTPUT_SHOWN:])
+    return CaseFailure(
+        "death", "death", text, without_harness(_tail(worker.output, 1 << 16))[-_OUTPUT_SHOWN:]
+    )
 
 
 def _tail(file: IO[bytes], length: int = _OUTPUT_SHOWN) -> str:

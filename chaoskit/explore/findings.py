@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from chaoskit.core.case import BROKEN, CaseFailure, CaseResult, Verdict
+from chaoskit.core.finding import Finding
 from chaoskit.core.operation import Frame, Operation
-from chaoskit.core.result import BROKEN, CaseResult, Failure, Finding, Site, Verdict
 
 _LIBRARIES = tuple(
     {os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")}
@@ -55,7 +57,7 @@ def how_broken(case: CaseResult) -> tuple[object, ...]:
     return broken_as(case.verdict, case.failure)
 
 
-def broken_as(verdict: Verdict, failure: Failure | None) -> tuple[object, ...]:
+def broken_as(verdict: Verdict, failure: CaseFailure | None) -> tuple[object, ...]:
     """The same, of a case that has no record yet."""
     assert failure is not None
     # Names of files in the messages of invariants and stacks of hangs vary; where they come from does not.
@@ -83,7 +85,7 @@ def _finding(
     case = min(group, key=lambda case: simplicity(case, missing))
     operations = struck.get(case.index, ())
     last = operations[-1] if operations else None
-    stack = tuple(Site(f.file, f.line, f.function) for f in last.stack) if last else ()
+    stack = last.stack if last else ()
     return Finding(
         index=number,
         verdict=case.verdict,
@@ -92,6 +94,7 @@ def _finding(
         call=last.call if last else "",
         site=stack[0] if stack else None,
         stack=stack,
-        failure=case.failure or Failure("error", "", ""),
+        source=tuple(linecache.getline(frame.file, frame.line).strip() for frame in stack),
+        failure=case.failure or CaseFailure("error", "", ""),
         differences=case.differences,
     )

@@ -6,8 +6,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from chaoskit.core.finding import Advice
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
-from chaoskit.core.result import Advice
 from chaoskit.core.schedule import Point, Schedule, Strike
 from chaoskit.explore.snapshot import EMPTY, Snapshot
 from chaoskit.inject.base import Leaks

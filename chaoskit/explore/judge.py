@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from chaoskit.core.result import Failure, Verdict
+from chaoskit.core.case import CaseFailure, Verdict
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.inject.base import Leaks
@@ -18,7 +18,7 @@ class Judgement:
     """A verdict with what led to it; ``again`` says that the case should be tried once more."""
 
     verdict: Verdict
-    failure: Failure | None = None
+    failure: CaseFailure | None = None
     note: str = ""
     again: bool = False
 
@@ -61,17 +61,17 @@ def _missing(job: Job, seen: Observation) -> tuple[Verdict, str] | None:
     return "not injected", f"{first}: the call was made, but there is no proof that the fault struck"
 
 
-def _hang(seen: Observation) -> Failure | None:
+def _hang(seen: Observation) -> CaseFailure | None:
     if seen.failure is not None and seen.failure.kind == "hang":
         return seen.failure
     for run in seen.runs:
         if run.how == "stopped":
             what = "recovery" if run.recovery else "workload"
-            return Failure("hang", "hang", f"the {what} of run {run.run} hung and was killed", run.stacks)
+            return CaseFailure("hang", "hang", f"the {what} of run {run.run} hung and was killed", run.stacks)
     return None
 
 
-def _leaks(job: Job, seen: Observation) -> Iterator[Failure]:
+def _leaks(job: Job, seen: Observation) -> Iterator[CaseFailure]:
     """What a workload that ended by itself still held, beyond what it holds without faults."""
     usual = job.expected.leaks if job.expected is not None else ()
     for index, (run, leaks) in enumerate(zip(seen.runs, seen.leaks, strict=False)):
@@ -82,7 +82,7 @@ def _leaks(job: Job, seen: Observation) -> Iterator[Failure]:
             more = _more(getattr(before, what), getattr(leaks, what))
             if more:
                 text = f"the workload of run {run.run} leaked {what}: {', '.join(more)}"
-                yield Failure("invariant", f"no_leaked_{what}", text, text)
+                yield CaseFailure("invariant", f"no_leaked_{what}", text, text)
 
 
 def _more(before: Iterable[str], after: Iterable[str]) -> list[str]:

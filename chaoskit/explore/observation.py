@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from chaoskit.core.case import CaseFailure, RunSummary
 from chaoskit.core.operation import Caveat, Operation, Trace
-from chaoskit.core.result import Failure, RunSummary
 from chaoskit.explore.snapshot import EMPTY, Snapshot
 from chaoskit.inject.base import Leaks
 
@@ -27,7 +27,7 @@ class Observation:
     """
 
     runs: tuple[RunSummary, ...] = ()
-    failure: Failure | None = None
+    failure: CaseFailure | None = None
     struck: tuple[str, ...] = ()
     reached: int = 0
     trace: Trace = field(default_factory=Trace)

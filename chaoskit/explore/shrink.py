@@ -2,7 +2,7 @@
 
 A crash state lacks steps. Of these some are given back, with all that they need, and the test runs on
 what is then on the disk: if it breaks in the same way, what was given back was not to blame. The search is
-that of Zeller and Hildebrandt ("Simplifying and Isolating Failure-Inducing Input", IEEE TSE 2002), on
+that of Zeller and Hildebrandt ("Simplifying and Isolating CaseFailure-Inducing Input", IEEE TSE 2002), on
 the states that the models allow. It is deterministic: which case comes next depends on answers alone,
 never on their order or on the number of workers.
 """
@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from chaoskit.core.result import BROKEN, INCONCLUSIVE
+from chaoskit.core.case import BROKEN, INCONCLUSIVE
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.case import Case
 from chaoskit.explore.findings import broken_as

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from chaoskit.core.result import Difference
+from chaoskit.core.case import Difference
 from chaoskit.core.schedule import matcher
 
 _SHOWN = 200

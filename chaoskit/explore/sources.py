@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from chaoskit.core.finding import Advice
 from chaoskit.core.operation import Caveat
-from chaoskit.core.result import Advice
 from chaoskit.core.schedule import Schedule, Strike
 from chaoskit.explore.job import CaseSource, Planned, Recording
 from chaoskit.faults import FaultSet

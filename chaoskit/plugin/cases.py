@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from chaoskit.core.result import Failure, Site
+from chaoskit.core.case import CaseFailure
+from chaoskit.core.operation import Frame
 from chaoskit.explore.errors import InvariantBroken
 from chaoskit.explore.execute import Watch
 from chaoskit.explore.job import Job
@@ -98,7 +99,7 @@ class ItemRunner:
         seconds = time.perf_counter() - began
         return replace(seen, failure=failure or failure_after, skipped=skipped, seconds=seconds)
 
-    def _call(self, state: State, job: Job) -> tuple[Failure | None, str]:
+    def _call(self, state: State, job: Job) -> tuple[CaseFailure | None, str]:
         """Set up and call; return the failure, or why the test skipped itself."""
         try:
             _renew_instance(self.item)
@@ -126,7 +127,7 @@ class ItemRunner:
             item.addfinalizer(made.close)
             item.funcargs["chaos"] = made.enter_context(prepared(item))
 
-    def _tear_down(self) -> Failure | None:
+    def _tear_down(self) -> CaseFailure | None:
         tmp_path = self.item.funcargs.get("tmp_path")
         try:
             tear_down(self.item)
@@ -167,7 +168,7 @@ def observed(state: State, *, look: bool) -> Observation:
     return replace(seen, snapshot=take(str(state.chaos.path))) if look else seen
 
 
-def _invariants(state: State, job: Job) -> Failure | None:
+def _invariants(state: State, job: Job) -> CaseFailure | None:
     """Check what the scenario asked for beside its own assertions."""
     if not state.spec.invariants or state.chaos is None or job.expected is None:
         return None
@@ -177,23 +178,23 @@ def _invariants(state: State, job: Job) -> Failure | None:
             invariant(evidence)
         except AssertionError as error:
             name = error.name if isinstance(error, InvariantBroken) else invariant.__name__
-            return Failure("invariant", name, str(error), str(error))
+            return CaseFailure("invariant", name, str(error), str(error))
     return None
 
 
-def failure_of(item: pytest.Function, error: BaseException) -> Failure:
+def failure_of(item: pytest.Function, error: BaseException) -> CaseFailure:
     """What an exception out of the test means, with the text that pytest prints for it."""
     hide_harness(item, error)
     info = pytest.ExceptionInfo.from_exception(error)
     if isinstance(error, InvariantBroken):
-        return Failure("invariant", error.name, str(error), str(error))
+        return CaseFailure("invariant", error.name, str(error), str(error))
     if isinstance(error, pytest.fail.Exception) and str(error).startswith("DID NOT RAISE"):
         error.add_note(_NO_RAISE)
     text = _shortened(str(item.repr_failure(info)))
     kind = "assertion" if isinstance(error, AssertionError | pytest.fail.Exception) else "error"
     name = type(error).__name__
     message = f"{name}: {error}" if str(error) else name
-    return Failure(kind, name, message, text, _site(item, error))  # type: ignore[arg-type]
+    return CaseFailure(kind, name, message, text, _site(item, error))  # type: ignore[arg-type]
 
 
 def hide_harness(item: pytest.Item, error: BaseException) -> None:
@@ -215,13 +216,13 @@ def _shortened(text: str) -> str:
     return f"{text[: _LONGEST // 2]}\n[… {len(text) - _LONGEST} characters …]\n{text[-_LONGEST // 2 :]}"
 
 
-def _site(item: pytest.Function, error: BaseException) -> Site | None:
+def _site(item: pytest.Function, error: BaseException) -> Frame | None:
     """Where it was raised: the innermost frame in the file of the test, else the innermost of all."""
     frames = []
     step = error.__traceback__
     while step is not None:
         code = step.tb_frame.f_code
-        frames.append(Site(code.co_filename, step.tb_lineno, code.co_qualname))
+        frames.append(Frame(code.co_filename, step.tb_lineno, code.co_qualname))
         step = step.tb_next
     own = [frame for frame in frames if frame.file == str(item.path)]
     return next(reversed(own or frames), None)

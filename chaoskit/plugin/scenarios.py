@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.core.case import CaseFailure, CaseResult
 from chaoskit.core.errors import BackendUnavailable, ChaoskitError, UsageError, wrong
-from chaoskit.core.result import Budget, CaseResult, Failure, Finding, Options, ScenarioResult
+from chaoskit.core.finding import Finding
+from chaoskit.core.result import Budget, Options, ScenarioResult
 from chaoskit.core.schedule import printable
 from chaoskit.explore.case import Question
 from chaoskit.explore.engine import Explorer
@@ -29,7 +31,7 @@ from chaoskit.plugin.names import MARKER, RESULT
 from chaoskit.plugin.options import in_force, settings
 from chaoskit.plugin.progress import Progress
 from chaoskit.plugin.state import PLAIN_ERROR, STATE, Places, State
-from chaoskit.report.explain import inconclusive_text, violation_text, with_explanations
+from chaoskit.report.explain import inconclusive_text, violation_text
 from chaoskit.session import chance
 from chaoskit.session.spec import Spec
 
@@ -202,7 +204,7 @@ def _unexplored(item: pytest.Item, call: pytest.CallInfo[None]) -> ScenarioResul
     return result.printable()
 
 
-def _stopped(item: pytest.Function, state: State, failure: Failure) -> ScenarioResult:
+def _stopped(item: pytest.Function, state: State, failure: CaseFailure) -> ScenarioResult:
     """What the report says after a debugger has stopped in the first case that broke: this one case."""
     question, schedule = _question(item, state), str(state.job.schedule)
     runs = () if state.chaos is None else state.chaos.observed().runs
@@ -222,7 +224,7 @@ def _stopped(item: pytest.Function, state: State, failure: Failure) -> ScenarioR
         budget=Budget(None, 1, 1),
         error="stopped in a debugger: the cases before this one, which passed, are not counted",
     )
-    return with_explanations(result).printable()
+    return result.printable()
 
 
 def _make_printable(report: pytest.TestReport) -> None:
@@ -295,7 +297,7 @@ def _question(item: pytest.Function, state: State) -> Question:
         model=spec.model,
         allow_inconclusive=spec.allow_inconclusive,
         invariants=tuple(getattr(i, "__name__", repr(i)) for i in spec.invariants),
-        replay="" if chosen.replay is None else str(chosen.replay),
+        replay=chosen.replay,
         test=_as_called(item),
     )
     _, line, _ = item.reportinfo()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.core.result import Failure
+from chaoskit.core.case import CaseFailure
 from chaoskit.explore.execute import Patience, Watch
 from chaoskit.explore.job import CaseSource, Job
 from chaoskit.inject.base import Backend
@@ -79,7 +79,7 @@ class State:
     chaos: Chaos | None = None
     seconds: float = 0.0
     failed_subtests: list[str] = field(default_factory=list)
-    stopped: Failure | None = None
+    stopped: CaseFailure | None = None
 
 
 STATE = pytest.StashKey[State]()

@@ -15,6 +15,7 @@ The plugin and the command line use it like this::
 
 from __future__ import annotations
 
+from chaoskit.report import schema
 from chaoskit.report.collect import Collector
 from chaoskit.report.document import SCHEMA_VERSION, Entry, Report, Run, Totals
 from chaoskit.report.environment import Environment
@@ -38,6 +39,7 @@ __all__ = [
     "markdown",
     "merge",
     "read",
+    "schema",
     "summary_lines",
     "write",
 ]

@@ -39,7 +39,7 @@ class Collector:
 
         A second result of the same test replaces the first: that is a rerun.
         """
-        result = ScenarioResult.from_dict(_map_text(plain, self._shorten))
+        result = ScenarioResult.from_dict(plain).renamed(self._shorten)
         self._entries[result.nodeid] = Entry(result, outcome, self._shorten(reason))
 
     def report(
@@ -92,13 +92,3 @@ def _replacement(short: str, end: str) -> str:
 
 def _interpreter() -> dict[Path, str]:
     return {Path(sys.base_prefix): "<python>", Path(sys.prefix): "<python>", _PACKAGE: "chaoskit"}
-
-
-def _map_text(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: _map_text(item, change) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_map_text(item, change) for item in value]
-    return value

@@ -7,17 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from chaoskit.core.result import (
-    ADDED,
-    ALIKE,
-    BROKEN,
-    INCONCLUSIVE,
-    UNSTABLE,
-    VERDICTS,
-    ScenarioResult,
-    StateCounts,
-)
+from chaoskit.core.case import BROKEN, INCONCLUSIVE, VERDICTS
+from chaoskit.core.plain import ADDED
+from chaoskit.core.result import ALIKE, UNSTABLE, ScenarioResult, StateCounts
 from chaoskit.report.environment import Environment
+from chaoskit.report.explain import replay_command
 
 SCHEMA_VERSION = 1
 """Raised when a reader of the old version would misread a file. New keys alone do not raise it."""
@@ -69,8 +63,11 @@ class Entry:
         return self.outcome == "xfailed"
 
     def to_dict(self) -> dict[str, Any]:
-        """The result's own keys and those of the entry, side by side."""
-        return {**self.result.to_dict(), "outcome": self.outcome, "reason": self.reason, "run": self.run}
+        """The result's own keys and the entry's, side by side; with each finding how to replay it."""
+        plain = self.result.to_dict()
+        for finding in plain["findings"]:
+            finding["replay"] = replay_command(self.result, finding["schedule"])
+        return {**plain, "outcome": self.outcome, "reason": self.reason, "run": self.run}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Entry:

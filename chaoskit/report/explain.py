@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import linecache
+import itertools
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
-from chaoskit.core.result import (
-    BROKEN,
-    INCONCLUSIVE,
-    CaseResult,
-    Difference,
-    Finding,
-    RunSummary,
-    ScenarioResult,
-    Site,
-    Variation,
-)
+from chaoskit.core.case import BROKEN, INCONCLUSIVE, CaseResult, Difference, RunSummary
+from chaoskit.core.finding import Finding
+from chaoskit.core.operation import Frame
+from chaoskit.core.result import ScenarioResult, Variation
 from chaoskit.core.words import PYTEST, Words
 
 _SCHEDULES_SHOWN = 5
@@ -35,17 +27,13 @@ def replay_command(result: ScenarioResult, schedule: str) -> str:
     return f"pytest {shlex.quote(test)} --chaoskit-replay {shlex.quote(schedule)}"
 
 
-def with_explanations(result: ScenarioResult) -> ScenarioResult:
-    """The result with its findings' ``replay`` and ``explanation`` filled in."""
-    by_index = {case.index: case for case in result.cases}
-    owners = {case.finding: case for case in reversed(result.cases) if case.finding is not None}
-    findings = []
-    for finding in result.findings:
-        case = next((c for c in result.cases if c.schedule == finding.schedule), owners.get(finding.index))
-        finding = replace(finding, replay=replay_command(result, finding.schedule))
-        text = "\n".join(_finding(finding, case or by_index[0]))
-        findings.append(replace(finding, explanation=text))
-    return replace(result, findings=tuple(findings))
+def finding_text(result: ScenarioResult, finding: Finding) -> str:
+    """All about one finding: what struck where, what is on the disk, which assertion, how to replay."""
+    cases = [case for case in result.cases if case.finding == finding.index]
+    shown = next((case for case in cases if case.schedule == finding.schedule), None)
+    # A report that was cut down to its findings may have lost the case.
+    case = shown or next(iter(cases), None) or CaseResult(0, finding.schedule, finding.verdict)
+    return "\n".join((*_finding(finding, case), f"      {replay_command(result, finding.schedule)}"))
 
 
 def violation_text(result: ScenarioResult) -> str:
@@ -55,7 +43,7 @@ def violation_text(result: ScenarioResult) -> str:
     number = _plural(len(result.findings), "finding")
     lines = [f"{broken} of {_plural(len(result.cases), 'case')} broke this scenario: {number}."]
     for finding in result.findings[:_FINDINGS_SHOWN]:
-        lines += ["", finding.explanation]
+        lines += ["", finding_text(result, finding)]
     if len(result.findings) > _FINDINGS_SHOWN:
         lines += ["", f"… and {len(result.findings) - _FINDINGS_SHOWN} more findings, in the report."]
     lines += _footnotes(result)
@@ -117,7 +105,6 @@ def _finding(finding: Finding, case: CaseResult) -> Iterator[str]:
     yield from _disk(finding.differences)
     yield from _broken(finding, case)
     yield "    replay it:"
-    yield f"      {finding.replay}"
 
 
 def _size(finding: Finding) -> Iterator[str]:
@@ -145,7 +132,7 @@ def _struck(finding: Finding, case: CaseResult) -> Iterator[str]:
         yield f"    struck: nothing that is proven{f' ({case.note})' if case.note else ''}"
     if finding.stack:
         yield "    in the call (most recent call last):"
-        yield from _stack(finding.stack)
+        yield from _stack(finding)
 
 
 def _advice(finding: Finding) -> Iterator[str]:
@@ -162,10 +149,11 @@ def _advice(finding: Finding) -> Iterator[str]:
     yield from (f"      {line}" for line in finding.advice.fix.splitlines())
 
 
-def _stack(stack: Sequence[Site]) -> Iterator[str]:
-    for site in reversed(stack[:_FRAMES_SHOWN]):
-        yield f'      File "{site.file}", line {site.line}, in {site.function}'
-        source = linecache.getline(site.file, site.line).strip()
+def _stack(finding: Finding) -> Iterator[str]:
+    shown = list(itertools.zip_longest(finding.stack, finding.source, fillvalue=""))[:_FRAMES_SHOWN]
+    for frame, source in reversed(shown):
+        assert isinstance(frame, Frame)
+        yield f'      File "{frame.file}", line {frame.line}, in {frame.function}'
         if source:
             yield f"        {source}"
 

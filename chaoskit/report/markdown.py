@@ -7,17 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from textwrap import indent
 
-from chaoskit.core.result import (
-    BROKEN,
-    INCONCLUSIVE,
-    UNSTABLE,
-    VERDICTS,
-    Advice,
-    CaseResult,
-    Finding,
-    ScenarioResult,
-)
+from chaoskit.core.case import BROKEN, INCONCLUSIVE, VERDICTS, CaseResult
+from chaoskit.core.finding import Advice, Finding
+from chaoskit.core.result import UNSTABLE, ScenarioResult
 from chaoskit.report.document import Entry, Report, Run, cut_by_budget, left_out
+from chaoskit.report.explain import finding_text, replay_command
 from chaoskit.report.terminal import counted, headline, states_text, verdict_text
 
 LONGEST_EXPLANATION = 8_000
@@ -166,11 +160,10 @@ def _finding(entry: Entry, finding: Finding) -> str:
     others = len(finding.schedules) - 1
     if others > 0:
         lines.append(f"- {counted(others, 'further schedule')} broke it in the same way")
-    if finding.replay:
-        lines.append(f"- replay: {code(finding.replay)}")
-    text = finding.explanation or finding.failure.text
+    lines.append(f"- replay: {code(replay_command(entry.result, finding.schedule))}")
     # Nobody has to act on a known finding, so its line that replays it is enough.
-    if text and not entry.known:
+    if not entry.known:
+        text = finding_text(entry.result, finding)
         lines += ["", "<details><summary>what the test printed</summary>", "", block(text), "", "</details>"]
     return "\n".join(lines)
 

@@ -15,7 +15,9 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union
 
-from chaoskit.core.result import VERDICTS, ScenarioResult
+from chaoskit.core.case import VERDICTS
+from chaoskit.core.result import ScenarioResult
+from chaoskit.core.schedule import Schedule
 from chaoskit.report.document import OUTCOMES, SCHEMA_VERSION, Run, Totals
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -28,6 +30,8 @@ _SIMPLE: dict[Any, dict[str, Any]] = {
     bool: {"type": "boolean"},
 }
 
+_REPLAY = "The command line that repeats the case of schedule, in the directory in which it was found."
+
 
 def build() -> dict[str, Any]:
     """The schema of what :meth:`Report.to_dict` gives. Unknown keys are allowed: later versions add some."""
@@ -38,6 +42,8 @@ def build() -> dict[str, Any]:
     definitions["Totals"]["properties"]["outcomes"] = _counts(OUTCOMES)
     _of(ScenarioResult, definitions)
     _extend_scenario(definitions["ScenarioResult"])
+    definitions["Finding"]["properties"]["replay"] = {"type": "string", "description": _REPLAY}
+    definitions["Finding"]["required"].append("replay")
     properties = {
         "schema_version": {"const": SCHEMA_VERSION},
         "created": {"type": "string", "description": "When the last of the runs ended, UTC, ISO 8601."},
@@ -89,6 +95,8 @@ def _of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         return {"type": "array", "items": _of(arguments[0], definitions)}
     if origin is not None and issubclass(origin, Mapping):
         return {"type": "object", "additionalProperties": _of(arguments[1], definitions)}
+    if hint is Schedule:
+        return {"type": "string"}
     if isinstance(hint, type) and is_dataclass(hint):
         return _record(hint, definitions)
     raise TypeError(f"{hint!r} has no place in a report; expected text, numbers, tuples, mappings, records")

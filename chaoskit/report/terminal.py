@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from chaoskit.core.result import ALIKE, INCONCLUSIVE, UNSTABLE, VERDICTS, StateCounts
+from chaoskit.core.case import INCONCLUSIVE, VERDICTS
+from chaoskit.core.result import ALIKE, UNSTABLE, StateCounts
 from chaoskit.report.document import Entry, Report, Totals, broken, cut_by_budget, left_out
 
 _MARKUP = {"violated": "red", "hung": "red", "diverged": "yellow", "not injected": "yellow"}

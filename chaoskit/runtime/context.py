@@ -204,7 +204,7 @@ def loads(text: str) -> Context | None:
     try:
         return _parse(text)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        reason = f"{type(error).__name__}" if not isinstance(error, _Refused) else str(error)
+        reason = f"{type(error).__name__}" if not isinstance(error, _CannotTravel) else str(error)
         logging.getLogger("chaoskit").warning("context from outside refused: %s", reason)
         return None
 
@@ -242,30 +242,30 @@ def adopted(environment: Mapping[str, str] | None = None) -> _Entered | Abstract
     return nullcontext() if context is None else _Entered(lambda outer: context)
 
 
-class _Refused(ValueError):
+class _CannotTravel(ValueError):
     """Why a text from outside is no context; says nothing of the text itself."""
 
 
 def _parse(text: str) -> Context:
     if len(text) > _MAX_TEXT:
-        raise _Refused(f"{len(text)} characters, at most {_MAX_TEXT}")
+        raise _CannotTravel(f"{len(text)} characters, at most {_MAX_TEXT}")
     record = json.loads(text, parse_constant=_no_constant)
     if not isinstance(record, dict) or record.get("v") != 1:
-        raise _Refused("not a context of format 1")
+        raise _CannotTravel("not a context of format 1")
     ident, operations, fields = record["id"], record["op"], record["fields"]
     if not (isinstance(ident, str) and _ID.match(ident)):
-        raise _Refused("the correlation id has characters that are not allowed")
+        raise _CannotTravel("the correlation id has characters that are not allowed")
     if not (
         isinstance(operations, list) and len(operations) <= _MAX_DEPTH and all(map(_good_name, operations))
     ):
-        raise _Refused("the operation names have characters that are not allowed")
+        raise _CannotTravel("the operation names have characters that are not allowed")
     if not (isinstance(fields, dict) and all(_may_travel(k, v) for k, v in fields.items())):
-        raise _Refused("a field is not allowed")
+        raise _CannotTravel("a field is not allowed")
     return Context(ident, tuple(operations), MappingProxyType(fields), None)
 
 
 def _no_constant(name: str) -> float:
-    raise _Refused(f"{name} is not a number of JSON")
+    raise _CannotTravel(f"{name} is not a number of JSON")
 
 
 def _good_name(name: object) -> bool:

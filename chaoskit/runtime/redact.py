@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-__all__ = ["DEFAULT", "REDACTED", "Limits", "Redactor", "is_secret_name", "redact_text"]
+__all__ = ["DEFAULT", "REDACTED", "RedactionLimits", "Redactor", "is_secret_name", "redact_text"]
 
 REDACTED = "[redacted]"
 
@@ -51,7 +51,7 @@ def redact_text(text: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Limits:
+class RedactionLimits:
     """How much of a value is shown: characters of one text, entries of one container, levels, all values."""
 
     text: int = 2000
@@ -70,7 +70,7 @@ class Redactor:
 
     names: frozenset[str] = frozenset()
     patterns: tuple[re.Pattern[str], ...] = ()
-    limits: Limits = Limits()
+    limits: RedactionLimits = RedactionLimits()
 
     def hides(self, name: str) -> bool:
         """Whether values of this name are hidden."""

@@ -45,8 +45,8 @@ __all__ = [
     "RetrySettings",
     "RuntimeSettings",
     "WaitSettings",
-    "live",
-    "read",
+    "live_settings",
+    "read_settings",
 ]
 
 _JITTERS: Mapping[str, Jitter] = {"none": backoff.NONE, "equal": backoff.EQUAL, "full": backoff.FULL}
@@ -172,7 +172,7 @@ class RuntimeSettings:
         return {name: settings.policy(name, **code) for name, settings in self.retry.items()}
 
 
-def read(
+def read_settings(
     file: str | os.PathLike[str] | None = None,
     *,
     code: Mapping[str, Any] | None = None,
@@ -192,9 +192,9 @@ def read(
     return load(RuntimeSettings, *layers)
 
 
-def live(file: str | os.PathLike[str] | None = None, **sources: Any) -> Live[RuntimeSettings]:
-    """:func:`read`, and again at each ``reload()``."""
-    return Live(lambda: read(file, **sources))
+def live_settings(file: str | os.PathLike[str] | None = None, **sources: Any) -> Live[RuntimeSettings]:
+    """:func:`read_settings`, and again at each ``reload()``."""
+    return Live(lambda: read_settings(file, **sources))
 
 
 def _category(name: str) -> Category | type[ResilienceError]:

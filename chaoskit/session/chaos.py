@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from chaoskit.core.case import RunSummary
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
-from chaoskit.core.result import ReceiptSummary, RunSummary
 from chaoskit.core.words import PYTEST, Words
 from chaoskit.explore.errors import InvariantBroken, WorkloadFailed
 from chaoskit.explore.execute import Patience, Watch
@@ -278,7 +278,7 @@ class Chaos:
             run=world.run,
             how="lost power",
             promised=len(promised),
-            receipts=tuple(map(_receipt, receipts)),
+            receipts=receipts,
         )
         self._runs.append(summary)
         self._leaks.append(Leaks())
@@ -327,14 +327,10 @@ def _summary(ran: Ran, number: int, recovery: bool, seconds: float) -> RunSummar
         signal=signal_name(ran.signal) if ran.signal else "",
         stacks=ran.stacks,
         promised=len(ran.promised),
-        receipts=tuple(map(_receipt, ran.receipts)),
+        receipts=ran.receipts,
         stray_interrupts=ran.stray_interrupts,
         seconds=seconds,
     )
-
-
-def _receipt(receipt: Receipt) -> ReceiptSummary:
-    return ReceiptSummary(receipt.strike, str(receipt.operation), receipt.effect)
 
 
 def signal_name(number: int) -> str:

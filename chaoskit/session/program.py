@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
+from chaoskit.core.case import CaseFailure
 from chaoskit.core.errors import UsageError
-from chaoskit.core.result import Failure
 from chaoskit.core.words import PYTEST, Words
 from chaoskit.explore.errors import InvariantBroken, WorkloadFailed
 from chaoskit.explore.execute import Patience, Watch
@@ -132,7 +132,7 @@ class ProgramRunner:
                 ) from None
         return root
 
-    def _failure(self, chaos: Chaos, job: Job, watch: Watch) -> Failure | None:
+    def _failure(self, chaos: Chaos, job: Job, watch: Watch) -> CaseFailure | None:
         first = job.expected is None
         try:
             self._steps(chaos, watch)
@@ -144,15 +144,15 @@ class ProgramRunner:
             message = broken.in_one_line
             # What is more than the message says; it is shown below that.
             text = output if "\n" in output else message
-            return Failure(kind, step, message, text)  # type: ignore[arg-type]
+            return CaseFailure(kind, step, message, text)  # type: ignore[arg-type]
         except InvariantBroken as broken:
-            return Failure("invariant", broken.name, str(broken), str(broken))
+            return CaseFailure("invariant", broken.name, str(broken), str(broken))
         except Exception as error:
             if first and isinstance(error, OSError | CommandFailed):
                 raise WorkloadFailed(self._never_worked(error)) from None
             if first:
                 raise
-            return Failure("error", type(error).__name__, f"{type(error).__name__}: {error}", str(error))
+            return CaseFailure("error", type(error).__name__, f"{type(error).__name__}: {error}", str(error))
         return None
 
     def _never_worked(self, error: Exception) -> str:

@@ -3,7 +3,7 @@
     python -m scenarios.durability.confirm            # prints the evidence
     python -m scenarios.durability.confirm --write    # and writes docs/reference/real-programs-evidence.md
 
-Each store is recorded anew (twice, so that names that vary have their wildcards), each schedule of
+Each store is recorded again (twice, so that names that vary have their wildcards), each schedule of
 ``known.py`` is turned into its crash state, and :mod:`scenarios.durability.judge`, which does not use the
 code that enumerates states, says whether each model named allows it. Names of stores confirm these
 alone. Exit status 1 if a state is not confirmed.
@@ -23,7 +23,7 @@ from unittest import mock
 import pytest
 
 from chaoskit.core.schedule import Schedule
-from chaoskit.explore.crash import CrashStates, PowerLoss, Script, State, crash_states
+from chaoskit.explore.crash import CrashState, CrashStates, PowerLoss, Script, crash_states
 from chaoskit.explore.crash.source import CrashWorld
 from chaoskit.explore.crash.steps import Step, StepKind
 from chaoskit.explore.job import Planned, Recording
@@ -149,7 +149,7 @@ def confirm(claim: Claim, source: PowerLoss, recording: Recording) -> Evidence:
     return Evidence(claim, refused, tuple(described(states.script, state)))
 
 
-def objection(states: CrashStates, state: State, model: str) -> str:
+def objection(states: CrashStates, state: CrashState, model: str) -> str:
     """Why a model does not allow a state; empty if it does.
 
     Where the steps themselves are not allowed, others that leave the same content and promises are looked
@@ -175,11 +175,11 @@ def _sentence(script: Script, found: Objection) -> str:
 # --- what a person reads -------------------------------------------------------------------------------
 
 
-def described(script: Script, state: State) -> Iterator[str]:
+def described(script: Script, state: CrashState) -> Iterator[str]:
     """Where the power went, what had been acknowledged by then, what is missing and what had synced it."""
     at = state.moment.operation
-    yield f"power lost after operation {at} of {len(script.moves)}: {script.trace[at]}"
-    promised = [m.operation for m in script.moves[: at + 1] if script.trace[m.operation].call == "promise"]
+    yield f"power lost after operation {at} of {len(script.effects)}: {script.trace[at]}"
+    promised = [m.operation for m in script.effects[: at + 1] if script.trace[m.operation].call == "promise"]
     said = ", ".join(f"{script.trace[o]} at operation {o}" for o in promised)
     yield f"acknowledged before: {said or 'nothing in this run'}"
     missing = [script.steps[index] for index in state.dropped]
@@ -208,9 +208,9 @@ def _last_sync(script: Script, step: Step, at: int) -> str:
     """The last call that synced the file or directory of a step before the power went."""
     whose = "directory" if step.kind is StepKind.ENTRY else "file"
     syncs = [
-        move.operation
-        for move in script.moves[: at + 1]
-        if move.sync is not None and move.sync.inode in (None, step.owner)
+        effect.operation
+        for effect in script.effects[: at + 1]
+        if effect.sync is not None and effect.sync.inode in (None, step.owner)
     ]
     if not syncs:
         return f"its {whose} was never synced"

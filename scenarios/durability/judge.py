@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from chaoskit.explore.crash.pieces import PAGE
 from chaoskit.explore.crash.snapshot import Inode, NodeKind
-from chaoskit.explore.crash.steps import PAGE, Move, Script, Step, StepKind, bits
+from chaoskit.explore.crash.steps import Effect, Script, Step, StepKind, bits
 
 MODELS = ("ext4", "ext4-late", "xfs", "btrfs", "strict")
 _CONTENT = (StepKind.DATA, StepKind.GROW)
@@ -42,8 +43,8 @@ class Judge:
         self.model = "ext4" if model == "ext4-late" else model
         self.late = model == "ext4-late"
         self.real = model != "strict"
-        self.moves = [move for move in script.moves if move.operation <= operation]
-        if any(move.sync is not None and move.sync.failed for move in self.moves):
+        self.effects = [effect for effect in script.effects if effect.operation <= operation]
+        if any(effect.sync is not None and effect.sync.failed for effect in self.effects):
             raise ValueError("an fsync failed in this recording; expected one without faults")
         self.steps = [s for s in script.steps if s.operation <= operation and s.torn_from is None]
         self.by_file: dict[Inode, list[Step]] = {}
@@ -154,8 +155,8 @@ class Judge:
     # ext4 writes some data out early.
 
     def _written_out_by_rename(self, step: Step) -> int:
-        move = self.script.moves[step.operation]
-        if step.kind is not StepKind.ENTRY or step.child is None or step.child != move.flushed:
+        effect = self.script.effects[step.operation]
+        if step.kind is not StepKind.ENTRY or step.child is None or step.child != effect.flushed:
             return 0
         pending = self._pending(step.child, step.operation)
         if not self._fresh(step.child, step.operation):
@@ -169,9 +170,9 @@ class Judge:
     def _written_out_by_close(self) -> Iterator[tuple[int, int]]:
         if self.model != "ext4":
             return
-        for move in self.moves:
-            if move.closed is not None and self._emptied(move.closed, move.operation):
-                yield move.operation, self._of(self._pending(move.closed, move.operation))
+        for effect in self.effects:
+            if effect.closed is not None and self._emptied(effect.closed, effect.operation):
+                yield effect.operation, self._of(self._pending(effect.closed, effect.operation))
 
     def _of(self, steps: list[Step]) -> int:
         return sum(1 << s.index for s in steps if s.kind is StepKind.GROW or not self.late)
@@ -182,7 +183,7 @@ class Judge:
         return [s for s in own if s.kind in _CONTENT and since < s.operation < before and not s.optional]
 
     def _last_sync(self, file: Inode, before: int) -> int:
-        syncs = (m.operation for m in self.moves if m.operation < before and _covers(m, file))
+        syncs = (m.operation for m in self.effects if m.operation < before and _covers(m, file))
         return max(syncs, default=-1)
 
     def _fresh(self, file: Inode, before: int) -> bool:
@@ -201,7 +202,7 @@ class Judge:
         """Whether a file was emptied since it was last closed, or since everything was synced."""
         before = (
             m.operation
-            for m in self.moves
+            for m in self.effects
             if m.operation < at and (m.closed == file or (m.sync is not None and m.sync.inode is None))
         )
         return self._cut_to_nothing(file, max(before, default=-1), at)
@@ -209,21 +210,21 @@ class Judge:
     # --- what is durable -------------------------------------------------------------------------------
 
     def _settle_syncs(self) -> None:
-        for move in self.moves:
-            if move.sync is None:
+        for effect in self.effects:
+            if effect.sync is None:
                 continue
-            for index in bits(self._saved(move)):
-                self.durable.setdefault(index, move.operation)
-            if self.model == "btrfs" and move.sync.inode is not None:
-                along = self._along(move.sync.inode, move.operation)
+            for index in bits(self._saved(effect)):
+                self.durable.setdefault(index, effect.operation)
+            if self.model == "btrfs" and effect.sync.inode is not None:
+                along = self._along(effect.sync.inode, effect.operation)
                 done = sum(1 << index for index in self.durable)
                 for index in bits(along):
                     self.needed[index] &= along | done
 
-    def _saved(self, move: Move) -> int:
-        sync = move.sync
+    def _saved(self, effect: Effect) -> int:
+        sync = effect.sync
         assert sync is not None
-        last = move.operation + (sync.only is not None)
+        last = effect.operation + (sync.only is not None)
         past = [s for s in self.steps if s.operation < last]
         if sync.inode is None:
             return sum(1 << s.index for s in past if not s.optional)
@@ -252,7 +253,7 @@ class Judge:
         if self.model == "ext4" and self.script.nodes[sync.inode].kind is NodeKind.DIRECTORY:
             saved |= sum_of(self.full[s.index] for s in past if s.is_metadata and not s.optional)
             for at, mask in self._written_out_by_close():
-                if at < move.operation:
+                if at < effect.operation:
                     saved |= mask | sum_of(self.full[index] for index in bits(mask))
         return saved
 
@@ -311,9 +312,9 @@ class Judge:
         return (earlier[-1].child if earlier else start.get(step.name)) in files
 
 
-def _covers(move: Move, file: Inode) -> bool:
+def _covers(effect: Effect, file: Inode) -> bool:
     """Whether a call was asked to sync all of a file's content."""
-    return move.sync is not None and move.sync.only is None and move.sync.inode in (None, file)
+    return effect.sync is not None and effect.sync.only is None and effect.sync.inode in (None, file)
 
 
 def _same_name(one: Step, other: Step) -> bool:

@@ -21,7 +21,7 @@ JUDGEMENTS: dict[str, str] = {
         "recent work is in doubt, the manual does not say."
     ),
     "Git, core.fsync=all": (
-        "New as far as the documents go: git-config(1) says that `all` syncs all components, but no "
+        "Not in the documents: git-config(1) says that `all` syncs all components, but no "
         "directory is ever synced. So under every model the rename of a reference, and with it an "
         "acknowledged commit, may be lost; and on btrfs the link that gives an object its name may be "
         "missing while what was synced later is there. ALICE (OSDI 2014) saw missing syncs of "
@@ -49,7 +49,7 @@ JUDGEMENTS: dict[str, str] = {
         "holds."
     ),
     "joblib.Memory": (
-        "A cache may lose what it has, and joblib computes anew what it cannot load. New is the "
+        "A cache may lose what it has, and joblib computes again what it cannot load. New is the "
         "silent error: the result has no checksum, so one whose data was torn is returned as if it "
         "had been computed. joblib's documents say nothing about crashes."
     ),
@@ -64,7 +64,7 @@ JUDGEMENTS: dict[str, str] = {
         "not have; the file is rewritten in place."
     ),
     "ZODB FileStorage": (
-        "New as far as we know; its README calls it an ACID transactional database. A transaction is "
+        "We know of no earlier report; its README calls it an ACID transactional database. A transaction is "
         "written, marked as finished and only then synced (`FileStorage._finish`), so that the mark "
         "may be there without the data. A tail that is too short is ignored; zeroes, or the mark over "
         "missing data, are taken for damage or, without checksums, for data, and a value that was "
@@ -72,7 +72,7 @@ JUDGEMENTS: dict[str, str] = {
         "documents leave it to the administrator."
     ),
     "DuckDB": (
-        "New as far as we know: its documents promise ACID transactions. A tail of the write-ahead "
+        "We know of no earlier report; its documents promise ACID transactions. A tail of the write-ahead "
         "log that was not synced and holds zeroes is taken for damage, and the database does not "
         "open, although nothing in it was acknowledged; and a power loss in the middle of a "
         "checkpoint may leave a block whose checksum is wrong."

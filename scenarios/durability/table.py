@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chaoskit.core.result import Finding, ScenarioResult
+from chaoskit.core.finding import Finding
+from chaoskit.core.result import ScenarioResult
 from chaoskit.report import read
 from scenarios.durability.stores import STORES, Store
 
@@ -34,7 +35,7 @@ Each store below was set up with one value, then asked to keep two more; power w
 every way that the persistence models of ext4, xfs and btrfs allow (within the budget given); then the
 store was opened again by its documented means and read. A finding is a call site and a consequence:
 **data loss** (a value that the store had acknowledged is gone), **cannot open** (an error, or a crash,
-where the values should be), **silent error** (a value that nobody put). Each finding can be replayed by
+where the values should be), **silent error** (a value that was never put). Each finding can be replayed by
 the line that its scenario prints, and was made as small as it can be. Where another file system shows it
 only with more missing, there is a line for that too. Each of these crash states was rebuilt from another
 recording and confirmed to be one that the rules of the models named allow;

@@ -136,7 +136,7 @@ def pybreaker_b8():
 
 
 def pybreaker_b10():
-    """The caller gets the listener's error instead of its own."""
+    """The caller gets the listener's error and loses the call's."""
     import pybreaker
 
     class Listener(pybreaker.CircuitBreakerListener):
@@ -345,7 +345,7 @@ def aiobreaker_b9():
 
 
 def aiobreaker_b10():
-    """The caller gets the listener's error instead of its own."""
+    """The caller gets the listener's error and loses the call's."""
     import aiobreaker
 
     class Listener(aiobreaker.CircuitBreakerListener):

@@ -9,7 +9,8 @@ import platform
 import textwrap
 from pathlib import Path
 
-from chaoskit.contracts.breaker import ROWS, ChaoskitBreaker, Examination, examine
+from chaoskit.contracts import Examination, examine
+from chaoskit.contracts.breaker import ROWS, ChaoskitBreaker
 from chaoskit.contracts.breaker_rows import SINGLE
 from scenarios.peers.breaker_adapters import PEERS, PybreakerAsItComes
 from scenarios.peers.breaker_reproductions import reproductions

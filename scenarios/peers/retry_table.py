@@ -11,7 +11,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from chaoskit.contracts.retry import ROWS, ChaoskitRetry, examine
+from chaoskit.contracts import examine
+from chaoskit.contracts.retry import ROWS, ChaoskitRetry
 from scenarios.peers.retry_adapters import PEERS, Botocore, Urllib3
 from scenarios.peers.retry_reproductions import reproductions
 

@@ -19,10 +19,11 @@ from probes import FIRST_FIVE, MORE, Probe, base, random_program
 
 from chaoskit.core.operation import Trace
 from chaoskit.explore.crash import MODELS, Materialiser, Snapshot, crash_states, script
-from chaoskit.explore.crash.image import Tables
 from chaoskit.explore.crash.materialise import Writer
 from chaoskit.explore.crash.order import Order
+from chaoskit.explore.crash.playing import play
 from chaoskit.explore.crash.states import all_legal
+from chaoskit.explore.crash.tables import Tables
 
 MODELS_OF = {"ext4": ("ext4", "ext4-late")}
 """How ext4 behaves depends on whether the disk is busy: see the two models."""
@@ -59,8 +60,8 @@ def allowed(trace: Trace, before: Snapshot, model: str) -> list[dict[str, object
     """Everything that ``model`` allows when the power goes after the last operation."""
     split = script(trace, before)
     order = Order(split, MODELS[model])
-    for move in split.moves:
-        order.play(move)
+    for effect in split.effects:
+        play(order, effect)
     legal = all_legal(order, ENOUGH)
     assert legal is not None, "the probe is too long to know all its states"
     tables = Tables(split)

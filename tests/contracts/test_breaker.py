@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import FlakyFailure
 
-from chaoskit.contracts.breaker import ROWS, ChaoskitBreaker, Row, missing, row_test
+from chaoskit.contracts import Row, missing, row_test
+from chaoskit.contracts.breaker import ROWS, ChaoskitBreaker
 
 from .broken_breakers import BROKEN, Twin
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import FlakyFailure
 
-from chaoskit.contracts.retry import BUDGET_ROWS, ROWS, ChaoskitRetry, Row, examine, missing, row_test
+from chaoskit.contracts import Row, examine, missing, row_test
+from chaoskit.contracts.retry import BUDGET_ROWS, ROWS, ChaoskitRetry
 
 from .broken_retries import BROKEN, Hand, HidesTheError, Twin
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from chaoskit import strategies
+from chaoskit.core.errors import UsageError
 from chaoskit.runtime import CircuitBreaker, retry
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.failures.taxonomy import ResilienceError
@@ -23,7 +25,7 @@ def outcome(call, work):
         return error
 
 
-@given(strategies.retry_policies(), strategies.schedules())
+@given(strategies.retry_policies(), strategies.answers())
 def test_a_policy_keeps_its_number_of_attempts(policy, work):
     """Whatever the policy and however the function fails."""
     ended = outcome(policy.call, work)
@@ -39,7 +41,7 @@ def test_backoffs_have_bands_within_their_cap(backoff, failures):
     assert math.isfinite(high)
 
 
-@given(strategies.breaker_options(), strategies.schedules())
+@given(strategies.breaker_options(), strategies.answers())
 def test_breaker_options_make_breakers(options, work):
     """Each set is accepted, and the breaker lets the first call through."""
     assert outcome(CircuitBreaker(**options).call, work) is work.outcomes[0]
@@ -70,3 +72,24 @@ def test_fixed_options_stay():
         settings=settings(FEW, max_examples=1),
     )
     assert policy == retry(policy, attempts=4, on=ValueError)
+
+
+@given(st.sampled_from(["zip", "csv", "json", "tar", "gzip"]).flatmap(strategies.damage))
+def test_damaged_files_are_drawn(data):
+    """Every draw is some bytes, small enough for a test."""
+    assert isinstance(data, bytes)
+    assert len(data) < 4 << 20
+
+
+def test_damage_shrinks_to_little():
+    """What fails on any damage that a reader takes for a table is found at its simplest."""
+    found = find(strategies.damage("csv"), lambda data: b"\0" in data)
+    assert found.count(b"\0") == 1
+
+
+def test_damage_wants_a_format_and_a_file_of_it():
+    """An unknown format and a file of another are refused by name."""
+    with pytest.raises(UsageError, match="format is 'doc'"):
+        strategies.damage("doc")
+    with pytest.raises(UsageError, match="it looks like text"):
+        strategies.damage("zip", b"hello\nyou\n")

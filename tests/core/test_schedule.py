@@ -25,7 +25,10 @@ from chaoskit.core.schedule import (
 NAMES = st.binary(min_size=1, max_size=12).map(lambda raw: os.fsdecode(raw.replace(b"\0", b"\n")))
 """Any name that a file can have, line feeds and bytes that are no UTF-8 included."""
 SHORT = st.text("ab*\\/. \n", max_size=6)
-PATTERNS = st.lists(st.one_of(st.just("*"), NAMES.map(literal)), min_size=1, max_size=4).map("".join)
+PATTERNS = st.lists(st.one_of(st.just("*"), NAMES.map(literal)), min_size=1, max_size=4).map(
+    # Two halves of a character, each no UTF-8 by itself, are one character when they meet in a name.
+    lambda parts: os.fsdecode(os.fsencode("".join(parts)))
+)
 PLACES = st.builds(
     Place,
     st.integers(1, 30),

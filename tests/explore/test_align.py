@@ -138,6 +138,19 @@ def test_a_clock_in_a_varying_name_does_not_stand_still() -> None:
     assert pattern.endswith("P9.host")
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "third"),
+    [
+        (".out.28013.1800711-1", ".out.28019.1800933-1", ".out.30207.1911845-1"),
+        ("s-3fa1-99ab.sock", "s-3fb2-97cb.sock", "s-4411-0000.sock"),
+    ],
+)
+def test_two_numbers_side_by_side_are_both_wild_as_a_whole(one: str, other: str, third: str) -> None:
+    """Process and start time begin alike in two runs that follow each other, and not in the hundredth."""
+    assert matcher(pattern_for(one, other)).fullmatch(third)
+    assert pattern_for(one, other)[:2] + pattern_for(one, other)[-2:] == one[:2] + one[-2:]
+
+
 def test_points_of_an_aligned_recording_parse_back() -> None:
     """The names given to points are schedule text."""
     for point in align(saving("tmpa8xk_2qd"), saving("tmp0v3lm7pz")).recording.points:

@@ -9,9 +9,10 @@ import pytest
 from made import KILL, operation, saving, trace
 
 from chaoskit import faults
+from chaoskit.core.case import CaseFailure, RunSummary
 from chaoskit.core.errors import ScheduleError
-from chaoskit.core.operation import Caveat, Place, Trace
-from chaoskit.core.result import Failure, Options, ReceiptSummary, RunSummary, ScenarioResult
+from chaoskit.core.operation import Caveat, Place, Receipt, Trace
+from chaoskit.core.result import Options, ScenarioResult
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.case import Question
 from chaoskit.explore.engine import Explorer
@@ -22,16 +23,17 @@ from chaoskit.explore.snapshot import Entry
 from chaoskit.explore.sources import Offers
 from chaoskit.faults import FaultSet
 from chaoskit.inject.base import Leaks
+from chaoskit.report.explain import finding_text
 
 Answer = Callable[[Job, int], Observation]
-BROKEN = Failure("assertion", "AssertionError", "assert lost == kept")
+BROKEN = CaseFailure("assertion", "AssertionError", "assert lost == kept")
 ENTRY = Entry("file", 0o644)
 
 
 def struck(job: Job, how: str = "raised", **changes: object) -> Observation:
     """The observation of a case in which every strike has its receipt."""
     texts = tuple(map(str, job.schedule))
-    receipts = tuple(ReceiptSummary(text, "call", "effect") for text in texts)
+    receipts = tuple(Receipt(text, "call", "effect") for text in texts)
     run = RunSummary(1, how, receipts=receipts)  # type: ignore[arg-type]
     seen = Observation(runs=(run,), struck=texts, reached=len(texts), leaks=(Leaks(),))
     return replace(seen, **changes)  # type: ignore[arg-type]
@@ -155,8 +157,9 @@ def test_findings_are_merged_by_call_site_and_assertion() -> None:
     result = explore(Scripted(twice, lambda job, n: struck(job, failure=BROKEN)), KILL)
     assert [len(finding.schedules) for finding in result.findings] == [2, 1]
     assert [case.finding for case in result.cases] == [0, 0, 1]
-    assert "write(a)#2=kill" in result.findings[0].explanation
-    assert "--chaoskit-replay 'write(a)#1=kill'" in result.findings[0].replay
+    told = finding_text(result, result.findings[0])
+    assert "write(a)#2=kill" in told
+    assert "--chaoskit-replay 'write(a)#1=kill'" in told
 
 
 def test_a_budget_is_kept_and_said() -> None:
@@ -272,9 +275,10 @@ def test_each_finding_is_tried_once_more(always: bool) -> None:
         broken = "rename" in str(job.schedule) and (always or attempt == 1)
         return struck(job, failure=BROKEN if broken else None)
 
-    [finding] = explore(Scripted(saving("a.tmp"), answer), KILL).findings
+    result = explore(Scripted(saving("a.tmp"), answer), KILL)
+    [finding] = result.findings
     assert finding.reproduced is always
-    assert ("did not show again" in finding.explanation) is not always
+    assert ("did not show again" in finding_text(result, finding)) is not always
 
 
 def test_a_test_that_cannot_be_run_twice_is_refused() -> None:

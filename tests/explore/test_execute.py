@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
-from chaoskit.core.result import ReceiptSummary, RunSummary
+from chaoskit.core.case import RunSummary
+from chaoskit.core.operation import Receipt
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore import execute
 from chaoskit.explore.execute import Serial, Watch, Workers, without_harness
@@ -127,7 +128,7 @@ def test_a_worker_that_exits_is_no_pass() -> None:
 
 def test_what_was_told_before_a_death_is_known() -> None:
     """Runs that were over are part of the observation, receipts included."""
-    done = RunSummary(1, "died", receipts=(ReceiptSummary("write(a)#1=kill", "write(a)#1", "SIGKILL"),))
+    done = RunSummary(1, "died", receipts=(Receipt("write(a)#1=kill", "write(a)#1", "SIGKILL"),))
 
     def tells_and_dies(job: Job, watch: Watch) -> Observation:
         watch.tell((done,))
@@ -167,11 +168,11 @@ def test_what_a_failed_case_prints_is_kept_with_it() -> None:
     """Output of Python and of what is beneath it, of this case alone."""
 
     def prints(job: Job, watch: Watch) -> Observation:
-        from chaoskit.core.result import Failure
+        from chaoskit.core.case import CaseFailure
 
         print(f"case {ordinal(job)}")
         os.write(2, b"from below\n")
-        return Observation(failure=Failure("error", "E", "e"))
+        return Observation(failure=CaseFailure("error", "E", "e"))
 
     seen = run(prints, jobs(2), count=1)
     assert seen[0].output == "case 1\nfrom below\n"

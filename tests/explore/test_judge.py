@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from chaoskit.core.result import Failure, ReceiptSummary, RunSummary
+from chaoskit.core.case import CaseFailure, RunSummary
+from chaoskit.core.operation import Receipt
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.job import Expected, Job
 from chaoskit.explore.judge import judge
@@ -15,11 +16,11 @@ from chaoskit.inject.base import Leaks
 
 TEXT = "write(a)#1=EIO"
 JOB = Job(Schedule.parse(TEXT))
-RECEIPT = ReceiptSummary(TEXT, "write(a)#1", "answered EIO")
+RECEIPT = Receipt(TEXT, "write(a)#1", "answered EIO")
 STRUCK = Observation(
     runs=(RunSummary(1, "raised", receipts=(RECEIPT,)),), struck=(TEXT,), reached=1, leaks=(Leaks(),)
 )
-BROKEN = Failure("assertion", "AssertionError", "assert 1 == 2")
+BROKEN = CaseFailure("assertion", "AssertionError", "assert 1 == 2")
 
 
 def test_an_error_reported_and_survived_is_failed_safe() -> None:

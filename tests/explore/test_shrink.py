@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import operation
 
+from chaoskit.core.case import CaseFailure
+from chaoskit.core.finding import Advice
 from chaoskit.core.operation import Operation, Receipt
-from chaoskit.core.result import Advice, Failure
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.case import Case
 from chaoskit.explore.job import Job, Planned
@@ -128,7 +129,7 @@ def test_the_smallest_is_as_small_as_can_be(size: int, data: st.DataObject) -> N
 def case_of(world: Parts, verdict: str = "violated", message: str = "assert lost == kept") -> Case:
     planned = Planned(Schedule((world.strike,)), world)
     case = Case(planned, (world.blamed,), (), Job(planned.schedule, world=world))
-    failure = Failure("assertion", "AssertionError", message) if verdict == "violated" else None
+    failure = CaseFailure("assertion", "AssertionError", message) if verdict == "violated" else None
     case.judgement = Judgement(verdict, failure)  # type: ignore[arg-type]
     return case
 
@@ -148,7 +149,7 @@ class Machine:
             self.ran += 1
             assert isinstance(case.planned.world, Parts)
             message = self.message(case.planned.world.lacks)
-            failure = Failure("assertion", "AssertionError", message) if message else None
+            failure = CaseFailure("assertion", "AssertionError", message) if message else None
             case.judgement = Judgement("violated" if message else "failed safe", failure)
 
 

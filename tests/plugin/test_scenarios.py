@@ -141,7 +141,7 @@ MODULE = """
         assert (outcome.ok, outcome.signal, outcome.timed_out) == (ok, signal, False)
         assert error is None or (isinstance(outcome.error, error) and outcome.error.errno == 5)
         assert error is None or "in save" in outcome.traceback
-        assert receipt.operation.call == "rename" and receipt.operation.target == "job.json.tmp"
+        assert receipt.operation.startswith("rename(job.json.tmp -> job.json)#1")
 
     kept_for_ever = []
 

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from chaoskit.core.result import (
-    Advice,
-    Budget,
-    CaseResult,
-    CaveatSummary,
-    Difference,
-    Failure,
-    Finding,
-    Options,
-    PointSummary,
-    ReceiptSummary,
-    RunSummary,
-    ScenarioResult,
-    Site,
-    StateCounts,
-    Timing,
-    Variation,
-)
+from chaoskit.core.case import CaseFailure, CaseResult, Difference, RunSummary
+from chaoskit.core.finding import Advice, Finding
+from chaoskit.core.operation import Caveat, Frame, Receipt
+from chaoskit.core.result import Budget, Options, PointSummary, ScenarioResult, StateCounts, Timing, Variation
 from chaoskit.report import Entry, Environment, Report, Run
 
-SITE = Site("app/save.py", 12, "save")
+SITE = Frame("app/save.py", 12, "save")
 
 ENVIRONMENT = Environment(
     system="Linux",
@@ -76,9 +62,15 @@ def clean(nodeid: str = "scenarios/test_save.py::test_good") -> ScenarioResult:
 
 def violated(nodeid: str = "scenarios/test_save.py::test_bad") -> ScenarioResult:
     """One violated case with everything that a failure can carry, one that diverged, and a budget."""
-    failure = Failure("assertion", "AssertionError", "assert None == {'n': 1}", "E   assert None", SITE)
+    failure = CaseFailure(
+        "assertion",
+        "AssertionError",
+        "assert None == {'n': 1}",
+        "E   assert None\n```\nfences in it\n```",
+        SITE,
+    )
     difference = Difference("job.json", "missing", "file, 12 bytes, mode 644", "", "")
-    receipt = ReceiptSummary("write(a)#1=kill", "write(a)#1", "SIGKILL to 1 process")
+    receipt = Receipt("write(a)#1=kill", "write(a)#1", "SIGKILL to 1 process")
     killed = RunSummary(1, "died", signal="SIGKILL", receipts=(receipt,), promised=1, seconds=0.01)
     return ScenarioResult(
         nodeid,
@@ -106,8 +98,7 @@ def violated(nodeid: str = "scenarios/test_save.py::test_bad") -> ScenarioResult
                 (SITE,),
                 failure,
                 (difference,),
-                "pytest 'scenarios/test_save.py::test_bad' --chaoskit-replay 'write(a)#1=kill'",
-                "what struck where\n```\nfences in it\n```",
+                ("file.write(text)",),
                 True,
                 ("ext4", "xfs"),
                 Advice(
@@ -120,7 +111,7 @@ def violated(nodeid: str = "scenarios/test_save.py::test_bad") -> ScenarioResult
             ),
         ),
         variations=(Variation("name", "tmp*.db", SITE),),
-        caveats=(CaveatSummary("shared-mapping", "a-shm", "a-shm is mapped: its pages were | not followed"),),
+        caveats=(Caveat("shared-mapping", "a-shm", "a-shm is mapped: its pages were | not followed"),),
         budget=Budget(2, 9, 2, {"budget": 7}),
         advice=(
             Advice(

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.core.case import CaseFailure
+from chaoskit.core.operation import Frame
+from chaoskit.core.schedule import Schedule
 from chaoskit.report import Collector
 from chaoskit.report.collect import shortener
 
@@ -47,19 +50,22 @@ def test_paths_of_the_machine_do_not_reach_the_report():
     result = violated()
     finding = replace(
         result.findings[0],
-        explanation=f'/home/u/app/src/a.py:3 wrote /tmp/case-1/job\n  File "{library}", line 1',
-        replay="cd /home/u/app && pytest t.py",
+        stack=(Frame("/home/u/app/src/a.py", 3, "save"), Frame(library, 1, "dump")),
+        failure=CaseFailure("error", "OSError", "m", f'wrote /tmp/case-1/job\n  File "{library}", line 1'),
     )
-    result = replace(result, file="/home/u/app/scenarios/t.py", findings=(finding,))
+    outside = Schedule.parse("rename(/home/u/app/a -> b)#1=kill")
+    options = replace(result.options, command="--workspace /home/u/app -- true", replay=outside)
+    result = replace(result, file="/home/u/app/scenarios/t.py", findings=(finding,), options=options)
     collector = Collector(ROOT, hide={Path("/tmp/case-1"): "<tmp>"})
     collector.add(result.to_dict(), outcome="xfailed", reason="see /home/u/app/README.md")
     (entry,) = collector.report(command=["/home/u/app/.venv/bin/pytest", "t.py"]).entries
     assert entry.result.file == "scenarios/t.py"
     assert entry.reason == "see README.md"
-    assert entry.result.findings[0].replay == "cd . && pytest t.py"
-    assert entry.result.findings[0].explanation == (
-        'src/a.py:3 wrote <tmp>/job\n  File "<python>/lib/python3/json/__init__.py", line 1'
-    )
+    (told,) = entry.result.findings
+    assert [frame.file for frame in told.stack] == ["src/a.py", "<python>/lib/python3/json/__init__.py"]
+    assert told.failure.text == 'wrote <tmp>/job\n  File "<python>/lib/python3/json/__init__.py", line 1'
+    assert entry.result.options.command == "--workspace . -- true"
+    assert entry.result.options.replay == Schedule.parse("rename(a -> b)#1=kill")
     text = json.dumps(collector.report(command=["/home/u/app/x"]).to_dict())
     assert "/home/u" not in text
     assert "/tmp/case" not in text

@@ -6,7 +6,8 @@ from dataclasses import replace
 import jsonschema
 import pytest
 
-from chaoskit.core.result import VERDICTS, StateCounts
+from chaoskit.core.case import VERDICTS
+from chaoskit.core.result import StateCounts
 from chaoskit.report import SCHEMA_VERSION, Entry, Report, schema
 
 from .samples import clean, report, run, violated

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaoskit.runtime.redact import DEFAULT, REDACTED, Limits, Redactor, is_secret_name, redact_text
+from chaoskit.runtime.redact import DEFAULT, REDACTED, RedactionLimits, Redactor, is_secret_name, redact_text
 
 SECRET = "hunter2XyZ99"
 
@@ -227,7 +227,7 @@ def test_the_number_of_values_is_bounded() -> None:
     tree: Any = 1
     for _ in range(6):
         tree = [tree] * 50
-    shown = json.dumps(Redactor(limits=Limits(values=500)).plain(tree))
+    shown = json.dumps(Redactor(limits=RedactionLimits(values=500)).plain(tree))
     assert len(shown) < 50_000
 
 

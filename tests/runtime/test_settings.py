@@ -14,7 +14,13 @@ from chaoskit.runtime.config import ConfigurationProblems, from_mapping, load
 from chaoskit.runtime.failures.taxonomy import Category, Unreachable
 from chaoskit.runtime.observing.metrics import AlertRule
 from chaoskit.runtime.retrying.backoff import EQUAL, NONE, Constant, Decorrelated, Exponential, Linear, band
-from chaoskit.runtime.settings import RetrySettings, RuntimeSettings, WaitSettings, live, read
+from chaoskit.runtime.settings import (
+    RetrySettings,
+    RuntimeSettings,
+    WaitSettings,
+    live_settings,
+    read_settings,
+)
 
 SYSTEMS = """\
 retry:
@@ -55,7 +61,7 @@ def file(tmp_path: Path) -> Path:
 
 def load_only(file: Path, **given: Any) -> RuntimeSettings:
     given = {"environment": {}, "pyproject": "/nonexistent", **given}
-    return read(file, **given).value
+    return read_settings(file, **given).value
 
 
 def test_the_reference_systems_are_expressible(file: Path) -> None:
@@ -172,8 +178,8 @@ def test_the_order_of_sources(file: Path, tmp_path: Path) -> None:
 
 
 def test_settings_may_change_while_the_program_runs(file: Path) -> None:
-    """live() reloads the file, and reports what changed."""
-    settings = live(file, environment={}, pyproject="/nonexistent")
+    """live_settings() reloads the file, and reports what changed."""
+    settings = live_settings(file, environment={}, pyproject="/nonexistent")
     file.write_text(SYSTEMS.replace("concurrency: 3", "concurrency: 5"))
     assert [c.path for c in settings.reload().changes] == ["jobs.concurrency"]
     assert settings.value.jobs.concurrency == 5

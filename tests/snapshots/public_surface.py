@@ -8,9 +8,9 @@ CHANGELOG.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import inspect
-import pkgutil
 import re
 import typing
 from collections.abc import Iterator
@@ -20,14 +20,56 @@ from types import ModuleType
 
 import click
 
+from chaoskit.runtime import Event
+
 FILE = Path(__file__).with_suffix(".txt")
 
-MODULES = ("chaoskit", "chaoskit.faults", "chaoskit.invariants", "chaoskit.report", "chaoskit.doctor")
-LATER = ("chaoskit.contracts", "chaoskit.strategies")
-"""The same, as far as they are there."""
+MODULES = (
+    "chaoskit",
+    "chaoskit.faults",
+    "chaoskit.invariants",
+    "chaoskit.report",
+    "chaoskit.contracts",
+    "chaoskit.contracts.retry",
+    "chaoskit.contracts.breaker",
+    "chaoskit.strategies",
+    "chaoskit.runtime",
+    "chaoskit.runtime.config",
+    "chaoskit.runtime.context",
+)
+"""Where users import from, and nowhere else."""
 
-PACKAGES = ("chaoskit.runtime",)
-"""Of these every module counts that names its exports in ``__all__``."""
+MACHINERY = {
+    "AdaptiveThrottle": {"admits", "refusal", "rejected"},
+    "BreakerLink": {"join", "notice", "start", "sync"},
+    "BreakerOptions": {"by_rate", "window"},
+    "Jitter": {"around"},
+    "RetryBudget": {"give_back", "request", "roll", "take"},
+    "Rule": {"matches"},
+    "chaoskit.report": {"Collector", "Line", "summary_lines"},
+}
+"""What one module of ours needs of another, and so has no underscore. No user needs it, and it may change."""
+
+RECEIVED = {
+    "Attempt",
+    "BreakerGuard",
+    "Chaos",
+    "Context",
+    "FaultSet",
+    "LogGuard",
+    "Subscription",
+    "Ticket",
+} | {"Worker"}
+"""Classes whose objects users are handed and never make: how they are made is not promised."""
+
+
+KINDS = {
+    "a Backoff": {"Constant", "Decorrelated", "Exponential", "Linear"},
+    "a BreakerAdapter": {"ChaoskitBreaker"},
+    "a Clock": {"SystemClock", "VirtualClock"},
+    "a RetryAdapter": {"ChaoskitRetry"},
+}
+"""Classes that keep the promises of a protocol in this list, whose methods are not promised twice."""
 
 
 def surface() -> str:
@@ -38,35 +80,27 @@ def surface() -> str:
 
 def modules() -> Iterator[ModuleType]:
     yield from map(import_module, MODULES)
-    yield from (module for module in map(_if_there, LATER) if hasattr(module, "__all__"))
-    for package in map(import_module, PACKAGES):
-        yield package
-        for found in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
-            module = import_module(f"{package.__name__}.{found.name}")
-            if not found.name.startswith("_") and hasattr(module, "__all__"):
-                yield module
-
-
-def _if_there(name: str) -> ModuleType | None:
-    try:
-        return import_module(name)
-    except ModuleNotFoundError:
-        return None
 
 
 def exports(module: ModuleType) -> Iterator[str]:
-    for name in sorted(module.__all__):
+    for name in sorted(set(module.__all__) - MACHINERY.get(module.__name__, set())):
         value = getattr(module, name)
         yield from described(f"{module.__name__}.{name}", value)
 
 
 def described(name: str, value: object) -> Iterator[str]:
-    """A function with its signature; a class with its bases and what it defines; else the type."""
+    """A function with its signature; a record with its fields; a class with its bases; else the type.
+
+    Of a class, what it defines follows, a line each.
+    """
     if inspect.ismodule(value):
         yield f"{name}: module"
+    elif inspect.isclass(value) and dataclasses.is_dataclass(value) and value.__name__ not in RECEIVED:
+        yield f"{name}: {kind(value)}{signature(value).removesuffix(' -> None')}"
+        yield from methods(name, value)
     elif inspect.isclass(value):
         bases = ", ".join(base.__name__ for base in value.__bases__ if base is not object)
-        yield f"{name}: class({bases})"
+        yield f"{name}: class({bases}){', ' if (keeps := _keeps(value)) else ''}{keeps}"
         yield from members(name, value)
     elif typing.get_origin(value) is not None:
         yield f"{name}: type alias"
@@ -79,16 +113,43 @@ def described(name: str, value: object) -> Iterator[str]:
 def members(name: str, cls: type) -> Iterator[str]:
     if issubclass(cls, enum.Enum):
         yield from (f"{name}.{member}" for member in cls.__members__)
-    elif "__init__" in vars(cls) and not issubclass(cls, BaseException) and not _is_protocol(cls):
+    elif (
+        cls.__name__ not in RECEIVED
+        and "__init__" in vars(cls)
+        and not issubclass(cls, BaseException)
+        and not _is_protocol(cls)
+    ):
         yield f"{name}{signature(cls)}"
+    yield from methods(name, cls)
+
+
+def kind(cls: type) -> str:
+    """``record`` for plain data, ``event`` and its promised name for what observers are told."""
+    found = f"event {cls.name} " if issubclass(cls, Event) and cls is not Event else "record"
+    return f"{found}, {keeps}, " if (keeps := _keeps(cls)) else found
+
+
+def methods(name: str, cls: type) -> Iterator[str]:
+    machinery = MACHINERY.get(cls.__name__, set())
+    if keeps := _keeps(cls):
+        machinery = machinery | _promised(keeps.removeprefix("a "))
     for member, value in sorted(vars(cls).items()):
-        if member.startswith("_"):
+        if member.startswith("_") or member in machinery:
             continue
         plain = value.__func__ if isinstance(value, classmethod | staticmethod) else value
         if isinstance(plain, property):
             yield f"{name}.{member}: property"
         elif inspect.isfunction(plain):
             yield f"{name}.{member}{signature(plain)}"
+
+
+def _keeps(cls: type) -> str:
+    return next((kind for kind, names in KINDS.items() if cls.__name__ in names), "")
+
+
+def _promised(protocol: str) -> set[str]:
+    found = (getattr(module, protocol, None) for module in modules())
+    return set(vars(next(one for one in found if one is not None)))
 
 
 def _is_protocol(cls: type) -> bool:

@@ -109,15 +109,15 @@ def keeps(adapter: RetryAdapter, example: tuple[int, dict[str, int]]) -> None:
         demand(result == (one, "b", (3,), True, more), f"the arguments arrive as {result!r}")
         demand(not inspect.iscoroutinefunction(wrapped), "it claims to be a coroutine function")
 
-        class Owner:
+        class Bound:
             def method(self) -> object:
                 return self
 
             method = adapter.wrap(method, RetryPlan())
 
-        owner = Owner()
-        _, got = outcome(owner.method)
-        demand(got is owner, f"as a method it is not bound to its object: {got!r}")
+        bound = Bound()
+        _, got = outcome(bound.method)
+        demand(got is bound, f"as a method it is not bound to its object: {got!r}")
         _pickles(wrapped)
 
 

@@ -1,34 +1,57 @@
-"""What a power cut may leave: micro-steps, persistence models, crash states, and what to do about them.
+"""What a power loss may leave on the disk, and which call is to blame for it.
 
-:func:`script` splits a recorded trace into micro-steps on a :class:`Snapshot` of the directory,
-:func:`crash_states` enumerates what the persistence models allow, :class:`Materialiser` writes one
-state into a directory, :func:`name_of` and :func:`state_named` turn states into schedule arguments
-and back, :func:`explain` and :func:`warnings` say which call is to blame.
+One noun for each thing, on the way from a trace to a directory:
+
+==============  ====================================================================================
+trace           what runs did, as operations (:mod:`chaoskit.core.operation`)
+snapshot        a directory as it was at one moment; where a trace begins
+step            the smallest change that may persist without its neighbours: a page, an entry, a size
+effect          what one operation did: its steps, then perhaps a sync
+script          a trace as effects on a snapshot (:func:`script`)
+model           the rules that one file system keeps (:data:`MODELS`)
+order           which steps need which, and which are durable, under one model so far
+moment          right after one operation: when the power goes
+crash state     the steps that have persisted at a moment; torn and garbage ones marked as such
+tables, image   what a set of steps means for each file, and the hash of the whole tree
+aftermath       the crash states near a given one, to make it smaller or to check a name
+==============  ====================================================================================
+
+:func:`crash_states` enumerates what the models allow, :class:`Materialiser` writes one state into a
+directory, :func:`name_of` and :func:`state_named` turn states into schedule arguments and back,
+:func:`explain` says which call is to blame for a state, and :func:`warnings` what looks wrong without one.
+:class:`PowerLoss` offers all of it to the exploration as a source of cases.
+
+The modules stand on each other in this order: models, snapshot, pieces, steps; tree, calls, split; order,
+needs, syncs, playing; tables, image, states, aftermath; naming, materialise, fixes, explanations,
+suspicions, between; source.
 """
 
 from __future__ import annotations
 
-from chaoskit.explore.crash.advice import Advice, explain, simplest, warnings
+from chaoskit.explore.crash.explanations import explain, simplest
+from chaoskit.explore.crash.fixes import Explanation
 from chaoskit.explore.crash.materialise import Materialiser, state_tree
 from chaoskit.explore.crash.models import DEFAULT, MODELS, Model, Rule, models_named
 from chaoskit.explore.crash.naming import name_of, state_named
 from chaoskit.explore.crash.snapshot import Snapshot
 from chaoskit.explore.crash.source import PowerLoss
-from chaoskit.explore.crash.states import CrashStates, State, crash_states, most_suspicious
-from chaoskit.explore.crash.steps import Script, script
+from chaoskit.explore.crash.split import script
+from chaoskit.explore.crash.states import CrashState, CrashStates, crash_states, most_suspicious
+from chaoskit.explore.crash.steps import Script
+from chaoskit.explore.crash.suspicions import warnings
 
 __all__ = [
     "DEFAULT",
     "MODELS",
-    "Advice",
+    "CrashState",
     "CrashStates",
+    "Explanation",
     "Materialiser",
     "Model",
     "PowerLoss",
     "Rule",
     "Script",
     "Snapshot",
-    "State",
     "crash_states",
     "explain",
     "models_named",

@@ -1,273 +1,27 @@
-"""The tree that a set of steps leaves, and its hash, kept up to date step by step.
+"""The tree that a set of steps leaves, as a hash that is kept up to date from one set to the next.
 
-Hashes are 128-bit numbers (BLAKE2b). The hash of a directory is the sum of the hashes of its entries,
-that of a file the sum of the hashes of its pages: so what changed is taken out and put in again, and
-nothing else is looked at. Equal trees have equal hashes whatever made them; hard links count as
-files with equal content.
+The hash of a directory is the sum of the hashes of its entries: like that of a file it changes by what
+changed, and so does every directory above it. Equal trees have equal hashes whatever made them; hard
+links count as files with equal content.
 """
 
 from __future__ import annotations
 
-import hashlib
-import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from chaoskit.explore.crash.snapshot import TOP, Inode, Node, NodeKind
-from chaoskit.explore.crash.steps import PAGE, Script, Step, StepKind, bits
-
-_WORD = (1 << 128) - 1
-_GARBAGE = bytes((37 * i + 11) % 251 + 1 for i in range(PAGE))
-"""What space that was never written may hold: neither zeroes nor text nor anything that repeats soon."""
-
-
-def _hash(*parts: bytes) -> int:
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    return int.from_bytes(digest.digest(), "little")
+from chaoskit.explore.crash.snapshot import TOP, Inode
+from chaoskit.explore.crash.steps import StepKind, bits
+from chaoskit.explore.crash.tables import WORD, Tables, digest
 
 
 @dataclass(slots=True)
-class _Content:
-    """The steps on one file, and what was worked out about them. Sets are bits."""
+class _Delta:
+    """How one set of steps differs from the image it is compared with.
 
-    initial: bytes
-    grows: int = 0
-    resizes: int = 0
-    data: int = 0
-    whole: int = 0
-    """All steps on the content."""
-    pages: dict[int, int] = field(default_factory=dict)
-    """For each page the data steps that touch it."""
-    base: tuple[int, int, int] | None = None
-    """A set, the size and the sum of hashes for it: from there the next set is worked out."""
-    known: dict[tuple[int, int, int], int] = field(default_factory=dict)
-
-
-class Tables:
-    """What never changes while states are enumerated: which steps act on what.
-
-    A state is a set of steps, as bits. The same bits, ``count`` places higher, mark those of them
-    whose data is garbage: see :meth:`with_garbage`.
+    ``entries`` has for each name the inode before and now, ``own`` the new hashes of inodes without their
+    entries, ``hashes`` those with them, ``below`` the names under which something else has changed.
     """
-
-    def __init__(self, script: Script) -> None:
-        self.steps = script.steps
-        self.nodes = script.nodes
-        self.contents: dict[Inode, _Content] = {}
-        self.cells: dict[tuple[Inode, str], int] = {}
-        self.names_in: dict[Inode, dict[str, None]] = {}
-        """The names in each directory that some step is about."""
-        self.attributes: dict[Inode, dict[str, int]] = {}
-        self._own: dict[Inode, tuple[int, dict[int, int]]] = {}
-        """For each inode the steps on itself, and the hashes for sets of them."""
-        self.initial = script.snapshot.entries
-        self.count = len(script.steps)
-        for step in script.steps:
-            self._enter(step)
-
-    def content(self, inode: Inode) -> _Content:
-        found = self.contents.get(inode)
-        if found is None:
-            found = self.contents[inode] = _Content(self.nodes[inode].content.read())
-        return found
-
-    def _enter(self, step: Step) -> None:
-        bit = 1 << step.index
-        if step.kind is StepKind.ENTRY:
-            self.cells[step.owner, step.name] = self.cells.get((step.owner, step.name), 0) | bit
-            self.names_in.setdefault(step.owner, {})[step.name] = None
-            return
-        if step.kind is StepKind.ATTRIBUTE:
-            names = self.attributes.setdefault(step.owner, {})
-            names[step.name] = names.get(step.name, 0) | bit
-            return
-        content = self.content(step.owner)
-        content.whole |= bit | bit << self.count
-        if step.kind is StepKind.DATA:
-            content.data |= bit
-            for page in step.pages:
-                content.pages[page] = content.pages.get(page, 0) | bit
-        elif step.kind is StepKind.GROW:
-            content.grows |= bit
-        else:
-            content.resizes |= bit
-
-    def with_garbage(self, persisted: int, garbage: int) -> int:
-        """The state in which the data of the steps in ``garbage`` is something else."""
-        return persisted | garbage | garbage << self.count
-
-    # --- what a set of steps means ---------------------------------------------------------------
-
-    def child(self, directory: Inode, name: str, state: int) -> Inode | None:
-        """The inode behind a name."""
-        present = state & self.cells.get((directory, name), 0)
-        if present:
-            return self.steps[present.bit_length() - 1].child
-        return self.initial.get(directory, {}).get(name)
-
-    def names_of(self, inode: Inode) -> set[tuple[Inode, str]]:
-        """Every directory and name that has ever meant the inode."""
-        first = {(place, name) for place in self.initial for name in self.initial[place]}
-        known = {cell for cell in first if self.initial[cell[0]][cell[1]] == inode}
-        entries = (step for step in self.steps if step.kind is StepKind.ENTRY and step.child == inode)
-        return known | {(step.owner, step.name) for step in entries}
-
-    def size(self, inode: Inode, state: int) -> int:
-        """The size of a file in bytes."""
-        content = self.content(inode)
-        resized = state & content.resizes
-        size = len(content.initial)
-        grown = state & content.grows
-        if resized:
-            last = resized.bit_length() - 1
-            size = self.steps[last].size
-            grown = grown >> last << last
-        if content.resizes:
-            # A cut between two growths may be missing: then the earlier one may be the longer.
-            return max([size, *(self.steps[index].size for index in bits(grown))])
-        # Growth was recorded only where the file became longer, so the latest is the longest.
-        return max(size, self.steps[grown.bit_length() - 1].size) if grown else size
-
-    def attribute(self, inode: Inode, name: str, state: int) -> object:
-        """The value of an attribute; None if there is none."""
-        present = state & self.attributes.get(inode, {}).get(name, 0)
-        if present:
-            return self.steps[present.bit_length() - 1].value
-        node = self.nodes[inode]
-        return node.mode if name == "mode" else node.xattrs.get(name)
-
-    def attributes_of(self, inode: Inode, state: int) -> dict[str, object]:
-        """Mode and extended attributes."""
-        names = {"mode", *self.nodes[inode].xattrs, *self.attributes.get(inode, ())}
-        found = {name: self.attribute(inode, name, state) for name in sorted(names)}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def page(self, inode: Inode, number: int, state: int) -> bytes:
-        """One page of a file, as far as there is any data in it."""
-        content = self.content(inode)
-        start = number * PAGE
-        page = bytearray(content.initial[start : start + PAGE])
-        garbage = state >> self.count
-        for index in bits(state & (content.pages.get(number, 0) | content.resizes)):
-            _act(page, start, start + PAGE, self.steps[index], bool(garbage >> index & 1))
-        return bytes(page)
-
-    def bytes(self, inode: Inode, state: int) -> bytes:
-        """The whole content of a file."""
-        content, size = self.content(inode), self.size(inode, state)
-        if not state & content.whole:
-            return content.initial
-        # Step by step and not page by page: a large write is then copied at once.
-        whole = bytearray(content.initial)
-        garbage = state >> self.count
-        for index in bits(state & (content.data | content.resizes)):
-            _act(whole, 0, sys.maxsize, self.steps[index], bool(garbage >> index & 1))
-        del whole[size:]
-        whole.extend(bytes(size - len(whole)))
-        return bytes(whole)
-
-    # --- hashes ----------------------------------------------------------------------------------
-
-    def _file_hash(self, inode: Inode, state: int) -> int:
-        """The hash of a file's content and size."""
-        content = self.content(inode)
-        size, total = self._summed(content, inode, state & content.whole)
-        # The next set of steps that is asked for will most often be a near one.
-        content.base = (state & content.whole, size, total)
-        return total + _hash(b"size", size.to_bytes(8, "little"))
-
-    def _summed(self, content: _Content, inode: Inode, state: int) -> tuple[int, int]:
-        size = self.size(inode, state)
-        if content.base is None:
-            start = len(content.initial)
-            content.base = (0, start, self._sum(content, inode, range(-(-start // PAGE)), 0, start))
-        before, old_size, total = content.base
-        pages = self._affected(content, before ^ state, old_size, size)
-        total -= self._sum(content, inode, pages, before, old_size)
-        total += self._sum(content, inode, pages, state, size)
-        return size, total & _WORD
-
-    def _affected(self, content: _Content, changed: int, old: int, new: int) -> Iterable[int]:
-        """The pages that may differ between two sets of steps with these sizes."""
-        if changed & content.resizes:
-            return range(-(-max(old, new) // PAGE))
-        pages: set[int] = set()
-        for index in bits((changed | changed >> self.count) & content.data):
-            pages.update(self.steps[index].pages)
-        if old != new:
-            pages.update(range(min(old, new) // PAGE, -(-max(old, new) // PAGE)))
-        return pages
-
-    def _sum(self, content: _Content, inode: Inode, pages: Iterable[int], state: int, size: int) -> int:
-        return sum(self._page_hash(content, inode, page, state, size) for page in pages)
-
-    def _page_hash(self, content: _Content, inode: Inode, number: int, state: int, size: int) -> int:
-        limit = min(PAGE, size - number * PAGE)
-        if limit <= 0:
-            return 0
-        touching = content.pages.get(number, 0)
-        key = (number, state & (touching | touching << self.count | content.resizes), limit)
-        found = content.known.get(key)
-        if found is None:
-            # Zeroes count for nothing: a hole and written zeroes read the same.
-            data = self.page(inode, number, state)[:limit].rstrip(b"\0")
-            found = content.known[key] = _hash(number.to_bytes(8, "little"), data) if data else 0
-        return found
-
-    def own_hash(self, inode: Inode, state: int) -> int:
-        """The hash of an inode without the names in it: kind, attributes, content."""
-        known = self._own.get(inode)
-        if known is None:
-            known = self._own[inode] = (self._about(inode), {})
-        mask = state & known[0]
-        found = known[1].get(mask)
-        if found is None:
-            node = self.nodes[inode]
-            found = _node_hash(node, self.attributes_of(inode, mask))
-            if node.kind is NodeKind.FILE:
-                found += self._file_hash(inode, mask)
-            found = known[1][mask] = found & _WORD
-        return found
-
-    def _about(self, inode: Inode) -> int:
-        """The steps on an inode itself."""
-        mask = self.content(inode).whole if self.nodes[inode].kind is NodeKind.FILE else 0
-        for steps in self.attributes.get(inode, {}).values():
-            mask |= steps
-        return mask
-
-
-def _act(part: bytearray, start: int, stop: int, step: Step, garbage: bool) -> None:
-    """Let one step act on the part of a file between ``start``, at the border of a page, and ``stop``."""
-    if step.kind is not StepKind.DATA:
-        del part[max(step.size - start, 0) :]
-        return
-    first, last = max(step.offset, start), min(step.end, stop)
-    if len(part) < last - start:
-        part.extend(bytes(last - start - len(part)))
-    data = _garbage(first, last) if garbage else step.part(first, last)
-    part[first - start : last - start] = data
-
-
-def _garbage(first: int, last: int) -> bytes:
-    pages = -(-last // PAGE) - first // PAGE
-    return (_GARBAGE * pages)[first % PAGE :][: last - first]
-
-
-def _node_hash(node: Node, attributes: Mapping[str, object]) -> int:
-    parts = [node.kind.value.encode(), node.text.encode("utf-8", "surrogateescape"), b"%d" % node.format]
-    for name, value in attributes.items():
-        parts += [name.encode("utf-8", "surrogateescape"), repr(value).encode()]
-    return _hash(*parts)
-
-
-@dataclass(slots=True)
-class _Change:
-    """What one set of steps makes different from the image it is compared with."""
 
     entries: defaultdict[Inode, dict[str, tuple[Inode | None, Inode | None]]]
     own: dict[Inode, int]
@@ -289,6 +43,7 @@ class Image:
         self._own: dict[Inode, int] = {}
         self._hashes: dict[Inode, int] = {}
         self._edges: dict[tuple[str, int], int] = {}
+        """For a name and the hash of what it means, what the entry adds to its directory."""
         self.hash = self._build(TOP)
         self.move(state)
 
@@ -297,7 +52,7 @@ class Image:
         total = self._own_hash(inode)
         for name, child in self._children.get(inode, {}).items():
             total += self._edge(name, self._build(child))
-        self._hashes[inode] = total = total & _WORD
+        self._hashes[inode] = total = total & WORD
         return total
 
     def _own_hash(self, inode: Inode) -> int:
@@ -311,7 +66,7 @@ class Image:
         found = self._edges.get(key)
         if found is None:
             text = name.encode("utf-8", "surrogateescape")
-            found = self._edges[key] = _hash(text, child.to_bytes(16, "little"))
+            found = self._edges[key] = digest(text, child.to_bytes(16, "little"))
         return found
 
     def _hash_of(self, inode: Inode) -> int:
@@ -339,7 +94,7 @@ class Image:
                     children[name] = new
         return self.hash
 
-    def _compare(self, state: int) -> tuple[int, _Change]:
+    def _compare(self, state: int) -> tuple[int, _Delta]:
         change = self._change(state)
         waiting = [*change.entries, *change.own]
         marked = set(waiting)
@@ -350,14 +105,16 @@ class Image:
                 if directory not in marked:
                     marked.add(directory)
                     waiting.append(directory)
+        # Down from each, not up: a child that was marked is finished before its directory needs it.
         for inode in marked:
             self._rehash(inode, change, marked, set())
         return change.hashes.get(TOP, self.hash if TOP not in marked else 0), change
 
-    def _change(self, state: int) -> _Change:
-        change = _Change(defaultdict(dict), {})
+    def _change(self, state: int) -> _Delta:
+        change = _Delta(defaultdict(dict), {})
         seen: set[Inode] = set()
         for index in bits(state ^ self.state):
+            # The upper half marks garbage: see Tables.with_garbage.
             step = self.tables.steps[index % self.tables.count]
             owner = step.owner
             if step.kind is StepKind.ENTRY:
@@ -372,7 +129,7 @@ class Image:
                     change.own[owner] = own
         return change
 
-    def _rehash(self, inode: Inode, change: _Change, marked: set[Inode], path: set[Inode]) -> int:
+    def _rehash(self, inode: Inode, change: _Delta, marked: set[Inode], path: set[Inode]) -> int:
         """The new hash of an inode; what was not marked has kept its own."""
         if inode not in marked:
             return self._hash_of(inode)
@@ -380,7 +137,8 @@ class Image:
         if done is not None:
             return done
         if inode in path:
-            return 0  # A directory below itself: two halves of different renames. Nobody can get there.
+            # A directory below itself, by halves of two renames: cut off from the top, it is in no tree.
+            return 0
         path.add(inode)
         total = self._hash_of(inode) - self._own_hash(inode) + change.own.get(inode, self._own_hash(inode))
         entries = change.entries.get(inode, {})
@@ -393,5 +151,5 @@ class Image:
                 total -= self._edge(name, self._hash_of(child))
                 total += self._edge(name, self._rehash(child, change, marked, path))
         path.discard(inode)
-        change.hashes[inode] = total = total & _WORD
+        change.hashes[inode] = total = total & WORD
         return total

@@ -1,4 +1,4 @@
-"""Writing a crash state into a directory, as the file system would show it after the reboot."""
+"""Writing a crash state into a directory, as the file system would show it after a reboot."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 
-from chaoskit.explore.crash.image import Tables
 from chaoskit.explore.crash.moved import Moved
 from chaoskit.explore.crash.snapshot import TOP, Inode, NodeKind
-from chaoskit.explore.crash.states import CrashStates, State
+from chaoskit.explore.crash.states import CrashState, CrashStates
+from chaoskit.explore.crash.tables import Tables
 
 _KEPT = 64 * 1024 * 1024
-"""Bytes of contents that are kept for later states; each worker has its own."""
+"""Bytes of file contents that are kept for later states, by each worker process."""
 
 
 class Materialiser:
-    """Writes states into directories. Contents are worked out once and shared between states, up to a bound.
+    """Writes crash states into directories. Contents are worked out once for all states, up to a bound.
 
-    Nothing is shared between directories: recovery may change whatever it finds. ``roots`` are the
-    directories in which it was recorded; see :mod:`chaoskit.explore.crash.moved`.
+    No two directories share a file: recovery may change whatever it finds. ``roots`` are the
+    directories in which the runs were recorded; see :mod:`chaoskit.explore.crash.moved`.
     """
 
     def __init__(self, states: CrashStates, roots: Iterable[str] = ()) -> None:
         self._writer = Writer(states.tables, roots)
 
-    def write(self, state: State, directory: str | os.PathLike[str]) -> None:
+    def write(self, state: CrashState, directory: str | os.PathLike[str]) -> None:
         """Replace the content of the existing ``directory`` by ``state``.
 
-        The directory itself stays (its inode too), its mode is set. Raises OSError if the place does
-        not allow it, for example special files without the right to make them.
+        The directory keeps its inode; its mode is set.
+
+        Raises:
+            OSError: if the place does not allow it, for example a device without the right to make one.
         """
         tables = self._writer.tables
         self._writer.write(tables.with_garbage(state.persisted, state.garbage), os.fspath(directory))
 
 
 class Writer:
-    """Writes what any set of steps leaves. ``roots`` are the directories in which they were recorded."""
+    """Writes what any set of steps leaves. ``roots`` are the directories in which the runs were recorded."""
 
     def __init__(self, tables: Tables, roots: Iterable[str] = ()) -> None:
         self.tables = tables
@@ -46,7 +48,7 @@ class Writer:
         self._moved = Moved(tuple(roots), "")
 
     def write(self, state: int, directory: str) -> None:
-        """Replace the content of ``directory``."""
+        """Replace the content of ``directory``. Raises OSError if the place does not allow it."""
         self._moved = Moved(self._moved.roots, directory)
         empty(directory)
         self._fill(TOP, directory, state, {}, set())
@@ -59,6 +61,7 @@ class Writer:
             if child not in above:
                 self._write(child, f"{path}/{name}", state, written, above)
         above.discard(inode)
+        # Last: a directory without the right to write could not be filled.
         self._dress(inode, path, state)
 
     def children(self, inode: Inode, state: int) -> Iterator[tuple[str, Inode]]:
@@ -77,8 +80,8 @@ class Writer:
     ) -> None:
         node = self.tables.nodes[inode]
         if node.kind is NodeKind.DIRECTORY:
-            # Two names of one directory (half of a rename) become two directories: it cannot be shown
-            # otherwise, and fsck would take one of them away.
+            # Two names of one directory (half of a rename) become two directories: no system call makes
+            # a second link to one, and fsck would remove it.
             os.mkdir(path)
             self._fill(inode, path, state, written, above)
         elif inode in written:
@@ -98,7 +101,9 @@ class Writer:
             mode = self._mode(inode, state)
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
             try:
-                _write_all(fd, self._moved.value(self.content(inode, state)))
+                view = memoryview(self._moved.value(self.content(inode, state)))
+                while view:
+                    view = view[os.write(fd, view) :]
             finally:
                 os.close(fd)
         self._dress(inode, path, state)
@@ -109,6 +114,7 @@ class Writer:
         found = self._contents.get(key)
         if found is None:
             found = self.tables.bytes(inode, state)
+            # The oldest first; dicts keep the order in which keys came.
             while self._contents and self._left < len(found):
                 self._left += len(self._contents.pop(next(iter(self._contents))))
             if len(found) <= self._left:
@@ -137,8 +143,9 @@ class Writer:
         return mode if isinstance(mode, int) else 0o644
 
     def _dress(self, inode: Inode, path: str, state: int) -> None:
-        """Set the mode, whatever the umask made of it, and the extended attributes."""
+        """Set the mode, which the umask may have narrowed, and the extended attributes."""
         os.chmod(path, self._mode(inode, state))
+        # Most inodes have none, and asking for each would cost as much as making the file.
         if not self.tables.nodes[inode].xattrs and inode not in self.tables.attributes:
             return
         for name, value in self.tables.attributes_of(inode, state).items():
@@ -146,14 +153,11 @@ class Writer:
                 os.setxattr(path, name, value)
 
 
-def _write_all(fd: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
 def empty(directory: str) -> None:
-    """Remove everything in ``directory``, whatever modes a program has left there."""
+    """Remove everything in ``directory``, whatever modes a program has left there.
+
+    Raises OSError if something cannot be removed even then.
+    """
     with os.scandir(directory) as entries:
         for entry in list(entries):
             if entry.is_dir(follow_symlinks=False):
@@ -163,6 +167,7 @@ def empty(directory: str) -> None:
 
 
 def _remove_tree(path: str) -> None:
+    # Most directories are empty, and rmtree is slow to find that out.
     try:
         os.rmdir(path)
         return
@@ -181,7 +186,7 @@ def _remove_tree(path: str) -> None:
 def tree_of(tables: Tables, state: int) -> dict[str, object]:
     """What a set of steps leaves, without writing it: bytes, link text or a mapping for each name.
 
-    For reports and comparisons; modes and attributes are not in it.
+    Without modes and attributes: for reports, and for comparisons of contents.
     """
     return _described(Writer(tables), TOP, state, frozenset())
 
@@ -200,6 +205,6 @@ def _described(writer: Writer, inode: Inode, state: int, above: frozenset[Inode]
     return tree
 
 
-def state_tree(states: CrashStates, state: State) -> Mapping[str, object]:
-    """The content of one state, as :func:`tree_of` describes it."""
+def state_tree(states: CrashStates, state: CrashState) -> Mapping[str, object]:
+    """What one crash state leaves, as :func:`tree_of` describes it."""
     return tree_of(states.tables, states.tables.with_garbage(state.persisted, state.garbage))

@@ -1,8 +1,8 @@
-"""Persistence models as data: which rules each file system keeps, and where a rule is known from.
+"""Persistence models as data: which rules each file system keeps, and the source for each of them.
 
 "Measured" means: seen by copying the image of a mounted file system after the calls, mounting the
-copy and looking (Linux 6.18, default mount options; ``scenarios/validation`` repeats it). Where a
-guarantee depends on things that no program sees (what the kernel wrote back in the meantime), the
+copy and comparing (Linux 6.18, default mount options; ``scenarios/validation`` repeats it). Where a
+guarantee depends on something that no program sees (what the kernel wrote back in the meantime), the
 model does not give it: a state that a model forbids is one that the file system never shows.
 """
 
@@ -17,7 +17,7 @@ from chaoskit.core.errors import wrong
 
 
 class Rule(Enum):
-    """What a file system keeps without being asked. The value is the rule as a sentence."""
+    """What a file system guarantees without being asked. The value is the rule as a sentence."""
 
     ORDERED_METADATA = "a change of metadata persists only with every change of metadata before it"
     DATA_BEFORE_SIZE = "a file grows on the disk only together with the data that made it grow"
@@ -50,7 +50,7 @@ _ALLOC_DA = f"{_KERNEL}, fs/ext4/inode.c, ext4_alloc_da_blocks"
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A persistence model: its rules, each with the source for this file system."""
+    """A persistence model: the rules that one file system keeps, each with its source."""
 
     name: str
     rules: Mapping[Rule, str]
@@ -60,6 +60,7 @@ class Model:
         return rule in self.rules
 
     def __hash__(self) -> int:
+        # The mapping of rules has no hash; names are unique among the models.
         return hash(self.name)
 
 
@@ -92,7 +93,7 @@ EXT4_LATE = Model(
     ),
     "ext4 as it is since Linux 5.6, where unwritten extents are the default (dioread_nolock): the size of"
     " a file is journalled when writing its data has begun, not when it has ended, so that a file may be"
-    " all zeroes even after a rename over an old one; measured in about one of fifteen power cuts right"
+    " all zeroes even after a rename over an old one; measured in about one of fifteen power losss right"
     " after the fsync of the directory, on a busy disk",
 )
 
@@ -140,8 +141,8 @@ STRICT = Model(
 
 MODELS: Mapping[str, Model] = MappingProxyType({m.name: m for m in (EXT4, EXT4_LATE, XFS, BTRFS, STRICT)})
 DEFAULT: tuple[str, ...] = ("ext4", "xfs", "btrfs")
-"""The real ones together, ext4 as its documentation promises. ``strict`` is for programs that promise
-to work everywhere."""
+"""The file systems that are in use, ext4 as its documentation promises. ``strict`` is for programs that are
+to work on any other."""
 
 
 def models_named(names: str | Iterable[str]) -> tuple[Model, ...]:

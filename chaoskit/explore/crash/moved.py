@@ -1,7 +1,7 @@
 """What was recorded in one directory, as it reads in another.
 
-Programs write the path of their own directory into files, links and promises. A crash state is built
-from a recording made elsewhere, and would point there.
+Programs write the path of their directory into files, links and promises. A crash state is built from
+a recording that was made elsewhere; left as they are, these paths would lead recovery there.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Names ``place`` where the recordings name one of ``roots``.
+    """Replaces the paths of ``roots`` by that of ``place``.
 
-    Only between paths of equal length: nothing else may move in a file. What a program has compressed,
-    encrypted or given a checksum with the path in it stays as it was recorded.
+    Only where they have equal length, so that offsets in files stay true. What a program has compressed,
+    encrypted or put under a checksum with the path in it stays as it was recorded.
     """
 
     roots: tuple[str, ...]
@@ -32,6 +32,7 @@ class Moved:
 
 
 def _moved(value: Any, root: str, place: str) -> Any:
+    # By exact type: of a subclass we do not know how it is constructed.
     kind = type(value)
     if kind is bytes:
         return value.replace(os.fsencode(root), os.fsencode(place))

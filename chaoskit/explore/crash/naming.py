@@ -1,7 +1,7 @@
-"""Names of crash states: the argument of ``power_loss[…]`` in a schedule, and the way back.
+"""Names of crash states: the argument of ``power_loss[…]`` in a schedule, written and read.
 
-The point of the schedule says after which operation the power went; the argument says what of the
-unsynced steps is missing then. Steps are counted back from the power cut, 1 is the last one, so that
+The point of the schedule says after which operation the power went; the argument says which of the
+unsynced steps are missing then. Steps are counted back from the power loss, 1 is the last one, so that
 what happens earlier in the run does not change the name::
 
     argument  =  "all" | "only-synced" model | clause *( " " clause )
@@ -19,12 +19,14 @@ import re
 from collections.abc import Iterable, Iterator
 
 from chaoskit.core.errors import ScheduleError
-from chaoskit.explore.crash.cut import allows
-from chaoskit.explore.crash.image import Image, Tables
+from chaoskit.explore.crash.aftermath import allows
+from chaoskit.explore.crash.image import Image
 from chaoskit.explore.crash.models import MODELS, STRICT
 from chaoskit.explore.crash.order import Order
-from chaoskit.explore.crash.states import Moment, State, moment_of, play_all
+from chaoskit.explore.crash.playing import play_all
+from chaoskit.explore.crash.states import CrashState, Moment, grown_over, moment_of
 from chaoskit.explore.crash.steps import Script, StepKind, bits, mask_of
+from chaoskit.explore.crash.tables import Tables
 
 _EXPECTED = (
     "expected 'all', 'only-synced ext4', 'drop 1,3-5', 'zero 2', 'keep 2 xfs', 'torn 2@512' or 'garbage 2', "
@@ -32,17 +34,19 @@ _EXPECTED = (
 )
 
 
-def name_of(script: Script, state: State) -> str:
+def name_of(script: Script, state: CrashState) -> str:
     """The shortest argument that names ``state``."""
     if state.complete:
         return "all"
-    rest = _torn_clause(script, state) + _garbage_clause(state)
-    torn = _replaced(script, state)
+    rest = _torn_clause(script, state) + _listed("garbage", state.moment, state.garbage)
+    # The whole steps of which only a torn rest persisted.
+    torn = mask_of(origin for i in bits(state.persisted) if (origin := script.steps[i].torn_from) is not None)
     dropped = state.moment.pending & ~state.persisted & ~state.garbage & ~torn
-    zero = mask_of(index for index in bits(dropped) if _grown(script, state, index))
+    zero = mask_of(index for index in bits(dropped) if _is_zeroes(script, state, index))
     clauses = [*rest, *_listed("zero", state.moment, zero), *_listed("drop", state.moment, dropped & ~zero)]
     names = [" ".join(clauses)]
     whole = state.persisted & state.moment.present & ~state.garbage
+    # From the other end, "only what was synced, and these", where that is shorter.
     for model, durable in state.moment.durable:
         if not durable & ~whole and not rest:
             kept = whole & ~durable
@@ -53,15 +57,10 @@ def name_of(script: Script, state: State) -> str:
     return synced[0] if synced else min(names, key=len)
 
 
-def _grown(script: Script, state: State, index: int) -> bool:
-    """Whether the growth that came with a data step is there."""
-    after = index + 1
-    return (
-        script.steps[index].kind is StepKind.DATA
-        and after < len(script.steps)
-        and script.steps[after].partner == index
-        and bool(state.persisted >> after & 1)
-    )
+def _is_zeroes(script: Script, state: CrashState, index: int) -> bool:
+    """The growth that came with a data step is there, so that zeroes stand in place of the data."""
+    step = script.steps[index]
+    return step.kind is StepKind.DATA and grown_over(script, step, state.persisted)
 
 
 def _listed(word: str, moment: Moment, steps: int) -> list[str]:
@@ -69,15 +68,11 @@ def _listed(word: str, moment: Moment, steps: int) -> list[str]:
 
 
 def _number(moment: Moment, index: int) -> int:
+    """Which pending step it is, counted back from the power loss."""
     return (moment.pending >> index).bit_count()
 
 
-def _replaced(script: Script, state: State) -> int:
-    """The whole steps of which only a torn rest persisted."""
-    return mask_of(origin for i in bits(state.persisted) if (origin := script.steps[i].torn_from) is not None)
-
-
-def _torn_clause(script: Script, state: State) -> list[str]:
+def _torn_clause(script: Script, state: CrashState) -> list[str]:
     parts = []
     for index in bits(state.persisted):
         step = script.steps[index]
@@ -85,10 +80,6 @@ def _torn_clause(script: Script, state: State) -> list[str]:
             data = step if step.partner is None else script.steps[step.partner]
             parts.append(f"{_number(state.moment, step.torn_from)}@{data.length}")
     return [f"torn {','.join(parts)}"] if parts else []
-
-
-def _garbage_clause(state: State) -> list[str]:
-    return _listed("garbage", state.moment, state.garbage)
 
 
 def _ranges(numbers: Iterable[int]) -> str:
@@ -101,33 +92,35 @@ def _ranges(numbers: Iterable[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
-def state_named(script: Script, operation: int, argument: str) -> State:
+def state_named(script: Script, operation: int, argument: str) -> CrashState:
     """The state that ``argument`` names after ``operation`` (an index in the trace).
 
-    The same state comes back for the same trace, whichever models were asked for. Its ``models`` are
-    all that allow it; none, if the argument names what no file system leaves.
+    The same state for the same trace, whichever models are enumerated. Its ``models`` are all that
+    allow it; none, if the argument names what no file system leaves.
 
     Raises:
         ScheduleError: if the argument does not parse or names steps that this trace does not have.
     """
     orders = [Order(script, model) for model in MODELS.values()]
     strict = next(order for order in orders if order.model is STRICT)
-    move = None
-    for move in script.moves[: operation + 1]:
-        play_all(move, orders, strict)
-    if move is None or move.operation != operation:
+    effect = None
+    for effect in script.effects[: operation + 1]:
+        play_all(effect, orders, strict)
+    if effect is None or effect.operation != operation:
         raise ScheduleError(
-            f"operation {operation} is not in the trace; expected 0 to {len(script.moves) - 1}."
+            f"operation {operation} is not in the trace; expected 0 to {len(script.effects) - 1}."
         )
-    moment = moment_of(move, orders, strict)
+    moment = moment_of(effect, orders, strict)
     persisted, garbage = _Parser(script, moment, argument).read()
     tables = Tables(script)
     digest = Image(tables).look(tables.with_garbage(persisted, garbage))
     models = tuple(order.model.name for order in orders if allows(order, persisted, garbage))
-    return State(moment, persisted, garbage, digest, models)
+    return CrashState(moment, persisted, garbage, digest, models)
 
 
 class _Parser:
+    """Reads one argument, against the unsynced steps of one moment."""
+
     def __init__(self, script: Script, moment: Moment, argument: str) -> None:
         self.script = script
         self.moment = moment
@@ -139,6 +132,7 @@ class _Parser:
         return ScheduleError(f"power_loss[{self.argument}]: {what}; {_EXPECTED}.")
 
     def read(self) -> tuple[int, int]:
+        """The steps that persisted, and those of them that hold garbage."""
         words = self.argument.split()
         persisted, garbage = self.moment.present, 0
         while words:
@@ -198,6 +192,7 @@ class _Parser:
         return persisted
 
     def _rest(self, index: int, length: int) -> int:
+        """The number of the torn rest of ``length`` bytes of step ``index``, with its growth if it grew."""
         for step in self.script.steps[index + 1 :]:
             data = step if step.partner is None else self.script.steps[step.partner]
             if step.torn_from == index and data.length == length:

@@ -1,4 +1,4 @@
-"""The content of a directory at one moment, independent of what happens to it afterwards."""
+"""The content of a directory at one moment, held in memory: later changes do not show."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from chaoskit.core.errors import wrong
 from chaoskit.core.operation import Bytes, Payload
 
 Inode = int
-"""A file, directory or link, whatever its names are: an index that only has a meaning together with
-its snapshot and the steps that were built on it. Never reused, unlike the system's inode numbers."""
+"""A file, directory or link, whatever its names are: an index into the nodes of one script, those of its
+snapshot first. Never reused, unlike the system's inode numbers."""
 
 TOP: Inode = 0
 """The directory itself."""
 
 NO_XATTRS: Mapping[str, bytes] = {}
-# No mapping proxy, which could not be pickled: snapshots of what follows a fault come from other processes.
+# Not a MappingProxyType, which cannot be pickled: some snapshots come from worker processes.
 
 
 class NodeKind(Enum):
@@ -33,7 +33,7 @@ class NodeKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One inode. ``mode`` are permission bits; ``text`` is where a symbolic link points.
+    """One inode. ``mode`` has the permission bits; ``text`` is where a symbolic link points.
 
     ``identity`` is the system's (device, inode number), by which operations name files.
     """
@@ -45,14 +45,14 @@ class Node:
     xattrs: Mapping[str, bytes] = field(default_factory=lambda: NO_XATTRS)
     identity: tuple[int, int] | None = None
     format: int = 0
-    """The file type bits of an ``OTHER``, as in ``st_mode``."""
+    """The file type bits of an ``OTHER``, as in ``st_mode``; 0 for the kinds that say it themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A tree: ``nodes[0]`` is the directory itself, ``entries`` has the names in each directory.
+    """A directory tree: ``nodes[0]`` is the directory itself, ``entries`` has the names in each directory.
 
-    Hard links are names of one inode. Contents are held in memory.
+    Hard links are several names of one inode.
     """
 
     nodes: tuple[Node, ...] = (Node(NodeKind.DIRECTORY, 0o755),)
@@ -74,7 +74,10 @@ class Snapshot:
 
     @classmethod
     def of(cls, tree: Mapping[str, object]) -> Snapshot:
-        """Build one from text: bytes are files, str are symbolic links, mappings are directories."""
+        """Build one from values: bytes are files, str are symbolic links, mappings are directories.
+
+        Raises UsageError for any other value.
+        """
         nodes: list[Node] = []
         entries: dict[Inode, dict[str, Inode]] = {}
         _grow(tree, nodes, entries)
@@ -134,7 +137,8 @@ def _node(path: str, status: os.stat_result) -> Node:
 
 
 def _xattrs(path: str) -> Mapping[str, bytes]:
-    """The user's own attributes; those of the system (labels, access lists) come with the place."""
+    """The attributes in the namespace of users; labels and access lists come with the place."""
+    # The file system may not know attributes (OSError), nor may the platform (AttributeError).
     try:
         names = [name for name in os.listxattr(path) if name.startswith("user.")]
     except (OSError, AttributeError):

@@ -8,22 +8,23 @@ from functools import cached_property
 from typing import Any
 
 from chaoskit.core.errors import ScheduleError
+from chaoskit.core.finding import Advice
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
-from chaoskit.core.result import Advice as Told
-from chaoskit.core.result import Site
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.align import Naming, patterns_with
-from chaoskit.explore.crash.advice import Advice, explain, warnings
+from chaoskit.explore.crash.aftermath import Aftermath
 from chaoskit.explore.crash.between import Unknown, history
-from chaoskit.explore.crash.cut import Cut
+from chaoskit.explore.crash.explanations import explain
+from chaoskit.explore.crash.fixes import Explanation
 from chaoskit.explore.crash.materialise import Materialiser
 from chaoskit.explore.crash.models import models_named
 from chaoskit.explore.crash.moved import Moved
 from chaoskit.explore.crash.naming import name_of, state_named
-from chaoskit.explore.crash.order import lost_steps
+from chaoskit.explore.crash.playing import lost_steps
 from chaoskit.explore.crash.snapshot import Snapshot
-from chaoskit.explore.crash.states import CrashStates, State, crash_states
+from chaoskit.explore.crash.states import CrashState, CrashStates, crash_states
 from chaoskit.explore.crash.steps import mask_of
+from chaoskit.explore.crash.suspicions import warnings
 from chaoskit.explore.job import Planned, Recording
 from chaoskit.faults import FaultSet
 from chaoskit.faults.power import LIES
@@ -32,13 +33,11 @@ FAULT = "power_loss"
 SYNCS = ("fsync", "fdatasync")
 
 
-def told(advice: Advice, operation: Operation) -> Told:
-    """Advice as a plain record for the result."""
-    frame = operation.site
-    site = None if frame is None else Site(frame.file, frame.line, frame.function)
+def told(why: Explanation, operation: Operation) -> Advice:
+    """An explanation as the result has it."""
     # Only Python leaves a stack; a fix in Python is no help to a shell.
-    fix = advice.fix if operation.stack or not advice.anywhere else advice.anywhere
-    return Told(advice.kind, advice.text, fix, str(operation), site, advice.models)
+    fix = why.fix if operation.stack or not why.anywhere else why.anywhere
+    return Advice(why.kind, why.text, fix, str(operation), operation.site, why.models)
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class CrashWorld:
 
     strike: Strike
     recorded: History = field(repr=False)
-    state: State = field(repr=False)
+    state: CrashState = field(repr=False)
     before: tuple[Receipt, ...] = ()
     """The strikes that the recording already holds, in order."""
 
@@ -93,30 +92,30 @@ class CrashWorld:
         return self.state.ways
 
     def lacking(self, parts: Iterable[Hashable]) -> CrashWorld | None:
-        """The same power cut with only these parts missing, and what cannot be there without them."""
+        """The same power loss with only these parts missing, and what cannot be there without them."""
         numbers = dict(zip(self.parts, self.state.dropped, strict=True))
         state = self.recorded.lacking(self.state, mask_of(numbers[part] for part in parts))
         return None if state is None else self.recorded.world(state, self.before)
 
     @cached_property
-    def advice(self) -> Advice:
+    def advice(self) -> Explanation:
         """Why the state can come about, and how to prevent it."""
         return explain(self.recorded.states.script, self.state)
 
     @cached_property
-    def reason(self) -> Advice:
+    def reason(self) -> Explanation:
         """The same, with a look at what is missing only because something else is."""
-        implied = self.recorded.cut(self.state.moment.operation).implied(self.state)
+        implied = self.recorded.aftermath(self.state.moment.operation).implied(self.state)
         return explain(self.recorded.states.script, self.state, implied)
 
     @property
-    def told(self) -> Told:
+    def told(self) -> Advice:
         """The reason, as the result has it."""
         return told(self.reason, self.guilty)
 
     @property
     def blamed(self) -> Operation:
-        """The guilty call at a first look: an operation of the recording, at or before the power cut."""
+        """The guilty call at a first look: an operation of the recording, at or before the power loss."""
         return self.recorded.states.script.trace[self.advice.operation]
 
     @property
@@ -127,7 +126,7 @@ class CrashWorld:
     def build(self, path: str) -> tuple[Receipt, ...]:
         """Replace the content of ``path``; return how much is missing of what was done."""
         self.recorded.materialiser.write(self.state, path)
-        return (*self.before, Receipt(str(self.strike), self.operation, f"power lost{self._missing()}"))
+        return (*self.before, Receipt(str(self.strike), str(self.operation), f"power lost{self._missing()}"))
 
     def _missing(self) -> str:
         missing = len(self.state.dropped)
@@ -147,7 +146,7 @@ class PowerLoss:
         self._after: dict[int, Snapshot] = {}
         self._home = ""
         self._undisturbed: History | None = None
-        self._remarks: list[Told] = []
+        self._remarks: list[Advice] = []
         self._caveats: list[Caveat] = []
 
     def before_run(self, run: int, path: str) -> None:
@@ -184,13 +183,13 @@ class PowerLoss:
             or strike.point not in recording.points
         ):
             return
-        receipt = _receipt(strike, recording)
-        assert receipt is not None
-        recorded = self._behind(recording, receipt.operation.index)
+        hit = _hit(strike, recording)
+        assert hit is not None
+        recorded = self._behind(recording, hit.index)
         lost = lost_steps(recorded.states.script)
         for state in recorded.states:
             if not lost.isdisjoint(state.dropped):
-                yield recorded.planned(state, strike, receipt)
+                yield recorded.planned(state, strike, hit)
 
     def _behind(self, recording: Recording, index: int) -> History:
         """The recording of a case, with the states that a power loss behind an operation leaves."""
@@ -211,13 +210,13 @@ class PowerLoss:
         if before.world is not None or len(before.schedule) != 1 or not places:
             return
         (strike,) = before.schedule
-        recorded, receipt = self._history(recording, offered, places), _receipt(strike, recording)
+        recorded, hit = self._history(recording, offered, places), _hit(strike, recording)
         for state in recorded.states:
             at = state.moment.operation
-            if receipt is None and recording.trace[at].place.run == strike.point.place.run:
+            if hit is None and recording.trace[at].place.run == strike.point.place.run:
                 continue
             if not set(state.models).isdisjoint(offered[at]):
-                yield recorded.planned(state, strike, receipt)
+                yield recorded.planned(state, strike, hit)
 
     def named(self, wanted: Schedule, recording: Recording, before: Planned | None = None) -> Planned | None:
         """The crash state that the last strike names, listed or not; None if no model allows it."""
@@ -225,7 +224,7 @@ class PowerLoss:
         at = _found(strike.point, wanted, recording)
         if strike.fault.name != FAULT or at is None or len(earlier) > 1:
             return None
-        struck, receipt = (earlier[0], _receipt(earlier[0], recording)) if earlier else (None, None)
+        struck, hit = (earlier[0], _hit(earlier[0], recording)) if earlier else (None, None)
         if before is None:
             recorded, offered = self._undisturbed, self._offered(recording.trace[at], recording.trace)
         else:
@@ -236,7 +235,7 @@ class PowerLoss:
         models = tuple(model for model in state.models if model in offered)
         if not models or recorded.is_unknown(state):
             return None
-        return recorded.planned(replace(state, models=models), struck, receipt, strike)
+        return recorded.planned(replace(state, models=models), struck, hit, strike)
 
     def refuse(self, wanted: Strike) -> None:
         """Say what is wrong with a power loss that is none of the cases.
@@ -256,7 +255,7 @@ class PowerLoss:
                 f"models that do: {allowed}."
             )
 
-    def remarks(self) -> tuple[Told, ...]:
+    def remarks(self) -> tuple[Advice, ...]:
         """Renames, promises and syncs that look wrong in the recording."""
         return tuple(dict.fromkeys(self._remarks))
 
@@ -321,18 +320,25 @@ def _found(point: Point, wanted: Schedule, recording: Recording) -> int | None:
     return None
 
 
-def _receipt(strike: Strike, recording: Recording) -> Receipt | None:
-    """What proves a fault that a recording holds; None if its operation is not in it."""
+def _hit(strike: Strike, recording: Recording) -> Operation | None:
+    """The operation of a recording at which a fault struck; None if it is not in it."""
     if strike.point not in recording.points:
         return None
-    hit = recording.trace[recording.points.index(strike.point)]
-    lied = strike.point.call in SYNCS and strike.fault == Fault("EIO")
-    return Receipt(
-        str(strike), hit, "answered EIO, its data counts as clean" if lied else "struck in the recording"
-    )
+    return recording.trace[recording.points.index(strike.point)]
 
 
-def _holds(states: CrashStates, state: State, file: Unknown) -> bool:
+def _proof(strike: Strike, hit: Operation) -> Receipt:
+    """The receipt of a fault that a recording holds: the case does not execute its run again."""
+    effect = "answered EIO, its data counts as clean" if _lies(strike) else "struck in the recording"
+    return Receipt(str(strike), str(hit), effect)
+
+
+def _lies(strike: Strike) -> bool:
+    """Whether a strike is a sync that fails once, after which what it did not write counts as clean."""
+    return strike.point.call in SYNCS and strike.fault == Fault("EIO")
+
+
+def _holds(states: CrashStates, state: CrashState, file: Unknown) -> bool:
     """Whether a state has a file under some name at a time when its content is not known."""
     names = states.tables.names_of(file.inode)
     return state.moment.operation in file.after and any(
@@ -355,48 +361,48 @@ class History:
     materialiser: Materialiser
     roots: tuple[str, ...]
     unknown: tuple[Unknown, ...] = ()
-    _cuts: dict[int, Cut] = field(default_factory=dict, repr=False, compare=False)
+    _aftermaths: dict[int, Aftermath] = field(default_factory=dict, repr=False, compare=False)
 
     def promised_before(self, run: int) -> int:
         """How many promises the runs before this one had made."""
         begin = self.begins[run]
-        return self.states.script.moves[begin - 1].promises if begin else 0
+        return self.states.script.effects[begin - 1].promises if begin else 0
 
-    def is_unknown(self, state: State) -> bool:
+    def is_unknown(self, state: CrashState) -> bool:
         """Whether a state holds a file whose content is not known then."""
         return any(_holds(self.states, state, file) for file in self.unknown)
 
     def planned(
         self,
-        state: State,
+        state: CrashState,
         struck: Strike | None = None,
-        receipt: Receipt | None = None,
+        hit: Operation | None = None,
         strike: Strike | None = None,
     ) -> Planned:
         """The case in which ``state`` is left, perhaps after another strike; ``strike`` is its own name.
 
-        A case executes the runs before the one that loses power, so there ``struck`` strikes anew; its
-        ``receipt`` belongs to the world only if both are in the same run.
+        A case executes the runs before the one that loses power, so there ``struck`` strikes again; that it
+        struck the operation ``hit`` is proven by the recording only if both are in the same run.
         """
         run = self.states.script.trace[state.moment.operation].place.run
-        together = receipt is not None and receipt.operation.place.run == run
-        world = self.world(state, (receipt,) if receipt is not None and together else ())
+        proofs = (_proof(struck, hit),) if struck is not None and hit is not None else ()
+        world = self.world(state, proofs if hit is not None and hit.place.run == run else ())
         world = world if strike is None else replace(world, strike=strike)
         return Planned(Schedule((world.strike,) if struck is None else (struck, world.strike)), world)
 
-    def world(self, state: State, receipts: tuple[Receipt, ...] = ()) -> CrashWorld:
+    def world(self, state: CrashState, receipts: tuple[Receipt, ...] = ()) -> CrashWorld:
         """``state`` as a world, named by its own strike."""
         at = state.moment.operation
         strike = Strike(self.points[at], Fault(FAULT, name_of(self.states.script, state)))
         return CrashWorld(strike, self, state, receipts)
 
-    def lacking(self, state: State, wanted: int) -> State | None:
-        """See :meth:`Cut.lacking`; None, too, where a file's content would not be known."""
-        found = self.cut(state.moment.operation).lacking(state, wanted, self.states.tables)
+    def lacking(self, state: CrashState, wanted: int) -> CrashState | None:
+        """See :meth:`Aftermath.lacking`; None, too, where a file's content would not be known."""
+        found = self.aftermath(state.moment.operation).lacking(state, wanted, self.states.tables)
         return None if found is None or self.is_unknown(found) else found
 
-    def cut(self, operation: int) -> Cut:
-        """The power cut after an operation; each is worked out once."""
-        if operation not in self._cuts:
-            self._cuts[operation] = Cut(self.states.script, models_named(self.models), operation)
-        return self._cuts[operation]
+    def aftermath(self, operation: int) -> Aftermath:
+        """What a power loss after an operation can leave; each is worked out once."""
+        if operation not in self._aftermaths:
+            self._aftermaths[operation] = Aftermath(self.states.script, models_named(self.models), operation)
+        return self._aftermaths[operation]

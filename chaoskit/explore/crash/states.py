@@ -1,4 +1,4 @@
-"""Enumerating the crash states of a script: what a power cut after each operation may leave.
+"""The crash states of a script: what a power loss after each operation may leave on the disk.
 
 The families follow ALICE and CrashMonkey (Mohan et al., OSDI 2018): everything that was done so far;
 only what was synced; every unsynced step dropped with what depends on it, and kept alone with what it
@@ -13,18 +13,20 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from chaoskit.explore.crash.image import Image, Tables
+from chaoskit.explore.crash.image import Image
 from chaoskit.explore.crash.models import DEFAULT, STRICT, Model, Rule, models_named
 from chaoskit.explore.crash.order import Order
-from chaoskit.explore.crash.steps import Move, Script, Step, StepKind, bits
+from chaoskit.explore.crash.playing import play_all
+from chaoskit.explore.crash.steps import Effect, Script, Step, StepKind, bits
+from chaoskit.explore.crash.tables import Tables
 
 EXHAUSTIVE = 64
-"""Up to so many states, all that a model allows after one operation are taken (torn ones apart)."""
+"""If a model allows at most so many states after an operation, all are taken; torn ones come on top."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A power cut: right after ``operation``, an index in the trace.
+    """The moment of a power loss: right after ``operation``, an index in the trace.
 
     ``pending`` are the steps that an fsync of exactly their file or directory did not cover: the
     numbers in names count these, from the last one back. ``durable`` says for each model what must
@@ -39,8 +41,8 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """One content of the disk. ``hash`` is that of the tree; equal trees have equal hashes.
+class CrashState:
+    """What the disk holds after a power loss. ``hash`` is that of the tree; equal trees have equal hashes.
 
     ``persisted`` is the set of steps whose effect is there; ``garbage`` the part of it whose place on
     the disk is there but holds something else. ``models`` are those that allow the state. ``ways`` is
@@ -61,7 +63,7 @@ class State:
 
     @property
     def complete(self) -> bool:
-        """Whether everything up to the operation is there, as after the kill of a process."""
+        """Everything up to the operation is there, as after the kill of a process."""
         return self.persisted == self.moment.present and not self.garbage
 
 
@@ -78,20 +80,20 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class CrashStates:
-    """The distinct states of a script, in the order of the operations after which they occur."""
+    """The distinct crash states of a script, in the order of the operations after which they occur."""
 
     script: Script
     tables: Tables = field(repr=False)
-    states: tuple[State, ...]
+    states: tuple[CrashState, ...]
     counts: Counts
 
-    def __iter__(self) -> Iterator[State]:
+    def __iter__(self) -> Iterator[CrashState]:
         return iter(self.states)
 
     def __len__(self) -> int:
         return len(self.states)
 
-    def promised(self, state: State) -> tuple[object, ...]:
+    def promised(self, state: CrashState) -> tuple[object, ...]:
         """What had been promised to the outside before the power went."""
         return self.script.promised[: state.moment.promises]
 
@@ -107,7 +109,7 @@ def crash_states(
     """Enumerate the crash states of ``script`` that one of ``models`` allows.
 
     ``at`` are the operations after which the power may go (None: all). Equal states of two runs are
-    two, since the test goes on elsewhere.
+    two, since the test goes on from different places.
 
     With ``prefixes_only`` only the complete state after each operation and what was synced by then
     are taken: their number grows with the length of the trace, all others with its square.
@@ -134,6 +136,8 @@ _Candidate = tuple[int, int]
 
 
 class _Enumeration:
+    """Plays a script under all models at once, and collects the distinct states after each operation."""
+
     def __init__(
         self,
         script: Script,
@@ -150,19 +154,19 @@ class _Enumeration:
         self.tables = Tables(script)
         self.orders = [Order(script, model) for model in models]
         self.strict = next((o for o in self.orders if o.model is STRICT), None) or Order(script, STRICT)
-        # Two, since the trees that are asked for lie near two: all that was done, all that was synced.
+        # Two, since candidates lie near one of two trees: all that was done, and all that was synced.
         self.images = (Image(self.tables), Image(self.tables))
         self.found: dict[tuple[int, int, int], _Found] = {}
         self.possible = 0
 
     def run(self) -> CrashStates:
-        for move in self.script.moves:
-            play_all(move, self.orders, self.strict)
-            if self._worth(move):
-                self._visit(move)
+        for effect in self.script.effects:
+            play_all(effect, self.orders, self.strict)
+            if self._worth(effect):
+                self._visit(effect)
         names = [model.name for model in self.models]
         states = tuple(
-            State(
+            CrashState(
                 found.moment,
                 found.persisted,
                 found.garbage,
@@ -174,35 +178,33 @@ class _Enumeration:
         )
         return CrashStates(self.script, self.tables, states, Counts(self.possible, len(states)))
 
-    def _worth(self, move: Move) -> bool:
-        """Whether the move can leave anything new: it changed or synced something, or promised.
+    def _worth(self, effect: Effect) -> bool:
+        """The effect can leave something new: it changed or synced something, or promised.
 
         A sync does add states: btrfs may then have a file without what was done to others before it.
         """
-        if self.at is not None and move.operation not in self.at:
+        if self.at is not None and effect.operation not in self.at:
             return False
-        if not move.quiet or move.sync is not None:
+        if not effect.quiet or effect.sync is not None:
             return True
-        return self.script.trace[move.operation].call == "promise"
+        return self.script.trace[effect.operation].call == "promise"
 
-    def _run_of(self, operation: int) -> int:
-        return self.script.trace[operation].place.run
-
-    def _visit(self, move: Move) -> None:
-        moment = moment_of(move, self.orders, self.strict)
+    def _visit(self, effect: Effect) -> None:
+        moment = moment_of(effect, self.orders, self.strict)
         candidates: defaultdict[_Candidate, int] = defaultdict(int)
         for number, order in enumerate(self.orders):
             for candidate in self._candidates(order):
                 candidates[candidate] |= 1 << number
         self.possible += len(candidates)
-        # In order of their bits neighbours differ by a few steps, and so do the trees.
+        # Neighbours in the order of their bits differ by a few steps, so that each hash is a small change.
         for candidate in sorted(candidates):
             self._take(moment, candidate, candidates[candidate])
 
     def _take(self, moment: Moment, candidate: _Candidate, models: int) -> None:
         persisted, garbage = candidate
         digest = self._hash(self.tables.with_garbage(persisted, garbage))
-        key = (digest, moment.promises, self._run_of(moment.operation))
+        run = self.script.trace[moment.operation].place.run
+        key = (digest, moment.promises, run)
         found = self.found.get(key)
         if found is None:
             self.found[key] = _Found(moment, persisted, garbage, models | self._others(candidate, models))
@@ -210,13 +212,14 @@ class _Enumeration:
         found.models |= models
         found.ways += 1
         if found.moment is moment and persisted.bit_count() > found.persisted.bit_count():
-            # Of several sets that leave the same tree, the one that misses least is named best.
+            # Of several sets that leave the same tree, the one that misses least has the shortest name.
             found.persisted, found.garbage = persisted, garbage
             found.models |= self._others(candidate, found.models)
 
     def _others(self, candidate: _Candidate, models: int) -> int:
-        """The models whose own families did not make the state, but which allow it."""
+        """The models that allow the state although their own families did not make it."""
         persisted, garbage = candidate
+        # Garbage is told by the model that made it: Order.allows knows whole steps only.
         if garbage:
             return 0
         return sum(
@@ -247,24 +250,16 @@ class _Enumeration:
         yield from _torn_and_garbage(order)
 
 
-def play_all(move: Move, orders: Sequence[Order], strict: Order | None = None) -> None:
-    """Let a move take effect in all orders; ``strict`` may be among them."""
-    for order in orders:
-        order.play(move)
-    if strict is not None and all(order is not strict for order in orders):
-        strict.play(move)
-
-
-def moment_of(move: Move, orders: Sequence[Order], strict: Order) -> Moment:
-    """The power cut right after ``move``, when all orders have played it."""
+def moment_of(effect: Effect, orders: Sequence[Order], strict: Order) -> Moment:
+    """The power loss right after ``effect``, when all orders have played it."""
     durable = tuple((order.model.name, order.durable) for order in orders)
-    return Moment(move.operation, move.promises, strict.present, strict.free, durable)
+    return Moment(effect.operation, effect.promises, strict.present, strict.free, durable)
 
 
 def all_legal(order: Order, limit: int) -> set[int] | None:
     """All legal sets of whole steps, or None if there are more than ``limit``.
 
-    A set is legal if it is a union of what its steps need, so they are found by uniting.
+    A set is legal if and only if it is a union of what its steps need; so all are found by uniting.
     """
     sets = {order.durable}
     for index in bits(order.free):
@@ -275,7 +270,7 @@ def all_legal(order: Order, limit: int) -> set[int] | None:
 
 
 def _families(order: Order) -> Iterator[int]:
-    """The sets that stand for all when there are too many."""
+    """The sets that stand for all legal ones when there are too many of these."""
     by_operation: defaultdict[int, list[int]] = defaultdict(list)
     by_file: defaultdict[int, list[int]] = defaultdict(list)
     for index in bits(order.free):
@@ -310,18 +305,20 @@ def _variations(order: Order, state: int, only: int | None = None) -> Iterator[_
         step = order.script.steps[index]
         if step.kind is StepKind.DATA and step.payload is not None:
             yield from _torn(order, state, index)
-            if Rule.NO_GARBAGE not in order.model and grown_over(order, step, state):
+            if Rule.NO_GARBAGE not in order.model and grown_over(order.script, step, state):
                 yield state, 1 << index
 
 
-def grown_over(order: Order, step: Step, state: int) -> bool:
-    """Whether the file has grown by this write although the data is missing."""
+def grown_over(script: Script, step: Step, state: int) -> bool:
+    """The file has grown by this write although its data is missing."""
+    # The growth of a write is the step right behind its data: see FileTree.put.
     grow = step.index + 1
-    steps = order.script.steps
+    steps = script.steps
     return grow < len(steps) and steps[grow].partner == step.index and bool(state >> grow & 1)
 
 
 def _torn(order: Order, state: int, index: int) -> Iterator[_Candidate]:
+    """``state`` with what may be left of write ``index``, without and with the growth to that length."""
     steps = order.script.steps
     for torn in torn_rests(steps, index):
         need = order.need_of_torn(torn, None)
@@ -350,11 +347,11 @@ def torn_rests(steps: Sequence[Step], index: int) -> Iterator[Step]:
             yield later
 
 
-def most_suspicious(states: CrashStates, budget: int, seed: int = 0) -> tuple[State, ...]:
+def most_suspicious(states: CrashStates, budget: int, seed: int = 0) -> tuple[CrashState, ...]:
     """At most ``budget`` states to check first; the same for the same seed.
 
     States that no kill can leave come before those that a kill leaves too, and every operation has
-    its turn before one has its second.
+    its turn before any has its second.
     """
     chance = random.Random(seed)
     turns: defaultdict[tuple[int, int], int] = defaultdict(int)
@@ -369,7 +366,8 @@ def most_suspicious(states: CrashStates, budget: int, seed: int = 0) -> tuple[St
     return tuple(entry[4] for entry in ranked[:budget])
 
 
-def _rank(script: Script, state: State) -> int:
+def _rank(script: Script, state: CrashState) -> int:
+    """0 is looked at first: a name that is durable while data is not is the most common of bugs."""
     if state.complete:
         return 3
     if state.garbage or any(script.steps[i].torn_from is not None for i in bits(state.persisted)):

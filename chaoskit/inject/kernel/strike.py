@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -170,4 +169,4 @@ def receipt(armed: Armed, operation: Operation, effect: Effect, result: int | No
     """The proof for an effect that was delivered."""
     point = armed.strike.point
     shown = replace(operation, ordinal=point.ordinal, result=result)
-    return Receipt(armed.text, shown, effect.text, {"monotonic": time.monotonic()})
+    return Receipt(armed.text, str(shown), effect.text)

@@ -203,33 +203,33 @@ class FallbackChain(Generic[T]):
 
     def choose(self, *args: Any, **kwargs: Any) -> Choice[T]:
         """Return the first acceptable choice; all candidates must be sync."""
-        trial = self._trial(args, kwargs)
+        choosing = self._choosing(args, kwargs)
         for candidate in self.candidates:
-            if trial.admits(candidate):
+            if choosing.admits(candidate):
                 try:
                     value = finished("a candidate", candidate.get, candidate.get(*args, **kwargs))
                 except self._on as error:
-                    trial.reject(candidate.name, Why.FAILED, repr(error), error)
+                    choosing.reject(candidate.name, Why.FAILED, repr(error), error)
                     continue
-                if trial.accepts(candidate, value):
+                if choosing.accepts(candidate, value):
                     break
-        return trial.end()
+        return choosing.end()
 
     async def achoose(self, *args: Any, **kwargs: Any) -> Choice[T]:
         """The same with candidates that may be async, sync, or mixed."""
-        trial = self._trial(args, kwargs)
+        choosing = self._choosing(args, kwargs)
         for candidate in self.candidates:
-            if trial.admits(candidate):
+            if choosing.admits(candidate):
                 try:
                     value = candidate.get(*args, **kwargs)
                     if is_async(candidate.get):
                         value = await value
                 except self._on as error:
-                    trial.reject(candidate.name, Why.FAILED, repr(error), error)
+                    choosing.reject(candidate.name, Why.FAILED, repr(error), error)
                     continue
-                if trial.accepts(candidate, value):
+                if choosing.accepts(candidate, value):
                     break
-        return trial.end()
+        return choosing.end()
 
     def _behind(self, fn: Callable[..., Any]) -> FallbackChain[T]:
         first: Candidate[T] = Candidate(getattr(fn, "__qualname__", repr(fn)), fn)
@@ -244,8 +244,8 @@ class FallbackChain(Generic[T]):
             listeners=self.listeners,
         )
 
-    def _trial(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Trial[T]:
-        return _Trial(self, self._key(args, kwargs))
+    def _choosing(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Choosing[T]:
+        return _Choosing(self, self._key(args, kwargs))
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
         keep = self._last_good
@@ -262,7 +262,7 @@ class FallbackChain(Generic[T]):
             )
         return None
 
-    # -- what a trial asks -----------------------------------------------------------------------
+    # -- what a choosing asks -----------------------------------------------------------------------
 
     def _remember(self, key: Hashable, choice: Choice[T]) -> None:
         keep = self._last_good
@@ -285,7 +285,7 @@ class FallbackChain(Generic[T]):
 
 
 @dataclass(slots=True)
-class _Trial(Generic[T]):
+class _Choosing(Generic[T]):
     """One run through the candidates; the same for sync and async."""
 
     chain: FallbackChain[T]

@@ -14,13 +14,13 @@ from chaoskit.runtime.config.layers import (
     from_mapping,
     from_pyproject,
 )
-from chaoskit.runtime.config.live import Change, Drift, Live
+from chaoskit.runtime.config.live import Drift, Live, SettingChange
 from chaoskit.runtime.config.load import Loaded, load
 from chaoskit.runtime.config.options import option
 from chaoskit.runtime.config.problems import ConfigurationProblems, Problem
 
 __all__ = [
-    "Change",
+    "SettingChange",
     "ConfigurationProblems",
     "Drift",
     "Layer",

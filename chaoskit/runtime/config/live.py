@@ -16,7 +16,7 @@ logger = logging.getLogger("chaoskit")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SettingChange:
     """One option that differs; ``before`` or ``after`` is None if the option did not or does not exist."""
 
     path: str
@@ -32,7 +32,7 @@ class Change:
 class Drift:
     """How the sources differ from what is in force. False if they do not."""
 
-    changes: tuple[Change, ...] = ()
+    changes: tuple[SettingChange, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.changes)
@@ -103,7 +103,8 @@ def _compare(before: Loaded[Any], after: Loaded[Any]) -> Drift:
         was, now = old.get(path), new.get(path)
         if was is None or now is None or not _same(was, now):
             origin = (now or was).origin  # type: ignore[union-attr]
-            changes.append(Change(path, was.shown if was else None, now.shown if now else None, origin))
+            shown = (was.shown if was else None, now.shown if now else None)
+            changes.append(SettingChange(path, *shown, origin))
     return Drift(tuple(changes))
 
 

@@ -74,7 +74,7 @@ def load(record: type[T], *layers: Layer) -> Loaded[T]:
     # What is missing at the top could be added to any of the sources.
     where = " or ".join(layer.origin for layer in layers) or "configuration"
     merged = _Table(where)
-    reader = _Reader([p for layer in layers for p in layer.problems])
+    reader = _RecordReader([p for layer in layers for p in layer.problems])
     try:
         for layer in layers:
             merged.add(layer, layer.values, ())
@@ -132,7 +132,7 @@ class _Table:
 _FAILED: Any = object()
 
 
-class _Reader:
+class _RecordReader:
     """One reading of a whole configuration; collects problems and settings on the way."""
 
     def __init__(self, problems: list[Problem]) -> None:

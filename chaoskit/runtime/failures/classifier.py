@@ -9,8 +9,8 @@ from typing import Any
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.failures.built_in import BUILT_IN, VAGUE
-from chaoskit.runtime.failures.evidence import Evidence, leaves, links, retry_after
 from chaoskit.runtime.failures.rules import Rule
+from chaoskit.runtime.failures.symptoms import Symptoms, leaves, links, retry_after
 from chaoskit.runtime.failures.taxonomy import Category, PermanentError, ResilienceError
 
 __all__ = ["Classifier", "Decision", "classify"]
@@ -93,7 +93,7 @@ class Classifier:
 
         Never raises for what the error looks like; what a user's ``when`` raises comes through.
         """
-        given = Evidence(None, stage, stderr, exit_code)
+        given = Symptoms(None, stage, stderr, exit_code)
         return self._judge(given, error, {}) or self._undecided(error)
 
     def wrap(self, error: BaseException, message: str | None = None, **known: Any) -> ResilienceError:
@@ -105,7 +105,7 @@ class Classifier:
         if isinstance(error, ResilienceError):
             return error
         decision = self.classify(error, stage=known.get("stage"))
-        wrapped = decision.verdict(Evidence(error).message if message is None else message, **known)
+        wrapped = decision.verdict(Symptoms(error).message if message is None else message, **known)
         for name in ("errno", "filename", "retry_after"):
             if hasattr(wrapped, name):
                 source = decision if name == "retry_after" else error
@@ -114,28 +114,28 @@ class Classifier:
         wrapped.__cause__ = error
         return wrapped
 
-    def _judge(self, given: Evidence, error: BaseException | None, groups: _Groups) -> Decision | None:
+    def _judge(self, given: Symptoms, error: BaseException | None, groups: _Groups) -> Decision | None:
         chain = [given] if error is None else list(_chain(given, error))
         for rules in (self.rules, None, VAGUE):
-            for evidence in chain:
-                found = self._built_in(evidence, groups) if rules is None else _first(rules, evidence)
+            for symptoms in chain:
+                found = self._built_in(symptoms, groups) if rules is None else _first(rules, symptoms)
                 if found is not None:
                     return found
         return None
 
-    def _built_in(self, evidence: Evidence, groups: _Groups) -> Decision | None:
-        error = evidence.error
+    def _built_in(self, symptoms: Symptoms, groups: _Groups) -> Decision | None:
+        error = symptoms.error
         if isinstance(error, BaseExceptionGroup) and error.exceptions:
-            return self._group(evidence, error, groups)
+            return self._group(symptoms, error, groups)
         if isinstance(error, ResilienceError):
-            return _decided(type(error), "taxonomy", evidence)
-        return _first(BUILT_IN, evidence)
+            return _decided(type(error), "taxonomy", symptoms)
+        return _first(BUILT_IN, symptoms)
 
-    def _group(self, evidence: Evidence, group: BaseException, groups: _Groups) -> Decision | None:
+    def _group(self, symptoms: Symptoms, group: BaseException, groups: _Groups) -> Decision | None:
         """The decision on the worst member; each group is judged once, however it hangs together."""
         if id(group) not in groups:
             groups[id(group)] = None  # until it is known, for whoever comes back here on a cycle
-            given = Evidence(None, evidence.stage)
+            given = Symptoms(None, symptoms.stage)
             found = [self._judge(given, one, groups) or self._undecided(one) for one in leaves(group)]
             groups[id(group)] = min(found, key=_severity, default=None)
         return groups[id(group)]
@@ -162,23 +162,23 @@ def classify(
     return DEFAULT.classify(error, stage=stage, stderr=stderr, exit_code=exit_code)
 
 
-def _chain(given: Evidence, error: BaseException) -> Iterator[Evidence]:
+def _chain(given: Symptoms, error: BaseException) -> Iterator[Symptoms]:
     # What the caller passed belongs to the outermost error; the inner ones speak for themselves.
-    yield Evidence(error, given.stage, given.given_stderr, given.given_exit_code)
+    yield Symptoms(error, given.stage, given.given_stderr, given.given_exit_code)
     for link in list(links(error))[1:]:
-        yield Evidence(link, given.stage)
+        yield Symptoms(link, given.stage)
 
 
-def _first(rules: tuple[Rule, ...], evidence: Evidence) -> Decision | None:
+def _first(rules: tuple[Rule, ...], symptoms: Symptoms) -> Decision | None:
     for rule in rules:
-        if rule.matches(evidence):
-            return _decided(rule.verdict, rule.name, evidence)
+        if rule.matches(symptoms):
+            return _decided(rule.verdict, rule.name, symptoms)
     return None
 
 
-def _decided(verdict: type[ResilienceError], rule: str, evidence: Evidence) -> Decision:
+def _decided(verdict: type[ResilienceError], rule: str, symptoms: Symptoms) -> Decision:
     # The wall clock is asked only to read a date that somebody sent without saying what time it is there.
-    return Decision(verdict, rule, _name(evidence.error), retry_after(evidence, time.time()))
+    return Decision(verdict, rule, _name(symptoms.error), retry_after(symptoms, time.time()))
 
 
 def _severity(decision: Decision) -> int:

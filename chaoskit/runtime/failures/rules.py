@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.failures import taxonomy as t
-from chaoskit.runtime.failures.evidence import Evidence
+from chaoskit.runtime.failures.symptoms import Symptoms
 
 __all__ = ["Rule"]
 
@@ -35,8 +35,8 @@ class Rule:
     message: str | None = None
     stderr: str | None = None
     stages: tuple[str, ...] = ()
-    when: Callable[[Evidence], bool] | None = None
-    _tests: tuple[Callable[[Evidence], bool], ...] = field(init=False, repr=False, compare=False)
+    when: Callable[[Symptoms], bool] | None = None
+    _tests: tuple[Callable[[Symptoms], bool], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not (isinstance(self.verdict, type) and issubclass(self.verdict, t.ResilienceError)):
@@ -51,11 +51,11 @@ class Rule:
         given = {name: value for name, value in self.__dict__.items() if name != "_tests"}
         return (_rule, (given,))
 
-    def matches(self, evidence: Evidence) -> bool:
+    def matches(self, symptoms: Symptoms) -> bool:
         """Whether every condition holds."""
-        return all(test(evidence) for test in self._tests)
+        return all(test(symptoms) for test in self._tests)
 
-    def _conditions(self) -> list[Callable[[Evidence], bool]]:
+    def _conditions(self) -> list[Callable[[Symptoms], bool]]:
         tests = [
             self.types and _by_type(self.types),
             self.errnos and _by_errno(self.errnos),
@@ -75,7 +75,7 @@ def _rule(given: dict[str, object]) -> Rule:
     return Rule(**given)  # type: ignore[arg-type]
 
 
-def _by_type(types: tuple[type[BaseException] | str, ...]) -> Callable[[Evidence], bool]:
+def _by_type(types: tuple[type[BaseException] | str, ...]) -> Callable[[Symptoms], bool]:
     classes = tuple(one for one in types if isinstance(one, type))
     names = frozenset(one for one in types if isinstance(one, str))
     if len(classes) + len(names) != len(types) or not all(issubclass(c, BaseException) for c in classes):
@@ -83,7 +83,7 @@ def _by_type(types: tuple[type[BaseException] | str, ...]) -> Callable[[Evidence
     return lambda e: isinstance(e.error, classes) or not names.isdisjoint(e.type_names)
 
 
-def _by_errno(names: tuple[str, ...]) -> Callable[[Evidence], bool]:
+def _by_errno(names: tuple[str, ...]) -> Callable[[Symptoms], bool]:
     for name in names:
         if name not in _ERRNO_NAMES:
             raise wrong("errno", name, "a name like 'ENOSPC'", "See the module errno for the names.")
@@ -91,7 +91,7 @@ def _by_errno(names: tuple[str, ...]) -> Callable[[Evidence], bool]:
     return lambda e: e.errno in numbers
 
 
-def _by_text(where: str, pattern: str) -> Callable[[Evidence], bool]:
+def _by_text(where: str, pattern: str) -> Callable[[Symptoms], bool]:
     try:
         search = re.compile(pattern, re.IGNORECASE).search
     except re.error as error:

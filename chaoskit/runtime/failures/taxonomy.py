@@ -36,6 +36,8 @@
         │       └── StorageError
         ├── SecurityError                     somebody may be trying something
         │   └── UnsafeArchive
+        │       └── ArchiveTooBig
+    │       └── ArchiveTooBig
         └── DataIntegrityError                what was read is not what was written
             ├── CorruptArchive
             ├── MalformedData                 located: ``file``, ``line``, ``column``
@@ -72,6 +74,7 @@ from chaoskit.runtime.failures.base import (
 )
 
 __all__ = [
+    "ArchiveTooBig",
     "AttemptTimedOut",
     "BreakerOpen",
     "BulkheadFull",
@@ -249,6 +252,12 @@ class StorageError(PermanentError):
 
 class UnsafeArchive(SecurityError):
     """A member that would leave the target directory, is a device, or expands beyond the limits."""
+
+
+class ArchiveTooBig(UnsafeArchive):
+    """It holds or unpacks to more than its limits allow, as a bomb does."""
+
+    default_hint = "If it may be that big, raise the limits."
 
 
 class CorruptArchive(DataIntegrityError):

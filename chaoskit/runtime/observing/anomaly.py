@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.config import option
 
-__all__ = ["AnomalyDetector", "AnomalyOptions", "Judgement"]
+__all__ = ["AnomalyDetector", "AnomalyOptions", "Deviation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class AnomalyOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Deviation:
     """What is thought of one value: ``score`` is its distance from ``mean``, in standard deviations."""
 
     value: float
@@ -62,7 +62,7 @@ class AnomalyDetector:
         self._mean = 0.0
         self._variance = 0.0
 
-    def observe(self, value: float) -> Judgement:
+    def observe(self, value: float) -> Deviation:
         """Judge ``value`` by those before it, then learn it. Nothing is anomalous during the warm-up.
 
         Raises ``UsageError`` for infinities and NaN, which would poison the mean for ever.
@@ -72,12 +72,10 @@ class AnomalyDetector:
         deviation = max(math.sqrt(self._variance), self.options.floor)
         score = (value - self._mean) / deviation if self._count else 0.0
         warm = self._count >= self.options.warm_up
-        judgement = Judgement(
-            value, self._mean, deviation, score, warm and abs(score) > self.options.threshold
-        )
+        judged = Deviation(value, self._mean, deviation, score, warm and abs(score) > self.options.threshold)
         limit = self.options.threshold * deviation
         self._learn(self._mean + max(-limit, min(limit, value - self._mean)) if warm else value)
-        return judgement
+        return judged
 
     def _learn(self, value: float) -> None:
         self._count += 1

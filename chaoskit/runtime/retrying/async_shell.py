@@ -234,12 +234,20 @@ async def _rest(rules: RetryRules, steps: Iterator[Any], first: Any, scope: Scop
     if scope is not None:
         limits.append(scope[0] - scope[1].monotonic())
     timer = asyncio.timeout(min(limits))
+    own: BaseException | None = None
     try:
         async with timer:
-            return await _Resumed(steps, first)
-    except TimeoutError:
-        if not timer.expired():
+            try:
+                return await _Resumed(steps, first)
+            except BaseException as error:
+                own = error
+                raise
+    except TimeoutError as error:
+        # The attempt may raise a TimeoutError of its own, even in the very moment at which it is cut.
+        if error is own or not timer.expired():
             raise
+    finally:
+        own = None
     raise Own(_cut(rules, scope))
 
 
@@ -270,18 +278,28 @@ class _Resumed:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         steps: Any = self._steps
-        try:
-            sent = yield self._first
-        except BaseException as error:
+        step = self._first
+        while True:
             try:
-                again = steps.throw(error)
+                sent = yield step
+            except GeneratorExit:
+                steps.close()
+                raise
+            except BaseException as caught:
+                error = caught
+            else:
+                assert sent is None  # what an event loop sends
+                # Nothing is thrown at a step that has gone through, so the interpreter takes over.
+                return (yield from steps)
+            # Outside of the except clause: within it, what the coroutine raises next would get this error
+            # as its context even after the coroutine has handled it. The answer to a thrown error is a
+            # step like any other, which may again be answered with an error.
+            try:
+                step = steps.throw(error)
             except StopIteration as done:
                 return done.value
-        else:
-            assert sent is None  # what an event loop sends
-            return (yield from steps)
-        yield again
-        return (yield from steps)
+            finally:
+                del error
 
 
 def _close(scope: Scope | None) -> None:

@@ -14,12 +14,12 @@ from typing import TypeVar
 
 from chaoskit.runtime.deadlines import Scope
 from chaoskit.runtime.failures.classifier import Decision
-from chaoskit.runtime.failures.evidence import asked_to_wait
+from chaoskit.runtime.failures.symptoms import asked_to_wait
 from chaoskit.runtime.failures.taxonomy import DeadlineExceeded, Throttled
 from chaoskit.runtime.observing.events import Event, emit, wanted
 from chaoskit.runtime.retrying import events as told
 from chaoskit.runtime.retrying.backoff import Backoff, draw
-from chaoskit.runtime.retrying.history import History, RetryContext, shown
+from chaoskit.runtime.retrying.history import AttemptLog, RetryContext, shown
 from chaoskit.runtime.retrying.rules import RetryRules
 
 __all__ = ["Course"]
@@ -49,7 +49,7 @@ class Course:
         # A listener may join later: the records are cheap enough to keep from the first failure on,
         # but not for nobody.
         keep = keep or bool(rules.hooks) or wanted(rules.listeners)
-        self._history = History() if keep else None
+        self._history = AttemptLog() if keep else None
         self.function = "" if work is None else getattr(work, "__qualname__", type(work).__qualname__)
         self.attempts = 0
         self.wait = 0.0
@@ -97,7 +97,7 @@ class Course:
     @property
     def context(self) -> RetryContext:
         """The failures so far."""
-        history = self._history or History()
+        history = self._history or AttemptLog()
         return history.context(self.attempts, exhausted=self.reason is not None)
 
     @property

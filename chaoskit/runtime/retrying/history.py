@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FailedAttempt", "History", "RetryContext", "shown"]
+__all__ = ["FailedAttempt", "AttemptLog", "RetryContext", "shown"]
 
 # A policy without a limit on attempts may run for months; the newest failures are the ones that tell.
 KEPT = 100
@@ -50,7 +50,7 @@ class RetryContext:
         }
 
 
-class History:
+class AttemptLog:
     """Collects failures cheaply; makes records of them only when somebody asks."""
 
     __slots__ = ("_failures",)

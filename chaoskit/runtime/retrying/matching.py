@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.failures.classifier import DEFAULT, Classifier, Decision
-from chaoskit.runtime.failures.evidence import leaves
+from chaoskit.runtime.failures.symptoms import leaves
 from chaoskit.runtime.failures.taxonomy import Category
 
 __all__ = ["Condition", "Matcher", "On"]

@@ -35,23 +35,23 @@ from chaoskit.runtime.config import option
 from chaoskit.runtime.failures.taxonomy import TransientError
 from chaoskit.runtime.observing.events import Event, Listener, emit
 from chaoskit.runtime.running.stacks import all_stacks
-from chaoskit.runtime.running.wakeup import END, NUDGE, Mailbox
+from chaoskit.runtime.running.wakeup import END, NUDGE, SignalMailbox
 
 __all__ = [
-    "Order",
+    "CallbackOrder",
     "Shutdown",
     "ShutdownFinished",
     "ShutdownForced",
     "ShutdownOptions",
     "ShutdownRequested",
     "ShuttingDown",
-    "Step",
+    "ShutdownStep",
 ]
 
 logger = logging.getLogger("chaoskit")
 
 
-class Order(enum.Enum):
+class CallbackOrder(enum.Enum):
     """In which order the callbacks run: ``reverse`` undoes what was built last first."""
 
     REVERSE = "reverse"
@@ -64,7 +64,7 @@ class ShutdownOptions:
 
     # Kubernetes' terminationGracePeriodSeconds is 30, after which the kill leaves no stacks; Docker's is 10.
     grace: float = option(default=25.0, above=0, unit="s")
-    order: Order = Order.REVERSE
+    order: CallbackOrder = CallbackOrder.REVERSE
     signals: tuple[str, ...] = ("SIGTERM", "SIGINT")
 
     def __post_init__(self) -> None:
@@ -77,7 +77,7 @@ class ShutdownOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ShutdownStep:
     """What became of one callback: its name, the seconds it took, and its error if it failed."""
 
     name: str
@@ -130,7 +130,7 @@ class Shutdown:
         options: ShutdownOptions | None = None,
         *,
         grace: float | None = None,
-        order: Order | str | None = None,
+        order: CallbackOrder | str | None = None,
         signals: Sequence[str] | None = None,
         listeners: Sequence[Listener] = (),
         clock: Clock | None = None,
@@ -139,11 +139,11 @@ class Shutdown:
         base = options or ShutdownOptions()
         self.options = ShutdownOptions(
             base.grace if grace is None else grace,
-            base.order if order is None else Order(order),
+            base.order if order is None else CallbackOrder(order),
             base.signals if signals is None else tuple(signals),
         )
         self.wake = threading.Event()
-        self.steps: tuple[Step, ...] = ()
+        self.steps: tuple[ShutdownStep, ...] = ()
         self.reason: str | None = None
         self.exit_code = 0
         self._clock = clock or SystemClock()
@@ -156,7 +156,7 @@ class Shutdown:
         self._deadline = math.inf
         # Nothing but posting a number is safe where a signal arrives: setting an Event may deadlock, since
         # the interrupted code may hold its lock. A thread of our own does the rest.
-        self._mail: Mailbox | None = None
+        self._mail: SignalMailbox | None = None
         self._watcher: threading.Thread | None = None
         self._numbers = frozenset(int(getattr(signal, name)) for name in self.options.signals)
         self._replaced: dict[int, Any] = {}
@@ -236,7 +236,7 @@ class Shutdown:
                 "installed in the main thread only. Enter it there, or pass signals=() and call request()."
             )
         self._pid = os.getpid()
-        self._mail = Mailbox()
+        self._mail = SignalMailbox()
         self._watcher = threading.Thread(
             target=self._watch, args=(self._mail,), name="chaoskit-shutdown", daemon=True
         )
@@ -288,7 +288,7 @@ class Shutdown:
         if self._mail is not None:
             self._mail.handled(number)
 
-    def _watch(self, mail: Mailbox) -> None:
+    def _watch(self, mail: SignalMailbox) -> None:
         """The watcher thread: takes requests, and ends the process when there is no other way."""
         while True:
             left = self.remaining
@@ -338,8 +338,8 @@ class Shutdown:
                 logger.error("%d operations are still in progress at the deadline", self._running)
 
     def _run_callbacks(self) -> None:
-        position = 0 if self.options.order is Order.GIVEN else -1
-        steps: list[Step] = []
+        position = 0 if self.options.order is CallbackOrder.GIVEN else -1
+        steps: list[ShutdownStep] = []
         # One by one, so that a callback that a callback registers runs as well.
         while self._callbacks:
             steps.append(self._run(*self._callbacks.pop(position)))
@@ -348,14 +348,14 @@ class Shutdown:
         event = ShutdownFinished(at=self._clock.monotonic(), steps=len(steps), failed=failed)
         emit(self._listeners, event)
 
-    def _run(self, name: str, callback: Callable[[], object]) -> Step:
+    def _run(self, name: str, callback: Callable[[], object]) -> ShutdownStep:
         started = self._clock.monotonic()
         try:
             callback()
         except Exception as error:
             logger.error("shutdown callback %s failed", name, exc_info=error)
-            return Step(name, self._clock.monotonic() - started, error)
-        return Step(name, self._clock.monotonic() - started)
+            return ShutdownStep(name, self._clock.monotonic() - started, error)
+        return ShutdownStep(name, self._clock.monotonic() - started)
 
     def _force(self, why: str, code: int | None = None) -> None:
         try:

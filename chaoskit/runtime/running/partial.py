@@ -16,14 +16,14 @@ from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import PartialFailure
 from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
 
-__all__ = ["BatchProgress", "Failure", "ItemFailed", "PartialFailureCollector", "Success", "Summary"]
+__all__ = ["BatchProgress", "ItemFailure", "ItemFailed", "PartialFailureCollector", "ItemSuccess", "Summary"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class Success(Generic[T, R]):
+class ItemSuccess(Generic[T, R]):
     """An item that was done, and its value."""
 
     item: T
@@ -31,7 +31,7 @@ class Success(Generic[T, R]):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure(Generic[T]):
+class ItemFailure(Generic[T]):
     """An item that failed, and its error."""
 
     item: T
@@ -128,8 +128,8 @@ class PartialFailureCollector(Generic[T, R]):
         self._listeners = tuple(listeners)
         self._clock = clock
         self._lock = threading.Lock()
-        self._successes: list[Success[T, R]] = []
-        self._failures: list[Failure[T]] = []
+        self._successes: list[ItemSuccess[T, R]] = []
+        self._failures: list[ItemFailure[T]] = []
         self._skipped: list[T] = []
         self._total: int | None = None
 
@@ -154,14 +154,14 @@ class PartialFailureCollector(Generic[T, R]):
     def succeed(self, item: T, value: R) -> None:
         """Record that ``item`` was done with ``value``."""
         with self._lock:
-            self._successes.append(Success(item, value))
+            self._successes.append(ItemSuccess(item, value))
         self._tell_progress()
 
     def fail(self, item: T, error: Exception) -> None:
         """Record that ``item`` failed with ``error``; raises ``PartialFailure`` if that is one too many."""
         error.add_note(f"item: {_short(item)}")
         with self._lock:
-            self._failures.append(Failure(item, error))
+            self._failures.append(ItemFailure(item, error))
             self.aborted = self.aborted or self._is_too_many()
             aborted = self.aborted
         if wanted(self._listeners):
@@ -173,7 +173,7 @@ class PartialFailureCollector(Generic[T, R]):
 
     # -- all at once -----------------------------------------------------------------------------
 
-    def run(self, fn: Callable[[T], R], items: Iterable[T]) -> list[Success[T, R]]:
+    def run(self, fn: Callable[[T], R], items: Iterable[T]) -> list[ItemSuccess[T, R]]:
         """Call ``fn`` with each of ``items``, in order; return the successes so far."""
         todo = self._begin(items)
         while todo:
@@ -184,7 +184,7 @@ class PartialFailureCollector(Generic[T, R]):
 
     async def arun(
         self, fn: Callable[[T], Awaitable[R]], items: Iterable[T], *, concurrency: int = 1
-    ) -> list[Success[T, R]]:
+    ) -> list[ItemSuccess[T, R]]:
         """Await ``fn`` for each of ``items``, ``concurrency`` at a time; return the successes so far.
 
         When the batch ends early, by giving up, an error that is not collected, or cancellation, the
@@ -203,7 +203,7 @@ class PartialFailureCollector(Generic[T, R]):
                 await asyncio.gather(*workers, return_exceptions=True)
         return self.successes
 
-    def run_in(self, executor: Executor, fn: Callable[[T], R], items: Iterable[T]) -> list[Success[T, R]]:
+    def run_in(self, executor: Executor, fn: Callable[[T], R], items: Iterable[T]) -> list[ItemSuccess[T, R]]:
         """Call ``fn`` with each of ``items`` in ``executor``; return the successes so far.
 
         Order is that of completion. When the batch ends early, calls that have not begun are
@@ -222,12 +222,12 @@ class PartialFailureCollector(Generic[T, R]):
     # -- the outcome -----------------------------------------------------------------------------
 
     @property
-    def successes(self) -> list[Success[T, R]]:
+    def successes(self) -> list[ItemSuccess[T, R]]:
         """The items that were done, in the order in which they were."""
         return list(self._successes)
 
     @property
-    def failures(self) -> list[Failure[T]]:
+    def failures(self) -> list[ItemFailure[T]]:
         """The items that failed, in the order in which they did."""
         return list(self._failures)
 

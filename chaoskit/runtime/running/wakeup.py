@@ -17,10 +17,10 @@ import weakref
 NUDGE = 0
 END = 255
 
-_installed: weakref.WeakSet[Mailbox] = weakref.WeakSet()
+_installed: weakref.WeakSet[SignalMailbox] = weakref.WeakSet()
 
 
-class Mailbox:
+class SignalMailbox:
     """Numbers of signals, and :data:`NUDGE` and :data:`END` of our own, for one reading thread."""
 
     def __init__(self) -> None:

@@ -20,8 +20,7 @@ from programs import (
     wrong_directory,
 )
 
-from chaoskit.explore.crash import CrashStates, state_tree
-from chaoskit.explore.crash.advice import explain, simplest, warnings
+from chaoskit.explore.crash import CrashStates, explain, simplest, state_tree, warnings
 
 States = Callable[..., CrashStates]
 

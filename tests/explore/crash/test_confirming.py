@@ -14,9 +14,9 @@ from reference import World, freeze
 from test_oracle import _OPS, START, few_steps, run
 
 from chaoskit.explore.crash import crash_states, script
-from chaoskit.explore.crash.image import Tables
 from chaoskit.explore.crash.materialise import tree_of
 from chaoskit.explore.crash.steps import mask_of
+from chaoskit.explore.crash.tables import Tables
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 from scenarios.durability.judge import MODELS, Judge

@@ -12,8 +12,9 @@ from crash_recorder import Recorder
 from reference import Judge, World
 
 from chaoskit import faults
-from chaoskit.core.operation import Trace
-from chaoskit.core.result import Options, ReceiptSummary, RunSummary, ScenarioResult
+from chaoskit.core.case import RunSummary
+from chaoskit.core.operation import Receipt, Trace
+from chaoskit.core.result import Options, ScenarioResult
 from chaoskit.explore.case import Question
 from chaoskit.explore.crash import PowerLoss
 from chaoskit.explore.engine import Explorer
@@ -47,7 +48,7 @@ class Passing:
             texts = tuple(map(str, job.schedule))
             if any(map(self.unproven, texts)):
                 texts = ()
-            run = RunSummary(1, "lost power", receipts=tuple(ReceiptSummary(t, "", "") for t in texts))
+            run = RunSummary(1, "lost power", receipts=tuple(Receipt(t, "", "") for t in texts))
             yield number, Observation(runs=(run,), struck=texts, reached=len(job.schedule))
 
 

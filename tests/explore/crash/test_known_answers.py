@@ -9,8 +9,7 @@ import pytest
 from crash_recorder import Recorder
 from programs import NEW, OLD, created, old_or_new, published, replaced, replaced_and_promised
 
-from chaoskit.explore.crash import CrashStates, Rule, models_named, state_tree
-from chaoskit.explore.crash.advice import explain, simplest, warnings
+from chaoskit.explore.crash import CrashStates, Rule, explain, models_named, simplest, state_tree, warnings
 
 States = Callable[..., CrashStates]
 

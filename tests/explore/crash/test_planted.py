@@ -7,13 +7,12 @@ from collections.abc import Callable
 import pytest
 from programs import ALL, PROGRAMS, Program
 
-from chaoskit.explore.crash import CrashStates, State, state_tree
-from chaoskit.explore.crash.advice import explain, simplest
+from chaoskit.explore.crash import CrashState, CrashStates, explain, simplest, state_tree
 
 EACH = pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.name.replace(" ", "-"))
 
 
-def broken(program: Program, states: CrashStates) -> list[State]:
+def broken(program: Program, states: CrashStates) -> list[CrashState]:
     return [s for s in states if not program.check(state_tree(states, s), states.promised(s))]
 
 

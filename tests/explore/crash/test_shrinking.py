@@ -16,18 +16,20 @@ from reference import freeze
 from test_oracle import _OPS, few_steps, referee, run
 
 from chaoskit import faults
-from chaoskit.core.operation import Trace
-from chaoskit.core.result import Failure, Options, ReceiptSummary, RunSummary, ScenarioResult
+from chaoskit.core.case import CaseFailure, RunSummary
+from chaoskit.core.operation import Receipt, Trace
+from chaoskit.core.result import Options, ScenarioResult
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.case import Question
 from chaoskit.explore.crash import CrashStates, PowerLoss, crash_states, models_named, script, state_tree
-from chaoskit.explore.crash.cut import Cut
-from chaoskit.explore.crash.states import State
+from chaoskit.explore.crash.aftermath import Aftermath
+from chaoskit.explore.crash.states import CrashState
 from chaoskit.explore.crash.steps import mask_of
 from chaoskit.explore.engine import Explorer
 from chaoskit.explore.job import Job, Planned, Recording
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.shrink import EACH
+from chaoskit.report.explain import finding_text
 
 REAL = ("ext4", "xfs", "btrfs")
 Check = Callable[[Mapping[str, object], int], str]
@@ -53,9 +55,9 @@ class Judging:
             self.place.mkdir(exist_ok=True)
             receipts = job.world.build(os.fspath(self.place))
             broken = self.check(tree(self.place), len(job.world.promised("")))
-            failure = Failure("assertion", "AssertionError", broken) if broken else None
+            failure = CaseFailure("assertion", "AssertionError", broken) if broken else None
             texts = tuple(receipt.strike for receipt in receipts)
-            run = RunSummary(1, "lost power", receipts=tuple(ReceiptSummary(t, "", "") for t in texts))
+            run = RunSummary(1, "lost power", receipts=tuple(Receipt(t, "", "") for t in texts))
             yield number, Observation((run,), failure, texts, len(texts))
 
 
@@ -250,7 +252,9 @@ def test_no_model_is_lost_that_only_a_larger_state_has(tmp_path: Path) -> None:
         "ext4": "promise()#1=power_loss[drop 1-3]",
         "strict": "promise()#1=power_loss[drop 3]",
     }
-    assert "on ext4 more is missing with it: promise()#1=power_loss[drop 1-3]" in finding.explanation
+    assert "on ext4 more is missing with it: promise()#1=power_loss[drop 1-3]" in finding_text(
+        result, finding
+    )
 
 
 def test_what_breaks_with_nothing_missing_is_put_down_to_the_stop(tmp_path: Path) -> None:
@@ -298,10 +302,10 @@ def test_a_cut_allows_what_the_enumeration_says(
 ) -> None:
     """Under at least one of the models; whole steps under no other (other steps may leave the same)."""
     states = states_of(program.setup, program.wrong, models=ALL_MODELS)
-    cuts: dict[int, Cut] = {}
+    cuts: dict[int, Aftermath] = {}
     for state in states:
         at = state.moment.operation
-        cut = cuts.setdefault(at, Cut(states.script, models_named(ALL_MODELS), at))
+        cut = cuts.setdefault(at, Aftermath(states.script, models_named(ALL_MODELS), at))
         allowed = cut.allowing(state.persisted, state.garbage)
         whole = not state.garbage and not state.persisted & ~state.moment.present
         assert set(state.models) & set(allowed)
@@ -322,7 +326,7 @@ def test_whatever_is_given_back_the_state_is_legal(
     for state in states:
         if not state.dropped:
             continue
-        cut = Cut(states.script, models_named(model), state.moment.operation)
+        cut = Aftermath(states.script, models_named(model), state.moment.operation)
         wanted = data.draw(st.sets(st.sampled_from(state.dropped)))
         smaller = cut.lacking(state, mask_of(wanted), states.tables)
         assert smaller is not None
@@ -337,7 +341,7 @@ def test_something_is_always_to_blame(program: Program, states_of: Callable[...,
     states = states_of(program.setup, program.wrong, models=ALL_MODELS)
     for state in states:
         if state.dropped:
-            cut = Cut(states.script, models_named(ALL_MODELS), state.moment.operation)
+            cut = Aftermath(states.script, models_named(ALL_MODELS), state.moment.operation)
             assert mask_of(state.dropped) & ~cut.implied(state)
 
 
@@ -347,11 +351,11 @@ def test_where_everything_seems_implied_nothing_is(
     """Two models that put two steps in opposite orders leave both to blame, not neither."""
     states = states_of(lambda r: r.put("a", b"1"), lambda r: (r.put("b", b"2"), r.put("c", b"3")))
     state = max(states, key=lambda state: len(state.dropped))
-    cut = Cut(states.script, models_named(("ext4", "xfs")), state.moment.operation)
+    cut = Aftermath(states.script, models_named(("ext4", "xfs")), state.moment.operation)
     first, last = state.dropped[0], state.dropped[-1]
     for order, (one, other) in zip(cut.orders, ((first, last), (last, first)), strict=True):
         order.need = [1 << index for index in range(len(order.need))]
         order.need[one] |= 1 << other
     monkeypatch.setattr(cut, "_allowing", lambda state: ("ext4", "xfs"))
-    only = State(state.moment, state.moment.present & ~(1 << first | 1 << last), 0, 0, ("ext4", "xfs"))
+    only = CrashState(state.moment, state.moment.present & ~(1 << first | 1 << last), 0, 0, ("ext4", "xfs"))
     assert cut.implied(only) == 0

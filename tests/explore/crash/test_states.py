@@ -16,9 +16,9 @@ from chaoskit.core.errors import ScheduleError, UsageError
 from chaoskit.core.operation import Bytes, Detail, Operation, Trace
 from chaoskit.core.schedule import Fault, Schedule, Strike, point_of
 from chaoskit.explore.crash import (
+    CrashState,
     CrashStates,
     Snapshot,
-    State,
     crash_states,
     most_suspicious,
     name_of,
@@ -26,7 +26,8 @@ from chaoskit.explore.crash import (
     state_named,
     state_tree,
 )
-from chaoskit.explore.crash.steps import StepKind, cuts, pieces
+from chaoskit.explore.crash.pieces import cuts, pieces
+from chaoskit.explore.crash.steps import StepKind
 
 States = Callable[..., CrashStates]
 
@@ -500,7 +501,7 @@ def test_a_budget_takes_the_most_suspicious_first_and_repeatably(states_of: Stat
     assert chosen == most_suspicious(states, 4, seed=7)
     assert not any(s.complete for s in chosen)
     assert len(most_suspicious(states, 10**6)) == len(states)
-    first: State = most_suspicious(states, 1)[0]
+    first: CrashState = most_suspicious(states, 1)[0]
     assert states.script.trace[first.moment.operation].call == "rename"
 
 

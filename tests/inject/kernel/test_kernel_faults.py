@@ -150,7 +150,7 @@ def test_an_errno_strikes_without_any_effect(root: str, run: Run, point: str) ->
     assert state(root) == before
     (receipt,) = ran.receipts
     assert (receipt.strike, receipt.effect) == (f"{point}#1=EIO", "answered EIO")
-    assert str(receipt.operation) == f"{point}#1 = EIO"
+    assert receipt.operation == f"{point}#1 = EIO"
     assert (ran.reached, ran.stray_interrupts) == (1, 0)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
-from chaoskit.contracts.breaker_size import deep_size
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaoskit.contracts.memory import deep_size
 from chaoskit.runtime.breaker.window import CountWindow, TimeWindow, Window
 
 OUTCOMES = st.integers(0, 3)

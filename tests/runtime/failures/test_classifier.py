@@ -20,7 +20,7 @@ from chaoskit.core.errors import UsageError
 from chaoskit.runtime import Classifier, Decision, Rule, classify
 from chaoskit.runtime.failures import taxonomy as t
 from chaoskit.runtime.failures.built_in import BUILT_IN, VAGUE
-from chaoskit.runtime.failures.evidence import Evidence, leaves, links, parse_retry_after
+from chaoskit.runtime.failures.symptoms import Symptoms, leaves, links, parse_retry_after
 
 
 def os_error(name: str) -> OSError:
@@ -378,7 +378,7 @@ def test_long_texts_are_read_from_their_end():
     assert classify(stderr=text).rule == "stderr.disk-full"
     assert classify(stderr="No space left on device" + "a" * 20_000).rule == "unknown"
     assert time.monotonic() - begun < 2
-    assert len(Evidence(RuntimeError("x" * 50_000)).message) == 10_000
+    assert len(Symptoms(RuntimeError("x" * 50_000)).message) == 10_000
 
 
 def test_rules_have_names_of_their_own_and_can_be_pickled():

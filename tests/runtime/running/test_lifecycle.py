@@ -23,7 +23,7 @@ from chaoskit.runtime.clock import SystemClock
 from chaoskit.runtime.retrying import RetryPolicy
 from chaoskit.runtime.retrying.backoff import Constant
 from chaoskit.runtime.running.lifecycle import (
-    Order,
+    CallbackOrder,
     Shutdown,
     ShutdownFinished,
     ShutdownForced,
@@ -57,7 +57,7 @@ def test_callbacks_run_in_the_given_order_when_asked() -> None:
         for number in range(3):
             shutdown.defer(order.append, number)
     assert order == [0, 1, 2]
-    assert shutdown.options.order is Order.GIVEN
+    assert shutdown.options.order is CallbackOrder.GIVEN
 
 
 def test_a_failing_callback_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:

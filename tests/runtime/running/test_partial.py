@@ -16,7 +16,7 @@ from chaoskit.core.errors import UsageError
 from chaoskit.runtime import PartialFailureCollector
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.failures.taxonomy import PartialFailure
-from chaoskit.runtime.running.partial import BatchProgress, Failure, ItemFailed, Success
+from chaoskit.runtime.running.partial import BatchProgress, ItemFailed, ItemFailure, ItemSuccess
 
 BAD = {3, 5}
 
@@ -198,8 +198,8 @@ def test_items_may_be_guarded_one_by_one() -> None:
 
     with pytest.raises(PartialFailure) as caught:
         batch()
-    assert collector.successes == [Success(1, None), Success(4, 8)]
-    assert collector.failures == [Failure(3, caught.value.exceptions[0])]
+    assert collector.successes == [ItemSuccess(1, None), ItemSuccess(4, 8)]
+    assert collector.failures == [ItemFailure(3, caught.value.exceptions[0])]
 
 
 def test_leaving_with_an_error_keeps_that_error() -> None:

@@ -32,7 +32,7 @@ from chaoskit.runtime.durable.levels import Durability
 __all__ = [
     "KEEP",
     "RUNNING",
-    "Damage",
+    "DamagedRecord",
     "Keep",
     "Outcome",
     "Page",
@@ -96,7 +96,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Damage:
+class DamagedRecord:
     """A record that was passed over: ``reason`` is ``"corrupt"`` or ``"newer format"``."""
 
     kind: str
@@ -110,7 +110,7 @@ class Page:
     """Some records in the order of (scope, key). ``next`` goes into ``after`` for those that follow."""
 
     records: tuple[Record, ...]
-    damaged: tuple[Damage, ...] = ()
+    damaged: tuple[DamagedRecord, ...] = ()
     next: tuple[str, str] | None = None
 
 
@@ -120,7 +120,7 @@ class VerifyReport:
 
     records: int
     problems: tuple[str, ...] = ()
-    damaged: tuple[Damage, ...] = ()
+    damaged: tuple[DamagedRecord, ...] = ()
     deep: bool = False
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.store.codec import check_name, checksum, decode
-from chaoskit.runtime.durable.store.protocol import Damage, Kind, Page, Record
+from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Page, Record
 from chaoskit.runtime.durable.store.sqlite import failure
 from chaoskit.runtime.failures.stored import RecordCorrupt, StoreTooNew
 
@@ -113,7 +113,7 @@ def check_limit(limit: int) -> int:
     return limit
 
 
-def damage_of(row: Row, kind: Kind) -> Damage | None:
+def damage_of(row: Row, kind: Kind) -> DamagedRecord | None:
     """What keeps a row from being read, or None."""
     name, scope, key, status, payload, form, *_, crc = row
     try:
@@ -121,13 +121,13 @@ def damage_of(row: Row, kind: Kind) -> Damage | None:
     except (TypeError, ValueError):
         sound = False
     if not sound:
-        return Damage(str(name), str(scope), str(key), "corrupt")
+        return DamagedRecord(str(name), str(scope), str(key), "corrupt")
     if form > kind.format:
-        return Damage(name, scope, key, "newer format")
+        return DamagedRecord(name, scope, key, "newer format")
     try:
         decode(payload)
     except ValueError:
-        return Damage(name, scope, key, "corrupt")
+        return DamagedRecord(name, scope, key, "corrupt")
     return None
 
 

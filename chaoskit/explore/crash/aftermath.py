@@ -1,6 +1,6 @@
-"""One power cut, and the states near one that it left: which models allow a state, what a smaller one lacks.
+"""The states near a given one, after the same power loss: which models allow one, what a smaller one lacks.
 
-The enumeration lists states; here a single one is looked at, so that it can be made smaller or be
+The enumeration lists states; here a single one is examined, so that it can be made smaller, or be
 built from its name although it was never listed.
 """
 
@@ -8,34 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from chaoskit.explore.crash.image import Image, Tables
+from chaoskit.explore.crash.image import Image
 from chaoskit.explore.crash.models import Model, Rule
 from chaoskit.explore.crash.order import Order
-from chaoskit.explore.crash.states import State, grown_over, play_all
+from chaoskit.explore.crash.playing import play_all
+from chaoskit.explore.crash.states import CrashState, grown_over
 from chaoskit.explore.crash.steps import Script, Step, StepKind, bits
+from chaoskit.explore.crash.tables import Tables
 
 
-class Cut:
-    """The power cut right after one operation, an index in the trace, under each of ``models``.
+class Aftermath:
+    """What the power loss right after one operation (an index in the trace) can leave, under each model.
 
-    Making one plays the script up to there: its cost grows with the length of the trace.
+    To construct one, the script is played up to there: the cost grows with the length of the trace.
     """
 
     def __init__(self, script: Script, models: Sequence[Model], operation: int) -> None:
         self.script = script
         self.orders = [Order(script, model) for model in models]
-        for move in script.moves[: operation + 1]:
-            play_all(move, self.orders)
+        for effect in script.effects[: operation + 1]:
+            play_all(effect, self.orders)
 
     def allowing(self, persisted: int, garbage: int) -> tuple[str, ...]:
         """The models that allow this set of steps, torn rests and garbage included."""
         return tuple(order.model.name for order in self.orders if allows(order, persisted, garbage))
 
-    def lacking(self, state: State, wanted: int, tables: Tables) -> State | None:
-        """What is left if of the steps missing in ``state`` only those in ``wanted`` are missing.
+    def lacking(self, state: CrashState, wanted: int, tables: Tables) -> CrashState | None:
+        """The state in which, of the steps missing in ``state``, only those in ``wanted`` are missing.
 
-        And those that cannot be there without them under one of the models that allow ``state``: what
-        comes back is allowed by all of these, perhaps by others too. None if there is no such state.
+        Also missing is what cannot be there without them under one of the models that allow ``state``.
+        The result is allowed by all of these, perhaps by others too; None if there is no such state.
         """
         known = self._allowing(state)
         missing = self._closed(wanted, known)
@@ -47,14 +49,15 @@ class Cut:
         models = self.allowing(persisted, garbage)
         if not known or not set(known) <= set(models):
             return None
+        # All of them, or a smaller state would be shown for a model under which it cannot occur.
         digest = Image(tables).look(tables.with_garbage(persisted, garbage))
-        return State(state.moment, persisted, garbage, digest, models)
+        return CrashState(state.moment, persisted, garbage, digest, models)
 
-    def implied(self, state: State) -> int:
-        """The missing steps that no power cut can leave when another missing one is missing.
+    def implied(self, state: CrashState) -> int:
+        """The missing steps that cannot be there while another missing one is missing.
 
-        They are no reason for anything: what keeps them from being there is the other one. Of steps
-        that only come together the first is not implied.
+        They are not to blame: the other step is what keeps them away. Of steps that only come together
+        the first counts as the one to blame.
         """
         missing, found = _missing(state), 0
         for order in self._of(self._allowing(state)):
@@ -64,8 +67,9 @@ class Cut:
                     found |= 1 << index
         return found if found != missing else 0
 
-    def _allowing(self, state: State) -> tuple[str, ...]:
-        """The models of a state under which these very steps may be there, not only others like them."""
+    def _allowing(self, state: CrashState) -> tuple[str, ...]:
+        """The models of a state that allow these very steps."""
+        # A state has the models of every set of steps that leaves the same tree.
         allowing = self.allowing(state.persisted, state.garbage)
         return tuple(model for model in state.models if model in allowing)
 
@@ -73,7 +77,7 @@ class Cut:
         return [order for order in self.orders if order.model.name in models]
 
     def _closed(self, wanted: int, models: Iterable[str]) -> int:
-        """These steps and all that needs them under one of the models."""
+        """These steps and all that needs them under one of the models, directly or not."""
         orders, missing, waiting = self._of(models), 0, wanted
         while waiting:
             missing |= waiting
@@ -85,7 +89,7 @@ class Cut:
         return missing
 
     def _rests(self, torn: int, missing: int) -> int:
-        """What of the torn rests is left when only ``missing`` is missing: growth goes with its data."""
+        """The torn rests that remain when only ``missing`` is missing: growth goes with its data."""
         kept = 0
         for index in bits(torn):
             step = self.script.steps[index]
@@ -96,13 +100,13 @@ class Cut:
         return kept
 
 
-def _missing(state: State) -> int:
+def _missing(state: CrashState) -> int:
     """The steps that did not persist as a whole."""
     return state.moment.present & (~state.persisted | state.garbage)
 
 
 def allows(order: Order, persisted: int, garbage: int) -> bool:
-    """Whether a set of steps is legal now: whole ones, torn rests, and data in whose place is garbage."""
+    """True if a set of steps is legal now, including torn rests and data replaced by garbage."""
     whole = persisted & order.present
     if not order.allows(whole) or whole & garbage:
         return False
@@ -110,13 +114,14 @@ def allows(order: Order, persisted: int, garbage: int) -> bool:
     if garbage and Rule.NO_GARBAGE in order.model:
         return False
     return all(_torn_so(order, steps, persisted, index) for index in bits(persisted & ~whole)) and all(
-        grown_over(order, steps[index], persisted) for index in bits(garbage)
+        grown_over(order.script, steps[index], persisted) for index in bits(garbage)
     )
 
 
 def _torn_so(order: Order, steps: Sequence[Step], persisted: int, index: int) -> bool:
-    """Whether the torn rest ``index`` can be there together with the others."""
+    """The torn rest ``index`` can be there together with the others."""
     step = steps[index]
+    # Whole and torn at once is neither.
     if step.torn_from is None or persisted >> step.torn_from & 1:
         return False
     if step.kind is not StepKind.DATA:

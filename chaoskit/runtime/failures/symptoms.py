@@ -13,7 +13,7 @@ from typing import Any
 
 from chaoskit.runtime.clock import Clock
 
-__all__ = ["Evidence", "asked_to_wait", "leaves", "links", "parse_retry_after", "retry_after"]
+__all__ = ["Symptoms", "asked_to_wait", "leaves", "links", "parse_retry_after", "retry_after"]
 
 # Longer chains exist only by accident, and a classifier runs while the house is on fire.
 _LONGEST_CHAIN = 100
@@ -27,7 +27,7 @@ _HUGE = 1e12
 
 
 @dataclass
-class Evidence:
+class Symptoms:
     """One error and what the caller knows about the failed step; either may be missing."""
 
     error: BaseException | None
@@ -120,12 +120,12 @@ def leaves(error: BaseException) -> list[BaseException]:
     return found
 
 
-def retry_after(evidence: Evidence, wall: float) -> float | None:
+def retry_after(symptoms: Symptoms, wall: float) -> float | None:
     """How many seconds the other side asked to wait, zero or more; None if it did not, or not clearly."""
-    own = _get(evidence.error, "retry_after")
+    own = _get(symptoms.error, "retry_after")
     if isinstance(own, int | float) and not isinstance(own, bool):
         return max(0.0, float(own)) if own == own else None
-    headers = evidence.headers
+    headers = symptoms.headers
     return parse_retry_after(headers.get("retry-after"), wall, headers.get("date"))
 
 
@@ -137,7 +137,7 @@ def asked_to_wait(error: BaseException, clock: Clock) -> float | None:
         )
     except Exception:
         return None
-    return None if silent else retry_after(Evidence(error), clock.time())
+    return None if silent else retry_after(Symptoms(error), clock.time())
 
 
 def parse_retry_after(value: str | None, wall: float, date: str | None = None) -> float | None:

@@ -1,0 +1,127 @@
+"""What one case has come to: its verdict, its runs, and what was found wrong after them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from chaoskit.core.operation import Frame, Receipt
+from chaoskit.core.plain import ADDED
+
+Verdict = Literal["tolerated", "failed safe", "violated", "hung", "diverged", "not injected"]
+"""What one case has come to; see the design's section "Verdicts"."""
+
+PASSING: tuple[Verdict, ...] = ("tolerated", "failed safe")
+BROKEN: tuple[Verdict, ...] = ("violated", "hung")
+INCONCLUSIVE: tuple[Verdict, ...] = ("diverged", "not injected")
+VERDICTS: tuple[Verdict, ...] = PASSING + BROKEN + INCONCLUSIVE
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What one ``chaos.run`` of a case came to. ``how``: returned, raised, died, stopped, lost power.
+
+    ``error`` is ``Type: message``; ``signal`` the signal's name; times are seconds.
+    """
+
+    run: int
+    how: Literal["returned", "raised", "died", "stopped", "lost power"]
+    recovery: bool = False
+    error: str = ""
+    traceback: str = ""
+    signal: str = ""
+    stacks: str = ""
+    promised: int = 0
+    receipts: tuple[Receipt, ...] = ()
+    stray_interrupts: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFailure:
+    """What was found wrong after the faults.
+
+    ``kind``: ``assertion`` (the test's own), ``error`` (another exception out of the test),
+    ``invariant`` (one of chaoskit's, named by ``name``), ``hang``, ``death`` (the process that runs
+    the test died). ``text`` is what pytest prints for it; ``site`` where it was raised.
+    """
+
+    kind: Literal["assertion", "error", "invariant", "hang", "death"]
+    name: str
+    message: str
+    text: str = ""
+    site: Frame | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One path that differs from what the baseline leaves.
+
+    ``change``: ``missing``, ``extra`` or ``changed``; ``expected`` and ``found`` describe both sides
+    (``file, 12 bytes, mode 644``), ``detail`` shows the contents when they are short.
+    """
+
+    path: str
+    change: Literal["missing", "extra", "changed"]
+    expected: str = ""
+    found: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """One operation of a case, or one fault that struck where no operation came to pass.
+
+    ``operation`` is its point as schedules name it; ``outcome`` what the call returned (``0``, ``-ENOENT``,
+    empty if that is not known). ``struck`` is what the injector did to it, empty where nothing struck;
+    ``site`` where the call was made.
+    """
+
+    run: int
+    operation: str
+    outcome: str = ""
+    struck: str = ""
+    site: Frame | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What a case did, in order, with what struck.
+
+    ``recorded`` is False where the case itself could not be recorded (it hung): the entries are then those of
+    the baseline up to the fault, and what the case did after it is not known. ``left_out`` counts what is not
+    in ``entries`` to bound their number: what is furthest from the faults.
+    """
+
+    entries: tuple[TimelineEntry, ...]
+    recorded: bool = True
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """One execution of the scenario under one schedule.
+
+    ``index`` counts from 0 in the order of enumeration. ``points`` are the indices into
+    :attr:`ScenarioResult.points` of the strikes that have one there. ``attempts`` is more than one
+    when the case was tried again. ``finding`` is the index of the finding it belongs to.
+    """
+
+    index: int
+    schedule: str
+    verdict: Verdict
+    points: tuple[int, ...] = ()
+    faults: tuple[str, ...] = ()
+    runs: tuple[RunSummary, ...] = ()
+    failure: CaseFailure | None = None
+    differences: tuple[Difference, ...] = ()
+    attempts: int = 1
+    seconds: float = 0.0
+    output: str = ""
+    caveats: tuple[str, ...] = ()
+    note: str = ""
+    finding: int | None = None
+    models: tuple[str, ...] = ()
+    """For a power loss the persistence models that allow its crash state."""
+    timeline: Timeline | None = field(default=None, metadata=ADDED)
+    """What it did, for a case by which a finding is shown; None for every other."""

@@ -1,0 +1,135 @@
+"""Letting the effects of a script take place, one after the other, under one model or several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chaoskit.explore.crash import syncs
+from chaoskit.explore.crash.models import STRICT, Rule
+from chaoskit.explore.crash.needs import is_one_rename, needs_of, written_out
+from chaoskit.explore.crash.order import FileRecord, Order
+from chaoskit.explore.crash.steps import Effect, Script, Step, StepKind, bits
+
+
+def play(order: Order, effect: Effect) -> None:
+    """Let ``effect`` take place, after what the test itself had done before it."""
+    for earlier in effect.outside:
+        play(order, earlier)
+    for index in range(effect.first, effect.last):
+        step = order.script.steps[index]
+        if step.torn_from is None:
+            _add(order, step, effect)
+        else:
+            # What is left of a torn write needs nothing here: see Order.need_of_torn.
+            order.need.append(1 << index)
+    if effect.sync is not None:
+        syncs.apply(order, effect.sync)
+    if effect.closed is not None:
+        _close(order, order.files[effect.closed])
+
+
+def play_all(effect: Effect, orders: Sequence[Order], strict: Order | None = None) -> None:
+    """Let an effect take place in all orders; ``strict`` may be among them."""
+    for order in orders:
+        play(order, effect)
+    if strict is not None and all(order is not strict for order in orders):
+        play(strict, effect)
+
+
+def lost_steps(script: Script) -> frozenset[int]:
+    """The data of ``script`` that a failed sync has left unwritten and that counts as clean."""
+    # Under any model the same: what a failed sync loses, none of them gives back.
+    order = Order(script, STRICT)
+    for effect in script.effects:
+        play(order, effect)
+    return frozenset(bits(order.lost))
+
+
+def _add(order: Order, step: Step, effect: Effect) -> None:
+    need = 1 << step.index | needs_of(order, step, effect)
+    order.need.append(need)
+    order.present |= 1 << step.index
+    partner = step.partner
+    # The second half of a rename ties both together: the first could not name a step that was to come.
+    if (
+        step.kind is StepKind.ENTRY
+        and partner is not None
+        and partner < step.index
+        and is_one_rename(order, step)
+    ):
+        order.need[partner] |= need
+        order.need[step.index] |= order.need[partner]
+    _remember(order, step, order.need[step.index])
+
+
+def _remember(order: Order, step: Step, need: int) -> None:
+    if step.optional:
+        # It may not have happened, so nothing later can rest on it.
+        order.optional |= 1 << step.index
+        return
+    bit, file = 1 << step.index, order.files[step.owner]
+    file.owned |= bit
+    if step.is_metadata:
+        order.chain |= need
+    if step.kind is StepKind.ENTRY:
+        _remember_entry(order, step, bit)
+    elif step.kind is StepKind.ATTRIBUTE:
+        file.attributes |= bit
+    elif step.kind is StepKind.RESIZE:
+        # An earlier, larger size is covered by this one: what ends beyond it ends beyond this, too.
+        file.resizes = [(size, known) for size, known in file.resizes if size < step.size]
+        file.resizes.append((step.size, need))
+        if step.size == 0:
+            file.fresh = file.emptied = True
+    elif step.kind in (StepKind.DATA, StepKind.GROW):
+        _remember_data(order, step, file, bit, need)
+
+
+def _remember_entry(order: Order, step: Step, bit: int) -> None:
+    # Before the cells are brought up to date: the log asks which inode the name meant until now.
+    if order.logged and _goes_into_log(order, step):
+        order.noted |= bit if step.partner is None else bit | 1 << step.partner
+    if step.child is None:
+        before = order.latest(step)
+        if before is not None:
+            order.files[before].removals |= bit
+    order.cells[step.owner, step.name] |= bit
+    if step.child is not None:
+        child = order.files[step.child]
+        child.names |= bit
+        child.births |= bit if step.creates else 0
+
+
+def _goes_into_log(order: Order, step: Step) -> bool:
+    """btrfs notes the change of a name in the log of a sync that is already over.
+
+    fs/btrfs/tree-log.c: btrfs_log_new_name for a rename or link, where the inode or the directory
+    that it leaves is in the log; btrfs_del_inode_ref_in_log for an unlink. The next sync of
+    whatever file writes that out, without what changed in between (measured).
+    """
+    if step.child is None:
+        return step.partner is None and order.latest(step) in order.logged
+    left = order.script.steps[step.partner].owner if step.partner is not None else None
+    return not step.creates and (step.child in order.logged or left in order.logged)
+
+
+def _remember_data(order: Order, step: Step, file: FileRecord, bit: int, need: int) -> None:
+    file.pending |= bit
+    if step.kind is StepKind.GROW:
+        file.last_grow = need
+        order.chains[step.index] = order.chain
+        if not step.within_block:
+            file.allocating |= need & (file.pending | bit)
+        return
+    for page in step.pages:
+        file.pages[page] = need
+
+
+def _close(order: Order, file: FileRecord) -> None:
+    """Let ext4 write out what replaced the content of a file, when its last descriptor is closed.
+
+    fs/ext4/file.c, ext4_release_file: called for the last descriptor, not for each (measured).
+    """
+    if file.emptied and Rule.CLOSE_FLUSHES in order.model:
+        order.chain |= written_out(order, file.pending)
+    file.emptied = False

@@ -1,0 +1,120 @@
+"""From a trace to a script: each operation split into steps, with what it made durable."""
+
+from __future__ import annotations
+
+import errno
+
+from chaoskit.core.operation import Operation, Trace
+from chaoskit.explore.crash.calls import CHANGES, rename
+from chaoskit.explore.crash.snapshot import Inode, Snapshot
+from chaoskit.explore.crash.steps import Effect, Script, Sync
+from chaoskit.explore.crash.tree import FileTree
+
+_MS_SYNC = 4
+"""From sys/mman.h; with MS_ASYNC alone msync(2) promises nothing."""
+
+_SYNCS = frozenset(("fsync", "fdatasync", "msync", "sync", "syncfs"))
+"""sync_file_range is followed as documented: it promises nothing about metadata and does not empty
+the disk's cache (sync_file_range(2), "Warning"), so nothing is durable after it."""
+
+_WRITES = frozenset(("write", "copy_file_range", "sendfile", "splice"))
+"""What O_SYNC and O_DSYNC are about (open(2), "Synchronized I/O"): the calls that end in
+generic_write_sync of include/linux/fs.h. Changes of size, blocks and modes through such a descriptor
+were not durable on mounted file systems; xfs alone forces its log in fallocate (xfs_file_fallocate)."""
+
+_LOST_DATA = frozenset((errno.EIO, errno.ENOSPC, errno.EDQUOT))
+"""The errors by which fsync reports that data was not written; others (EBADF, EINTR) change nothing."""
+
+
+def script(trace: Trace, snapshot: Snapshot, umask: int | None = None) -> Script:
+    """Split the operations of ``trace``, which began at ``snapshot``, into steps.
+
+    Operations that failed have none; short writes have those for what was written. ``umask`` counts
+    where the trace does not say which mode a new file got; it defaults to that of this process.
+    """
+    splitter = Splitter(trace, snapshot, umask_now() if umask is None else umask)
+    for operation in trace:
+        splitter.play(operation)
+    return splitter.script()
+
+
+def umask_now() -> int:
+    """The umask of this process; 022, the usual one, where /proc does not tell."""
+    # Not os.umask(): to read the mask it must be set, and other threads may create files meanwhile.
+    try:
+        with open("/proc/self/status") as status:
+            return next((int(line.split()[1], 8) for line in status if line.startswith("Umask:")), 0o022)
+    except OSError:
+        return 0o022
+
+
+class Splitter:
+    """Plays a trace on a tree, operation by operation, and collects the effects."""
+
+    def __init__(self, trace: Trace, snapshot: Snapshot, umask: int) -> None:
+        self.trace = trace
+        self.tree = FileTree(snapshot, umask)
+        self.effects: list[Effect] = []
+        self.promised: list[object] = []
+
+    def play(
+        self, operation: Operation, outside: tuple[Effect, ...] = (), learned: int | None = None
+    ) -> None:
+        """Let ``operation`` take effect; ``learned`` is the first step that came to light before it."""
+        tree = self.tree
+        tree.begin(operation)
+        begin = len(tree.steps)
+        sync = closed = flushed = None
+        # Unknown counts as success: its steps are optional.
+        if operation.result is None or operation.result >= 0:
+            if operation.call == "close":
+                closed = self._early(tree.file(operation)) if operation.detail.released else None
+            elif operation.call == "rename":
+                flushed = self._early(rename(tree, operation))
+            elif operation.call == "promise":
+                self.promised.append(operation.detail.value)
+            elif operation.call in _SYNCS:
+                sync = self._synced(operation)
+            elif operation.call in CHANGES:
+                CHANGES[operation.call](tree, operation)
+        elif operation.call in ("fsync", "fdatasync") and -operation.result in _LOST_DATA:
+            sync = Sync(tree.acted_on(operation), failed=True)
+        last = len(tree.steps)
+        written = operation.call in _WRITES and operation.detail.synchronous
+        if written and sync is None and last > begin:
+            sync = Sync(tree.steps[begin].owner, data_only=True, only=range(begin, last))
+        # What may not have happened can make nothing durable for certain.
+        if sync is not None and operation.result is None:
+            sync = None
+        first = begin if learned is None else learned
+        promises = len(self.promised)
+        self.effects.append(Effect(operation.index, first, last, sync, closed, flushed, promises, outside))
+
+    def script(self) -> Script:
+        """What was played so far."""
+        return Script(
+            self.trace,
+            self.tree.snapshot,
+            tuple(self.tree.nodes),
+            tuple(self.tree.steps),
+            tuple(self.effects),
+            tuple(self.promised),
+            tuple(self.tree.caveats),
+        )
+
+    def _early(self, inode: Inode | None) -> Inode | None:
+        """``inode`` if ext4 writes its data out on its own when it is closed or renamed.
+
+        It looks for delayed blocks first: fs/ext4/inode.c, ext4_alloc_da_blocks, returns at once where
+        none are reserved. Some may be, beside those of fallocate; that is not followed.
+        """
+        return None if inode in self.tree.preallocated else inode
+
+    def _synced(self, operation: Operation) -> Sync | None:
+        if operation.call in ("sync", "syncfs"):
+            # syncfs is asked for one file system; the scenario's directory is taken to be on that one.
+            return Sync()
+        inode = self.tree.acted_on(operation)
+        if inode is None or (operation.call == "msync" and not operation.detail.flags & _MS_SYNC):
+            return None
+        return Sync(inode, data_only=operation.call != "fsync")

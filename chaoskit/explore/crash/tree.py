@@ -1,0 +1,220 @@
+"""The tree of files while a trace is played: which file each name means, and the steps made so far."""
+
+from __future__ import annotations
+
+import posixpath
+import stat
+from dataclasses import dataclass, field
+
+from chaoskit.core.operation import Bytes, Caveat, Detail, Operation, Payload
+from chaoskit.explore.crash.pieces import PAGE, changed, cuts, pieces
+from chaoskit.explore.crash.snapshot import TOP, Inode, Node, NodeKind, Snapshot
+from chaoskit.explore.crash.steps import Step, StepKind
+
+
+@dataclass(slots=True)
+class FileTree:
+    """Begins as ``snapshot``. Each method makes one change, here and as steps of the current operation.
+
+    ``umask`` is that of the program, for files whose mode the trace does not tell.
+    """
+
+    snapshot: Snapshot
+    umask: int
+    nodes: list[Node] = field(init=False)
+    steps: list[Step] = field(default_factory=list)
+    caveats: list[Caveat] = field(default_factory=list)
+    entries: dict[Inode, dict[str, Inode]] = field(init=False)
+    sizes: dict[Inode, int] = field(init=False)
+    links: dict[Inode, int] = field(init=False)
+    by_identity: dict[tuple[int, int], Inode] = field(init=False)
+    preallocated: set[Inode] = field(default_factory=set)
+    """Files that were given blocks before data: ext4 does not write them out early."""
+    operation: Operation = field(init=False)
+    _certain: bool = False
+
+    def __post_init__(self) -> None:
+        self.nodes = list(self.snapshot.nodes)
+        self.entries = {inode: dict(names) for inode, names in self.snapshot.entries.items()}
+        self.sizes = {inode: len(node.content) for inode, node in enumerate(self.nodes)}
+        self.links = dict.fromkeys(range(len(self.nodes)), 0)
+        for names in self.entries.values():
+            for child in names.values():
+                self.links[child] += 1
+        self.by_identity = {
+            node.identity: inode for inode, node in enumerate(self.nodes) if node.identity is not None
+        }
+
+    def begin(self, operation: Operation, *, certain: bool = False) -> None:
+        """Let the changes that follow belong to ``operation``.
+
+        If ``certain``, they have happened although its result may be unknown: the changes were found on
+        the disk and are only attributed to it.
+        """
+        self.operation, self._certain = operation, certain
+
+    def add(self, kind: StepKind, owner: Inode, **fields: object) -> Step:
+        """Append a step of the current operation; ``fields`` are those of :class:`Step`."""
+        step = Step(
+            len(self.steps),
+            self.operation.index,
+            kind,
+            owner,
+            # A call that a kill cut short may have been done, or not: both must remain possible.
+            optional=self.operation.result is None and not self._certain,
+            **fields,  # type: ignore[arg-type]
+        )
+        self.steps.append(step)
+        return step
+
+    def caveat(self, kind: str, text: str) -> None:
+        """Note what could not be followed, for the report."""
+        self.caveats.append(Caveat(kind, self.operation.target, text))
+
+    # --- which file is meant ---------------------------------------------------------------------
+
+    def parent(self, target: str) -> Inode | None:
+        """The directory that holds a name; None for a name outside of the scenario's directory."""
+        if posixpath.isabs(target):
+            return None
+        return self._find(posixpath.dirname(target))
+
+    def acted_on(self, operation: Operation) -> Inode | None:
+        """The inode that the operation acted on."""
+        # By identity first: a descriptor follows its file through renames, and its recorded name may
+        # by now be that of another file.
+        identity = operation.detail.inode
+        inode = self.by_identity.get(identity) if identity is not None else None
+        if inode is None:
+            inode = self._find(operation.target)
+            if inode is not None and identity is not None:
+                self.by_identity[identity] = inode
+        return inode
+
+    def file(self, operation: Operation) -> Inode | None:
+        """The same if it is a regular file, else None."""
+        inode = self.acted_on(operation)
+        if inode is None or self.nodes[inode].kind is not NodeKind.FILE:
+            return None
+        return inode
+
+    def _find(self, target: str) -> Inode | None:
+        inode = TOP
+        for part in target.split("/"):
+            if part in ("", "."):
+                continue
+            child = self.entries.get(inode, {}).get(part)
+            if child is None:
+                return None
+            inode = child
+        return inode
+
+    # --- inodes and their names ------------------------------------------------------------------
+
+    def create(self, node: Node) -> Inode:
+        """A new inode, as yet without a name."""
+        inode = len(self.nodes)
+        self.nodes.append(node)
+        self.sizes[inode] = len(node.content)
+        self.links[inode] = 0
+        if node.kind is NodeKind.DIRECTORY:
+            self.entries[inode] = {}
+        if node.identity is not None:
+            # The system reuses inode numbers: from now on this one means the new file.
+            self.by_identity[node.identity] = inode
+        return inode
+
+    def enter(self, directory: Inode, name: str, child: Inode | None, **fields: object) -> Step:
+        """Let ``name`` mean ``child``, or nothing if that is None."""
+        names = self.entries[directory]
+        before = names.pop(name, None)
+        if before is not None:
+            self.links[before] -= 1
+        if child is not None:
+            names[name] = child
+            self.links[child] += 1
+        return self.add(StepKind.ENTRY, directory, name=name, child=child, **fields)
+
+    def name(self, target: str, inode: Inode, *, creates: bool = False) -> Step | None:
+        """Give ``inode`` the name ``target``; None, with a caveat, if its directory is not known."""
+        parent = self.parent(target)
+        if parent is None or parent not in self.entries:
+            self.caveat("unknown-directory", f"{target} is in a directory that the recording does not know")
+            return None
+        return self.enter(parent, posixpath.basename(target), inode, creates=creates)
+
+    def release(self, inode: Inode, entry: Step) -> None:
+        """Free the content of a file if ``entry`` has taken its last name away."""
+        # The kernel's own count where there is one: names outside of the directory are not seen here.
+        known = self.operation.detail.links
+        last = self.links[inode] == 0 if known is None or self.operation.call != "unlink" else known <= 1
+        if last and self.nodes[inode].kind is NodeKind.FILE:
+            self.add(StepKind.FREE, inode, partner=entry.index)
+
+    def mode(self, detail: Detail, default: int) -> int:
+        """The permission bits that a new file got."""
+        if detail.made_mode is not None:
+            return detail.made_mode
+        return stat.S_IMODE(default if detail.mode is None else detail.mode) & ~self.umask
+
+    # --- contents --------------------------------------------------------------------------------
+
+    def put(self, inode: Inode, offset: int, length: int, data: Payload) -> None:
+        """Write the first ``length`` bytes of ``data`` at ``offset``, in pieces that may persist apart."""
+        before = self.sizes[inode]
+        for start, count in pieces(offset, length):
+            self._piece(inode, start, count, data, start - offset, before)
+        self.sizes[inode] = max(before, offset + length)
+
+    def _piece(self, inode: Inode, offset: int, length: int, data: Payload, start: int, before: int) -> None:
+        """One piece of a write: the data, its growth, and what is left of both if they are torn."""
+        piece = self.add(StepKind.DATA, inode, offset=offset, length=length, payload=data, start=start)
+        grow = None
+        if piece.end > before:
+            inside = before > offset // PAGE * PAGE
+            grow = self.add(StepKind.GROW, inode, size=piece.end, partner=piece.index, within_block=inside)
+        for cut in cuts(offset, length):
+            torn = self.add(
+                StepKind.DATA,
+                inode,
+                offset=offset,
+                length=cut - offset,
+                payload=data,
+                start=start,
+                torn_from=piece.index,
+            )
+            # Right behind its data: readers of torn rests rely on that place.
+            if grow is not None and cut > before:
+                self.add(StepKind.GROW, inode, size=cut, partner=torn.index, torn_from=grow.index)
+
+    def zero(self, inode: Inode, offset: int, end: int) -> None:
+        """Zeroes in a range: whole pages by the block map, the others as if zeroes were written.
+
+        fs/xfs/xfs_bmap_util.c, xfs_free_file_space: "zero out any partial block" is done in the page
+        cache (xfs_zero_range), and nothing in the log waits for it; measured.
+        """
+        first, last = -(-offset // PAGE) * PAGE, end // PAGE * PAGE
+        if first >= last:
+            first = last = end
+        for start, stop in ((offset, first), (last, end)):
+            for at, count in pieces(start, stop - start) if start < stop else ():
+                self._piece(inode, at, count, Bytes(bytes(count)), 0, self.sizes[inode])
+        if first < last:
+            self.add(StepKind.DATA, inode, offset=first, length=last - first)
+
+    def resize(self, inode: Inode, size: int) -> None:
+        """Set the size of a file in bytes, which changes nothing if it had it already."""
+        if size != self.sizes[inode]:
+            self.add(StepKind.RESIZE, inode, size=size)
+            self.sizes[inode] = size
+            if size == 0:
+                self.preallocated.discard(inode)
+
+    def become(self, inode: Inode, before: bytes, now: bytes) -> None:
+        """Write what differs into a file that held ``before``, as a program would have done."""
+        if len(now) < len(before):
+            self.resize(inode, len(now))
+        for start, end in changed(before, now):
+            self.put(inode, start, end - start, Bytes(now[start:end]))
+        # Zeroes at the end differ from nothing, so no write has brought the file to its size.
+        self.resize(inode, len(now))

@@ -1,0 +1,66 @@
+"""CSV (RFC 4180): ragged rows, quotes, encodings, and what spreadsheets do to a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from chaoskit.faults.corrupt.damage import Damages, made
+
+_HUGE = 200_000
+"""Characters of a field that is longer than what Python's csv module takes (131,072)."""
+
+
+def is_csv(data: bytes) -> bool:
+    """True for a text of several rows with equally many columns, at least two."""
+    try:
+        rows = list(csv.reader(io.StringIO(data.decode(), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error):
+        return False
+    widths = {len(row) for row in rows if row}
+    return len(rows) > 1 and len(widths) == 1 and widths.pop() > 1
+
+
+def damages(data: bytes) -> Damages:
+    """Enumerate: the header, the first and the last row are damaged, then the table as a whole."""
+    text = data.decode()
+    rows = text.splitlines(keepends=True)
+    for name, number in (("header", 0), ("row1", 1), ("last-row", len(rows) - 1)):
+        if number < len(rows) and not (name == "last-row" and number <= 1):
+            yield from _of_row(name, rows, number)
+    fields = rows[0].rstrip("\r\n").split(",")
+    yield made("header", "missing", "".join(rows[1:]).encode())
+    yield made("header", "alone", rows[0].encode())
+    yield made("header", "reordered", (",".join(reversed(fields)) + "\n" + "".join(rows[1:])).encode())
+    yield made("header", "twice", (rows[0] + text).encode())
+    yield made("", "byte-order-mark", b"\xef\xbb\xbf" + data)
+    yield made("", "utf16", text.encode("utf-16"))
+    yield made("", "latin1", (text + "\u00e9" + "," * (len(fields) - 1) + "\n").encode("latin-1", "replace"))
+    yield made("", "semicolons", text.replace(",", ";").encode())
+    yield made("", "line-ends.cr", text.replace("\r\n", "\n").replace("\n", "\r").encode())
+    yield made("", "line-ends.crlf", text.replace("\r\n", "\n").replace("\n", "\r\n").encode())
+
+
+def _of_row(name: str, rows: list[str], number: int) -> Damages:
+    row = rows[number]
+    fields = row.rstrip("\r\n").split(",")
+    end = row[len(row.rstrip("\r\n")) :]
+
+    def instead(new: str) -> bytes:
+        return "".join([*rows[:number], new, *rows[number + 1 :]]).encode()
+
+    def first(value: str) -> bytes:
+        return instead(",".join([value, *fields[1:]]) + end)
+
+    yield made(name, "cut", "".join([*rows[:number], row[: len(row) // 2]]).encode())
+    yield made(name, "field.missing", instead(",".join(fields[:-1]) + end))
+    yield made(name, "field.added", instead(",".join([*fields, "x"]) + end))
+    yield made(name, "quote.open", instead('"' + row))
+    yield made(name, "quote.line-end", first('"a\nb"'))
+    yield made(name, "nul", instead("\0" + row))
+    yield made(name, "not-utf8", "".join(rows[:number]).encode() + b"\xff" + "".join(rows[number:]).encode())
+    yield made(name, "blank", instead(end or "\n"))
+    yield made(name, "fields.empty", instead("," * (len(fields) - 1) + end))
+    yield made(name, "formula", first("=1+1"))
+    yield made(name, "field.huge", first("x" * _HUGE))
+    yield made(name, "twice", instead(row.rstrip("\r\n") + (end or "\n") + row))

@@ -1,0 +1,72 @@
+"""One damage of one file, and the small edits that damages are made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What a file may look like afterwards.
+
+    ``structure`` is the part of the file that is hit (``entry2``, ``page1``, empty for the file as a whole),
+    ``kind`` what happens to it. ``make`` gives the damaged bytes. Where it is
+    ``lazy``, making them is expensive, as compressing a bomb is, and waits until the damage strikes.
+    """
+
+    structure: str
+    kind: str
+    make: Callable[[], bytes]
+    lazy: bool = True
+
+    @property
+    def name(self) -> str:
+        """Structure and kind as one word."""
+        return f"{self.structure}.{self.kind}" if self.structure else self.kind
+
+    @property
+    def alike(self) -> tuple[str, str]:
+        """What damages share that differ only in which of equal structures they hit."""
+        return re.sub(r"\d+", "", self.structure), self.kind
+
+
+Damages: TypeAlias = Iterator[Damage]
+Enumerator: TypeAlias = Callable[[bytes], Damages]
+"""Gives the damages of a file by its content, in the order of their interest; the same for equal content.
+
+It may raise on content that is not of its format after all; what it has yielded by then is kept.
+"""
+
+
+def made(structure: str, kind: str, data: bytes) -> Damage:
+    """A damage whose bytes are there already."""
+    return Damage(structure, kind, lambda: data, lazy=False)
+
+
+def flipped(data: bytes, at: int, bit: int = 0) -> bytes:
+    """``data`` with one bit changed."""
+    changed = bytearray(data)
+    changed[at] ^= 1 << bit
+    return bytes(changed)
+
+
+def replaced(data: bytes, at: int, new: bytes) -> bytes:
+    """``data`` with ``new`` in the place of as many bytes."""
+    return data[:at] + new + data[at + len(new) :]
+
+
+def cuts(structure: str, data: bytes, *places: tuple[str, int]) -> Damages:
+    """The file ends at each of these places; those at its very beginning and end are none."""
+    for name, at in places:
+        if 0 < at < len(data):
+            yield made(structure, f"cut.{name}", data[:at])
+
+
+def flips(structure: str, data: bytes, *places: tuple[str, int]) -> Damages:
+    """One bit of each of these bytes is changed."""
+    for name, at in places:
+        if 0 <= at < len(data):
+            yield made(structure, f"flip.{name}", flipped(data, at))

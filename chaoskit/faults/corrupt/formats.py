@@ -1,0 +1,174 @@
+"""The formats that are known, which of them a file has, and its damages by label."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from chaoskit.core.errors import wrong
+from chaoskit.faults.corrupt import (
+    anything,
+    bzip2,
+    csv,
+    gzip,
+    json,
+    parquet,
+    pickle,
+    sqlite,
+    tar,
+    text,
+    xz,
+    yaml,
+)
+from chaoskit.faults.corrupt import zip as zips
+from chaoskit.faults.corrupt.damage import Damage, Damages, Enumerator
+
+LIMIT = 60
+"""Damages of one file that a sweep tries, unless told otherwise."""
+
+OTHER = "file"
+"""The format of a file of which no more is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format: how its files are told, and how they are damaged.
+
+    A compressed format has ``unpacked`` and ``packed``: what is inside is damaged too, and wrapped well
+    again, since a reader that believes checksums must be told from one that believes content.
+    """
+
+    name: str
+    matches: Callable[[bytes], bool]
+    damages: Enumerator
+    unpacked: Callable[[bytes], bytes] | None = None
+    packed: Callable[[bytes], bytes] | None = None
+
+
+def _begins(*magics: bytes) -> Callable[[bytes], bool]:
+    return lambda data: data.startswith(magics)
+
+
+# In the order in which they are tried: what has a magic first, what is guessed last.
+_KNOWN: list[Format] = [
+    Format("gzip", _begins(gzip.MAGIC), gzip.damages, gzip.unpacked, gzip.packed),
+    Format("xz", _begins(xz.MAGIC), xz.damages, xz.unpacked, xz.packed),
+    Format("bzip2", _begins(bzip2.MAGIC), bzip2.damages, bzip2.unpacked, bzip2.packed),
+    Format("zip", _begins(*zips.MAGICS), zips.damages),
+    Format("sqlite", _begins(sqlite.MAGIC), sqlite.damages),
+    Format("parquet", parquet.is_parquet, parquet.damages),
+    Format("tar", tar.is_tar, tar.damages),
+    Format("pickle", pickle.is_pickle, pickle.damages),
+    Format("json", json.is_json, json.damages),
+    Format("csv", csv.is_csv, csv.damages),
+    Format("yaml", yaml.is_yaml, yaml.damages),
+    Format("text", text.is_text, text.damages),
+]
+
+
+def register(name: str, matches: Callable[[bytes], bool], damages: Enumerator) -> Callable[[], None]:
+    """Make a format of a project's own known; it is tried before the built-in ones.
+
+    Args:
+        name: lower-case letters, digits and ``-``; it begins the labels.
+        matches: says from the whole content if a file is of this format.
+        damages: gives the damages of such a file.
+
+    Returns:
+        A function that takes the format back.
+
+    Raises:
+        UsageError: for a name that cannot be one, or is taken.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+        raise wrong("format", name, "a name of lower-case letters, digits and '-'")
+    if name in names():
+        raise wrong("format", name, f"a name that is not taken; there are {', '.join(names())}")
+    made = Format(name, matches, damages)
+    _KNOWN.insert(0, made)
+    return lambda: _KNOWN.remove(made)
+
+
+def names() -> tuple[str, ...]:
+    """The names of all formats that are known."""
+    return (*(known.name for known in _KNOWN), OTHER)
+
+
+def format_of(data: bytes) -> str:
+    """The name of the format that ``data`` has."""
+    found = _found(data)
+    return OTHER if found is None else found.name
+
+
+def _found(data: bytes) -> Format | None:
+    return next((known for known in _KNOWN if known.matches(data)), None)
+
+
+def damages(data: bytes) -> Iterator[tuple[str, Damage]]:
+    """Every damage of a file by its label, each label once: ``zip.entry1.flip.crc``, ``file.cut.half``.
+
+    What is inside of a compressed file is named behind a slash: ``gzip/csv.row1.cut``.
+    """
+    seen: set[str] = set()
+    for label, damage in _all(data, inner=True):
+        if label not in seen:
+            seen.add(label)
+            yield label, damage
+
+
+def _all(data: bytes, *, inner: bool) -> Iterator[tuple[str, Damage]]:
+    known = _found(data)
+    if known is not None:
+        yield from ((f"{known.name}.{damage.name}", damage) for damage in _of(known.damages, data))
+        if inner and known.unpacked and known.packed:
+            content = _content(known.unpacked, data)
+            for label, damage in () if content is None else _all(content, inner=False):
+                yield f"{known.name}/{label}", replace(damage, make=_wrapped(known.packed, damage.make))
+    yield from ((f"{OTHER}.{damage.name}", damage) for damage in _of(anything.damages, data))
+
+
+def _of(enumerate_: Enumerator, data: bytes) -> Damages:
+    """Damages that change something, until the enumerator meets content that is not as its format has it."""
+    try:
+        yield from (damage for damage in enumerate_(data) if damage.lazy or damage.make() != data)
+    except Exception:  # A file that is damaged already has fewer structures to damage.
+        return
+
+
+def _content(unpacked: Callable[[bytes], bytes], data: bytes) -> bytes | None:
+    try:
+        return unpacked(data)
+    except Exception:  # Damaged already: zlib, lzma and bz2 each have errors of their own for that.
+        return None
+
+
+def _wrapped(packed: Callable[[bytes], bytes], make: Callable[[], bytes]) -> Callable[[], bytes]:
+    return lambda: packed(make())
+
+
+def chosen(data: bytes, limit: int = LIMIT) -> tuple[str, ...]:
+    """The labels of at most ``limit`` damages: one of each kind of structure first, then the others."""
+    first: dict[tuple[str, str, str], str] = {}
+    rest = []
+    for label, damage in damages(data):
+        key = (label.removesuffix(damage.name), *damage.alike)
+        if key in first:
+            rest.append(label)
+        else:
+            first[key] = label
+    return (*first.values(), *rest)[:limit]
+
+
+def damaged(data: bytes, label: str) -> bytes:
+    """The file under one damage.
+
+    Raises:
+        UsageError: the file has no damage of that name; near ones are in the message.
+    """
+    known = dict(damages(data))
+    if label not in known:
+        kind = label.rpartition(".")[0]
+        near = [one for one in known if one.startswith(kind)][:5] or list(known)[:5]
+        raise wrong("damage", label, f"a damage of this {format_of(data)} file, such as {', '.join(near)}")
+    return known[label].make()

@@ -1,0 +1,51 @@
+"""SQLite database files (sqlite.org/fileformat2.html): a header of 100 bytes and pages of one size."""
+
+from __future__ import annotations
+
+from chaoskit.faults.corrupt.damage import Damages, flipped, flips, made, replaced
+
+MAGIC = b"SQLite format 3\x00"
+_HEADER = 100
+_FIELDS = (
+    *(("magic", 0), ("page-size", 16), ("write-version", 18), ("read-version", 19), ("change-counter", 27)),
+    *(("page-count", 31), ("freelist-head", 35), ("freelist-count", 39), ("schema-cookie", 43)),
+    *(("schema-format", 47), ("encoding", 59), ("version-valid-for", 95)),
+)
+_SHOWN = 4
+
+
+def damages(data: bytes) -> Damages:
+    """Enumerate: fields of the header, then the first pages and the last."""
+    size = int.from_bytes(data[16:18], "big")
+    size = 65536 if size == 1 else size
+    pages = len(data) // size
+    for number in range(1, pages + 1):
+        if number <= _SHOWN or number == pages:
+            yield from _of_page(number, pages, size, data)
+    yield from flips("header", data, *_FIELDS)
+    yield made("header", "cut", data[:_HEADER])
+
+
+def _of_page(number: int, pages: int, size: int, data: bytes) -> Damages:
+    start = (number - 1) * size
+    header = start + (_HEADER if number == 1 else 0)
+    name = f"page{number}"
+    if number > 1:
+        yield made(name, "cut", data[:start])
+        yield made(name, "cut.middle", data[: start + size // 2])
+        yield made(name, "zeros", replaced(data, start, bytes(size)))
+        yield made(name, "torn", data[: start + 512].ljust(start + size, b"\0") + data[start + size :])
+        if pages > 2:
+            # A write that went to the wrong place: the page holds what belongs to its neighbour.
+            other = (1 + (number - 1) % (pages - 1)) * size
+            yield made(name, "misdirected", replaced(data, start, data[other : other + size]))
+    yield from flips(
+        name,
+        data,
+        ("type", header),
+        ("cells", header + 4),
+        ("content-start", header + 5),
+        ("end", start + size - 1),
+    )
+    if header + 8 < len(data):
+        yield made(name, "flip.first-cell", flipped(data, header + 8, 6))

@@ -1,0 +1,36 @@
+"""xz (the .xz file format 1.2): a header, blocks, an index, and a footer that points back."""
+
+from __future__ import annotations
+
+import lzma
+
+from chaoskit.faults.corrupt.damage import Damage, Damages, cuts, flips, made
+
+MAGIC = b"\xfd7zXZ\x00"
+_BOMB = 64 << 20
+_FOOTER = 12
+
+
+def damages(data: bytes) -> Damages:
+    """Enumerate the damages of the container; those of the content are made by :mod:`.formats`."""
+    end = len(data)
+    index = (int.from_bytes(data[end - 8 : end - 4], "little") + 1) * 4
+    yield from cuts("", data, ("footer", end - _FOOTER), ("index", end - _FOOTER - index), ("header", 12))
+    yield from flips("header", data, ("magic", 0), ("flags", 7), ("crc", 8))
+    yield from flips("block", data, ("header", 12), ("middle", (12 + end - _FOOTER - index) // 2))
+    yield from flips("index", data, ("first-byte", end - _FOOTER - index), ("crc", end - _FOOTER - 4))
+    yield from flips("footer", data, ("crc", end - _FOOTER), ("backward-size", end - 8), ("flags", end - 3))
+    yield made("", "padding", data + bytes(4))
+    yield made("", "padding.bad", data + bytes(3))
+    yield made("", "second-stream", data + lzma.compress(b"more", preset=0))
+    yield Damage("", "bomb", lambda: lzma.compress(bytes(_BOMB), preset=0))
+
+
+def unpacked(data: bytes) -> bytes:
+    """The content; at most 64 MiB of it."""
+    return lzma.LZMADecompressor(memlimit=_BOMB * 2).decompress(data, _BOMB)
+
+
+def packed(data: bytes) -> bytes:
+    """The content in one stream."""
+    return lzma.compress(data, preset=0)  # A higher one needs 94 MB to begin with.

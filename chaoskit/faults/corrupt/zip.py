@@ -1,0 +1,98 @@
+"""zip (APPNOTE.TXT 6.3): members with local headers, a central directory, an end record that leads to it."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zipfile
+from collections.abc import Iterator
+
+from chaoskit.faults.corrupt.damage import Damage, Damages, cuts, flipped, flips, made, replaced
+
+MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+_BOMB = 64 << 20
+_SHOWN = 4
+_LINK = 0o120777
+
+
+def damages(data: bytes) -> Damages:
+    """Enumerate."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+    end = data.rindex(b"PK\x05\x06")
+    for number, info in _numbered(members):
+        yield from _of_member(f"member{number}", info, data)
+    for number, at in _entries(data, end, len(members)):
+        yield from _of_entry(f"entry{number}", at, data)
+    yield from cuts("end", data, ("start", end), ("middle", end + 10))
+    for name, at in (
+        *(("count", 10), ("directory-size", 12), ("directory-offset", 16)),
+        *(("comment-length", 20), ("signature", 0)),
+    ):
+        yield from flips("end", data, (name, end + at))
+    yield from _hostile(members[0].filename if members else "a", data)
+
+
+def _numbered(members: list[zipfile.ZipInfo]) -> Iterator[tuple[int, zipfile.ZipInfo]]:
+    for number, info in enumerate(members, 1):
+        if number < _SHOWN or number == len(members):
+            yield number, info
+
+
+def _of_member(name: str, info: zipfile.ZipInfo, data: bytes) -> Damages:
+    start = info.header_offset
+    name_length, extra_length = struct.unpack_from("<HH", data, start + 26)
+    content = start + 30 + name_length + extra_length
+    middle = content + info.compress_size // 2
+    yield from cuts(name, data, ("data.middle", middle), ("data.start", content), ("header", start + 10))
+    yield from flips(name, data, ("signature", start), ("crc", start + 14), ("name", start + 30))
+    if info.compress_size:
+        yield from flips(name, data, ("data", middle))
+
+
+def _entries(data: bytes, end: int, count: int) -> Iterator[tuple[int, int]]:
+    """Number and offset of the entries of the central directory."""
+    at: int = struct.unpack_from("<I", data, end + 16)[0]
+    for number in range(1, count + 1):
+        if data[at : at + 4] != b"PK\x01\x02":
+            return
+        if number < _SHOWN or number == count:
+            yield number, at
+        at += 46 + sum(struct.unpack_from("<HHH", data, at + 28))
+
+
+def _of_entry(name: str, at: int, data: bytes) -> Damages:
+    yield from cuts(name, data, ("middle", at + 20))
+    for field, offset in (
+        *(("crc", 16), ("compressed-size", 20), ("size", 24), ("offset", 42)),
+        *(("method", 10), ("flags.encrypted", 8), ("name", 46)),
+    ):
+        yield from flips(name, data, (field, at + offset))
+    yield made(name, "offset.huge", replaced(data, at + 42, b"\xff\xff\xff\x7f"))
+    yield made(name, "size.huge", replaced(data, at + 24, b"\xff\xff\xff\x7f"))
+    yield made(name, "flag.utf8", flipped(data, at + 9, 3))
+
+
+def _hostile(first: str, data: bytes) -> Damages:
+    """Members that an attacker would add."""
+    yield made("hostile", "traversal", _with(data, "../evil"))
+    yield made("hostile", "absolute", _with(data, "/evil-absolute"))
+    yield made("hostile", "symlink-out", _with(data, "link", b"../../", _LINK))
+    yield made("hostile", "duplicate", _with(data, first, b"other"))
+    yield made("hostile", "backslash", _with(data, "..\\evil"))
+    yield made("hostile", "drive", _with(data, "C:evil"))
+    yield Damage("hostile", "bomb", lambda: _with(data, "bomb", bytes(_BOMB), method=zipfile.ZIP_DEFLATED))
+
+
+def _with(
+    data: bytes, name: str, content: bytes = b"evil", mode: int = 0, method: int = zipfile.ZIP_STORED
+) -> bytes:
+    out = io.BytesIO(data)
+    with warnings.catch_warnings(), zipfile.ZipFile(out, "a") as archive:
+        warnings.simplefilter("ignore")  # A name that is there twice is what is wanted.
+        info = zipfile.ZipInfo(name)
+        info.filename = name  # ZipInfo would turn a backslash of Windows into a slash.
+        info.create_system, info.external_attr = 3, mode << 16
+        archive.writestr(info, content, method)
+    return out.getvalue()

@@ -1,0 +1,61 @@
+"""Names of what is not finished: beside the target, hidden, and with the owner in them.
+
+``.NAME.ck-<owner>-<n>`` is a file or directory that is being written, or the old directory that was
+exchanged for the new one: without a living owner it is rubbish. With ``.old`` at its end it is a directory
+that was moved out of the way, and may be the only copy. With ``.tree`` it is the directory that a link
+called NAME points to, on file systems that cannot exchange.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from chaoskit.runtime.durable.owners import Owner, this_owner
+
+__all__ = ["Kind", "Unfinished", "parse", "unfinished_name"]
+
+Kind: TypeAlias = Literal["", "old", "tree"]
+
+_LONGEST = 255
+"""Bytes in a name, on every file system that matters (NAME_MAX in limits.h)."""
+
+_PATTERN = re.compile(r"\.(.*)\.ck-([0-9a-f]{28})-\d+(?:\.(old|tree))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What a name says: the name of the target (its beginning, if it was too long), the owner, the kind."""
+
+    target: str
+    owner: Owner
+    kind: Kind
+
+
+def unfinished_name(target: Path, kind: Kind = "") -> Path:
+    """A new name beside ``target``; each call makes another."""
+    tail = f".ck-{this_owner()}-{next(_numbers(os.getpid()))}{'.' + kind if kind else ''}"
+    kept = os.fsencode(target.name)[: _LONGEST - 1 - len(tail)]
+    # Cut between characters: macOS and Windows refuse a name that is not valid Unicode.
+    name = kept.decode("utf-8", "ignore") if kept != os.fsencode(target.name) else target.name
+    return target.with_name(f".{name}{tail}")
+
+
+@functools.lru_cache(maxsize=2)
+def _numbers(pid: int) -> itertools.count[int]:
+    """From 1 in each process, so that what a process writes has the same names in each of its runs."""
+    return itertools.count(1)
+
+
+def parse(name: str) -> Unfinished | None:
+    """What the name says, if it is one of ours."""
+    found = _PATTERN.fullmatch(name)
+    owner = Owner.parse(found[2]) if found else None
+    if found is None or owner is None:
+        return None
+    return Unfinished(found[1], owner, found[3] or "")  # type: ignore[arg-type]

@@ -1,0 +1,125 @@
+"""Whole directories: a reader sees the old one or the new one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from chaoskit.runtime.durable.files.marking import mark
+from chaoskit.runtime.durable.files.names import parse, unfinished_name
+from chaoskit.runtime.durable.files.refusals import named_refusals
+from chaoskit.runtime.durable.files.renaming import identity
+from chaoskit.runtime.durable.files.staging import Validator, accept, sync_published
+from chaoskit.runtime.durable.files.swapping import place_new, remove_tree, replace_directory, restore
+from chaoskit.runtime.durable.files.syncing import sync_tree
+from chaoskit.runtime.durable.levels import DEFAULT_DURABILITY, Durability, check_durability
+from chaoskit.runtime.durable.owners import lives
+
+__all__ = ["publish_directory", "restore_directory"]
+
+
+@contextlib.contextmanager
+def publish_directory(
+    target: str | os.PathLike[str],
+    *,
+    replace: bool = False,
+    validate: Validator | None = None,
+    durability: Durability = DEFAULT_DURABILITY,
+) -> Iterator[Path]:
+    """Fill a directory, and publish it at the end of the block, all at once.
+
+    The block gets the path of an empty directory beside ``target``. At its end everything in there is
+    synced, ``validate`` may look at it, and it takes the place of ``target``: a free name, or with
+    ``replace`` also that of a directory, which is then removed. A block that is left by an error changes
+    nothing.
+
+    Where the file system can exchange two names, ``target`` is there at each moment. Where it cannot, and
+    the target is no link, a crash between two renames leaves none: the next ``publish_directory`` or
+    ``clean_leftovers`` puts the old one back.
+
+    Raises:
+        FileExistsError: something has the name, and ``replace`` was not given.
+        NotADirectoryError: what has the name is no directory.
+        TransactionValidationError: ``validate`` returned False.
+        OutcomeUnknown: published, but a power loss may bring the old state back.
+        DiskFull, OSError: the target is as it was.
+    """
+    check_durability(durability)
+    place = Path(os.path.abspath(target))
+    sync = durability == "power-loss"
+    with named_refusals("publish", target):
+        restore_directory(place)
+        _check(place, replace)
+        stage = unfinished_name(place)
+        os.mkdir(stage)
+    made, descriptor = identity(stage), _marked(stage)
+    try:
+        yield stage
+        with named_refusals("publish", target):
+            accept(validate, stage)
+            before = _publish(stage, place, replace, sync=sync)
+    except BaseException:
+        # An interrupt may come when the two have changed places, and this is the old one by now.
+        if identity(stage) == made:
+            remove_tree(stage)
+        raise
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    if sync:
+        sync_published(place)
+    if before is not None:
+        # Not before the change is durable: else a power loss brings back a directory without content.
+        remove_tree(before)
+
+
+def _publish(stage: Path, target: Path, replace: bool, *, sync: bool) -> Path | None:
+    """Sync a directory and give it its name; what is to be removed afterwards."""
+    there = _check(target, replace)
+    if there is not None:
+        os.chmod(stage, stat.S_IMODE(there.st_mode))
+    if sync:
+        sync_tree(stage)
+    if there is None:
+        place_new(stage, target)
+        return None
+    return replace_directory(stage, target, sync=sync)
+
+
+def _check(target: Path, replace: bool) -> os.stat_result | None:
+    """What the target is; None if the name is free."""
+    if not os.path.lexists(target):
+        return None
+    if not replace:
+        raise FileExistsError(errno.EEXIST, "it exists; to replace it give replace=True", str(target))
+    if not target.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "it is no directory; remove it first", str(target))
+    return os.stat(target)
+
+
+def _marked(stage: Path) -> int | None:
+    if sys.platform == "win32":
+        return None
+    with contextlib.suppress(OSError):
+        descriptor = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        mark(descriptor)
+        return descriptor
+    return None
+
+
+def restore_directory(target: Path) -> bool:
+    """Put back what a killed replacement by two renames has moved out of the way; True if it did."""
+    if os.path.lexists(target):
+        return False
+    with os.scandir(target.parent) as entries:
+        names = sorted(entry.name for entry in entries)
+    for name in names:
+        known = parse(name)
+        if known and known.kind == "old" and known.target == target.name and lives(known.owner) is False:
+            return restore(target.with_name(name), target)
+    return False

@@ -1,0 +1,109 @@
+"""The two renames that Python has no call for: exchange two names, and rename only to a free name.
+
+Linux has them as ``renameat2`` (rename(2)), macOS as ``renamex_np``; each file system decides for itself
+whether it can. ``Unsupported`` says that it cannot, and that nothing was changed.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = ["Identity", "Unsupported", "exchange", "identity", "rename", "rename_to_free_name"]
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+_AT_FDCWD = -100
+_CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+class Unsupported(Exception):
+    """Neither the system nor the file system offers this rename; nothing was changed."""
+
+
+def identity(path: str | os.PathLike[str]) -> Identity | None:
+    """What is behind a name, links not followed; None if nothing can be seen there."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def rename(source: Path, target: Path) -> None:
+    """As ``os.replace``, but no failure where only the answer was lost, as a share may lose it.
+
+    Raises:
+        OSError: the names are as they were.
+    """
+    before = identity(source)
+    try:
+        os.replace(source, target)
+    except OSError:
+        if before is None or identity(target) != before:
+            raise
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap two names in one step; both exist at each moment, before and after.
+
+    Raises:
+        Unsupported: use another way.
+        OSError: as rename(2).
+    """
+    _rename(one, other, linux_flag=2, macos_flag=2)
+
+
+def rename_to_free_name(source: Path, target: Path) -> None:
+    """Rename, but never over something that is there.
+
+    Raises:
+        FileExistsError: something is there, an empty directory included.
+        Unsupported: use another way.
+        OSError: as rename(2).
+    """
+    _rename(source, target, linux_flag=1, macos_flag=4)
+
+
+def _rename(source: Path, target: Path, *, linux_flag: int, macos_flag: int) -> None:
+    call = _system_call()
+    if call is None:
+        raise Unsupported
+    before = identity(source)
+    number = call(os.fsencode(source), os.fsencode(target), linux_flag, macos_flag)
+    # A share may lose the answer to a call that took effect: then the source stands under the other name.
+    if number == 0 or (before is not None and identity(target) == before):
+        return
+    if number in _CANNOT:
+        raise Unsupported
+    raise OSError(number, os.strerror(number), str(source), None, str(target))
+
+
+@functools.cache
+def _system_call() -> Callable[[bytes, bytes, int, int], int] | None:
+    """A function that returns 0 or the error number; None where the C library has no such call."""
+    if sys.platform == "win32":
+        return None
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    if sys.platform == "darwin":
+        function = getattr(library, "renamex_np", None)
+    else:
+        function = getattr(library, "renameat2", None)
+    if function is None:
+        return None
+
+    def call(source: bytes, target: bytes, linux_flag: int, macos_flag: int) -> int:
+        if sys.platform == "darwin":
+            failed = function(source, target, ctypes.c_uint(macos_flag))
+        else:
+            failed = function(_AT_FDCWD, source, _AT_FDCWD, target, ctypes.c_uint(linux_flag))
+        return ctypes.get_errno() if failed else 0
+
+    return call

@@ -1,0 +1,149 @@
+"""One file that is being written beside its target, until it is published or discarded."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.files.marking import mark
+from chaoskit.runtime.durable.files.names import unfinished_name
+from chaoskit.runtime.durable.files.renaming import Unsupported, identity, rename, rename_to_free_name
+from chaoskit.runtime.durable.files.syncing import sync_directory, sync_file
+from chaoskit.runtime.durable.levels import Durability, check_durability
+from chaoskit.runtime.failures.stored import OutcomeUnknown
+from chaoskit.runtime.failures.taxonomy import TransactionValidationError
+
+__all__ = ["StagedFile", "Validator", "accept", "sync_published"]
+
+Validator: TypeAlias = Callable[[Path], object]
+"""Looks at the complete content before it is published; refuses it by raising, or by returning False."""
+
+
+class StagedFile:
+    """A new file, hidden beside ``path``, to be written through ``descriptor``.
+
+    The file is what ``path`` leads to: a link stays, and what it points to is replaced. The mode is
+    ``mode`` if given, else that of the file that is replaced, else what the umask leaves of 0o666.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability,
+        exclusive: bool = False,
+        mode: int | None = None,
+    ) -> None:
+        self._durability = check_durability(durability)
+        self._exclusive = exclusive
+        self._target = _target(path, exclusive)
+        self._mode = mode if mode is not None else _mode_of(self._target)
+        self.path = unfinished_name(self._target)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        # A file that is to be private must be so from its first byte on.
+        self.descriptor = os.open(self.path, flags, 0o666 if self._mode is None else 0o600)
+        self._open = True
+        mark(self.descriptor)
+
+    def publish(self, validate: Validator | None = None) -> None:
+        """Put the file in its place; whatever fails before that leaves the target as it was.
+
+        Raises:
+            OutcomeUnknown: it is in its place, but may not stay there if the power goes.
+            TransactionValidationError: ``validate`` said no.
+        """
+        accept(validate, self.path)
+        if self._mode is not None:
+            os.chmod(self.path, self._mode)
+        if self._durability == "power-loss":
+            sync_file(self.descriptor)
+        # Closed before it is published: a share may report only now that a write has failed.
+        self._open = False
+        os.close(self.descriptor)
+        if self._exclusive:
+            _to_free_name(self.path, self._target)
+        else:
+            rename(self.path, self._target)
+        if self._durability == "power-loss":
+            sync_published(self._target)
+
+    def discard(self) -> None:
+        """Remove the file, as far as that goes; what stays is rubbish by its name."""
+        with contextlib.suppress(OSError):
+            if self._open:
+                self._open = False
+                os.close(self.descriptor)
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
+
+def accept(validate: Validator | None, path: Path) -> None:
+    """Ask ``validate``, if there is one.
+
+    Raises:
+        TransactionValidationError: it returned False; what it raises itself goes through as it is.
+    """
+    if validate is not None and validate(path) is False:
+        raise TransactionValidationError(f"the validator {validate!r} refused the content of {str(path)!r}")
+
+
+def sync_published(target: Path) -> None:
+    """Make a change of the directory of ``target`` durable.
+
+    Raises:
+        OutcomeUnknown: the change was made, but may not survive a power loss.
+    """
+    try:
+        sync_directory(target.parent)
+    except OSError as error:
+        raise OutcomeUnknown(
+            f"{str(target)!r} was changed, but its directory could not be synced: {error.strerror or error}",
+            hint="A power loss may bring the old state back. Make the same change again.",
+        ) from error
+
+
+def _target(path: str | os.PathLike[str], exclusive: bool) -> Path:
+    """The file to write, absolute: the working directory may change before it is published."""
+    given = Path(os.path.abspath(path))
+    if not given.name:
+        raise wrong("path", os.fspath(path), "the path of a file")
+    if exclusive:
+        if os.path.lexists(given):
+            raise FileExistsError(errno.EEXIST, "it exists, and exclusive=True was asked for", str(given))
+        return given
+    target = Path(os.path.realpath(given))
+    if target.is_dir():
+        raise IsADirectoryError(
+            errno.EISDIR, "it is a directory; expected a file or a free name", str(target)
+        )
+    if target.exists() and not target.is_file():
+        # As root a rename over /dev/null succeeds, and the machine is broken.
+        raise wrong("path", os.fspath(path), "a regular file or a free name", "Open it and write to it.")
+    return target
+
+
+def _mode_of(target: Path) -> int | None:
+    try:
+        return stat.S_IMODE(os.stat(target).st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def _to_free_name(source: Path, target: Path) -> None:
+    try:
+        rename_to_free_name(source, target)
+    except Unsupported:
+        before = identity(source)
+        try:
+            os.link(source, target)
+        except OSError:
+            if before is None or identity(target) != before:
+                raise
+        with contextlib.suppress(OSError):
+            os.unlink(source)

@@ -1,0 +1,1 @@
+"""What keeps bad input and scarce resources from doing harm: archives, text, limits."""

@@ -1,0 +1,127 @@
+"""Unpack an archive into a directory that appears whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.files.publishing import publish_directory
+from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, UnsafeArchive
+from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
+from chaoskit.runtime.guarding.archives.manifest import Manifest
+from chaoskit.runtime.guarding.archives.members import ArchiveMember, Container
+from chaoskit.runtime.guarding.archives.spool import compression, spool
+from chaoskit.runtime.guarding.archives.tar import Tar
+from chaoskit.runtime.guarding.archives.writing import StageWriter
+from chaoskit.runtime.guarding.archives.zip import Zip
+
+__all__ = ["extract", "inspect_archive"]
+
+Links = Literal["refuse", "inside"]
+_DEFAULT = ArchiveLimits()
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+"""A first member, or none at all (APPNOTE.TXT 4.3)."""
+
+
+def extract(
+    archive: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    *,
+    limits: ArchiveLimits = _DEFAULT,
+    links: Links = "refuse",
+    replace: bool = False,
+    manifest: Manifest | None = None,
+) -> Manifest:
+    """Unpack a tar (plain, gz, bz2, xz; zst where Python can) or a zip; the format is told by its content.
+
+    Everything is unpacked beside ``destination``, checked to the last byte, synced, and then published under
+    its name all at once. After an error, a kill or a power loss there is nothing under the name, or, with
+    ``replace``, what was there before. Files get mode 0600, executables and directories 0700; owners and
+    times are not restored. An archive within the archive is a file.
+
+    A plain tar has no checksum over its data: damage inside of a file is found by a ``manifest`` alone, which
+    is compared before anything is published.
+
+    Args:
+        links: ``"refuse"`` them, or accept those that lead to a file or directory ``"inside"``.
+        replace: replace a directory that is there.
+        manifest: what must be in it, no more and no less.
+
+    Returns:
+        What was unpacked, with checksums.
+
+    Raises:
+        UnsafeArchive: a member would leave the directory, is a device or a refused link, or has a name that
+            means another place elsewhere.
+        ArchiveTooBig: it exceeds ``limits``; an UnsafeArchive, too.
+        CorruptArchive: it is cut, damaged, of no known format, or not what ``manifest`` says.
+        FileExistsError: ``destination`` is there, and ``replace`` was not given.
+        OSError: the disk's own answer; :class:`~chaoskit.runtime.DiskFull` when it is full.
+    """
+    _check(links)
+    source = Path(archive)
+    with publish_directory(destination, replace=replace) as stage:
+        writer = StageWriter(stage, limits, source.stat().st_size)
+        with _opened(source, limits, stage.parent) as container:
+            for member in container.members():
+                _refuse_links(member, links)
+                if member.kind == "file":
+                    with container.open() as data:
+                        writer.add(member, data)
+                else:
+                    writer.add(member, None)
+        writer.finish()
+        unpacked = Manifest.made(writer.entries)
+        if manifest is not None:
+            manifest.compare(unpacked)
+    return unpacked
+
+
+def inspect_archive(
+    archive: str | os.PathLike[str], *, limits: ArchiveLimits = _DEFAULT
+) -> tuple[ArchiveMember, ...]:
+    """List what is in an archive without unpacking its files; links are listed, not followed.
+
+    Names, kinds and the container's structure are checked as :func:`extract` does; the data of the files is
+    not read. Raises the same errors.
+    """
+    source, found = Path(archive), []
+    with _opened(source, limits, None) as container:
+        for member in container.members():
+            found.append(member)
+            if len(found) > limits.members:
+                raise ArchiveTooBig(f"more than {limits.members:,} members")
+    return tuple(found)
+
+
+def _check(links: str) -> None:
+    if links not in ("refuse", "inside"):
+        raise wrong("links", links, "'refuse' or 'inside'")
+
+
+def _refuse_links(member: ArchiveMember, links: Links) -> None:
+    if links == "refuse" and member.kind in ("symlink", "hardlink"):
+        raise UnsafeArchive(
+            f"{member.path!r} is a link to {member.to!r}",
+            hint="If links within the archive are wanted, say so: links='inside'.",
+        )
+
+
+@contextlib.contextmanager
+def _opened(source: Path, limits: ArchiveLimits, beside: Path | None) -> Iterator[Container]:
+    """The archive as a container; a compressed one is unpacked into a file without a name, in ``beside``."""
+    with open(source, "rb") as file:
+        head = file.read(8)
+        file.seek(0)
+        make = compression(head)
+        if make is None:
+            yield Zip(file, limits) if head.startswith(_ZIP) else Tar(file, limits)
+            return
+        # Beside the files there are their headers and padding, at most two blocks and a name for each.
+        allowed = limits.unpacked(source.stat().st_size) + limits.members * 2048
+        with spool(file, make, allowed, beside) as unpacked:
+            yield Tar(unpacked, limits)

@@ -1,0 +1,41 @@
+"""How much an archive may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chaoskit.core.errors import wrong
+
+__all__ = ["ArchiveLimits"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveLimits:
+    """What :func:`~chaoskit.runtime.extract` accepts at the most; beyond it raises ``ArchiveTooBig``.
+
+    ``members``
+        Files, directories and links together.
+    ``total``
+        Bytes of all files, unpacked.
+    ``ratio``
+        Bytes unpacked for each byte of the archive. The first MiB is free: a short text compresses well.
+    ``depth``
+        Directories above a file.
+    """
+
+    members: int = 10_000
+    total: int = 1 << 30
+    ratio: float = 200.0
+    depth: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("members", "total", "depth"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise wrong(f"ArchiveLimits.{name}", value, "a whole number of at least 1")
+        if not isinstance(self.ratio, int | float) or not self.ratio >= 1:
+            raise wrong("ArchiveLimits.ratio", self.ratio, "a number of at least 1")
+
+    def unpacked(self, archive_size: int) -> int:
+        """The bytes that an archive of ``archive_size`` bytes may unpack to."""
+        return min(self.total, int(self.ratio * archive_size) + (1 << 20))

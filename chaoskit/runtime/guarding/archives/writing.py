@@ -1,0 +1,135 @@
+"""Members become files below one directory, each under the descriptor of the directory that it is in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from pathlib import Path
+
+from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
+from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
+from chaoskit.runtime.guarding.archives.manifest import ManifestEntry
+from chaoskit.runtime.guarding.archives.members import ArchiveMember, Data
+from chaoskit.runtime.guarding.archives.names import Parts, folded
+
+_STEP = 1 << 16
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+class StageWriter:
+    """Writes what it is given below ``stage``, which is empty and in which nothing else writes.
+
+    No name is followed: what was not made here does not exist, and links are made last.
+    """
+
+    def __init__(self, stage: Path, limits: ArchiveLimits, archive_size: int) -> None:
+        self._stage = stage
+        self._limits = limits
+        self._left = limits.unpacked(archive_size)
+        self._count = 0
+        self._seen: dict[Parts, Parts] = {(): ()}
+        self._directories: set[Parts] = {()}
+        self._links: list[ArchiveMember] = []
+        self.entries: list[ManifestEntry] = []
+
+    def add(self, member: ArchiveMember, data: Data | None) -> None:
+        """Write one member; ``data`` is that of a file."""
+        if not member.parts:
+            if member.kind != "directory":
+                raise UnsafeArchive(f"the target itself is a {member.kind} in it")
+            return
+        if member.kind == "directory":
+            self._directory(member.parts)
+            return
+        self._directory(member.parts[:-1])
+        self._new(member.parts)
+        if data is None:
+            self._links.append(member)
+        else:
+            self._file(member, data)
+
+    def _count_one(self) -> None:
+        self._count += 1
+        if self._count > self._limits.members:
+            raise ArchiveTooBig(f"more than {self._limits.members:,} members")
+
+    def _new(self, parts: Parts) -> None:
+        """Note a name that must not be there yet, in whatever case or composition."""
+        key = folded(parts)
+        if key in self._seen:
+            raise UnsafeArchive(
+                f"{_path(parts)!r} and {_path(self._seen[key])!r} are one name, or it is there twice"
+            )
+        self._count_one()
+        self._seen[key] = parts
+
+    def _directory(self, parts: Parts) -> None:
+        for length in range(1, len(parts) + 1):
+            part = parts[:length]
+            known = self._seen.get(folded(part))
+            if known is None:
+                self._new(part)
+                self._directories.add(part)
+                os.mkdir(self._place(part), 0o700)
+            elif known != part or part not in self._directories:
+                raise UnsafeArchive(f"{_path(part)!r} clashes with {_path(known)!r}")
+
+    def _place(self, parts: Parts) -> Path:
+        return self._stage.joinpath(*parts)
+
+    def _file(self, member: ArchiveMember, data: Data) -> None:
+        digest, got = hashlib.sha256(), 0
+        descriptor = os.open(self._place(member.parts), _NEW, 0o700 if member.executable else 0o600)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            # One byte more than declared is asked for, to find what is longer than it says.
+            while block := data.read(min(_STEP, member.size - got + 1)):
+                got += len(block)
+                self._left -= len(block)
+                if got > member.size:
+                    raise CorruptArchive(f"{member.path!r} is longer than the {member.size:,} bytes declared")
+                if self._left < 0:
+                    raise ArchiveTooBig(f"with {member.path!r} it unpacks to more than is allowed")
+                digest.update(block)
+                view = memoryview(block)
+                while view:
+                    view = view[file.write(view) or 0 :]
+        if got != member.size:
+            raise CorruptArchive(f"{member.path!r} has {got:,} bytes of the {member.size:,} declared")
+        self.entries.append(
+            ManifestEntry(member.path, got, f"sha256:{digest.hexdigest()}", member.executable)
+        )
+
+    def finish(self) -> None:
+        """Make the links, now that all they may lead to is there."""
+        for member in self._links:
+            target = self._target(member)
+            if member.kind == "symlink":
+                os.symlink(member.to, self._place(member.parts))
+                self.entries.append(ManifestEntry(member.path, link=member.to))
+            else:
+                self._same_file(member, target)
+
+    def _target(self, member: ArchiveMember) -> Parts:
+        """Where a link leads: to a file or directory that this archive has made, and to nothing else."""
+        base = posixpath.dirname(member.path) if member.kind == "symlink" else ""
+        path = posixpath.normpath(posixpath.join(base, member.to))
+        parts = tuple(path.split("/"))
+        inside = not member.to.startswith("/") and "\0" not in member.to and parts[0] != ".."
+        made = self._seen.get(folded(parts)) if inside else None
+        if made != parts or any(link.parts == parts[: len(link.parts)] for link in self._links):
+            raise UnsafeArchive(
+                f"the link {member.path!r} leads to {member.to!r}, which is no file of the archive"
+            )
+        return parts
+
+    def _same_file(self, member: ArchiveMember, target: Parts) -> None:
+        of = next((entry for entry in self.entries if entry.path == _path(target) and not entry.link), None)
+        if of is None:
+            raise UnsafeArchive(f"the hard link {member.path!r} leads to {member.to!r}, which is no file")
+        os.link(self._place(target), self._place(member.parts))
+        self.entries.append(ManifestEntry(member.path, of.size, of.checksum, of.executable))
+
+
+def _path(parts: Parts) -> str:
+    return "/".join(parts)

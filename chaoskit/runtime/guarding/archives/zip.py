@@ -1,0 +1,139 @@
+"""Members of a zip, with what ``zipfile`` does not check: overlaps, prefixes, types, sizes."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import IO
+
+from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
+from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
+from chaoskit.runtime.guarding.archives.members import ArchiveMember, Data
+from chaoskit.runtime.guarding.archives.names import checked
+
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
+"""Without LZMA: there an archive chooses how much memory its reader needs."""
+_ENCRYPTED = 0x1
+_LOCAL_HEADER = 30
+"""Bytes of a local header before its name (APPNOTE.TXT 4.3.7)."""
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+)
+"""What ``zipfile`` raises for damage."""
+
+
+class Zip:
+    """A :class:`~chaoskit.runtime.guarding.archives.members.Container` over a zip."""
+
+    def __init__(self, file: IO[bytes], limits: ArchiveLimits) -> None:
+        self._file = file
+        self._limits = limits
+        self._archive: zipfile.ZipFile | None = None
+        self._current: zipfile.ZipInfo | None = None
+
+    def members(self) -> Iterator[ArchiveMember]:
+        with _told(), zipfile.ZipFile(_BoundedDirectory(self._file, self._limits.members)) as archive:
+            found = archive.infolist()
+            if len(found) > self._limits.members:
+                raise ArchiveTooBig(f"{len(found):,} members; the limit is {self._limits.members:,}")
+            self._apart(found, archive.start_dir)
+            self._archive = archive
+            for self._current in found:
+                yield self._member(self._current)
+
+    def _apart(self, found: list[zipfile.ZipInfo], directory: int) -> None:
+        """See that members fill the archive from its first byte and share no bytes.
+
+        One piece of compressed data that many members point to is a bomb without nesting (D. Fifield, "A
+        better zip bomb", WOOT 2019). What stands before the first member is for a reader of another format.
+        """
+        end = 0
+        for info in sorted(found, key=lambda info: info.header_offset):
+            if info.header_offset < end or (end == 0 and info.header_offset):
+                raise UnsafeArchive(
+                    f"{info.filename!r} shares bytes with another member, or others precede it"
+                )
+            end = info.header_offset + _LOCAL_HEADER + info.compress_size
+        if end > directory:
+            raise UnsafeArchive("its last member reaches into the archive's directory")
+
+    def _member(self, info: zipfile.ZipInfo) -> ArchiveMember:
+        # A name is cut at NUL by zipfile; what was behind it is only in the original.
+        name = info.orig_filename if "\0" in info.orig_filename else info.filename
+        if info.flag_bits & _ENCRYPTED:
+            raise CorruptArchive(f"{name!r} is encrypted", hint="Unpack it with its password first.")
+        if info.compress_type not in _METHODS:
+            raise CorruptArchive(
+                f"{name!r} is compressed by method {info.compress_type}",
+                hint="Pack it with deflate or bzip2, or without compression.",
+            )
+        parts = checked(name, self._limits.depth)
+        mode = info.external_attr >> 16
+        kind = stat.S_IFMT(mode)
+        if info.is_dir():
+            return ArchiveMember(parts, "directory")
+        if kind == stat.S_IFLNK:
+            return ArchiveMember(parts, "symlink", to=self._link(info))
+        if kind not in (0, stat.S_IFREG):
+            raise UnsafeArchive(f"{name!r} is of type {kind:o}: no file, no directory and no link")
+        return ArchiveMember(parts, "file", info.file_size, bool(mode & 0o111))
+
+    def _link(self, info: zipfile.ZipInfo) -> str:
+        if info.file_size > 4096:
+            raise UnsafeArchive(f"the link {info.filename!r} leads to {info.file_size} bytes of a name")
+        with self.open() as data:
+            return data.read(4096).decode("utf-8", "surrogateescape")
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Data]:
+        assert self._archive is not None
+        assert self._current is not None
+        with _told(), self._archive.open(self._current) as data:
+            yield data
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Damage of a zip by one name."""
+    try:
+        yield
+    except _DAMAGED as error:
+        raise CorruptArchive(f"the zip is damaged: {error or type(error).__name__}") from error
+    except OSError as error:
+        if error.errno is None:  # bz2 says so that the data is invalid.
+            raise CorruptArchive(f"the zip is damaged: {error}") from error
+        raise
+
+
+class _BoundedDirectory:
+    """The archive's file, of whose directory no more is read than so many members need."""
+
+    def __init__(self, file: IO[bytes], members: int) -> None:
+        self._file = file
+        self._most = members * 320 + (1 << 17)
+
+    def read(self, size: int = -1) -> bytes:
+        if size > self._most:
+            raise ArchiveTooBig(f"a directory of {size:,} bytes; {self._most:,} are enough for its members")
+        # zipfile reads the comment, which it has found at the end already, with a plain read().
+        return self._file.read(size if size >= 0 else self._most)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True

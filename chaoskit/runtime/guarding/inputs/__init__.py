@@ -1,0 +1,1 @@
+"""Text and tables from outside, with every error at its place: file, line, column."""

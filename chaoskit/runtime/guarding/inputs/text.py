@@ -1,0 +1,37 @@
+"""Read a text whole."""
+
+from __future__ import annotations
+
+import os
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.guarding.inputs.decoding import Position, named, pieces
+
+__all__ = ["read_text"]
+
+
+def read_text(path: str | os.PathLike[str], *, encoding: str = "utf-8", limit: int = 64 << 20) -> str:
+    """The text of a file, line ends as they are, without a byte order mark.
+
+    Args:
+        limit: characters that it may have; more are refused instead of read into memory.
+
+    Raises:
+        MalformedData: bytes that are no text in ``encoding``, a NUL, or more than ``limit`` characters; with
+            ``file``, ``line`` and ``column``, counted from 1.
+        OSError: it cannot be read.
+    """
+    if not isinstance(limit, int) or limit < 0:
+        raise wrong("limit", limit, "a number of characters")
+    found, size = [], 0
+    with open(path, "rb") as file:
+        for piece in pieces(file, named(path), encoding):
+            size += len(piece)
+            found.append(piece)
+            if size > limit:
+                place = Position(named(path))
+                place.advance("".join(found)[:limit])
+                raise place.error(
+                    f"it has more than {limit:,} characters", "Raise the limit, if that is right."
+                )
+    return "".join(found)

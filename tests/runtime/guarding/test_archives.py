@@ -1,0 +1,228 @@
+"""Archives are unpacked whole or not at all, and never beside their place."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import tracemalloc
+
+import pytest
+from archive_corpus import CONTENT, PACKED, Sample, hostile_zips, samples
+
+from chaoskit.core.errors import UsageError
+from chaoskit.runtime import (
+    ArchiveLimits,
+    ArchiveTooBig,
+    CorruptArchive,
+    Manifest,
+    UnsafeArchive,
+    extract,
+    inspect_archive,
+)
+
+LIMITS = ArchiveLimits(members=1000, total=8 << 20)
+ALL = list(samples())
+
+
+def tree(place):
+    """Every file below ``place`` with its content."""
+    return {
+        path.relative_to(place).as_posix(): path.read_bytes() for path in place.rglob("*") if path.is_file()
+    }
+
+
+def tried(tmp_path, sample: Sample) -> str:
+    """Unpack a sample, and check that nothing was touched beside the target, and nothing left behind."""
+    (tmp_path / "outside").write_text("untouched")
+    (tmp_path / "box").mkdir()
+    (tmp_path / "box" / "archive").write_bytes(sample.data)
+    try:
+        manifest = extract(tmp_path / "box" / "archive", tmp_path / "box" / "out", limits=LIMITS)
+    except (UnsafeArchive, CorruptArchive):
+        end = "refused"
+        assert sorted(os.listdir(tmp_path / "box")) == ["archive"]
+    else:
+        end = "whole"
+        assert sorted(os.listdir(tmp_path / "box")) == ["archive", "out"]
+        assert {entry.path for entry in manifest.entries} == set(tree(tmp_path / "box" / "out"))
+        manifest.verify(tmp_path / "box" / "out")
+    assert sorted(os.listdir(tmp_path)) == ["box", "outside"]
+    assert (tmp_path / "outside").read_text() == "untouched"
+    return end
+
+
+def test_there_are_enough_samples():
+    """The corpus has the size that is promised, and every label is its own."""
+    assert len(ALL) >= 600
+    assert len({sample.label for sample in ALL}) == len(ALL)
+
+
+@pytest.mark.parametrize("part", range(20))
+def test_every_sample_ends_as_it_must(tmp_path, part):
+    """Whole ones come out whole, hostile and cut ones are refused by a typed error, and no trace is left."""
+    for number, sample in enumerate(ALL[part::20]):
+        place = tmp_path / str(number)
+        place.mkdir()
+        end = tried(place, sample)
+        assert sample.end in (end, "either"), sample.label
+        if sample.end == "whole":
+            assert tree(place / "box" / "out") == CONTENT, sample.label
+
+
+def test_a_bomb_takes_no_memory(tmp_path):
+    """No archive of the corpus needs more than 64 MB above what the process has."""
+    bombs = [data for label, data in hostile_zips() if "bomb" in label or "GiB" in label]
+    assert len(bombs) >= 5
+    tracemalloc.start()
+    try:
+        for number, data in enumerate(bombs):
+            place = tmp_path / str(number)
+            place.mkdir()
+            (place / "archive").write_bytes(data)
+            del data
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            with pytest.raises((ArchiveTooBig, CorruptArchive)):
+                extract(place / "archive", place / "out", limits=LIMITS)
+            assert tracemalloc.get_traced_memory()[1] - before < 64 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_dictionary_of_xz_is_not_allocated(tmp_path):
+    """32 bytes cannot make the process ask for a gigabyte: it runs under a limit of address space."""
+    (tmp_path / "a").write_bytes(next(data for label, data in hostile_zips() if "GiB" in label))
+    code = (
+        "import resource, sys\n"
+        "from chaoskit.runtime import CorruptArchive, extract\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))\n"
+        "try: extract(sys.argv[1], sys.argv[2])\n"
+        "except CorruptArchive as error: print('refused')\n"
+    )
+    asked = [sys.executable, "-c", code, str(tmp_path / "a"), str(tmp_path / "out")]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "refused", done.stderr
+
+
+@pytest.mark.parametrize(
+    "limits", [{"members": 3}, {"total": 2000}, {"depth": 1}], ids=["members", "total", "depth"]
+)
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
+def test_each_limit_holds(tmp_path, kind, limits):
+    """One member, byte or directory too many is refused, and just enough is not."""
+    (tmp_path / "a").write_bytes(PACKED[kind])
+    with pytest.raises(ArchiveTooBig):
+        extract(tmp_path / "a", tmp_path / "out", limits=ArchiveLimits(**limits))
+    total = sum(map(len, CONTENT.values()))
+    enough = ArchiveLimits(members=6, total=total, depth=2)
+    extract(tmp_path / "a", tmp_path / "out", limits=enough)
+
+
+def test_links_within_the_archive_are_made_when_asked_for(tmp_path):
+    """A link to a member works, and the same archive is refused without the option."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, kind, to in (
+            ("d/link", tarfile.SYMTYPE, "../d/file"),
+            ("d/file", tarfile.REGTYPE, ""),
+            ("same", tarfile.LNKTYPE, "d/file"),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, to
+            info.size = 3 if kind == tarfile.REGTYPE else 0
+            tar.addfile(info, io.BytesIO(b"abc"))
+    (tmp_path / "a").write_bytes(out.getvalue())
+    with pytest.raises(UnsafeArchive, match="'d/link' is a link to") as caught:
+        extract(tmp_path / "a", tmp_path / "refused")
+    assert "links='inside'" in caught.value.hint
+    manifest = extract(tmp_path / "a", tmp_path / "out", links="inside")
+    assert (tmp_path / "out/d/link").read_text() == (tmp_path / "out/same").read_text() == "abc"
+    manifest.verify(tmp_path / "out")
+    assert [member.kind for member in inspect_archive(tmp_path / "a")] == ["symlink", "file", "hardlink"]
+
+
+@pytest.mark.parametrize("to", ["/etc/passwd", "../../x", "missing", "link", "chain", "..", "d/chain/file"])
+def test_no_link_leads_anywhere_else(tmp_path, to):
+    """Outside, to nothing, to another link or through one: refused although links are allowed."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, kind, target in (
+            ("d/file", tarfile.REGTYPE, ""),
+            ("d/chain", tarfile.SYMTYPE, "."),
+            ("link", tarfile.SYMTYPE, to),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            tar.addfile(info)
+    (tmp_path / "a").write_bytes(out.getvalue())
+    with pytest.raises(UnsafeArchive, match="no file of the archive"):
+        extract(tmp_path / "a", tmp_path / "out", links="inside")
+    assert sorted(os.listdir(tmp_path)) == ["a"]
+
+
+def test_a_directory_is_replaced_only_when_asked_for(tmp_path):
+    """What is there stays, and it stays whole when the new archive is bad."""
+    (tmp_path / "a").write_bytes(PACKED["zip"])
+    (tmp_path / "bad").write_bytes(PACKED["zip"][:-5])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("old")
+    with pytest.raises(FileExistsError):
+        extract(tmp_path / "a", tmp_path / "out")
+    with pytest.raises(CorruptArchive):
+        extract(tmp_path / "bad", tmp_path / "out", replace=True)
+    assert tree(tmp_path / "out") == {"old": b"old"}
+    extract(tmp_path / "a", tmp_path / "out", replace=True)
+    assert tree(tmp_path / "out") == CONTENT
+
+
+def test_a_manifest_finds_what_a_tar_cannot(tmp_path):
+    """A flipped bit in a plain tar's data passes its checks, and not those of a manifest."""
+    data = bytearray(PACKED["tar"])
+    data[data.index(b"alpha")] ^= 1
+    (tmp_path / "good").write_bytes(PACKED["tar"])
+    (tmp_path / "bad").write_bytes(data)
+    manifest = Manifest.from_json(extract(tmp_path / "good", tmp_path / "out").to_json())
+    extract(tmp_path / "bad", tmp_path / "unseen")
+    with pytest.raises(CorruptArchive, match=r"a\.txt has changed"):
+        extract(tmp_path / "bad", tmp_path / "seen", manifest=manifest)
+    assert not (tmp_path / "seen").exists()
+    (tmp_path / "out" / "more").touch()
+    (tmp_path / "out" / "empty").unlink()
+    with pytest.raises(CorruptArchive, match="empty is missing; more is not listed"):
+        manifest.verify(tmp_path / "out")
+
+
+def test_executables_stay_executable_and_nothing_else_is_restored(tmp_path):
+    """Modes are 0700 and 0600: an archive cannot make a file that others may write, or that is set-id."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, mode in (("run", 0o6777), ("data", 0o666)):
+            info = tarfile.TarInfo(name)
+            info.mode, info.uid, info.mtime = mode, 12345, 1
+            tar.addfile(info)
+    (tmp_path / "a").write_bytes(out.getvalue())
+    manifest = extract(tmp_path / "a", tmp_path / "out")
+    assert [oct((tmp_path / "out" / name).stat().st_mode & 0o7777) for name in ("run", "data")] == [
+        "0o700",
+        "0o600",
+    ]
+    assert [entry.executable for entry in manifest.entries] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: ArchiveLimits(members=0), "ArchiveLimits.members is 0"),
+        (lambda: ArchiveLimits(ratio=0.5), "ArchiveLimits.ratio is 0.5"),
+        (lambda: extract("a", "b", links="follow"), "links is 'follow'"),  # type: ignore[arg-type]
+        (lambda: Manifest.from_json("{}"), "not the text of a manifest"),
+        (lambda: Manifest.from_json('{"format": 2}'), "Use a newer chaoskit"),
+    ],
+)
+def test_wrong_use_is_told(call, text):
+    """Each argument that cannot be right is named with what was expected."""
+    with pytest.raises(UsageError, match=text):
+        call()
