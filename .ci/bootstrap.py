@@ -189,7 +189,7 @@ def install_debian(packages: Sequence[str]) -> None:
 
 
 def interpreters(*, quiet: bool = False) -> list[Interpreter]:
-    """The suitable Pythons of this machine, one for each minor version, oldest first; says what is left out."""
+    """The suitable Pythons here, one for each minor version, oldest first; says what is left out."""
     found: dict[tuple[int, int], Interpreter] = {}
     for interpreter in filter(None, map(probe, candidates())):
         reason = interpreter.unsuitable()
