@@ -21,7 +21,7 @@ __all__ = ["Evidence", "Invariant", "no_extra_files", "no_truncated_files"]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """``expected`` is what the undisturbed run left in ``chaos.path``, ``found`` what this case left.
+    """``expected`` is what the baseline left in ``chaos.path``, ``found`` what this case left.
 
     ``patterns`` are the wildcards for names that vary from run to run.
     """
@@ -35,26 +35,28 @@ Invariant = Callable[[Evidence], None]
 
 
 def no_extra_files(evidence: Evidence) -> None:
-    """After recovery nothing is left that the undisturbed run does not leave: no temporary files."""
+    """After recovery nothing is left that the baseline does not leave: no temporary files.
+
+    Raises InvariantBroken with the names of what is left.
+    """
+    # By the wildcards of the scenario: a temporary file that the baseline leaves has another name here.
     found = differences(evidence.expected, evidence.found, evidence.patterns)
     extra = [difference.path for difference in found if difference.change == "extra"]
     if extra:
-        raise InvariantBroken(
-            "no_extra_files", f"left behind, unlike in the undisturbed run: {', '.join(extra)}"
-        )
+        raise InvariantBroken("no_extra_files", f"left behind, unlike in the baseline: {', '.join(extra)}")
 
 
 def no_truncated_files(evidence: Evidence) -> None:
-    """No file is empty that the undisturbed run leaves with content."""
+    """No file is empty that the baseline leaves with content.
+
+    Raises InvariantBroken with the names of the empty files.
+    """
+    # Only those: a program may leave empty files on purpose, such as locks and markers.
+    filled = {path for path, entry in evidence.expected.items() if entry.kind == "file" and entry.size > 0}
     empty = [
         path
         for path, entry in evidence.found.items()
-        if entry.kind == "file" and not entry.size and _has_content(evidence.expected, path)
+        if entry.kind == "file" and not entry.size and path in filled
     ]
     if empty:
         raise InvariantBroken("no_truncated_files", f"truncated to nothing: {', '.join(empty)}")
-
-
-def _has_content(snapshot: Snapshot, path: str) -> bool:
-    entry = snapshot.get(path)
-    return entry is not None and entry.kind == "file" and entry.size > 0

@@ -42,6 +42,7 @@ __all__ = [
     "answers",
 ]
 
+# Not PartialFailure: an ExceptionGroup, which cannot be made without errors.
 _CLASSES = tuple(
     cls
     for cls in (getattr(taxonomy, name) for name in taxonomy.__all__)
@@ -63,9 +64,9 @@ _ERRNOS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE, er
 
 @dataclass
 class Answers:
-    """A function that does, call by call, what ``outcomes`` say: errors are raised, others returned.
+    """A function whose calls end as ``outcomes`` say: errors are raised, other values returned.
 
-    When they are used up, the last one is repeated. ``calls`` counts.
+    The last one is repeated for ever. ``calls`` counts the calls.
     """
 
     outcomes: tuple[Any, ...]
@@ -89,12 +90,13 @@ def errors() -> st.SearchStrategy[Exception]:
 
 def answers(values: st.SearchStrategy[Any] | None = None, *, length: int = 8) -> st.SearchStrategy[Answers]:
     """Functions that fail some of the time: see :class:`Answers`; at most ``length`` different outcomes."""
+    # One value against every kind of error: about half of the calls fail.
     outcomes = st.one_of(st.just("value") if values is None else values, errors())
     return st.lists(outcomes, min_size=1, max_size=length).map(lambda found: Answers(tuple(found)))
 
 
 def clocks() -> st.SearchStrategy[VirtualClock]:
-    """Virtual clocks with any start, the wall clock anywhere between 1970 and 2100."""
+    """Virtual clocks with any start, in seconds; the wall clock is anywhere between 1970 and 2100."""
     return st.builds(VirtualClock, st.floats(0, 1e6), st.floats(0, 4.1e9))
 
 
@@ -107,6 +109,7 @@ def jitters() -> st.SearchStrategy[Any]:
 def backoffs(draw: st.DrawFn, *, cap: float = 100_000.0) -> Backoff:
     """Backoffs of every kind with waits from zero to ``cap`` seconds."""
     most = draw(st.floats(0.001, cap))
+    # Within the cap: a policy refuses an initial wait above it, and that is not what users test.
     initial = draw(st.floats(0, most))
     jitter = draw(jitters())
     kinds: list[Callable[[], Backoff]] = [

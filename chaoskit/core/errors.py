@@ -18,7 +18,8 @@ class ChaoskitError(Exception):
     """Base class of all errors raised by chaoskit; every one of them survives pickling.
 
     A subclass may take any arguments: what is needed to build the same object again travels in
-    ``args`` and ``__dict__``, never in a second run of ``__init__``.
+    ``args`` and ``__dict__``, never in a second run of ``__init__``. Errors cross processes: those of a
+    case come from a forked child, those of a job from a worker.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -26,6 +27,7 @@ class ChaoskitError(Exception):
 
 
 def _rebuild(cls: type[ChaoskitError], args: tuple[Any, ...]) -> ChaoskitError:
+    # BaseException.__new__ alone sets args; ExceptionGroup.__new__ also wants the errors among them.
     error = cls.__new__(cls, *args)
     error.args = args
     return error
@@ -44,7 +46,7 @@ class BackendUnavailable(ChaoskitError, RuntimeError):
 
 
 def wrong(what: str, value: object, expected: str, hint: str = "") -> UsageError:
-    """Return (not raise) the error for a wrong ``value`` of ``what``.
+    """Make the error for a wrong ``value`` of ``what``; the caller raises it, where a reader sees it.
 
     ``expected`` completes "expected …"; ``hint``, if given, is the next step as a sentence.
     """

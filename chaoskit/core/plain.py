@@ -53,7 +53,7 @@ def from_plain(cls: type[_T], plain: Mapping[str, Any]) -> _T:
 def with_text(value: Any, change: Callable[[str], str], in_schedules: Callable[[str], str]) -> Any:
     """``value`` with ``change`` made to every text in it, the keys of mappings included.
 
-    A schedule escapes what it spells when it is written, so it takes a change of its own: of the names in
+    A schedule escapes what it spells when it is written, so it needs a separate change: of the names in
     its points.
     """
     if isinstance(value, str):

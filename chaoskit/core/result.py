@@ -58,7 +58,7 @@ class Variation:
     site: Frame | None = None
 
 
-UNSTABLE = "not the same in two undisturbed runs"
+UNSTABLE = "not the same in two baselines"
 OVER_BUDGET = "over the budget"
 ALIKE = "a second fault where another first fault leads to the same"
 """Reasons why a case that is possible was not run."""

@@ -1,4 +1,4 @@
-"""Schedules: which faults strike at which points, as one line of text that parses back.
+"""Schedules: which faults strike at which points, as one line of text that can be read back.
 
 Grammar (blanks around ``;`` and ``->`` are optional when parsing and always written)::
 
@@ -9,7 +9,7 @@ Grammar (blanks around ``;`` and ``->`` are optional when parsing and always wri
 
 Targets and arguments are ASCII. A target may hold letters, digits and ``. _ / + ~ @ , -`` as they
 are; every other byte of the name (as the file system spells it) is written ``%XX``. A bare ``*``
-stands for any run of characters but ``/``. Arguments may hold blanks too.
+stands for any characters but ``/``. Arguments may hold blanks too.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from functools import partial
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import MAIN, Operation, Place
 
+# Nothing here has a meaning to a shell: a schedule can be pasted after --replay, quoted once.
 _AS_IT_IS = re.compile(r"[A-Za-z0-9._/+~@,-]*")
 _PLAIN = frozenset(byte for byte in range(128) if _AS_IT_IS.fullmatch(chr(byte)))
 _PLACE = re.compile(
@@ -46,7 +47,7 @@ _EXAMPLE = (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Point:
-    """The name of a fault point: an operation among its equals.
+    """The name of a fault point: which of several equal operations, and in which run, process and thread.
 
     ``target`` and ``second`` are patterns: ``*`` stands for what varies between runs, and a star or
     a backslash that is part of a name is preceded by a backslash.
@@ -66,7 +67,7 @@ class Point:
 
     @property
     def key(self) -> tuple[Place, str, str, str | None]:
-        """What two points share when only their ordinals tell them apart."""
+        """Place, call and names: what points have in common that only their ordinals tell apart."""
         return (self.place, self.call, self.target, self.second)
 
 
@@ -98,7 +99,7 @@ class Strike:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The faults of one case, in the order in which they are due. Empty: nothing goes wrong."""
+    """The faults of one case, in the order in which they are due. An empty schedule is the baseline's."""
 
     strikes: tuple[Strike, ...] = ()
 
@@ -113,7 +114,7 @@ class Schedule:
 
     @classmethod
     def parse(cls, text: str) -> Schedule:
-        """Read a schedule back.
+        """Read a schedule back: ``Schedule.parse(str(schedule)) == schedule``.
 
         Raises:
             ScheduleError: naming the part that does not fit and what was expected there.
@@ -145,7 +146,7 @@ def literal(name: str) -> str:
 
 
 def matcher(pattern: str) -> re.Pattern[str]:
-    """A compiled expression whose ``fullmatch`` tells whether a name fits ``pattern``."""
+    """A compiled expression whose ``fullmatch`` finds the names that fit ``pattern``."""
     out = []
     for token in re.findall(r"\\.|\*|[^\\*]+", pattern, re.DOTALL):
         out.append("[^/]*" if token == "*" else re.escape(token[1:] if token[0] == "\\" else token))
@@ -153,7 +154,8 @@ def matcher(pattern: str) -> re.Pattern[str]:
 
 
 def fits(pattern: str) -> Callable[[str], object]:
-    """A function that tells whether a name fits ``pattern``: cheap to make for one without wildcards."""
+    """A function that is true of the names that fit ``pattern``."""
+    # Compiling costs more than a hundred comparisons, and most patterns have no wildcard.
     name = plain_name(pattern)
     return matcher(pattern).fullmatch if name is None else partial(operator.eq, name)
 
@@ -179,9 +181,9 @@ def escape(pattern: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text for people with the bytes of names that are not UTF-8 written ``%XX``, as schedules write them.
+    """``text`` for people: bytes of names that are not UTF-8 become ``%XX``, as schedules write them.
 
-    Everything else stays as it is, so that the result can be encoded and is not meant to be read back.
+    The result can always be encoded. Everything else stays as it is, so it cannot be read back for certain.
     """
     if text.isascii():
         return text
@@ -195,6 +197,7 @@ def unescape(text: str) -> str:
 
 
 def _escape_name(name: str) -> str:
+    # Bytes and not characters: a name need not be UTF-8, and must come back exactly as it was.
     raw = name.encode("utf-8", "surrogateescape") if os.name == "nt" else os.fsencode(name)
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in raw)
 
@@ -207,6 +210,7 @@ def _unescape_name(text: str) -> str:
 def _escape_argument(text: str) -> str:
     return "".join(
         char
+        # What ends an argument or a strike, and what begins an escape; blanks stay readable.
         if char.isascii() and char.isprintable() and char not in "%[];"
         else "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogateescape"))
         for char in text
@@ -244,6 +248,7 @@ def _parse_strike(text: str) -> Strike:
         raise ScheduleError(
             f"schedule part {text!r} holds characters that are not ASCII; expected names escaped as %XX."
         )
+    # Empty is a target, too: a promise has no name, and is written promise().
     second = match["second"]
     point = Point(
         match["call"],

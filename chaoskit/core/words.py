@@ -1,4 +1,4 @@
-"""What messages of the engine call things that each front has under a name of its own."""
+"""What the engine's messages call things for which each front has its own name."""
 
 from __future__ import annotations
 

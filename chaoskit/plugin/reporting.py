@@ -99,7 +99,7 @@ def _listing(result: ScenarioResult) -> Iterator[str]:
     faults = sum(len(point.faults) for point in result.points)
     yield f"{len(result.points)} points, {faults} cases"
     for variation in result.variations:
-        yield f"not the same in two undisturbed runs: {variation.kind}: {variation.text}"
+        yield f"not the same in two baselines: {variation.kind}: {variation.text}"
 
 
 def _point(point: PointSummary) -> str:

@@ -73,7 +73,7 @@ def inconclusive_text(result: ScenarioResult, words: Words = PYTEST) -> str:
 
 
 _NO_VARIATIONS = (
-    "Two undisturbed runs did not differ, so this comes from what the faults do, or from the clock: both may "
+    "Two baselines did not differ, so this comes from what the faults do, or from the clock: both may "
     "have fallen within one second. A program that writes the time into what it hashes or names (git commit "
     "without GIT_AUTHOR_DATE and GIT_COMMITTER_DATE) makes other calls in the next one. Fix its time."
 )
@@ -82,7 +82,7 @@ _NO_VARIATIONS = (
 def _footnotes(result: ScenarioResult) -> list[str]:
     lines = []
     if result.variations:
-        lines += ["", "Not the same in two undisturbed runs:", *map(_variation, result.variations[:10])]
+        lines += ["", "Not the same in two baselines:", *map(_variation, result.variations[:10])]
     if result.caveats:
         lines += ["", "Could not be followed:", *(f"  {c.kind}: {c.text}" for c in result.caveats)]
     return lines
@@ -170,7 +170,7 @@ def _outcomes(runs: Iterable[RunSummary]) -> Iterator[str]:
 def _disk(differences: Sequence[Difference]) -> Iterator[str]:
     if not differences:
         return
-    yield "    disk at the end, beside what the undisturbed run left:"
+    yield "    disk at the end, beside what the baseline left:"
     for one in differences[:_DIFFERENCES_SHOWN]:
         sides = ", ".join(
             f"{name} {value}" for name, value in (("expected", one.expected), ("found", one.found)) if value

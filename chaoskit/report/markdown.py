@@ -188,7 +188,7 @@ def _remarks(report: Report) -> str:
     for entry in report.entries:
         name = code(entry.result.nodeid)
         lines += [
-            f"- {name} varies between undisturbed runs ({variation.kind}): {code(variation.text)}"
+            f"- {name} varies between baselines ({variation.kind}): {code(variation.text)}"
             for variation in entry.result.variations
         ]
         lines += [f"- {name}: {escape(caveat.text)}" for caveat in entry.result.caveats]

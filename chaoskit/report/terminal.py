@@ -70,7 +70,7 @@ def _not_covered(entries: Sequence[Entry]) -> Iterator[Line]:
 
 
 def _varied(entries: Iterable[Entry]) -> Iterator[str]:
-    """What stands in only one of two undisturbed runs of the scenarios that leave out cases for it."""
+    """What stands in only one of two baselines of the scenarios that leave out cases for it."""
     for entry in entries:
         if UNSTABLE in entry.result.budget.left_out:
             yield from (v.text for v in entry.result.variations if v.kind.startswith("only in"))

@@ -1,1 +1,1 @@
-"""Stores that Python programs rely on, and what a power cut leaves of what they have acknowledged."""
+"""Stores that Python programs rely on, and what a power loss leaves of what they have acknowledged."""

@@ -33,7 +33,7 @@ from scenarios.durability.known import KNOWN
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "real-programs-evidence.md"
-TEST = "scenarios/durability/test_stores.py::test_what_was_acknowledged_survives_a_power_cut"
+TEST = "scenarios/durability/test_stores.py::test_what_was_acknowledged_survives_a_power_loss"
 _SHOWN = 4
 
 
@@ -115,7 +115,7 @@ def recorded(stores: Sequence[str], options: Sequence[str] = ()) -> Mapping[str,
     """
     keeper = Keeper()
     arguments = ["--chaoskit-list", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--runxfail"]
-    # Whoever calls this has imported what pytest would have liked to rewrite; nothing depends on that.
+    # The caller has imported what pytest would have liked to rewrite; nothing depends on that.
     arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     with keeper.watching(), contextlib.redirect_stdout(io.StringIO()) as output:
         pytest.main([*(f"{TEST}[{store}]" for store in stores), *arguments, *options], plugins=[keeper])

@@ -30,7 +30,7 @@ class Objection:
 
 
 class Judge:
-    """One model, and a power cut right after ``operation``, an index in the trace.
+    """One model, and a power loss right after ``operation``, an index in the trace.
 
     Raises:
         ValueError: for a recording in which an fsync failed. What that costs is not judged here.
@@ -56,7 +56,7 @@ class Judge:
         self.durable: dict[int, int] = {}
         """For each step that must be there the operation that made it durable."""
         self.needed = dict(self.full)
-        """The same as ``full`` at the power cut: on btrfs a sync may have taken steps out of turn."""
+        """The same as ``full`` at the power loss: on btrfs a sync may have taken steps out of turn."""
         self._settle_syncs()
 
     # --- the question --------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 ``python -m scenarios.durability.table`` prints these lines from a report, and ``confirm.py`` confirms each:
 its crash state is rebuilt and judged under each model named. Where a model shows a finding only with
-more missing, it has a line of its own. Names of temporary files and objects are those of one recording.
+more missing, it has a separate line. Names of temporary files and objects are those of one recording.
 """
 
 from __future__ import annotations

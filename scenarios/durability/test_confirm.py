@@ -35,7 +35,7 @@ def evidence() -> dict[str, str]:
 
 @pytest.mark.parametrize("store", KNOWN)
 def test_the_crash_states_of_a_store_are_confirmed(store: str, evidence: dict[str, str]) -> None:
-    """Recorded anew and rebuilt: every model that is named for a schedule allows what it leaves."""
+    """Recorded again and rebuilt: every model that is named for a schedule allows what it leaves."""
     if reason := MISSING[store]:
         pytest.skip(reason)
     for claim in claims([store]):

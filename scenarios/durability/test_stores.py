@@ -48,7 +48,7 @@ def fill(store: Store, path: Path, keys: Sequence[str], promise: Any = None) -> 
 
 
 def read(store: Store, path: Path) -> Mapping[str, str]:
-    """Read the store in a process of its own, which may die of what it finds."""
+    """Read the store in a separate process, which may die of what it finds."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -87,8 +87,8 @@ def parameters() -> list[Any]:
 
 
 @pytest.mark.parametrize("store", parameters())
-def test_what_was_acknowledged_survives_a_power_cut(store: Store, chaos: Any) -> None:
-    """After the power cut the store opens, holds all that it acknowledged, and nothing else."""
+def test_what_was_acknowledged_survives_a_power_loss(store: Store, chaos: Any) -> None:
+    """After the power loss the store opens, holds all that it acknowledged, and nothing else."""
     fill(store, chaos.path, KEYS[:1])
     chaos.run(fill, store, chaos.path, KEYS[1:], chaos.promise)
     found = read(store, chaos.path)

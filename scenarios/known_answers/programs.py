@@ -94,7 +94,7 @@ def test_full_discipline(chaos: Chaos) -> None:
 
 
 def append(chaos: Chaos, again: bool) -> None:
-    """Try an fsync up to three times; write anew each time if ``again``."""
+    """Try an fsync up to three times; write again each time if ``again``."""
     fd = os.open(chaos.path / "log", os.O_WRONLY | os.O_CREAT)
     os.pwrite(fd, NEW, 0)
     for _ in range(3):
@@ -128,7 +128,7 @@ def test_data_written_again_after_failed_fsync(chaos: Chaos) -> None:
 
 
 def connect(directory: Path, mode: str, synchronous: str) -> sqlite3.Connection:
-    """One connection; each statement is a transaction of its own."""
+    """One connection; each statement is a separate transaction."""
     connection = sqlite3.connect(directory / "db", isolation_level=None)
     connection.execute(f"pragma journal_mode={mode}").fetchone()
     connection.execute(f"pragma synchronous={synchronous}")

@@ -18,7 +18,7 @@ from scenarios.peers.retry_reproductions import reproductions
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "peers-retry.md"
 MARKS = {"holds": "holds", "fails": "**fails**", "does not apply": "–"}
-# These two are policies without a call of their own: the adapter's loop would be judged, not they.
+# These two are policies and make no calls: it is the adapter's loop that would be judged.
 POLICIES_ONLY = {"R1", "R3", "R14", "R18", "R19"}
 
 HEAD = """\

@@ -14,7 +14,7 @@ lmdb = pytest.importorskip("lmdb", reason="needs the dependency group scenarios"
 
 
 def put(path: Path, numbers: range, promise: Callable[[int], None] = lambda _: None) -> None:
-    """Two keys in each transaction, large enough for pages of their own."""
+    """Two keys in each transaction, large enough to fill separate pages."""
     with closing(lmdb.open(str(path), map_size=1 << 20)) as environment:
         for n in numbers:
             with environment.begin(write=True) as transaction:

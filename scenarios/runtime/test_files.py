@@ -114,7 +114,7 @@ def write_until_it_works(chaos: Chaos) -> None:
 
 @scenario(faults.fsync_lies(), model="strict")
 def test_a_file_written_again_after_a_failed_sync_stays(chaos: Chaos) -> None:
-    """A failed sync is never tried again: the content is written anew, to another file."""
+    """A failed sync is never tried again: the content is written again, to another file."""
     write_file(chaos.path / "state", OLD)
     chaos.run(write_until_it_works, chaos)
     check_file(chaos.path / "state", None, bool(chaos.promised))

@@ -1,7 +1,7 @@
 """Real file systems in files: run calls on one that is mounted, copy it as it is, look at the copy.
 
 The copy holds what the file system had sent to its device at that moment, so mounting it shows what a
-power cut would have left (with the device's own cache already emptied: the mildest case).
+power loss would have left (with the device's own cache already emptied: the mildest case).
 """
 
 from __future__ import annotations

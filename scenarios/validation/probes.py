@@ -1,4 +1,4 @@
-"""Short programs whose outcome after a power cut depends on the file system.
+"""Short programs whose outcome after a power loss depends on the file system.
 
 The first five are those from which the models were made; the others look at one rule each. All run
 in a directory made by :func:`base`, which is durable before they begin.

@@ -1,4 +1,4 @@
-"""What a real file system shows after a power cut is among the states that its model allows.
+"""What a real file system shows after a power loss is among the states that its model allows.
 
 Needs root, loop devices and the tools of the file systems; says what is missing where it is skipped.
 Run with ``pytest scenarios/validation``; ``CHAOSKIT_VALIDATE=500`` takes that many random programs
@@ -92,7 +92,7 @@ def test_what_is_left_is_among_the_states_of_the_model(images: Images, probe: Pr
 
 @pytest.mark.parametrize("seed", range(RANDOM))
 def test_what_a_random_program_leaves_is_among_them(images: Images, seed: int) -> None:
-    """Also for programs that nobody thought of."""
+    """Also for generated programs, which were not written with a rule in mind."""
     assert_allowed(images, random_program(seed))
 
 

@@ -105,7 +105,7 @@ def test_what_is_not_in_both_recordings_is_left_out_and_counted() -> None:
     extra = saving("a.tmp", operation("unlink", "lock", line=9))
     result = explore(Scripted(saving("a.tmp")), KILL, extra)
     assert "unlink(lock)#1=kill" not in [case.schedule for case in result.cases]
-    assert result.budget.left_out == {"not the same in two undisturbed runs": 1}
+    assert result.budget.left_out == {"not the same in two baselines": 1}
     assert (result.budget.possible, result.budget.run) == (5, 4)
 
 

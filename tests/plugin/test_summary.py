@@ -40,7 +40,7 @@ def test_without_a_budget_none_is_blamed(tmp_path: Path) -> None:
     inner.write(tmp_path, VARYING)
     summary = inner.run(tmp_path).output.partition("= chaoskit =")[2]
     assert "budget: " not in summary
-    assert "cases, at calls that are not the same in two undisturbed runs: open(c)#1, write(c)#1" in summary
+    assert "cases, at calls that are not the same in two baselines: open(c)#1, write(c)#1" in summary
 
 
 def test_a_caveat_of_a_scenario_that_passes_is_told(tmp_path: Path) -> None:

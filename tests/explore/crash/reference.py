@@ -198,7 +198,7 @@ class World:
 
 
 class Judge:
-    """Says for one model and one power cut which subsets are legal."""
+    """Says for one model and one power loss which subsets are legal."""
 
     def __init__(self, world: World, model: str) -> None:
         self.world = world

@@ -23,7 +23,7 @@ def empty(r: Recorder) -> None:
 
 
 def contents(states: CrashStates, name: str, model: str) -> set[object]:
-    """What ``name`` may hold after a power cut under ``model``; None where it may be missing."""
+    """What ``name`` may hold after a power loss under ``model``; None where it may be missing."""
     return {state_tree(states, s).get(name) for s in states if model in s.models}
 
 

@@ -62,7 +62,7 @@ def test_every_name_rebuilds_its_state(program: object, exhaustive: int, states_
 
 
 def test_a_name_does_not_change_with_what_happens_earlier(states_of: States) -> None:
-    """Steps are counted back from the power cut."""
+    """Steps are counted back from the power loss."""
 
     def longer(r: Recorder) -> None:
         r.put("before", b"x")
