@@ -157,7 +157,7 @@ def test_result_file_page_names_every_key():
 def test_blind_spots_are_documented():
     """Every kind of caveat that the package reports has its row on the page on limits, and no row is idle."""
     sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "chaoskit").rglob("*.py"))
-    kinds = set(re.findall(r'[cC]aveat\(\s*"([a-z_-]+)"', sources))
+    kinds = set(re.findall(r'[cC]aveat(?:\(\s*|=)"([a-z_-]+)"', sources))
     page = (ROOT / "docs/reference/limits.md").read_text("utf-8")
     table = page.partition("| kind |")[2].partition("\n\n")[0]
     first_cells = [row.split("|")[1] for row in table.splitlines()[2:]]
