@@ -51,8 +51,8 @@ class Observation:
 def _light(trace: Trace) -> Trace:
     """The trace without the data of writes, which may be many megabytes."""
     light = [
-        replace(one, detail=replace(one.detail, data=None, seen=()))
-        if one.detail.data is not None or one.detail.seen
+        replace(one, detail=replace(one.file, data=None, seen=()))
+        if one.file.data is not None or one.file.seen
         else one
         for one in trace.operations
     ]

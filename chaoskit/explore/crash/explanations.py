@@ -117,7 +117,7 @@ def _renamed_unsynced(loss: _Loss) -> Explanation | None:
 def _emptied(loss: _Loss) -> Explanation | None:
     for step in loss.kept:
         operation = loss.operation(step)
-        cut = operation.call == "open" or (operation.detail.size_before or 0) > step.size
+        cut = operation.call == "open" or (operation.file.size_before or 0) > step.size
         if step.kind is StepKind.RESIZE and cut and loss.dropped_of(step.owner):
             name = operation.target
             if any(missing.operation >= step.operation for missing in loss.dropped_of(step.owner)):
