@@ -30,6 +30,8 @@ __all__ = ["Round", "Write", "Queue"]
 
 HEAL = 0.05
 """Seconds after which a follower looks again although it was not woken."""
+STALE = 4 * HEAL
+"""Seconds after which a block that has not looked counts as held up elsewhere: in a signal handler."""
 LINGER = 100e-6
 """Seconds that a leader waits for those that the last batch served: batches of 7.0 of 8, instead of 4.4."""
 
@@ -106,6 +108,17 @@ class Write:
         self.taken: dict[int, Round] = {}
 
 
+class Loner:
+    """A block that waits to have the writer to itself. ``seen`` is when it last looked."""
+
+    __slots__ = ("seen", "turn", "wake")
+
+    def __init__(self, turn: Turn, seen: float) -> None:
+        self.turn, self.seen = turn, seen
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+
 class Queue:
     """Brings operations to ``commit``, one batch at a time, in whichever thread comes first.
 
@@ -127,7 +140,8 @@ class Queue:
         self._commit, self._late, self._after = commit, late, after
         self._most, self._timeout, self._clock = most, timeout, clock
         self._waiting: deque[Write] = deque()
-        self._alone: deque[tuple[Turn, threading.Lock]] = deque()
+        self._alone: deque[Loner] = deque()
+        self._after_alone = False
         self._last = Turn()
         self._served = 0
 
@@ -147,7 +161,7 @@ class Queue:
         turn, batch = Turn(), WITHDRAWN
         try:
             with turn.alive:
-                if self._leader(turn) is turn:
+                if self._may_lead() and self._leader(turn) is turn:
                     batch = self._lead(operation, Round(turn))
                 else:
                     batch = self._follow(operation, turn)
@@ -162,24 +176,42 @@ class Queue:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """The writer for a block of the caller's: every other operation waits until the block is left."""
-        turn, wake = Turn(), threading.Lock()
-        wake.acquire()
-        entry = (turn, wake)
+        mine = Loner(Turn(), self._clock.monotonic())
         try:
-            with turn.alive:
-                begun = self._clock.monotonic()
-                self._alone.append(entry)
-                while (leader := self._leader(turn)) is not turn:
-                    self._refuse_nesting(leader)
-                    waited = self._clock.monotonic() - begun
-                    if waited >= self._timeout:
-                        raise self._late(waited)
-                    wake.acquire(timeout=min(HEAL, self._timeout - waited))
-                self._remove(entry)
+            with mine.turn.alive:
+                self._wait_alone(mine)
                 yield
         finally:
-            self._remove(entry)
+            self._forget(mine)
             self._step_down([])
+
+    def _wait_alone(self, mine: Loner) -> None:
+        begun = mine.seen
+        self._alone.append(mine)
+        while not self._may_lead_alone() or self._leader(mine.turn) is not mine.turn:
+            self._refuse_nesting(mine.turn)
+            mine.seen = self._clock.monotonic()
+            waited = mine.seen - begun
+            if waited >= self._timeout:
+                raise self._late(waited)
+            mine.wake.acquire(timeout=min(HEAL, self._timeout - waited))
+        self._after_alone = True
+        self._forget(mine)
+
+    # Blocks and batches take turns if both are waiting, so that neither is starved by the other. The flag
+    # is a hint: whatever it is, one of the two may lead.
+
+    def _may_lead_alone(self) -> bool:
+        return not self._after_alone or all(one.taken for one in list(self._waiting))
+
+    def _may_lead(self) -> bool:
+        if self._after_alone or not self._alone:
+            return True
+        for one in list(self._alone):
+            if one.turn.alive.locked() and self._clock.monotonic() - one.seen < STALE:
+                return False
+            self._forget(one)
+        return True
 
     def _leader(self, heir: Turn) -> Turn:
         """The turn that leads. If there is none, ``heir`` does from now on: exactly one of all who ask."""
@@ -214,6 +246,7 @@ class Queue:
             if one is not batch.operations[0] and one.taken.setdefault(0, batch) is batch:
                 batch.operations.append(one)
         self._served = len(batch.operations)
+        self._after_alone = False
 
     def _follow(self, operation: Write, turn: Turn) -> Round:
         operation.wake = threading.Lock()
@@ -223,11 +256,10 @@ class Queue:
         while True:
             batch = operation.taken.get(0)
             if batch is None:
-                leader = self._leader(turn)
-                if leader is turn:
+                if self._may_lead() and self._leader(turn) is turn:
                     batch = self._lead(operation, Round(turn))
                 else:
-                    given_up = self._give_up(operation, leader, self._clock.monotonic() - begun)
+                    given_up = self._give_up(operation, turn, self._clock.monotonic() - begun)
                     if given_up is not None:
                         return given_up
             # The order matters: a leader that is gone has left behind what is final.
@@ -239,35 +271,34 @@ class Queue:
             else:
                 operation.wake.acquire(timeout=HEAL)
 
-    def _give_up(self, operation: Write, leader: Turn, waited: float) -> Round | None:
+    def _give_up(self, operation: Write, turn: Turn, waited: float) -> Round | None:
         """A failed batch for an operation that must not wait (any longer), and that no leader has taken."""
-        nested = leader.thread == threading.get_ident()
+        nested = self._last.thread == turn.thread and self._last.alive.locked()
         if not nested and waited < self._timeout:
             return None
-        failed = Round(leader)
+        failed = Round(turn)
         error = _nested() if nested else self._late(waited)
         failed.failure = lambda _: error
         return failed if operation.taken.setdefault(0, failed) is failed else None
 
-    @staticmethod
-    def _refuse_nesting(leader: Turn) -> None:
-        if leader.thread == threading.get_ident():
+    def _refuse_nesting(self, turn: Turn) -> None:
+        if self._last.thread == turn.thread and self._last.alive.locked():
             raise _nested()
 
     def _step_down(self, served: list[Write]) -> None:
-        """Wake those that were served, and one that may lead next."""
+        """Wake those that were served, and those that may lead next."""
         for one in served:
             _release(one.wake)
         try:
-            while self._alone and not self._alone[0][0].alive.locked():
-                self._alone.popleft()
-            _release(self._alone[0][1] if self._alone else self._waiting[0].wake)
+            if self._alone:
+                _release(self._alone[0].wake)
+            _release(self._waiting[0].wake)
         except IndexError:
             pass
 
-    def _remove(self, entry: tuple[Turn, threading.Lock]) -> None:
+    def _forget(self, one: Loner) -> None:
         try:
-            self._alone.remove(entry)
+            self._alone.remove(one)
         except ValueError:
             pass
 

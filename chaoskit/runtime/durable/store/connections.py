@@ -33,9 +33,15 @@ class Connections:
             self._all.discard(connection)
         connection.close()
 
-    def close_all(self) -> None:
+    def close_all(self) -> list[sqlite3.Error]:
+        """Close each of them, whatever becomes of the others; what went wrong."""
+        errors = []
         for connection in list(self._all):
-            self.close(connection)
+            try:
+                self.close(connection)
+            except sqlite3.Error as error:
+                errors.append(error)
+        return errors
 
     def abandon(self) -> None:
         """Leave them open to the end of the process, past the interpreter's own clean-up."""

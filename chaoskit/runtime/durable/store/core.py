@@ -17,7 +17,7 @@ from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.durable.levels import Durability
 from chaoskit.runtime.durable.store.commit import Queue, Round, Write
 from chaoskit.runtime.durable.store.connections import Connections
-from chaoskit.runtime.durable.store.files import StoreFiles
+from chaoskit.runtime.durable.store.files import StoreFiles, typed_errors
 from chaoskit.runtime.durable.store.lock import LockFile
 from chaoskit.runtime.durable.store.owners import Owners
 from chaoskit.runtime.durable.store.protocol import Outcome
@@ -57,19 +57,24 @@ class Core:
     """Made under the lock of the store, with a connection that has seen all migrations."""
 
     def __init__(
-        self, files: StoreFiles, settings: Settings, lock: LockFile, connection: sqlite3.Connection
+        self,
+        files: StoreFiles,
+        settings: Settings,
+        lock: LockFile,
+        connection: sqlite3.Connection,
+        identity: tuple[int, int],
     ) -> None:
         self.files, self.settings, self.lock = files, settings, lock
         self.pid = os.getpid()
         self.owners = Owners(lock)
-        self.operations = self.commits = 0
+        self.operations = self.commits = self.damaged = 0
         self._token = uuid.uuid4().hex[:16]
         self._numbers = itertools.count(1)
         self._connections = Connections()
         self._writer: sqlite3.Connection | None = self._connections.keep(connection)
-        self._file = _identity(files)
+        self.identity = identity
         self._looked = settings.clock.monotonic()
-        self.upkeep = Upkeep(files, settings.wal_limit)
+        self.upkeep = Upkeep(files, settings.wal_limit, settings.reserve)
         self.readers = Readers(files.database, settings.clock, self._look, self._connections)
         self.queue = Queue(
             self._commit,
@@ -137,24 +142,16 @@ class Core:
         with self.queue.alone():
             try:
                 self.lock.acquire(self.settings.lock_timeout, self.settings.clock)
-            except StoreBusy:
-                # Left open, the connections do no harm; closed without the lock they might.
-                self._connections.abandon()
-            else:
-                self._close_all()
-                self.lock.release()
+                if self._writer is not None:
+                    self.upkeep.checkpoint(self._writer, "passive")
+            except (sqlite3.Error, ResilienceError) as error:
+                # Closing goes on. Without the lock that is safe: SQLite checkpoints at the last close under
+                # a lock of the whole file, which it has only if no process has a connection.
+                self.upkeep.failed(error)
             self._writer = None
+            for refused in self._connections.close_all():
+                self.upkeep.failed(refused)
             self.lock.close()
-
-    def _close_all(self) -> None:
-        writer = self._writer
-        try:
-            if writer is not None:
-                self.upkeep.checkpoint(writer, "passive")
-            self._connections.close_all()
-        except sqlite3.Error as error:
-            self.upkeep.failed(error)
-            self._connections.abandon()
 
     @contextmanager
     def exclusive(self) -> Iterator[sqlite3.Connection]:
@@ -180,7 +177,7 @@ class Core:
                 self._disconnect()
                 connection = None
         except Exception as error:
-            batch.failure = partial(_again, error)
+            batch.failure = partial(_again, self._typed(error))
         finally:
             # The first thing in each ``finally`` is a call into C: no handler of a signal comes before it.
             try:
@@ -258,7 +255,11 @@ class Core:
         return connection
 
     def _look(self) -> None:
-        if _identity(self.files) != self._file or not self.lock.same_file():
+        try:
+            seen = self.files.identity()
+        except FileNotFoundError:
+            seen = None
+        if seen != self.identity or not self.lock.same_file():
             raise StoreGone(
                 f"{self.files.database} is not the file any more that was opened; expected it to stay while"
                 " the store is open. Find out what removed or replaced it, then open the store again."
@@ -283,6 +284,13 @@ class Core:
         made.__cause__ = error
         return made
 
+    def _typed(self, error: Exception) -> Exception:
+        try:
+            with typed_errors("write to", self.files.database):
+                raise error
+        except Exception as typed:
+            return typed
+
     def _late(self, waited: float) -> Exception:
         return StoreBusy(
             f"{self.files.database} was written to by other threads of this process for {waited:.3g} s;"
@@ -297,14 +305,6 @@ class Core:
                 self._connections.close(connection)
             except sqlite3.Error as error:
                 self.upkeep.failed(error)
-
-
-def _identity(files: StoreFiles) -> tuple[int, int] | None:
-    try:
-        seen = os.stat(files.database)
-    except OSError:
-        return None
-    return seen.st_dev, seen.st_ino
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaoskit.runtime.failures.taxonomy import ConfigurationError
+from chaoskit.runtime.durable.files.refusals import named_refusals
+from chaoskit.runtime.failures.taxonomy import (
+    ConfigurationError,
+    FileMissing,
+    FilesystemError,
+    PermissionRefused,
+    ResilienceError,
+)
 
-__all__ = ["StoreFiles", "free_bytes", "refuse_network", "sync_directory"]
+__all__ = ["StoreFiles", "free_bytes", "refuse_network", "typed_errors"]
 
 # f_type of statfs(2), from its manual page and linux/magic.h. Locks and shared memory between machines
 # do not hold what SQLite's WAL needs: https://sqlite.org/wal.html, "the wal-index is shared memory".
@@ -30,6 +38,12 @@ _NETWORK = {
     0x01021997: "9P",
     0x19830326: "FhGFS",
 }
+
+
+_TYPES: tuple[tuple[type[OSError], type[FilesystemError]], ...] = (
+    (PermissionError, PermissionRefused),
+    (FileNotFoundError, FileMissing),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +70,11 @@ class StoreFiles:
 
     def _beside(self, suffix: str) -> Path:
         return self.database.with_name(self.database.name + suffix)
+
+    def identity(self) -> tuple[int, int]:
+        """Device and number of the database. Raises FileNotFoundError if it is not there."""
+        seen = os.stat(self.database)
+        return seen.st_dev, seen.st_ino
 
     def wal_size(self) -> int:
         try:
@@ -93,13 +112,17 @@ def free_bytes(directory: Path) -> int:
     return seen.f_bavail * seen.f_frsize
 
 
-def sync_directory(directory: Path) -> None:
-    """Make the names in ``directory`` durable, where the system can sync a directory."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+@contextmanager
+def typed_errors(doing: str, path: Path) -> Iterator[None]:
+    """Raise the system's refusals under the names of the taxonomy. ``doing`` completes "could not"."""
     try:
-        os.fsync(fd)
+        with named_refusals(doing, path):
+            yield
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system without that
+        if isinstance(error, ResilienceError):
             raise
-    finally:
-        os.close(fd)
+        kind = next((ours for theirs, ours in _TYPES if isinstance(error, theirs)), FilesystemError)
+        # The system's own words have the path that it is about.
+        raise kind(
+            f"could not {doing} {str(path)!r}: {error}", errno=error.errno, filename=str(path)
+        ) from error

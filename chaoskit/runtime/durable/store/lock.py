@@ -17,6 +17,7 @@ import random
 import struct
 import sys
 import threading
+from contextlib import suppress
 from fcntl import F_GETLK, F_UNLCK, F_WRLCK, LOCK_EX, LOCK_NB, LOCK_UN, fcntl, lockf
 from pathlib import Path
 from typing import ClassVar
@@ -83,7 +84,9 @@ class LockFile:
             for key, one in list(self._open.items()):
                 if one is self:
                     del self._open[key]
-            os.close(self.fd)
+            # An error of close comes after the descriptor is gone, and nothing was written through it.
+            with suppress(OSError):
+                os.close(self.fd)
 
     def same_file(self) -> bool:
         """True if the path still names the file that is locked here."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from functools import partial
 from pathlib import Path
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.files import make_directories
+from chaoskit.runtime.durable.store.care import back_up
 from chaoskit.runtime.durable.store.core import Core, Settings
-from chaoskit.runtime.durable.store.files import StoreFiles, refuse_network
+from chaoskit.runtime.durable.store.files import StoreFiles, refuse_network, typed_errors
 from chaoskit.runtime.durable.store.lock import LockFile
 from chaoskit.runtime.durable.store.migrations import migrate
 from chaoskit.runtime.durable.store.sqlite import check_library, connect_writer, failure
@@ -25,10 +28,10 @@ _guard = threading.Lock()
 def open_core(path: Path, settings: Settings, *, create: bool) -> Core:
     """The core of this process for the file under ``path``. Give it back with :func:`close`."""
     check_library()
-    # As SQLite does: the files beside the database are beside what a link leads to.
-    files = StoreFiles(Path(os.path.realpath(path)))
-    with _guard:
-        found = _shared(files.database)
+    with typed_errors("open the store", path), _guard:
+        # As SQLite does: the files beside the database are beside what a link leads to.
+        files = StoreFiles(Path(os.path.realpath(path)))
+        found = _shared(files)
         if found is None:
             found = _opened(files, settings, create=create)
         elif found.settings.durability != settings.durability:
@@ -38,8 +41,7 @@ def open_core(path: Path, settings: Settings, *, create: bool) -> Core:
                 f"{found.settings.durability!r}, with which this process has {path} open",
                 "One process writes to a file at one level.",
             )
-        key = _key(files.database)
-        _open[key] = (found, _open[key][1] + 1 if key in _open else 1)
+        _open[found.identity] = (found, _open.get(found.identity, (found, 0))[1] + 1)
         return found
 
 
@@ -55,16 +57,11 @@ def close(core: Core) -> None:
         core.close()
 
 
-def _shared(database: Path) -> Core | None:
+def _shared(files: StoreFiles) -> Core | None:
     try:
-        return _open[_key(database)][0]
+        return _open[files.identity()][0]
     except (KeyError, FileNotFoundError):
         return None
-
-
-def _key(database: Path) -> tuple[int, int]:
-    seen = os.stat(database)
-    return seen.st_dev, seen.st_ino
 
 
 def _opened(files: StoreFiles, settings: Settings, *, create: bool) -> Core:
@@ -75,7 +72,7 @@ def _opened(files: StoreFiles, settings: Settings, *, create: bool) -> Core:
             filename=str(files.database),
         )
     if create:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directories(directory)
     refuse_network(directory)
     lock = LockFile.open(files.lock)
     try:
@@ -95,17 +92,20 @@ def _opened(files: StoreFiles, settings: Settings, *, create: bool) -> Core:
 def _prepared(files: StoreFiles, settings: Settings, lock: LockFile, *, create: bool) -> Core:
     connection = connect_writer(files.database, settings.durability, create=create)
     try:
-        migrate(connection, files.database)
-        upkeep = Upkeep(files, settings.wal_limit)
+        migrate(connection, files.database, backup=partial(_keep_old, connection, files.database))
+        upkeep = Upkeep(files, settings.wal_limit, settings.reserve)
         if files.wal_size():
-            # What a killed process left is copied, and so written anew, before anything stands on it.
+            # What a killed process left is copied, and so written again, before anything stands on it.
             upkeep.checkpoint(connection, "passive")
-        if settings.reserve:
-            upkeep.make_reserve(settings.reserve)
-        return Core(files, settings, lock, connection)
+        upkeep.make_reserve()
+        return Core(files, settings, lock, connection, files.identity())
     except BaseException:
         connection.close()
         raise
+
+
+def _keep_old(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    back_up(connection, path, path.with_name(f"{path.name}.before-{version + 1}"))
 
 
 def _forget() -> None:

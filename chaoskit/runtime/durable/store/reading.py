@@ -54,7 +54,7 @@ class SqliteReader:
     """Reads over one connection. Every statement is read to its end: an open cursor holds up checkpoints."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._connection, self._path = connection, path
+        self.connection, self._path = connection, path
 
     def get(self, kind: Kind, key: str, *, scope: str = "") -> Record | None:
         rows = self.rows(
@@ -102,7 +102,7 @@ class SqliteReader:
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         try:
-            return self._connection.execute(statement, values).fetchall()
+            return self.connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise failure(error, self._path) from error
 

@@ -12,14 +12,22 @@ from typing import Any, Literal, Self, TypeVar
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.durable.levels import DEFAULT_DURABILITY, Durability, check_durability
+from chaoskit.runtime.durable.store.care import back_up, statistics, verify
 from chaoskit.runtime.durable.store.codec import check_name
 from chaoskit.runtime.durable.store.commit import Write
 from chaoskit.runtime.durable.store.core import Core, Settings
 from chaoskit.runtime.durable.store.opening import close, open_core
-from chaoskit.runtime.durable.store.protocol import Kind, Outcome, Page, Record, Tx
-from chaoskit.runtime.durable.store.reading import SqliteReader
+from chaoskit.runtime.durable.store.protocol import (
+    Kind,
+    Outcome,
+    Page,
+    Record,
+    Statistics,
+    Tx,
+    VerifyReport,
+)
 from chaoskit.runtime.durable.store.writing import PUT, put_values
-from chaoskit.runtime.failures.stored import StoreForked
+from chaoskit.runtime.failures.stored import RecordCorrupt, StoreForked
 from chaoskit.runtime.failures.taxonomy import ConfigurationError, DiskFull
 
 __all__ = ["Store"]
@@ -129,7 +137,12 @@ class Store:
             yield tx
 
     def get(self, kind: Kind, key: str, *, scope: str = "") -> Record | None:
-        return self._read(lambda reader: reader.get(kind, key, scope=scope))
+        core = self._here()
+        try:
+            return core.readers.read(lambda reader: reader.get(kind, key, scope=scope))
+        except RecordCorrupt:
+            core.damaged += 1
+            raise
 
     def find(
         self,
@@ -142,7 +155,8 @@ class Store:
         after: tuple[str, str] | None = None,
         limit: int = 100,
     ) -> Page:
-        return self._read(
+        core = self._here()
+        page = core.readers.read(
             lambda reader: reader.find(
                 kind,
                 scope=scope,
@@ -153,18 +167,39 @@ class Store:
                 limit=limit,
             )
         )
+        core.damaged += len(page.damaged)
+        return page
 
     def count(self, kind: Kind, *, scope: str | None = None) -> Mapping[str, int]:
-        return self._read(lambda reader: reader.count(kind, scope=scope))
+        return self._here().readers.read(lambda reader: reader.count(kind, scope=scope))
 
     def owner_alive(self, owner: str) -> bool | None:
         core = self._here()
-        return self._read(lambda reader: core.owners.lives(reader, owner))
+        return core.readers.read(lambda reader: core.owners.lives(reader, owner))
 
     def outcome(self, operation_id: str) -> Outcome:
         core = self._here()
         check_name("operation_id", operation_id)
         return core.settle(operation_id)
+
+    def backup(self, path: Path | str) -> None:
+        """Write a copy to ``path``, whole or not at all, while the store is in use; replaces what is there.
+
+        The copy is a store: open it where it lies, or move it to the store's path while no process has that
+        open, with the ``-wal`` and ``-shm`` beside it removed.
+
+        Raises:
+            DiskFull, StoreCorrupt, StorageError: and what was under ``path`` is still there.
+        """
+        self._here().readers.read(lambda reader: back_up(reader.connection, self._path, Path(path)))
+
+    def verify(self, deep: bool = False) -> VerifyReport:
+        """Look for damage; ``deep`` compares the indexes too. Every record is read."""
+        return verify(self._here(), deep=deep)
+
+    def statistics(self) -> Statistics:
+        """Numbers for an operator, and warnings in sentences."""
+        return statistics(self._here())
 
     def close(self) -> None:
         """Close it; other stores on the same file stay open. Twice does nothing."""
@@ -182,9 +217,6 @@ class Store:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _read(self, look: Callable[[SqliteReader], T]) -> T:
-        return self._here().readers.read(look)
 
     def _here(self) -> Core:
         """The core, in the process that opened it."""

@@ -24,8 +24,8 @@ SWEEP = 1000
 class Upkeep:
     """Called by the leader of the writers, with the lock of the store held."""
 
-    def __init__(self, files: StoreFiles, wal_limit: int) -> None:
-        self._places, self._limit = files, wal_limit * PAGE
+    def __init__(self, files: StoreFiles, wal_limit: int, reserve: int) -> None:
+        self._files, self.limit, self._reserve = files, wal_limit * PAGE, reserve
         self._written = 0
         self._swept = 0.0
         self.checkpoints = 0
@@ -35,15 +35,16 @@ class Upkeep:
         """True about twice per ``wal_limit`` of what was written since."""
         # Each write fills the page of its record and some of the indexes'.
         self._written += written + 2 * PAGE
-        return self._written >= self._limit // 2
+        return self._written >= self.limit // 2
 
     def run(self, connection: sqlite3.Connection, now: float) -> None:
         self._written = 0
         if now - self._swept >= EVERY or now < self._swept:
             self._sweep(connection, now)
-        size = self._places.wal_size()
-        if size >= self._limit:
-            self.checkpoint(connection, "restart" if size >= HARD * self._limit else "passive")
+        size = self._files.wal_size()
+        if size >= self.limit:
+            self.checkpoint(connection, "restart" if size >= HARD * self.limit else "passive")
+            self.make_reserve()
 
     def checkpoint(self, connection: sqlite3.Connection, mode: str) -> bool:
         """Copy the WAL into the database; True if all of it could be."""
@@ -62,31 +63,42 @@ class Upkeep:
 
     def failed(self, error: Exception) -> None:
         self.last_error = f"{type(error).__name__}: {error}"
-        logger.warning("upkeep of %s failed: %s", self._places.database, error)
+        logger.warning("upkeep of %s failed: %s", self._files.database, error)
 
-    def make_reserve(self, size: int) -> bool:
-        """Set aside ``size`` bytes, if there is room; True if they are there."""
+    def make_reserve(self) -> bool:
+        """Set the reserve aside, if there is room for it; True if it is there."""
+        if not self._reserve or self.has_reserve():
+            return bool(self._reserve)
         try:
-            fd = os.open(self._places.reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            fd = os.open(self._files.reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError:
             return False
         try:
-            if os.fstat(fd).st_size < size:
-                os.posix_fallocate(fd, 0, size)
+            try:
+                _allocate(fd, self._reserve)
+            finally:
+                os.close(fd)
         except OSError:
             self.give_up_reserve()
             return False
-        finally:
-            os.close(fd)
         return True
 
     def give_up_reserve(self) -> bool:
         """Free the reserve for what must be recorded on a full disk; False if it was used up already."""
         try:
-            os.unlink(self._places.reserve)
+            os.unlink(self._files.reserve)
         except OSError:
             return False
         return True
 
     def has_reserve(self) -> bool:
-        return self._places.reserve.exists()
+        return self._files.reserve.exists()
+
+
+def _allocate(fd: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size)
+    else:
+        # Zeros that are written take their place as well.
+        for _ in range(-(-size // PAGE)):
+            os.write(fd, bytes(PAGE))

@@ -265,7 +265,7 @@ class SqliteTx(SqliteReader):
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         try:
-            return self._connection.execute(statement, values).rowcount
+            return self.connection.execute(statement, values).rowcount
         except sqlite3.Error as error:
             size = sum(len(value) for value in values if isinstance(value, str))
             raise failure(error, self._path, size=size) from error
