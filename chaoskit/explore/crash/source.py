@@ -29,6 +29,7 @@ from chaoskit.explore.job import Planned, Recording
 from chaoskit.faults import FaultSet
 from chaoskit.faults.power import LIES
 
+# The name in schedules; the family of faults offers it, and here it becomes cases.
 FAULT = "power_loss"
 SYNCS = ("fsync", "fdatasync")
 
@@ -160,6 +161,7 @@ class PowerLoss:
 
     def cases(self, recording: Recording) -> Iterator[Planned]:
         """One case for each distinct crash state, in the order of the trace."""
+        # The set of faults may narrow the places, and name other models at each.
         offered = [self._offered(operation, recording.trace) for operation in recording.trace]
         places = {index for index, models in enumerate(offered) if models}
         if not places:
@@ -169,6 +171,7 @@ class PowerLoss:
         self._remarks += [told(a, split.trace[a.operation]) for a in warnings(split)]
         self._caveats += split.caveats
         for state in recorded.states:
+            # Equal states after several operations are one; the place that is kept may not be offered.
             if not set(state.models).isdisjoint(offered[state.moment.operation]):
                 yield recorded.planned(state)
 
