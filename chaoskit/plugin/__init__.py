@@ -1,7 +1,7 @@
 """The entry point of the pytest plugin, loaded in every project that has chaoskit installed.
 
-So it does as little as possible: options, the marker, the fixture, and two hooks that load the rest (:mod:`chaoskit.plugin.scenarios`,
-:mod:`chaoskit.plugin.reporting`) when the first scenario turns up.
+So it does as little as possible: options, the marker, the fixture, and two hooks that load the rest
+(:mod:`chaoskit.plugin.scenarios`, :mod:`chaoskit.plugin.reporting`) when the first scenario turns up.
 """
 
 from __future__ import annotations

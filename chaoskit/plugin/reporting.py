@@ -101,5 +101,3 @@ def _listing(result: ScenarioResult) -> Iterator[str]:
     yield f"{len(result.points)} points, {faults} cases"
     for variation in result.variations:
         yield f"not the same in two baselines: {variation.kind}: {variation.text}"
-
-

@@ -214,7 +214,7 @@ def left_out(entries: Iterable[Entry]) -> Counter[str]:
 
 
 def cut_by_budget(entries: Iterable[Entry]) -> int:
-    """How many possible cases a budget has left out. A larger one would not help against the other reasons."""
+    """How many possible cases a budget has left out. Against the other reasons a larger one does not help."""
     return sum(number for why, number in left_out(entries).items() if why not in (UNSTABLE, ALIKE))
 
 

@@ -202,7 +202,7 @@ class Machine:
             self._open(now, BreakerReason.PROBE_FAILED)
 
     def release(self, permit: Permit) -> None:
-        """A call under ``permit`` ended neutrally: it counts neither way, and a probe's place is free again."""
+        """A call under ``permit`` ended neutrally: it counts neither way, and frees a probe's place."""
         self._probes.pop(permit, None)
 
     # -- moved by hand, by another process, by a fork --------------------------------------------
@@ -268,7 +268,7 @@ class Machine:
         return permit
 
     def _take_back(self, permit: Permit, now: float) -> bool:
-        """Return True if ``permit`` is a probe's and still in force at ``now``; either way it no longer is."""
+        """Return True if ``permit`` is a probe's, in force until ``now``. It no longer is afterwards."""
         if permit not in self._probes:
             return False
         self._settle(now)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from chaoskit.runtime.calling.callables import synchronous
 from chaoskit.runtime.config.load import Loaded
 
 T = TypeVar("T")
@@ -68,6 +69,7 @@ class Live(Generic[T]):
 
         What it raises is logged; the new record is in force all the same.
         """
+        synchronous("listener", listener, optional=False)
         self._listeners.append(listener)
 
     def drift(self) -> Drift:

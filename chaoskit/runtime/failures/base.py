@@ -178,7 +178,7 @@ class DataIntegrityError(ResilienceError):
 
 
 class KnowsWhen(ResilienceError):
-    """A failure that says how long to wait: ``retry_after`` seconds from ``at``, or None if that is unknown."""
+    """A failure that says how long to wait: ``retry_after`` seconds from ``at``; None if it is unknown."""
 
     def __init__(self, message: str = "", *, retry_after: float | None = None, **known: Any) -> None:
         super().__init__(message, **known)

@@ -1,4 +1,4 @@
-"""The asynchronous shell: awaits the function, cuts attempts at their time, and obeys cancellation at once."""
+"""The asynchronous shell: awaits the function, cuts attempts in time, and obeys cancellation at once."""
 
 from __future__ import annotations
 

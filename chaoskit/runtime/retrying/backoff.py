@@ -86,7 +86,7 @@ EQUAL = Jitter(0.5, 1.0)
 
 
 def band(share: float) -> Jitter:
-    """Jitter of plus and minus ``share``: ``band(0.2)`` is ±20 %. Raises ``UsageError`` for shares beyond 0 to 1."""
+    """Jitter of plus and minus ``share`` (0 to 1, else ``UsageError``): ``band(0.2)`` is ±20 %."""
     if not 0 <= share <= 1:
         raise wrong("share", share, "0 to 1, as in band(0.2) for plus and minus 20 %")
     return Jitter(1 - share, 1 + share)
@@ -100,7 +100,7 @@ class Backoff(Protocol):
         """No wait is longer, in seconds."""
 
     def band(self, failures: int, previous: float) -> tuple[float, float]:
-        """The shortest and the longest wait after ``failures`` (from 1); ``previous`` is the wait before it."""
+        """The shortest and the longest wait after ``failures`` (from 1); ``previous`` is the one before."""
 
 
 def draw(bounds: tuple[float, float], chance: Chance) -> float:

@@ -108,5 +108,3 @@ class _Race(Generic[_R]):
 
 async def _awaited(call: Callable[[], Awaitable[_R]]) -> _R:
     return await call()
-
-
