@@ -131,7 +131,7 @@ def recording(backend: Backend) -> Item:
         except Exception as error:
             return _no(name, f"{type(error).__name__}: {error}")
         writes = [operation for operation in ran.trace if operation.call == "write"]
-        data = [one.detail.data.read() for one in writes if one.detail.data is not None]
+        data = [one.file.data.read() for one in writes if one.file.data is not None]
         if data != [CONTENT] or writes[0].result != len(CONTENT):
             return _no(name, f"one write was made, but what was seen is {list(map(str, writes))}")
         if writes[0].site is None:

@@ -419,7 +419,7 @@ def _what_follows(origin: Case, seen: Observation, patterns: tuple[str, ...]) ->
     again = unaligned(seen.trace, patterns)
     after = _end_of(origin, again)
     calls = tuple(
-        (str(point), o.result, o.detail.offset, o.detail.length, o.detail.size_before)
+        (str(point), o.result, o.file.offset, o.file.length, o.file.size_before)
         for point, o in zip(again.points, again.trace, strict=True)
         if o.index > after
     )

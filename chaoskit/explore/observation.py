@@ -56,6 +56,6 @@ def _light(trace: Trace) -> Trace:
 
 
 def _without_data(operation: Operation) -> Operation:
-    if operation.detail.data is None and not operation.detail.seen:
+    if operation.file.data is None and not operation.file.seen:
         return operation
-    return replace(operation, detail=replace(operation.detail, data=None, seen=()))
+    return replace(operation, detail=replace(operation.file, data=None, seen=()))

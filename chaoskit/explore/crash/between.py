@@ -49,12 +49,12 @@ def history(
         outside = () if found is None else _effects_to(splitter, operation, found)
         # What was found now and belongs to an earlier call counts with this operation.
         learned = len(splitter.tree.steps)
-        for identity, content in operation.detail.seen:
+        for identity, content in operation.file.seen:
             _learn(splitter, source.get(identity, operation), identity, content.read())
         splitter.play(operation, outside, learned)
         if operation.call in _UNSEEN:
             # The latest one: a file may be mapped again and again.
-            source[operation.detail.inode] = operation
+            source[operation.file.inode] = operation
         left = after.get(operation.index)
         if left is not None:
             unknown += _unknown(splitter, operation, left)
@@ -89,7 +89,7 @@ def _unknown(splitter: Splitter, last: Operation, left: Snapshot) -> Iterator[Un
         if not tree.links[inode] or tables.bytes(inode, state) == node.content.read():
             continue
         run = [o for o in splitter.trace if o.place.run == last.place.run and o.index <= last.index]
-        about = [o for o in run if o.detail.inode == node.identity] or run
+        about = [o for o in run if o.file.inode == node.identity] or run
         yield Unknown(inode, about[-1].target, range(about[0].index, last.index + 1))
 
 

@@ -121,7 +121,7 @@ def _emptied(loss: _Loss) -> Explanation | None:
     for step in loss.kept:
         operation = loss.operation(step)
         # A resize that only extends the file has lost nothing.
-        cut = operation.call == "open" or (operation.detail.size_before or 0) > step.size
+        cut = operation.call == "open" or (operation.file.size_before or 0) > step.size
         if step.kind is StepKind.RESIZE and cut and loss.dropped_of(step.owner):
             name = operation.target
             if any(missing.operation >= step.operation for missing in loss.dropped_of(step.owner)):

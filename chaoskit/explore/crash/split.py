@@ -69,11 +69,11 @@ class Splitter:
         # Unknown counts as success: its steps are optional.
         if operation.result is None or operation.result >= 0:
             if operation.call == "close":
-                closed = self._early(tree.file(operation)) if operation.detail.released else None
+                closed = self._early(tree.file(operation)) if operation.file.released else None
             elif operation.call == "rename":
                 flushed = self._early(rename(tree, operation))
             elif operation.call == "promise":
-                self.promised.append(operation.detail.value)
+                self.promised.append(operation.promised)
             elif operation.call in _SYNCS:
                 sync = self._synced(operation)
             elif operation.call in CHANGES:
@@ -81,7 +81,7 @@ class Splitter:
         elif operation.call in ("fsync", "fdatasync") and -operation.result in _LOST_DATA:
             sync = Sync(tree.acted_on(operation), failed=True)
         last = len(tree.steps)
-        written = operation.call in _WRITES and operation.detail.synchronous
+        written = operation.call in _WRITES and operation.file.synchronous
         if written and sync is None and last > begin:
             sync = Sync(tree.steps[begin].owner, data_only=True, only=range(begin, last))
         # What may not have happened can make nothing durable for certain.
@@ -117,6 +117,6 @@ class Splitter:
             # syncfs is asked for one file system; the scenario's directory is taken to be on that one.
             return Sync()
         inode = self.tree.acted_on(operation)
-        if inode is None or (operation.call == "msync" and not operation.detail.flags & _MS_SYNC):
+        if inode is None or (operation.call == "msync" and not operation.file.flags & _MS_SYNC):
             return None
         return Sync(inode, data_only=operation.call != "fsync")

@@ -172,8 +172,8 @@ def test_what_a_file_held_at_a_call_counts_as_written_before_it(tmp_path: Path) 
     r.promise("synced")
     now = b"new".ljust(4096, b"\0") + bytes(4096)
     operations = [
-        replace(o, detail=replace(o.detail, seen=((o.detail.inode, Bytes(now)),)))
-        if o.call in ("close", "fsync") and o.detail.inode is not None
+        replace(o, detail=replace(o.file, seen=((o.file.inode, Bytes(now)),)))
+        if o.call in ("close", "fsync") and o.file.inode is not None
         else o
         for o in r.trace()
     ]
