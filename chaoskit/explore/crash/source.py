@@ -47,6 +47,7 @@ class CrashSource(CaseSource):
 
     def cases(self, recording: Recording) -> Iterator[Planned]:
         """One case for each distinct crash state, in the order of the trace."""
+        # The set of faults may narrow the places, and name other models at each.
         offered = [self._offered(operation, recording.trace) for operation in recording.trace]
         places = {index for index, models in enumerate(offered) if models}
         if not places:
@@ -56,6 +57,7 @@ class CrashSource(CaseSource):
         self._remarks += [told(a, split.trace[a.operation]) for a in warnings(split)]
         self._caveats += split.caveats
         for state in recorded.states:
+            # Equal states after several operations are one; the place that is kept may not be offered.
             if not set(state.models).isdisjoint(offered[state.moment.operation]):
                 yield recorded.planned(state)
 
