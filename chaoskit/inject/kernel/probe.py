@@ -80,7 +80,7 @@ def _features() -> Iterator[Check]:
     yield _feature(
         "user notification", known == 0, known, "Linux 5.0 or newer, and no profile that hides it."
     )
-    # With flags that it knows and no filter the kernel gets as far as EFAULT; others are EINVAL.
+    # With flags that it knows the kernel goes on to the missing filter: EFAULT. Others are EINVAL.
     flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     asked = libc.syscall(number, abi.SECCOMP_SET_MODE_FILTER, flags, 0)
     yield _feature(

@@ -1,4 +1,4 @@
-"""The kernel's binary interface, as far as this backend speaks it.
+"""The parts of the kernel's binary interface that this backend uses.
 
 Numbers and layouts: ``linux/seccomp.h``, ``linux/filter.h``, ``linux/prctl.h``, ``linux/audit.h``,
 ``asm-generic/ioctl.h``; seccomp(2), seccomp_unotify(2), pidfd_getfd(2), prctl(2).
