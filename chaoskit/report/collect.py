@@ -73,7 +73,9 @@ def shortener(prefixes: Mapping[Path, str]) -> Callable[[str], str]:
     An empty short form makes the path relative. Of two prefixes of which one lies in the other, the
     longer one wins.
     """
-    short = {str(path).rstrip("/"): text for path, text in _interpreter().items()}
+    # What belongs to no project is hidden too: where Python is installed says whose machine it is.
+    python = {Path(sys.base_prefix): "<python>", Path(sys.prefix): "<python>", _PACKAGE: "chaoskit"}
+    short = {str(path).rstrip("/"): text for path, text in python.items()}
     short |= {str(path).rstrip("/"): text for path, text in prefixes.items()}
     # The root directory has no name left without its slash, and would match everywhere.
     short = {path: text for path, text in short.items() if path}
@@ -89,7 +91,3 @@ def shortener(prefixes: Mapping[Path, str]) -> Callable[[str], str]:
         return "" if end else "."
 
     return lambda text: pattern.sub(replaced, text)
-
-
-def _interpreter() -> dict[Path, str]:
-    return {Path(sys.base_prefix): "<python>", Path(sys.prefix): "<python>", _PACKAGE: "chaoskit"}

@@ -136,15 +136,12 @@ def _findings(report: Report, *, known: bool) -> str:
         if entry.known == known
         for finding in entry.result.findings
     ]
-    blocks += [
-        _error(entry) for entry in report.entries if entry.result.error and not known and _failed(entry)
-    ]
+    if not known:
+        # A scenario that could not be explored has no finding to show, only what it said.
+        unexplored = [e for e in report.entries if e.outcome == "failed" and not e.result.findings]
+        blocks += [_error(entry) for entry in unexplored if entry.result.error]
     title = "## Known findings" if known else "## Findings"
     return "\n\n".join([title, *blocks]) if blocks else ""
-
-
-def _failed(entry: Entry) -> bool:
-    return entry.outcome == "failed" and not entry.result.findings
 
 
 def _finding(entry: Entry, finding: Finding) -> str:

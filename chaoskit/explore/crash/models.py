@@ -145,9 +145,6 @@ STRICT = Model(
 )
 
 MODELS: Mapping[str, Model] = MappingProxyType({m.name: m for m in (EXT4, EXT4_LATE, XFS, BTRFS, STRICT)})
-DEFAULT: tuple[str, ...] = ("ext4", "xfs", "btrfs")
-"""The file systems that are in use, ext4 as its documentation promises. ``strict`` is for programs that are
-to work on any other."""
 
 
 def models_named(names: str | Iterable[str]) -> tuple[Model, ...]:

@@ -14,11 +14,12 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chaoskit.explore.crash.image import Image
-from chaoskit.explore.crash.models import DEFAULT, STRICT, Model, Rule, models_named
+from chaoskit.explore.crash.models import STRICT, Model, Rule, models_named
 from chaoskit.explore.crash.order import Order
 from chaoskit.explore.crash.playing import play_all
 from chaoskit.explore.crash.steps import Effect, Script, Step, StepKind, bits
 from chaoskit.explore.crash.tables import Tables
+from chaoskit.faults.power import DEFAULT_MODELS
 
 # Every state of a short program, and no more than the families give for a long one.
 EXHAUSTIVE = 64
@@ -101,7 +102,7 @@ class CrashStates:
 
 def crash_states(
     script: Script,
-    models: str | Iterable[str] = DEFAULT,
+    models: str | Iterable[str] = DEFAULT_MODELS,
     *,
     exhaustive: int = EXHAUSTIVE,
     prefixes_only: bool = False,

@@ -15,11 +15,12 @@ from chaoskit.explore.crash.fixes import (
     sync_file,
     what,
 )
-from chaoskit.explore.crash.models import DEFAULT, MODELS, STRICT
+from chaoskit.explore.crash.models import MODELS, STRICT
 from chaoskit.explore.crash.order import Order
 from chaoskit.explore.crash.playing import play
 from chaoskit.explore.crash.snapshot import Inode
 from chaoskit.explore.crash.steps import Effect, Script, Step, StepKind, bits, mask_of
+from chaoskit.faults.power import DEFAULT_MODELS
 
 
 def warnings(script: Script) -> tuple[Explanation, ...]:
@@ -45,7 +46,7 @@ class _Suspicions:
     def __init__(self, script: Script) -> None:
         self.script = script
         # The default models are played along only to say which of them make the suspicion a danger.
-        self.orders = [Order(script, MODELS[name]) for name in (*DEFAULT, STRICT.name)]
+        self.orders = [Order(script, MODELS[name]) for name in (*DEFAULT_MODELS, STRICT.name)]
         self.order = self.orders[-1]
         self.synced: set[Inode] = set()
         self.told = 0
