@@ -32,7 +32,7 @@ def check(plan: Plan) -> frozenset[int]:
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         raise UsageError(
             "SIGCHLD is ignored in the test process while run() is called; expected its default, since the "
-            "kernel does not tell then how the workload ended. Set it back with signal.signal(signal.SIGCHLD, "
+            "kernel then keeps no status of the workload. Set it back with signal.signal(signal.SIGCHLD, "
             "signal.SIG_DFL)."
         )
     _no_other_threads()
