@@ -182,6 +182,7 @@ if TYPE_CHECKING:
     from chaoskit.runtime.retrying.registry import reference_policies as reference_policies
     from chaoskit.runtime.retrying.throttle import AdaptiveThrottle as AdaptiveThrottle
     from chaoskit.runtime.running.board import JobBoard as JobBoard
+    from chaoskit.runtime.running.jobs import JobCancelled as JobCancelled
     from chaoskit.runtime.running.jobs import JobEnded as JobEnded
     from chaoskit.runtime.running.jobs import JobOptions as JobOptions
     from chaoskit.runtime.running.jobs import JobRequeued as JobRequeued
@@ -293,7 +294,8 @@ _EXPORTS = {
     "retrying.throttle": "AdaptiveThrottle",
     "running.board": "JobBoard",
     "running.jobs": (
-        "JobEnded JobOptions JobRequeued JobState JobStuck JobStuckError JobTimedOut JobTimedOutError Ticket "
+        "JobCancelled JobEnded JobOptions JobRequeued JobState JobStuck JobStuckError JobTimedOut "
+        "JobTimedOutError Ticket "
     ),
     "running.lifecycle": "Shutdown",
     "running.partial": "BatchProgress ItemFailed ItemFailure ItemSuccess PartialFailureCollector Summary",
