@@ -60,6 +60,10 @@ if TYPE_CHECKING:
     from chaoskit.runtime.durable.files import read_log as read_log
     from chaoskit.runtime.durable.files import write_file as write_file
     from chaoskit.runtime.durable.levels import Durability as Durability
+    from chaoskit.runtime.durable.snapshots import SignedPickle as SignedPickle
+    from chaoskit.runtime.durable.snapshots import SnapshotInfo as SnapshotInfo
+    from chaoskit.runtime.durable.snapshots import Snapshots as Snapshots
+    from chaoskit.runtime.durable.snapshots import StateCodec as StateCodec
     from chaoskit.runtime.durable.store.protocol import VerifyReport as VerifyReport
     from chaoskit.runtime.durable.store.store import Store as Store
     from chaoskit.runtime.failures.classifier import Classifier as Classifier
@@ -252,6 +256,7 @@ _EXPORTS = {
         "read_log write_file "
     ),
     "durable.levels": "Durability",
+    "durable.snapshots": "SignedPickle SnapshotInfo Snapshots StateCodec",
     "durable.store.protocol": "VerifyReport",
     "durable.store.store": "Store",
     "failures.classifier": "Classifier Decision classify",

@@ -1,4 +1,4 @@
-"""What is known of a job: its limits, its state, one attempt's ticket, and what is told of it."""
+"""The records of a job: its limits, its state, the ticket of one attempt, and its events."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class Ticket:
     _completed: bool = False
 
     def beat(self) -> None:
-        """A sign of life: an attempt that gives none is stuck after the limit."""
+        """Give a sign of life: an attempt that gives none for ``stuck_after`` seconds is stuck."""
         self._beaten = self._clock.monotonic()
 
     def complete(self) -> None:
