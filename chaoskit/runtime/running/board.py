@@ -118,7 +118,7 @@ class JobBoard:
 
         It succeeded, unless it had been asked to end: then the job is cancelled, or the attempt failed.
         """
-        with self._telling():
+        with _Telling(self):
             job = self._current(ticket)
             if job is None:
                 return False
@@ -135,11 +135,11 @@ class JobBoard:
 
         False, and nothing changes, if it had been written off.
         """
-        with self._telling():
+        with _Telling(self):
             job = self._current(ticket)
             if job is None:
                 return False
-            if self._withdrawn and ticket.obeyed and self._worth_another(error):
+            if self._withdrawn and ticket.obeyed and _worth_another(error, self._classifier):
                 self._cancel(ticket, job)
                 return True
             if ticket._timed_out:
@@ -150,15 +150,12 @@ class JobBoard:
             return True
 
     def _failed(self, ticket: Ticket, job: _Booking, error: BaseException) -> None:
-        if job.attempts < self.options.attempts and self._worth_another(error):
+        if job.attempts < self.options.attempts and _worth_another(error, self._classifier):
             pause = min(self.options.delay * 2.0 ** (job.attempts - 1), self.options.delay_cap)
             job.not_before = self._clock.monotonic() + pause
             self._requeue(ticket.job, job, stuck=False)
         else:
             self._end(ticket.job, job, JobState.FAILED, error)
-
-    def _worth_another(self, error: BaseException) -> bool:
-        return isinstance(error, Exception) and self._classifier.classify(error).retryable
 
     def _cancel(self, ticket: Ticket, job: _Booking) -> None:
         job.state, job.ticket = JobState.CANCELLED, None
@@ -169,7 +166,7 @@ class JobBoard:
     def sweep(self) -> tuple[str, ...]:
         """Ask attempts whose time is used up to end, write off the stuck ones; return these jobs' names."""
         stuck = []
-        with self._telling():
+        with _Telling(self):
             for name, job in tuple(self._active.items()):
                 if job.ticket is not None:
                     self._check_time(job.ticket)
@@ -296,9 +293,6 @@ class JobBoard:
     def _tell(self, kind: Callable[..., Event], **fields: Any) -> None:
         self._events.append(kind(at=self._clock.monotonic(), **fields))
 
-    def _telling(self) -> _Telling:
-        return _Telling(self)
-
 
 class _Telling:
     """The board's lock; the events that came up under it are told after it is released."""
@@ -316,6 +310,10 @@ class _Telling:
             emit(self._board._listeners, event)
             if isinstance(event, JobEnded) and event.error is not None:
                 _without_frames(event.error)
+
+
+def _worth_another(error: BaseException, classifier: Classifier) -> bool:
+    return isinstance(error, Exception) and classifier.classify(error).retryable
 
 
 def _late(ticket: Ticket, what: str) -> JobTimedOutError:
