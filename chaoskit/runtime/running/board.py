@@ -169,7 +169,11 @@ class JobBoard:
         with _Telling(self):
             for name, job in tuple(self._active.items()):
                 if job.ticket is not None:
-                    self._check_time(job.ticket)
+                    if not job.ticket._timed_out and self._clock.monotonic() >= job.ticket.deadline:
+                        job.ticket._timed_out = True
+                        job.ticket.cancelled.set()
+                        limit = self.options.timeout
+                        self._tell(JobTimedOut, job=name, attempt=job.ticket.attempt, timeout=limit)
                     if self._is_stuck(name, job, job.ticket):
                         stuck.append(name)
         return tuple(stuck)
@@ -254,13 +258,6 @@ class JobBoard:
     def _current(self, ticket: Ticket) -> _Booking | None:
         job = self._jobs.get(ticket.job)
         return job if job is not None and job.ticket is ticket else None
-
-    def _check_time(self, ticket: Ticket) -> None:
-        if not ticket._timed_out and self._clock.monotonic() >= ticket.deadline:
-            ticket._timed_out = True
-            ticket.cancelled.set()
-            limit = self.options.timeout
-            self._tell(JobTimedOut, job=ticket.job, attempt=ticket.attempt, timeout=limit)
 
     def _is_stuck(self, name: str, job: _Booking, ticket: Ticket) -> bool:
         silent = self._clock.monotonic() - ticket._beaten
