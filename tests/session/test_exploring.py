@@ -14,7 +14,7 @@ from chaoskit.core.schedule import Fault, Schedule
 from chaoskit.faults.power import DEFAULT_MODELS
 from chaoskit.inject.base import TIMEOUT, Backend, Check, Command, Plan, Ran
 from chaoskit.session.exploring import Exploration, Request, Specimen
-from chaoskit.session.spec import Spec
+from chaoskit.session.spec import ScenarioSpec
 
 TEST = Specimen("t.py::test", "/app/t.py", 7, "app/t.py::test")
 
@@ -41,7 +41,7 @@ class Weak:
 
 def exploration(replay: str = "", **changes: Any) -> Exploration:
     backend: Backend = Weak()  # type: ignore[assignment]
-    spec = replace(Spec.checked((faults.disk(),), {}), **changes)
+    spec = replace(ScenarioSpec.checked((faults.disk(),), {}), **changes)
     request = Request(seed=3, workers=2, replay=Schedule.parse(replay) if replay else None)
     return Exploration(TEST, spec, request, backend)
 
