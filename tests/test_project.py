@@ -70,6 +70,13 @@ def test_help_lists_every_target():
         assert f'@echo "make {target}' in text, target
 
 
+def test_interpreter_dependent_part_is_there():
+    """The folders that ``make test`` runs on every Python exist: one that was moved would run on two only."""
+    part = re.search(r"^PART \?= (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert part is not None
+    assert [folder for folder in part[1].split() if not (ROOT / folder).is_dir()] == []
+
+
 def test_options_in_documents_exist():
     """Every option and ini key that a document names is one of the plugin, and all are documented."""
     options, keys = load(ROOT / "tests/snapshots/public_surface.py", "public_surface").plugin_options()

@@ -185,7 +185,7 @@ class Operation:
 
     @property
     def ok(self) -> bool:
-        """Whether the call is known to have succeeded."""
+        """True if the call is known to have succeeded."""
         return self.result is not None and self.result >= 0
 
     @property

@@ -13,6 +13,10 @@ from chaoskit.faults.calls import FAMILIES, changes, happened
 MODELS = ("ext4", "ext4-late", "xfs", "btrfs", "strict")
 """The names of the persistence models; :mod:`chaoskit.explore.crash.models` says what they mean."""
 
+DEFAULT_MODELS = ("ext4", "xfs", "btrfs")
+"""The real file systems together, ext4 as its documentation promises. ``strict`` is for programs that promise
+to work everywhere."""
+
 LIES = "fsync_lies"
 """The name by which a set of faults says that failed syncs are to be followed by power losses."""
 

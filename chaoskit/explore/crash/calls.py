@@ -76,6 +76,7 @@ def link(tree: FileTree, operation: Operation) -> None:
 def _from_outside(tree: FileTree, operation: Operation) -> Inode:
     """An inode for what a link or a rename brings in from beyond the scenario's directory."""
     detail = operation.file
+    # Links and special files are rare guests; taken for files, they at least have a name.
     kind = NodeKind.DIRECTORY if detail.directory else NodeKind.FILE
     if detail.data is None:
         tree.caveat("content-unknown", f"{operation} brings in a file whose content was not recorded")
@@ -88,6 +89,7 @@ def _from_outside(tree: FileTree, operation: Operation) -> Inode:
 
 def unlink(tree: FileTree, operation: Operation) -> None:
     """``unlink`` and ``rmdir``."""
+    # By name and not by inode: of several names of one file only this one goes.
     parent, name = tree.parent(operation.target), posixpath.basename(operation.target)
     if parent is None or name not in tree.entries.get(parent, {}):
         return
@@ -125,6 +127,7 @@ def _move(
     replaced: Inode | None,
 ) -> None:
     """The two halves of a rename, each the other's partner; one alone if the other is outside."""
+    # Partners point forward and back; the first half names a step that is yet to come.
     both = source[0] is not None and target[0] is not None
     first = len(tree.steps)
     if target[0] is not None:
@@ -138,13 +141,16 @@ def _move(
 def write(tree: FileTree, operation: Operation) -> None:
     """``write`` and all that copies into a file. A short write has changed what it says it wrote."""
     inode, data = tree.file(operation), operation.file.data
+    # Cut short by a kill: all of it may have been written, and the torn steps cover the rest.
     length = len(data) if data is not None and operation.result is None else operation.result or 0
     if inode is None or not length:
         return
     if data is None or len(data) < length:
         tree.caveat("content-unknown", f"{operation} wrote data that was not recorded")
+        # Zeroes in place of what was not recorded, with a caveat: the size at least is right.
         data = Bytes((b"" if data is None else data.read()).ljust(length, b"\0"))
     offset = operation.file.offset
+    # Without an offset it was an append whose place is not known.
     tree.put(inode, tree.sizes[inode] if offset is None else offset, length, data)
 
 
@@ -174,6 +180,7 @@ def fallocate(tree: FileTree, operation: Operation) -> None:
         tree.caveat("range-moved", f"{operation} moved a range of the file; it is not followed")
         return
     if not mode & _PUNCH:
+        # Blocks exist already, so ext4 has no reason to write the data early.
         tree.preallocated.add(inode)
     if mode & (_PUNCH | _ZERO):
         tree.zero(inode, offset, min(end, tree.sizes[inode]))
@@ -185,6 +192,7 @@ def chmod(tree: FileTree, operation: Operation) -> None:
     """``chmod``."""
     inode, mode = tree.acted_on(operation), operation.file.mode
     if inode is not None and mode is not None:
+        # The file type in st_mode is no attribute: nothing can change it.
         tree.add(StepKind.ATTRIBUTE, inode, name="mode", value=stat.S_IMODE(mode))
 
 

@@ -32,6 +32,7 @@ def script(trace: Trace, snapshot: Snapshot, umask: int | None = None) -> Script
     Operations that failed have none; short writes have those for what was written. ``umask`` counts
     where the trace does not say which mode a new file got; it defaults to that of this process.
     """
+    # The umask of now: a trace that was recorded by a backend has the modes themselves.
     splitter = Splitter(trace, snapshot, umask_now() if umask is None else umask)
     for operation in trace:
         splitter.play(operation)
@@ -86,6 +87,7 @@ class Splitter:
         # What may not have happened can make nothing durable for certain.
         if sync is not None and operation.result is None:
             sync = None
+        # What was found of earlier calls belongs to this effect: before it, no state could show it.
         first = begin if learned is None else learned
         promises = len(self.promised)
         self.effects.append(Effect(operation.index, first, last, sync, closed, flushed, promises, outside))

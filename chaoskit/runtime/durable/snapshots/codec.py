@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from chaoskit.core.errors import ChaoskitError
 from chaoskit.runtime.durable.snapshots.checksums import Checksum, check_checksum
 from chaoskit.runtime.durable.snapshots.container import Buffer, pack, unpack
-from chaoskit.runtime.durable.snapshots.decoding import Decoder
+from chaoskit.runtime.durable.snapshots.decoding import StateDecoder
 from chaoskit.runtime.durable.snapshots.encoding import Encoder, Unstorable
 from chaoskit.runtime.durable.snapshots.registry import Registry
 from chaoskit.runtime.durable.snapshots.signed import SignedPickle
@@ -92,7 +92,7 @@ class StateCodec:
         """
         found = unpack(memoryview(data).cast("B"))
         try:
-            return Decoder(found.buffers, self._registry, self._pickle)(found.state)
+            return StateDecoder(found.buffers, self._registry, self._pickle)(found.state)
         except ChaoskitError:
             raise
         except ImportError as error:

@@ -13,12 +13,12 @@ from chaoskit.runtime.durable.snapshots.scalars import FROM_JSON
 from chaoskit.runtime.durable.snapshots.signed import SignedPickle
 from chaoskit.runtime.failures.taxonomy import ConfigurationError
 
-__all__ = ["Decoder"]
+__all__ = ["StateDecoder"]
 
 _NESTED = frozenset({dict, list})
 
 
-class Decoder:
+class StateDecoder:
     """Decodes one state.
 
     Raises whatever comes of a tree that ``Encoder`` has not made: the caller turns that into one error.
@@ -94,19 +94,19 @@ class Decoder:
         return self._pickle.loads(bytes(self._buffers[node["b"]]))
 
 
-_TAGS: dict[str, Callable[[Decoder, Mapping[str, Any]], Any]] = {
+_TAGS: dict[str, Callable[[StateDecoder, Mapping[str, Any]], Any]] = {
     "array": lambda decoder, node: numeric.ndarray_from_json(node, decoder._buffers),
-    "dict": Decoder._dict,
-    "floats": Decoder._floats_of,
+    "dict": StateDecoder._dict,
+    "floats": StateDecoder._floats_of,
     "frame": lambda decoder, node: frames.frame_from_json(node, decoder),
     "frozenset": lambda decoder, node: frozenset(decoder(node["v"])),
-    "lists": Decoder._lists,
+    "lists": StateDecoder._lists,
     "missing": lambda decoder, node: frames.missing_from_json(node),
     "numbers": lambda decoder, node: numeric.array_from_json(node, decoder._buffers),
-    "object": Decoder._object,
-    "pickle": Decoder._pickled,
+    "object": StateDecoder._object,
+    "pickle": StateDecoder._pickled,
     "raw": lambda decoder, node: bytes(decoder._buffers[node["b"]]),
-    "records": Decoder._records,
+    "records": StateDecoder._records,
     "scalar": lambda decoder, node: numeric.scalar_from_json(node, decoder._buffers),
     "series": lambda decoder, node: frames.series_from_json(node, decoder),
     "set": lambda decoder, node: set(decoder(node["v"])),
