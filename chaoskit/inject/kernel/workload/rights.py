@@ -1,4 +1,4 @@
-"""Whether a call means the same for us as for the thread that made it."""
+"""Tells where a call would mean something else for us than for the thread that made it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def difference(tid: int, fields: dict[str, bytes]) -> str:
     directory or view of the mounts a name means another file.
     """
     own = status(os.getpid())
+    # Rights decide whether a call succeeds, so they must be the same.
     if any(fields.get(name) != own.get(name) for name in _RIGHTS):
         return "the caller is another user, or has other rights"
     try:
