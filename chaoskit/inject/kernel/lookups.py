@@ -32,7 +32,7 @@ _ANSWER = 4096
 
 @dataclass(frozen=True, slots=True)
 class LookupSpec(Spec):
-    """What the arguments of one look-up are; every field of its own here but ``follow`` is an index.
+    """What the arguments of one look-up are; every field added here but ``follow`` is an index.
 
     ``path`` is looked up from the descriptor ``base`` (None: the working directory). The answer goes to
     ``buffer``, of ``size`` bytes where that is given. ``mode`` is what ``access`` asks for. A symbolic
