@@ -38,6 +38,7 @@ def unrecorded(case: Case, baseline: Recording) -> Timeline:
     else:
         end = min(case.points, default=-1) + 1
         operations, points = baseline.trace.operations[:end], baseline.points[:end]
+    # Receipts of the case itself: the baseline has none.
     return _bounded(_with_strikes(points, operations, case, case.seen), False)
 
 
@@ -45,6 +46,7 @@ def _with_strikes(
     points: Sequence[Point], operations: Sequence[Operation], case: Case, seen: Observation
 ) -> list[TimelineEntry]:
     proven = {receipt.strike: receipt.effect for run in seen.runs for receipt in run.receipts}
+    # By point, since a case may strike the same call in two runs.
     effects = {s.point: proven.get(str(s), "") for s in case.planned.schedule}
     entries = [
         TimelineEntry(o.place.run, str(point), outcome(o), effects.pop(point, ""), o.site)
