@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from chaoskit.faults.power import DEFAULT_MODELS
-from chaoskit.session.spec import Spec
+from chaoskit.session.spec import ScenarioSpec
 
 if TYPE_CHECKING:
     from chaoskit.faults import FaultSet
@@ -70,7 +70,7 @@ def scenario(
         "strike_recovery": strike_recovery,
         "invariants": invariants,
     }
-    Spec.checked(faults, given)
+    ScenarioSpec.checked(faults, given)
     # Only what differs from the default, so that an ini file can fill in the rest.
     kwargs = {name: value for name, value in given.items() if value != _DEFAULTS[name]}
     # with_args: a marker that is called with one function and nothing else would mark that function.
