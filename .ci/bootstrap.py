@@ -1,11 +1,13 @@
 """Set a machine up to test chaoskit: Debian packages, one virtual environment for each CPython, packages.
 
-    bootstrap.py [--groups test,lint] [--first]
+    bootstrap.py [--groups test,lint] [--first | --pythons]
 
-Afterwards ``.venv/pythons`` lists the interpreters to test with, one path a line, oldest version first. What
-is there already is used: a stamp in each environment tells what was installed from which declarations, so a
-second run costs a fraction of a second. An environment is never deleted as long as its Python starts.
-Runs on the standard library alone, on any Python from 3.11 on, and reads nothing from standard input.
+Afterwards ``.venv/pythons`` lists the interpreters to test with, one path a line, oldest version first, and
+``.venv/complete`` those of them that run the complete suite. The latest releases are fetched where the
+machine has none. What is there already is used: a stamp in each environment tells what was installed from
+which declarations, so a second run costs a fraction of a second. An environment is never deleted as long as
+its Python starts. Runs on the standard library alone, on any Python from 3.11 on, and reads nothing from
+standard input.
 """
 
 from __future__ import annotations
@@ -24,10 +26,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pythons
+
 ROOT = Path(__file__).resolve().parent.parent
 VENVS = ROOT / ".venv"
 CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
+PROBE = Path(__file__).with_name("probe.py")
 OLDEST = (3, 11)
+LATEST = ("3.14", "3.15")
+"""Versions that every run is to have, and that are fetched where the machine has none."""
+COMMON = "3.14"
+"""What most new projects start with: the suite is complete there, as it is on the oldest."""
 
 # What scenarios and tests start, and the Debian package that has it. Without the needed ones the suite cannot
 # run; without the others some tests are skipped, and say so.
@@ -39,31 +48,6 @@ WELCOME = {
     "mkfs.xfs": "xfsprogs",
     "mkfs.btrfs": "btrfs-progs",
 }
-
-_PROBE = """
-import json, platform, sys, sysconfig
-missing = []
-for name in ("ctypes", "ssl", "sqlite3", "zlib", "bz2", "lzma"):
-    try:
-        __import__(name)
-    except ImportError:
-        missing.append(name)
-try:
-    import ensurepip
-except ImportError:
-    ensurepip = None
-print(json.dumps({
-    "executable": sys.executable,
-    "version": list(sys.version_info[:3]),
-    "final": sys.version_info.releaselevel == "final",
-    "cpython": platform.python_implementation() == "CPython",
-    "gil": not sysconfig.get_config_var("Py_GIL_DISABLED"),
-    "base": sys.base_prefix,
-    "in_venv": sys.prefix != sys.base_prefix,
-    "missing": missing,
-    "pip": ensurepip is not None,
-}))
-"""
 
 
 @dataclass(frozen=True)
@@ -113,12 +97,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         VENVS.mkdir(exist_ok=True)
         with _alone():
             debian_packages()
-            pythons = environments(options.groups.split(","), first_only=options.first)
+            if not options.first:
+                latest_pythons(needed=options.pythons)
+            if options.pythons:
+                for interpreter in interpreters():
+                    say(f"CPython {interpreter.name} is {interpreter.executable}")
+            else:
+                prepare(options.groups.split(","), first_only=options.first)
     except Stop as stop:
         print(f"chaoskit set-up: {stop}", file=sys.stderr)
         return 1
-    if not options.first:
-        _write(VENVS / "pythons", "".join(f"{python}\n" for python in pythons))
     return 0
 
 
@@ -127,8 +115,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--groups", default="test", help="dependency groups of pyproject.toml, with commas")
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
         "--first", action="store_true", help="only the oldest CPython; .venv/python leads to it"
+    )
+    which.add_argument(
+        "--pythons", action="store_true", help=f"only see that there is CPython {' and '.join(LATEST)}"
     )
     return parser.parse_args(argv)
 
@@ -147,7 +139,8 @@ def _alone() -> Iterator[None]:
 def debian_packages() -> None:
     needed = [package for command, package in NEEDED.items() if not _has(command)]
     welcome = [package for command, package in WELCOME.items() if not _has(command)]
-    if needed or (welcome and _can_install() and not _tried(welcome)):
+    if needed or (_can_install() and not _known("debian") >= set(welcome)):
+        _remember("debian", welcome)
         install_debian([*needed, *welcome])
     still = [package for command, package in NEEDED.items() if not _has(command)]
     if still:
@@ -162,12 +155,14 @@ def _can_install() -> bool:
     return os.geteuid() == 0 and _has("apt-get")
 
 
-def _tried(packages: Sequence[str]) -> bool:
-    """Whether these were asked for once already: a package that cannot be had is not asked for every time."""
-    stamp = VENVS / ".debian"
-    known = stamp.read_text().split() if stamp.exists() else []
-    _write(stamp, "\n".join(sorted({*known, *packages})) + "\n")
-    return set(packages) <= set(known)
+def _known(kind: str) -> set[str]:
+    """What was asked for before: what cannot be had is not asked for every time."""
+    stamp = VENVS / f".{kind}"
+    return set(stamp.read_text().split()) if stamp.exists() else set()
+
+
+def _remember(kind: str, names: Iterable[str]) -> None:
+    _write(VENVS / f".{kind}", "\n".join(sorted({*_known(kind), *names})) + "\n")
 
 
 def install_debian(packages: Sequence[str]) -> None:
@@ -193,12 +188,12 @@ def install_debian(packages: Sequence[str]) -> None:
 # Interpreters
 
 
-def interpreters() -> list[Interpreter]:
-    """The suitable Pythons of this machine, one for each minor version, oldest first."""
+def interpreters(*, quiet: bool = False) -> list[Interpreter]:
+    """The suitable Pythons here, one for each minor version, oldest first; says what is left out."""
     found: dict[tuple[int, int], Interpreter] = {}
     for interpreter in filter(None, map(probe, candidates())):
         reason = interpreter.unsuitable()
-        if reason and interpreter.minor >= OLDEST:
+        if reason and interpreter.minor >= OLDEST and not quiet:
             say(f"skipping {interpreter.executable}: {reason}")
         if not reason:
             known = found.get(interpreter.minor)
@@ -207,6 +202,29 @@ def interpreters() -> list[Interpreter]:
     if not found:
         raise Stop("found no CPython 3.11 or newer. Install with: sudo apt-get install python3 python3-venv")
     return [found[minor] for minor in sorted(found)]
+
+
+def latest_pythons(*, needed: bool) -> None:
+    """See that there are the latest releases. Where they cannot be had, that is said, and tried once."""
+    lacking = _lacking()
+    if lacking and (needed or not _known("latest") >= set(lacking)):
+        say(f"fetching CPython {' and '.join(lacking)} into .cache/pythons")
+        reason = "what Debian has of it is a pre-release, or does not start here"
+        try:
+            pythons.provide(lacking)
+        except pythons.CannotProvide as error:
+            reason = str(error)
+        if lacking := _lacking():
+            _remember("latest", lacking)
+            message = f"no CPython {' and '.join(lacking)}: {reason}"
+            if needed:
+                raise Stop(message)
+            say(f"{message}. The suite does without; make pythons tries again")
+
+
+def _lacking() -> list[str]:
+    there = {interpreter.name for interpreter in interpreters(quiet=True)}
+    return [name for name in LATEST if name not in there]
 
 
 def candidates() -> list[str]:
@@ -218,7 +236,7 @@ def candidates() -> list[str]:
     for root in dict.fromkeys(roots):
         folders += sorted(root.glob("versions/*/bin"), key=_natural, reverse=True)
     folders += sorted(Path("~/.local/share/uv/python").expanduser().glob("cpython-*/bin"), reverse=True)
-    folders += [Path("/usr/local/bin"), Path("/usr/bin")]
+    folders += [Path("/usr/local/bin"), Path("/usr/bin"), pythons.folder()]
     return list(_pythons_in(folders))
 
 
@@ -241,7 +259,7 @@ def probe(executable: str) -> Interpreter | None:
     """Ask a Python what it is; None if it does not start. A virtual environment answers with its base."""
     try:
         done = subprocess.run(
-            [executable, "-I", "-c", _PROBE],
+            [executable, "-I", str(PROBE)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -262,15 +280,22 @@ def probe(executable: str) -> Interpreter | None:
 # Virtual environments
 
 
-def environments(groups: Sequence[str], *, first_only: bool) -> list[str]:
-    """Bring the environments up to date; return their Pythons. The first one gets the linters too."""
-    wanted = interpreters()
-    pythons = []
-    for interpreter in wanted[:1] if first_only else wanted:
-        extra = [] if pythons else ["lint"]
-        pythons.append(environment(interpreter, [*groups, *(g for g in extra if g not in groups)]))
-    _write(VENVS / "python", f"{pythons[0]}\n")
-    return pythons
+def prepare(groups: Sequence[str], *, first_only: bool) -> None:
+    """Bring the environments up to date and list their Pythons. The first one gets the linters too."""
+    made: dict[str, str] = {}
+    for interpreter in interpreters()[: 1 if first_only else None]:
+        extra = [] if made else ["lint"]
+        wanted = [*groups, *(group for group in extra if group not in groups)]
+        made[interpreter.name] = environment(interpreter, wanted)
+    _write_lines("python", list(made.values())[:1])
+    if not first_only:
+        _write_lines("pythons", made.values())
+        _write_lines("complete", [made[name] for name in complete(list(made))])
+
+
+def complete(names: Sequence[str]) -> list[str]:
+    """Of these versions, oldest first, those that run the complete suite: the oldest and the common one."""
+    return list(dict.fromkeys([names[0], COMMON if COMMON in names else names[-1]]))
 
 
 def environment(interpreter: Interpreter, groups: Sequence[str]) -> str:
@@ -348,6 +373,10 @@ def _pip(python: Path, *arguments: str) -> None:
             f"pip install {' '.join(arguments)} failed (above is why). "
             f"A package index must be reachable for the first run; pins are in .ci/constraints.txt."
         )
+
+
+def _write_lines(name: str, lines: Iterable[str]) -> None:
+    _write(VENVS / name, "".join(f"{line}\n" for line in lines))
 
 
 def _write(path: Path, text: str) -> None:

@@ -29,6 +29,8 @@ autodoc_member_order = "bysource"
 # Defaults as the source writes them: the repr of a clock or a sentinel says nothing to a reader.
 autodoc_preserve_defaults = True
 
+# The default of the theme underlines the names of modules.
+pygments_dark_style = "monokai"
 html_theme = "furo"
 html_title = f"chaoskit {__version__}"
 html_static_path = ["_static"]

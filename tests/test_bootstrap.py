@@ -17,6 +17,8 @@ CI = Path(__file__).resolve().parent.parent / ".ci"
 @pytest.fixture
 def boot(tmp_path, monkeypatch):
     """The script as a module that works on a project of its own, and starts no installer."""
+    monkeypatch.syspath_prepend(CI)
+    monkeypatch.delitem(sys.modules, "pythons", raising=False)
     spec = importlib.util.spec_from_file_location("bootstrap_under_test", CI / "bootstrap.py")
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
@@ -29,7 +31,9 @@ def boot(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "ROOT", root)
     monkeypatch.setattr(module, "VENVS", root / ".venv")
     monkeypatch.setattr(module, "CONSTRAINTS", root / ".ci/constraints.txt")
-    return module
+    monkeypatch.setattr(module.pythons, "ROOT", root)
+    yield module
+    sys.modules.pop("pythons", None)
 
 
 def fake_python(folder: Path, version: tuple[int, int, int], **facts) -> Path:
@@ -94,6 +98,14 @@ def test_unsuitable_pythons_are_said_and_left_out(boot, machine, capsys, facts, 
     fake_python(machine / "pyenv/versions/3.13.1/bin", (3, 13, 1))
     assert names(boot) == {"3.13": str(machine / "pyenv/versions/3.13.1/bin/python3.13")}
     assert said in capsys.readouterr().out
+
+
+def test_fetched_pythons_stand_behind_the_machines_own(boot, machine):
+    """What the set-up has fetched is found, and used where the machine has nothing of that version."""
+    own = fake_python(machine / "bin", (3, 14, 0))
+    for version in ((3, 14, 8), (3, 15, 0)):
+        fake_python(boot.pythons.folder(), version)
+    assert names(boot) == {"3.14": str(own), "3.15": str(boot.pythons.folder() / "python3.15")}
 
 
 def test_old_pythons_are_passed_over_silently(boot, machine, capsys):
@@ -299,3 +311,80 @@ def test_environment_leads_to_its_base(boot, tmp_path):
     inner = fake_python(tmp_path / "venv/bin", (3, 12, 3), in_venv=True, base=str(tmp_path / "base"))
     assert boot.probe(str(inner)).executable == str(base)
     assert os.access(inner, os.X_OK)
+
+
+def provider(boot, monkeypatch, *, version=(3, 14, 8), refused=None, **facts):
+    """Let ``provide`` make a Python of this version, or refuse with a reason; the calls of it."""
+    asked = []
+
+    def provide(lacking):
+        asked.append(list(lacking))
+        if refused:
+            raise boot.pythons.CannotProvide(refused)
+        for name in lacking:
+            minor = int(name.partition(".")[2])
+            fake_python(boot.pythons.folder(), (3, minor, version[2]), **facts)
+
+    monkeypatch.setattr(boot.pythons, "provide", provide)
+    return asked
+
+
+def test_what_the_machine_has_is_not_fetched(boot, machine, monkeypatch):
+    """Only the versions that are lacking are asked for, and a second run asks for none."""
+    fake_python(machine / "bin", (3, 11, 2))
+    fake_python(machine / "bin", (3, 14, 0))
+    asked = provider(boot, monkeypatch)
+    boot.latest_pythons(needed=False)
+    boot.latest_pythons(needed=True)
+    assert asked == [["3.15"]]
+    assert list(names(boot)) == ["3.11", "3.14", "3.15"]
+
+
+def test_pythons_that_cannot_be_had_are_said_and_tried_once(boot, machine, monkeypatch, capsys):
+    """The suite does without them; who asks for them gets the reason as an error, each time."""
+    fake_python(machine / "bin", (3, 11, 2))
+    asked = provider(boot, monkeypatch, refused="there is no apt here")
+    boot.latest_pythons(needed=False)
+    assert "no CPython 3.14 and 3.15: there is no apt here. The suite does without" in capsys.readouterr().out
+    boot.latest_pythons(needed=False)
+    assert capsys.readouterr().out == ""
+    for _ in range(2):
+        with pytest.raises(boot.Stop, match=r"no CPython 3\.14 and 3\.15: there is no apt here"):
+            boot.latest_pythons(needed=True)
+    assert len(asked) == 3
+
+
+def test_fetched_pre_release_is_refused(boot, machine, monkeypatch):
+    """A final release is required of them as of all others."""
+    fake_python(machine / "bin", (3, 14, 0))
+    provider(boot, monkeypatch, final=False)
+    with pytest.raises(boot.Stop, match=r"no CPython 3\.15: .* pre-release"):
+        boot.latest_pythons(needed=True)
+
+
+@pytest.mark.parametrize(
+    ("there", "chosen"),
+    [
+        (["3.11", "3.12", "3.14", "3.15"], ["3.11", "3.14"]),
+        (["3.12", "3.13"], ["3.12", "3.13"]),
+        (["3.14", "3.15"], ["3.14"]),
+        (["3.15"], ["3.15"]),
+    ],
+)
+def test_suite_is_complete_on_the_oldest_and_the_common_python(boot, there, chosen):
+    """The oldest that is supported and what most projects start with; without that one, the latest."""
+    assert boot.complete(there) == chosen
+
+
+def test_lists_for_make_are_written(boot, machine, installed, monkeypatch):
+    """``make test`` reads which Pythons there are, and which of them run everything."""
+    for minor in (11, 12, 14):
+        fake_python(machine / "bin", (3, minor, 0))
+    monkeypatch.setattr(boot, "environment", lambda one, groups: f".venv/{one.name}/bin/python")
+    boot.prepare(["test"], first_only=False)
+    read = {name: (boot.VENVS / name).read_text().split() for name in ("python", "pythons", "complete")}
+    assert read == {
+        "python": [".venv/3.11/bin/python"],
+        "pythons": [f".venv/3.{minor}/bin/python" for minor in (11, 12, 14)],
+        "complete": [".venv/3.11/bin/python", ".venv/3.14/bin/python"],
+    }

@@ -273,6 +273,23 @@ def test_every_page_stands_on_its_shelf() -> None:
         assert shelf == SHELVES[page.relative_to(DOCS).parts[0] if page.parent != DOCS else "."], page
 
 
+def test_each_chapter_of_the_runtime_has_its_line() -> None:
+    """The first page on the runtime says of every chapter, in one line, what it is for."""
+    lines = (DOCS / "runtime/index.md").read_text("utf-8").splitlines()
+    linked = {
+        target for line in lines if line.startswith("- ") for target in re.findall(r"\((\w+\.md)\)", line)
+    }
+    assert {page.name for page in (DOCS / "runtime").glob("*.md")} - {"index.md"} == linked, (
+        "give it a line in docs/runtime/index.md"
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_document_holds_a_merge_that_was_not_finished(page: Path) -> None:
+    """No marker of a conflict is left between the lines."""
+    assert not re.search(r"^(<{7} |={7}$|>{7} )", page.read_text("utf-8"), re.MULTILINE)
+
+
 def test_the_pages_are_those_of_the_list() -> None:
     """A page that comes, goes or gets another title is seen as a diff."""
     assert pages.listing() == pages.FILE.read_text("utf-8"), "run: python tests/snapshots/pages.py"

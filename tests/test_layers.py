@@ -155,17 +155,6 @@ CYCLES: set[str] = set()
 """What is being mended; the first module of each cycle. To be gone before anything else is built."""
 
 OVERSIZED = {
-    "chaoskit.cli.explore",
-    "chaoskit.cli.explore:_shared",
-    "chaoskit.explore.crash.source",
-    "chaoskit.explore.engine",
-    "chaoskit.explore.engine:_result",
-    "chaoskit.explore.execute",
-    "chaoskit.inject.kernel.files.execute",
-    "chaoskit.inject.kernel.supervisor",
-    "chaoskit.inject.kernel.supervisor:Supervisor",
-    "chaoskit.inject.kernel.supervisor:__init__",
-    "chaoskit.inject.kernel.supervisor:_watched_call",
     "chaoskit.inject.kernel.workload.stack",
 }
 """Today's exceptions. A name leaves this list when its code is mended; none is added."""

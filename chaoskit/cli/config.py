@@ -94,6 +94,7 @@ def show(file: str | None, schema: str, table: str, prefix: str, as_json: bool) 
 
 
 def _load(file: str | None, schema: str, table: str, prefix: str) -> Loaded[Any]:
+    # Only for our own options: another schema's are no business of the table tool.chaoskit.runtime.
     layers = [from_pyproject(table="tool.chaoskit.runtime")] if schema == _SCHEMA else []
     if file is not None:
         layers.append(from_file(file, table=table))
@@ -106,6 +107,7 @@ def _record(name: str) -> type:
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
+        # Importing runs the module: the option names code of the user's own project.
         record = getattr(import_module(module), attribute) if module and attribute else None
     except (ImportError, AttributeError) as error:
         raise UsageError(f"--schema {name}: {error}; expected module:Class that can be imported.") from error

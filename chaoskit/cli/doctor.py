@@ -1,4 +1,4 @@
-"""``chaoskit doctor``: what works on this machine, and why not."""
+"""``chaoskit doctor``: what works on this machine, what does not, and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The top command: lazy, with errors in one line and stable exit codes."""
+"""The top command: it loads only what is run, prints errors in one line, and has stable exit codes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ INTERRUPTED = 130
 NO_READER = 141
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What a write may fail of that is nobody's bug."""
+"""Errors of a write that say something about the disk, and nothing about chaoskit."""
 
 
 class _NoReaderError(Exception):
-    """Nobody reads what is printed any more."""
+    """The reader of standard output has gone."""
 
 
 class LazyGroup(click.Group):
@@ -49,6 +49,7 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
+    # The help lines come from the table, since click would import every command to ask for them.
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
@@ -71,7 +72,7 @@ def chaoskit() -> None:
     """Find out, before production does, whether a program survives the faults of the real world.
 
     Exit codes: 0 all is well, 1 the answer is no, 2 wrong use, 3 this machine cannot do it, 4 another
-    error, 130 interrupted, 141 nobody reads the output any more.
+    error, 130 interrupted, 141 the reader of the output is gone.
     """
 
 
@@ -107,6 +108,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return NO_READER
     except OSError as error:
+        # With a name it is about a file of the user's, or a bug: a traceback says more than a line.
         if error.filename is not None or error.errno not in _NO_ROOM:
             raise
         sys.stdout = None  # It may be what failed, and would fail again at exit.

@@ -1,4 +1,4 @@
-"""What commands print: JSON for programs, tables for people, colours only on a terminal."""
+"""What commands print: JSON for programs, tables for people, and colours only on a terminal."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ import click
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document on standard output; ASCII, so that every terminal and pipe can take it."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=True, default=str))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on standard output; in full width, uncut, if that is no terminal. ``NO_COLOR`` is honoured."""
+    """Print a table on standard output; in full width if that is not a terminal. ``NO_COLOR`` is honoured."""
+    # Loaded late: it takes longer than most commands need.
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     terminal = sys.stdout.isatty()
+    # Wide enough for any row: a pipe has no width, and a cut value is of no use to grep.
     console = Console(file=sys.stdout, width=None if terminal else 10_000, highlight=False)
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for column in columns:
@@ -33,5 +35,5 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def _printable(text: str) -> str:
-    """Control characters shown, not obeyed: a value must not move the cursor or ring the bell."""
+    """``text`` with its control characters spelt out: a value must not move the cursor or ring the bell."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

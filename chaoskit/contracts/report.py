@@ -52,6 +52,7 @@ class RowLike(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+# Data and not a class for each row: what tells rows apart is the check, which is a function.
 class Row:
     """A row as plain data. ``check`` raises ``AssertionError`` with what was seen."""
 
@@ -135,6 +136,7 @@ def _examined(row: RowLike, adapter: Adapted, examples: int) -> RowOutcome:
     lacking = missing(row, adapter)
     if lacking:
         return RowOutcome(row.id, row.title, "does not apply", f"needs {', '.join(sorted(lacking))}")
+    # Reproducible: the same examples in each run, and none remembered from the last.
     profile = settings(
         max_examples=examples,
         derandomize=True,
@@ -145,6 +147,7 @@ def _examined(row: RowLike, adapter: Adapted, examples: int) -> RowOutcome:
         print_blob=False,
     )
     try:
+        # Any exception: a library that breaks in an unforeseen way does not hold the row.
         row_test(row, adapter, profile)()
     except Exception as error:
         return RowOutcome(row.id, row.title, "fails", _counterexample(error))

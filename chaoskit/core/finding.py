@@ -47,7 +47,7 @@ class Finding:
     differences: tuple[Difference, ...] = ()
     source: tuple[str, ...] = field(default=(), metadata=ADDED)
     reproduced: bool | None = None
-    """Whether it showed again when it was run once more; None if that was not tried."""
+    """True if it showed again when it was run once more; None if that was not tried."""
     models: tuple[str, ...] = ()
     """For a power loss the persistence models under which it shows."""
     advice: Advice | None = None
@@ -56,5 +56,5 @@ class Finding:
     shrunk_from: str = field(default="", metadata=ADDED)
     """The schedule of the larger crash state that broke first, if ``schedule`` was made from one."""
     smallest: bool | None = field(default=None, metadata=ADDED)
-    """Whether every smaller crash state was seen not to break in this way; None if that was not tried,
+    """True if every smaller crash state was seen not to break in this way; None if that was not tried,
     False if the search was stopped by its bound."""

@@ -1,4 +1,4 @@
-"""What more than one part has to know of the machine: processors, file systems, places to write to."""
+"""What several parts must know of the machine: processors, file systems, places to write to."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from chaoskit.core.errors import wrong
 def usable_processors() -> int:
     """How many processors this process may use, at least 1."""
     if hasattr(os, "sched_getaffinity"):
+        # A container or taskset often grants fewer than the machine has.
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
@@ -34,9 +35,9 @@ def filesystem_of(place: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
 
 
 def check_place(option: str, directory: Path) -> None:
-    """See that a report can be written into ``directory`` later; nothing is made yet.
+    """Check that a report can be written into ``directory`` later; nothing is made yet.
 
-    To be asked before the cases run: they may take an hour, and what they show must have a place to go to.
+    Call it before the cases run: they may take an hour, and what they show must have a place to go to.
 
     Raises:
         UsageError: naming ``option`` and the part of the path that stands in the way.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 ROOT = "."
@@ -79,7 +79,15 @@ class Bytes:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What a call was given and what it changed, as far as the call has such a thing.
+    """What is known of an operation beyond its name and its result; each domain has a record for that.
+
+    A record with no more than this belongs to an operation of which there is no more to say.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class FileDetail(Detail):
+    """What a call on a file was given and what it changed; fields that the call does not have stay empty.
 
     Sizes and offsets are bytes. ``inode`` is (device, inode number) of the file that the call acted
     on: the file behind the descriptor, the one that was opened, renamed, linked or unlinked.
@@ -113,10 +121,18 @@ class Detail:
     """``"O_SYNC"`` or ``"O_DSYNC"`` when the descriptor or the call demands it, else empty."""
     text: str | None = None
     data: Payload | None = None
-    value: Any = None
-    """What ``promise`` was given."""
     seen: tuple[tuple[tuple[int, int], Payload], ...] = ()
     """What files that can change without a call held just before this one: inode and content."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseDetail(Detail):
+    """``value`` is what ``promise`` was given."""
+
+    value: Any = None
+
+
+_NO_FILE = FileDetail()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +157,27 @@ class Operation:
     place: Place = MAIN
     syscall: str = ""
     result: int | None = None
-    detail: Detail = field(default_factory=lambda: Detail())
+    detail: Detail = _NO_FILE
     stack: tuple[Frame, ...] = ()
     pid: int = 0
     tid: int = 0
 
     @property
+    def file(self) -> FileDetail:
+        """The record of the files' domain; an empty one for an operation of another domain.
+
+        Questions such as "which inode?" can so be asked of every operation, and most have no answer.
+        """
+        return self.detail if isinstance(self.detail, FileDetail) else _NO_FILE
+
+    @property
+    def promised(self) -> Any:
+        """What a promise was given; None for every other operation."""
+        return self.detail.value if isinstance(self.detail, PromiseDetail) else None
+
+    @property
     def ok(self) -> bool:
-        """Whether the call is known to have succeeded."""
+        """True if the call is known to have succeeded."""
         return self.result is not None and self.result >= 0
 
     @property

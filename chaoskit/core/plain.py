@@ -1,4 +1,4 @@
-"""Records to and from plain dictionaries, so that they cross borders and become JSON.
+"""Turning records into plain dictionaries and back, so that they cross processes and become JSON.
 
 A record here is a frozen dataclass whose fields are text, numbers, None, tuples, mappings, further records,
 and schedules, which are written as the one line of text that they parse back from.
@@ -31,6 +31,7 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
     if isinstance(value, Mapping):
+        # Keys are text in every record, so JSON keeps them as they are.
         return {key: to_plain(item) for key, item in value.items()}
     return value
 
@@ -58,6 +59,7 @@ def with_text(value: Any, change: Callable[[str], str], in_schedules: Callable[[
     """
     if isinstance(value, str):
         return change(value)
+    # Before the records in general, since a point is one.
     if isinstance(value, Point):
         second = None if value.second is None else in_schedules(value.second)
         return Point(value.call, in_schedules(value.target), second, value.ordinal, value.place)

@@ -27,7 +27,7 @@ class PointSummary:
 
     ``name`` is the point's text in schedules; ``place`` its run, process and thread as in a
     schedule, empty for the workload's first thread in the first run. ``outcome`` is what the call
-    returned in the recording (``0``, ``-ENOENT``, empty if unknown). ``stable`` tells whether both
+    returned in the recording (``0``, ``-ENOENT``, empty if unknown). ``stable`` is true if both
     recordings have this point. ``faults`` are those offered, ``explored`` how many of them were run.
     """
 
@@ -60,7 +60,7 @@ class Variation:
 
 UNSTABLE = "not the same in two baselines"
 OVER_BUDGET = "over the budget"
-ALIKE = "a second fault where another first fault leads to the same"
+ALIKE = "second fault skipped: another first fault leads to the same state"
 """Reasons why a case that is possible was not run."""
 
 

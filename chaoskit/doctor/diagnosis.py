@@ -1,4 +1,4 @@
-"""The records of a diagnosis."""
+"""A diagnosis as records: what was looked at, how it is, and what would help."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Status = Literal["ok", "degraded", "no"]
 class Item:
     """One thing that was looked at.
 
-    ``detail`` says what was seen; ``hint`` what would help, empty where all is well. ``needed`` tells
-    whether the default backend cannot work without it.
+    ``detail`` says what was seen; ``hint`` what would help, empty where all is well. ``needed`` is true if
+    the default backend cannot work without it.
     """
 
     area: str
@@ -35,7 +35,7 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """Whether the default backend works here."""
+        """The default backend works here."""
         return not any(item.needed and item.status == "no" for item in self.items)
 
     @property

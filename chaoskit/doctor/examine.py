@@ -1,4 +1,4 @@
-"""Putting a diagnosis together."""
+"""A whole diagnosis: the machine, the default backend, every kind of fault, and room to work in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chaoskit.inject import backends
 
 
 def examine() -> Diagnosis:
-    """Look at everything; takes about a tenth of a second and leaves nothing behind."""
+    """Look at everything. Takes about a tenth of a second, and leaves nothing behind."""
     name = backends.default()
     return Diagnosis(name, tuple(_items(name)))
 
@@ -19,6 +19,7 @@ def _items(name: str) -> Iterator[Item]:
     yield from machine.machine()
     found = tuple(needs(name))
     yield from found
+    # Without what it needs each trial would fail for the same reason, and bury it.
     if all(item.status == "ok" for item in found if item.needed):
         yield from trials.trials(backends.backend(name))
     else:
@@ -28,11 +29,12 @@ def _items(name: str) -> Iterator[Item]:
 
 
 def needs(name: str) -> Iterator[Item]:
-    """What the backend called ``name`` needs, and whether it is there."""
+    """What the backend called ``name`` needs, and what of it is there."""
     area = f"{name} backend"
     try:
         checks = backends.examine(name)
-    except Exception as error:  # Whatever it is, it is what the user came to see.
+    except Exception as error:
+        # Any error at all: it is what the user came to see, and the other items are still worth reading.
         hint = "This is a defect of chaoskit; please report it with 'chaoskit doctor --json'."
         yield Item(area, "probe", "no", f"{type(error).__name__}: {error}", hint, needed=True)
         return

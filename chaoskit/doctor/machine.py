@@ -1,4 +1,4 @@
-"""The machine itself: system, Python, what a container or a security module forbids, room for scenarios."""
+"""The machine: system, Python, what a container or a security module forbids, and room for scenarios."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PLACES = "room for scenarios"
 EXTRAS = "extras"
 
 SMALL = 256 << 20
-"""Bytes below which a sweep may meet the real end of the disk. Case directories are removed at once, but
-captured data spills and several workers run side by side."""
+"""Bytes below which a sweep may fill the real disk. Case directories are removed at once, but captured
+data is spilled to files, and several workers run at the same time."""
 
 _FEW_FILES = 10_000
 
@@ -28,7 +28,7 @@ _YAMA: dict[str, tuple[Status, str, str]] = {
     "0": ("ok", "0: no restriction", ""),
     "1": ("ok", "1: own children may be watched, which is enough", ""),
     "2": ("no", "2: only an administrator may watch processes", _LOWER),
-    "3": ("no", "3: nobody may watch processes", "Set it to 1 and restart; it cannot be lowered from 3."),
+    "3": ("no", "3: no process may watch another", "Set it to 1 and restart; it cannot be lowered from 3."),
 }
 
 
@@ -45,20 +45,18 @@ def machine() -> Iterator[Item]:
     )
     yield Item(MACHINE, "system", "ok", f"{platform.system()} {platform.release()}, {platform.machine()}")
     yield Item(MACHINE, "processors", "ok", f"{usable_processors()} usable")
-    yield Item(MACHINE, "user", "ok", _user())
+    if not hasattr(os, "geteuid"):
+        user = "no notion of root here"
+    else:
+        user = "root (which is not needed)" if os.geteuid() == 0 else f"uid {os.geteuid()}, no root needed"
+    yield Item(MACHINE, "user", "ok", user)
     if sys.platform == "linux":
         yield filters()
         yield yama()
 
 
-def _user() -> str:
-    if not hasattr(os, "geteuid"):
-        return "no notion of root here"
-    return "root (which is not needed)" if os.geteuid() == 0 else f"uid {os.geteuid()}, no root needed"
-
-
 def filters(status: Path = Path("/proc/self/status")) -> Item:
-    """Whether this process runs under a seccomp filter already, as in most containers."""
+    """Seccomp filters that this process runs under already, as in most containers."""
     fields = dict(line.split(":", 1) for line in _read(status).splitlines() if ":" in line)
     mode = fields.get("Seccomp", "").strip()
     if not mode:
@@ -66,6 +64,7 @@ def filters(status: Path = Path("/proc/self/status")) -> Item:
         return Item(MACHINE, "seccomp", "no", "the kernel does not know it", hint, needed=True)
     if mode == "0":
         return Item(MACHINE, "seccomp", "ok", "known, and no filter is in force here")
+    # Linux tells the number since 5.9.
     count = fields.get("Seccomp_filters", "").strip() or "at least one"
     detail = f"{count} filter(s) in force already, from a container or a sandbox"
     return Item(MACHINE, "seccomp", "ok", f"{detail}; the trials below show whether that hurts")
@@ -98,6 +97,7 @@ def places() -> Iterator[Item]:
         yield room("/dev/shm", memory)
     elif sys.platform == "linux":
         hint = "Not needed; scenarios that sync run faster there (ini key chaoskit_tmp)."
+        # Docker gives it 64 MiB and some sandboxes none.
         yield Item(PLACES, "/dev/shm", "degraded", "not there, or not writable", hint)
 
 
@@ -109,6 +109,7 @@ def room(name: str, place: Path) -> Item:
         return Item(
             PLACES, name, "degraded", f"{place}: {error}", "Set TMPDIR to a directory that can be written."
         )
+    # Not f_bfree: some blocks are reserved for root.
     free = numbers.f_bavail * numbers.f_frsize
     kind = filesystem_of(place)
     detail = f"{place}{f' ({kind})' if kind else ''}, {size(free)} free"

@@ -1,4 +1,4 @@
-"""Every kind of fault, made to strike a workload of four calls: what is promised elsewhere is seen here."""
+"""Every kind of fault, made to strike a workload of four calls on the machine at hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Judge = Callable[[Ran, Path], bool]
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One schedule and what must come of it. ``judge`` sees the run and the directory that is left."""
+    """One schedule and what must come of it. ``judge`` is given the run and the directory that it left."""
 
     name: str
     schedule: str
@@ -97,7 +97,7 @@ TRIALS = (
 
 
 def trials(backend: Backend) -> Iterator[Item]:
-    """Try them all; the recording comes first, as crash states are built from it."""
+    """Try them all, the recording first: crash states are built from it."""
     yield recording(backend)
     for trial in TRIALS:
         yield attempt(backend, trial)
@@ -107,11 +107,13 @@ def attempt(backend: Backend, trial: Trial) -> Item:
     """Run one trial: ``ok`` only with the receipt and with the outcome that the fault must have."""
     with tempfile.TemporaryDirectory(prefix="chaoskit-doctor-") as text:
         root = Path(os.path.realpath(text))
+        # Ten seconds for four calls: a workload that hangs is a finding, and must not hang the doctor.
         plan = Plan(str(root), strikes=Schedule.parse(trial.schedule).strikes, timeout=10.0)
         try:
             ran = backend.run(lambda: workload(root), plan)
-        except Exception as error:  # Whatever it is, it is what the user came to see.
+        except Exception as error:  # any error is what the user came to see
             return _no(trial.name, f"{trial.schedule}: {type(error).__name__}: {error}")
+        # A fault that did not strike often leaves just what the trial expects, so the receipt comes first.
         if len(ran.receipts) != 1:
             return _no(trial.name, f"{trial.schedule} did not strike")
         if not trial.judge(ran, root):
@@ -120,7 +122,7 @@ def attempt(backend: Backend, trial: Trial) -> Item:
 
 
 def recording(backend: Backend) -> Item:
-    """Whether a recording has result, data and Python line of each call."""
+    """Look for the result, the data and the Python line of each call in a recording."""
     name = "recording for power loss"
     with tempfile.TemporaryDirectory(prefix="chaoskit-doctor-") as text:
         root = Path(os.path.realpath(text))
@@ -129,7 +131,7 @@ def recording(backend: Backend) -> Item:
         except Exception as error:
             return _no(name, f"{type(error).__name__}: {error}")
         writes = [operation for operation in ran.trace if operation.call == "write"]
-        data = [one.detail.data.read() for one in writes if one.detail.data is not None]
+        data = [one.file.data.read() for one in writes if one.file.data is not None]
         if data != [CONTENT] or writes[0].result != len(CONTENT):
             return _no(name, f"one write was made, but what was seen is {list(map(str, writes))}")
         if writes[0].site is None:

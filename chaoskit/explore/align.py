@@ -13,15 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Any
 
 from chaoskit.core.operation import Operation, Place, Trace
 from chaoskit.core.result import Variation
 from chaoskit.core.schedule import Point, Schedule, literal, matcher
-from chaoskit.explore.job import Recording
-
-if TYPE_CHECKING:
-    from chaoskit.explore.crash.snapshot import Snapshot as Content
+from chaoskit.explore.border import Recording
 
 # A random part of a name is long; two samples of it may agree in their first or last letters by
 # accident, and a pattern with such an accident in it would not fit the third run. mkstemp draws eight
@@ -60,10 +57,10 @@ def align(first: Trace, second: Trace) -> Alignment:
 
 
 def unaligned(
-    trace: Trace, patterns: tuple[str, ...] = (), before: Mapping[int, Content] = MappingProxyType({})
+    trace: Trace, patterns: tuple[str, ...] = (), noted: Mapping[int, Any] = MappingProxyType({})
 ) -> Recording:
     """A recording that is compared with nothing: all of it counts as stable."""
-    return Recording(trace, Naming(patterns).points(trace.operations), (True,) * len(trace), patterns, before)
+    return Recording(trace, Naming(patterns).points(trace.operations), (True,) * len(trace), patterns, noted)
 
 
 class Naming:

@@ -4,25 +4,115 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from chaoskit.core.case import BROKEN, INCONCLUSIVE, CaseResult
+from chaoskit.core.case import BROKEN, INCONCLUSIVE, CaseResult, Timeline
 from chaoskit.core.finding import Finding
 from chaoskit.core.operation import Caveat
-from chaoskit.core.result import Conclusion, PointSummary, StateCounts
+from chaoskit.core.result import Conclusion, PointSummary, ScenarioResult, Shrinking, StateCounts, Timing
+from chaoskit.explore import timeline
+from chaoskit.explore.align import Alignment
 from chaoskit.explore.blame import blamed
+from chaoskit.explore.border import CaseSource, Recording, World
 from chaoskit.explore.case import Case, Question
 from chaoskit.explore.findings import how_broken, merge, simplicity
-from chaoskit.explore.job import CaseSource, Recording, World
 from chaoskit.explore.judge import without_numbers
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.shrink import state_shown
+from chaoskit.explore.shrink import ALL, EACH, Shrinker, state_shown
 from chaoskit.explore.snapshot import differences
+from chaoskit.explore.sweep import Sweep
 from chaoskit.faults.power import MODELS
 
 
+@dataclass(frozen=True, slots=True)
+class Material:
+    """All that is known of a scenario when its cases are over.
+
+    ``planned`` are the cases whose faults the points are said to have been offered, ``run`` those that were
+    judged. ``shrinker`` is None where nothing was made smaller.
+    """
+
+    question: Question
+    first: Observation
+    alignment: Alignment
+    planned: Sequence[Case]
+    run: Sequence[Case]
+    shrinker: Shrinker | None = None
+
+
+def result_of(material: Material, sweep: Sweep, timing: Timing, *, again: bool = True) -> ScenarioResult:
+    """The result; ``again``: one case of each finding is run once more for it, and recorded."""
+    question, run = material.question, material.run
+    recording = material.alignment.recording
+    records = [case_result(i, case, material.first, recording.patterns) for i, case in enumerate(run)]
+    cases, findings = grouped(records, run)
+    if again:
+        cases, findings = _shown_again(cases, findings, material, sweep)
+    findings = tuple(_with_size(with_advice(finding, run, cases), material.shrinker) for finding in findings)
+    return ScenarioResult(
+        nodeid=question.nodeid,
+        state=state_of(cases, question),
+        file=question.file,
+        line=question.line,
+        seed=question.seed,
+        backend=question.backend,
+        options=question.options,
+        points=tuple(point_summaries(recording, material.planned, cases)),
+        cases=cases,
+        findings=findings,
+        variations=material.alignment.variations,
+        caveats=caveat_summaries(material.first, run, question.sources),
+        budget=sweep.budget(len(cases)),
+        timing=timing,
+        promises=sum(run.promised for run in material.first.runs),
+        advice=tuple(one for source in question.sources for one in source.remarks()),
+        crash_states=crash_states_of(sweep.worlds, run),
+        shrinking=_shrinking(material.shrinker),
+    ).printable()
+
+
+def _shown_again(
+    cases: tuple[CaseResult, ...], findings: tuple[Finding, ...], material: Material, sweep: Sweep
+) -> tuple[tuple[CaseResult, ...], tuple[Finding, ...]]:
+    """Run the case of each finding once more: what does not show again comes from chance, not the fault.
+
+    It is recorded by that, and gets its timeline. Hung ones are left alone, since each would cost its whole
+    time again; of these the baseline tells how it went up to the fault.
+    """
+    index_of = {case.schedule: case.index for case in cases}
+    timelines: dict[int, Timeline] = {}
+    reproduced: dict[str, bool] = {}
+    tried = [index_of[finding.schedule] for finding in findings if finding.verdict == "violated"]
+    for number, (broke, seen) in sweep.again([material.run[index] for index in tried]).items():
+        case = material.run[tried[number]]
+        timelines[tried[number]] = timeline.recorded(case, seen)
+        reproduced[str(case.planned.schedule)] = broke
+    for index in (index_of[finding.schedule] for finding in findings if finding.verdict == "hung"):
+        timelines[index] = timeline.unrecorded(material.run[index], material.alignment.recording)
+    return (
+        tuple(replace(case, timeline=timelines.get(case.index)) for case in cases),
+        tuple(replace(finding, reproduced=reproduced.get(finding.schedule)) for finding in findings),
+    )
+
+
+def _with_size(finding: Finding, shrinker: Shrinker | None) -> Finding:
+    if shrinker is None:
+        return finding
+    return replace(
+        finding,
+        shrunk_from=shrinker.origins.get(finding.schedule, ""),
+        smallest=shrinker.complete.get(finding.schedule),
+    )
+
+
+def _shrinking(shrinker: Shrinker | None) -> Shrinking | None:
+    if shrinker is None or not shrinker.complete:
+        return None
+    return Shrinking(len(shrinker.added), EACH, ALL)
+
+
 def case_result(index: int, case: Case, first: Observation, patterns: tuple[str, ...]) -> CaseResult:
-    """The record of one judged case; what a broken one left is compared with the undisturbed run."""
+    """The record of one judged case; what a broken one left is compared with the baseline."""
     seen, judgement = case.seen, case.judgement
     broken = judgement.failure is not None
     found = differences(first.snapshot, seen.snapshot, patterns) if broken and seen.snapshot else ()
@@ -147,7 +237,7 @@ def point_summaries(
             second=point.second,
             place=text.partition("(")[0].rpartition(":")[0],
             run=operation.place.run,
-            outcome=str(operation).rpartition(" = ")[2] if operation.result is not None else "",
+            outcome=timeline.outcome(operation),
             stack=operation.stack,
             stable=recording.stable[i],
             faults=tuple(offered.get(i, ())),

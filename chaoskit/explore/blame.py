@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 
 from chaoskit.core.operation import Operation
-from chaoskit.explore.job import World
+from chaoskit.explore.border import World
 
 
 def blamed(
@@ -20,24 +20,17 @@ def blamed(
     """
     result = dict(struck)
     reduced: dict[Hashable, list[int]] = {}
-    for index in _simplest_first([index for index in broken if index in worlds], worlds):
+    for index in sorted(broken.keys() & worlds.keys(), key=lambda i: (len(worlds[i].missing), i)):
         simpler = reduced.setdefault(broken[index], [])
         same = next((other for other in simpler if _explains(worlds[other], worlds[index])), None)
         if same is None:
             simpler.append(index)
-            result[index] = _looked_at(worlds[index], struck[index])
+            # The second look is dear, so only the simplest of those that explain each other is worth it.
+            first, second = worlds[index].blamed, worlds[index].guilty
+            result[index] = tuple(second if one is first else one for one in struck[index])
         else:
             result[index] = result[same]
     return result
-
-
-def _looked_at(world: World, struck: tuple[Operation, ...]) -> tuple[Operation, ...]:
-    first = world.blamed
-    return tuple(world.guilty if operation is first else operation for operation in struck)
-
-
-def _simplest_first(indexes: Sequence[int], worlds: Mapping[int, World]) -> list[int]:
-    return sorted(indexes, key=lambda index: (len(worlds[index].missing), index))
 
 
 def _explains(simpler: World, world: World) -> bool:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from chaoskit.core.operation import Operation
 from chaoskit.core.result import Options
-from chaoskit.core.schedule import Schedule
 from chaoskit.core.words import PYTEST, Words
-from chaoskit.explore.job import CaseSource, Job, Planned
+from chaoskit.explore.border import CaseSource, Planned
+from chaoskit.explore.job import Job
 from chaoskit.explore.judge import Judgement
 from chaoskit.explore.observation import Observation
 from chaoskit.faults import FaultSet
@@ -16,9 +16,9 @@ from chaoskit.faults import FaultSet
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the engine is to find out. ``sources[0]`` need not be the only one that offers faults.
+    """What the engine is to find out, by which ``sources`` of cases.
 
-    ``listing`` stops before the first case. ``replay`` runs that schedule alone.
+    ``listing`` stops before the first case. ``options.replay`` runs that schedule alone.
     ``words`` are those of the front that asks.
     """
 
@@ -30,7 +30,6 @@ class Question:
     backend: str = ""
     file: str = ""
     line: int = 0
-    replay: Schedule | None = None
     listing: bool = False
     strike_recovery: bool = False
     words: Words = PYTEST

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from chaoskit.core.operation import Operation
-from chaoskit.explore.job import Planned
+from chaoskit.explore.border import Planned
 
 # What changes the disk, or promises that it has changed, loses data; what reads rarely does.
 _SUSPICIOUS = frozenset(

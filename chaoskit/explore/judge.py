@@ -50,7 +50,7 @@ def judge(job: Job, seen: Observation) -> Judgement:
 
 
 def _missing(job: Job, seen: Observation) -> tuple[Verdict, str] | None:
-    """What the schedule asked for and nobody has proof of."""
+    """The verdict and the reason if a strike of the schedule is not proven to have struck."""
     strikes = [str(strike) for strike in job.schedule]
     lacking = Counter(strikes) - Counter(seen.struck)
     if not lacking:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from chaoskit.core.case import CaseFailure, RunSummary
-from chaoskit.core.operation import Caveat, Operation, Trace
+from chaoskit.core.operation import Caveat, Trace
 from chaoskit.explore.snapshot import EMPTY, Snapshot
 from chaoskit.inject.base import Leaks
-
-if TYPE_CHECKING:
-    from chaoskit.explore.crash.snapshot import Snapshot as Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +36,9 @@ class Observation:
     skipped: str = ""
     refused: str = ""
     with_data: bool = False
-    """Whether the trace takes the data of writes along; only power losses that follow need it."""
-    before: Mapping[int, Content] = field(default_factory=dict)
-    """What the directory held when each run began, noted where the data is."""
+    """True if the trace takes the data of writes along, which only a recording with notes does."""
+    noted: Mapping[int, Any] = field(default_factory=dict)
+    """By run what the job's ``note`` said of the directory just before it."""
 
     def __reduce__(self) -> tuple[object, ...]:
         # A mapping proxy cannot be pickled, and the data of writes is of no use to the judge.
@@ -52,10 +49,11 @@ class Observation:
 
 
 def _light(trace: Trace) -> Trace:
-    return replace(trace, operations=tuple(map(_without_data, trace.operations)))
-
-
-def _without_data(operation: Operation) -> Operation:
-    if operation.detail.data is None and not operation.detail.seen:
-        return operation
-    return replace(operation, detail=replace(operation.detail, data=None, seen=()))
+    """The trace without the data of writes, which may be many megabytes."""
+    light = [
+        replace(one, detail=replace(one.file, data=None, seen=()))
+        if one.file.data is not None or one.file.seen
+        else one
+        for one in trace.operations
+    ]
+    return replace(trace, operations=tuple(light))

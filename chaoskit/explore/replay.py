@@ -1,103 +1,105 @@
-"""From the text of a schedule back to the case that it names."""
+"""From a schedule back to the case that it names."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from chaoskit.core.errors import ScheduleError
-from chaoskit.core.schedule import Fault, Schedule, Strike
+from chaoskit.core.schedule import Schedule, Strike
 from chaoskit.core.words import PYTEST, Words
 from chaoskit.explore.align import Naming, patterns_with
-from chaoskit.explore.job import CaseSource, Planned, Recording
-from chaoskit.faults.power import LIES
-
-POWER_LOSS = "power_loss"
+from chaoskit.explore.border import CaseSource, Planned, Recording
+from chaoskit.faults.shapes import Afterwards, shape_of
 
 
 def planned_for(
     wanted: Schedule,
-    planned: Iterable[Planned],
+    planned: Sequence[Planned],
     recording: Recording,
     sources: Sequence[CaseSource] = (),
     words: Words = PYTEST,
 ) -> Planned:
     """The planned case that a schedule to be replayed means, or one made from it.
 
-    A crash state need not be among the planned: one that was made smaller is known to its source by name.
+    A world need not be among the planned: one that was made smaller is known to its source by name. If the
+    case that is returned has fewer strikes than ``wanted``, the rest strikes behind it: what that can be is
+    known once the case was recorded, and :func:`wanted_among` then finds it.
 
     Raises:
         ScheduleError: for an empty schedule, a first strike at a point that the recording does not
-            have, and a crash state that cannot come about.
+            have, and a world that cannot come about.
     """
-    text = str(wanted)
-    for one in planned:
-        if str(one.schedule) == text:
-            return one
+    if (same := _equal(wanted, planned)) is not None:
+        return same
     if not wanted.strikes:
         raise ScheduleError("the schedule to replay is empty; expected at least one fault at one point.")
-    _check_losses(wanted)
+    _check_afterwards(wanted)
     _check_point(wanted.strikes[0], recording, words)
     first, *others = wanted.strikes
-    if others and first.fault.name == POWER_LOSS:
-        lost = next((one for one in planned if one.schedule == Schedule((first,))), None)
-        lost = lost or named(Schedule((first,)), recording, sources)
-        if lost is not None:
-            return Planned(wanted, lost.world)
-    if others and loses_power_after(wanted):
+    if not any(map(_afterwards, wanted)):
+        # What is not offered may be struck all the same, on purpose.
+        return Planned(wanted)
+    if others and _afterwards(first):
+        begins = wanted_among(planned, Schedule((first,)), recording, sources)
+        if begins is not None:
+            return Planned(wanted, begins.world)
+    elif len(others) == 1:
         return Planned(Schedule((first,)))
-    if any(strike.fault.name == POWER_LOSS for strike in wanted):
-        state = named(wanted, recording, sources) if not others else None
-        if state is not None:
-            return state
-        for source in sources:
-            source.refuse(first)
-        raise unknown_state(wanted)
-    return Planned(wanted)
+    elif (known := _named(wanted, recording, sources)) is not None and not others:
+        return known
+    raise refused(wanted, sources)
 
 
-def named(
+def wanted_among(
+    listed: Iterable[Planned],
+    wanted: Schedule,
+    recording: Recording,
+    sources: Sequence[CaseSource],
+    before: Planned | None = None,
+) -> Planned | None:
+    """The case of a schedule: one of those listed, or known to a source by its name alone.
+
+    With ``before`` the recording is of that case, and ``wanted`` strikes once more behind it.
+    """
+    return _equal(wanted, listed) or _named(wanted, recording, sources, before)
+
+
+def refused(wanted: Schedule, sources: Sequence[CaseSource]) -> ScheduleError:
+    """The error for a schedule that leads to no case; a source that knows better raises its own."""
+    for source in sources:
+        source.refuse(wanted)
+    return ScheduleError(
+        f"the schedule {str(wanted)!r} names what this scenario does not lead to; expected one that a run of "
+        "it has printed, with the same faults and models."
+    )
+
+
+def _equal(wanted: Schedule, planned: Iterable[Planned]) -> Planned | None:
+    return next((one for one in planned if one.schedule == wanted), None)
+
+
+def _named(
     wanted: Schedule, recording: Recording, sources: Sequence[CaseSource], before: Planned | None = None
 ) -> Planned | None:
-    """The case that one of the sources knows by its name alone, or None."""
     found = (source.named(wanted, recording, before) for source in sources)
     return next((one for one in found if one is not None), None)
 
 
-def _check_losses(wanted: Schedule) -> None:
-    """Refuse what no recording can be followed to: a run that lost power is not executed."""
-    losses = [str(strike) for strike in wanted if strike.fault.name == POWER_LOSS]
-    if len(losses) > 1:
+def _afterwards(strike: Strike) -> bool:
+    """True for a strike that no backend makes: a source builds a world out of what was recorded."""
+    return isinstance(shape_of(strike.fault), Afterwards)
+
+
+def _check_afterwards(wanted: Schedule) -> None:
+    """Refuse what no recording can be followed to: a run that a world stands for is not executed."""
+    several = [strike for strike in wanted if _afterwards(strike)]
+    if len(several) > 1:
+        name, alone = several[0].fault.name, " and ".join(repr(str(strike)) for strike in several)
         raise ScheduleError(
-            f"the schedule {str(wanted)!r} loses power {len(losses)} times; expected once at most: no case "
-            f"is followed beyond that. Replay each alone: {' and '.join(map(repr, losses))}."
+            f"the schedule {str(wanted)!r} has {name} {len(several)} times; expected it once at most: no "
+            f"case is followed beyond that. Replay each alone: {alone}."
         )
-
-
-def unknown_state(wanted: Schedule) -> ScheduleError:
-    """The error for a power loss whose state cannot come about."""
-    return ScheduleError(
-        f"the schedule {str(wanted)!r} names a crash state that this scenario does not have; expected one "
-        "that a run of it has printed, with the same faults and models."
-    )
-
-
-def not_followed(wanted: Schedule, faults: Collection[str]) -> ScheduleError:
-    """The error for a fault and then a power loss that does not come about."""
-    first = wanted.strikes[0]
-    lies = first.point.call in ("fsync", "fdatasync") and first.fault == Fault("EIO")
-    if lies and LIES not in faults:
-        return ScheduleError(
-            f"the schedule {str(wanted)!r} loses power after a failed fsync; expected the family fsync_lies "
-            "among the faults, since no other looks for that."
-        )
-    return unknown_state(wanted)
-
-
-def loses_power_after(wanted: Schedule) -> bool:
-    """Whether a schedule is a fault and then a power loss, which is known once the fault was recorded."""
-    names = [strike.fault.name for strike in wanted]
-    return len(names) == 2 and names[0] != POWER_LOSS and names[1] == POWER_LOSS
 
 
 def _check_point(strike: Strike, recording: Recording, words: Words) -> None:

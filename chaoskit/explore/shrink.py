@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 
 from chaoskit.core.case import BROKEN, INCONCLUSIVE
 from chaoskit.core.schedule import Schedule
+from chaoskit.explore.border import Planned, World
 from chaoskit.explore.case import Case
 from chaoskit.explore.findings import broken_as
-from chaoskit.explore.job import Planned, World
 
 EACH = 60
 """How many cases are run at most to make one crash state smaller. Halving finds one step among a thousand
@@ -32,7 +32,7 @@ def reducing(world: World) -> Reducing:
     """Worlds to try, each smaller than the last that broke; expects to be told whether one did.
 
     When it ends, the last one that broke is as small as can be: with any one step given back, and what
-    it needs, the test does not break in the same way any more, as far as the answers were given.
+    it needs, the test no longer breaks in the same way, if the answers were right.
     """
     smallest, tried, pieces = world, {world.missing}, 1
     while True:
@@ -61,7 +61,7 @@ def _kept(parts: tuple[Hashable, ...], pieces: int) -> Iterator[tuple[Hashable, 
 
 
 @dataclass(slots=True)
-class _Task:
+class _Reduction:
     """One state on its way to a smaller one."""
 
     origin: Case
@@ -106,7 +106,7 @@ class Shrinker:
         tasks = []
         for case in cases:
             assert case.planned.world is not None
-            tasks.append(_Task(case, reducing(case.planned.world), case.planned.world))
+            tasks.append(_Reduction(case, reducing(case.planned.world), case.planned.world))
         for task in tasks:
             task.tell(None)
         while self._round(tasks):
@@ -114,7 +114,7 @@ class Shrinker:
         self._name_smallest(tasks)
 
     def can_be(self, case: Case) -> bool:
-        """Whether a case breaks by a crash state that nobody has tried to make smaller yet."""
+        """True if a case breaks by a world that was not tried to be made smaller yet."""
         judged = case.judgement.verdict == "violated" and _name(case) not in self.complete
         return judged and state_shown(case) is not None
 
@@ -124,8 +124,8 @@ class Shrinker:
             self._shown.setdefault(_shown_by(case, world), case)
             self._known.setdefault(_name(case), case)
 
-    def _round(self, tasks: Sequence[_Task]) -> bool:
-        """Run one case of each task, as far as it needs one; False if none does."""
+    def _round(self, tasks: Sequence[_Reduction]) -> bool:
+        """Run one case of each reduction that needs one; False if none does."""
         batch: dict[Hashable, Case] = {}
         for task in tasks:
             self._answer(task)
@@ -143,7 +143,7 @@ class Shrinker:
             self._shown.setdefault(content, case)
         return bool(batch)
 
-    def _answer(self, task: _Task) -> None:
+    def _answer(self, task: _Reduction) -> None:
         """Tell a task what is known already."""
         while task.waiting is not None and (content := _shown_by(task.origin, task.waiting)) in self._shown:
             task.tell(_broke_alike(self._shown[content], task.origin))
@@ -155,7 +155,7 @@ class Shrinker:
             for case in cases:
                 self._note(case)
 
-    def _name_smallest(self, tasks: Sequence[_Task]) -> None:
+    def _name_smallest(self, tasks: Sequence[_Reduction]) -> None:
         """Say of which case each smallest state is.
 
         One that is known under another name only (after another operation, say) is run under its own.

@@ -21,7 +21,7 @@ _ZEROES = bytes(_BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FileEntry:
     """One name: its kind (``file``, ``directory``, ``link``, …), permission bits, size and content.
 
     ``digest`` is a hash of the content, or a link's target; ``head`` the first bytes of a file. Equal
@@ -41,7 +41,7 @@ class Entry:
         return f"{self.kind}{size}, mode {self.mode:o}"
 
 
-Snapshot = Mapping[str, Entry]
+Snapshot = Mapping[str, FileEntry]
 """Paths relative to the directory, ``/`` between parts, each with its entry; the root is not in it."""
 
 EMPTY: Snapshot = MappingProxyType({})
@@ -52,7 +52,7 @@ def take(path: str) -> Snapshot:
     return MappingProxyType(dict(sorted(_walk(path, ""))))
 
 
-def _walk(directory: str, prefix: str) -> Iterator[tuple[str, Entry]]:
+def _walk(directory: str, prefix: str) -> Iterator[tuple[str, FileEntry]]:
     try:
         entries = list(os.scandir(directory))
     except OSError:
@@ -64,25 +64,25 @@ def _walk(directory: str, prefix: str) -> Iterator[tuple[str, Entry]]:
             yield from _walk(item.path, name + "/")
 
 
-def _entry(item: os.DirEntry[str]) -> Entry:
+def _entry(item: os.DirEntry[str]) -> FileEntry:
     status = item.stat(follow_symlinks=False)
     mode = stat.S_IMODE(status.st_mode)
     if stat.S_ISLNK(status.st_mode):
-        return Entry("link", mode, 0, os.readlink(item.path))
+        return FileEntry("link", mode, 0, os.readlink(item.path))
     if stat.S_ISDIR(status.st_mode):
-        return Entry("directory", mode)
+        return FileEntry("directory", mode)
     if not stat.S_ISREG(status.st_mode):
-        return Entry("special", mode, 0, str(stat.S_IFMT(status.st_mode)))
+        return FileEntry("special", mode, 0, str(stat.S_IFMT(status.st_mode)))
     return _file(item.path, mode, status.st_size)
 
 
-def _file(path: str, mode: int, size: int) -> Entry:
+def _file(path: str, mode: int, size: int) -> FileEntry:
     try:
         with open(path, "rb", buffering=0) as file:
             head, digest = _content_of(file.fileno(), size)
     except OSError as error:
-        return Entry("unreadable", mode, size, error.strerror or str(error))
-    return Entry("file", mode, size, digest, head)
+        return FileEntry("unreadable", mode, size, error.strerror or str(error))
+    return FileEntry("file", mode, size, digest, head)
 
 
 def _content_of(fd: int, size: int) -> tuple[bytes, str]:
@@ -133,7 +133,7 @@ def _settled(snapshot: Snapshot, patterns: tuple[str, ...]) -> Snapshot:
     if not patterns:
         return snapshot
     expressions = [(pattern, matcher(pattern)) for pattern in patterns]
-    settled: dict[str, Entry] = {}
+    settled: dict[str, FileEntry] = {}
     for path, entry in snapshot.items():
         name = next((pattern for pattern, e in expressions if e.fullmatch(path)), path)
         number = 1
@@ -144,7 +144,7 @@ def _settled(snapshot: Snapshot, patterns: tuple[str, ...]) -> Snapshot:
     return settled
 
 
-def _difference(path: str, expected: Entry | None, found: Entry | None) -> Difference:
+def _difference(path: str, expected: FileEntry | None, found: FileEntry | None) -> Difference:
     if found is None:
         return Difference(path, "missing", expected=str(expected))
     if expected is None:
@@ -152,17 +152,17 @@ def _difference(path: str, expected: Entry | None, found: Entry | None) -> Diffe
     return Difference(path, "changed", str(expected), str(found), _contents(expected, found))
 
 
-def _contents(expected: Entry, found: Entry) -> str:
+def _contents(expected: FileEntry, found: FileEntry) -> str:
     if expected.kind != "file" or found.kind != "file" or expected.digest == found.digest:
         return ""
     return f"expected {_shown(expected)}, found {_shown(found)}"
 
 
-def _content(entry: Entry) -> str:
+def _content(entry: FileEntry) -> str:
     return f"holds {_shown(entry)}" if entry.kind == "file" else ""
 
 
-def _shown(entry: Entry) -> str:
+def _shown(entry: FileEntry) -> str:
     if not entry.size:
         return "nothing"
     more = "" if entry.size <= len(entry.head) else f" … ({entry.size} bytes)"

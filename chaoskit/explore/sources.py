@@ -1,72 +1,52 @@
-"""The cases that follow from offering faults at operations."""
+"""The cases that follow from offering faults at operations, and which sources a set of faults needs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from chaoskit.core.finding import Advice
-from chaoskit.core.operation import Caveat
 from chaoskit.core.schedule import Schedule, Strike
-from chaoskit.explore.job import CaseSource, Planned, Recording
+from chaoskit.explore.border import CaseSource, Planned, Recording
 from chaoskit.faults import FaultSet
+from chaoskit.faults.shapes import Afterwards, shape_of
 
-ELSEWHERE = frozenset({"power_loss"})
-"""Faults that have a source of their own, since no backend strikes with them."""
+_OF_THE_CRASH_PACKAGE = frozenset({"power_loss", "fsync_lies"})
 
 
-def sources_of(faults: FaultSet, models: Sequence[str]) -> tuple[CaseSource, ...]:
+def sources_of(
+    faults: FaultSet, models: Sequence[str], replay: Schedule | None = None
+) -> tuple[CaseSource, ...]:
     """All sources that a set of faults needs, each to be used for one exploration.
 
-    ``models`` are the names of the persistence models for power loss.
+    ``models`` are the names of the persistence models for power loss. The kinds of fault in ``replay`` bring
+    their source too, so that what is wrong with the schedule is said by the one that knows.
     """
+    names = faults.names | {strike.fault.name for strike in replay or ()}
     sources: list[CaseSource] = [Offers(faults)]
-    if not faults.names.isdisjoint(("power_loss", "fsync_lies")):
-        from chaoskit.explore.crash import PowerLoss
+    if not names.isdisjoint(_OF_THE_CRASH_PACKAGE):
+        # Loaded on demand: most scenarios lose no power, and the package is a third of the explorer.
+        from chaoskit.explore.crash import CrashSource
 
-        sources.append(PowerLoss(faults, tuple(models)))
+        sources.append(CrashSource(faults, tuple(models)))
     return tuple(sources)
 
 
 @dataclass(frozen=True, slots=True)
-class Offers:
+class Offers(CaseSource):
     """One case for each operation and each fault that can happen there."""
 
     faults: FaultSet
-
-    def before_run(self, run: int, path: str) -> None:
-        """Nothing needs to be noted."""
-
-    def after_run(self, run: int, path: str) -> None:
-        """Nothing needs to be noted."""
 
     def cases(self, recording: Recording) -> Iterator[Planned]:
         """All cases, in the order of the trace."""
         yield from self.second(Planned(Schedule()), recording, -1)
 
-    def follow(self, before: Planned, recording: Recording) -> tuple[Planned, ...]:
-        """None here: what a fault brings to light is no reason for another."""
-        return ()
-
-    def second(self, before: Planned, recording: Recording, after: int) -> Iterator[Planned]:
-        """All cases behind ``after``."""
+    def second(self, before: Planned, recording: Recording, behind: int) -> Iterator[Planned]:
+        """All cases further on than ``behind``."""
         for operation, point in zip(recording.trace, recording.points, strict=True):
-            if operation.index <= after:
+            if operation.index <= behind:
                 continue
             for fault in self.faults.offers(operation, recording.trace):
-                if fault.name not in ELSEWHERE:
+                # What no backend strikes with has a source that builds it from the recording.
+                if not isinstance(shape_of(fault), Afterwards):
                     yield Planned(Schedule((*before.schedule, Strike(point, fault))), before.world)
-
-    def named(self, wanted: Schedule, recording: Recording, before: Planned | None = None) -> None:
-        """None: whatever is offered is listed."""
-
-    def refuse(self, wanted: Strike) -> None:
-        """Nothing: what is not offered may be struck all the same, on purpose."""
-
-    def remarks(self) -> tuple[Advice, ...]:
-        """None: what a fault brings to light is seen only when it strikes."""
-        return ()
-
-    def caveats(self) -> tuple[Caveat, ...]:
-        """None: the backend says by itself what it could not follow."""
-        return ()

@@ -1,33 +1,145 @@
-"""The families of calls that are fault points, and which of them change what a killed program leaves."""
+"""The families of calls that can be fault points, one row each, with all that matters about them.
+
+What a family does is asked of its row and nowhere spelled out again: a new family is a row here, the
+errors it can fail with (:mod:`chaoskit.faults.errnos`) and the domain of a backend that sees it.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from chaoskit.core.operation import Operation
 
-FILE_CALLS: tuple[str, ...] = (
-    *("open", "read", "write", "close", "fsync", "fdatasync", "sync_file_range", "sync", "syncfs"),
-    *("rename", "link", "symlink", "unlink", "mkdir", "rmdir", "mknod", "truncate", "fallocate"),
-    *("copy_file_range", "sendfile", "splice", "clone", "chmod", "chown", "utimens", "setxattr"),
-    *("removexattr", "lock", "mmap", "msync", "getdents"),
-)
-"""The families of ``Operation.call`` that act on files."""
 
-PSEUDO_CALLS: tuple[str, ...] = ("promise", "end")
-"""Points that are no system calls: something was acknowledged; the workload is over."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFamily:
+    """One family of calls: ``write`` stands for write, pwrite64, writev and their like.
 
-CALLS: tuple[str, ...] = FILE_CALLS + PSEUDO_CALLS
+    A property that holds only for some calls of a family, as for an open that creates, is not in its
+    row: a function below looks at the operation itself.
+    """
 
-TRANSFERS = frozenset(("write", "copy_file_range", "sendfile", "splice"))
-"""Calls that put a number of bytes into a file and return how many."""
+    name: str
+    changes: bool = False
+    """Other processes see another disk afterwards. The syncs do not change it: they matter when power is
+    lost, not when a process dies, since what was written stays in the page cache."""
+    opens: bool = False
+    """Gives the caller a descriptor; what else it does depends on its flags."""
+    moves: bool = False
+    """Moves bytes between a file and the caller's memory."""
+    transfers: bool = False
+    """Puts a number of bytes into a file and returns how many."""
+    copies: bool = False
+    """Takes its data from another file."""
+    grows: bool = False
+    """May make its file longer, and so meets the limit on the size of files."""
+    room: Literal["", "name", "data", "back"] = ""
+    """What it wants of a disk: room for a name, for data, or none, since it may give some back."""
+    dirties: bool = False
+    """Leaves data of which a later close may report that it did not get to the disk."""
+    syncs: Literal["", "file", "all", "mapping", "range"] = ""
+    """What it makes durable. ``range`` promises nothing: sync_file_range(2), "Warning"."""
+    unseen: bool = False
+    """After it a file may change without a call."""
+    reveals: bool = False
+    """What its file holds counts from here on, so changes without a call must be looked for."""
+    by_caller: bool = False
+    """Acts on the caller's own memory, locks or descriptors, or may block: only the caller can make it."""
+    by_permission: bool = False
+    """Asks for the caller's rights even on a descriptor that is open already."""
+    nameless: bool = False
+    """Takes an empty name to mean the descriptor, given ``AT_EMPTY_PATH``."""
+    plain: bool = False
+    """Every call of it is an operation on what its first argument, a descriptor, refers to."""
+    comes_as: tuple[str, ...] = ()
+    """Other families whose calls may turn out to be of this one."""
+    pseudo: bool = False
+    """No system call: something was acknowledged, or the workload is over."""
 
-_CHANGING = TRANSFERS | {
-    *("rename", "link", "symlink", "unlink", "mkdir", "rmdir", "mknod", "truncate", "fallocate"),
-    *("clone", "chmod", "chown", "utimens", "setxattr", "removexattr"),
+    @property
+    def durable(self) -> bool:
+        """Whether it promises that something is on the disk when it has returned."""
+        return self.syncs not in ("", "range")
+
+
+_FILES: tuple[CallFamily, ...] = (
+    CallFamily(name="open", opens=True, room="name"),
+    # A copy to somewhere else, as it looks from its source.
+    CallFamily(name="read", moves=True, plain=True, comes_as=("copy_file_range", "sendfile", "splice")),
+    CallFamily(
+        name="write",
+        changes=True,
+        moves=True,
+        transfers=True,
+        grows=True,
+        room="data",
+        dirties=True,
+        plain=True,
+    ),
+    CallFamily(name="close", reveals=True, by_caller=True, plain=True),
+    CallFamily(name="fsync", syncs="file", reveals=True, plain=True),
+    CallFamily(name="fdatasync", syncs="file", reveals=True, plain=True),
+    CallFamily(name="sync_file_range", syncs="range"),
+    CallFamily(name="sync", syncs="all"),
+    CallFamily(name="syncfs", syncs="all"),
+    CallFamily(name="rename", changes=True, room="back", reveals=True),
+    CallFamily(name="link", changes=True, reveals=True, nameless=True),
+    CallFamily(name="symlink", changes=True, room="name"),
+    CallFamily(name="unlink", changes=True, room="back"),
+    CallFamily(name="mkdir", changes=True, room="name"),
+    CallFamily(name="rmdir", changes=True, comes_as=("unlink",)),  # unlinkat(2) with AT_REMOVEDIR
+    CallFamily(name="mknod", changes=True, room="name"),
+    CallFamily(name="truncate", changes=True, grows=True, room="back", dirties=True),
+    CallFamily(name="fallocate", changes=True, grows=True, room="data", dirties=True, plain=True),
+    CallFamily(
+        name="copy_file_range",
+        changes=True,
+        transfers=True,
+        copies=True,
+        grows=True,
+        room="data",
+        dirties=True,
+    ),
+    CallFamily(
+        name="sendfile", changes=True, transfers=True, copies=True, grows=True, room="data", dirties=True
+    ),
+    # What a splice will move is not known when it is made, and it may block on its pipe.
+    CallFamily(
+        name="splice",
+        changes=True,
+        transfers=True,
+        grows=True,
+        room="data",
+        dirties=True,
+        unseen=True,
+        by_caller=True,
+    ),
+    CallFamily(name="clone", changes=True, copies=True, grows=True),
+    CallFamily(name="chmod", changes=True, by_permission=True, nameless=True),
+    CallFamily(name="chown", changes=True, by_permission=True, nameless=True),
+    CallFamily(name="utimens", changes=True, by_permission=True, nameless=True),
+    CallFamily(name="setxattr", changes=True, by_permission=True),
+    CallFamily(name="removexattr", changes=True, by_permission=True),
+    CallFamily(name="lock", by_caller=True),
+    CallFamily(name="mmap", unseen=True, by_caller=True),
     # No call is seen when a program stores into a shared mapping; msync is where it shows.
-    "msync",
-}
+    CallFamily(name="msync", changes=True, syncs="mapping", reveals=True, by_caller=True),
+    CallFamily(name="getdents", by_caller=True, plain=True),
+)
+
+_PSEUDO = (CallFamily(name="promise", pseudo=True), CallFamily(name="end", pseudo=True))
+
+FAMILIES: Mapping[str, CallFamily] = {row.name: row for row in (*_FILES, *_PSEUDO)}
+"""Every family by its name, which is ``Operation.call``."""
+
+CALLS: tuple[str, ...] = tuple(FAMILIES)
+"""The names of all families, in the order of the documents."""
+
+FILE_CALLS: tuple[str, ...] = tuple(row.name for row in _FILES)
+"""The families that act on files."""
 
 
 def happened(operation: Operation) -> bool:
@@ -36,36 +148,31 @@ def happened(operation: Operation) -> bool:
 
 
 def changes(operation: Operation) -> bool:
-    """Whether the operation changed what other processes see of the disk.
-
-    The family of fsync does not: it matters when power is lost, not when a process dies, since what
-    was written stays in the page cache.
-    """
+    """Whether the operation changed what other processes see of the disk."""
     if not happened(operation):
         return False
-    if operation.call == "open":
-        return creates(operation) or operation.detail.truncated
-    if operation.call in TRANSFERS and operation.result == 0:
-        return False
-    return operation.call in _CHANGING
+    row = FAMILIES[operation.call]
+    if row.opens:
+        return creates(operation) or operation.file.truncated
+    return row.changes and not (row.transfers and operation.result == 0)
 
 
 def creates(operation: Operation) -> bool:
     """Whether an open made a new file; from its flags alone where the result is not known yet."""
-    if operation.result is None and not operation.detail.created:
-        return bool(operation.detail.flags & os.O_CREAT)
-    return operation.detail.created
+    if operation.result is None and not operation.file.created:
+        return bool(operation.file.flags & os.O_CREAT)
+    return operation.file.created
 
 
 def opens_for_writing(operation: Operation) -> bool:
     """Whether an open asked for more than reading: access mode, truncation or creation."""
-    flags = operation.detail.flags
+    flags = operation.file.flags
     return flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC) or creates(operation)
 
 
 def extends(operation: Operation) -> bool:
-    """Whether the operation makes its file longer, or may do so as far as is known."""
-    detail = operation.detail
+    """Whether the operation makes its file longer, or may do so where that is not known."""
+    detail = operation.file
     if detail.offset is None or detail.length is None or detail.size_before is None:
         return True
     return detail.offset + detail.length > detail.size_before
@@ -75,4 +182,4 @@ def transferred(operation: Operation) -> int:
     """How many bytes the call moved; what it was asked for where the result is not known."""
     if operation.result is not None:
         return max(operation.result, 0)
-    return operation.detail.length or 0
+    return operation.file.length or 0

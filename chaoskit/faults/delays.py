@@ -11,7 +11,7 @@ from typing import ClassVar
 from chaoskit.core.errors import wrong
 from chaoskit.core.operation import Operation, Trace
 from chaoskit.core.schedule import Fault
-from chaoskit.faults.calls import PSEUDO_CALLS
+from chaoskit.faults.calls import FAMILIES
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -25,7 +25,7 @@ class Delay:
         return f"faults.delay({self.seconds!r})"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        if operation.call not in PSEUDO_CALLS:
+        if not FAMILIES[operation.call].pseudo:
             # Schedules write seconds without an exponent, as people do.
             yield Fault("delay", format(Decimal(str(self.seconds)), "f"))
 

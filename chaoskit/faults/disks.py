@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from chaoskit.core.operation import Operation, Trace
 from chaoskit.core.schedule import PERSISTENT, Fault
-from chaoskit.faults.calls import TRANSFERS, extends, happened, transferred
+from chaoskit.faults.calls import FAMILIES, extends, happened, transferred
 from chaoskit.faults.errnos import LOST, TABLE, possible
 from chaoskit.faults.facts import facts
 
@@ -59,16 +59,20 @@ def _room_left(operation: Operation) -> tuple[int, ...]:
     The end of one such call is the beginning of the next, so these are all the thresholds between
     which a program can tell disks apart.
     """
-    if operation.call in ("fallocate", "splice"):  # How much a splice moves is not known beforehand.
+    row = FAMILIES[operation.call]
+    if row.room != "data":
+        return ()
+    # A reservation is given whole or not at all, and how much a splice moves is not known beforehand.
+    if not row.transfers or row.unseen:
         return (0,)
-    if operation.call not in TRANSFERS or not extends(operation):
+    if not extends(operation):
         return ()
     growth = _growth(operation)
     return (0, growth // 2) if growth > 1 else (0,) if growth == 1 else ()
 
 
 def _growth(operation: Operation) -> int:
-    detail = operation.detail
+    detail = operation.file
     length = transferred(operation)
     if detail.offset is None or detail.size_before is None:
         return length

@@ -36,7 +36,7 @@ def _always(_: Operation) -> bool:
 
 
 def _exclusive(op: Operation) -> bool:
-    return op.detail.flags & (os.O_CREAT | os.O_EXCL) == os.O_CREAT | os.O_EXCL
+    return op.file.flags & (os.O_CREAT | os.O_EXCL) == os.O_CREAT | os.O_EXCL
 
 
 def _across(op: Operation) -> bool:
@@ -45,15 +45,15 @@ def _across(op: Operation) -> bool:
     A directory is another matter: overlayfs answers its rename with EXDEV anywhere when
     ``redirect_dir`` is off (Documentation/filesystems/overlayfs.rst).
     """
-    return op.detail.directory or op.target.rpartition("/")[0] != (op.second or "").rpartition("/")[0]
+    return op.file.directory or op.target.rpartition("/")[0] != (op.second or "").rpartition("/")[0]
 
 
 def _is_file(op: Operation) -> bool:
-    return not op.detail.directory
+    return not op.file.directory
 
 
 def _is_directory(op: Operation) -> bool:
-    return op.detail.directory
+    return op.file.directory
 
 
 def _by_name(op: Operation) -> bool:
@@ -63,12 +63,12 @@ def _by_name(op: Operation) -> bool:
 
 def _lengthens(op: Operation) -> bool:
     """Whether a truncate makes its file longer, or may do so as far as is known."""
-    detail = op.detail
+    detail = op.file
     return detail.length is None or detail.size_before is None or detail.length > detail.size_before
 
 
 def _synchronous_msync(op: Operation) -> bool:
-    return bool(op.detail.flags & 4)  # MS_SYNC
+    return bool(op.file.flags & 4)  # MS_SYNC
 
 
 _LOCK_NB, _LOCK_UN = 4, 8  # flock(2)
@@ -76,23 +76,23 @@ _TRYING, _WAITING = (6, 37), (7, 38)  # F_SETLK, F_OFD_SETLK; F_SETLKW, F_OFD_SE
 
 
 def _tries_flock(op: Operation) -> bool:
-    return op.syscall == "flock" and bool(op.detail.flags & _LOCK_NB) and not op.detail.flags & _LOCK_UN
+    return op.syscall == "flock" and bool(op.file.flags & _LOCK_NB) and not op.file.flags & _LOCK_UN
 
 
 def _waits_flock(op: Operation) -> bool:
-    return op.syscall == "flock" and not op.detail.flags & (_LOCK_NB | _LOCK_UN)
+    return op.syscall == "flock" and not op.file.flags & (_LOCK_NB | _LOCK_UN)
 
 
 def _tries_fcntl(op: Operation) -> bool:
-    return op.syscall == "fcntl" and op.detail.flags in _TRYING
+    return op.syscall == "fcntl" and op.file.flags in _TRYING
 
 
 def _waits_fcntl(op: Operation) -> bool:
-    return op.syscall == "fcntl" and op.detail.flags in _WAITING
+    return op.syscall == "fcntl" and op.file.flags in _WAITING
 
 
 def _takes_lock(op: Operation) -> bool:
-    return not (op.syscall == "flock" and op.detail.flags & _LOCK_UN)
+    return not (op.syscall == "flock" and op.file.flags & _LOCK_UN)
 
 
 def _rows(source: str, names: str, when: Condition = _always, *, lasting: bool = True) -> tuple[Row, ...]:
@@ -255,7 +255,7 @@ LOST: dict[str, tuple[Row, ...]] = {
     "setxattr": _rows("nfs(5)", "EIO", lasting=False),
     "removexattr": _rows("nfs(5)", "EIO", lasting=False),
     # With O_SYNC or O_DSYNC (open(2)) the data is in the file before the disk is asked and says no.
-    "write": _rows("write(2)", "EIO", lambda op: bool(op.detail.synchronous), lasting=False),
+    "write": _rows("write(2)", "EIO", lambda op: bool(op.file.synchronous), lasting=False),
 }
 """Errors of calls that took effect all the same: the reply was lost, or only the last step failed."""
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chaoskit.core.operation import Operation, Trace
-from chaoskit.faults.calls import happened
-
-_DIRTYING = frozenset(("write", "copy_file_range", "sendfile", "splice", "fallocate", "truncate"))
+from chaoskit.faults.calls import FAMILIES, happened
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +56,12 @@ def _late_closes(trace: Trace) -> frozenset[int]:
     for op in trace:
         if not happened(op):
             continue
-        if op.call in _DIRTYING:
+        row = FAMILIES[op.call]
+        if row.dirties:
             dirty.add(_file(op))
-        elif op.call in ("fsync", "fdatasync"):
+        elif row.syncs == "file":
             dirty.discard(_file(op))
-        elif op.call in ("sync", "syncfs"):
+        elif row.syncs == "all":
             dirty.clear()
         elif op.call == "close" and _file(op) in dirty:
             late.add(op.index)
@@ -72,4 +71,4 @@ def _late_closes(trace: Trace) -> frozenset[int]:
 
 def _file(operation: Operation) -> object:
     """The file behind an operation, whatever its name is by now."""
-    return operation.detail.inode or operation.target
+    return operation.file.inode or operation.target

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from chaoskit.core.operation import Operation, Trace
 from chaoskit.core.schedule import Fault
-from chaoskit.faults.calls import PSEUDO_CALLS, changes, transferred
+from chaoskit.faults.calls import FAMILIES, changes, transferred
 from chaoskit.faults.facts import facts
 
 PAGE = 4096
@@ -31,7 +31,7 @@ class Kill:
         return "faults.kill()"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        if operation.call in PSEUDO_CALLS:
+        if FAMILIES[operation.call].pseudo:
             yield Fault("kill")
         elif changes(operation):
             yield Fault("kill")
@@ -50,6 +50,6 @@ def torn_lengths(operation: Operation) -> tuple[int, ...]:
     length = transferred(operation)
     if operation.call != "write" or length <= PAGE:
         return ()
-    first = PAGE - (operation.detail.offset or 0) % PAGE
+    first = PAGE - (operation.file.offset or 0) % PAGE
     borders = range(first, length, PAGE)
     return tuple(sorted({borders[0], borders[len(borders) // 2], borders[-1]}))

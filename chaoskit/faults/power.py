@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from chaoskit.core.errors import wrong
 from chaoskit.core.operation import Operation, Trace
 from chaoskit.core.schedule import Fault
-from chaoskit.faults.calls import changes, happened
+from chaoskit.faults.calls import FAMILIES, changes, happened
 
 MODELS = ("ext4", "ext4-late", "xfs", "btrfs", "strict")
 """The names of the persistence models; :mod:`chaoskit.explore.crash.models` says what they mean."""
 
+DEFAULT_MODELS = ("ext4", "xfs", "btrfs")
+"""The real file systems together, ext4 as its documentation promises. ``strict`` is for programs that promise
+to work everywhere."""
+
 LIES = "fsync_lies"
 """The name by which a set of faults says that failed syncs are to be followed by power losses."""
-
-_SYNCS = frozenset(("fsync", "fdatasync", "sync", "syncfs", "msync"))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -36,9 +38,9 @@ class PowerLoss:
         return f"faults.power_loss(model={(self.models[0] if len(self.models) == 1 else self.models)!r})"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        synced = operation.call in _SYNCS and happened(operation)
+        synced = FAMILIES[operation.call].durable and happened(operation)
         # A call at which a file is found to have changed is one, too: that came without a call of its own.
-        if operation.call == "promise" or synced or changes(operation) or operation.detail.seen:
+        if operation.call == "promise" or synced or changes(operation) or operation.file.seen:
             yield Fault("power_loss", ",".join(self.models))
 
 
@@ -57,11 +59,7 @@ class FsyncLies:
         return "faults.fsync_lies()"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        if (
-            operation.call in ("fsync", "fdatasync")
-            and happened(operation)
-            and not operation.detail.directory
-        ):
+        if FAMILIES[operation.call].syncs == "file" and happened(operation) and not operation.file.directory:
             yield Fault("EIO")
 
 

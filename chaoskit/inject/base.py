@@ -14,6 +14,10 @@ from chaoskit.core.errors import ChaoskitError
 from chaoskit.core.operation import Caveat, Receipt, Trace
 from chaoskit.core.schedule import Fault, Strike
 
+TIMEOUT = 60.0
+"""Seconds until a workload counts as hung where nothing else was asked for. Most take far less than one; a
+first recording may start an interpreter and import a large library on a slow machine."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -62,7 +66,7 @@ class Plan:
     record: bool = False
     strikes: tuple[Strike, ...] = ()
     patterns: tuple[str, ...] = ()
-    timeout: float = 60.0
+    timeout: float = TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)

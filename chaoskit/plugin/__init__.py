@@ -1,7 +1,7 @@
-"""The pytest plugin's entry point: loaded in every project that has chaoskit installed, so it does nothing.
+"""The entry point of the pytest plugin, loaded in every project that has chaoskit installed.
 
-Options, the marker, the fixture, and two hooks that load the rest (:mod:`chaoskit.plugin.scenarios`,
-:mod:`chaoskit.plugin.reporting`) when the first scenario turns up.
+So it does as little as possible: options, the marker, the fixture, and two hooks that load the rest
+(:mod:`chaoskit.plugin.scenarios`, :mod:`chaoskit.plugin.reporting`) when the first scenario turns up.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("chaoskit", "fault injection at every call (chaoskit)")
     for name, (metavar, text) in _OPTIONS.items():
         group.addoption(f"--chaoskit-{name}", metavar=metavar, help=text)
+        # Each as an ini key as well: what a project wants of every run belongs in its configuration.
         parser.addini(f"chaoskit_{name}", f"{text}; see --chaoskit-{name}")
     group.addoption("--chaoskit-replay", metavar="SCHEDULE", help="run this one schedule instead of all")
     group.addoption("--chaoskit-list", action="store_true", help="list the fault points, run no case")
-    parser.addini("chaoskit_tmp", "directory for the cases' own directories (default: pytest's basetemp)")
+    parser.addini("chaoskit_tmp", "directory for the directories of cases (default: pytest's basetemp)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -71,7 +72,7 @@ def _checked_place(config: pytest.Config) -> Path | None:
 
 
 class _Door:
-    """Lets the rest in when it is needed."""
+    """Loads the rest of the plugin when the first scenario, or the first result of one, turns up."""
 
     def __init__(self, config: pytest.Config, place: Path | None) -> None:
         self._config = config
@@ -87,6 +88,7 @@ class _Door:
         given = any(getattr(options, f"chaoskit_{name}", None) for name in (*_OPTIONS, "replay"))
         return self._header() if given else None
 
+    # Last, so that items which other plugins deselect are gone by then.
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if not any(item.get_closest_marker(MARKER) for item in items):
@@ -113,6 +115,8 @@ class _Door:
         if self._reporting is None:
             from chaoskit.plugin.reporting import Reporting
 
+            # In the controller of xdist no item is collected, so a result is the first that it
+            # sees of a scenario.
             self._reporting = Reporting(self._config, self._began, self._place)
             self._config.pluginmanager.register(self._reporting, "chaoskit-reporting")
         self._reporting.take(plain, report)

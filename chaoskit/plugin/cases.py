@@ -21,7 +21,7 @@ from chaoskit.explore.snapshot import take
 from chaoskit.invariants import Evidence
 from chaoskit.plugin.fixture import prepared
 from chaoskit.plugin.names import PLUGIN
-from chaoskit.plugin.state import STATE, State, remove
+from chaoskit.plugin.state import STATE, Underway, remove
 
 try:
     from _pytest.tmpdir import tmppath_result_key
@@ -38,7 +38,7 @@ _HARNESS = tuple(os.path.join(_PACKAGE, name) for name in ("session/", "inject/"
 
 _NO_RAISE = (
     "With a fault in it, chaos.run does not raise what the workload raises: it returns an outcome, whose "
-    "error has it. Around chaos.run, pytest.raises works in the undisturbed run only."
+    "error has it. Around chaos.run, pytest.raises works in the baseline only."
 )
 
 
@@ -59,7 +59,7 @@ def tear_down(item: pytest.Item) -> None:
 
 
 def _needs_chaos_alone(item: pytest.Function) -> bool:
-    """Whether pytest would make the plugin's own fixture ``chaos`` for the test, and nothing else.
+    """True if pytest would make the plugin's own fixture ``chaos`` for the test, and nothing else.
 
     A test with ``request`` may ask for others while it runs.
     """
@@ -99,7 +99,7 @@ class ItemRunner:
         seconds = time.perf_counter() - began
         return replace(seen, failure=failure or failure_after, skipped=skipped, seconds=seconds)
 
-    def _call(self, state: State, job: Job) -> tuple[CaseFailure | None, str]:
+    def _call(self, state: Underway, job: Job) -> tuple[CaseFailure | None, str]:
         """Set up and call; return the failure, or why the test skipped itself."""
         try:
             _renew_instance(self.item)
@@ -160,7 +160,7 @@ def raise_kept(item: pytest.Item) -> None:
         raise error
 
 
-def observed(state: State, *, look: bool) -> Observation:
+def observed(state: Underway, *, look: bool) -> Observation:
     """What the case in hand has shown so far; ``look`` says whether to read its directory, too."""
     if state.chaos is None:
         return Observation()
@@ -168,12 +168,12 @@ def observed(state: State, *, look: bool) -> Observation:
     return replace(seen, snapshot=take(str(state.chaos.path))) if look else seen
 
 
-def _invariants(state: State, job: Job) -> CaseFailure | None:
+def _invariants(state: Underway, job: Job) -> CaseFailure | None:
     """Check what the scenario asked for beside its own assertions."""
-    if not state.spec.invariants or state.chaos is None or job.expected is None:
+    if not state.exploration.spec.invariants or state.chaos is None or job.expected is None:
         return None
     evidence = Evidence(job.expected.snapshot, take(str(state.chaos.path)), job.patterns)
-    for invariant in state.spec.invariants:
+    for invariant in state.exploration.spec.invariants:
         try:
             invariant(evidence)
         except AssertionError as error:
@@ -229,7 +229,7 @@ def _site(item: pytest.Function, error: BaseException) -> Frame | None:
 
 
 def _renew_instance(item: pytest.Function) -> None:
-    """Give a test in a class a fresh instance, as pytest gives each test one of its own."""
+    """Give a test in a class a fresh instance, as pytest does for every test."""
     if item.cls is not None:
         for kept in ("_obj", "_instance", "_excinfo"):
             vars(item).pop(kept, None)

@@ -28,8 +28,8 @@ def prepared(item: pytest.Item) -> Iterator[Chaos]:
             "Add @scenario(faults.disk() | faults.kill())."
         )
     path = state.places.fresh()
-    sources = state.sources if state.job.expected is None else ()
-    state.chaos = Chaos(path, state.backend, state.job, state.watch, sources)
+    sources = state.exploration.sources if state.job.expected is None else ()
+    state.chaos = Chaos(path, state.exploration.backend, state.job, state.watch, sources)
     try:
         with _same_directory():
             yield state.chaos

@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from chaoskit.core.errors import wrong
 from chaoskit.core.schedule import Schedule
+from chaoskit.session.exploring import Request
 from chaoskit.session.spec import BACKENDS, Spec, positive_number
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What concerns the whole session. ``backend_asked`` is whether the command line or ini names one."""
-
-    seed: int = 0
-    workers: int = 1
-    backend_asked: bool = False
-    replay: Schedule | None = None
-    listing: bool = False
-    tmp: str = ""
-
-
-def settings(config: pytest.Config) -> Settings:
-    """Read the session's options.
+def request(config: pytest.Config) -> Request:
+    """Read what is asked for the whole session.
 
     Raises:
         UsageError: naming the option and what it expects; ScheduleError for ``--chaoskit-replay``.
     """
     replay = config.getoption("chaoskit_replay")
-    return Settings(
+    return Request(
         seed=_integer(config, "seed", 0),
         workers=positive_number("--chaoskit-workers", _integer(config, "workers", 1)),
-        backend_asked=_backend(config) is not None,
         replay=None if replay is None else Schedule.parse(replay),
         listing=bool(config.getoption("chaoskit_list")),
-        tmp=str(config.getini("chaoskit_tmp") or ""),
     )
+
+
+def backend_asked(config: pytest.Config) -> bool:
+    """True if the command line or the ini file names a backend, which then has to work here."""
+    return _backend(config) is not None
 
 
 def in_force(config: pytest.Config, spec: Spec) -> Spec:

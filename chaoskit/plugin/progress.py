@@ -1,4 +1,4 @@
-"""Tell a person at a terminal how far a long exploration is; tell nobody else."""
+"""How far a long exploration has come, as one line on a terminal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 _QUIET = 2.0
-"""Seconds before anything is said."""
+"""Seconds before anything is printed: most explorations are over by then."""
 _PAUSE = 0.5
+"""Seconds between two changes of the line, at least."""
 
 
 class Progress:
@@ -45,6 +46,7 @@ class Progress:
     def _terminal(self) -> contextlib.AbstractContextManager[Any]:
         if self._capture is None:
             return contextlib.nullcontext()
+        # pytest captures standard output at the file descriptor: the terminal is behind it.
         disabled: contextlib.AbstractContextManager[Any] = self._capture.global_and_fixture_disabled()
         return disabled
 

@@ -1,4 +1,4 @@
-"""Results on their way out: the terminal summary and the report directory."""
+"""What comes of the results: the summary on the terminal, and the report in its directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chaoskit.core.result import PointSummary, ScenarioResult
+from chaoskit.core.result import ScenarioResult
 from chaoskit.core.schedule import printable
 from chaoskit.report import Collector, Line, Report, summary_lines, write
 
@@ -42,7 +42,8 @@ class Reporting:
         if not len(self._collector):
             return
         self._report = self._collector.report(
-            command=_command(),
+            # The name as users type it: the first word may be the path of a script, or pytest's __main__.
+            command=["pytest", *map(printable, sys.argv[1:])],
             interrupted=exitstatus == pytest.ExitCode.INTERRUPTED,
             place=next(iter(_hidden(self._config)), None),
             seconds=time.monotonic() - self._began,
@@ -53,7 +54,7 @@ class Reporting:
             write(self._report, self._place)
             self._written = Line(f"report: {self._place}")
         except OSError as error:
-            # The tests may have taken an hour: what they showed is told all the same.
+            # The tests may have taken an hour: the summary is printed all the same.
             self._written = Line(f"report: not written into {self._place}: {error}", {"red": True})
             if exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -72,16 +73,14 @@ class Reporting:
 
 
 def _hidden(config: pytest.Config) -> dict[Path, str]:
+    # Private to pytest: asking for the base directory by its public way would make one.
     factory = getattr(config, "_tmp_path_factory", None)
     basetemp = getattr(factory, "_basetemp", None)
     return {} if basetemp is None else {Path(basetemp): "<tmp>"}
 
 
-def _command() -> list[str]:
-    return ["pytest", *map(printable, sys.argv[1:])]
-
-
 def _outcome(report: pytest.TestReport) -> Any:
+    # How pytest marks an expected failure, and an unexpected success (_pytest/skipping.py).
     if hasattr(report, "wasxfail"):
         return "xfailed" if report.skipped else "xpassed"
     return report.outcome
@@ -95,14 +94,10 @@ def _reason(report: pytest.TestReport) -> str:
 
 def _listing(result: ScenarioResult) -> Iterator[str]:
     for point in result.points:
-        yield _point(point)
+        site = f"  {point.stack[0].file}:{point.stack[0].line}" if point.stack else ""
+        unstable = "" if point.stable else "  (not in both recordings)"
+        yield f"{point.name}  {len(point.faults)} faults{site}{unstable}"
     faults = sum(len(point.faults) for point in result.points)
     yield f"{len(result.points)} points, {faults} cases"
     for variation in result.variations:
         yield f"not the same in two baselines: {variation.kind}: {variation.text}"
-
-
-def _point(point: PointSummary) -> str:
-    site = f"  {point.stack[0].file}:{point.stack[0].line}" if point.stack else ""
-    unstable = "" if point.stable else "  (not in both recordings)"
-    return f"{point.name}  {len(point.faults)} faults{site}{unstable}"

@@ -15,30 +15,23 @@ import pytest
 from chaoskit.core.case import CaseFailure, CaseResult
 from chaoskit.core.errors import BackendUnavailable, ChaoskitError, UsageError, wrong
 from chaoskit.core.finding import Finding
-from chaoskit.core.result import Budget, Options, ScenarioResult
+from chaoskit.core.result import Budget, ScenarioResult
 from chaoskit.core.schedule import printable
-from chaoskit.explore.case import Question
-from chaoskit.explore.engine import Explorer
 from chaoskit.explore.errors import ScenarioInconclusive, ScenarioViolated
-from chaoskit.explore.execute import Executor, Serial, Workers
-from chaoskit.explore.job import Job
+from chaoskit.explore.execute import Executor, Serial
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.sources import sources_of
+from chaoskit.explore.workers import Workers
 from chaoskit.inject import backends
 from chaoskit.inject.base import Backend
 from chaoskit.plugin import cases
 from chaoskit.plugin.names import MARKER, RESULT
-from chaoskit.plugin.options import in_force, settings
+from chaoskit.plugin.options import backend_asked, in_force, request
 from chaoskit.plugin.progress import Progress
-from chaoskit.plugin.state import PLAIN_ERROR, STATE, Places, State
+from chaoskit.plugin.state import PLAIN_ERROR, STATE, Places, Underway
 from chaoskit.report.explain import inconclusive_text, violation_text
 from chaoskit.session import chance
+from chaoskit.session.exploring import Exploration, Specimen
 from chaoskit.session.spec import Spec
-
-_BASELINE_TIMEOUT = 60.0
-_LEAST_TIMEOUT = 10.0
-_TIMES_THE_BASELINE = 20.0
-"""A machine can be this much slower for one case than for another, and nothing hangs."""
 
 _RESULT = pytest.StashKey[ScenarioResult | None]()
 _CHANCE = pytest.StashKey[Callable[[], None]]()
@@ -51,7 +44,7 @@ class Scenarios:
         self._config = config
         self._backends: dict[str, tuple[Backend | None, str]] = {}
         self._places: list[Places] = []
-        self._at: State | None = None
+        self._at: Underway | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -75,7 +68,7 @@ class Scenarios:
         state.seconds = time.perf_counter() - began
         assert isinstance(item, pytest.Function)
         if cases.kept_error(item) is not None:
-            return result  # Pytest reports it: the undisturbed test did not pass.
+            return result  # Pytest reports it: the baseline did not pass.
         try:
             self._explore(item, state)
         except ChaoskitError as error:
@@ -104,7 +97,7 @@ class Scenarios:
                 del item.stash[STATE]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # While a test is being called, it is only subtests that report: to nobody, in a case.
+        # Only subtests report while their test is being called, and in a case no one listens to them.
         if self._at is not None and report.failed:
             self._at.failed_subtests.append(report.longreprtext)
 
@@ -135,19 +128,16 @@ class Scenarios:
             _make_printable(report)
         return report
 
-    def _state(self, item: pytest.Item, marker: pytest.Mark) -> State:
+    def _state(self, item: pytest.Item, marker: pytest.Mark) -> Underway:
         """Everything that can be refused before the test is called is refused here."""
         spec = in_force(self._config, Spec.checked(marker.args, marker.kwargs))
-        chosen = settings(self._config)
+        asked = request(self._config)
         _check_item(item)
-        backend = self._backend(spec, chosen.backend_asked or spec.backend != backends.AUTO)
-        if chosen.replay is not None:
-            backends.check(chosen.replay, backend)
-        timeout = spec.timeout or _BASELINE_TIMEOUT
-        job = Job(record=True, timeout=timeout, strike_recovery=spec.strike_recovery)
-        places = Places(_tmp(item, chosen.tmp))
+        backend = self._backend(spec, backend_asked(self._config) or spec.backend != backends.AUTO)
+        exploration = Exploration(_specimen(item), spec, asked, backend)
+        places = Places(_tmp(item))
         self._places.append(places)
-        return State(spec, chosen, backend, sources_of(spec.faults, spec.model), places, job)
+        return Underway(exploration, places, exploration.baseline)
 
     def _backend(self, spec: Spec, asked: bool) -> Backend:
         if spec.backend not in self._backends:
@@ -160,7 +150,7 @@ class Scenarios:
             raise BackendUnavailable(f"backend {name!r} was asked for and does not work here: {reason}")
         pytest.skip(f"chaoskit: the backend {name!r} does not work here: {reason}")
 
-    def _explore(self, item: pytest.Function, state: State) -> None:
+    def _explore(self, item: pytest.Function, state: Underway) -> None:
         seen = Observation() if state.chaos is None else state.chaos.observed()
         if not seen.runs and seen.refused:
             raise UsageError(f"{item.name} caught what chaos.run said about wrong use: {seen.refused}")
@@ -172,7 +162,7 @@ class Scenarios:
         first = replace(cases.observed(state, look=True), seconds=state.seconds)
         cases.tear_down(item)
         progress = Progress(self._config)
-        explorer = Explorer(_question(item, state), self._executor(item, state), progress)
+        explorer = state.exploration.explorer(state.seconds, self._executor(item, state), progress)
         try:
             result = explorer.explore(first)
         finally:
@@ -183,11 +173,13 @@ class Scenarios:
         if result.state == "inconclusive":
             raise ScenarioInconclusive(inconclusive_text(result))
 
-    def _executor(self, item: pytest.Function, state: State) -> Executor:
+    def _executor(self, item: pytest.Function, state: Underway) -> Executor:
         if self._config.getoption("usepdb", False):
             return Serial(cases.ItemRunner(item, propagate=True))
         capture = self._config.getoption("capture", "no") != "no"
-        return Workers(cases.ItemRunner(item), state.settings.workers, state.places.become, capture=capture)
+        return Workers(
+            cases.ItemRunner(item), state.exploration.request.workers, state.places.become, capture=capture
+        )
 
 
 def _unexplored(item: pytest.Item, call: pytest.CallInfo[None]) -> ScenarioResult | None:
@@ -196,17 +188,16 @@ def _unexplored(item: pytest.Item, call: pytest.CallInfo[None]) -> ScenarioResul
         return None
     state = item.stash.get(STATE, None)
     if state is not None and state.stopped is not None and state.job.schedule.strikes:
-        assert isinstance(item, pytest.Function)
-        return _stopped(item, state, state.stopped)
+        return _stopped(state, state.stopped)
     _, line, _ = item.reportinfo()
     error = call.excinfo.exconly(tryshort=True)
     result = ScenarioResult(item.nodeid, "error", file=str(item.path), line=(line or 0) + 1, error=error)
     return result.printable()
 
 
-def _stopped(item: pytest.Function, state: State, failure: CaseFailure) -> ScenarioResult:
+def _stopped(state: Underway, failure: CaseFailure) -> ScenarioResult:
     """What the report says after a debugger has stopped in the first case that broke: this one case."""
-    question, schedule = _question(item, state), str(state.job.schedule)
+    question, schedule = state.exploration.question(state.seconds), str(state.job.schedule)
     runs = () if state.chaos is None else state.chaos.observed().runs
     case = CaseResult(0, schedule, "violated", runs=runs, failure=failure, attempts=1, finding=0)
     call = str(state.job.schedule.strikes[-1].point)
@@ -265,7 +256,9 @@ def _check_item(item: pytest.Item) -> None:
         )
 
 
-def _tmp(item: pytest.Item, tmp: str) -> Path:
+def _tmp(item: pytest.Item) -> Path:
+    """The directory in which the cases have theirs."""
+    tmp = str(item.config.getini("chaoskit_tmp") or "")
     if tmp:
         try:
             os.makedirs(tmp, exist_ok=True)
@@ -278,39 +271,12 @@ def _tmp(item: pytest.Item, tmp: str) -> Path:
     return Path(tempfile.gettempdir()) if factory is None else factory.getbasetemp()
 
 
-def _as_called(item: pytest.Item) -> str:
-    """The test's name for a command line where pytest was started; its node id is for the root directory."""
+def _specimen(item: pytest.Item) -> Specimen:
+    """The test, with the name for a command line where pytest was started.
+
+    Its node id does for the root directory alone.
+    """
     file, colons, rest = item.nodeid.partition("::")
     path = os.path.relpath(item.config.rootpath / file, item.config.invocation_params.dir)
-    return f"{path}{colons}{rest}"
-
-
-def _question(item: pytest.Function, state: State) -> Question:
-    spec, chosen = state.spec, state.settings
-    timeout = spec.timeout or max(_LEAST_TIMEOUT, _TIMES_THE_BASELINE * state.seconds)
-    options = Options(
-        faults=repr(spec.faults),
-        depth=spec.depth,
-        budget=spec.budget,
-        workers=chosen.workers,
-        timeout=timeout,
-        model=spec.model,
-        allow_inconclusive=spec.allow_inconclusive,
-        invariants=tuple(getattr(i, "__name__", repr(i)) for i in spec.invariants),
-        replay=chosen.replay,
-        test=_as_called(item),
-    )
     _, line, _ = item.reportinfo()
-    return Question(
-        nodeid=item.nodeid,
-        faults=spec.faults,
-        sources=state.sources,
-        options=options,
-        seed=chosen.seed,
-        backend=state.backend.name,
-        file=str(item.path),
-        line=(line or 0) + 1,
-        replay=chosen.replay,
-        listing=chosen.listing,
-        strike_recovery=spec.strike_recovery,
-    )
+    return Specimen(item.nodeid, str(item.path), (line or 0) + 1, f"{path}{colons}{rest}")

@@ -13,12 +13,10 @@ import pytest
 
 from chaoskit.core.case import CaseFailure
 from chaoskit.explore.execute import Patience, Watch
-from chaoskit.explore.job import CaseSource, Job
-from chaoskit.inject.base import Backend
+from chaoskit.explore.job import Job
 from chaoskit.inject.processes import stand_guard
-from chaoskit.plugin.options import Settings
 from chaoskit.session.chaos import Chaos
-from chaoskit.session.spec import Spec
+from chaoskit.session.exploring import Exploration
 
 
 class Places:
@@ -63,18 +61,15 @@ def remove(path: Path) -> None:
 
 
 @dataclass(slots=True)
-class State:
-    """One scenario under exploration. ``chaos`` is the object of the case in hand.
+class Underway:
+    """One scenario under exploration. ``chaos`` is the object of the case in hand, ``job`` what it is asked.
 
     ``stopped`` is what broke in that case when a debugger ends the exploration there.
     """
 
-    spec: Spec
-    settings: Settings
-    backend: Backend
-    sources: tuple[CaseSource, ...]
+    exploration: Exploration
     places: Places
-    job: Job = field(default_factory=lambda: Job(record=True))
+    job: Job
     watch: Watch = field(default_factory=Patience)
     chaos: Chaos | None = None
     seconds: float = 0.0
@@ -82,6 +77,6 @@ class State:
     stopped: CaseFailure | None = None
 
 
-STATE = pytest.StashKey[State]()
+STATE = pytest.StashKey[Underway]()
 PLAIN_ERROR = pytest.StashKey[BaseException]()
 """An error whose message says all: no traceback is shown for it."""

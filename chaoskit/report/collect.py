@@ -19,7 +19,7 @@ _PACKAGE = Path(__file__).parent.parent
 
 
 class Collector:
-    """Takes in the results of one test run, from whichever process they come, in any order.
+    """Collects the results of one test run, from all of its processes, in any order.
 
     ``rootdir`` is the project's directory: paths below it are written relative to it, so that reports
     compare between machines. ``hide`` maps further prefixes of paths to what is written instead (a
@@ -29,16 +29,18 @@ class Collector:
     def __init__(self, rootdir: Path, hide: Mapping[Path, str] | None = None) -> None:
         self._shorten = shortener({**(hide or {}), rootdir: ""})
         self._entries: dict[str, Entry] = {}
+        # Monotonic: the wall clock may be set during a run, and a duration must not become negative.
         self._began = time.monotonic()
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def add(self, plain: Mapping[str, Any], *, outcome: Outcome, reason: str = "") -> None:
-        """Take in one scenario, as :meth:`ScenarioResult.to_dict` gives it.
+        """Add one scenario, as :meth:`ScenarioResult.to_dict` gives it.
 
         A second result of the same test replaces the first: that is a rerun.
         """
+        # Plain data even within one process, so that xdist and a single process take the same way.
         result = ScenarioResult.from_dict(plain).renamed(self._shorten)
         self._entries[result.nodeid] = Entry(result, outcome, self._shorten(reason))
 
@@ -71,24 +73,21 @@ def shortener(prefixes: Mapping[Path, str]) -> Callable[[str], str]:
     An empty short form makes the path relative. Of two prefixes of which one lies in the other, the
     longer one wins.
     """
-    short = {str(path).rstrip("/"): text for path, text in _interpreter().items()}
+    # What belongs to no project is hidden too: where Python is installed says whose machine it is.
+    python = {Path(sys.base_prefix): "<python>", Path(sys.prefix): "<python>", _PACKAGE: "chaoskit"}
+    short = {str(path).rstrip("/"): text for path, text in python.items()}
     short |= {str(path).rstrip("/"): text for path, text in prefixes.items()}
+    # The root directory has no name left without its slash, and would match everywhere.
     short = {path: text for path, text in short.items() if path}
     longest_first = sorted(short, key=len, reverse=True)
     # The end of a name must follow: /srv/app is not a prefix of /srv/app2.
     pattern = re.compile(rf"(?<![\w.~/-])({'|'.join(map(re.escape, longest_first))})(/|(?![\w.~-]))")
 
-    def shorten(text: str) -> str:
-        return pattern.sub(lambda match: _replacement(short[match[1]], match[2]), text)
+    def replaced(match: re.Match[str]) -> str:
+        prefix, end = short[match[1]], match[2]
+        if prefix:
+            return prefix + end
+        # The directory itself, made relative, would vanish from the sentence that names it.
+        return "" if end else "."
 
-    return shorten
-
-
-def _replacement(short: str, end: str) -> str:
-    if short:
-        return short + end
-    return "" if end else "."
-
-
-def _interpreter() -> dict[Path, str]:
-    return {Path(sys.base_prefix): "<python>", Path(sys.prefix): "<python>", _PACKAGE: "chaoskit"}
+    return lambda text: pattern.sub(replaced, text)

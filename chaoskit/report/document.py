@@ -27,7 +27,7 @@ class Run:
     """One test run, or one shard of it.
 
     ``created`` is the end of the run in UTC, as ISO 8601 with a final ``Z``; ``seconds`` its duration;
-    ``command`` the command line, program name first; ``interrupted`` whether it was stopped early, so
+    ``command`` the command line, program name first; ``interrupted`` is true if it was stopped early, so
     that scenarios may be missing.
     """
 
@@ -59,13 +59,14 @@ class Entry:
 
     @property
     def known(self) -> bool:
-        """Whether its findings are stated in the test as known."""
+        """The test states its findings as known."""
         return self.outcome == "xfailed"
 
     def to_dict(self) -> dict[str, Any]:
         """The result's own keys and the entry's, side by side; with each finding how to replay it."""
         plain = self.result.to_dict()
         for finding in plain["findings"]:
+            # Written out for readers in other languages; ours work it out again.
             finding["replay"] = replay_command(self.result, finding["schedule"])
         return {**plain, "outcome": self.outcome, "reason": self.reason, "run": self.run}
 
@@ -113,7 +114,7 @@ class Report:
 
     @property
     def interrupted(self) -> bool:
-        """Whether any of its runs was stopped early."""
+        """One of its runs was stopped early."""
         return any(run.interrupted for run in self.runs)
 
     @property
@@ -133,11 +134,12 @@ class Report:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Report:
-        """Read what :meth:`to_dict` gave; totals are computed anew.
+        """Read what :meth:`to_dict` gave; totals are computed again.
 
         Raises:
             ValueError, KeyError, TypeError or AttributeError: it does not follow the schema.
         """
+        # Totals are not read: a file that was edited by hand must not contradict itself.
         runs = tuple(map(Run.from_dict, plain["runs"]))
         entries = in_order(map(Entry.from_dict, plain["scenarios"]))
         for entry in entries:
@@ -146,7 +148,7 @@ class Report:
 
 
 def _check(entry: Entry, runs: int) -> None:
-    """Refuse what would only fail later, in the middle of a view."""
+    """Raise ValueError for what would only fail later, in the middle of a view."""
     result = entry.result
     if not 0 <= entry.run < runs:
         raise ValueError(f"{result.nodeid} refers to run {entry.run} of {runs}")
@@ -168,6 +170,7 @@ def totals_of(entries: Iterable[Entry]) -> Totals:
     """Add up ``entries``."""
     entries = tuple(entries)
     results = [entry.result for entry in entries]
+    # All keys, also those that are zero: a reader need not ask whether one is there.
     verdicts: Counter[str] = Counter(dict.fromkeys(VERDICTS, 0))
     for result in results:
         verdicts.update(result.verdicts)
@@ -178,6 +181,7 @@ def totals_of(entries: Iterable[Entry]) -> Totals:
         points=sum(len(result.points) for result in results),
         points_struck=sum(points_struck(result) for result in results),
         cases=sum(len(result.cases) for result in results),
+        # Second faults are found while cases run, so there may be more than were planned.
         cases_possible=sum(max(result.budget.possible, len(result.cases)) for result in results),
         findings=sum(len(entry.result.findings) for entry in entries if not entry.known),
         known_findings=sum(len(entry.result.findings) for entry in entries if entry.known),
@@ -210,7 +214,7 @@ def left_out(entries: Iterable[Entry]) -> Counter[str]:
 
 
 def cut_by_budget(entries: Iterable[Entry]) -> int:
-    """How many possible cases a budget has left out; the other reasons are no matter of its size."""
+    """How many possible cases a budget has left out. Against the other reasons a larger one does not help."""
     return sum(number for why, number in left_out(entries).items() if why not in (UNSTABLE, ALIKE))
 
 
@@ -220,6 +224,6 @@ def broken(entry: Entry) -> int:
 
 
 def _known(cls: type, plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that ``cls`` has; later minor versions may write more."""
+    """The keys that ``cls`` has. Later minor versions may write others, which are ignored."""
     names = {f.name for f in fields(cls)}
     return {key: value for key, value in plain.items() if key in names}

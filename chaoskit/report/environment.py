@@ -1,4 +1,4 @@
-"""On what a test run was made: machine, kernel, Python and packages, and nothing that names a person."""
+"""Where a test run was made: machine, kernel, Python and packages, and nothing that names a person."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Environment:
 
 
 def detect(place: Path | None = None) -> Environment:
-    """Look around. ``place`` is where the scenarios' directories are."""
+    """The environment of this process. ``place`` is where the scenarios' directories are."""
     return Environment(
         system=platform.system(),
         kernel=platform.release(),
@@ -56,6 +56,7 @@ def detect(place: Path | None = None) -> Environment:
 
 def _memory() -> int:
     try:
+        # Not psutil: what every project would have to install must stay small.
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return 0
@@ -68,5 +69,6 @@ def installed_packages() -> dict[str, str]:
         # A damaged installation has metadata without a name; it cannot be told from nothing.
         name = distribution.metadata["Name"] if distribution.metadata else None
         if name:
+            # The first on the path is the one that imports find.
             found.setdefault(name.lower().replace("_", "-"), distribution.version or "")
     return dict(sorted(found.items()))

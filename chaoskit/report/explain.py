@@ -1,4 +1,4 @@
-"""Tell a stranger what broke: what struck where, what is on the disk, which assertion, how to replay."""
+"""A finding in words, for a reader who has never seen the test: what struck, what it left, how to replay."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from chaoskit.core.case import BROKEN, INCONCLUSIVE, CaseResult, Difference, RunSummary
 from chaoskit.core.finding import Finding
 from chaoskit.core.operation import Frame
-from chaoskit.core.result import ScenarioResult, Variation
+from chaoskit.core.result import ScenarioResult
 from chaoskit.core.words import PYTEST, Words
 
 _SCHEDULES_SHOWN = 5
@@ -17,12 +17,15 @@ _FRAMES_SHOWN = 12
 _DIFFERENCES_SHOWN = 20
 _FINDINGS_SHOWN = 20
 _OUTPUT_SHOWN = 2000
+_VARIATIONS_SHOWN = 10
+# Enough to see what happened without scrolling it away; the result file has everything.
 
 
 def replay_command(result: ScenarioResult, schedule: str) -> str:
     """The line for a shell that repeats one case, in the directory in which it was found."""
     if result.options.command:
         return f"chaoskit replay {shlex.quote(schedule)} {result.options.command}"
+    # The name that pytest was given: a parametrized scenario may be shown under another.
     test = result.options.test or result.nodeid
     return f"pytest {shlex.quote(test)} --chaoskit-replay {shlex.quote(schedule)}"
 
@@ -82,21 +85,21 @@ _NO_VARIATIONS = (
 def _footnotes(result: ScenarioResult) -> list[str]:
     lines = []
     if result.variations:
-        lines += ["", "Not the same in two baselines:", *map(_variation, result.variations[:10])]
+        lines += ["", "Not the same in two baselines:"]
+        for one in result.variations[:_VARIATIONS_SHOWN]:
+            where = f" ({one.site.file}:{one.site.line})" if one.site else ""
+            lines.append(f"  {one.kind}: {one.text}{where}")
     if result.caveats:
         lines += ["", "Could not be followed:", *(f"  {c.kind}: {c.text}" for c in result.caveats)]
     return lines
 
 
-def _variation(variation: Variation) -> str:
-    where = f" ({variation.site.file}:{variation.site.line})" if variation.site else ""
-    return f"  {variation.kind}: {variation.text}{where}"
-
-
 def _finding(finding: Finding, case: CaseResult) -> Iterator[str]:
     yield f"[{finding.index + 1}] {finding.verdict}: {finding.schedule}"
+    # None: it was not tried. Only an attempt that failed says anything.
     if finding.reproduced is False:
         yield "    this did not show again when the case was run once more, so chance has a part in it"
+    # In the order in which a reader asks: how small, how often, what, why, and what came of it.
     yield from _size(finding)
     yield from _others(finding)
     yield from _struck(finding, case)
@@ -151,6 +154,7 @@ def _advice(finding: Finding) -> Iterator[str]:
 
 def _stack(finding: Finding) -> Iterator[str]:
     shown = list(itertools.zip_longest(finding.stack, finding.source, fillvalue=""))[:_FRAMES_SHOWN]
+    # Recorded from the call outwards; people read tracebacks the other way round.
     for frame, source in reversed(shown):
         assert isinstance(frame, Frame)
         yield f'      File "{frame.file}", line {frame.line}, in {frame.function}'
@@ -190,6 +194,7 @@ def _broken(finding: Finding, case: CaseResult) -> Iterator[str]:
         yield from (f"      {line}" for line in failure.text.rstrip().splitlines())
     if case.output.strip():
         yield "    printed in this case:"
+        # The end: what was printed last is nearest to what went wrong.
         yield from (f"      {line}" for line in case.output[-_OUTPUT_SHOWN:].rstrip().splitlines())
 
 

@@ -23,7 +23,7 @@ class ReportError(UsageError):
 def write(report: Report, directory: Path) -> tuple[Path, ...]:
     """Write ``report.json`` and ``summary.md`` into ``directory``, which is made if it is not there.
 
-    Each file is replaced in one step: a reader sees the old or the new one, also if the writer is killed.
+    Each file is replaced in one step: a reader sees the old or the new one, even if the writer is killed.
     The summary is written first, so that a new ``report.json`` never stands beside an old summary.
 
     Returns: the paths of the files, the JSON first.
@@ -81,14 +81,21 @@ def _check_version(plain: Any, file: Path) -> None:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Put ``text`` at ``path`` in one step. Nothing is left behind if that fails."""
+    """Put ``text`` at ``path`` in one step.
+
+    Nothing is left behind if that fails. Raises OSError if the directory cannot be written.
+    """
+    # In the same directory, since a rename does not cross file systems; with the process in its name,
+    # since two shards may share a place.
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(draft, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.write(text)
             file.flush()
+            # Before the rename: ext4, XFS and btrfs may otherwise make the name durable without the content.
             os.fsync(file.fileno())
         os.replace(draft, path)
+    # Ctrl-C included: the draft is of no use to anyone.
     except BaseException:
         with contextlib.suppress(OSError):
             draft.unlink()

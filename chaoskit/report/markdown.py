@@ -32,6 +32,7 @@ def markdown(report: Report) -> str:
         _remarks(report),
         _runs(report.runs),
     ]
+    # A part with nothing to say is left out, heading and all.
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -52,6 +53,7 @@ def _head(report: Report) -> str:
         lines.append(f"Crash states: {states_text(totals.crash_states)}.")
     if report.interrupted:
         lines.append("**The run was interrupted**: what had not ended is missing.")
+    # Two blanks at the end of a line make a line break in Markdown.
     return "  \n".join(lines)
 
 
@@ -65,6 +67,7 @@ def _scenarios(report: Report) -> str:
         result = entry.result
         names = [code(result.nodeid), *([str(entry.run + 1)] if several else [])]
         cases = f"{len(result.cases):,}"
+        # "of" only where something was left out: otherwise it looks like a limit.
         if result.budget.possible > len(result.cases):
             cases += f" of {result.budget.possible:,}"
         verdicts = result.verdicts
@@ -99,6 +102,7 @@ def _crash_states(report: Report) -> str:
 
 
 def _outcome(entry: Entry) -> str:
+    # In the words of a scenario: pytest's own would have to be explained.
     words = {"xfailed": "known finding", "xpassed": "known finding is gone"}
     text = words.get(entry.outcome, entry.outcome)
     return f"**{text}**" if entry.outcome in ("failed", "xpassed") else text
@@ -132,15 +136,12 @@ def _findings(report: Report, *, known: bool) -> str:
         if entry.known == known
         for finding in entry.result.findings
     ]
-    blocks += [
-        _error(entry) for entry in report.entries if entry.result.error and not known and _failed(entry)
-    ]
+    if not known:
+        # A scenario that could not be explored has no finding to show, only what it said.
+        unexplored = [e for e in report.entries if e.outcome == "failed" and not e.result.findings]
+        blocks += [_error(entry) for entry in unexplored if entry.result.error]
     title = "## Known findings" if known else "## Findings"
     return "\n\n".join([title, *blocks]) if blocks else ""
-
-
-def _failed(entry: Entry) -> bool:
-    return entry.outcome == "failed" and not entry.result.findings
 
 
 def _finding(entry: Entry, finding: Finding) -> str:
@@ -161,7 +162,7 @@ def _finding(entry: Entry, finding: Finding) -> str:
     if others > 0:
         lines.append(f"- {counted(others, 'further schedule')} broke it in the same way")
     lines.append(f"- replay: {code(replay_command(entry.result, finding.schedule))}")
-    # Nobody has to act on a known finding, so its line that replays it is enough.
+    # A known finding asks for no action: the line that replays it is enough.
     if not entry.known:
         text = finding_text(entry.result, finding)
         lines += ["", "<details><summary>what the test printed</summary>", "", block(text), "", "</details>"]
@@ -213,7 +214,7 @@ def _advice(advice: Advice) -> str:
 
 
 def _fix(advice: Advice) -> str:
-    """The lines of a fix as lines, below an item of a list: joined, the second would be part of a comment."""
+    """A fix as a code block below an item of a list: on one line its second half would be a comment."""
     if not advice.fix:
         return ""
     return "\n" + indent(block(advice.fix), "  ")
@@ -255,16 +256,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _row(cells: Iterable[str]) -> str:
+    # A bar ends a cell even in code style.
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
 def escape(text: str) -> str:
-    """Plain text, with nothing in it that Markdown would take for its own."""
+    """Plain text on one line, with every character escaped that means something to Markdown."""
     return re.sub(r"([\\`*_\[\]<>#])", r"\\\1", " ".join(text.split()))
 
 
 def code(text: str) -> str:
-    """Text in code style, on one line; a run of backticks in it does not end it early."""
+    """Text in code style, on one line, between more backticks than it has in a row."""
     line = " ".join(text.split())
     fence = "`" * (_longest_run(line) + 1)
     padding = " " if line.startswith("`") or line.endswith("`") else ""
@@ -272,7 +274,7 @@ def code(text: str) -> str:
 
 
 def block(text: str, limit: int = LONGEST_EXPLANATION) -> str:
-    """Text as a block, cut after ``limit`` characters with a word about it."""
+    """Text as a code block. After ``limit`` characters it is cut, and the block says so."""
     if len(text) > limit:
         text = f"{text[:limit]}\n… {len(text) - limit:,} more characters; the JSON has all."
     fence = "`" * max(3, _longest_run(text) + 1)

@@ -10,7 +10,7 @@ from chaoskit.report.document import Entry, Report, Run, in_order
 
 
 def merge(reports: Iterable[Report]) -> Report:
-    """One report of all.
+    """One report that holds the runs and scenarios of all.
 
     A scenario that is there twice with equal environments was run again: the entry of the run that ended
     last is kept. With different environments (another Python, another kernel) both are kept. The order
@@ -24,6 +24,7 @@ def merge(reports: Iterable[Report]) -> Report:
         entries += [(names[entry.run], entry) for entry in report.entries]
     order = sorted(runs)
     latest: dict[tuple[str, str], Entry] = {}
+    # In the order of time, so that the last one wins. Only by name: entries cannot be compared.
     for name, entry in sorted(entries, key=lambda pair: pair[0]):
         environment = json.dumps(asdict(runs[name].environment), sort_keys=True)
         latest[entry.result.nodeid, environment] = replace(entry, run=order.index(name))
@@ -31,5 +32,5 @@ def merge(reports: Iterable[Report]) -> Report:
 
 
 def _name(run: Run) -> str:
-    """What tells one run from another; sorts by time."""
+    """What tells one run from another; in alphabetical order runs are in the order of time."""
     return run.created + json.dumps(asdict(run), sort_keys=True)

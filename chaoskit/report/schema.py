@@ -1,4 +1,4 @@
-"""The JSON Schema of reports, derived from the records, so that the two cannot differ.
+"""The JSON Schema of reports, derived from the records so that the two cannot differ.
 
 ``python -m chaoskit.report.schema`` writes it to ``schema-1.json``, the copy that is shipped for readers in
 other languages; a test compares the two.
@@ -104,6 +104,7 @@ def _of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 def _optional(arguments: tuple[Any, ...], definitions: dict[str, Any]) -> dict[str, Any]:
     inner = [_of(argument, definitions) for argument in arguments if argument is not type(None)]
+    # The short form of JSON Schema; a reference has no type that could be extended.
     if len(inner) == 1 and isinstance(inner[0].get("type"), str):
         return {**inner[0], "type": [inner[0]["type"], "null"]}
     return {"anyOf": [*inner, {"type": "null"}]}
@@ -112,6 +113,7 @@ def _optional(arguments: tuple[Any, ...], definitions: dict[str, Any]) -> dict[s
 def _record(record: type[Any], definitions: dict[str, Any]) -> dict[str, Any]:
     name = record.__name__
     if name not in definitions:
+        # Before its fields are looked at, so that a record that contains itself comes to an end.
         definitions[name] = {}
         hints = typing.get_type_hints(record)
         definitions[name] = {

@@ -11,9 +11,8 @@ from chaoskit.report.document import Entry, Report, Totals, broken, cut_by_budge
 
 _MARKUP = {"violated": "red", "hung": "red", "diverged": "yellow", "not injected": "yellow"}
 
-
 KNOWN_SHOWN = 2
-"""Findings that are listed of a scenario that states them as known."""
+"""How many findings of a scenario that states them as known are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Line:
 
 
 def summary_lines(report: Report, *, verbose: bool = False) -> tuple[Line, ...]:
-    """The summary. Scenarios that need attention have a line of their own, all have when ``verbose``."""
+    """The summary. Scenarios that need attention have a separate line; with ``verbose`` all have."""
     return tuple(_lines(report, verbose))
 
 
@@ -37,10 +36,12 @@ def _lines(report: Report, verbose: bool) -> Iterator[Line]:
     for entry in report.entries:
         if verbose or _needs_attention(entry):
             yield from _scenario(entry)
-    yield Line(headline(totals), _colour(report))
+    failed = any(entry.outcome == "failed" for entry in report.entries)
+    yield Line(headline(totals), {"red" if failed else "green": True, "bold": True})
     yield Line(f"verdicts: {verdict_text(totals)}")
     if totals.known_findings:
         yield Line(f"known findings, stated in their scenarios: {totals.known_findings}")
+    # After an interruption the last line counts what is missing, and a budget had no say in it.
     if (cut := cut_by_budget(report.entries)) and not report.interrupted:
         text = f"budget: {totals.cases:,} of {totals.cases + cut:,} cases were run"
         yield Line(text, {"yellow": True})
@@ -54,13 +55,13 @@ def _lines(report: Report, verbose: bool) -> Iterator[Line]:
 
 
 def _not_covered(entries: Sequence[Entry]) -> Iterator[Line]:
-    """What the verdicts do not speak of: a line for each reason, however many scenarios have it."""
+    """What the verdicts do not cover: one line for each reason, however many scenarios have it."""
     counts = left_out(entries)
     if counts[UNSTABLE]:
         text = f"left out: {counted(counts[UNSTABLE], 'case')}, at calls that are {UNSTABLE}"
         yield Line(f"{text}: {_first_few(_varied(entries))}", {"yellow": True})
     if counts[ALIKE]:
-        yield Line(f"left out: {counted(counts[ALIKE], 'case')}, {ALIKE}")
+        yield Line(f"left out: {counted(counts[ALIKE], 'case')} ({ALIKE})")
     by_kind: dict[str, dict[str, None]] = {}
     for entry in entries:
         for caveat in entry.result.caveats:
@@ -70,7 +71,7 @@ def _not_covered(entries: Sequence[Entry]) -> Iterator[Line]:
 
 
 def _varied(entries: Iterable[Entry]) -> Iterator[str]:
-    """What stands in only one of two baselines of the scenarios that leave out cases for it."""
+    """What occurs in only one of two baselines, in scenarios that leave out cases for that reason."""
     for entry in entries:
         if UNSTABLE in entry.result.budget.left_out:
             yield from (v.text for v in entry.result.variations if v.kind.startswith("only in"))
@@ -78,6 +79,7 @@ def _varied(entries: Iterable[Entry]) -> Iterator[str]:
 
 def _first_few(texts: Iterable[str], limit: int = 3) -> str:
     different = list(dict.fromkeys(" ".join(text.split()) for text in texts))
+    # Once each: workers and shards often say the same.
     more = len(different) - limit
     return ", ".join(different[:limit]) + (f" (and {more:,} more)" if more > 0 else "")
 
@@ -117,7 +119,8 @@ def _scenario(entry: Entry) -> Iterator[Line]:
     state = "known finding" if entry.known else entry.outcome
     verdicts = ", ".join(f"{count:,} {name}" for name, count in result.verdicts.items() if count)
     text = f"{result.nodeid}: {state}; {counted(len(result.cases), 'case')}"
-    yield Line(f"{text}: {verdicts}" if verdicts else text, _entry_colour(entry))
+    colour = {"red": True} if entry.outcome == "failed" else {"yellow": True} if entry.known else {}
+    yield Line(f"{text}: {verdicts}" if verdicts else text, colour)
     shown = result.findings[:KNOWN_SHOWN] if entry.known else result.findings
     for finding in shown:
         yield Line(f"    {finding.verdict}: {finding.schedule}", {_MARKUP[finding.verdict]: True})
@@ -128,14 +131,6 @@ def _scenario(entry: Entry) -> Iterator[Line]:
 
 
 def _needs_attention(entry: Entry) -> bool:
+    """Something failed, broke, or could not be judged; a scenario that is fine is counted and not listed."""
     inconclusive = any(entry.result.verdicts[verdict] for verdict in INCONCLUSIVE)
     return entry.outcome == "failed" or bool(broken(entry)) or inconclusive
-
-
-def _entry_colour(entry: Entry) -> dict[str, bool]:
-    return {"red": True} if entry.outcome == "failed" else {"yellow": True} if entry.known else {}
-
-
-def _colour(report: Report) -> dict[str, bool]:
-    failed = any(entry.outcome == "failed" for entry in report.entries)
-    return {"red" if failed else "green": True, "bold": True}

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from chaoskit.runtime.breaker.shared import SharedRecord as SharedRecord
     from chaoskit.runtime.calling.bulkhead import Bulkhead as Bulkhead
     from chaoskit.runtime.calling.bulkhead import BulkheadRejected as BulkheadRejected
-    from chaoskit.runtime.calling.fallback import Candidate as Candidate
-    from chaoskit.runtime.calling.fallback import CandidateRejected as CandidateRejected
-    from chaoskit.runtime.calling.fallback import Choice as Choice
-    from chaoskit.runtime.calling.fallback import ChoiceMade as ChoiceMade
+    from chaoskit.runtime.calling.candidates import Candidate as Candidate
+    from chaoskit.runtime.calling.candidates import CandidateRejected as CandidateRejected
+    from chaoskit.runtime.calling.candidates import Choice as Choice
+    from chaoskit.runtime.calling.candidates import ChoiceMade as ChoiceMade
+    from chaoskit.runtime.calling.candidates import LastGood as LastGood
+    from chaoskit.runtime.calling.candidates import Rejection as Rejection
+    from chaoskit.runtime.calling.candidates import Why as Why
     from chaoskit.runtime.calling.fallback import FallbackChain as FallbackChain
-    from chaoskit.runtime.calling.fallback import LastGood as LastGood
-    from chaoskit.runtime.calling.fallback import Rejection as Rejection
-    from chaoskit.runtime.calling.fallback import Why as Why
     from chaoskit.runtime.calling.pipeline import Pipeline as Pipeline
     from chaoskit.runtime.calling.pipeline import Strategy as Strategy
     from chaoskit.runtime.calling.ratelimit import RateLimiter as RateLimiter
@@ -60,6 +60,10 @@ if TYPE_CHECKING:
     from chaoskit.runtime.durable.files import read_log as read_log
     from chaoskit.runtime.durable.files import write_file as write_file
     from chaoskit.runtime.durable.levels import Durability as Durability
+    from chaoskit.runtime.durable.snapshots import SignedPickle as SignedPickle
+    from chaoskit.runtime.durable.snapshots import SnapshotInfo as SnapshotInfo
+    from chaoskit.runtime.durable.snapshots import Snapshots as Snapshots
+    from chaoskit.runtime.durable.snapshots import StateCodec as StateCodec
     from chaoskit.runtime.durable.store.protocol import VerifyReport as VerifyReport
     from chaoskit.runtime.durable.store.store import Store as Store
     from chaoskit.runtime.failures.classifier import Classifier as Classifier
@@ -237,9 +241,8 @@ _EXPORTS = {
     "breaker.options": "BreakerOptions",
     "breaker.shared": "BreakerLink BreakerStore SharedRecord",
     "calling.bulkhead": "Bulkhead BulkheadRejected",
-    "calling.fallback": (
-        "Candidate CandidateRejected Choice ChoiceMade FallbackChain LastGood Rejection Why "
-    ),
+    "calling.candidates": "Candidate CandidateRejected Choice ChoiceMade LastGood Rejection Why",
+    "calling.fallback": "FallbackChain",
     "calling.pipeline": "Pipeline Strategy",
     "calling.ratelimit": "RateLimiter RateWaited",
     "calling.timeout": "Deadline TimedOut Timeout",
@@ -251,6 +254,7 @@ _EXPORTS = {
         "read_log write_file "
     ),
     "durable.levels": "Durability",
+    "durable.snapshots": "SignedPickle SnapshotInfo Snapshots StateCodec",
     "durable.store.protocol": "VerifyReport",
     "durable.store.store": "Store",
     "failures.classifier": "Classifier Decision classify",

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class Clock(Protocol):
-    """A source of time and of waiting; all times are seconds as floats."""
+    """A source of time and of waiting. All times are floats, in seconds."""
 
     def monotonic(self) -> float:
         """Seconds since an arbitrary start; never goes back, ignores steps of the wall clock."""
@@ -28,7 +28,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The clock of the machine. Has no state: all instances are alike."""
+    """The clock of the machine. It has no state, so that all instances are alike."""
 
     __slots__ = ()
 
@@ -37,6 +37,7 @@ class SystemClock:
 
     def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
         if wake is not None:
+            # Event.wait returns at once when the event is set, and says which of the two ended it.
             return wake.wait(seconds) if seconds > 0 else wake.is_set()
         if seconds > 0:
             time.sleep(seconds)
@@ -69,7 +70,11 @@ class VirtualClock:
         return self._now + self._offset
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` (not negative) go by for both clocks."""
+        """Let ``seconds`` pass on both clocks.
+
+        Raises ValueError for a negative number.
+        """
+        # Written so that NaN is refused: every comparison with it is false.
         if not seconds >= 0:
             raise ValueError(
                 f"seconds is {seconds!r}; expected zero or more: a monotonic clock never goes back"
@@ -95,4 +100,5 @@ class VirtualClock:
         import asyncio
 
         self.sleep(seconds)
+        # One turn of the loop, so that tasks interleave as they would in real time, and cancellation is seen.
         await asyncio.sleep(0)

@@ -1,6 +1,6 @@
-"""Who is doing what: a correlation id, the operation in progress, and free fields, in one context variable.
+"""The context of a log line: a correlation id, the operation in progress, and free fields.
 
-asyncio tasks inherit the context by themselves. Threads and executors do not before Python 3.14:
+It is held in one context variable. asyncio tasks inherit it; threads and executors do not before Python 3.14:
 wrap what they run in :func:`carry`. A child process gets it through its environment
 (:func:`to_environment`, :func:`adopt`), a worker of a pool as text (:func:`dumps`, :func:`loads`).
 """
@@ -49,17 +49,19 @@ _MAX_DEPTH = 64
 # No control characters, quotes or spaces: an id ends up in log lines, file names and HTTP headers.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,128}\Z")
+# A field of one of these names would hide what chaoskit itself writes into the log line.
 _RESERVED = frozenset({"correlation_id", "operation", "operations"})
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+# One for all contexts without fields: most have none, and a context is made for each operation.
 _NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One moment's context. ``operations`` goes from the outermost to the innermost name.
+    """The context at one moment. ``operations`` goes from the outermost to the innermost name.
 
     ``started`` is the monotonic time, in seconds, at which the innermost operation began.
     """
@@ -147,7 +149,10 @@ def operation(name: str, /, *, correlation_id: str | None = None, **fields: Any)
 
 
 def bind(**fields: Any) -> _Entered:
-    """Return a guard (``with``) under which ``fields`` are added; the operation stays the same."""
+    """Return a guard (``with``) under which ``fields`` are added; the operation stays the same.
+
+    Raises ``UsageError`` for a field whose name is set by chaoskit.
+    """
     _check_fields(fields)
 
     def make(outer: Context | None) -> Context:
@@ -160,9 +165,10 @@ def bind(**fields: Any) -> _Entered:
 def carry(fn: Callable[_P, _R]) -> Callable[_P, _R]:
     """Return ``fn`` bound to all context variables as they are now, for a thread or an executor.
 
-    Every call gets a copy of its own, so many threads may run the result at once and what one sets,
-    no other sees.
+    Every call gets a fresh copy, so many threads may run the result at once, and what one sets no other
+    sees.
     """
+    # Context.run() refuses a second entry at the same time, so the captured one is never run itself.
     captured = contextvars.copy_context()
 
     def carried(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -184,6 +190,8 @@ def dumps(context: Context | None = None) -> str | None:
     fields = {k: v for k, v in context.fields.items() if _may_travel(k, v)}
     operations = list(context.operations[-_MAX_DEPTH:])
     while True:
+        # The number lets a later version tell its format apart; an older reader refuses what it
+        # does not know.
         record = {"v": 1, "id": context.correlation_id, "op": operations, "fields": fields}
         text = json.dumps(record, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
         if len(text) <= _MAX_TEXT:
@@ -226,7 +234,7 @@ def to_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
 def adopt(environment: Mapping[str, str] | None = None) -> Context | None:
     """Put the context that the parent process passed on in force, for good; return it, or None.
 
-    To be called once, when a program starts. A missing or malformed variable changes nothing.
+    Call it once, when the program starts. A missing or malformed variable changes nothing.
     """
     text = (os.environ if environment is None else environment).get(ENVIRONMENT_VARIABLE)
     context = loads(text) if text is not None else None
@@ -243,7 +251,7 @@ def adopted(environment: Mapping[str, str] | None = None) -> _Entered | Abstract
 
 
 class _CannotTravel(ValueError):
-    """Why a text from outside is no context; says nothing of the text itself."""
+    """Why a text from outside is no context. The message quotes nothing of the text, which may be hostile."""
 
 
 def _parse(text: str) -> Context:
@@ -261,6 +269,7 @@ def _parse(text: str) -> Context:
         raise _CannotTravel("the operation names have characters that are not allowed")
     if not (isinstance(fields, dict) and all(_may_travel(k, v) for k, v in fields.items())):
         raise _CannotTravel("a field is not allowed")
+    # Not the start: monotonic times of two processes cannot be compared.
     return Context(ident, tuple(operations), MappingProxyType(fields), None)
 
 
@@ -273,7 +282,7 @@ def _good_name(name: object) -> bool:
 
 
 def _may_travel(key: str, value: object) -> bool:
-    """Whether a field is plain, small, and harmless enough to be seen by other processes."""
+    """A field is plain, small, and harmless enough to be seen by other processes."""
     if not key.isidentifier() or key in _RESERVED or is_secret_name(key):
         return False
     if isinstance(value, str):
@@ -284,6 +293,7 @@ def _may_travel(key: str, value: object) -> bool:
 
 
 def _plain(text: str) -> bool:
+    # A value may be longer than a name; the same characters are allowed in both.
     return all(_NAME.match(text[i : i + 128]) for i in range(0, len(text), 128))
 
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import DeadlineExceeded
 
@@ -46,7 +46,7 @@ def nested(outer: Scope | None, seconds: float | None, clock: Clock) -> Scope | 
     return [mine, clock]
 
 
-@contextmanager
+@block
 def deadline(seconds: float, *, clock: Clock = _SYSTEM) -> Iterator[None]:
     """Within the block, everything has to be done ``seconds`` from now (or by the outer deadline)."""
     if not seconds >= 0:

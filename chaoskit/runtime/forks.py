@@ -1,7 +1,7 @@
 """Locks across fork: a child never inherits one that is held, nor state that was half changed.
 
-Before a fork all registered locks are taken, so that nobody is inside; afterwards the parent lets
-them go and the child replaces them. It is what the standard library's ``logging`` does. It cannot
+Before a fork all registered locks are taken, so that no thread is inside; afterwards the parent
+releases them and the child replaces them. It is what the standard library's ``logging`` does. It cannot
 deadlock as long as the locks are leaves: nothing is called, and no other lock taken, under one.
 """
 
@@ -17,21 +17,22 @@ __all__ = ["Forkable", "survive_fork"]
 
 
 class Forkable(Protocol):
-    """Something with a reentrant leaf lock, and a word to say in a forked child."""
+    """An object with a reentrant leaf lock, which puts its state right in a forked child."""
 
     _lock: Any  # an RLock; the forking thread itself may be inside, in a signal handler
 
     def _after_fork(self) -> None:
-        """Called in the child, with the new lock in place: let go of what belongs to other threads."""
+        """Called in the child, with the new lock in place: drop what belongs to threads that are gone."""
 
 
+# Weak, so that a breaker made for each request is not kept for the sake of a fork that never comes.
 _registered: weakref.WeakSet[Any] = weakref.WeakSet()
 _registry_lock = threading.RLock()
 _taken: list[tuple[Any, Any]] = []
 
 
 def survive_fork(owner: Forkable) -> None:
-    """Look after ``owner``, for as long as it lives; its class needs ``__weakref__``."""
+    """Take care of the lock of ``owner`` for as long as it lives; its class needs ``__weakref__``."""
     _watch()
     with _registry_lock:
         _registered.add(owner)
@@ -45,6 +46,7 @@ def _watch() -> None:
 
 
 def _before() -> None:
+    # First and until the end: an owner registered in between would miss its release.
     _registry_lock.acquire()
     for owner in list(_registered):
         lock = owner._lock
@@ -63,5 +65,6 @@ def _in_child() -> None:
     _registry_lock = threading.RLock()
     while _taken:
         owner, _ = _taken.pop()
+        # Not released but replaced: the child has no thread that could, if the holder was another one.
         owner._lock = threading.RLock()
         owner._after_fork()

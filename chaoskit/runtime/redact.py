@@ -1,7 +1,7 @@
-"""Secrets stay out of logs, error files and configuration listings: by a value's name, and by its look.
+"""Keeping secrets out of logs, error files and configuration listings: by a value's name, and by its look.
 
-The same walk bounds what it shows, so that neither a cyclic structure, nor a huge one, nor an object
-whose ``repr`` raises can hurt the program that only wanted to report an error.
+The same walk bounds what it shows: neither a cyclic structure, nor a huge one, nor an object whose
+``repr`` raises can harm the program that only wanted to report an error.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SECRET_WORDS = frozenset(
     {"auth", "pass", "pwd", "pw", "token", "jwt", "bearer", "otp", "pin", "salt", "dsn"}
 )
 
-# Items of a container that we do not know how to walk.
+# Items of a container of unknown type. Up to this many its repr is made.
 _LONGEST_REPR = 1000
 
 _SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -37,7 +37,7 @@ _SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-
 
 @functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Whether a value of this name (key, variable, option, header) is to be hidden."""
+    """True if a value of this name (key, variable, option, header) is to be hidden."""
     words = [w.lower() for w in _SEPARATORS.split(name) if w]
     if not _SECRET_WORDS.isdisjoint(words):
         return True
@@ -73,7 +73,7 @@ class Redactor:
     limits: RedactionLimits = RedactionLimits()
 
     def hides(self, name: str) -> bool:
-        """Whether values of this name are hidden."""
+        """True if values of this name are hidden."""
         return name.lower() in self.names or is_secret_name(name)
 
     def text(self, text: str) -> str:
@@ -81,6 +81,7 @@ class Redactor:
         from chaoskit.runtime import secret_patterns as looks
 
         for needle, pattern in looks.LOOKS_SECRET:
+            # A plain search is cheap, and in most texts it finds nothing.
             if needle in text:
                 text = pattern.sub(REDACTED, text)
         for own in self.patterns:
@@ -110,6 +111,7 @@ class Redactor:
     def _assigned(self, text: str, names: re.Pattern[str], values: re.Pattern[str]) -> str:
         parts, done = [], 0
         for found in names.finditer(text):
+            # Inside a value that was just hidden, or harmless by its name.
             if found.start() < done or not self.hides(found["name"]):
                 continue
             value = values.match(text, found.end())
@@ -127,7 +129,7 @@ class Redactor:
 
 
 class _Message:
-    """An error as a value whose text is its message, so that a ``__str__`` that raises meets the guard."""
+    """An error whose repr is its message, so that a ``__str__`` that raises is caught like any repr."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
@@ -137,7 +139,7 @@ class _Message:
 
 
 class _Walk:
-    """One descent into one value, with the budget that it has left."""
+    """One descent into one value, with what is left of its limits."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -161,6 +163,7 @@ class _Walk:
     def _show(self, value: Any, depth: int) -> Any:
         kind = type(value)  # isinstance() would ask the object's own __class__
         if value is None or kind is bool or kind is float:
+            # JSON has neither infinity nor NaN; as text they survive.
             return value if value == value and value not in (float("inf"), float("-inf")) else repr(value)
         if kind is int:
             # Decimal digits of a huge number take quadratic time, and Python refuses them at 4300.
@@ -173,6 +176,7 @@ class _Walk:
             size = len(value) if hasattr(kind, "__len__") else 0
             # A repr shows all of it, and may take minutes to make.
             return f"<{kind.__name__} of {size} items>" if size > _LONGEST_REPR else self._text(repr(value))
+        # On the path only, not ever seen: the same list twice side by side is no cycle.
         if id(value) in self._path:
             return "<cycle>"
         if depth >= self._limits.depth:
@@ -193,6 +197,7 @@ class _Walk:
     def _container(self, value: Any, depth: int) -> Any:
         kind = type(value)
         if issubclass(kind, dict):
+            # The base class's own methods: a subclass may have overridden them with code that does anything.
             return self._mapping(dict.items(value), dict.__len__(value), depth)
         if issubclass(kind, Mapping):
             return self._mapping(value.items(), len(value), depth)
@@ -214,6 +219,7 @@ class _Walk:
         return shown
 
     def _sequence(self, value: Any, depth: int) -> list[Any]:
+        # A pair, as headers are listed: its first half is the name of the second.
         if len(value) == 2 and type(value) is tuple and type(value[0]) in (str, bytes):
             return [self.show(value[0], "", depth), self.show(value[1], self._key(value[0]), depth)]
         shown: list[Any] = []
@@ -229,6 +235,7 @@ class _Walk:
     @staticmethod
     def _key(key: object) -> str:
         if type(key) is bytes:
+            # Header names are bytes in some frameworks.
             return key[:200].decode("ascii", "replace")
         try:
             return (key if type(key) is str else repr(key))[:200]

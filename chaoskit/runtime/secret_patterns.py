@@ -1,6 +1,6 @@
-"""What secrets look like in text. A module of its own, because compiling it costs milliseconds.
+"""What secrets look like in text. A separate module, because compiling the patterns takes milliseconds.
 
-``redact`` loads it when the first text is redacted; a program that imports the runtime does not pay.
+``redact`` loads it when the first text is redacted; a program that only imports the runtime does not pay.
 """
 
 from __future__ import annotations

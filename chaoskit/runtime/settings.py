@@ -1,6 +1,6 @@
 """The runtime's configuration as one record: every strategy's options, from files and the environment.
 
-The strategies' own option records plug in as they are. A retry policy is spelt out by
+The strategies' option records are used as they are. A retry policy is spelt out by
 :class:`RetrySettings`, since clocks, hooks and functions cannot be written in a file.
 """
 
@@ -53,7 +53,7 @@ _JITTERS: Mapping[str, Jitter] = {"none": backoff.NONE, "equal": backoff.EQUAL, 
 
 
 def _default(name: str) -> Any:
-    """The policy's own default, which is written there."""
+    """The default of the policy: written there, so that the two cannot differ."""
     return next(f.default for f in dataclasses.fields(RetryPolicy) if f.name == name)
 
 
@@ -74,6 +74,7 @@ class WaitSettings:
     )
 
     def __post_init__(self) -> None:
+        # Made once and thrown away: what the backoff refuses becomes a problem of the file, with its line.
         self.backoff()
 
     def backoff(self) -> Backoff:
@@ -90,7 +91,7 @@ class WaitSettings:
 
 @dataclass(frozen=True, slots=True)
 class BudgetSettings:
-    """A retry budget of its own for the policy: so many retries a window, or a share of the requests."""
+    """A separate retry budget for the policy: so many retries a window, or a share of the requests."""
 
     floor: int = option(default=10, minimum=0)
     ratio: float = option(default=0.1, minimum=0, maximum=1, unit="ratio")
@@ -102,7 +103,7 @@ class RetrySettings:
     """What a file can say of a :class:`~chaoskit.runtime.RetryPolicy`; see there.
 
     ``on`` has no default: categories (``transient``) and names of exception classes. ``waits`` maps a
-    category, or a class of the taxonomy, to a backoff of its own.
+    category, or a class of the taxonomy, to another backoff.
     """
 
     on: tuple[Category | type[BaseException], ...]
@@ -122,6 +123,7 @@ class RetrySettings:
         if not self.on:
             raise wrong("on", self.on, "at least one category or exception class")
         for name in self.waits:
+            # For its error; the policy asks again when it is made.
             _category(name)
 
     def policy(self, name: str = "", **code: Any) -> RetryPolicy:
@@ -141,6 +143,7 @@ class RetrySettings:
         if self.budget is not None:
             budget = self.budget
             given["budget"] = RetryBudget(floor=budget.floor, ratio=budget.ratio, window=budget.window)
+        # Code is the stronger layer here, too.
         return RetryPolicy(**{**given, **code})
 
 

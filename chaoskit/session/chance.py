@@ -1,8 +1,8 @@
-"""Let every case start with the same global random numbers.
+"""The same global random numbers at the start of every case.
 
-What pytest-randomly and its like do before a test is done once, but a test is executed many times.
-And Python seeds ``random`` anew in every forked child, so that a workload would draw other numbers
-each time: here the child goes on with the numbers of its parent.
+Plugins such as pytest-randomly seed them once before a test, but a scenario executes the test many times.
+And Python seeds ``random`` again in every forked child, so that a workload would draw other numbers each
+time: here the child continues with the numbers of its parent.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ _of_parent: Any = None
 
 
 def note() -> Callable[[], None]:
-    """Note the global random states; the function returned puts them back."""
+    """Remember the global random states of Python and numpy; the function returned restores them."""
     state = random.getstate()
+    # Only if the program uses it: importing numpy takes longer than a case.
     numpy = sys.modules.get("numpy.random")
     numpy_state = None if numpy is None else numpy.get_state()
 
@@ -33,7 +34,7 @@ def note() -> Callable[[], None]:
 
 @contextlib.contextmanager
 def inherited() -> Iterator[None]:
-    """Children forked in this block go on with the random numbers of this process."""
+    """Children forked in this block continue with the random numbers of this process."""
     global _of_parent
     _of_parent = random.getstate()
     try:

@@ -15,9 +15,10 @@ from chaoskit.core.case import RunSummary
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
 from chaoskit.core.words import PYTEST, Words
+from chaoskit.explore.border import CaseSource, World
 from chaoskit.explore.errors import InvariantBroken, WorkloadFailed
 from chaoskit.explore.execute import Patience, Watch
-from chaoskit.explore.job import CaseSource, Job, World
+from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.snapshot import differences, take
 from chaoskit.inject import channel
@@ -88,7 +89,7 @@ class Chaos:
         self._struck: list[str] = []
         self._reached = 0
         self._refused = ""
-        self._before: dict[int, Any] = {}
+        self._noted: dict[int, Any] = {}
 
     @property
     def path(self) -> Path:
@@ -104,8 +105,8 @@ class Chaos:
         """Execute ``fn(*args, **kwargs)`` as the workload: faults strike in it and nowhere else.
 
         It runs in a forked process: what it changes in memory stays there, and what it returns must
-        be picklable. A coroutine function is run on a fresh event loop. In the undisturbed run an
-        error is raised here; in a case it is part of the outcome.
+        be picklable. A coroutine function is run on a fresh event loop. In the baseline an error
+        is raised here; in a case it is part of the outcome.
 
         Raises:
             UsageError: from inside of a workload; with other threads running or a file below
@@ -129,8 +130,8 @@ class Chaos:
         """Execute a program as the workload, and everything that it starts.
 
         ``cwd`` defaults to ``path``, ``env`` to this process's environment. Each line on standard
-        output is a promise, unless ``promise_stdout`` is False. In the undisturbed run an exit status
-        other than 0 is raised as an error.
+        output is a promise, unless ``promise_stdout`` is False. In the baseline an exit status other
+        than 0 is raised as an error.
         """
         if isinstance(argv, str | bytes) or not argv:
             raise self._refusing(wrong("argv", argv, "a list of the program and its arguments"))
@@ -143,7 +144,7 @@ class Chaos:
 
         It runs in a forked process like a workload, so it must bring everything that it needs from
         the disk, and its result must be picklable. Faults strike in it only with ``strike_recovery``
-        or as the second fault of a pair; it is then run again undisturbed, as after a restart.
+        or as the second fault of a pair; it is then run again without faults, as after a restart.
 
         Returns:
             What ``fn`` returned.
@@ -155,11 +156,11 @@ class Chaos:
         work = functools.partial(fn, *args, **kwargs)
         outcome = self._execute(work, recovery=True)
         if outcome.faults and not outcome.ok:
-            outcome = _outcome(self._undisturbed(work))
+            outcome = _outcome(self._without_faults(work))
         if not outcome.ok:
             _raise(outcome, "the recovery", self._words)
         before = take(self._root)
-        again = _outcome(self._undisturbed(work))
+        again = _outcome(self._without_faults(work))
         if not again.ok:
             _raise(again, "a second recovery, after a first that succeeded,", self._words)
         changed = [f"{d.path} {d.change}" for d in differences(before, take(self._root))]
@@ -189,9 +190,9 @@ class Chaos:
             trace=Trace(operations, caveats, self._root),
             caveats=caveats,
             leaks=tuple(self._leaks),
-            with_data=self._job.with_data,
+            with_data=self._job.note is not None,
             refused=self._refused,
-            before=self._before,
+            noted=self._noted,
         )
 
     def _execute(self, work: Callable[[], Any] | Command, *, recovery: bool = False) -> Outcome:
@@ -203,8 +204,8 @@ class Chaos:
         number = len(self._runs) + 1
         for source in self._sources:
             source.before_run(number, self._root)
-        if self._job.with_data:
-            self._before[number] = _content(self._root)
+        if self._job.note is not None:
+            self._noted[number] = self._job.note(self._root)
         world = self._job.world
         if world is not None and world.run == number:
             return self._lose_power(world)
@@ -214,8 +215,8 @@ class Chaos:
         for source in self._sources:
             source.after_run(number, self._root)
         outcome = _outcome(ran)
-        undisturbed = not self._job.schedule.strikes
-        if undisturbed and not outcome.ok and not recovery:
+        baseline = not self._job.schedule.strikes
+        if baseline and not outcome.ok and not recovery:
             _raise(outcome, "the workload", self._words, ran.stray_interrupts)
         return outcome
 
@@ -231,12 +232,12 @@ class Chaos:
         return Plan(self._root, number, record, strikes, self._job.patterns, self._job.timeout)
 
     def _due(self, number: int) -> tuple[Any, ...]:
-        """The next strikes of the schedule, as far as they belong to this run."""
+        """The next strikes of the schedule that belong to this run."""
         waiting = self._job.schedule.strikes[self._reached :]
         end = next((i for i, s in enumerate(waiting) if s.point.place.run != number), len(waiting))
         return waiting[:end]
 
-    def _undisturbed(self, work: Callable[[], Any]) -> Ran:
+    def _without_faults(self, work: Callable[[], Any]) -> Ran:
         return self._backend_run(work, Plan(self._root, len(self._runs), timeout=self._job.timeout))
 
     def _with_lines(self, work: Callable[[], Any] | Command, plan: Plan) -> Ran:
@@ -289,13 +290,6 @@ class Chaos:
         return Outcome(False, power_lost=True, faults=receipts)
 
 
-def _content(root: str) -> Any:
-    # Loaded only by those cases that a power loss may follow.
-    from chaoskit.explore.crash.snapshot import Snapshot
-
-    return Snapshot.take(root)
-
-
 def _without_frames_of(file: str, trace: Trace) -> Trace:
     operations = (
         replace(o, stack=tuple(frame for frame in o.stack if frame.file != file)) for o in trace.operations
@@ -341,7 +335,7 @@ def signal_name(number: int) -> str:
         return str(number)
 
 
-def _raise(outcome: Outcome, who: str, words: Words, interrupted: int = 0) -> None:
+def _raise(outcome: Outcome, what: str, words: Words, interrupted: int = 0) -> None:
     """Raise what went wrong although nothing was injected; ``interrupted`` counts calls that we delayed."""
     if isinstance(outcome.error, InterruptedError) and interrupted:
         outcome.error.add_note(
@@ -352,15 +346,15 @@ def _raise(outcome: Outcome, who: str, words: Words, interrupted: int = 0) -> No
         )
     if isinstance(outcome.error, Exception):
         how = f":\n{outcome.traceback}" if outcome.traceback else "."
-        outcome.error.add_note(f"This is how {who} failed, without any fault in it{how}")
+        outcome.error.add_note(f"This is how {what} failed, without any fault in it{how}")
         raise outcome.error
     if outcome.error is not None:
         how = f"raised {type(outcome.error).__name__}: {outcome.error}"
-        raise WorkloadFailed(f"{who} {how}; expected it to return.\n{outcome.traceback}") from None
+        raise WorkloadFailed(f"{what} {how}; expected it to return.\n{outcome.traceback}") from None
     if outcome.timed_out:
         raise WorkloadFailed(
-            f"{who} hung and was killed, without any fault in it; expected it to return. "
+            f"{what} hung and was killed, without any fault in it; expected it to return. "
             f"{words.more_time}\n{outcome.stacks}"
         )
     name = signal_name(outcome.signal or 0)
-    raise WorkloadFailed(f"{who} was killed by {name}, without any fault in it; expected it to return.")
+    raise WorkloadFailed(f"{what} was killed by {name}, without any fault in it; expected it to return.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from chaoskit.session.spec import DEFAULT_MODELS, Spec
+from chaoskit.faults.power import DEFAULT_MODELS
+from chaoskit.session.spec import Spec
 
 if TYPE_CHECKING:
     from chaoskit.faults import FaultSet

@@ -1,8 +1,8 @@
-"""Bring home the lines that coverage.py has seen in a workload, which runs in a process of its own.
+"""Bringing back the lines that coverage.py has seen in a workload, which runs in a separate process.
 
 That process ends without a chance to save them, so they travel with the workload's result and are
-added to the collector of the test process. This is done in the undisturbed run only: tracing costs
-many times what a case does, and cases are not traced at all.
+added to the collector of the test process. This is done in the baseline only: tracing costs many times
+what a case does, and cases are not traced at all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Lines = dict[str, Any]
 
 
 def active() -> bool:
-    """Whether coverage.py measures this process in a way that is known here."""
+    """Return True if coverage.py measures this process in a way that is known here."""
     return _data() is not None
 
 
@@ -26,6 +26,7 @@ def with_lines(work: Callable[[], Any]) -> tuple[Any, Lines]:
 
     result = work()
     if inspect.iscoroutine(result):
+        # A coroutine has executed nothing yet: its lines are seen only when it has run.
         result = asyncio.run(result)
     return result, dict(_data() or {})
 
@@ -36,11 +37,12 @@ def add(lines: Lines) -> None:
     if data is None:
         return
     for file, seen in lines.items():
+        # The type of the other side: a file that only the workload executed has no entry here yet.
         data.setdefault(file, type(seen)()).update(seen)
 
 
 def _data() -> Lines | None:
-    """The collector's own dictionary: file name to a set of lines or arcs, for every core it has.
+    """The dictionary of coverage's collector: file name to a set of lines or arcs, with every core it has.
 
     There is no public way to it that would not write to the disk.
     """

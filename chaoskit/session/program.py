@@ -22,18 +22,19 @@ from typing import NoReturn
 from chaoskit.core.case import CaseFailure
 from chaoskit.core.errors import UsageError
 from chaoskit.core.words import PYTEST, Words
+from chaoskit.explore.border import CaseSource
 from chaoskit.explore.errors import InvariantBroken, WorkloadFailed
 from chaoskit.explore.execute import Patience, Watch
-from chaoskit.explore.job import CaseSource, Job
+from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.snapshot import EMPTY, take
-from chaoskit.inject.base import Backend, CommandFailed
+from chaoskit.inject.base import TIMEOUT, Backend, CommandFailed
 from chaoskit.inject.processes import kill_tree, reaping
 from chaoskit.session.chaos import Chaos
 
 _SHOWN = 4000
 _GRACE = 10.0
-"""Seconds that a step's own limit has to be told before the watchdog of the case ends it without a word."""
+"""Seconds that a step's own limit has to report itself before the watchdog kills the case without details."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Program:
     recover: str = ""
     check: str = ""
     promise_stdout: bool = True
-    timeout: float = 60.0
+    timeout: float = TIMEOUT
 
 
 class CommandBroken(Exception):
@@ -200,7 +201,7 @@ def _copy_workspace(workspace: Path, root: Path) -> None:
     def refuse(path: str, kind: str) -> NoReturn:
         raise UsageError(
             f"--workspace has {os.path.relpath(path, workspace)!r}, which is {kind}; expected files, "
-            "directories and symbolic links. Remove it, or make it with --setup, for each case anew."
+            "directories and symbolic links. Remove it, or make it with --setup, which runs for each case."
         )
 
     try:
@@ -223,7 +224,7 @@ _SPECIAL = {
 
 
 def _without_faults(step: str, text: str) -> str:
-    return f"the {step} failed without any fault: {text}\nExpected status 0 in an undisturbed run."
+    return f"the {step} failed without any fault: {text}\nExpected status 0 in the baseline."
 
 
 def _shell(command: str, root: str, timeout: float, step: str = "set-up", given: str = "") -> None:
@@ -232,7 +233,7 @@ def _shell(command: str, root: str, timeout: float, step: str = "set-up", given:
     Raises:
         CommandBroken: if its status is not 0, or it takes longer than ``timeout`` seconds.
     """
-    # A file and not a pipe: nobody has to feed it while the command runs.
+    # A file and not a pipe: a pipe would have to be fed while the command runs.
     with reaping(), tempfile.TemporaryFile() as lines:
         lines.write(given.encode("utf-8", "surrogateescape"))
         lines.seek(0)
@@ -257,7 +258,7 @@ def _shell(command: str, root: str, timeout: float, step: str = "set-up", given:
 
 
 def _until_ended(process: subprocess.Popen[bytes], deadline: float) -> bytes:
-    """Wait for the process itself, whoever else holds its output open; return the end of that.
+    """Wait for the process itself, even if others hold its output open; return the end of that output.
 
     Raises:
         TimeoutError: if it is not over at ``deadline``, by the monotonic clock.

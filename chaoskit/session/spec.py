@@ -11,11 +11,9 @@ from typing import Any
 from chaoskit import faults as _faults
 from chaoskit.core.errors import wrong
 from chaoskit.faults import FaultSet
-from chaoskit.faults.power import MODELS
+from chaoskit.faults.power import DEFAULT_MODELS, MODELS
 from chaoskit.inject.backends import AUTO, NAMES
 
-DEFAULT_MODELS = ("ext4", "xfs", "btrfs")
-"""The real file systems; ``strict`` is for those who want portability beyond them."""
 BACKENDS = (AUTO, *NAMES)
 
 
@@ -137,5 +135,3 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "strike_recovery": _flag,
     "invariants": _invariants,
 }
-
-__all__ = ["BACKENDS", "DEFAULT_MODELS", "MODELS", "Spec", "positive_number"]

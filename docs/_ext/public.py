@@ -33,6 +33,14 @@ def surface() -> frozenset[str]:
     return frozenset(found[0] for line in lines if (found := re.match(r"chaoskit[\w.]*", line)))
 
 
+@cache
+def made() -> frozenset[str]:
+    """The dotted names of the classes whose construction is promised."""
+    return frozenset(
+        re.findall(r"^(chaoskit[\w.]*)(?=\(|: .*\(.*: )", SURFACE.read_text("utf-8"), re.MULTILINE)
+    )
+
+
 def promised(module: ModuleType) -> dict[str, object]:
     """What the module exports and promises, by name; each module among it has a separate page."""
     exported = {name: getattr(module, name) for name in module.__all__}
@@ -69,7 +77,7 @@ def shown(path: str, value: object) -> Iterator[str]:
     """The directive of autodoc for one name, in reStructuredText."""
     if not inspect.isclass(value) or typing.get_origin(value):
         yield f".. {'autofunction' if inspect.isroutine(value) else 'autodata'}:: {path}"
-        if not inspect.isroutine(value):
+        if not inspect.isroutine(value) and not isinstance(value, str | int):
             yield "   :no-value:"
     else:
         yield f".. {'autoexception' if issubclass(value, BaseException) else 'autoclass'}:: {path}"
@@ -113,14 +121,24 @@ def readable(
     signature: str | None,
     returned: str | None,
 ) -> tuple[str | None, str | None]:
-    """The signature as a reader would write it: no module before the names of types, none for a protocol."""
-    if inspect.isclass(value) and getattr(value, "_is_protocol", False):
+    """The signature as a reader would write it: no module before the names of types.
+
+    A class that users do not make has none: a protocol, and what they are handed by another call.
+    """
+    if inspect.isclass(value) and not issubclass(value, BaseException) and name not in made():
         return "", returned
     shorter = [text and re.sub(r"~(?:\w+\.)*~?", "", text) for text in (signature, returned)]
     return shorter[0], shorter[1]
 
 
+def own(app: Sphinx, what: str, name: str, value: object, options: object, text: list[str]) -> None:
+    """Drop the docstring that a constant has from its type: it says what any ``str`` is."""
+    if what == "data" and inspect.getdoc(value) == inspect.getdoc(type(value)):
+        text.clear()
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("public", Public)
     app.connect("autodoc-process-signature", readable)
+    app.connect("autodoc-process-docstring", own)
     return {"parallel_read_safe": True}

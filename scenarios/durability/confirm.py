@@ -23,10 +23,10 @@ from unittest import mock
 import pytest
 
 from chaoskit.core.schedule import Schedule
-from chaoskit.explore.crash import CrashState, CrashStates, PowerLoss, Script, crash_states
+from chaoskit.explore.border import Planned, Recording
+from chaoskit.explore.crash import CrashSource, CrashState, CrashStates, Script, crash_states
 from chaoskit.explore.crash.source import CrashWorld
 from chaoskit.explore.crash.steps import Step, StepKind
-from chaoskit.explore.job import Planned, Recording
 from scenarios.durability.judge import Judge, Objection
 from scenarios.durability.judgements import JUDGEMENTS
 from scenarios.durability.known import KNOWN
@@ -80,7 +80,7 @@ class Evidence:
         return bool(self.claim.models) and not self.refused
 
 
-Recorded = tuple[PowerLoss, Recording]
+Recorded = tuple[CrashSource, Recording]
 
 
 class Keeper:
@@ -97,13 +97,13 @@ class Keeper:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Take what the sources are given from now on."""
-        cases = PowerLoss.cases
+        cases = CrashSource.cases
 
-        def kept(source: PowerLoss, recording: Recording) -> Iterator[Planned]:
+        def kept(source: CrashSource, recording: Recording) -> Iterator[Planned]:
             self.found[self._store] = (source, recording)
             return cases(source, recording)
 
-        with mock.patch.object(PowerLoss, "cases", kept):
+        with mock.patch.object(CrashSource, "cases", kept):
             yield
 
 
@@ -138,7 +138,7 @@ def claims(stores: Sequence[str] = ()) -> list[Claim]:
     ]
 
 
-def confirm(claim: Claim, source: PowerLoss, recording: Recording) -> Evidence:
+def confirm(claim: Claim, source: CrashSource, recording: Recording) -> Evidence:
     """What a recording of the claim's store says to it."""
     planned = source.named(Schedule.parse(claim.schedule), recording)
     if planned is None or not isinstance(planned.world, CrashWorld):

@@ -1,6 +1,6 @@
 """The file primitives with one thing left out or done otherwise: each of these scenarios must be violated.
 
-Run by ``test_planted_files.py``, which says what each of them shows; run alone, all of them fail.
+Run by ``test_planted.py``, which says what each of them shows; run alone, all of them fail.
 """
 
 from __future__ import annotations

@@ -53,6 +53,21 @@ def test_how_a_check_ended_is_said_once(words: str, capsys: pytest.CaptureFixtur
     assert said
 
 
+def test_a_finding_comes_with_the_timeline_of_its_case(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the program did up to the kill, recorded from a second execution of the case itself."""
+    assert explore("--json", program=OVERWRITE) == NO
+    [scenario] = _scenarios(capsys.readouterr().out)
+    shown = {finding["schedule"] for finding in scenario["findings"]}
+    timelines = {case["schedule"]: case["timeline"] for case in scenario["cases"] if case["timeline"]}
+    assert set(timelines) == shown
+    for schedule, timeline in timelines.items():
+        assert timeline["recorded"]
+        [struck] = [entry for entry in timeline["entries"] if entry["struck"]]
+        assert schedule == f"{struck['operation']}=kill"
+        assert "SIGKILL" in struck["struck"]
+        assert any(entry["operation"] == "open(state)#1" for entry in timeline["entries"])
+
+
 def test_a_program_that_replaces_its_file_is_clean(capsys: pytest.CaptureFixture[str]) -> None:
     """The corrected twin keeps the invariant in every case, each with its receipt."""
     assert explore("--json", program=REPLACE) == 0
@@ -284,7 +299,7 @@ def test_messages_name_what_this_command_has(tmp_path: Path, capsys: pytest.Capt
         ("write(f)#1=power_loss[drop 99]", "there is no step 99: 3 are unsynced"),
         ("write(f)#1=power_loss[bogus]", "'bogus' means nothing here"),
         ("write(f)#1=power_loss[drop 3]", "models that do: strict"),
-        ("write(f)#1=power_loss[all]; close(f)#1=power_loss[all]", "loses power 2 times"),
+        ("write(f)#1=power_loss[all]; close(f)#1=power_loss[all]", "has power_loss 2 times"),
         ("write(f)#1=EIO; close(f)#1=power_loss[drop 9]", "there is no step 9: 1 are unsynced"),
     ],
 )

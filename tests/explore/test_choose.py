@@ -7,8 +7,8 @@ from made import operation
 
 from chaoskit.core.operation import Operation
 from chaoskit.core.schedule import Schedule
+from chaoskit.explore.border import Planned
 from chaoskit.explore.choose import choose
-from chaoskit.explore.job import Planned
 
 
 def planned(*schedules: str) -> list[Planned]:

@@ -19,7 +19,7 @@ from chaoskit.explore.engine import Explorer
 from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.snapshot import Entry
+from chaoskit.explore.snapshot import FileEntry
 from chaoskit.explore.sources import Offers
 from chaoskit.faults import FaultSet
 from chaoskit.inject.base import Leaks
@@ -27,7 +27,7 @@ from chaoskit.report.explain import finding_text
 
 Answer = Callable[[Job, int], Observation]
 BROKEN = CaseFailure("assertion", "AssertionError", "assert lost == kept")
-ENTRY = Entry("file", 0o644)
+ENTRY = FileEntry("file", 0o644)
 
 
 def struck(job: Job, how: str = "raised", **changes: object) -> Observation:
@@ -47,6 +47,8 @@ class Scripted:
     answer: Answer = lambda job, attempt: struck(job)
     attempts: dict[str, int] = field(default_factory=dict)
     second: Observation | None = None
+    recorded_cases: Trace | None = None
+    """What is recorded of cases; None: the same as of the baseline."""
 
     def run(self, jobs: Sequence[Job]) -> Generator[tuple[int, Observation], None, None]:
         # Backwards, since an executor may answer in any order.
@@ -58,7 +60,7 @@ class Scripted:
             text = str(job.schedule)
             self.attempts[text] = self.attempts.get(text, 0) + 1
             seen = self.answer(job, self.attempts[text])
-            yield number, replace(seen, trace=self.recorded) if job.record else seen
+            yield number, replace(seen, trace=self.recorded_cases or self.recorded) if job.record else seen
 
 
 def explore(
@@ -182,21 +184,25 @@ def test_listing_runs_nothing() -> None:
 def test_replay_runs_one_schedule() -> None:
     """Whether the faults of the scenario would offer it or not."""
     executor = Scripted(saving("a.tmp"))
-    explore(executor, KILL, replay=Schedule.parse("fsync(a.tmp)#1=EIO"))
+    explore(executor, KILL, options=Options(timeout=1.0, replay=Schedule.parse("fsync(a.tmp)#1=EIO")))
     assert executor.attempts == {"fsync(a.tmp)#1=EIO": 1}
 
 
 def test_replay_finds_a_varying_name_by_the_wildcard_of_the_schedule() -> None:
     """The printed schedule fits, though the two recordings have found another wildcard this time."""
     executor = Scripted(saving("tmpa1"))
-    explore(executor, KILL, replay=Schedule.parse("open(t*)#1=EIO"))
+    explore(executor, KILL, options=Options(timeout=1.0, replay=Schedule.parse("open(t*)#1=EIO")))
     assert executor.attempts == {"open(t*)#1=EIO": 1}
 
 
 def test_replay_of_an_unknown_point_names_near_ones() -> None:
     """A misspelt or outdated schedule is an error before anything runs."""
     with pytest.raises(ScheduleError, match=r"open\(b\.tmp\)#1.*open\(a\.tmp\)#1"):
-        explore(Scripted(saving("a.tmp")), KILL, replay=Schedule.parse("open(b.tmp)#1=EIO"))
+        explore(
+            Scripted(saving("a.tmp")),
+            KILL,
+            options=Options(timeout=1.0, replay=Schedule.parse("open(b.tmp)#1=EIO")),
+        )
 
 
 def test_pairs_strike_behind_the_first_fault() -> None:
@@ -282,7 +288,7 @@ def test_each_finding_is_tried_once_more(always: bool) -> None:
 
 
 def test_a_test_that_cannot_be_run_twice_is_refused() -> None:
-    """The second undisturbed run must pass as the first did."""
+    """The second run of the baseline must pass as the first did."""
     executor = Scripted(saving("a.tmp"), second=Observation(failure=BROKEN))
     with pytest.raises(WorkloadFailed, match=r"failed the second time(.|\n)*lost == kept"):
         explore(executor, KILL)

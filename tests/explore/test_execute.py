@@ -15,10 +15,12 @@ import pytest
 from chaoskit.core.case import RunSummary
 from chaoskit.core.operation import Receipt
 from chaoskit.core.schedule import Schedule
-from chaoskit.explore import execute
-from chaoskit.explore.execute import Serial, Watch, Workers, without_harness
+from chaoskit.explore import workers
+from chaoskit.explore.execute import Serial, Watch
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
+from chaoskit.explore.worker import Status, WorkerProcess, without_harness
+from chaoskit.explore.workers import Workers
 from chaoskit.inject.processes import children, fork
 
 RunOne = Callable[[Job, Watch], Observation]
@@ -66,12 +68,12 @@ def test_a_worker_killed_as_overdue_loses_no_answer(monkeypatch: pytest.MonkeyPa
             os.read(gate, 1)
         return echo(job, watch)
 
-    def lets_it_go_on(worker: execute._Worker) -> str:
+    def lets_it_go_on(worker: WorkerProcess) -> str:
         os.write(opened, b"!")
         select.select([worker.pidfd], [], [])
         return ""
 
-    monkeypatch.setattr(execute, "_stacks", lets_it_go_on)
+    monkeypatch.setattr(workers, "stacks_of", lets_it_go_on)
     seen = run(late, jobs(5), 1)
     assert sorted(seen) == list(range(5))
     assert all(observation.failure is None for observation in seen.values())
@@ -79,7 +81,7 @@ def test_a_worker_killed_as_overdue_loses_no_answer(monkeypatch: pytest.MonkeyPa
 
 def test_a_deadline_is_never_seen_half_written() -> None:
     """Whenever the controller looks, it sees one deadline or the other: else a case is killed as hung."""
-    status, deadlines = execute._Status(), (12345.678, math.inf)
+    status, deadlines = Status(), (12345.678, math.inf)
     pid = fork()
     if pid == 0:
         for number in range(100_000):

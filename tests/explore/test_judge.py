@@ -95,7 +95,7 @@ def test_stray_interrupts_are_tried_again() -> None:
 
 @pytest.mark.parametrize("what", ["descriptors", "threads", "processes"])
 def test_a_leak_is_a_violation(what: str) -> None:
-    """What the workload holds at its end, and does not hold undisturbed, has leaked."""
+    """What the workload holds at its end, and does not hold in the baseline, has leaked."""
     seen = replace(STRUCK, leaks=(Leaks(**{what: ("a.tmp",)}),))
     judgement = judge(JOB, seen)
     assert judgement.verdict == "violated"
@@ -104,7 +104,7 @@ def test_a_leak_is_a_violation(what: str) -> None:
 
 
 def test_what_is_held_without_faults_too_is_no_leak() -> None:
-    """The undisturbed run is the yardstick; numbers in names do not matter, but the count does."""
+    """The baseline is the yardstick; numbers in names do not matter, but the count does."""
     job = replace(JOB, expected=Expected(leaks=(Leaks(descriptors=("pipe:[1]",)),)))
     held = replace(STRUCK, leaks=(Leaks(descriptors=("pipe:[77]",)),))
     more = replace(STRUCK, leaks=(Leaks(descriptors=("pipe:[77]", "pipe:[78]")),))

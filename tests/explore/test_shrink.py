@@ -16,8 +16,9 @@ from chaoskit.core.case import CaseFailure
 from chaoskit.core.finding import Advice
 from chaoskit.core.operation import Operation, Receipt
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
+from chaoskit.explore.border import Planned
 from chaoskit.explore.case import Case
-from chaoskit.explore.job import Job, Planned
+from chaoskit.explore.job import Job
 from chaoskit.explore.judge import Judgement
 from chaoskit.explore.shrink import ALL, EACH, Shrinker, reducing
 

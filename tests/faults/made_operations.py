@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from chaoskit.core.operation import MAIN, Detail, Frame, Operation, Place, Trace
+from chaoskit.core.operation import MAIN, FileDetail, Frame, Operation, Place, Trace
 from chaoskit.faults import FaultSet
 
 
@@ -21,7 +21,9 @@ def operation(
     syscall: str = "",
     **detail: Any,
 ) -> Operation:
-    return Operation(index, call, target, second, 1, place, syscall or call, result, Detail(**detail), stack)
+    return Operation(
+        index, call, target, second, 1, place, syscall or call, result, FileDetail(**detail), stack
+    )
 
 
 def write(length: int, *, offset: int = 0, size_before: int | None = None, **more: Any) -> Operation:

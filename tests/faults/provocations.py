@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaoskit.core.operation import Detail, Operation
+from chaoskit.core.operation import FileDetail, Operation
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 NOBODY = 65534
@@ -57,7 +57,7 @@ def provoke(
     **detail: object,
 ) -> None:
     """Register that ``act`` in ``setting`` must fail with ``name``, or one of several joined by ``or``."""
-    operation = Operation(0, call, "a/f", second, syscall=syscall, detail=Detail(**detail))  # type: ignore[arg-type]
+    operation = Operation(0, call, "a/f", second, syscall=syscall, detail=FileDetail(**detail))  # type: ignore[arg-type]
     ALL.append(Provocation(f"{setting}-{call}-{name}-{len(ALL)}", operation, name, act, setting))
 
 

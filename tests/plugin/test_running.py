@@ -150,7 +150,7 @@ def test_a_replay_under_pdb_counts_its_case(tmp_path: Path) -> None:
     assert finding["failure"]["kind"] == "assertion"
 
 
-def test_coverage_counts_the_undisturbed_workload(tmp_path: Path) -> None:
+def test_coverage_counts_the_workload_of_the_baseline(tmp_path: Path) -> None:
     """Under coverage run, lines that only the workload executes count, though it is another process."""
     inner.write(tmp_path, MODULE.replace("overwrite(chaos.path, 1)", "save(chaos.path, 1)"))
     words = inner.command("-k", "wrong")

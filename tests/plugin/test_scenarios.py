@@ -289,7 +289,7 @@ def test_a_bug_in_a_command_is_found_in_the_child(seen: inner.Inner) -> None:
     assert "write(job.json)#1=kill" in seen.texts["test_command[overwrite]"]
 
 
-def test_a_command_that_fails_undisturbed_is_told(seen: inner.Inner) -> None:
+def test_a_command_that_fails_without_faults_is_told(seen: inner.Inner) -> None:
     """Its exit status and what it printed are in the message."""
     assert seen.outcomes["test_failing_command"] == "failed"
     assert "no luck" in seen.texts["test_failing_command"]

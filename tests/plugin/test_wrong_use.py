@@ -320,7 +320,7 @@ def test_an_async_workload_is_run_on_a_loop_of_its_own(answers: inner.Inner) -> 
 
 
 def test_a_daemon_that_every_run_starts_is_killed_and_is_no_leak(answers: inner.Inner) -> None:
-    """What the undisturbed run leaves running is the program's way; it does not outlive its case."""
+    """What the baseline leaves running is the program's way; it does not outlive its case."""
     print(answers.texts["test_daemonises_always"])
     assert answers.outcomes["test_daemonises_always"] == "passed"
     # Whoever was killed by the fault would have left nothing anyway.
@@ -328,7 +328,7 @@ def test_a_daemon_that_every_run_starts_is_killed_and_is_no_leak(answers: inner.
 
 
 def test_a_daemon_that_only_a_fault_starts_is_a_leak(answers: inner.Inner) -> None:
-    """A process left behind in a case, and not in the undisturbed run, is a violation."""
+    """A process left behind in a case, and not in the baseline, is a violation."""
     print(answers.texts["test_daemonises_in_a_case"])
     assert answers.outcomes["test_daemonises_in_a_case"] == "failed"
     assert "leaked processes" in answers.texts["test_daemonises_in_a_case"]

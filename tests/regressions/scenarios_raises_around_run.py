@@ -25,8 +25,8 @@ def test_the_failure_says_where_the_error_is(request: pytest.FixtureRequest) -> 
 
 
 @scenario(faults.disk().only("EIO"))
-def test_an_error_of_the_undisturbed_run_is_raised_once(chaos: Chaos) -> None:
-    """In the undisturbed run the workload's own error is raised; in cases it is in the outcome."""
+def test_an_error_of_the_baseline_is_raised_once(chaos: Chaos) -> None:
+    """In the baseline the workload's own error is raised; in cases it is in the outcome."""
     try:
         outcome = chaos.run(save_and_raise, chaos.path)
     except ValueError:

@@ -87,7 +87,7 @@ def test_cases_left_out_for_other_reasons_are_not_the_budgets():
     lines = text(report(varies, clean("t.py::test_other"))).splitlines()[2:]
     assert lines == [
         f"left out: 14 cases, at calls that are {UNSTABLE}: write(c)#1, write(c)#2, write(c)#3 (and 2 more)",
-        f"left out: 5 cases, {ALIKE}",
+        f"left out: 5 cases ({ALIKE})",
     ]
     assert "budget" not in markdown(report(varies)).partition("## Scenarios")[0]
     both = replace(varies, budget=Budget(3, 30, 3, {UNSTABLE: 14, OVER_BUDGET: 13}))

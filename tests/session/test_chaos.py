@@ -1,4 +1,4 @@
-"""What the object of a scenario says when its undisturbed run fails, or when it is used inside of one."""
+"""What the object of a scenario says when its baseline fails, or when it is used inside of one."""
 
 from __future__ import annotations
 

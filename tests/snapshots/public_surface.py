@@ -157,12 +157,12 @@ def _is_protocol(cls: type) -> bool:
 
 
 def signature(value: object) -> str:
-    """The signature without what differs between Pythons: addresses, and the quotes of annotations."""
+    """The signature without what differs between Pythons: addresses, quotes of annotations, sentinels."""
     try:
         text = str(inspect.signature(value))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return "(…)"
-    text = re.sub(r" at 0x[0-9a-f]+", "", text)
+    text = re.sub(r" at 0x[0-9a-f]+", "", text).replace("<dataclasses._MISSING_TYPE object>", "MISSING")
     return re.sub(r"(: |-> )'([^']*)'", r"\1\2", text)
 
 

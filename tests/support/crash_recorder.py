@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from chaoskit.core.operation import ROOT, Bytes, Detail, Operation, Trace, count_ordinals
+from chaoskit.core.operation import ROOT, Bytes, FileDetail, Operation, PromiseDetail, Trace, count_ordinals
 
 
 def _checked(result: int) -> int:
@@ -67,7 +67,7 @@ class Recorder:
         self, call: str, name: str, second: str | None, result: int | None, detail: dict[str, Any]
     ) -> None:
         operation = Operation(
-            len(self._operations), call, name, second, result=result, detail=Detail(**detail)
+            len(self._operations), call, name, second, result=result, detail=FileDetail(**detail)
         )
         self._operations.append(operation)
 
@@ -242,7 +242,9 @@ class Recorder:
 
     def promise(self, value: object) -> None:
         """What the program tells the outside world."""
-        self._note("promise", "", None, 0, {"value": value})
+        self._operations.append(
+            Operation(len(self._operations), "promise", "", result=0, detail=PromiseDetail(value))
+        )
 
     # What programs do so often that tests would repeat it.
 

@@ -31,6 +31,7 @@ def own_error(adapter: BreakerAdapter, example: tuple[int, int]) -> None:
     failures, probes = example
     with adapter.world() as world:
         subject = adapter.make(BreakerPlan(failures=failures))
+        # The first round trips the breaker; each later one is a probe that fails.
         for round_ in range(1 + probes):
             for n in range(failures if round_ == 0 else 1):
                 error = Broken(n)
@@ -56,10 +57,12 @@ def neutral(*kinds: str) -> Callable[[BreakerAdapter, Any], None]:
                 BreakerPlan(failures=failures, ignore=(Excluded,) if "ignored" in kinds else ())
             )
             log = drive(subject, world, steps, 10.0)
+        # Waiting is no call, so it has no entry in the log.
         calls = [step for step in steps if step != "wait"]
         got = [saw for step, saw in zip(calls, log, strict=True) if step not in kinds]
         kept = [step for step in steps if step not in kinds]
         with adapter.world() as world:
+            # In a fresh world: the second run must not inherit the clock of the first.
             want = drive(adapter.make(BreakerPlan(failures=failures)), world, kept, 10.0)
         demand(got == want, f"{steps} (threshold {failures}): the others saw {got}; without {kinds}: {want}")
 
@@ -101,6 +104,7 @@ async def _cancel(subject: Subject) -> None:
     task = asyncio.ensure_future(subject.acall(hang))
     # A breaker that rejects never enters the backend: waiting for that alone would hang.
     waiting = asyncio.ensure_future(entered.wait())
+    # Whichever comes first: the call is inside, or it was rejected.
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     task.cancel()
@@ -144,6 +148,7 @@ def eras(adapter: BreakerAdapter, example: tuple[int, str, str]) -> None:
             if stage != "open":
                 world.advance(10.0)
                 demand(is_let_through(subject), "no probe was let through after the open period")
+            # One failure short: the late one would be the last that it takes.
             if stage == "closed":
                 trip(subject, failures - 1)
             if late == "fail":
@@ -169,6 +174,7 @@ def raising_listener(adapter: BreakerAdapter, example: tuple[int, list[str]]) ->
     def bad(edge: Edge) -> None:
         raise RuntimeError("the listener's own trouble")
 
+    # Both logs from the same steps: whatever the listener changes shows as a difference.
     logs = []
     for listener in (bad, lambda edge: None):
         with adapter.world() as world:
@@ -193,6 +199,7 @@ def edges(adapter: BreakerAdapter, example: tuple[int, list[str]]) -> None:
         subject = adapter.make(BreakerPlan(failures=failures, on_edge=told.append))
         log = drive(subject, world, steps, 10.0)
     at = "closed"
+    # Each edge begins where the last one ended; the first one at closed.
     for edge in told:
         demand(edge in _LEGAL_EDGES, f"{steps}: {edge} is no legal edge; told {told}")
         demand(edge[0] == at, f"{steps}: {edge} was told while {at}; told {told}")
@@ -204,6 +211,7 @@ def edges(adapter: BreakerAdapter, example: tuple[int, list[str]]) -> None:
 
 def _model_openings(failures: int, steps: Sequence[str]) -> int:
     """How often a breaker with one probe goes from closed to open in ``steps``, by its definition."""
+    # A second implementation of the rule, short enough to be checked by eye.
     state, streak, opened = "closed", 0, 0
     for step in steps:
         if step == "wait":

@@ -21,6 +21,7 @@ __all__ = ["SETTINGS"]
 
 def wall_clock(adapter: BreakerAdapter, example: tuple[float, str]) -> None:
     """B8: steps of the wall clock and of the time zone make the open period neither shorter nor longer."""
+    # Dates and zones for which a naive clock is off by hours, or by a whole day (Apia).
     step, zone = example
     with adapter.world() as world:
         subject = adapter.make(BreakerPlan(failures=1))
@@ -65,6 +66,7 @@ def zero_and_none(adapter: BreakerAdapter, example: tuple[str, Any]) -> None:
     with adapter.world() as world:
         plan = replace(BreakerPlan(failures=1), **{setting: value})
         try:
+            # A refusal may be any exception; which one is for the library to choose.
             subject = adapter.make(plan)
         except Exception:
             return
@@ -116,6 +118,7 @@ class Abstract(Exception, metaclass=abc.ABCMeta):
     """A class with the one metaclass that is common."""
 
 
+# isinstance asks the metaclass, except does not: a breaker that uses the one misses what the other catches.
 class _Liar(type):
     def __instancecheck__(cls, instance: object) -> bool:
         return False
@@ -164,6 +167,7 @@ def exclusions(adapter: BreakerAdapter, example: tuple[int, tuple[type[Exception
     failures, (excluded, raised) = example
     with adapter.world():
         subject = adapter.make(BreakerPlan(failures=failures, ignore=(excluded,)))
+        # Twice the threshold, in case the first ones are counted and later ones are not.
         for _ in range(2 * failures):
             error = raised()
             try:

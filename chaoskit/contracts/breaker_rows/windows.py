@@ -18,6 +18,7 @@ __all__ = ["WINDOWS"]
 def count_window(adapter: BreakerAdapter, example: tuple[int, int, float, list[bool]]) -> None:
     """B12: a window over calls trips exactly when a recount of the last calls says so, in bounded memory."""
     size, minimum, rate, outcomes = example
+    # A minimum above the window would never be reached, and the breaker may refuse it.
     minimum = min(minimum, size)
     with adapter.world():
         subject = adapter.make(BreakerPlan(window_calls=size, failure_rate=rate, minimum_calls=minimum))
@@ -31,6 +32,7 @@ def count_window(adapter: BreakerAdapter, example: tuple[int, int, float, list[b
             if len(last) >= minimum and sum(last) / len(last) >= rate:
                 demand(seen(subject, answers) == "rejected", f"{list(last)} reaches {rate} and did not trip")
                 return
+            # None: the library does not tell, and is judged by when it trips alone.
             totals = subject.totals()
             demand(totals in (None, (len(last), sum(last))), f"totals {totals}, recount {list(last)}")
         _bounded(subject, size)
@@ -55,6 +57,7 @@ def time_window(adapter: BreakerAdapter, example: tuple[float, list[tuple[float,
         # A minimum that no example reaches: a breaker that opened would let nothing more through.
         subject = adapter.make(BreakerPlan(window_seconds=seconds, failure_rate=1.0, minimum_calls=1_000_000))
         now, calls = 0.0, []
+        # In shares of the window, so that one strategy serves all lengths.
         for gap, failed in steps:
             world.advance(gap * seconds)
             now += gap * seconds
@@ -84,6 +87,7 @@ def windows(adapter: BreakerAdapter, example: tuple[Any, Any]) -> None:
         time_window(adapter, example[1])
 
 
+# Rounded: sums of such gaps meet the borders of buckets, where mistakes are.
 _STEPS = st.floats(0, 1.5, allow_nan=False).map(lambda gap: round(gap, 3))
 _COUNTED = st.tuples(
     st.integers(1, 12),

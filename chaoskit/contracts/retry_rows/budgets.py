@@ -32,6 +32,7 @@ def limited(adapter: RetryAdapter, example: tuple[int, float, list[tuple[float, 
         budget = adapter.budget(floor=floor, ratio=ratio, window=_WINDOW, cap=1000)
         requests: list[float] = []
         retries: list[float] = []
+        # Requests and retries are told apart by whether the backend was called before.
         for pause, failures in calls:
             clock.advance(pause)
             backend = Failing(failures)
@@ -105,6 +106,7 @@ def returned(adapter: RetryAdapter, example: tuple[int, int, str]) -> None:
             seen.append(adapter.balance(budget))
             raise ConnectionError
 
+        # Three ways for a decided retry not to begin; each must leave the balance as it was.
         if how == "refused wait":  # decided against by the deadline
             plan = RetryPlan(attempts=3, initial=5.0, deadline=1.0, budget=budget)
             expected = 1
@@ -135,6 +137,7 @@ def told(adapter: RetryAdapter, floor: int) -> None:
     """Q3: where the budget ends a call, the caller sees the call's own error, observers a separate event."""
     with adapter.world():
         budget = adapter.budget(floor=floor, ratio=0.0, window=_WINDOW, cap=floor)
+        # Numbered, so that the one which comes out shows at which attempt the call ended.
         errors = [ConnectionError(n) for n in range(floor + 3)]
         backend = Failing(math.inf, lambda number: errors[number - 1])
         with_budget: list[str] = []

@@ -50,6 +50,7 @@ _STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 def stops(adapter: RetryAdapter, example: tuple[int, bool, int]) -> None:
     """R5: a request to stop the program is obeyed, by a condition that names Exception or takes anything."""
+    # A predicate that takes anything is the usual mistake: on=lambda e: True.
     which, by_predicate, failures = example
     by_predicate = by_predicate and "predicate" in adapter.features
     plan = RetryPlan(
@@ -131,6 +132,7 @@ def threads(adapter: RetryAdapter, failures: list[int]) -> None:
     """R10: threads that share one decorated function get their own results, and only the user's errors."""
     with adapter.world():
         left = dict(enumerate(failures))
+        # The backend is shared, too; without this the row would test its own race.
         lock = threading.Lock()
 
         def backend(caller: int) -> int:
@@ -209,6 +211,7 @@ def _webs(draw: st.DrawFn) -> list[tuple[str, int, int]]:
 
 def terminates(adapter: RetryAdapter, edges: list[tuple[str, int, int]]) -> None:
     """R23: a condition that looks through causes and groups comes to an end, on cycles too."""
+    # Four and a group: enough for every kind of cycle, and small enough to be read when one fails.
     errors: list[Exception] = [RuntimeError(n) for n in range(4)]
     errors.append(ExceptionGroup("some", errors[:3]))
     for kind, source, target in edges:

@@ -29,6 +29,7 @@ def harmless(adapter: RetryAdapter, example: tuple[int, int, int]) -> None:
         raise error("the listener")
 
     with adapter.world():
+        # The same function twice, with and without the listener.
         plain, noisy = Failing(failures), Failing(failures)
         expected = outcome(adapter.wrap(function(plain), RetryPlan(attempts=attempts)), "v")
         with _warnings_logged() as logged:
@@ -83,6 +84,7 @@ def nested(adapter: RetryAdapter, example: tuple[int, int, bool]) -> None:
                     depth -= 1
 
         plan = RetryPlan(attempts=outer, initial=0.0, listener=again if from_listener else None)
+        # Counts the outer calls; the inner ones have their own backend.
         count = itertools.count(1)
 
         def body() -> None:

@@ -66,6 +66,7 @@ def cancelled(adapter: RetryAdapter, example: tuple[float, float, bool, int]) ->
             # A few turns more, to meet the task between the end of a sleep and the next attempt too.
             for _ in range(after_turns):
                 await asyncio.sleep(0)
+            # From here on neither a call nor a moment may pass.
             began, at = len(starts), clock.monotonic()
             task.cancel()
             # Not ``await task``: one that swallows its cancellation would be waited for to the end.
@@ -99,6 +100,7 @@ def own_results(adapter: RetryAdapter, failures: list[int]) -> None:
             wrapped = adapter.awrap(work, RetryPlan(attempts=3, initial=0.1))
             return await asyncio.gather(*(_outcome(wrapped(caller)) for caller in left))
 
+        # Three attempts: two failures are survived, three are not.
         for caller, (kind, got) in enumerate(run(clock, body)):
             if failures[caller] < 3:
                 demand(
@@ -129,6 +131,7 @@ def cut(adapter: RetryAdapter, example: tuple[float, float, float]) -> None:
 
         begun = clock.monotonic()
         kind, got = run(clock, body)
+        # Virtual seconds, so that the limit is exact.
         took = clock.monotonic() - begun
         # The cut is made by a cancellation, which must not leak to a caller that cancelled nothing.
         demand(kind == "error" and not isinstance(got, asyncio.CancelledError), f"it ended with {got!r}")

@@ -30,6 +30,7 @@ def generators(adapter: RetryAdapter, example: tuple[int, bool]) -> None:
             raise ConnectionError("in the middle")
         yield items
 
+    # Behind a partial, isgeneratorfunction does not see it.
     fn = partial(produce) if hidden else produce
     with adapter.world():
         # Either moment is early enough for a refusal: what matters is that it is not silent.
@@ -101,6 +102,7 @@ def keeps(adapter: RetryAdapter, example: tuple[int, dict[str, int]]) -> None:
     one, more = example
     with adapter.world():
         wrapped = adapter.wrap(module_level, RetryPlan())
+        # What functools.wraps copies; tools and tracebacks go by these.
         for name in ("__name__", "__qualname__", "__module__", "__doc__"):
             same = getattr(wrapped, name, None) == getattr(module_level, name)
             demand(same, f"{name} is {getattr(wrapped, name, None)!r}")

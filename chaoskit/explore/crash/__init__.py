@@ -31,24 +31,23 @@ from __future__ import annotations
 from chaoskit.explore.crash.explanations import explain, simplest
 from chaoskit.explore.crash.fixes import Explanation
 from chaoskit.explore.crash.materialise import Materialiser, state_tree
-from chaoskit.explore.crash.models import DEFAULT, MODELS, Model, Rule, models_named
+from chaoskit.explore.crash.models import MODELS, Model, Rule, models_named
 from chaoskit.explore.crash.naming import name_of, state_named
 from chaoskit.explore.crash.snapshot import Snapshot
-from chaoskit.explore.crash.source import PowerLoss
+from chaoskit.explore.crash.source import CrashSource
 from chaoskit.explore.crash.split import script
 from chaoskit.explore.crash.states import CrashState, CrashStates, crash_states, most_suspicious
 from chaoskit.explore.crash.steps import Script
 from chaoskit.explore.crash.suspicions import warnings
 
 __all__ = [
-    "DEFAULT",
     "MODELS",
     "CrashState",
     "CrashStates",
     "Explanation",
     "Materialiser",
     "Model",
-    "PowerLoss",
+    "CrashSource",
     "Rule",
     "Script",
     "Snapshot",

@@ -39,12 +39,14 @@ class Aftermath:
         Also missing is what cannot be there without them under one of the models that allow ``state``.
         The result is allowed by all of these, perhaps by others too; None if there is no such state.
         """
+        # Models that allow only other steps with the same tree have nothing to say about these.
         known = self._allowing(state)
         missing = self._closed(wanted, known)
         if missing & ~_missing(state):
             return None
         torn = state.persisted & ~state.moment.present
         persisted = state.moment.present & ~missing | self._rests(torn, missing)
+        # What is no longer missing is there as it was written.
         garbage = state.garbage & missing
         models = self.allowing(persisted, garbage)
         if not known or not set(known) <= set(models):
@@ -111,6 +113,7 @@ def allows(order: Order, persisted: int, garbage: int) -> bool:
     if not order.allows(whole) or whole & garbage:
         return False
     steps = order.script.steps
+    # No other rule speaks of garbage: where a model allows it, any unwritten block may hold some.
     if garbage and Rule.NO_GARBAGE in order.model:
         return False
     return all(_torn_so(order, steps, persisted, index) for index in bits(persisted & ~whole)) and all(

@@ -47,12 +47,14 @@ def history(
     for operation in trace:
         found = between.get(operation.index)
         outside = () if found is None else _effects_to(splitter, operation, found)
+        # What was found now and belongs to an earlier call counts with this operation.
         learned = len(splitter.tree.steps)
-        for identity, content in operation.detail.seen:
+        for identity, content in operation.file.seen:
             _learn(splitter, source.get(identity, operation), identity, content.read())
         splitter.play(operation, outside, learned)
         if operation.call in _UNSEEN:
-            source[operation.detail.inode] = operation
+            # The latest one: a file may be mapped again and again.
+            source[operation.file.inode] = operation
         left = after.get(operation.index)
         if left is not None:
             unknown += _unknown(splitter, operation, left)
@@ -87,7 +89,7 @@ def _unknown(splitter: Splitter, last: Operation, left: Snapshot) -> Iterator[Un
         if not tree.links[inode] or tables.bytes(inode, state) == node.content.read():
             continue
         run = [o for o in splitter.trace if o.place.run == last.place.run and o.index <= last.index]
-        about = [o for o in run if o.detail.inode == node.identity] or run
+        about = [o for o in run if o.file.inode == node.identity] or run
         yield Unknown(inode, about[-1].target, range(about[0].index, last.index + 1))
 
 
@@ -105,6 +107,7 @@ def _effects_to(splitter: Splitter, operation: Operation, found: Snapshot) -> tu
     last = len(tree.steps)
     if first == last:
         return ()
+    # Each changed file and directory is synced once, in the order of the first change.
     owners = dict.fromkeys(step.owner for step in tree.steps[first:last])
     synced = [Sync(owner, only=range(first, last)) for owner in owners]
     promises = len(splitter.promised)
@@ -131,6 +134,7 @@ class _Comparison:
         self._matched[TOP] = TOP
         self._content(TOP, TOP)
         waiting = [TOP]
+        # Hard links to directories do not exist, but a snapshot may be built by hand.
         seen = {TOP}
         while waiting:
             there = waiting.pop()
@@ -194,6 +198,7 @@ class _Comparison:
         # A new inode came with what was found.
         if known >= len(self.tables.nodes):
             return
+        # Compared by name: mode and extended attributes are steps of the same kind.
         self._attributes(node, known)
         if node.kind is NodeKind.FILE:
             now, before = node.content.read(), self.tables.bytes(known, self.state)

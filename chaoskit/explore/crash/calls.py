@@ -26,7 +26,7 @@ _TMPFILE = getattr(os, "O_TMPFILE", 0)
 
 def open_file(tree: FileTree, operation: Operation) -> None:
     """``open``, which may create a file or empty one."""
-    detail = operation.detail
+    detail = operation.file
     # Cut short by a kill: taken to have created the file if there was none, as a step that is optional.
     guessed = operation.result is None and detail.flags & os.O_CREAT and tree.file(operation) is None
     if detail.created or guessed:
@@ -43,21 +43,21 @@ def open_file(tree: FileTree, operation: Operation) -> None:
 
 def mkdir(tree: FileTree, operation: Operation) -> None:
     """``mkdir``."""
-    mode = tree.mode(operation.detail, 0o777)
-    node = Node(NodeKind.DIRECTORY, mode, identity=operation.detail.inode)
+    mode = tree.mode(operation.file, 0o777)
+    node = Node(NodeKind.DIRECTORY, mode, identity=operation.file.inode)
     tree.name(operation.target, tree.create(node), creates=True)
 
 
 def symlink(tree: FileTree, operation: Operation) -> None:
     """``symlink``. The text persists with the inode: no file system shows a link without one."""
-    detail = operation.detail
+    detail = operation.file
     node = Node(NodeKind.SYMLINK, 0o777, text=detail.text or "", identity=detail.inode)
     tree.name(operation.target, tree.create(node), creates=True)
 
 
 def mknod(tree: FileTree, operation: Operation) -> None:
     """``mknod``, which makes regular files as well if no type is given (mknod(2))."""
-    detail = operation.detail
+    detail = operation.file
     form = stat.S_IFMT(detail.mode or 0)
     kind = NodeKind.FILE if form in (0, stat.S_IFREG) else NodeKind.OTHER
     node = Node(kind, tree.mode(detail, 0o666), identity=detail.inode, format=form)
@@ -75,7 +75,8 @@ def link(tree: FileTree, operation: Operation) -> None:
 
 def _from_outside(tree: FileTree, operation: Operation) -> Inode:
     """An inode for what a link or a rename brings in from beyond the scenario's directory."""
-    detail = operation.detail
+    detail = operation.file
+    # Links and special files are rare guests; taken for files, they at least have a name.
     kind = NodeKind.DIRECTORY if detail.directory else NodeKind.FILE
     if detail.data is None:
         tree.caveat("content-unknown", f"{operation} brings in a file whose content was not recorded")
@@ -88,6 +89,7 @@ def _from_outside(tree: FileTree, operation: Operation) -> Inode:
 
 def unlink(tree: FileTree, operation: Operation) -> None:
     """``unlink`` and ``rmdir``."""
+    # By name and not by inode: of several names of one file only this one goes.
     parent, name = tree.parent(operation.target), posixpath.basename(operation.target)
     if parent is None or name not in tree.entries.get(parent, {}):
         return
@@ -108,12 +110,7 @@ def rename(tree: FileTree, operation: Operation) -> Inode | None:
     replaced = tree.entries[into].get(new_name) if into is not None else None
     if replaced == inode:
         return None  # Two names of one file: POSIX wants nothing to happen.
-    if (
-        operation.detail.flags & _EXCHANGE
-        and parent is not None
-        and into is not None
-        and replaced is not None
-    ):
+    if operation.file.flags & _EXCHANGE and parent is not None and into is not None and replaced is not None:
         first = len(tree.steps)
         tree.enter(into, new_name, inode, partner=first + 1, exchange=True)
         tree.enter(parent, name, replaced, partner=first, exchange=True)
@@ -130,6 +127,7 @@ def _move(
     replaced: Inode | None,
 ) -> None:
     """The two halves of a rename, each the other's partner; one alone if the other is outside."""
+    # Partners point forward and back; the first half names a step that is yet to come.
     both = source[0] is not None and target[0] is not None
     first = len(tree.steps)
     if target[0] is not None:
@@ -142,20 +140,23 @@ def _move(
 
 def write(tree: FileTree, operation: Operation) -> None:
     """``write`` and all that copies into a file. A short write has changed what it says it wrote."""
-    inode, data = tree.file(operation), operation.detail.data
+    inode, data = tree.file(operation), operation.file.data
+    # Cut short by a kill: all of it may have been written, and the torn steps cover the rest.
     length = len(data) if data is not None and operation.result is None else operation.result or 0
     if inode is None or not length:
         return
     if data is None or len(data) < length:
         tree.caveat("content-unknown", f"{operation} wrote data that was not recorded")
+        # Zeroes in place of what was not recorded, with a caveat: the size at least is right.
         data = Bytes((b"" if data is None else data.read()).ljust(length, b"\0"))
-    offset = operation.detail.offset
+    offset = operation.file.offset
+    # Without an offset it was an append whose place is not known.
     tree.put(inode, tree.sizes[inode] if offset is None else offset, length, data)
 
 
 def clone(tree: FileTree, operation: Operation) -> None:
     """``ioctl(FICLONE)``: blocks are shared, which leaves the same content as a copy."""
-    detail, inode = operation.detail, tree.file(operation)
+    detail, inode = operation.file, tree.file(operation)
     if inode is None or detail.data is None:
         tree.caveat("content-unknown", f"{operation} shared data that was not recorded")
         return
@@ -166,12 +167,12 @@ def truncate(tree: FileTree, operation: Operation) -> None:
     """``truncate``."""
     inode = tree.file(operation)
     if inode is not None:
-        tree.resize(inode, operation.detail.length or 0)
+        tree.resize(inode, operation.file.length or 0)
 
 
 def fallocate(tree: FileTree, operation: Operation) -> None:
     """``fallocate``. Collapsing and inserting ranges is not followed, and leaves a caveat."""
-    detail, inode = operation.detail, tree.file(operation)
+    detail, inode = operation.file, tree.file(operation)
     if inode is None or not detail.length:
         return
     mode, offset, end = detail.mode or 0, detail.offset or 0, (detail.offset or 0) + detail.length
@@ -179,6 +180,7 @@ def fallocate(tree: FileTree, operation: Operation) -> None:
         tree.caveat("range-moved", f"{operation} moved a range of the file; it is not followed")
         return
     if not mode & _PUNCH:
+        # Blocks exist already, so ext4 has no reason to write the data early.
         tree.preallocated.add(inode)
     if mode & (_PUNCH | _ZERO):
         tree.zero(inode, offset, min(end, tree.sizes[inode]))
@@ -188,14 +190,15 @@ def fallocate(tree: FileTree, operation: Operation) -> None:
 
 def chmod(tree: FileTree, operation: Operation) -> None:
     """``chmod``."""
-    inode, mode = tree.acted_on(operation), operation.detail.mode
+    inode, mode = tree.acted_on(operation), operation.file.mode
     if inode is not None and mode is not None:
+        # The file type in st_mode is no attribute: nothing can change it.
         tree.add(StepKind.ATTRIBUTE, inode, name="mode", value=stat.S_IMODE(mode))
 
 
 def setxattr(tree: FileTree, operation: Operation) -> None:
     """``setxattr`` and ``removexattr``, of the user's attributes: the system's come with the place."""
-    detail, inode = operation.detail, tree.acted_on(operation)
+    detail, inode = operation.file, tree.acted_on(operation)
     if inode is None or not detail.text or not detail.text.startswith("user."):
         return
     value = None

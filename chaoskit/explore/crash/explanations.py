@@ -76,6 +76,7 @@ class _Loss:
 
 def _torn(loss: _Loss) -> Explanation | None:
     for step in loss.kept:
+        # Torn growth comes with torn data, which is the more telling half.
         if step.torn_from is not None and step.kind is StepKind.DATA:
             name = loss.operation(step).target
             return loss.explanation(
@@ -92,6 +93,7 @@ def _lost_after_error(loss: _Loss) -> Explanation | None:
     for effect in loss.effects:
         if effect.sync is None or not effect.sync.failed or effect.sync.inode is None:
             continue
+        # The failed sync alone is no fault of the program; to go on as if it had not failed is.
         if loss.dropped_of(effect.sync.inode):
             operation = loss.script.trace[effect.operation]
             return loss.explanation(
@@ -109,6 +111,7 @@ def _renamed_unsynced(loss: _Loss) -> Explanation | None:
         operation = loss.operation(step)
         if step.kind is not StepKind.ENTRY or step.child is None or operation.call not in ("rename", "link"):
             continue
+        # Data that was written after the rename is another matter: see the finders below.
         if any(missing.operation < step.operation for missing in loss.dropped_of(step.child)):
             return loss.explanation("rename-before-sync", operation, published(operation), publish(operation))
     return None
@@ -117,7 +120,8 @@ def _renamed_unsynced(loss: _Loss) -> Explanation | None:
 def _emptied(loss: _Loss) -> Explanation | None:
     for step in loss.kept:
         operation = loss.operation(step)
-        cut = operation.call == "open" or (operation.detail.size_before or 0) > step.size
+        # A resize that only extends the file has lost nothing.
+        cut = operation.call == "open" or (operation.file.size_before or 0) > step.size
         if step.kind is StepKind.RESIZE and cut and loss.dropped_of(step.owner):
             name = operation.target
             if any(missing.operation >= step.operation for missing in loss.dropped_of(step.owner)):
@@ -135,6 +139,7 @@ def _half_renamed(loss: _Loss) -> Explanation | None:
     for step in loss.dropped:
         if step.kind is StepKind.ENTRY and step.partner is not None:
             partner = loss.script.steps[step.partner]
+            # Both halves missing is a rename that did not happen, which every program must expect.
             if loss.state.persisted >> partner.index & 1:
                 operation = loss.operation(step)
                 part = "the new name" if step.child is not None else "the removal of the old name"
@@ -151,6 +156,7 @@ def _acknowledged(loss: _Loss) -> Explanation | None:
     promise = loss.promise
     if promise is None:
         return None
+    # What came after the promise was never promised.
     missing = [s for s in loss.dropped if s.operation < promise.index]
     if not missing:
         return None
@@ -180,6 +186,7 @@ def _acknowledged(loss: _Loss) -> Explanation | None:
 def _unsynced_name(loss: _Loss) -> Explanation | None:
     """Something rests on a name that is not durable."""
     for step in loss.dropped:
+        # With nothing kept after it the state is one that a kill could have left.
         later = any(kept.operation > step.operation for kept in loss.kept)
         if step.kind is StepKind.ENTRY and later:
             operation = loss.operation(step)
@@ -195,6 +202,7 @@ def _unsynced_name(loss: _Loss) -> Explanation | None:
 
 def _reordered(loss: _Loss) -> Explanation | None:
     for step in loss.dropped:
+        # A torn rest belongs to the same write; it has overtaken nothing.
         after = [k for k in loss.kept if k.operation > step.operation and k.torn_from is None]
         if step.kind in (StepKind.DATA, StepKind.GROW) and after:
             name, other = loss.operation(step).target, loss.operation(after[0])

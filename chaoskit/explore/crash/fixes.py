@@ -68,7 +68,7 @@ def published(operation: Operation) -> str:
     if operation.call == "link":
         how = "linked to"
     else:
-        how = "renamed to" if operation.detail.replaced is None else "renamed over"
+        how = "renamed to" if operation.file.replaced is None else "renamed over"
     return f"`{operation.target}` was {how} `{operation.second}` before its data was synced"
 
 

@@ -44,6 +44,7 @@ class Image:
         self._hashes: dict[Inode, int] = {}
         self._edges: dict[tuple[str, int], int] = {}
         """For a name and the hash of what it means, what the entry adds to its directory."""
+        # Once from the bottom; from there on only what changes is looked at.
         self.hash = self._build(TOP)
         self.move(state)
 
@@ -83,6 +84,7 @@ class Image:
         self.state = state
         self._own.update(change.own)
         self._hashes.update(change.hashes)
+        # The parents as well: they are the way up from a changed file to the top.
         for directory, names in change.entries.items():
             children = self._children.setdefault(directory, {})
             for name, (old, new) in names.items():
@@ -117,6 +119,7 @@ class Image:
             # The upper half marks garbage: see Tables.with_garbage.
             step = self.tables.steps[index % self.tables.count]
             owner = step.owner
+            # Asked of the tables, not of the step: a later entry may hide it.
             if step.kind is StepKind.ENTRY:
                 new = self.tables.child(owner, step.name, state)
                 old = self._children.get(owner, {}).get(step.name)

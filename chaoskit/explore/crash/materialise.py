@@ -12,6 +12,7 @@ from chaoskit.explore.crash.snapshot import TOP, Inode, NodeKind
 from chaoskit.explore.crash.states import CrashState, CrashStates
 from chaoskit.explore.crash.tables import Tables
 
+# Large enough for the files of a test, small enough for each of several workers to have it.
 _KEPT = 64 * 1024 * 1024
 """Bytes of file contents that are kept for later states, by each worker process."""
 
@@ -49,6 +50,7 @@ class Writer:
 
     def write(self, state: int, directory: str) -> None:
         """Replace the content of ``directory``. Raises OSError if the place does not allow it."""
+        # Each case has a directory of another name.
         self._moved = Moved(self._moved.roots, directory)
         empty(directory)
         self._fill(TOP, directory, state, {}, set())
@@ -85,6 +87,7 @@ class Writer:
             os.mkdir(path)
             self._fill(inode, path, state, written, above)
         elif inode in written:
+            # Names of one inode stay so: a program may rely on a hard link.
             os.link(written[inode], path, follow_symlinks=False)
         else:
             written[inode] = path
@@ -110,6 +113,7 @@ class Writer:
 
     def content(self, inode: Inode, state: int) -> bytes:
         """The content of a file."""
+        # Only the steps on this file: thousands of states share its content.
         key = (inode, state & self.tables.content(inode).whole)
         found = self._contents.get(key)
         if found is None:
@@ -133,6 +137,7 @@ class Writer:
                 if inode in above:
                     continue
                 content = self.content(inode, state) if node.kind is NodeKind.FILE else b""
+                # The mode as well: a state may differ from another in nothing else.
                 found[path + name] = (node.kind.value, self._mode(inode, state), content, node.text)
                 if node.kind is NodeKind.DIRECTORY:
                     waiting.append((f"{path}{name}/", inode, above | {inode}))

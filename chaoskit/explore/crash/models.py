@@ -16,6 +16,7 @@ from types import MappingProxyType
 from chaoskit.core.errors import wrong
 
 
+# Each rule makes states illegal, so each is something that a program may rely on.
 class Rule(Enum):
     """What a file system guarantees without being asked. The value is the rule as a sentence."""
 
@@ -41,6 +42,7 @@ class Rule(Enum):
     NO_GARBAGE = "space that was never written reads as zeroes"
 
 
+# Sources that are cited more than once.
 _ALICE = "Pillai et al., OSDI 2014, table 1 and section 3"
 _MEASURED = "measured"
 _KERNEL = "Linux 6.18 source"
@@ -86,6 +88,7 @@ EXT4 = Model(
     "data=ordered, auto_da_alloc (the defaults)",
 )
 
+# A model apart and not a change of ext4: its documentation still promises what this one does not keep.
 EXT4_LATE = Model(
     "ext4-late",
     MappingProxyType(
@@ -114,6 +117,7 @@ XFS = Model(
     "the defaults",
 )
 
+# Copy on write: what is weaker than a journal here is the log of single syncs, not the order of the rest.
 BTRFS = Model(
     "btrfs",
     MappingProxyType(
@@ -133,6 +137,7 @@ BTRFS = Model(
     "the defaults (datacow)",
 )
 
+# No file system is that weak; what survives it survives them all, those to come included.
 STRICT = Model(
     "strict",
     MappingProxyType({}),
@@ -140,9 +145,6 @@ STRICT = Model(
 )
 
 MODELS: Mapping[str, Model] = MappingProxyType({m.name: m for m in (EXT4, EXT4_LATE, XFS, BTRFS, STRICT)})
-DEFAULT: tuple[str, ...] = ("ext4", "xfs", "btrfs")
-"""The file systems that are in use, ext4 as its documentation promises. ``strict`` is for programs that are
-to work on any other."""
 
 
 def models_named(names: str | Iterable[str]) -> tuple[Model, ...]:
@@ -152,6 +154,7 @@ def models_named(names: str | Iterable[str]) -> tuple[Model, ...]:
         UsageError: for a name that is no model, and for none at all.
     """
     given = (names,) if isinstance(names, str) else tuple(names)
+    # Before the empty choice: a wrong name is the likelier mistake.
     for name in given:
         if name not in MODELS:
             raise wrong("model", name, f"one or several of {', '.join(MODELS)}")

@@ -28,6 +28,7 @@ from chaoskit.explore.crash.states import CrashState, Moment, grown_over, moment
 from chaoskit.explore.crash.steps import Script, StepKind, bits, mask_of
 from chaoskit.explore.crash.tables import Tables
 
+# Every form once, since a name that was typed by hand may be wrong anywhere.
 _EXPECTED = (
     "expected 'all', 'only-synced ext4', 'drop 1,3-5', 'zero 2', 'keep 2 xfs', 'torn 2@512' or 'garbage 2', "
     "as printed by a failing test"
@@ -48,12 +49,14 @@ def name_of(script: Script, state: CrashState) -> str:
     whole = state.persisted & state.moment.present & ~state.garbage
     # From the other end, "only what was synced, and these", where that is shorter.
     for model, durable in state.moment.durable:
+        # Torn and garbage steps cannot be said from this end: "keep" lists whole ones.
         if not durable & ~whole and not rest:
             kept = whole & ~durable
             names.append(
                 f"only-synced {model}" if not kept else f"{_listed('keep', state.moment, kept)[0]} {model}"
             )
     synced = [name for name in names if name.startswith("only-synced")]
+    # "only-synced ext4" says what it means, even where "drop 1" would be shorter.
     return synced[0] if synced else min(names, key=len)
 
 
@@ -77,6 +80,7 @@ def _torn_clause(script: Script, state: CrashState) -> list[str]:
     for index in bits(state.persisted):
         step = script.steps[index]
         if step.torn_from is not None:
+            # Torn growth is named by the data it came with; the number of bytes is the same.
             data = step if step.partner is None else script.steps[step.partner]
             parts.append(f"{_number(state.moment, step.torn_from)}@{data.length}")
     return [f"torn {','.join(parts)}"] if parts else []
@@ -101,6 +105,7 @@ def state_named(script: Script, operation: int, argument: str) -> CrashState:
     Raises:
         ScheduleError: if the argument does not parse or names steps that this trace does not have.
     """
+    # All models, so that a name means the same state whichever of them a scenario asks for.
     orders = [Order(script, model) for model in MODELS.values()]
     strict = next(order for order in orders if order.model is STRICT)
     effect = None
@@ -125,6 +130,7 @@ class _Parser:
         self.script = script
         self.moment = moment
         self.argument = argument
+        # Number 1 is the last one.
         self.pending = list(bits(moment.pending))[::-1]
         self.durable = dict(moment.durable)
 
@@ -137,6 +143,7 @@ class _Parser:
         persisted, garbage = self.moment.present, 0
         while words:
             word = words.pop(0)
+            # Alone or not at all: "all drop 1" contradicts itself.
             if word == "all" and self.argument.strip() == "all":
                 return persisted, 0
             if word == "only-synced":
@@ -187,6 +194,7 @@ class _Parser:
             if match is None:
                 raise self._error(f"{part!r} is no torn step")
             index = self._step(int(match[1]))
+            # The rest takes the place of the whole step.
             rest = self._rest(index, int(match[2]))
             persisted = persisted & ~(1 << index) | 1 << rest
         return persisted

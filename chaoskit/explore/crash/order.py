@@ -20,6 +20,7 @@ from chaoskit.explore.crash.steps import Script, Step, StepKind, bits
 
 
 @dataclass(slots=True)
+# One record for files and directories: half of the rules speak of both.
 class FileRecord:
     """What is remembered of one inode while effects are played. Sets of steps, unless said otherwise."""
 
@@ -115,6 +116,7 @@ class Order:
         """True if a set of whole (not torn) steps is legal now."""
         if self.durable & ~state or state & ~self.present:
             return False
+        # What is durable is in every legal set, so it need not be looked at.
         kept, dropped = state & ~self.durable, self.present & ~state
         # The same question from either side; the shorter list is the quicker one.
         if kept.bit_count() <= dropped.bit_count():

@@ -69,6 +69,7 @@ class Snapshot:
         if not os.path.isdir(path):
             raise wrong("path", os.fspath(path), "an existing directory")
         reader = _Reader()
+        # Not fd by fd: the workload is not running while a snapshot is taken.
         reader.read(os.fspath(path))
         return cls(tuple(reader.nodes), reader.entries)
 
@@ -89,6 +90,7 @@ def _grow(part: object, nodes: list[Node], entries: dict[Inode, dict[str, Inode]
     if isinstance(part, bytes):
         nodes.append(Node(NodeKind.FILE, 0o644, Bytes(part)))
     elif isinstance(part, str):
+        # Linux gives symbolic links this mode and ignores it.
         nodes.append(Node(NodeKind.SYMLINK, 0o777, text=part))
     elif isinstance(part, Mapping):
         nodes.append(Node(NodeKind.DIRECTORY, 0o755))
@@ -131,6 +133,7 @@ def _node(path: str, status: os.stat_result) -> Node:
         return Node(NodeKind.SYMLINK, mode, text=os.readlink(path), identity=identity)
     if not stat.S_ISREG(status.st_mode):
         return Node(NodeKind.OTHER, mode, identity=identity, format=stat.S_IFMT(status.st_mode))
+    # Without a buffer: contents are read once, as a whole.
     with open(path, "rb", buffering=0) as file:
         content = Bytes(file.readall() or b"")
     return Node(NodeKind.FILE, mode, content, xattrs=_xattrs(path), identity=identity)

@@ -32,6 +32,7 @@ def script(trace: Trace, snapshot: Snapshot, umask: int | None = None) -> Script
     Operations that failed have none; short writes have those for what was written. ``umask`` counts
     where the trace does not say which mode a new file got; it defaults to that of this process.
     """
+    # The umask of now: a trace that was recorded by a backend has the modes themselves.
     splitter = Splitter(trace, snapshot, umask_now() if umask is None else umask)
     for operation in trace:
         splitter.play(operation)
@@ -68,11 +69,11 @@ class Splitter:
         # Unknown counts as success: its steps are optional.
         if operation.result is None or operation.result >= 0:
             if operation.call == "close":
-                closed = self._early(tree.file(operation)) if operation.detail.released else None
+                closed = self._early(tree.file(operation)) if operation.file.released else None
             elif operation.call == "rename":
                 flushed = self._early(rename(tree, operation))
             elif operation.call == "promise":
-                self.promised.append(operation.detail.value)
+                self.promised.append(operation.promised)
             elif operation.call in _SYNCS:
                 sync = self._synced(operation)
             elif operation.call in CHANGES:
@@ -80,12 +81,13 @@ class Splitter:
         elif operation.call in ("fsync", "fdatasync") and -operation.result in _LOST_DATA:
             sync = Sync(tree.acted_on(operation), failed=True)
         last = len(tree.steps)
-        written = operation.call in _WRITES and operation.detail.synchronous
+        written = operation.call in _WRITES and operation.file.synchronous
         if written and sync is None and last > begin:
             sync = Sync(tree.steps[begin].owner, data_only=True, only=range(begin, last))
         # What may not have happened can make nothing durable for certain.
         if sync is not None and operation.result is None:
             sync = None
+        # What was found of earlier calls belongs to this effect: before it, no state could show it.
         first = begin if learned is None else learned
         promises = len(self.promised)
         self.effects.append(Effect(operation.index, first, last, sync, closed, flushed, promises, outside))
@@ -115,6 +117,6 @@ class Splitter:
             # syncfs is asked for one file system; the scenario's directory is taken to be on that one.
             return Sync()
         inode = self.tree.acted_on(operation)
-        if inode is None or (operation.call == "msync" and not operation.detail.flags & _MS_SYNC):
+        if inode is None or (operation.call == "msync" and not operation.file.flags & _MS_SYNC):
             return None
         return Sync(inode, data_only=operation.call != "fsync")

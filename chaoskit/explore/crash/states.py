@@ -14,12 +14,14 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chaoskit.explore.crash.image import Image
-from chaoskit.explore.crash.models import DEFAULT, STRICT, Model, Rule, models_named
+from chaoskit.explore.crash.models import STRICT, Model, Rule, models_named
 from chaoskit.explore.crash.order import Order
 from chaoskit.explore.crash.playing import play_all
 from chaoskit.explore.crash.steps import Effect, Script, Step, StepKind, bits
 from chaoskit.explore.crash.tables import Tables
+from chaoskit.faults.power import DEFAULT_MODELS
 
+# Every state of a short program, and no more than the families give for a long one.
 EXHAUSTIVE = 64
 """If a model allows at most so many states after an operation, all are taken; torn ones come on top."""
 
@@ -100,7 +102,7 @@ class CrashStates:
 
 def crash_states(
     script: Script,
-    models: str | Iterable[str] = DEFAULT,
+    models: str | Iterable[str] = DEFAULT_MODELS,
     *,
     exhaustive: int = EXHAUSTIVE,
     prefixes_only: bool = False,
@@ -131,6 +133,7 @@ class _Found:
     ways: int = 1
 
 
+# A pair and not a record: a long trace makes very many of them.
 _Candidate = tuple[int, int]
 """The steps that persisted, and those of them that hold garbage."""
 
@@ -151,8 +154,10 @@ class _Enumeration:
         self.exhaustive = exhaustive
         self.prefixes_only = prefixes_only
         self.at = at
+        # Shared by all models: what a step does to a file is the same under each of them.
         self.tables = Tables(script)
         self.orders = [Order(script, model) for model in models]
+        # Names count the steps that strict leaves open, whichever models were asked for.
         self.strict = next((o for o in self.orders if o.model is STRICT), None) or Order(script, STRICT)
         # Two, since candidates lie near one of two trees: all that was done, and all that was synced.
         self.images = (Image(self.tables), Image(self.tables))
@@ -162,6 +167,7 @@ class _Enumeration:
     def run(self) -> CrashStates:
         for effect in self.script.effects:
             play_all(effect, self.orders, self.strict)
+            # Played in any case: what comes later rests on it.
             if self._worth(effect):
                 self._visit(effect)
         names = [model.name for model in self.models]
@@ -191,6 +197,7 @@ class _Enumeration:
 
     def _visit(self, effect: Effect) -> None:
         moment = moment_of(effect, self.orders, self.strict)
+        # By candidate the models that made it, so that one state is hashed once for all of them.
         candidates: defaultdict[_Candidate, int] = defaultdict(int)
         for number, order in enumerate(self.orders):
             for candidate in self._candidates(order):
@@ -210,6 +217,7 @@ class _Enumeration:
             self.found[key] = _Found(moment, persisted, garbage, models | self._others(candidate, models))
             return
         found.models |= models
+        # Counted although it is no new state: the share that was checked is told by this number.
         found.ways += 1
         if found.moment is moment and persisted.bit_count() > found.persisted.bit_count():
             # Of several sets that leave the same tree, the one that misses least has the shortest name.
@@ -237,6 +245,7 @@ class _Enumeration:
     def _candidates(self, order: Order) -> Iterator[_Candidate]:
         yield order.present, 0
         yield order.durable, 0
+        # The two that every program must survive, and the two ends between which all others lie.
         if self.prefixes_only:
             return
         everything = all_legal(order, self.exhaustive)
@@ -280,6 +289,7 @@ def _families(order: Order) -> Iterator[int]:
         by_operation[step.operation].append(index)
         if step.kind is not StepKind.ENTRY:
             by_file[step.owner].append(index)
+    # What one call changed, and what one file lacks, mostly goes together: a journal commits in groups.
     for group in (*by_operation.values(), *by_file.values()):
         if len(group) > 1:
             kept, dropped = order.durable, 0
@@ -303,6 +313,7 @@ def _variations(order: Order, state: int, only: int | None = None) -> Iterator[_
     missing = order.present & ~state if only is None else 1 << only
     for index in bits(missing):
         step = order.script.steps[index]
+        # Holes have no payload: half a hole reads like the whole one or like none.
         if step.kind is StepKind.DATA and step.payload is not None:
             yield from _torn(order, state, index)
             if Rule.NO_GARBAGE not in order.model and grown_over(order.script, step, state):
@@ -322,6 +333,7 @@ def _torn(order: Order, state: int, index: int) -> Iterator[_Candidate]:
     steps = order.script.steps
     for torn in torn_rests(steps, index):
         need = order.need_of_torn(torn, None)
+        # The rest needs what the whole write needed, except for the write itself.
         if need is None or need & ~(state | 1 << torn.index):
             continue
         yield state | 1 << torn.index, 0
@@ -339,6 +351,7 @@ def _torn(order: Order, state: int, index: int) -> Iterator[_Candidate]:
 def torn_rests(steps: Sequence[Step], index: int) -> Iterator[Step]:
     """What may be left of data step ``index`` when it is torn: they follow it in the script."""
     for later in steps[index + 1 :]:
+        # The next piece of the same write begins with data that is not torn.
         if later.operation != steps[index].operation or (
             later.torn_from is None and later.kind is StepKind.DATA
         ):
@@ -353,6 +366,7 @@ def most_suspicious(states: CrashStates, budget: int, seed: int = 0) -> tuple[Cr
     States that no kill can leave come before those that a kill leaves too, and every operation has
     its turn before any has its second.
     """
+    # Shuffled before they are ranked: within a rank no operation and no file comes first by its place.
     chance = random.Random(seed)
     turns: defaultdict[tuple[int, int], int] = defaultdict(int)
     ranked = []
@@ -362,6 +376,7 @@ def most_suspicious(states: CrashStates, budget: int, seed: int = 0) -> tuple[Cr
         rank = _rank(states.script, state)
         turn = turns[rank, state.moment.operation] = turns[rank, state.moment.operation] + 1
         ranked.append((rank, turn, state.moment.operation, state.hash, state))
+    # By the hash at last, so that the order does not depend on how states were found.
     ranked.sort(key=lambda entry: entry[:4])
     return tuple(entry[4] for entry in ranked[:budget])
 

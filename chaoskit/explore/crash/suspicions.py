@@ -15,11 +15,12 @@ from chaoskit.explore.crash.fixes import (
     sync_file,
     what,
 )
-from chaoskit.explore.crash.models import DEFAULT, MODELS, STRICT
+from chaoskit.explore.crash.models import MODELS, STRICT
 from chaoskit.explore.crash.order import Order
 from chaoskit.explore.crash.playing import play
 from chaoskit.explore.crash.snapshot import Inode
 from chaoskit.explore.crash.steps import Effect, Script, Step, StepKind, bits, mask_of
+from chaoskit.faults.power import DEFAULT_MODELS
 
 
 def warnings(script: Script) -> tuple[Explanation, ...]:
@@ -32,6 +33,7 @@ def warnings(script: Script) -> tuple[Explanation, ...]:
     suspicions = _Suspicions(script)
     for effect in script.effects:
         for one in suspicions.after(effect):
+            # A loop that forgets a sync forgets it every time: one line says it.
             found.setdefault((one.kind, script.trace[one.operation].target), one)
     for one in suspicions.at_the_end():
         found.setdefault((one.kind, script.trace[one.operation].target), one)
@@ -44,7 +46,7 @@ class _Suspicions:
     def __init__(self, script: Script) -> None:
         self.script = script
         # The default models are played along only to say which of them make the suspicion a danger.
-        self.orders = [Order(script, MODELS[name]) for name in (*DEFAULT, STRICT.name)]
+        self.orders = [Order(script, MODELS[name]) for name in (*DEFAULT_MODELS, STRICT.name)]
         self.order = self.orders[-1]
         self.synced: set[Inode] = set()
         self.told = 0
@@ -56,6 +58,7 @@ class _Suspicions:
         before = self.order.free
         for order in self.orders:
             play(order, effect)
+        # A sync of everything says nothing about what the program had in mind.
         if effect.sync is not None and effect.sync.inode is not None and not effect.sync.failed:
             self.synced.add(effect.sync.inode)
         if operation.call in ("rename", "link"):
@@ -108,6 +111,7 @@ class _Suspicions:
     def _published(self, operation: Operation, before: int, effect: Effect) -> Iterator[Explanation]:
         """A name that is given to a file whose data is not on the disk."""
         entries = [s for s in self.script.steps[effect.first : effect.last] if s.child is not None]
+        # By inode, since the name is just what changes.
         moved = {s.child for s in entries}
         data = [s for s in self._pending(before, (StepKind.DATA,)) if s.owner in moved]
         if data:
@@ -132,6 +136,7 @@ class _Suspicions:
         """An fsync that had nothing to do while another file or directory had: often the wrong one."""
         if effect.sync is None or effect.sync.inode is None:
             return
+        # Nothing was pending: the call was a waste, or meant for another file.
         inode = effect.sync.inode
         pending = self._pending(before, tuple(StepKind))
         if any(s.owner == inode for s in pending):

@@ -18,6 +18,7 @@ from chaoskit.explore.crash.steps import Script, Step, StepKind, bits
 
 WORD = (1 << 128) - 1
 """Sums of hashes are kept to 128 bits with this mask."""
+# Prime steps, so that 251 bytes pass before it repeats, and none of them is zero.
 _GARBAGE = bytes((37 * i + 11) % 251 + 1 for i in range(PAGE))
 """What space that was never written may hold: no zeroes, no text, and nothing that repeats soon, so that
 no program can take it for its own data."""
@@ -69,6 +70,7 @@ class Tables:
         """For each inode the steps on itself, and the hashes for sets of them."""
         self.initial = script.snapshot.entries
         self.count = len(script.steps)
+        # Once for a script: every question below is then a few operations on bits.
         for step in script.steps:
             self._enter(step)
 
@@ -109,6 +111,7 @@ class Tables:
     def child(self, directory: Inode, name: str, state: int) -> Inode | None:
         """The inode that a name means; None if there is no such name."""
         # The last entry wins, whichever of the earlier ones are missing.
+        # Sets of steps on one name are small, and most names are never touched.
         present = state & self.cells.get((directory, name), 0)
         if present:
             return self.steps[present.bit_length() - 1].child
@@ -131,6 +134,7 @@ class Tables:
             last = resized.bit_length() - 1
             size = self.steps[last].size
             grown = grown >> last << last
+        # Only then is it worth looking at each growth.
         if content.resizes:
             # A cut between two growths may be missing: then the earlier one may be the longer.
             return max([size, *(self.steps[index].size for index in bits(grown))])
@@ -214,6 +218,7 @@ class Tables:
         limit = min(PAGE, size - number * PAGE)
         if limit <= 0:
             return 0
+        # The key holds just what can change the page: other steps on the file leave its hash alone.
         touching = content.pages.get(number, 0)
         key = (number, state & (touching | touching << self.count | content.resizes), limit)
         found = content.known.get(key)

@@ -6,7 +6,7 @@ import posixpath
 import stat
 from dataclasses import dataclass, field
 
-from chaoskit.core.operation import Bytes, Caveat, Detail, Operation, Payload
+from chaoskit.core.operation import Bytes, Caveat, FileDetail, Operation, Payload
 from chaoskit.explore.crash.pieces import PAGE, changed, cuts, pieces
 from chaoskit.explore.crash.snapshot import TOP, Inode, Node, NodeKind, Snapshot
 from chaoskit.explore.crash.steps import Step, StepKind
@@ -83,7 +83,7 @@ class FileTree:
         """The inode that the operation acted on."""
         # By identity first: a descriptor follows its file through renames, and its recorded name may
         # by now be that of another file.
-        identity = operation.detail.inode
+        identity = operation.file.inode
         inode = self.by_identity.get(identity) if identity is not None else None
         if inode is None:
             inode = self._find(operation.target)
@@ -146,12 +146,12 @@ class FileTree:
     def release(self, inode: Inode, entry: Step) -> None:
         """Free the content of a file if ``entry`` has taken its last name away."""
         # The kernel's own count where there is one: names outside of the directory are not seen here.
-        known = self.operation.detail.links
+        known = self.operation.file.links
         last = self.links[inode] == 0 if known is None or self.operation.call != "unlink" else known <= 1
         if last and self.nodes[inode].kind is NodeKind.FILE:
             self.add(StepKind.FREE, inode, partner=entry.index)
 
-    def mode(self, detail: Detail, default: int) -> int:
+    def mode(self, detail: FileDetail, default: int) -> int:
         """The permission bits that a new file got."""
         if detail.made_mode is not None:
             return detail.made_mode

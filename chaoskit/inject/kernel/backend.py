@@ -29,8 +29,7 @@ from chaoskit.inject.base import (
     Ran,
     WorkloadError,
 )
-from chaoskit.inject.kernel import interest, probe
-from chaoskit.inject.kernel.seccomp.syscalls import Families
+from chaoskit.inject.kernel import domains, interest, probe
 from chaoskit.inject.kernel.supervisor import Supervisor
 from chaoskit.inject.kernel.workload import child, preconditions, stack, tree
 from chaoskit.inject.kernel.workload.messages import Streams
@@ -74,13 +73,13 @@ class KernelBackend:
             self.check(one.fault)
         inherited = preconditions.check(plan)
         promises = isinstance(work, Command) and work.promise_stdout
-        families = interest.at_any_time(plan, promises)
-        child.prepare(families)
+        program = domains.program(interest.at_any_time(plan, promises))
+        child.prepare(program)
         if plan.record:
             stack.calibrate()
         streams = Streams(promises)
         with processes.adopting(), processes.guarded() as guard, _Family() as family:
-            ours = _fork(work, plan, families, streams, family)
+            ours = _fork(work, plan, program, streams, family)
             # Made while the child gets ready, on another processor.
             workload = Tree(family.pid, child.boundary(), plan.run, guard)
             family.at_end(workload.close)
@@ -123,7 +122,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _fork(
-    work: Callable[[], Any] | Command, plan: Plan, families: Families, streams: Streams, family: _Family
+    work: Callable[[], Any] | Command, plan: Plan, program: bytes, streams: Streams, family: _Family
 ) -> socket.socket:
     """Fork the workload, note its process, and return our end of the hand-over socket.
 
@@ -139,7 +138,7 @@ def _fork(
     with _undisturbed():
         family.pid = pid = processes.fork()
     if pid == 0:
-        _in_child(work, theirs, plan, families, parent, standard)
+        _in_child(work, theirs, plan, program, parent, standard)
     theirs.close()
     return ours
 
@@ -148,13 +147,13 @@ def _in_child(
     work: Callable[[], Any] | Command,
     control: socket.socket,
     plan: Plan,
-    families: Families,
+    program: bytes,
     parent: int,
     standard: tuple[int, int, int] | None,
 ) -> NoReturn:
     for number, fd in enumerate(standard or ()):
         os.dup2(fd, number)
-    child.enter(work, control, plan.record, families, parent)
+    child.enter(work, control, plan.record, program, parent)
 
 
 def _standard_streams(
@@ -208,23 +207,23 @@ def _use_all_descriptors(family: _Family) -> None:
 def _outcome(
     work: Callable[[], Any] | Command, plan: Plan, supervisor: Supervisor, streams: Streams, status: int
 ) -> Ran:
-    recorder, mailbox = supervisor.recorder, supervisor.mailbox
-    caveats = tuple(recorder.caveats.values())
+    ending, mailbox = supervisor.ending, supervisor.promises.mailbox
+    caveats = tuple(supervisor.log.caveats.values())
     fields: dict[str, Any] = {
-        "trace": Trace(recorder.numbered(), caveats, plan.root) if plan.record else Trace(root=plan.root),
-        "receipts": tuple(supervisor.receipts),
-        "reached": supervisor.reached,
+        "trace": Trace(supervisor.trace(), caveats, plan.root) if plan.record else Trace(root=plan.root),
+        "receipts": tuple(supervisor.strikes.receipts),
+        "reached": supervisor.strikes.reached,
         "promised": tuple(mailbox.promised),
         "caveats": caveats,
         "stray_interrupts": supervisor.withdrawn,
         "leaks": Leaks(
             tuple(_below(plan.root, link) for link in supervisor.descriptors),
             tuple(mailbox.threads),
-            tuple(supervisor.left_over),
+            tuple(ending.left_over),
         ),
     }
-    if supervisor.timed_out:
-        return Ran(ok=False, timed_out=True, stacks=supervisor.stacks, **fields)
+    if ending.timed_out:
+        return Ran(ok=False, timed_out=True, stacks=ending.stacks, **fields)
     if os.WIFSIGNALED(status):
         return Ran(ok=False, signal=os.WTERMSIG(status), **fields)
     if isinstance(work, Command) and not mailbox.kind:

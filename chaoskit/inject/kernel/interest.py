@@ -10,18 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chaoskit.core.schedule import Strike
-from chaoskit.faults.errnos import calls_that_keep_failing
-from chaoskit.faults.shapes import Errno, Filled, Shape, shape_of
+from chaoskit.faults.calls import FAMILIES
+from chaoskit.faults.shapes import shape_of
 from chaoskit.inject.base import Plan
-from chaoskit.inject.kernel.files.standing import FULL_FAMILIES, Standing
+from chaoskit.inject.kernel import domains
+from chaoskit.inject.kernel.border import Standing
 from chaoskit.inject.kernel.seccomp.syscalls import Families
-
-_ALSO: dict[str, frozenset[str]] = {
-    # As unlinkat with a flag; as a copy to somewhere else.
-    "rmdir": frozenset({"unlink"}),
-    "read": frozenset({"copy_file_range", "sendfile", "splice"}),
-}
-"""The calls that an operation may come as, other than those of its own name."""
 
 
 def at_any_time(plan: Plan, promised_by_writing: bool) -> Families:
@@ -31,7 +25,7 @@ def at_any_time(plan: Plan, promised_by_writing: bool) -> Families:
     """
     if plan.record:
         return None
-    lasting = [_lasting(shape_of(strike.fault)) for strike in plan.strikes]
+    lasting = [domains.lasting(shape_of(strike.fault)) for strike in plan.strikes]
     return _together(plan.strikes, lasting, promised_by_writing)
 
 
@@ -55,15 +49,7 @@ def _together(
     if any(point.place.process or point.place.thread for point in points):
         return None
     families = frozenset(point.call for point in points).union(*lasting)
-    families = families.union(*(_ALSO.get(family, ()) for family in families))
+    # A family of a schedule that was typed by hand need not exist; then no call is of it.
+    rows = [FAMILIES[family] for family in families if family in FAMILIES]
+    families = families.union(*(row.comes_as for row in rows))
     return families | {"write"} if promised_by_writing else families
-
-
-def _lasting(shape: Shape) -> frozenset[str]:
-    """What is answered from then on, once a fault of this shape has struck."""
-    match shape:
-        case Errno(name, lasting=True):
-            return calls_that_keep_failing(name)
-        case Filled():
-            return FULL_FAMILIES
-    return frozenset()

@@ -16,7 +16,7 @@ from chaoskit.core.errors import BackendUnavailable, ChaoskitError
 from chaoskit.inject import processes
 from chaoskit.inject.base import Check, Plan, Ran
 from chaoskit.inject.kernel.seccomp import abi
-from chaoskit.inject.kernel.seccomp.syscalls import WATCHED, number_of
+from chaoskit.inject.kernel.seccomp.syscalls import number_of
 from chaoskit.inject.kernel.workload.stack import calibrate
 
 MINIMUM = (5, 19)
@@ -73,7 +73,7 @@ def _release() -> Check:
 
 def _features() -> Iterator[Check]:
     """Ask seccomp(2) itself what it knows. None of these calls changes anything."""
-    libc, number = abi.libc(), WATCHED["seccomp"][0 if abi.machine() == "x86_64" else 1] or 0
+    libc, number = abi.libc(), number_of("seccomp", abi.machine())
     action = ctypes.create_string_buffer(abi.SECCOMP_RET_USER_NOTIF.to_bytes(4, sys.byteorder))
     known = libc.syscall(number, abi.SECCOMP_GET_ACTION_AVAIL, 0, ctypes.addressof(action))
     yield _feature(

@@ -1,172 +1,156 @@
-"""Making a scheduled fault happen at a call, and proving that it did."""
+"""Which strikes of a plan are due, what they do, and the proof that they did it."""
 
 from __future__ import annotations
 
-import errno
+import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Protocol
 
-from chaoskit.core.operation import Operation, Receipt
-from chaoskit.core.schedule import Strike, fits, plain_name
-from chaoskit.faults.shapes import (
-    Delayed,
-    Errno,
-    Filled,
-    Killed,
-    LostReply,
-    Shape,
-    Shortened,
-    Signalled,
-    Torn,
-    shape_of,
-)
-from chaoskit.inject.kernel.files import execute
-from chaoskit.inject.kernel.files.calls import Call
-from chaoskit.inject.kernel.files.standing import FullDisk, Standing, StandingError
+from chaoskit.core.operation import Operation, Place, Receipt
+from chaoskit.faults.shapes import Delayed, Killed, Shape, Signalled
+from chaoskit.inject.base import Plan
+from chaoskit.inject.kernel import interest
+from chaoskit.inject.kernel.armed import Armed
+from chaoskit.inject.kernel.border import CannotExecute, Effect, Standing
+from chaoskit.inject.kernel.listener import Stopped
+from chaoskit.inject.kernel.log import Log
+from chaoskit.inject.kernel.poller import Poller
+from chaoskit.inject.kernel.seccomp.syscalls import Families
+from chaoskit.inject.kernel.workload import tree
+from chaoskit.inject.kernel.workload.tree import Task, Tree
 
 PROMISE = "promise"
 """The call under which a promise is an operation."""
 
 
-class Armed:
-    """One strike of a plan and how many of its equals have gone by."""
+class Killer(Protocol):
+    """Ends the workload at once."""
 
-    def __init__(self, strike: Strike) -> None:
-        point = strike.point
-        self.shape = shape_of(strike.fault)
-        self.strike = strike
-        self.text = str(strike)
-        self.family = point.call
-        self.place = point.place
-        self.ordinal = point.ordinal
-        self.seen = 0
-        self.name = plain_name(point.target) if point.second is None else None
-        """The only name that the target can have; None for a wildcard or a pair of names."""
-        self._target = fits(point.target)
-        self._second = None if point.second is None else fits(point.second)
-
-    def due(self, target: str, second: str | None) -> bool:
-        """Count a call of the right family and place; whether it is the one."""
-        if not self._target(target):
-            return False
-        if self._second is None:
-            if second is not None:
-                return False
-        elif second is None or not self._second(second):
-            return False
-        self.seen += 1
-        return self.seen == self.ordinal
+    def kill_all(self) -> int:
+        """SIGKILL to every process; returns how many of those that were met were alive."""
 
 
-@dataclass(slots=True)
-class Effect:
-    """What the supervisor has to do about a call that was struck.
+class Strikes:
+    """The strikes of one plan, in order, and the conditions that they have left behind."""
 
-    Exactly one of: ``answer`` with a result or minus the errno; ``kill`` processes (``all`` or
-    ``one``); ``proceed`` (the kernel carries the call out), after ``delay`` seconds.
-    """
+    def __init__(self, plan: Plan, workload: Tree, log: Log, poller: Poller, killer: Killer) -> None:
+        self._plan = plan
+        self._tree = workload
+        self._log = log
+        self._poller = poller
+        self._killer = killer
+        self._armed = [Armed(strike) for strike in plan.strikes]
+        self._unproven: list[tuple[Standing, Receipt]] = []
+        self.standing: list[Standing] = []
+        self.receipts: list[Receipt] = []
+        self.reached = 0
 
-    text: str
-    answer: int | None = None
-    kill: str = ""
-    delay: float = 0.0
-    release: bool = False
-    """Whether the descriptor of a close must be released before the answer."""
-    standing: Standing | None = None
-    fatal: bool = False
-    """Whether the workload's own process dies of it at once."""
+    @property
+    def pending(self) -> list[Armed]:
+        """The strikes whose points have not been reached, the next one first."""
+        return self._armed[self.reached :]
 
+    def families(self, promised_by_writing: bool) -> Families:
+        """Which calls matter now; it changes only when a point is reached or a condition begins."""
+        strikes = [one.strike for one in self.pending]
+        return interest.from_now_on(self._plan, strikes, self.standing, promised_by_writing)
 
-class Striker:
-    """Turns faults into effects on calls."""
+    def due(self, family: str, target: str, second: str | None, task: Task) -> Armed | None:
+        """Count the call for every pending strike; return the next one if this is its call.
 
-    def __init__(
-        self,
-        as_operation: Callable[[Call], Operation],
-        signal_main: Callable[[int], bool],
-    ) -> None:
-        self._as_operation = as_operation
-        self._signal_main = signal_main
+        A later strike counts from the beginning, too: its ordinal is that of the whole run.
+        """
+        due = None
+        place: Place | None = None
+        for position, armed in enumerate(self.pending):
+            if armed.family != family:
+                continue
+            if place is None:
+                place = self.place(task)
+            if place == armed.place and armed.due(target, second) and position == 0:
+                due = armed
+        return due
 
-    def effect(self, shape: Shape, call: Call | None) -> Effect:
-        """What a fault of this ``shape`` does to ``call`` (None: to a promise or the end).
+    def place(self, task: Task) -> Place:
+        """In which stream of operations ``task`` is; the first thread's is known without a look."""
+        if task.tid == self._tree.pid:
+            return Place(self._plan.run)
+        return self._tree.place(task)
+
+    def common(self, shape: Shape, task: Task) -> Effect | None:
+        """The effect of a fault that is the same whatever it strikes; None for one that is not.
 
         Raises:
-            CannotExecute: if it cannot be done to this call.
+            CannotExecute: if it has no effect any more.
         """
         match shape:
             case Killed(caller=True):
-                return Effect(f"SIGKILL to process {call.task.process.pid if call else 0}", kill="one")
+                return Effect(f"SIGKILL to process {task.process.pid}", kill="one")
             case Killed():
                 return Effect("SIGKILL to all", kill="all")
             case Delayed(text=text, seconds=seconds):
                 return Effect(f"{text} s later", delay=seconds)
             case Signalled(name, number):
                 return Effect(f"{name} sent", fatal=self._signal_main(number))
-        if call is None:
-            raise execute.CannotExecute("it cannot strike at something that is no system call")
-        match shape:
-            case Torn(length):
-                done = execute.transfer(call, length)
-                text = f"{done} of {execute.length_of(call)} bytes written, then SIGKILL to all"
-                return Effect(text, kill="all")
-            case Shortened(length):
-                return _short(length, call)
-            case LostReply():
-                return _lost(shape, call)
-            case Filled(left):
-                return self._full(left, call)
-            case Errno():
-                return _error(shape, call)
-        raise execute.CannotExecute("it strikes no call")
+        return None
 
-    def _full(self, left: int, call: Call) -> Effect:
-        disk = FullDisk(left)
-        answer, text = disk.answer(call, self._as_operation)
-        return Effect(text or f"{left} bytes left on the disk", answer=answer, standing=disk)
+    def _signal_main(self, number: int) -> bool:
+        """Send a signal to the workload's own process; True if it dies of it.
 
+        Raises:
+            CannotExecute: if it has ended already: its descriptor may stand for another process by now.
+        """
+        main = self._tree.main
+        fatal = tree.is_fatal(self._tree.pid, number)
+        if self._tree.processes.get(self._tree.pid) is not main or not main.kill(number):
+            raise CannotExecute("the workload's own process has ended already")
+        return fatal
 
-def _short(wanted: int, call: Call) -> Effect:
-    whole = execute.would_transfer(call)
-    if wanted >= whole:
-        raise execute.CannotExecute(f"it transfers {whole} bytes as it is")
-    done = execute.transfer(call, wanted)
-    _took_effect(done)
-    return Effect(f"{done} of {execute.length_of(call)} bytes transferred", answer=done)
+    def not_injected(self, armed: Armed, why: CannotExecute) -> None:
+        """The point was reached, and the fault could not be made to happen there."""
+        self._log.caveat("not-injected", armed.text, f"{armed.text} could not be injected: {why}")
 
+    def deliver(
+        self,
+        stopped: Stopped,
+        armed: Armed,
+        operation: Operation,
+        effect: Effect,
+        go_on: Callable[[], object],
+    ) -> bool:
+        """Make the effect happen; True if the call has to go on now."""
+        if effect.kill:
+            if self._kill(operation, effect):
+                self.receipts.append(_receipt(armed, operation, effect))
+            return False
+        if effect.answer is not None and not stopped.answer(effect.answer):
+            return False  # Its thread was gone before: nothing was struck.
+        proof = _receipt(armed, operation, effect)
+        if effect.standing is not None and effect.answer is None:
+            self._unproven.append((effect.standing, proof))  # Nearly full, and nothing has failed of it.
+        else:
+            self.receipts.append(proof)
+        if effect.delay:
+            self._poller.later(effect.delay, go_on)
+            return False
+        # A process that dies of a signal dies here, before the call: answered, it might still make it.
+        return effect.answer is None and not (effect.fatal and operation.pid == self._tree.pid)
 
-def _lost(reply: LostReply, call: Call) -> Effect:
-    if call.family == "close":
-        return Effect(f"answered {reply.name}", answer=-reply.number, release=True)
-    if call.family == "open":
-        opened = execute.perform_open(call)
-        if opened >= 0:
-            execute.close(opened)
-        done = min(opened, 0)
-    else:
-        done = execute.perform(call)
-    _took_effect(done)
-    return Effect(f"took effect (result {done}), answered {reply.name}", answer=-reply.number)
+    def _kill(self, operation: Operation, effect: Effect) -> bool:
+        """True if something was alive to be killed."""
+        if effect.kill == "one" and operation.pid != self._tree.pid:
+            process = self._tree.processes.get(operation.pid)
+            return process is not None and process.kill(signal.SIGKILL)
+        return self._killer.kill_all() > 0
 
-
-def _error(error: Errno, call: Call) -> Effect:
-    standing = StandingError(error.name, call.target) if error.lasting else None
-    return Effect(
-        f"answered {error.name}",
-        answer=-error.number,
-        release=call.family == "close",
-        standing=standing,
-    )
-
-
-def _took_effect(result: int) -> None:
-    """Refuse to count a call that failed by itself as struck: it will fail again when the kernel makes it."""
-    if result < 0:
-        raise execute.CannotExecute(f"it failed by itself with {errno.errorcode.get(-result, result)}")
+    def prove(self, condition: Standing) -> None:
+        """A lasting condition has answered a call: if nothing had failed of it so far, now it has struck."""
+        self.receipts += [proof for standing, proof in self._unproven if standing is condition]
+        self._unproven = [one for one in self._unproven if one[0] is not condition]
 
 
-def receipt(armed: Armed, operation: Operation, effect: Effect, result: int | None) -> Receipt:
+def _receipt(armed: Armed, operation: Operation, effect: Effect) -> Receipt:
     """The proof for an effect that was delivered."""
-    point = armed.strike.point
-    shown = replace(operation, ordinal=point.ordinal, result=result)
+    shown = replace(operation, ordinal=armed.ordinal, result=effect.answer)
     return Receipt(armed.text, str(shown), effect.text)

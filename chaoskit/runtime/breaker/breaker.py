@@ -14,7 +14,7 @@ from chaoskit.runtime.breaker.machine import BreakerState, Permit
 from chaoskit.runtime.breaker.options import BreakerOptions, BreakerSettings
 from chaoskit.runtime.breaker.shared import BreakerLink
 from chaoskit.runtime.breaker.verdict import Errors, Verdict
-from chaoskit.runtime.calling.callables import is_async, protectable
+from chaoskit.runtime.calling.callables import decorated, is_async
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.observing.events import Listener
 
@@ -112,9 +112,10 @@ class CircuitBreaker(Driver):
 
     def __call__(self, fn: F) -> F:
         """Return ``fn`` protected; same signature, same kind of function. Generators are refused."""
-        protectable("a circuit breaker", fn)
-        shell = shells.around_async if is_async(fn) else shells.around_sync
-        return cast(F, shell(self, fn))
+        return decorated("a circuit breaker", fn, self._protected)
+
+    def _protected(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        return (shells.around_async if is_async(fn) else shells.around_sync)(self, fn)
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call ``fn(*args, **kwargs)`` protected; if it is async, the result is to be awaited as ever."""

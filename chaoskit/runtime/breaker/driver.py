@@ -20,6 +20,7 @@ from chaoskit.runtime.breaker.machine import PASS, BreakerState, Edge, Machine, 
 from chaoskit.runtime.breaker.options import BreakerOptions
 from chaoskit.runtime.breaker.shared import BreakerLink
 from chaoskit.runtime.breaker.verdict import Verdict
+from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.failures.taxonomy import BreakerOpen
 from chaoskit.runtime.forks import survive_fork
@@ -44,7 +45,7 @@ class Driver:
     ) -> None:
         self.options = options
         self.name = name
-        self.listeners = tuple(listeners)
+        self.listeners = synchronous_all("listener", listeners)
         self.now = clock.monotonic
         self._verdict = verdict
         self.judges_results = verdict.failed_result is not None

@@ -8,8 +8,8 @@
 
     FORCED_OPEN and DISABLED are entered by hand from anywhere and left by reset alone, to CLOSED.
 
-Time is an argument of every method and only ever moves the state when the machine is asked something;
-whoever drives it serialises the calls.
+Time is an argument of every method, and moves the state only when the machine is asked something. The
+driver serialises the calls.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from chaoskit.runtime.breaker.window import FAILED, SLOW, Window
 
 
 class BreakerState(enum.StrEnum):
-    """Where a breaker stands."""
+    """The states of a breaker."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -48,6 +48,7 @@ class BreakerReason(enum.StrEnum):
     MANUAL = "by hand"
 
 
+# A person may force a breaker from wherever it is, and reset it from there.
 _BY_HAND = {
     (state, forced) for state in BreakerState for forced in (BreakerState.FORCED_OPEN, BreakerState.DISABLED)
 }
@@ -113,7 +114,7 @@ class Machine:
     )
 
     def __init__(self, options: BreakerOptions, *, unmeasured: bool = True) -> None:
-        """``unmeasured``: whether a healthy call may skip the machine when no window needs it either."""
+        """``unmeasured``: a healthy call may skip the machine, if no window needs it either."""
         self.options = options
         self.window = options.window()
         self.state = BreakerState.CLOSED
@@ -132,7 +133,7 @@ class Machine:
         #: attribute, atomic) is all that a healthy call does before it runs, and reading ``streak``
         #: all that it does after.
         self.fast: Permit | None = None
-        #: Whether the next call has to go the long way, for a reason of the driver's.
+        #: True if the next call has to go the long way, for a reason of the driver's.
         self.cold = False
         self._fresh()
 
@@ -151,6 +152,7 @@ class Machine:
 
     def peek(self, now: float) -> BreakerState:
         """The state that a call at ``now`` would meet. Changes nothing."""
+        # The same as _settle and its edges, without taking them: asking must not change what is asked about.
         state, reopen_at = self.state, self._reopen_at
         hung_at = self._hung_at()
         if hung_at is not None and now >= hung_at:
@@ -175,6 +177,7 @@ class Machine:
             window = self.window
             if window is not None:
                 window.add(SLOW if took >= self._slow_after else 0, now)
+                # A window without a failure cannot reach a rate: the healthy call is spared the division.
                 if window.failures or window.slow:
                     self._judge(window, now)
         elif self._take_back(permit, now):
@@ -199,7 +202,7 @@ class Machine:
             self._open(now, BreakerReason.PROBE_FAILED)
 
     def release(self, permit: Permit) -> None:
-        """A call under ``permit`` says nothing about the other side; a probe's place is free again."""
+        """A call under ``permit`` ended neutrally: it counts neither way, and frees a probe's place."""
         self._probes.pop(permit, None)
 
     # -- moved by hand, by another process, by a fork --------------------------------------------
@@ -243,6 +246,8 @@ class Machine:
         """Take the edges that time alone has brought about."""
         hung_at = self._hung_at()
         if hung_at is not None and now >= hung_at:
+            # Since it hung, not since it was noticed: a breaker that is rarely called would
+            # stay open too long.
             self._open(now, BreakerReason.PROBE_HUNG, since=hung_at)
         if self.state is BreakerState.OPEN and now >= self._reopen_at:
             self._enter(BreakerState.HALF_OPEN, BreakerReason.PERIOD_OVER, now, None)
@@ -254,14 +259,16 @@ class Machine:
         return None
 
     def _probe(self, now: float) -> Permit | None:
+        # Good ones count as well: all probes must succeed, and no more than these are let through.
         if self._good + len(self._probes) >= self.options.probes:
             return None
+        # Slots are empty, so an object without state; a number would need a counter that forks would share.
         permit = Permit()
         self._probes[permit] = now
         return permit
 
     def _take_back(self, permit: Permit, now: float) -> bool:
-        """Whether ``permit`` is a probe's and still in force at ``now``; it no longer is afterwards."""
+        """Return True if ``permit`` is a probe's, in force until ``now``. It no longer is afterwards."""
         if permit not in self._probes:
             return False
         self._settle(now)
@@ -294,6 +301,7 @@ class Machine:
         self._fresh()
 
     def _enter(self, state: BreakerState, reason: BreakerReason, now: float, open_for: float | None) -> None:
+        # Told later and outside of the lock: listeners run user code, which may call through this breaker.
         self.edges.append(Edge(self.state, state, reason, self.era + 1, now, open_for))
         self.era += 1
         self.state = state

@@ -9,6 +9,7 @@ from typing import TypedDict
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.breaker.window import CountWindow, TimeWindow, Window
 
+# One byte for each call: a megabyte a breaker is what a mistake may cost.
 _LARGEST_WINDOW = 1_000_000
 
 
@@ -82,7 +83,7 @@ class BreakerOptions:
 
     @property
     def by_rate(self) -> bool:
-        """Whether calls have to be measured and kept in a window."""
+        """Calls have to be measured and kept in a window."""
         return self.failure_rate is not None or self.slow_rate is not None
 
     def window(self) -> Window | None:
@@ -125,6 +126,7 @@ class BreakerOptions:
                 "a number, since no rate is given either",
                 "A breaker without a rule never opens.",
             )
+        # A window without a rate is refused, too: it would look like a rule, and never open anything.
         windows = (self.window_calls is not None) + (self.window_seconds is not None)
         if windows != self.by_rate:
             raise wrong(

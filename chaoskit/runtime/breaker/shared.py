@@ -1,8 +1,8 @@
 """Breaker state shared between processes: the store's protocol, and the link that keeps I/O out of calls.
 
 No call ever waits for the store, healthy or not. Edges are noted in memory; one background thread of
-the link publishes them and reads what other processes published. A store that fails or hangs holds
-up that thread alone: the breakers go on with what they see themselves.
+the link publishes them and reads what other processes published. A store that fails or hangs delays
+that thread alone: the breakers continue with what they see themselves.
 
 Only "open, for so long" and "closed" are shared. Each process lets its own probes through, and what
 they find is published in turn. No wall clock is compared between machines: the store tells how long
@@ -69,7 +69,8 @@ class BreakerLink:
 
     ``every`` is the interval, in seconds, at which other processes' edges are looked for, so news
     travels within ``every`` plus the store's own time. The thread is a daemon, starts with the first
-    call through a joined breaker, and starts anew in a forked child. Names must be unique per link.
+    call through a joined breaker, and starts again in a forked child. Names must be unique per link.
+    Raises ``UsageError`` for an interval that is not positive.
     """
 
     def __init__(self, store: BreakerStore, *, every: float = 1.0) -> None:
@@ -78,6 +79,7 @@ class BreakerLink:
         self._store = store
         self._every = every
         self._lock = threading.RLock()
+        # Weak: to share a breaker must not keep it alive.
         self._breakers: weakref.WeakValueDictionary[str, Joined] = weakref.WeakValueDictionary()
         self._pending: dict[str, Edge] = {}
         self._seen: dict[str, int] = {}
@@ -85,13 +87,14 @@ class BreakerLink:
         survive_fork(self)
 
     def _begin(self) -> None:
+        # A new one in each child: by its origin a publisher tells its own records apart.
         self._origin = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._wake = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def _after_fork(self) -> None:
-        # The parent publishes its own edges; the child is a publisher of its own.
+        # The parent publishes its own edges; the child is another publisher.
         self._pending.clear()
         closed = self._closed
         self._begin()
@@ -100,13 +103,13 @@ class BreakerLink:
     # -- called by breakers ----------------------------------------------------------------------
 
     def join(self, breaker: Joined) -> None:
-        """Share the state of ``breaker`` under its name."""
+        """Share the state of ``breaker`` under its name. Raises ``UsageError`` if another one has it."""
         with self._lock:
             if self._breakers.setdefault(breaker.name, breaker) is not breaker:
                 raise wrong("name", breaker.name, "a name that no other breaker of this link has")
 
     def start(self) -> None:
-        """See to it that the thread runs. Costs one attribute once it does."""
+        """Start the thread unless it runs; then the call costs one attribute."""
         if self._thread is not None or self._closed:
             return
         with self._lock:
@@ -124,6 +127,7 @@ class BreakerLink:
         """Remember the newest edge of ``breaker`` for publication; no I/O."""
         if edge.reason is not BreakerReason.SHARED and edge.after in (BreakerState.OPEN, BreakerState.CLOSED):
             with self._lock:
+                # The newest only: what the breaker was in between is of no use to other processes.
                 self._pending[breaker.name] = edge
             self.start()
             self._wake.set()

@@ -1,4 +1,4 @@
-"""The thin sync and async shells: all they do is to ask before and tell after, around one call.
+"""The thin sync and async shells around one call: ask the breaker before, tell it after.
 
 The first branch of each is the healthy call of a breaker that measures nothing: one attribute read
 before, one after, no lock and no clock.
@@ -31,6 +31,7 @@ def around_sync(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
         except BaseException as error:
             breaker.raised(permit, error, 0.0)
             raise
+        # A success ends a streak of failures, and a coroutine has not run yet; both are rare.
         if machine.streak or type(value) is CoroutineType:
             return back(breaker, permit, value, 0.0)
         return value
@@ -60,7 +61,7 @@ def around_async(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def call_measured(breaker: Driver, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """One call the long way; an async ``fn`` is asked for when it is awaited, not now."""
+    """One call the long way. For an async ``fn`` the permit is asked for when it is awaited, not now."""
     return (measured_async if is_async(fn) else measured)(breaker, fn, args, kwargs)
 
 

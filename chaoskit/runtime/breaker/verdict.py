@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import asked, synchronous
 
 Errors: TypeAlias = "type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]"
 """Exception classes, or a function that looks at the error."""
-
-logger = logging.getLogger("chaoskit")
 
 
 class Verdict:
@@ -23,6 +21,7 @@ class Verdict:
         # A question that raises errs on the side of protecting: what it was about counts.
         self._on = matcher("on", on, if_it_raises=True)
         self._ignore = matcher("ignore", ignore, if_it_raises=False)
+        synchronous("failed_result", failed_result)
         self.failed_result = failed_result
 
     def is_failure(self, error: BaseException) -> bool:
@@ -36,7 +35,9 @@ class Verdict:
 
     def is_failed_result(self, value: Any) -> bool:
         """Whether a value that came back counts as a failure."""
-        return self.failed_result is not None and _ask(self.failed_result, value, True)
+        return self.failed_result is not None and asked(
+            "failed_result", self.failed_result, value, if_it_raises=True
+        )
 
     def _counts(self, error: BaseException) -> bool:
         return isinstance(error, Exception) and not self._ignore(error) and self._on(error)
@@ -52,25 +53,14 @@ def matcher(what: str, errors: Errors, *, if_it_raises: bool) -> Callable[[BaseE
     if all(isinstance(c, type) and issubclass(c, BaseException) for c in classes):
         return lambda error: any(_is_a(error, c) for c in classes)
     if callable(errors) and not isinstance(errors, type):
-        return lambda error: _ask(errors, error, if_it_raises)
+        synchronous(what, errors)
+        return lambda error: asked(what, errors, error, if_it_raises=if_it_raises)
     raise wrong(what, errors, "exception classes, a tuple of them, or a function of the error")
 
 
 def _is_a(error: BaseException, cls: Any) -> bool:
     # As ``except`` does it: by inheritance alone, whatever the class's metaclass says of instances.
     return type.__instancecheck__(cls, error)
-
-
-def _ask(question: Callable[[Any], bool], about: Any, if_it_raises: bool) -> bool:
-    """The answer of a user's function; one that raises is reported, and ``if_it_raises`` is the answer.
-
-    Its error must not take the place of the call's own outcome.
-    """
-    try:
-        return bool(question(about))
-    except Exception as error:
-        logger.error("breaker: %r raised about %r, so that counts", question, about, exc_info=error)
-        return if_it_raises
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

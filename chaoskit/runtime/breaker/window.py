@@ -11,8 +11,7 @@ import math
 from typing import Protocol
 
 BUCKETS = 10
-"""Partial sums of a time window: its far edge is sharp to a tenth of its length."""
-
+"""Partial sums of a time window: calls leave it within a tenth of its length."""
 
 FAILED = 1
 SLOW = 2
@@ -20,14 +19,14 @@ SLOW = 2
 
 
 class Window(Protocol):
-    """Totals over the calls that are still in sight. ``slow`` and ``failures`` may count the same call."""
+    """Totals over the calls in the window. ``slow`` and ``failures`` may count the same call."""
 
     calls: int
     failures: int
     slow: int
 
     def add(self, outcome: int, now: float) -> None:
-        """Take in one outcome at ``now`` (monotonic seconds) and let go of what has left the window."""
+        """Count one outcome at ``now`` (monotonic seconds), and drop what has left the window."""
 
     def clear(self) -> None:
         """Forget everything."""
@@ -50,6 +49,7 @@ class CountWindow:
         ring, at = self._ring, self._at
         # A slot not yet used holds 0, which takes nothing off the totals.
         gone = ring[at]
+        # Most outcomes are good and follow good ones: then there is nothing to write.
         if outcome != gone:
             ring[at] = outcome
             self.failures += (outcome & FAILED) - (gone & FAILED)
@@ -81,6 +81,7 @@ class TimeWindow:
         self.calls = self.failures = self.slow = 0
 
     def add(self, outcome: int, now: float) -> None:
+        # One comparison for most calls: the bucket is worked out only when it changes.
         if now >= self._until:
             self._advance(now // self._width)
         bucket = self._bucket
@@ -93,7 +94,7 @@ class TimeWindow:
             self.slow += outcome >> 1
 
     def _advance(self, tick: float) -> None:
-        """Count under ``tick`` from now on; the buckets since the last one begin anew."""
+        """Count under ``tick`` from now on; the buckets since the last one start from zero."""
         # Floor division of floats stays a float: no clock reading is too large for it. But at a large
         # one, a step back by one may be no step at all, hence the first branch.
         passed = tick - self._tick

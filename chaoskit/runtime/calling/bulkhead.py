@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.calling.callables import finished, is_async, protect
+from chaoskit.runtime.calling.callables import finished, is_async, protect, synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import BulkheadFull
@@ -75,7 +75,7 @@ class Bulkhead:
             raise wrong("max_wait", max_wait, "zero or more seconds, or infinity")
         self.name = name
         self.limit = limit
-        self.listeners = tuple(listeners)
+        self.listeners = synchronous_all("listener", listeners)
         self._queue = queue
         self._max_wait = max_wait
         self._clock = clock

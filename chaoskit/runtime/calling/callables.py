@@ -1,24 +1,63 @@
-"""What kind of callable a strategy was given: decided once, so that none is wrapped as what it is not."""
+"""What a callable is: decided in one place for every strategy, hook, predicate and job.
+
+Nothing is accepted and then not run. A function that gives a coroutine is refused where no event loop will
+await it, and one that turns out to give a coroutine (a lambda around an async function, a partial, an object
+with a call) is refused when that coroutine comes.
+"""
 
 from __future__ import annotations
 
+import enum
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
-from types import CoroutineType
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, TypeVar, cast
 
 from chaoskit.core.errors import wrong
 
-__all__ = ["finished", "is_async", "is_coroutine", "protect", "protectable"]
+__all__ = [
+    "LAZY",
+    "CallableKind",
+    "answered",
+    "asked",
+    "called",
+    "decorated",
+    "finished",
+    "is_async",
+    "kind_of",
+    "protect",
+    "protectable",
+    "synchronous",
+    "synchronous_all",
+]
 
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+Run = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 _CO_COROUTINE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
 
 
+class CallableKind(enum.Enum):
+    """What calling it does: the work, or making something that will do the work when it is driven."""
+
+    SYNC = "a synchronous function"
+    ASYNC = "an async function"
+    GENERATOR = "a generator function"
+    ASYNC_GENERATOR = "an async generator function"
+    CLASS = "a class"
+    METHOD = "a static or class method that is not bound yet"
+    NOT_CALLABLE = "no function"
+
+
+LAZY = frozenset({CallableKind.GENERATOR, CallableKind.ASYNC_GENERATOR})
+"""Kinds whose call does no work, with or without an event loop."""
+
+
 def is_async(fn: Callable[..., Any]) -> bool:
-    """Whether calling ``fn`` gives a coroutine; sees through methods, partials and objects with a call."""
+    """True if calling ``fn`` gives a coroutine; sees through methods, partials and objects with a call."""
     try:
         # Plain functions and bound methods, which is nearly all there is: no cost worth caching.
         if fn.__code__.co_flags & _CO_COROUTINE:
@@ -28,9 +67,20 @@ def is_async(fn: Callable[..., Any]) -> bool:
     return any(map(inspect.iscoroutinefunction, _faces(fn)))
 
 
-def is_coroutine(value: object) -> bool:
-    """Whether ``value`` is a coroutine that nobody awaited yet (not any awaitable: a task runs by itself)."""
-    return type(value) is CoroutineType
+def kind_of(fn: object) -> CallableKind:
+    """The kind of ``fn``, by what is known before it is called."""
+    # Before callable(): since Python 3.10 a staticmethod object can be called, and its kind would be lost.
+    if isinstance(fn, staticmethod | classmethod | property):
+        return CallableKind.METHOD
+    if not callable(fn):
+        return CallableKind.NOT_CALLABLE
+    if any(map(inspect.isgeneratorfunction, _faces(fn))):
+        return CallableKind.GENERATOR
+    if any(map(inspect.isasyncgenfunction, _faces(fn))):
+        return CallableKind.ASYNC_GENERATOR
+    if is_async(fn):
+        return CallableKind.ASYNC
+    return CallableKind.CLASS if inspect.isclass(fn) else CallableKind.SYNC
 
 
 def protectable(what: str, fn: object) -> None:
@@ -38,14 +88,13 @@ def protectable(what: str, fn: object) -> None:
 
     The call of a generator function does no work yet, so a strategy around it would protect nothing.
     """
-    if not callable(fn):
+    kind = kind_of(fn)
+    if kind is CallableKind.NOT_CALLABLE or kind is CallableKind.METHOD:
         hint = (
-            "Put the strategy below @classmethod or @property, nearest to the function."
-            if _is_descriptor(fn)
-            else ""
+            "Put the strategy directly above the def, below @property." if kind is CallableKind.METHOD else ""
         )
         raise wrong(f"the function given to {what}", fn, "a callable", hint)
-    if any(inspect.isgeneratorfunction(face) or inspect.isasyncgenfunction(face) for face in _faces(fn)):
+    if kind in LAZY:
         raise wrong(
             f"the function given to {what}",
             fn,
@@ -54,42 +103,45 @@ def protectable(what: str, fn: object) -> None:
         )
 
 
-def _faces(fn: Any) -> tuple[Any, ...]:
-    """``fn`` and, for an object with a call of its own, that call."""
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    if inspect.isroutine(fn) or inspect.isclass(fn):
-        return (fn,)
-    return (fn, type(fn).__call__)
+def decorated(what: str, fn: F, wrap: Callable[[Any], Any]) -> F:
+    """``fn`` with the decorator ``wrap`` around it, which gets plain functions only.
 
-
-def _is_descriptor(fn: object) -> bool:
-    return isinstance(fn, classmethod | property)
-
-
-def protect(
-    what: str,
-    fn: F,
-    run: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any],
-    arun: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Awaitable[Any]],
-) -> F:
-    """Return ``fn`` run by ``run``, or by ``arun`` if it is async; signature and kind are kept."""
+    A static or class method is wrapped inside, so that it binds as before. A class is refused: in its
+    place would stand a function, and ``isinstance`` and inheritance would break far from here.
+    """
+    if isinstance(fn, staticmethod | classmethod):
+        return cast(F, type(fn)(decorated(what, fn.__func__, wrap)))
     protectable(what, fn)
+    if kind_of(fn) is CallableKind.CLASS:
+        raise wrong(
+            f"the function given to {what}",
+            fn,
+            "a function",
+            "Decorate the method that does the work, or a function that makes the object.",
+        )
+    return cast(F, wrap(fn))
 
-    @functools.wraps(fn)
-    def protected(*args: Any, **kwargs: Any) -> Any:
-        return finished(what, fn, run(fn, args, kwargs))
 
-    @functools.wraps(fn)
-    async def aprotected(*args: Any, **kwargs: Any) -> Any:
-        return await arun(fn, args, kwargs)
+def protect(what: str, fn: F, run: Run, arun: Callable[..., Awaitable[Any]]) -> F:
+    """Return ``fn`` run by ``run``, or by ``arun`` if it is async; signature and kind are kept."""
 
-    return cast(F, aprotected if is_async(fn) else protected)
+    def wrap(fn: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(fn)
+        def protected(*args: Any, **kwargs: Any) -> Any:
+            return finished(what, fn, run(fn, args, kwargs))
+
+        @functools.wraps(fn)
+        async def aprotected(*args: Any, **kwargs: Any) -> Any:
+            return await arun(fn, args, kwargs)
+
+        return aprotected if is_async(fn) else protected
+
+    return decorated(what, fn, wrap)
 
 
 def finished(what: str, fn: Callable[..., Any], value: Any) -> Any:
     """Return ``value``, the result of sync ``fn``; refuse a coroutine, whose work has not even begun."""
-    if is_coroutine(value):
+    if type(value) is CoroutineType:
         value.close()
         raise wrong(
             f"the function given to {what}",
@@ -98,3 +150,76 @@ def finished(what: str, fn: Callable[..., Any], value: Any) -> Any:
             "Write it with async def: what a coroutine does later would not be protected.",
         )
     return value
+
+
+# -- functions of the user's that ours call, and whose answer or effect counts ---------------------
+
+
+def synchronous(what: str, fn: object, *, optional: bool = True) -> None:
+    """Refuse ``fn`` as ``what`` unless calling it does the work; None passes if it is ``optional``.
+
+    What calls it does not await. A coroutine would be true whatever it answers, and its work never done.
+    """
+    if fn is None and optional:
+        return
+    kind = kind_of(fn)
+    if kind is CallableKind.ASYNC or kind in LAZY:
+        raise wrong(what, fn, "a synchronous function", f"It is {kind.value}, and its call does no work yet.")
+    if kind is CallableKind.NOT_CALLABLE or kind is CallableKind.METHOD:
+        raise wrong(what, fn, "a function" + (", or None" if optional else ""))
+
+
+def synchronous_all(what: str, fns: Iterable[T]) -> tuple[T, ...]:
+    """``fns`` as a tuple, each a function that :func:`synchronous` lets pass."""
+    found = tuple(fns)
+    for fn in found:
+        synchronous(what, fn, optional=False)
+    return found
+
+
+def called(what: str, fn: Callable[..., Any], *args: Any) -> Any:
+    """Call ``fn`` as ``what``; refuse a coroutine or generator as its result, closed, and so never warned of.
+
+    For what :func:`synchronous` cannot know beforehand: a lambda around an async function looks like any
+    other until it is called.
+    """
+    value = fn(*args)
+    if isinstance(value, CoroutineType | GeneratorType):
+        value.close()
+    elif not isinstance(value, AsyncGeneratorType):
+        return value
+    raise wrong(
+        what, fn, "a synchronous function", f"It returned a {type(value).__name__}, which does no work yet."
+    )
+
+
+def answered(what: str, fn: Callable[..., Any], *args: Any) -> bool:
+    """The truth of ``fn(*args)``, a predicate; a coroutine is no answer."""
+    return bool(called(what, fn, *args))
+
+
+def asked(what: str, fn: Callable[..., Any], about: Any, *, if_it_raises: bool) -> bool:
+    """:func:`answered`; a predicate that raises is reported, and ``if_it_raises`` is the answer.
+
+    Its error must not take the place of the call's outcome, which is what the caller has to see.
+    """
+    try:
+        return answered(what, fn, about)
+    except Exception as failure:
+        text = "%s: %r raised about %r, which is taken as %s"
+        answer = "yes" if if_it_raises else "no"
+        logging.getLogger("chaoskit").error(text, what, fn, about, answer, exc_info=failure)
+        if isinstance(about, BaseException):
+            note = f"{what}: {fn!r} raised {type(failure).__qualname__} about this error; taken as {answer}"
+            if note not in getattr(about, "__notes__", ()):
+                about.add_note(note)
+        return if_it_raises
+
+
+def _faces(fn: Any) -> tuple[Any, ...]:
+    """``fn`` and, for an object with a call of its class, that call."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    if inspect.isroutine(fn) or inspect.isclass(fn):
+        return (fn,)
+    return (fn, type(fn).__call__)

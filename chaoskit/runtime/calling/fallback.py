@@ -6,141 +6,41 @@ calibrator), with what is known of it beforehand. Every rejection is recorded wi
 
 from __future__ import annotations
 
-import enum
 import functools
+import inspect
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.calling.callables import finished, is_async, protectable
+from chaoskit.runtime.calling.callables import (
+    answered,
+    called,
+    decorated,
+    finished,
+    is_async,
+    synchronous_all,
+)
+from chaoskit.runtime.calling.candidates import (
+    Candidate,
+    CandidateRejected,
+    Choice,
+    ChoiceMade,
+    LastGood,
+    Rejection,
+    Why,
+)
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import NoCandidate
 from chaoskit.runtime.forks import survive_fork
-from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
+from chaoskit.runtime.observing.events import Listener, emit, wanted
 
-__all__ = [
-    "Candidate",
-    "CandidateRejected",
-    "Choice",
-    "ChoiceMade",
-    "FallbackChain",
-    "LastGood",
-    "Rejection",
-    "Why",
-]
+__all__ = ["FallbackChain"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Why(enum.StrEnum):
-    """Why a candidate was rejected."""
-
-    UNAVAILABLE = "not available"
-    NOT_YET_VALID = "not yet valid"
-    EXPIRED = "expired"
-    FAILED = "failed"
-    TOO_POOR = "not good enough"
-    NO_LAST_GOOD = "no last known good value"
-    LAST_GOOD_TOO_OLD = "last known good value is too old"
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate(Generic[T]):
-    """One way to get the value; ``get`` is called with the arguments of the call, sync or async.
-
-    ``available`` is asked first; raising means no. The candidate is valid from ``valid_from`` up to,
-    not including, ``valid_until`` (seconds since the epoch; None: no bound). ``quality`` of the value,
-    a number or a function of it, must reach the chain's ``minimum_quality``.
-    """
-
-    name: str
-    get: Callable[..., Any]
-    available: Callable[[], bool] | None = None
-    valid_from: float | None = None
-    valid_until: float | None = None
-    quality: float | Callable[[T], float] | None = None
-
-    def __post_init__(self) -> None:
-        protectable("a candidate", self.get)
-        bounded = self.valid_from is not None and self.valid_until is not None
-        if bounded and not cast(float, self.valid_from) < cast(float, self.valid_until):
-            raise wrong("valid_until", self.valid_until, f"a time after valid_from, {self.valid_from}")
-
-
-@dataclass(frozen=True, slots=True)
-class LastGood:
-    """Keep the last acceptable value, for ``max_age`` seconds, and offer it when all candidates fail.
-
-    A value is only offered for the call it was made for: ``key`` makes something hashable of the
-    arguments. Without ``key`` all calls must be without arguments. ``size`` values are kept at most.
-    """
-
-    max_age: float
-    key: Callable[..., Hashable] | None = None
-    size: int = 1024
-
-    def __post_init__(self) -> None:
-        if not self.max_age > 0:
-            raise wrong("max_age", self.max_age, "seconds, more than zero")
-        if self.size < 1:
-            raise wrong("size", self.size, "1 or more")
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """One candidate that was not chosen: ``detail`` is for people, ``error`` what it raised, if it did."""
-
-    candidate: str
-    why: Why
-    detail: str = ""
-    error: BaseException | None = None
-
-    def __str__(self) -> str:
-        return f"{self.candidate}: {self.why}{f' ({self.detail})' if self.detail else ''}"
-
-
-@dataclass(frozen=True, slots=True)
-class Choice(Generic[T]):
-    """The value, where it is from, and what was rejected before it.
-
-    ``quality`` is None if the candidate has none; ``age`` is the age in seconds of a last known good
-    value, and None for a fresh one.
-    """
-
-    value: T
-    candidate: str
-    quality: float | None = None
-    age: float | None = None
-    rejections: tuple[Rejection, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CandidateRejected(Event):
-    """A candidate was not chosen."""
-
-    name: ClassVar[str] = "fallback.rejected"
-
-    chain: str
-    candidate: str
-    why: Why
-    detail: str
-    error: BaseException | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChoiceMade(Event):
-    """A candidate other than the first was chosen, or (``age``) the last known good value."""
-
-    name: ClassVar[str] = "fallback.chosen"
-
-    chain: str
-    candidate: str
-    rejected: int
-    age: float | None
 
 
 class FallbackChain(Generic[T]):
@@ -170,7 +70,7 @@ class FallbackChain(Generic[T]):
             raise wrong("the names of the candidates", names, "each one once")
         self.candidates = candidates
         self.name = name
-        self.listeners = tuple(listeners)
+        self.listeners = synchronous_all("listener", listeners)
         self._minimum = minimum_quality
         self._on = on
         self._last_good = last_good
@@ -184,8 +84,12 @@ class FallbackChain(Generic[T]):
 
     def __call__(self, fn: F) -> F:
         """Return ``fn`` with the candidates behind it."""
-        protectable("a fallback chain", fn)
+        return decorated("a fallback chain", fn, self._protected)
+
+    def _protected(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         chain = self._behind(fn)
+        if not is_async(fn):
+            chain._check_sync()
 
         @functools.wraps(fn)
         def protected(*args: Any, **kwargs: Any) -> Any:
@@ -195,41 +99,53 @@ class FallbackChain(Generic[T]):
         async def aprotected(*args: Any, **kwargs: Any) -> Any:
             return (await chain.achoose(*args, **kwargs)).value
 
-        return cast(F, aprotected if is_async(fn) else protected)
+        return aprotected if is_async(fn) else protected
 
     def call(self, *args: Any, **kwargs: Any) -> T:
         """Return the value of :meth:`choose`."""
         return self.choose(*args, **kwargs).value
 
     def choose(self, *args: Any, **kwargs: Any) -> Choice[T]:
-        """Return the first acceptable choice; all candidates must be sync."""
-        choosing = self._choosing(args, kwargs)
-        for candidate in self.candidates:
-            if choosing.admits(candidate):
+        """Return the first acceptable choice; raises ``UsageError`` if a candidate is async."""
+        self._check_sync()
+        with self._choosing(args, kwargs) as choosing:
+            for candidate in choosing.due():
                 try:
-                    value = finished("a candidate", candidate.get, candidate.get(*args, **kwargs))
+                    value = candidate.get(*args, **kwargs)
                 except self._on as error:
                     choosing.reject(candidate.name, Why.FAILED, repr(error), error)
                     continue
-                if choosing.accepts(candidate, value):
+                # Outside of the try: that a candidate turns out to be async is no reason to fall back.
+                if choosing.accepts(candidate, finished("a candidate", candidate.get, value)):
                     break
-        return choosing.end()
+            return choosing.end()
 
     async def achoose(self, *args: Any, **kwargs: Any) -> Choice[T]:
         """The same with candidates that may be async, sync, or mixed."""
-        choosing = self._choosing(args, kwargs)
-        for candidate in self.candidates:
-            if choosing.admits(candidate):
+        with self._choosing(args, kwargs) as choosing:
+            for candidate in choosing.due():
                 try:
                     value = candidate.get(*args, **kwargs)
-                    if is_async(candidate.get):
+                    # By the value, not by the function: a lambda around an async function is async as well.
+                    if inspect.isawaitable(value):
                         value = await value
                 except self._on as error:
                     choosing.reject(candidate.name, Why.FAILED, repr(error), error)
                     continue
                 if choosing.accepts(candidate, value):
                     break
-        return choosing.end()
+            return choosing.end()
+
+    def _check_sync(self) -> None:
+        for candidate in self.candidates:
+            if is_async(candidate.get):
+                raise wrong(
+                    "a candidate",
+                    candidate.get,
+                    "a synchronous function, since the call is one",
+                    f"{candidate.name!r} would be found only at the moment of need. Use achoose, or an async "
+                    "function in front of the chain.",
+                )
 
     def _behind(self, fn: Callable[..., Any]) -> FallbackChain[T]:
         first: Candidate[T] = Candidate(getattr(fn, "__qualname__", repr(fn)), fn)
@@ -252,7 +168,7 @@ class FallbackChain(Generic[T]):
         if keep is None:
             return None
         if keep.key is not None:
-            return keep.key(*args, **kwargs)
+            return cast(Hashable, called("key", functools.partial(keep.key, *args, **kwargs)))
         if args or kwargs:
             raise wrong(
                 "the key of last_good",
@@ -293,8 +209,26 @@ class _Choosing(Generic[T]):
     rejections: list[Rejection] = field(default_factory=list)
     choice: Choice[T] | None = None
 
-    def admits(self, candidate: Candidate[T]) -> bool:
-        """Whether ``candidate`` may be tried: available and valid now."""
+    def __enter__(self) -> _Choosing[T]:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        # Each error's traceback holds a frame that holds this object: let go of the errors, or the
+        # arguments of the call would live until the garbage collector comes round.
+        self.rejections.clear()
+
+    def due(self) -> Iterator[Candidate[T]]:
+        """The candidates to try, in order; the last known good value comes before a last resort."""
+        for candidate in self.chain.candidates:
+            if not candidate.last_resort and self._admits(candidate):
+                yield candidate
+        self.choice = self._last_good()
+        if self.choice is None:
+            for candidate in self.chain.candidates:
+                if candidate.last_resort and self._admits(candidate):
+                    yield candidate
+
+    def _admits(self, candidate: Candidate[T]) -> bool:
         now = self.chain._clock.time()
         if candidate.valid_from is not None and now < candidate.valid_from:
             return self.reject(candidate.name, Why.NOT_YET_VALID, f"in {candidate.valid_from - now:.0f} s")
@@ -303,14 +237,16 @@ class _Choosing(Generic[T]):
         if candidate.available is None:
             return True
         try:
-            return bool(candidate.available()) or self.reject(candidate.name, Why.UNAVAILABLE)
+            return answered("available", candidate.available) or self.reject(candidate.name, Why.UNAVAILABLE)
         except self.chain._on as error:
             return self.reject(candidate.name, Why.UNAVAILABLE, repr(error), error)
 
     def accepts(self, candidate: Candidate[T], value: T) -> bool:
         """Whether ``value`` is good enough; if so it is the choice."""
         try:
-            quality = candidate.quality(value) if callable(candidate.quality) else candidate.quality
+            quality: Any = candidate.quality
+            if callable(quality):
+                quality = called("quality", quality, value)
         except self.chain._on as error:
             return self.reject(candidate.name, Why.TOO_POOR, f"its quality is not known: {error!r}", error)
         minimum = self.chain._minimum
@@ -318,7 +254,8 @@ class _Choosing(Generic[T]):
         if minimum is not None and not (quality is not None and quality >= minimum):
             return self.reject(candidate.name, Why.TOO_POOR, f"{quality}, at least {minimum} is needed")
         self.choice = Choice(value, candidate.name, quality)
-        self.chain._remember(self.key, self.choice)
+        if not candidate.last_resort:
+            self.chain._remember(self.key, self.choice)
         return True
 
     def reject(self, name: str, why: Why, detail: str = "", error: BaseException | None = None) -> bool:
@@ -339,7 +276,7 @@ class _Choosing(Generic[T]):
 
     def end(self) -> Choice[T]:
         """The choice made, or the last known good one; raises ``NoCandidate``."""
-        choice = self.choice or self._last_good()
+        choice = self.choice
         if choice is None:
             raise self._nothing()
         if self.rejections and wanted(self.chain.listeners):

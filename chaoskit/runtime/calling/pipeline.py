@@ -15,10 +15,10 @@ From the outside in, with the reason for each place::
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.calling.callables import finished, is_async, protectable
+from chaoskit.runtime.calling.callables import decorated, finished, is_async, protectable
 from chaoskit.runtime.calling.timeout import Deadline
 
 __all__ = ["ORDER", "Pipeline", "Strategy"]
@@ -75,15 +75,18 @@ class Pipeline:
 
     def __call__(self, fn: F) -> F:
         """Return ``fn`` protected by all strategies."""
-        protectable("a pipeline", fn)
+        return decorated("a pipeline", fn, self._protected)
+
+    def _protected(self, fn: Any) -> Any:
         for _, strategy in reversed(self.strategies):
             fn = strategy(fn)
         return fn
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call ``fn`` protected; if it is async, the result is to be awaited as ever."""
-        value = self(fn)(*args, **kwargs)
-        return value if is_async(fn) else finished("a pipeline", fn, value)
+        protectable("a pipeline", fn)
+        value: R = self._protected(fn)(*args, **kwargs)
+        return value if is_async(fn) else cast(R, finished("a pipeline", fn, value))
 
 
 def _shown(strategy: object) -> str:

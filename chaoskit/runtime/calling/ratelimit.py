@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.calling.callables import finished, is_async, protect
+from chaoskit.runtime.calling.callables import finished, is_async, protect, synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import Throttled
@@ -98,7 +98,7 @@ class RateLimiter:
         if not max_wait >= 0:
             raise wrong("max_wait", max_wait, "zero or more seconds")
         self.name = name
-        self.listeners = tuple(listeners)
+        self.listeners = synchronous_all("listener", listeners)
         self._clock = clock
         self._max_wait = max_wait
         self._bucket = Bucket(per / calls, burst)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime import deadlines as total
-from chaoskit.runtime.calling.callables import finished, is_async, protect
+from chaoskit.runtime.calling.callables import finished, is_async, protect, synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, BulkheadFull, DeadlineExceeded
 from chaoskit.runtime.forks import survive_fork
@@ -69,7 +69,7 @@ class Timeout:
             raise wrong("abandon", abandon, "a whole number of threads, zero or more")
         self.seconds = seconds
         self.abandon = abandon
-        self.listeners = tuple(listeners)
+        self.listeners = synchronous_all("listener", listeners)
         self._clock = clock
         self._lock = threading.RLock()
         self._abandoned = 0
@@ -85,7 +85,7 @@ class Timeout:
 
     def __call__(self, fn: F) -> F:
         """Return ``fn`` with a time limit; refuses a sync ``fn`` without ``abandon``."""
-        self._check_kind(fn)
+        self._check_kind(fn.__func__ if isinstance(fn, staticmethod | classmethod) else fn)
         return protect("a timeout", fn, self._run, self._arun)
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""Configuration: layers of plain values in, one frozen record out, or one error that names every problem.
+"""Configuration: layers of plain values become one frozen record, or one error that names every problem.
 
 The schema is the record itself: any frozen dataclass, nested at will. :func:`option` adds what a type
 cannot say (bounds, units, secrecy, help). See :func:`load` for what is checked, and ``layers`` for

@@ -1,4 +1,4 @@
-"""One value to one type, or a problem that says what is allowed.
+"""Turning one value into one type, or into a problem that says what is allowed.
 
 Text from the environment is read by the type; values of files must have the type already, except
 that a whole number will do for a float, and text with a unit for a number that has one.
@@ -25,6 +25,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 864
 _BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _BYTES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _SUFFIXES: Mapping[str, Mapping[str, float]] = {"s": _SECONDS, "bytes": _BYTES, "ratio": {"%": 0.01}}
+# ASCII: int() and float() would take the digits of any script.
 _QUANTITY = re.compile(r"\s*([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-z%]*)\s*\Z", re.ASCII)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -51,7 +52,11 @@ class Unfit(Exception):
 
 
 def convert(value: Any, kind: Any, info: OptionInfo = NO_INFO, *, text: bool = False) -> Any:
-    """``value`` as an object of type ``kind``; raises :class:`Unfit`. Records are ``load``'s part."""
+    """``value`` as an object of type ``kind``. Records are read by ``load``.
+
+    Raises :class:`Unfit` for a value that the type or the bounds exclude.
+    """
+    # The type first: a bound can only be compared with a number.
     converted = _convert(value, kind, info, text)
     if info.refuses(converted):
         raise Unfit(_shown(value, info), expected(kind, info))
@@ -66,7 +71,7 @@ def expected(kind: Any, info: OptionInfo = NO_INFO) -> str:
 
 
 def type_name(kind: Any) -> str:
-    """A type in the words of somebody who writes a configuration file."""
+    """A type in the words of a configuration file, not of Python: text, a list, a table."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return "anything"
@@ -124,7 +129,7 @@ def _any_of(value: Any, kinds: tuple[Any, ...], kind: Any, info: OptionInfo, tex
     if type(None) in kinds:
         if value is None or (text and value.strip().lower() in ("", "none", "null")):
             return None
-        # A TOML file has no null, so that its users need a word.
+        # TOML has no null, so a file needs a word for it.
         if value == "none" and str not in kinds:
             return None
     # The exact type first: of int | float, 3 is an int, and True is neither. Text is anything.
@@ -167,7 +172,7 @@ def _sequence(
 
 
 def _split(value: str, kind: Any, info: OptionInfo) -> tuple[list[Any], bool]:
-    """A variable's list, and whether its items are text still: commas between them, or JSON in brackets."""
+    """The items of a variable, and True if they are still text. Separated by commas, or JSON in brackets."""
     if value.lstrip().startswith("["):
         try:
             return json.loads(value), False
@@ -189,6 +194,8 @@ _PLACES = ("builtins", "chaoskit.runtime.failures.taxonomy", "chaoskit.core.erro
 
 def _import(name: str) -> Any:
     module, _, attribute = name.rpartition(".")
+    # Importing runs code: a configuration may name what its program could import, and nothing else is
+    # asked for.
     for place in (module,) if module else _PLACES:
         try:
             found = getattr(importlib.import_module(place), attribute, None)
@@ -227,13 +234,13 @@ def _scalar(value: Any, kind: Any, origin: Any, info: OptionInfo, text: bool) ->
 
 
 def _is_instance(value: Any, kind: Any) -> bool:
-    """For what only code can give: an object of the type, or anything where that cannot be asked."""
+    """For types that only code can give. Where isinstance cannot answer, any object will do."""
     if isinstance(value, str | int | float | bool | list | dict | None):
         return isinstance(kind, type) and type(value) is kind
     try:
         return isinstance(value, kind)
     except TypeError:
-        return True  # a protocol that is not made to be asked
+        return True  # a protocol that is not runtime_checkable
 
 
 def _bool(value: Any, text: bool, unfit: Unfit) -> bool:
@@ -267,11 +274,13 @@ def _whole_as_float(value: int, unfit: Unfit) -> float:
 
 def _quantity(value: str, kind: type, info: OptionInfo, text: bool, unfit: Unfit) -> int | float:
     found = _QUANTITY.match(value)
+    # In a file a number in quotes is a mistake, except with a unit, as in "1.5h".
     if not found or (not text and not info.unit) or len(value) > 100:
         raise unfit
     digits, suffix = found[1], found[2].lower()
     factor: float = 1
     if suffix:
+        # The unit decides what a suffix means: m is a minute for seconds, and nothing for bytes.
         table = _SUFFIXES.get(info.unit, {})
         if suffix not in table:
             raise unfit

@@ -1,7 +1,7 @@
 """Where values come from: code, a file (YAML, TOML, JSON), ``pyproject.toml``, the environment.
 
 A layer holds plain values and knows where each of them stands, for error messages. Reading one checks
-the syntax and nothing else; what the values may be is the record's business (see ``load``).
+only the syntax; whether the values are allowed is for the record to say (see ``load``).
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from chaoskit.runtime.context import ENVIRONMENT_VARIABLE
 
 KeyPath = tuple[str, ...]
 
+# No configuration is that long; a device or a log that was named by mistake is.
 _MAX_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Values of one origin. ``places`` maps paths to where they stand; a path without one has its parent's.
+    """Values of one origin. ``places`` says where paths stand; one that is missing is at its parent's place.
 
-    ``text`` says that the values are text still (an environment), to be read by the option's type.
+    ``text`` is True if all values are still text, as in an environment: the option's type then reads them.
     """
 
     origin: str
@@ -36,7 +37,7 @@ class Layer:
     text: bool = False
 
     def where(self, path: KeyPath) -> str:
-        """The place of the value at ``path``, as exact as is known."""
+        """The place of the value at ``path``, or of the nearest table above it."""
         for length in range(len(path), 0, -1):
             place = self.places.get(path[:length])
             if place is not None:
@@ -45,7 +46,10 @@ class Layer:
 
 
 def from_mapping(values: Mapping[str, Any], origin: str = "code") -> Layer:
-    """Values given in code: nested mappings, and ready objects where an option wants one."""
+    """Values given in code: nested mappings, and ready objects where an option wants one.
+
+    Raises ``UsageError`` for anything but a mapping.
+    """
     if not isinstance(values, Mapping):
         raise wrong("values", values, "a mapping of option names")
     return Layer(origin, values)
@@ -86,7 +90,8 @@ def from_environment(
     """The variables that begin with ``prefix``; a double underscore goes one level down.
 
     ``CHAOSKIT_JOBS__TIMEOUT=300`` is ``jobs.timeout``. Names are compared without case. The variable
-    that carries the context to children is no option, nor are those in ``ignore``.
+    that carries the context to children is no option, nor are those in ``ignore``. Raises ``UsageError``
+    for an empty prefix.
     """
     if not prefix:
         raise wrong(
@@ -97,9 +102,11 @@ def from_environment(
     values: dict[str, Any] = {}
     places: dict[KeyPath, str] = {}
     problems: list[Problem] = []
+    # Sorted, so that a value and a group of one name collide in the same order everywhere.
     for name in sorted(source):
         if not name.upper().startswith(prefix.upper()) or name in skipped:
             continue
+        # Windows knows only upper case in names of variables, so case can tell nothing apart.
         path = tuple(part.lower() for part in name[len(prefix) :].split("__"))
         if not _put(values, path, source[name]):
             problems.append(Problem(f"${name}", ".".join(path), "is a value and a group of values at once"))
@@ -125,6 +132,7 @@ def _read(file: Path) -> str:
     if len(data) > _MAX_BYTES:
         raise sources.SyntaxProblem(f"larger than {_MAX_BYTES} bytes")
     try:
+        # Editors on Windows put a byte order mark in front of UTF-8.
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from chaoskit.runtime.config.load import Loaded, Setting
+from chaoskit.runtime.calling.callables import synchronous
+from chaoskit.runtime.config.load import Loaded
 
 T = TypeVar("T")
 
@@ -48,8 +49,8 @@ class Drift:
 class Live(Generic[T]):
     """The record in force, which :meth:`reload` replaces as a whole.
 
-    ``read`` loads it from its sources. Threads may share an instance: whoever took ``value`` keeps
-    one consistent record. A source that has become wrong changes nothing.
+    ``read`` loads it from its sources. Threads may share an instance: one that has read ``value`` keeps
+    a consistent record. A source that has become wrong changes nothing.
     """
 
     def __init__(self, read: Callable[[], Loaded[T]]) -> None:
@@ -68,6 +69,7 @@ class Live(Generic[T]):
 
         What it raises is logged; the new record is in force all the same.
         """
+        synchronous("listener", listener, optional=False)
         self._listeners.append(listener)
 
     def drift(self) -> Drift:
@@ -83,7 +85,9 @@ class Live(Generic[T]):
             new = self._read()
             drift = _compare(self.loaded, new)
             self.loaded = new
+        # Outside the lock: a listener may ask for the value, or reload again.
         if drift:
+            # A copy, since a listener may add another.
             for listener in tuple(self._listeners):
                 self._tell(listener, drift)
         return drift
@@ -101,13 +105,9 @@ def _compare(before: Loaded[Any], after: Loaded[Any]) -> Drift:
     changes = []
     for path in sorted(old.keys() | new.keys()):
         was, now = old.get(path), new.get(path)
-        if was is None or now is None or not _same(was, now):
+        # The type as well: 1, 1.0 and True are equal but not the same setting.
+        if was is None or now is None or type(was.value) is not type(now.value) or was.value != now.value:
             origin = (now or was).origin  # type: ignore[union-attr]
             shown = (was.shown if was else None, now.shown if now else None)
             changes.append(SettingChange(path, *shown, origin))
     return Drift(tuple(changes))
-
-
-def _same(was: Setting, now: Setting) -> bool:
-    # 1, 1.0 and True are equal but not the same setting.
-    return type(was.value) is type(now.value) and bool(was.value == now.value)

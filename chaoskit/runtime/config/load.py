@@ -1,4 +1,4 @@
-"""Layers to a record: merge, check everything, and either build it or report all that is wrong.
+"""From layers to a record: merge, check everything, and either build it or report all that is wrong.
 
 Precedence, weakest first: the record's defaults, then the layers in the order given. The usual order
 is ``pyproject.toml``, a file, the environment, code. Tables are merged key by key; any other value,
@@ -41,7 +41,7 @@ class Setting:
 
     @property
     def shown(self) -> str:
-        """The value as text; a secret's is hidden, unless there is none."""
+        """The value as text. A secret is hidden unless it is empty: a missing one is worth seeing."""
         if self.secret and self.value not in (None, ""):
             return REDACTED
         return redact_text(_text(self.value))
@@ -55,7 +55,10 @@ class Loaded(Generic[T]):
     settings: tuple[Setting, ...]
 
     def origin(self, path: str) -> str:
-        """Where the value at ``path`` (``jobs.timeout``) comes from; ``default`` if nobody set it."""
+        """Where the value at ``path`` (``jobs.timeout``) comes from; ``default`` if no layer has it.
+
+        Raises ``UsageError`` for a path that is no option.
+        """
         for setting in self.settings:
             if setting.path == path:
                 return setting.origin
@@ -79,6 +82,7 @@ def load(record: type[T], *layers: Layer) -> Loaded[T]:
         for layer in layers:
             merged.add(layer, layer.values, ())
         value = reader.record(record, merged, ())
+    # A file may be nested as deep as its author likes; without this the error would be Python's.
     except RecursionError:
         raise ConfigurationProblems([*reader.problems, Problem(where, "", "is nested too deeply")]) from None
     if reader.problems:
@@ -88,7 +92,7 @@ def load(record: type[T], *layers: Layer) -> Loaded[T]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Leaf:
-    """A value that is no table, and the layer it comes from."""
+    """A value that is not a table, and the layer that it comes from."""
 
     value: Any
     layer: Layer
@@ -129,6 +133,7 @@ class _Table:
         return {k: v.plain() if isinstance(v, _Table) else v.value for k, v in self.entries.items()}
 
 
+# Instead of a value that could not be read. None would not do: it is a value.
 _FAILED: Any = object()
 
 
@@ -157,11 +162,12 @@ class _RecordReader:
                 )
             elif base is not None:
                 given[name] = self._default(spec, _default_of(spec, base), here)
-            elif _required(spec):
+            elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
                 allowed = f"{expected(hints[name], info_of(spec.metadata))}; it has no default"
                 self._problem(table.where, here, "is missing", allowed)
             else:
                 self._default(spec, _default_of(spec, None), here)
+        # A record with a wrong option is not built: its own checks would only repeat the problem.
         return _FAILED if len(self.problems) > before else self._build(kind, given, table.where, path)
 
     def value(
@@ -173,6 +179,7 @@ class _RecordReader:
         if record is _FAILED:
             return _FAILED
         if record is not None:
+            # A base only of the same type: the options of another kind of record mean nothing here.
             return self.record(record, entry, path, default if type(default) is record else None)
         mapping = _mapping_values(kind)
         if mapping is not None:
@@ -181,6 +188,7 @@ class _RecordReader:
 
     def _mapping(self, kind: Any, table: _Table, info: OptionInfo, path: KeyPath) -> Any:
         """A table of named values; of records, the one named ``default`` is what its siblings start from."""
+        # First, wherever it stands in the file: the others start from it.
         first = table.entries.get(DEFAULT)
         base = self.value(kind, first, info, (*path, DEFAULT)) if first is not None else None
         built = {} if first is None else {DEFAULT: base}
@@ -192,7 +200,7 @@ class _RecordReader:
         return built
 
     def _inherit(self, start: int, path: KeyPath, name: str) -> None:
-        """Whatever an entry has from its sibling ``default`` has that one's origin."""
+        """Give what an entry has from its sibling ``default`` the origin that it has there."""
         known = {s.path: s.origin for s in self.settings[:start]}
         for position, setting in enumerate(self.settings[start:], start):
             rest = setting.path[len(".".join((*path, name))) :]
@@ -204,7 +212,10 @@ class _RecordReader:
         items = _record_items(kind)
         if items is not None and isinstance(leaf.value, list | tuple) and leaf.value:
             return self._records(items, leaf, path)
-        if _is_whole(kind, leaf.value):
+        # A ready record of a type that the option may have, given in code.
+        if dataclasses.is_dataclass(leaf.value) and any(
+            isinstance(member, type) and isinstance(leaf.value, member) for member in _members(kind)
+        ):
             self._flatten(leaf.value, path, leaf.where)
             return leaf.value
         try:
@@ -231,7 +242,7 @@ class _RecordReader:
         return tuple(built)
 
     def _record_type(self, kind: Any, table: _Table, path: KeyPath) -> Any:
-        """The record that a table is to become; None if the option is none."""
+        """The record that a table is to become; None if the option is not a record."""
         records: list[Any] = [k for k in _members(kind) if dataclasses.is_dataclass(k)]
         if len(records) < 2:
             return records[0] if records else None
@@ -239,6 +250,7 @@ class _RecordReader:
         for record in records:
             if _kind_of(record) == wanted or record.__name__.lower() == str(wanted).lower():
                 return record
+        # Two records and no word for either: the file must say which one it means.
         names = ", ".join(repr(_kind_of(r) or r.__name__.lower()) for r in records)
         what = "is missing" if wanted is None else f"is {wanted!r}"
         self._problem(table.where, (*path, "kind"), what, f"one of {names}")
@@ -280,16 +292,13 @@ class _RecordReader:
         )
 
     def _unfit(self, where: str, path: KeyPath, unfit: Unfit) -> Any:
+        # The value may be the secret itself, set under the wrong name.
         shown = "is a value that is not shown" if path and is_secret_name(path[-1]) else unfit.what
         self._problem(where, path, shown, unfit.allowed)
         return _FAILED
 
     def _problem(self, where: str, path: KeyPath, what: str, allowed: str) -> None:
         self.problems.append(Problem(where, ".".join(path), what, allowed))
-
-
-def _required(spec: dataclasses.Field[Any]) -> bool:
-    return spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
 
 
 def _default_of(spec: dataclasses.Field[Any], base: Any) -> Any:
@@ -343,13 +352,6 @@ def _record_items(kind: Any) -> type | None:
         ):
             return arguments[0]  # type: ignore[return-value]
     return None
-
-
-def _is_whole(kind: Any, value: Any) -> bool:
-    """Whether ``value`` is a ready record of a type that the option may have."""
-    return dataclasses.is_dataclass(value) and any(
-        isinstance(member, type) and isinstance(value, member) for member in _members(kind)
-    )
 
 
 def _kind_of(record: Any) -> Any:

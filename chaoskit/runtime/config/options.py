@@ -15,7 +15,7 @@ _UNITS = ("", "s", "ratio", "bytes")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OptionInfo:
-    """The metadata of one option; the default one allows everything that the type allows."""
+    """The metadata of one option; by default everything that the type allows."""
 
     help: str = ""
     minimum: float | None = None
@@ -41,9 +41,10 @@ class OptionInfo:
         return " and ".join(parts)
 
     def refuses(self, value: object) -> bool:
-        """Whether the bounds exclude ``value``. A number that is no number is outside of every bound."""
+        """True if the bounds exclude ``value``. NaN is outside of every bound."""
         if self.choices and value not in self.choices:
             return True
+        # True is an int, and no option counts with it.
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         return (
@@ -78,6 +79,7 @@ def option(
     if unit not in _UNITS:
         raise wrong("unit", unit, f"one of {', '.join(map(repr, _UNITS))}")
     info = OptionInfo(help, minimum, maximum, above, tuple(choices), unit, secret)
+    # A secret must not come out with the repr of its record, say in a traceback.
     given: dict[str, Any] = {"metadata": {_KEY: info}, "repr": not secret}
     if default is not dataclasses.MISSING:
         given["default"] = default

@@ -10,7 +10,7 @@ from chaoskit.core.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: ``where`` it stands (file:line, variable), which option, what is allowed."""
+    """One thing that is wrong: where it stands (file:line, variable), the option's path, what is allowed."""
 
     where: str
     path: str

@@ -32,7 +32,10 @@ class Document:
 
 
 def read_json(text: str, name: str) -> Document:
-    """JSON by RFC 8259: a key twice in one object is a problem, NaN and Infinity are not JSON."""
+    """JSON by RFC 8259: a key twice in one object is a problem, NaN and Infinity are not JSON.
+
+    Raises ``SyntaxProblem`` with the line, as all three readers do.
+    """
     if not text.strip():
         return Document({}, {})
     try:
@@ -41,17 +44,19 @@ def read_json(text: str, name: str) -> Document:
         raise SyntaxProblem(error.msg, error.lineno) from None
     except RecursionError:
         raise SyntaxProblem("nested too deeply") from None
+    # json.loads keeps the last of two equal keys and says nothing.
     places, problems = _json_places(text, name)
     return Document(_top(values), places, tuple(problems))
 
 
 def read_toml(text: str, name: str) -> Document:
-    """TOML 1.0; lines are found for tables and for keys that stand on lines of their own."""
+    """TOML 1.0. Lines are found for tables and for keys that begin a line. Raises ``SyntaxProblem``."""
     import tomllib
 
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
+        # tomllib has the line in its message only.
         line = re.search(r"line (\d+)", str(error))
         raise SyntaxProblem(str(error), int(line[1]) if line else None) from None
     except RecursionError:
@@ -62,7 +67,8 @@ def read_toml(text: str, name: str) -> Document:
 def read_yaml(text: str, name: str) -> Document:
     """YAML 1.1 as PyYAML's safe loader reads it: plain data only, no objects, no code.
 
-    Keys are always text, so that ``on:`` is the name "on".
+    Keys are always text, so that ``on:`` is the name "on". Raises ``SyntaxProblem``, and
+    ``BackendUnavailable`` where PyYAML is not installed.
     """
     try:
         import yaml
@@ -73,6 +79,7 @@ def read_yaml(text: str, name: str) -> Document:
     places: dict[KeyPath, str] = {}
     problems: list[Problem] = []
     try:
+        # Node by node, since construction forgets both the lines and the keys that stand twice.
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is not None:
@@ -117,7 +124,7 @@ def _json_places(text: str, name: str) -> tuple[dict[KeyPath, str], list[Problem
     places: dict[KeyPath, str] = {}
     problems: list[Problem] = []
     path: list[str] = []
-    objects: list[bool] = []  # for each open bracket: is it an object?
+    objects: list[bool] = []  # for each open bracket: true if it is an object
     key_next, line, at = False, 1, 0
     for match in _JSON_TOKEN.finditer(text):
         token = match[0]
@@ -155,7 +162,8 @@ _TOML_PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
 
 
 def _toml_places(text: str, name: str) -> dict[KeyPath, str]:
-    # A line inside a multi-line string may look like a key; at worst an error names that line.
+    # By line and not by grammar: in a multi-line string a line may look like a key, and at worst an error
+    # names that line.
     places: dict[KeyPath, str] = {}
     table: KeyPath = ()
     for number, line in enumerate(text.splitlines(), 1):

@@ -1,4 +1,4 @@
-"""What every failure knows: its category, a hint, where it happened, and how it is told and pickled.
+"""What every failure has: a category, a hint, where it happened, and a way to be reported and pickled.
 
 The classes of :mod:`chaoskit.runtime.failures.taxonomy` are made of these.
 """
@@ -46,7 +46,7 @@ class Category(enum.StrEnum):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same call, made again later, may succeed."""
+        """The same call, made again later, may succeed."""
         return self in _RETRYABLE
 
 
@@ -56,8 +56,8 @@ _RETRYABLE = frozenset({Category.TRANSIENT, Category.RESOURCE})
 class ResilienceError(ChaoskitError):
     """A failure with what is known about it.
 
-    ``hint`` is the next step for whoever reads it, in a sentence; a class brings its own, an instance
-    may replace it. ``context`` holds free fields. ``at`` is seconds since the epoch.
+    ``hint`` is the reader's next step, in a sentence; a class has one, which an instance may replace.
+    ``context`` holds free fields. ``at`` is seconds since the epoch.
 
     Pickling keeps everything but ``__cause__`` and ``__context__`` (as for any exception); a context
     value that cannot be pickled arrives as its ``repr``.
@@ -82,6 +82,7 @@ class ResilienceError(ChaoskitError):
         self.stage = stage
         self.operation = operation
         self.retry_count = retry_count
+        # A copy: errors are kept, and the caller may go on using its mapping.
         self.context: dict[str, Any] = dict(context or {})
         self.at = time.time() if at is None else at
 
@@ -119,7 +120,7 @@ class RetryableError(ResilienceError):
 
 
 class TransientError(RetryableError):
-    """It passes by itself."""
+    """It passes without any action."""
 
     default_hint = "Try again later."
 
@@ -157,16 +158,16 @@ class ConfigurationError(NonRetryableError):
 
 
 class PermanentError(NonRetryableError):
-    """It will not pass without somebody's action."""
+    """It will not pass unless a person acts."""
 
     default_hint = "Do not repeat the call; look at the cause."
 
 
 class SecurityError(ResilienceError):
-    """Somebody may be trying something: never retried, never passed over in silence."""
+    """It may be an attack: never retried, never passed over in silence."""
 
     category = Category.SECURITY
-    default_hint = "Quarantine the input and tell whoever is responsible."
+    default_hint = "Quarantine the input and report it to the person responsible."
 
 
 class DataIntegrityError(ResilienceError):
@@ -177,7 +178,7 @@ class DataIntegrityError(ResilienceError):
 
 
 class KnowsWhen(ResilienceError):
-    """Knows how long to wait: ``retry_after`` seconds from ``at``, or None."""
+    """A failure that says how long to wait: ``retry_after`` seconds from ``at``; None if it is unknown."""
 
     def __init__(self, message: str = "", *, retry_after: float | None = None, **known: Any) -> None:
         super().__init__(message, **known)
@@ -201,6 +202,7 @@ class AlsoOSError(ResilienceError, OSError):
         return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # Not through args: OSError would take two arguments for errno and message.
         # OSError keeps these two outside of __dict__.
         rebuild, arguments, state = super().__reduce__()
         return (rebuild, arguments, {**state, "errno": self.errno, "filename": picklable(self.filename)})
@@ -210,6 +212,8 @@ class AlsoOSError(ResilienceError, OSError):
 
 
 class AlsoTimeout(ResilienceError, TimeoutError):
+    """A failure that ``except TimeoutError`` catches as well."""
+
     def __str__(self) -> str:
         return self.message
 
@@ -220,7 +224,8 @@ def _utc(seconds: float) -> str:
 
 
 def picklable(value: object) -> object:
-    import pickle  # only whoever pickles an error pays for it
+    """``value`` itself, or its ``repr`` if it cannot be pickled."""
+    import pickle  # loaded late: most errors never leave their process
 
     try:
         pickle.dumps(value)
@@ -234,7 +239,7 @@ def _plain(value: object, depth: int = 8) -> object:
         return value
     if isinstance(value, str):
         return str(value)
-    # A context may hold itself; nobody reads eight levels down.
+    # A context may hold itself; eight levels are more than a reader looks at.
     if depth and isinstance(value, Mapping):
         return {str(key): _plain(item, depth - 1) for key, item in value.items()}
     if depth and isinstance(value, list | tuple | set | frozenset):

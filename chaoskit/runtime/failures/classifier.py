@@ -1,4 +1,4 @@
-"""Decides what kind of failure an error is, and says which rule decided."""
+"""Deciding what kind of failure an error is, and saying which rule decided."""
 
 from __future__ import annotations
 
@@ -27,13 +27,12 @@ _SEVERITY = (
     Category.TRANSIENT,
 )
 
-
 _Groups = dict[int, "Decision | None"]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``verdict`` is the class of the taxonomy; ``rule`` is who said so; ``error_type`` is what matched.
+    """``verdict`` is the class of the taxonomy; ``rule`` the name of the rule; ``error_type`` what matched.
 
     ``retry_after`` is what the other side asked for, in seconds, not capped.
     """
@@ -49,7 +48,7 @@ class Decision:
 
     @property
     def retryable(self) -> bool:
-        """Whether the same call, made again later, may succeed."""
+        """The same call, made again later, may succeed."""
         return self.category.retryable
 
 
@@ -61,7 +60,8 @@ class Classifier:
     its worst member. ``unknown`` is the verdict where no rule matches: not to be repeated,
     unless you say otherwise (``unknown=TransientError``).
 
-    Instances are immutable; share them as you like.
+    Instances are immutable and may be shared. Raises ``UsageError`` for what is no rule, and for an
+    ``unknown`` that is no class of the taxonomy.
     """
 
     __slots__ = ("rules", "unknown")
@@ -111,11 +111,14 @@ class Classifier:
                 source = decision if name == "retry_after" else error
                 setattr(wrapped, name, getattr(source, name, None))
         wrapped.context.setdefault("rule", decision.rule)
+        # As raise … from would set it; the caller need not write that.
         wrapped.__cause__ = error
         return wrapped
 
     def _judge(self, given: Symptoms, error: BaseException | None, groups: _Groups) -> Decision | None:
         chain = [given] if error is None else list(_chain(given, error))
+        # Over the whole chain before the next set: a vague rule on the outer error must not beat an
+        # exact one on its cause.
         for rules in (self.rules, None, VAGUE):
             for symptoms in chain:
                 found = self._built_in(symptoms, groups) if rules is None else _first(rules, symptoms)
@@ -132,19 +135,19 @@ class Classifier:
         return _first(BUILT_IN, symptoms)
 
     def _group(self, symptoms: Symptoms, group: BaseException, groups: _Groups) -> Decision | None:
-        """The decision on the worst member; each group is judged once, however it hangs together."""
+        """The decision on the worst member. Each group is judged once, even if it is reached several ways."""
         if id(group) not in groups:
-            groups[id(group)] = None  # until it is known, for whoever comes back here on a cycle
+            groups[id(group)] = None  # until it is known: a cycle may lead back here
             given = Symptoms(None, symptoms.stage)
             found = [self._judge(given, one, groups) or self._undecided(one) for one in leaves(group)]
-            groups[id(group)] = min(found, key=_severity, default=None)
+            groups[id(group)] = min(found, key=lambda one: _SEVERITY.index(one.category), default=None)
         return groups[id(group)]
 
     def _undecided(self, error: BaseException | None) -> Decision:
         return Decision(self._unknown(error), "unknown", _name(error))
 
     def _unknown(self, error: BaseException | None) -> type[ResilienceError]:
-        # Not an Exception: somebody wants to stop the program, whatever the user thinks of unknown errors.
+        # Not an Exception: a request to stop the program, whatever the user thinks of unknown errors.
         return self.unknown if error is None or isinstance(error, Exception) else PermanentError
 
 
@@ -177,12 +180,8 @@ def _first(rules: tuple[Rule, ...], symptoms: Symptoms) -> Decision | None:
 
 
 def _decided(verdict: type[ResilienceError], rule: str, symptoms: Symptoms) -> Decision:
-    # The wall clock is asked only to read a date that somebody sent without saying what time it is there.
+    # The wall clock is needed only for a date in a header that came without the sender's time.
     return Decision(verdict, rule, _name(symptoms.error), retry_after(symptoms, time.time()))
-
-
-def _severity(decision: Decision) -> int:
-    return _SEVERITY.index(decision.category)
 
 
 def _name(error: BaseException | None) -> str:

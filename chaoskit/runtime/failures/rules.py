@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import asked, synchronous
 from chaoskit.runtime.failures import taxonomy as t
 from chaoskit.runtime.failures.symptoms import Symptoms
 
@@ -41,6 +43,7 @@ class Rule:
     def __post_init__(self) -> None:
         if not (isinstance(self.verdict, type) and issubclass(self.verdict, t.ResilienceError)):
             raise wrong("verdict", self.verdict, "a class of chaoskit.runtime.failures.taxonomy")
+        synchronous("when", self.when)
         object.__setattr__(self, "_tests", tuple(self._conditions()))
         if not self._tests:
             raise wrong(
@@ -66,9 +69,13 @@ class Rule:
             self.message and _by_text("message", self.message),
             self.stderr and _by_text("stderr", self.stderr),
             self.stages and (lambda e: e.stage in self.stages),
-            self.when,
+            self.when and functools.partial(_asked, self.when),
         ]
         return [test for test in tests if test]
+
+
+def _asked(when: Callable[[Symptoms], bool], symptoms: Symptoms) -> bool:
+    return asked("when", when, symptoms, if_it_raises=False)
 
 
 def _rule(given: dict[str, object]) -> Rule:

@@ -1,4 +1,4 @@
-"""What can be read off an error without importing the library that raised it.
+"""What an error shows without importing the library that raised it.
 
 Nothing here raises, whatever the error looks like: a property that fails counts as absent.
 """
@@ -15,10 +15,10 @@ from chaoskit.runtime.clock import Clock
 
 __all__ = ["Symptoms", "asked_to_wait", "leaves", "links", "parse_retry_after", "retry_after"]
 
-# Longer chains exist only by accident, and a classifier runs while the house is on fire.
+# Longer chains exist only by accident, and a classifier runs when there is trouble enough.
 _LONGEST_CHAIN = 100
 _MOST_LEAVES = 1000
-# The end of what a program said is where it says why; patterns must not crawl over megabytes.
+# A program says why at the end of what it prints; patterns must not be run over megabytes.
 _TEXT = 10_000
 
 _DIGITS = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{1,9})?\Z", re.ASCII)
@@ -122,6 +122,7 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 def retry_after(symptoms: Symptoms, wall: float) -> float | None:
     """How many seconds the other side asked to wait, zero or more; None if it did not, or not clearly."""
+    # Our own errors and those of some clients have it ready.
     own = _get(symptoms.error, "retry_after")
     if isinstance(own, int | float) and not isinstance(own, bool):
         return max(0.0, float(own)) if own == own else None
@@ -130,7 +131,7 @@ def retry_after(symptoms: Symptoms, wall: float) -> float | None:
 
 
 def asked_to_wait(error: BaseException, clock: Clock) -> float | None:
-    """:func:`retry_after` of a bare error; quick for the many that say nothing of the kind."""
+    """:func:`retry_after` of a bare error; quick for the many that do not ask for a wait."""
     try:
         silent = not (
             hasattr(error, "retry_after") or hasattr(error, "response") or hasattr(error, "headers")
@@ -174,6 +175,7 @@ def _http_date(text: str) -> float | None:
 def _epoch(year: int, month: int, day: int, hour: int, minute: int, second: int, *, offset: int) -> float:
     import datetime
 
+    # A leap second, which RFC 9110 allows and datetime does not.
     moment = datetime.datetime(year, month, day, hour, minute, min(second, 59), tzinfo=datetime.UTC)
     return moment.timestamp() - offset
 
@@ -185,6 +187,7 @@ def _before(error: BaseException) -> BaseException | None:
     reason = _get(error, "reason")
     if isinstance(reason, BaseException):
         return reason
+    # raise … from None says that what was handled is not the cause.
     return None if error.__suppress_context__ else error.__context__
 
 

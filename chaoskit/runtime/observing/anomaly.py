@@ -39,7 +39,7 @@ class AnomalyOptions:
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """What is thought of one value: ``score`` is its distance from ``mean``, in standard deviations."""
+    """The judgement of one value: ``score`` is its distance from ``mean``, in standard deviations."""
 
     value: float
     mean: float
@@ -49,7 +49,7 @@ class Deviation:
 
 
 class AnomalyDetector:
-    """Judges one value after another; three numbers of state. Not thread-safe.
+    """Judges one value after another, with three numbers of state. Not thread-safe.
 
     A value beyond the limit enters the mean as if it lay on the limit (winsorising): one outlier
     does not widen what counts as normal, while a level that stays is accepted after a while.
@@ -79,7 +79,7 @@ class AnomalyDetector:
 
     def _learn(self, value: float) -> None:
         self._count += 1
-        # The first values are averaged evenly, so that the start does not depend on the very first.
+        # The first values are averaged evenly: by its weight alone the very first would count for too much.
         weight = max(self._weight, 1 / self._count)
         difference = value - self._mean
         step = weight * difference

@@ -15,13 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.context import current
 from chaoskit.runtime.redact import DEFAULT, Redactor
@@ -93,7 +93,7 @@ class ErrorDetails:
             logger.warning("old error-detail files cannot be removed: %s", trouble)
         return path
 
-    @contextmanager
+    @block
     def capture(self) -> Iterator[None]:
         """Write the file of an ``Exception`` that leaves the block, note the path on it, and let it pass on.
 

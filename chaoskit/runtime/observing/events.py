@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
+from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.context import correlation_id
 from chaoskit.runtime.redact import DEFAULT
 
@@ -89,8 +90,9 @@ def subscribe(listener: Listener) -> Subscription:
     """Call ``listener`` with every event of every strategy in this process, until the guard is closed.
 
     It runs in the thread that emits, inside the call it observes: it should be quick. It is not told
-    of events that it causes itself.
+    of events that it causes itself. Raises ``UsageError`` for an async function: no loop would await it.
     """
+    synchronous("listener", listener, optional=False)
     subscription = Subscription(listener)
     _subscriptions.append(subscription)
     return subscription
@@ -123,7 +125,7 @@ def observer_errors() -> int:
 
 def _call(listener: Listener, event: Event) -> None:
     try:
-        listener(event)
+        called("listener", listener, event)
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:

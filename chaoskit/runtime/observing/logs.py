@@ -24,7 +24,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class ContextFilter(logging.Filter):
-    """Lets every record pass, and gives it ``chaoskit``: the context of the thread or task that logged.
+    """Adds ``chaoskit`` to every record, and drops none: the context of the thread or task that logged.
 
     Put it on a handler (a logger's filters do not see its children's records). Records that already
     crossed a queue keep the context they were given where they were made.
@@ -77,8 +77,8 @@ class JsonFormatter(logging.Formatter):
 class TextFormatter(logging.Formatter):
     """``time level logger: message [key=value …]`` for people; the fields of :class:`JsonFormatter`.
 
-    Line breaks in a message or a value are escaped, so that nobody's input can forge a line; the
-    stack of an error follows on lines of its own, indented.
+    Line breaks in a message or a value are escaped, so that no input can forge a line; the stack of an
+    error follows, indented.
     """
 
     def __init__(self, redactor: Redactor = DEFAULT) -> None:
@@ -137,6 +137,7 @@ def log_to(
     attached = logging.getLogger(logger)
     guard = LogGuard(attached, handler, attached.level)
     attached.addHandler(handler)
+    # The logger's level, not the handler's: below it a record is not even made.
     attached.setLevel(level)
     return guard
 
@@ -162,7 +163,10 @@ class EventLog:
         level = self._levels.get(event.name, self._levels.get(event.name.partition(".")[0], self._default))
         if self._logger.isEnabledFor(level):
             fields = event.to_dict()
-            self._logger.log(level, "%s", fields.pop("event"), extra={"event": event.name, **_safe(fields)})
+            message = fields.pop("event")
+            # logging refuses extra fields that would overwrite its own ("name", "args", "module").
+            safe = {f"{k}_" if k in _STANDARD else k: v for k, v in fields.items()}
+            self._logger.log(level, "%s", message, extra={"event": event.name, **safe})
 
     def subscribe(self) -> Subscription:
         """Listen to the events of all strategies until the guard is closed."""
@@ -173,6 +177,7 @@ def _fields(context: Context | None) -> dict[str, Any]:
     if context is None:
         return {}
     fields = context.to_dict()
+    # How long the operation has run is worth most in the line that says it failed.
     if context.started is not None:
         fields["duration"] = round(time.monotonic() - context.started, 6)
     return fields
@@ -216,11 +221,6 @@ def _guarded(make: Callable[[], Any]) -> Any:
         return make()
     except Exception as error:
         return f"<cannot be shown: {type(error).__name__}>"
-
-
-def _safe(fields: Mapping[str, Any]) -> dict[str, Any]:
-    # logging refuses extra fields that would overwrite its own ("name", "args", "module").
-    return {f"{k}_" if k in _STANDARD else k: v for k, v in fields.items()}
 
 
 def _encodable(value: Any) -> Any:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.blocks import block
+from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.forks import survive_fork
@@ -181,7 +182,7 @@ class ErrorMetrics:
     ) -> None:
         self.options = options or MetricsOptions()
         self._clock = clock or SystemClock()
-        self._listeners = tuple(listeners)
+        self._listeners = synchronous_all("listener", listeners)
         # Reentrant, because a signal handler may count an error while its own thread is counting.
         self._lock = threading.RLock()
         survive_fork(self)
@@ -201,7 +202,7 @@ class ErrorMetrics:
         self._count(operation, name)
         self._judge([r for r in self.options.alerts if r.operation in (ANY, operation)])
 
-    @contextmanager
+    @block
     def measure(self, operation: str) -> Iterator[None]:
         """Count the block as one call: failed if an ``Exception`` leaves it, not counted on Ctrl-C."""
         try:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from chaoskit.core.errors import BackendUnavailable
 from chaoskit.core.version import __version__
 from chaoskit.runtime import context
+from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.observing.events import Event, Subscription, subscribe
 from chaoskit.runtime.redact import DEFAULT, Redactor
 
@@ -54,7 +54,7 @@ class Telemetry:
         )
         self._durations = meter.create_histogram("chaoskit.operation.duration", "s", "Time of operations")
 
-    @contextmanager
+    @block
     def operation(self, name: str, /, **fields: Any) -> Iterator[Span]:
         """:func:`chaoskit.runtime.context.operation` and a span of the same name around the block.
 
@@ -109,7 +109,7 @@ class Telemetry:
         passed_on = {key.upper().replace("-", "_"): value for key, value in carrier.items()}
         return {**context.to_environment(base), **passed_on}
 
-    @contextmanager
+    @block
     def adopted(self, environment: Mapping[str, str] | None = None) -> Iterator[None]:
         """Within the block, the parent process's context and trace are in force, if it passed them on."""
         from opentelemetry import context as otel

@@ -1,4 +1,4 @@
-"""The asynchronous shell: awaits, cuts attempts in time, and lets cancellation win at once."""
+"""The asynchronous shell: awaits the function, cuts attempts in time, and obeys cancellation at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _GLANCE = 0.02
 
 _NO_ERROR = Exception()
 
-# What no awaitable yields.
+# Yielded by no awaitable, so that the end of the steps can be told from a step.
 _DONE: Any = object()
 
 Function = Callable[..., Awaitable[Any]]
@@ -46,7 +46,7 @@ def async_retried(rules: RetryRules, fn: Function) -> Callable[..., Any]:
 
 
 def _bare(parts: Retried, nested: Function) -> Callable[..., Any]:
-    """The shell of a policy that has nothing to do around the first attempt."""
+    """The shell of a policy that does nothing around the first attempt."""
     rules, fn, _, catch, _ = parts
     current = CURRENT.get
 
@@ -243,7 +243,7 @@ async def _rest(rules: RetryRules, steps: Iterator[Any], first: Any, scope: Scop
                 own = error
                 raise
     except TimeoutError as error:
-        # The attempt may raise a TimeoutError of its own, even in the very moment at which it is cut.
+        # The attempt itself may raise a TimeoutError, even at the very moment at which it is cut.
         if error is own or not timer.expired():
             raise
     finally:
@@ -311,5 +311,5 @@ def _leave(token: Any) -> None:
     try:
         CURRENT.reset(token)
     except ValueError:
-        # A coroutine that nobody finished is closed in another context, where nothing was set.
+        # A coroutine that was never finished is closed in another context, where nothing was set.
         pass

@@ -1,4 +1,4 @@
-"""How long to wait after the n-th failure: pure arithmetic, no clock, no chance.
+"""How long to wait after the n-th failure: arithmetic alone, without a clock or chance.
 
 A backoff declares a band ``(low, high)`` of seconds for each failure; :func:`draw` picks from it. Every
 bound is finite, not negative, and at most ``cap``, for any number of failures.
@@ -50,6 +50,7 @@ class _System:
     __slots__ = ()
 
     def random(self) -> float:
+        # 53 bits, which are all that a float between 0 and 1 has room for.
         return (int.from_bytes(os.urandom(7), "big") >> 3) * 2.0**-53
 
     def __repr__(self) -> str:
@@ -75,6 +76,7 @@ class Jitter:
 
     def around(self, wait: float, cap: float) -> tuple[float, float]:
         """The band around ``wait``, within ``cap``."""
+        # Both ends: clipping the draw instead would pile a share of all waits up at the cap.
         return min(wait * self.low, cap), min(wait * self.high, cap)
 
 
@@ -84,21 +86,21 @@ EQUAL = Jitter(0.5, 1.0)
 
 
 def band(share: float) -> Jitter:
-    """Jitter of plus and minus ``share``: ``band(0.2)`` is ±20 %."""
+    """Jitter of plus and minus ``share`` (0 to 1, else ``UsageError``): ``band(0.2)`` is ±20 %."""
     if not 0 <= share <= 1:
         raise wrong("share", share, "0 to 1, as in band(0.2) for plus and minus 20 %")
     return Jitter(1 - share, 1 + share)
 
 
 class Backoff(Protocol):
-    """What a policy asks of a backoff; anything with these two will do."""
+    """What a policy asks of a backoff. Any object with these two will do."""
 
     @property
     def cap(self) -> float:
         """No wait is longer, in seconds."""
 
     def band(self, failures: int, previous: float) -> tuple[float, float]:
-        """The least and the greatest wait after ``failures`` (from 1), the wait before being ``previous``."""
+        """The shortest and the longest wait after ``failures`` (from 1); ``previous`` is the one before."""
 
 
 def draw(bounds: tuple[float, float], chance: Chance) -> float:
@@ -143,6 +145,7 @@ class Linear:
         try:
             wait = self.initial + self.step * (failures - 1)
         except OverflowError:  # a number of failures beyond what a float holds
+            # Without a step it never grew.
             wait = self.cap if self.step else self.initial
         return self.jitter.around(min(wait, self.cap), self.cap)
 
@@ -168,6 +171,7 @@ class Exponential:
         try:
             return min(self.initial * float(self.factor) ** (failures - 1), self.cap)
         except OverflowError:
+            # Nothing, however often it is doubled, stays nothing.
             return self.cap if self.initial else 0.0
 
 

@@ -19,6 +19,7 @@ from chaoskit.runtime.forks import survive_fork
 
 __all__ = ["RetryBudget"]
 
+# Finer ones would cost memory and passes; a twentieth is as exact as a budget needs to be.
 _SLOTS = 20
 
 
@@ -36,7 +37,7 @@ class RetryBudget:
 
     Share one object between the policies that call the same service; threads and tasks may use it at
     once. The window advances in steps of a twentieth, and rounds against the retry: what may be too
-    old does not buy, what may be young enough still counts.
+    old does not buy, what may be young enough still counts. Raises ``UsageError`` for limits that cannot be.
     """
 
     def __init__(
@@ -84,9 +85,10 @@ class RetryBudget:
         self.tick()
 
     def roll(self, now: float) -> None:
-        """Begin the slot that ``now`` falls into, and forget those that are too old to count."""
+        """Start the slot that ``now`` falls into, and drop those that are too old to count."""
         with self._lock:
             self._collect()
+            # Threads read the clock before they take the lock, so a time may come late.
             number = max(self._number(now), self._slots[-1].number)
             if number > self._slots[-1].number:
                 self._slots.append(_Slot(number))
@@ -116,6 +118,7 @@ class RetryBudget:
 
     def _left(self, now: float) -> float:
         self.roll(now)
+        # A whole slot is left out as soon as its beginning is too old: against the retry.
         oldest = now - self.window
         requests = sum(s.requests for s in self._slots if s.number * self._width >= oldest)
         retries = sum(s.retries for s in self._slots)

@@ -4,11 +4,13 @@ This is the whole of the retry logic, without sleeping, calling or awaiting: the
 course belongs to one call and is never shared.
 
 Reasons to give up: ``not-retryable``, ``attempts``, ``deadline`` (the wait would not end before it),
-``budget``, ``shutdown`` (the wait was interrupted), ``repair`` (the step between attempts failed).
+``budget``, ``shutdown`` (the wait was interrupted), ``repair`` (the step between attempts failed),
+``backoff`` (it raised).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -130,7 +132,12 @@ class Course:
         if rules.attempts is not None and self.attempts >= rules.attempts:
             return "attempts"
         now = rules.clock.monotonic()
-        self.wait = self._next_wait(error, decision)
+        try:
+            self.wait = self._next_wait(error, decision)
+        except Exception as failure:
+            # A backoff of the user's. The attempt's error is what the caller has to see.
+            report(f"the backoff of {self.function or 'a loop'}", error, failure)
+            return "backoff"
         until = self._until
         # At the very deadline is too late as well: an attempt needs some time.
         if until is not None and until[1].monotonic() + self.wait >= until[0]:
@@ -182,6 +189,14 @@ class Course:
             error=shown(error),
             context=self.context,
         )
+
+
+def report(what: str, error: BaseException, failure: Exception) -> None:
+    """Log that ``what``, a part of the policy, raised ``failure``, and leave a note of it on ``error``."""
+    logging.getLogger("chaoskit").error("%s raised", what, exc_info=failure)
+    note = f"{what} raised {type(failure).__qualname__}: {shown(failure)}"
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
 
 
 def _backoff_for(decision: Decision, rules: RetryRules) -> Backoff:

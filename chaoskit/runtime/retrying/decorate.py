@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.calling.callables import is_async
+from chaoskit.runtime.calling.callables import LAZY, CallableKind, is_async, kind_of
 from chaoskit.runtime.retrying.loop import async_attempts, attempts
 from chaoskit.runtime.retrying.rules import RetryRules
 from chaoskit.runtime.retrying.shell import retried
@@ -18,23 +18,26 @@ __all__ = ["asynchronous", "decorate", "synchronous"]
 
 
 def decorate(rules: RetryRules, fn: Any) -> Any:
-    """``fn`` retried as its kind wants it."""
+    """``fn`` retried as its kind wants it; a static or class method is wrapped inside."""
     if isinstance(fn, staticmethod | classmethod):
         return type(fn)(decorate(rules, fn.__func__))
-    if not callable(fn):
+    kind = kind_of(fn)
+    if kind in (CallableKind.NOT_CALLABLE, CallableKind.METHOD):
         raise wrong("the function to retry", fn, "a callable", "Put @retry(...) directly above the def.")
-    if _is(inspect.isgeneratorfunction, fn):
-        return _restarting(_allowed(rules, fn), fn)
-    if _is(inspect.isasyncgenfunction, fn):
-        return _async_restarting(_allowed(rules, fn), fn)
-    return asynchronous(rules, fn) if is_async(fn) else synchronous(rules, fn)
+    if kind is CallableKind.CLASS:
+        hint = "Retry the method that does the work, or a function that makes the object."
+        raise wrong("the function to retry", fn, "a function", hint)
+    if kind in LAZY:
+        _check_restarts(rules, fn)
+        return (_restarting if kind is CallableKind.GENERATOR else _async_restarting)(rules, fn)
+    return asynchronous(rules, fn) if kind is CallableKind.ASYNC else synchronous(rules, fn)
 
 
 def synchronous(rules: RetryRules, fn: Any) -> Any:
     """``fn``, a synchronous function, retried."""
     if is_async(fn):
         raise wrong("the function to call", fn, "a synchronous function", "Use 'await policy.acall(...)'.")
-    if _is(inspect.isgeneratorfunction, fn) or _is(inspect.isasyncgenfunction, fn):
+    if kind_of(fn) in LAZY:
         raise _refusal(fn)
     if rules.attempt_timeout is not None:
         hint = "Python cannot cut a synchronous call: pass chaoskit.runtime.remaining() to what blocks."
@@ -48,7 +51,7 @@ def asynchronous(rules: RetryRules, fn: Any) -> Any:
     """``fn``, a function that returns an awaitable, retried."""
     from chaoskit.runtime.retrying.async_shell import async_retried
 
-    if _is(inspect.isgeneratorfunction, fn) or _is(inspect.isasyncgenfunction, fn):
+    if kind_of(fn) in LAZY:
         raise _refusal(fn)
     if inspect.isfunction(fn) and fn.__name__ != "<lambda>" and not is_async(fn) and not _wraps_async(fn):
         raise wrong(
@@ -82,10 +85,14 @@ def _async_restarting(
     return generator
 
 
-def _allowed(rules: RetryRules, fn: Any) -> RetryRules:
+def _check_restarts(rules: RetryRules, fn: Any) -> None:
+    """Refuse generator functions unless the policy restarts them, and asks for nothing else of them."""
     if rules.generators != "restart":
         raise _refusal(fn)
-    return rules
+    for name in ("attempt_timeout", "on_result"):
+        if getattr(rules, name) is not None:
+            hint = "A restarted generator has no one attempt to cut and no one result to judge."
+            raise wrong(name, getattr(rules, name), "None for a generator function", hint)
 
 
 def _refusal(fn: Any) -> Exception:
@@ -96,12 +103,6 @@ def _refusal(fn: Any) -> Exception:
         "Calling a generator function does no work yet: retry the function that consumes it, or decorate it "
         "with generators='restart' if its consumer can stand to get the first items again.",
     )
-
-
-def _is(test: Callable[[Any], bool], fn: Any) -> bool:
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    return test(fn) or test(type(fn).__call__)
 
 
 def _wraps_async(fn: Any) -> bool:

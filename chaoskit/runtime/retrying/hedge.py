@@ -33,7 +33,8 @@ def hedge(
 
     At most ``extra`` more. The first that succeeds wins, and the others are cancelled and waited for. If
     all fail, the first call's error is raised; an error brings the next call forward. With a ``budget``
-    each extra call is charged like a retry, and left out if there is none left.
+    each extra call is charged like a retry, and left out if there is none left. Raises ``UsageError`` for
+    numbers that cannot be, and for a function that is not a coroutine function.
     """
     if not 0 < after <= LONGEST_WAIT:
         raise wrong("after", after, "more than 0 seconds, best what 95 % of the calls take")
@@ -51,8 +52,12 @@ def hedge(
             if budget is not None:
                 budget.request(clock.monotonic())
             race: _Race[_R] = _Race(functools.partial(fn, *args, **kwargs))
+
+            def is_paid() -> bool:
+                return budget is None or budget.take(clock.monotonic()) is not None
+
             try:
-                return await race.run(after, extra, lambda: _paid(budget, clock))
+                return await race.run(after, extra, is_paid)
             finally:
                 await race.stop()
 
@@ -77,21 +82,24 @@ class _Race(Generic[_R]):
             if running:
                 timeout = after if more else None
                 await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            winner = next((task for task in self._tasks if _succeeded(task)), None)
+            ended = [task for task in self._tasks if task.done() and not task.cancelled()]
+            winner = next((task for task in ended if task.exception() is None), None)
             if winner is not None:
                 return winner.result()
             if more and may_start():
                 self._start()
             elif all(task.done() for task in self._tasks):
+                # The first call is the one that was asked for; the others are ours.
                 return self._tasks[0].result()
             else:
+                # No budget: wait for those in flight, and start no more.
                 extra = 0
 
     async def stop(self) -> None:
         """Cancel what still runs and wait until it has ended: no call outlives its caller."""
         for task in self._tasks:
             task.cancel()
-        # The errors of the losers are nobody's; asking for them keeps asyncio from reporting them.
+        # Asking for the errors of the losers keeps asyncio from reporting them as never retrieved.
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start(self) -> None:
@@ -100,11 +108,3 @@ class _Race(Generic[_R]):
 
 async def _awaited(call: Callable[[], Awaitable[_R]]) -> _R:
     return await call()
-
-
-def _succeeded(task: asyncio.Task[Any]) -> bool:
-    return task.done() and not task.cancelled() and task.exception() is None
-
-
-def _paid(budget: RetryBudget | None, clock: Clock) -> bool:
-    return budget is None or budget.take(clock.monotonic()) is not None

@@ -51,7 +51,7 @@ class RetryContext:
 
 
 class AttemptLog:
-    """Collects failures cheaply; makes records of them only when somebody asks."""
+    """Collects the newest failures of one call."""
 
     __slots__ = ("_failures",)
 

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Any
 
-from chaoskit.core.errors import UsageError
+from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.calling.callables import is_async
 from chaoskit.runtime.deadlines import CURRENT, Scope
 from chaoskit.runtime.retrying.course import Course
 from chaoskit.runtime.retrying.history import RetryContext
@@ -77,6 +78,7 @@ class _Turns:
     __slots__ = ("_rules", "_scope", "course", "error")
 
     def __init__(self, rules: RetryRules, scoped: bool) -> None:
+        _check_loop(rules)
         until = begin(rules)
         self._rules = rules
         self._scope = until if scoped else None
@@ -105,6 +107,8 @@ class _Turns:
 
 def attempts(rules: RetryRules, *, scoped: bool = True) -> Iterator[Attempt]:
     """The attempts of one call; ``scoped`` ones pass the deadline on to what is called in their block."""
+    if rules.repair is not None and is_async(rules.repair):
+        raise wrong("repair", rules.repair, "a synchronous function, as the loop is one", "Use 'async for'.")
     turns = _Turns(rules, scoped)
     try:
         while True:
@@ -133,6 +137,14 @@ async def async_attempts(rules: RetryRules, *, scoped: bool = True) -> AsyncIter
                 raise turns.error
     finally:
         turns.close()
+
+
+def _check_loop(rules: RetryRules) -> None:
+    """Refuse options that a loop cannot carry out, rather than ignore them."""
+    for name in ("attempt_timeout", "on_result"):
+        if getattr(rules, name) is not None:
+            hint = "The block of a loop has no result and cannot be cut: put it into a function."
+            raise wrong(name, getattr(rules, name), "None for a policy that is used as a loop", hint)
 
 
 def _own_cancellation(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import asked, synchronous
 from chaoskit.runtime.failures.classifier import DEFAULT, Classifier, Decision
 from chaoskit.runtime.failures.symptoms import leaves
 from chaoskit.runtime.failures.taxonomy import Category
@@ -53,7 +54,7 @@ class Matcher:
             return isinstance(error, self.catch) and self._may_repeat(error)
         if decision is not None and (decision.category in self.categories or self._retryable(decision)):
             return True
-        return any(predicate(error) for predicate in self.predicates)
+        return any(asked("on", one, error, if_it_raises=False) for one in self.predicates)
 
     def classify(self, error: BaseException, fallback: Classifier | None) -> Decision:
         """The classification by ``on``'s own classifier, else ``fallback``, else the built-in rules."""
@@ -88,5 +89,7 @@ def _check(condition: object) -> None:
         fine = issubclass(condition, BaseException)
     else:
         fine = isinstance(condition, Category | Classifier) or callable(condition)
+        if fine and not isinstance(condition, Category | Classifier):
+            synchronous("on", condition)
     if not fine:
         raise wrong("on", condition, _EXPECTED, _EXAMPLE)

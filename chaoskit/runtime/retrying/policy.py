@@ -1,4 +1,4 @@
-"""A retry policy: what to retry, how often, how long to wait. Immutable, and shared as you like."""
+"""A retry policy: what to retry, how often, how long to wait. Immutable, so that anything may share it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BARE = "What to retry has no default; say it: @retry(on=ConnectionError)."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy(RetryRules):
-    """Use it as a decorator, as a loop, or call through it; the three behave alike.
+    """A policy is a decorator, a loop, or something to call through; the three behave alike.
 
     ::
 
@@ -57,7 +57,8 @@ class RetryPolicy(RetryRules):
         Cuts an attempt of an async function, which is then retried. Python cannot cut a synchronous
         function, so there it is refused: pass ``chaoskit.runtime.remaining()`` to what blocks.
     on_result
-        Given a result, whether to try again; at the end :class:`ResultRejected` is raised.
+        A function of the result that is true if it calls for another attempt; after the last one
+        :class:`ResultRejected` is raised.
     retry_after_cap
         Obey a ``Retry-After`` of the other side up to this; 0 ignores it.
     repair
@@ -113,7 +114,8 @@ class RetryPolicy(RetryRules):
 def retry(policy: RetryPolicy | None = None, /, **options: Unpack[RetryOptions]) -> RetryPolicy:
     """A policy from ``options``; with a ``policy``, that one with some options changed.
 
-    ``@retry(on=ConnectionError)`` needs nothing else. See :class:`RetryPolicy` for the options.
+    ``@retry(on=ConnectionError)`` needs nothing else. See :class:`RetryPolicy` for the options. Raises
+    ``UsageError`` for options that cannot be, and if ``on`` is missing.
     """
     if policy is None:
         if "on" not in options:

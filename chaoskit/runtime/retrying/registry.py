@@ -14,7 +14,7 @@ __all__ = ["PolicyRegistry", "reference_policies"]
 
 
 class PolicyRegistry(Mapping[str, RetryPolicy]):
-    """Immutable: to change a policy, make another registry with :meth:`with_policies`.
+    """Policies by name. Immutable: to change one, make another registry with :meth:`with_policies`.
 
     A name that is not registered gets ``default``; without a default that is an error, because a typing
     error in a name must not change how often something is tried.
@@ -24,6 +24,7 @@ class PolicyRegistry(Mapping[str, RetryPolicy]):
         for name, policy in policies.items():
             if not isinstance(policy, RetryPolicy):
                 raise wrong(f"the policy {name!r}", policy, "a RetryPolicy")
+        # A copy, or the registry would change with the mapping of its maker.
         self._policies = dict(policies)
         self.default = default
 

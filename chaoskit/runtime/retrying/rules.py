@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import CallableKind, kind_of, synchronous, synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.classifier import Classifier
 from chaoskit.runtime.failures.taxonomy import Category, ResilienceError
@@ -72,8 +73,8 @@ class RetryRules:
             ("matcher", matcher),
             ("classifies", bool(self.waits) or matcher.classifies),
             ("waits", dict(self.waits)),
-            ("listeners", tuple(self.listeners)),
-            ("hooks", tuple(self.hooks)),
+            ("listeners", synchronous_all("listener", self.listeners)),
+            ("hooks", synchronous_all("hook", self.hooks)),
         ):
             object.__setattr__(self, name, value)
 
@@ -97,10 +98,9 @@ class RetryRules:
                 raise wrong(what, backoff, "a backoff like Exponential(0.5, cap=60.0) or Constant(2.0)")
         if self.generators not in ("refuse", "restart", "pass"):
             raise wrong("generators", self.generators, "'refuse', 'restart' or 'pass'")
-        for what in ("on_result", "repair"):
-            part = getattr(self, what)
-            if part is not None and not callable(part):
-                raise wrong(what, part, "a function")
+        synchronous("on_result", self.on_result)
+        if self.repair is not None and kind_of(self.repair) not in (CallableKind.SYNC, CallableKind.ASYNC):
+            raise wrong("repair", self.repair, "a function of the error, synchronous or async")
 
 
 class RetryOptions(TypedDict, total=False):

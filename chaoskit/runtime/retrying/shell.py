@@ -8,6 +8,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from chaoskit.core.errors import UsageError
+from chaoskit.runtime.calling.callables import called
 from chaoskit.runtime.deadlines import CURRENT, Scope
 from chaoskit.runtime.retrying.course import Course
 from chaoskit.runtime.retrying.rules import RetryRules
@@ -141,7 +142,7 @@ def pause(rules: RetryRules, course: Course, error: BaseException) -> bool:
         course.started()
     else:
         with repairing(course, error):
-            rules.repair(error)
+            called("repair", rules.repair, error)
     return course.reason is None
 
 

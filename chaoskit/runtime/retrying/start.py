@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
+from chaoskit.runtime.calling.callables import asked
 from chaoskit.runtime.deadlines import CURRENT, Scope, nested
 from chaoskit.runtime.failures.taxonomy import DeadlineExceeded, ResilienceError, ResultRejected, Throttled
 from chaoskit.runtime.retrying.course import Course
@@ -114,7 +115,8 @@ class Own(Exception):
 
 def judge(rules: RetryRules, value: object) -> None:
     """Raise if ``on_result`` does not accept ``value``."""
-    if rules.on_result is not None and rules.on_result(value):
+    ask = rules.on_result
+    if ask is not None and asked("on_result", ask, value, if_it_raises=False):
         raise Own(ResultRejected("the result was not accepted", value=value))
 
 

@@ -44,12 +44,14 @@ class AdaptiveThrottle:
         return (_rebuilt, (self.k, self.window))
 
     def admits(self, now: float, chance: Chance) -> bool:
-        """Count an attempt at ``now``; whether to make it."""
+        """Count an attempt at ``now``, and return True if it should be made."""
         refusal = self.refusal(now)
+        # Chance is asked only when it decides, so that a healthy service costs no random number.
         admitted = refusal <= 0 or chance.random() >= refusal
         with self._lock:
             slot = self._slot(now)
             slot[1] += 1
+            # A refusal here counts as a rejection of the service: it is what keeps the rate where it belongs.
             slot[2] += not admitted
         return admitted
 
@@ -59,7 +61,7 @@ class AdaptiveThrottle:
             self._slot(now)[2] += 1
 
     def refusal(self, now: float) -> float:
-        """With what probability the next attempt is refused, from 0 to below 1."""
+        """The probability with which the next attempt is refused, from 0 to below 1."""
         with self._lock:
             self._slot(now)
             requests = sum(slot[1] for slot in self._slots)

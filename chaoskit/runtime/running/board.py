@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import NonRetryableError
 from chaoskit.runtime.observing.events import Event, Listener, emit
@@ -54,7 +55,7 @@ class JobBoard:
     ) -> None:
         self.options = options or JobOptions()
         self._clock = clock or SystemClock()
-        self._listeners = tuple(listeners)
+        self._listeners = synchronous_all("listener", listeners)
         self._lock = threading.RLock()
         self._jobs: dict[str, _Booking] = {}
         self._waiting: deque[str] = deque()

@@ -1,4 +1,4 @@
-"""What is known of a job: its limits, its state, one attempt's ticket, and what is told of it."""
+"""The records of a job: its limits, its state, the ticket of one attempt, and its events."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class JobState(enum.Enum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to the job."""
+        """Nothing more will happen to the job."""
         return self in (JobState.DONE, JobState.FAILED)
 
 
@@ -136,7 +136,7 @@ class Ticket:
     _timed_out: bool = False
 
     def beat(self) -> None:
-        """A sign of life: an attempt that gives none is stuck after the limit."""
+        """Give a sign of life: an attempt that gives none for ``stuck_after`` seconds is stuck."""
         self._beaten = self._clock.monotonic()
 
     @property

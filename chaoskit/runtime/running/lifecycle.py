@@ -24,12 +24,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, ClassVar
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.calling.blocks import block
+from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.failures.taxonomy import TransientError
@@ -147,7 +148,7 @@ class Shutdown:
         self.reason: str | None = None
         self.exit_code = 0
         self._clock = clock or SystemClock()
-        self._listeners = tuple(listeners)
+        self._listeners = synchronous_all("listener", listeners)
         self._exit = exit
         self._callbacks: list[tuple[str, Callable[[], object]]] = []
         self._wakers: list[Callable[[], object]] = []
@@ -208,7 +209,7 @@ class Shutdown:
             self._wakers.remove(tell)
         return self.requested
 
-    @contextmanager
+    @block
     def operation(self, name: str) -> Iterator[None]:
         """A piece of work that is waited for before the callbacks run, until the deadline.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -12,6 +13,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.blocks import block
+from chaoskit.runtime.calling.callables import (
+    CallableKind,
+    finished,
+    is_async,
+    kind_of,
+    synchronous,
+    synchronous_all,
+)
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import PartialFailure
 from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
@@ -124,8 +134,8 @@ class PartialFailureCollector(Generic[T, R]):
         self._on = on
         self._above = abort_above
         self._after = abort_after
-        self._progress = () if progress is None else (progress,)
-        self._listeners = tuple(listeners)
+        self._progress = () if progress is None else synchronous_all("progress", (progress,))
+        self._listeners = synchronous_all("listener", listeners)
         self._clock = clock
         self._lock = threading.Lock()
         self._successes: list[ItemSuccess[T, R]] = []
@@ -135,7 +145,7 @@ class PartialFailureCollector(Generic[T, R]):
 
     # -- one item at a time ----------------------------------------------------------------------
 
-    @contextmanager
+    @block
     def item(self, item: T) -> Iterator[None]:
         """Guard the work on ``item``: an error is collected and goes no further.
 
@@ -175,6 +185,7 @@ class PartialFailureCollector(Generic[T, R]):
 
     def run(self, fn: Callable[[T], R], items: Iterable[T]) -> list[ItemSuccess[T, R]]:
         """Call ``fn`` with each of ``items``, in order; return the successes so far."""
+        synchronous("the function of a batch", fn, optional=False)
         todo = self._begin(items)
         while todo:
             item = todo.popleft()
@@ -192,6 +203,7 @@ class PartialFailureCollector(Generic[T, R]):
         """
         if not isinstance(concurrency, int) or concurrency < 1:
             raise wrong("concurrency", concurrency, "a whole number of 1 or more")
+        _check_async(fn)
         todo = self._begin(items)
         workers = [asyncio.ensure_future(self._worker(fn, todo)) for _ in range(min(concurrency, len(todo)))]
         with self._giving_up(todo):
@@ -209,6 +221,7 @@ class PartialFailureCollector(Generic[T, R]):
         Order is that of completion. When the batch ends early, calls that have not begun are
         cancelled and count as skipped; those in progress are waited for and counted.
         """
+        synchronous("the function of a batch", fn, optional=False)
         todo = self._begin(items)
         futures = {executor.submit(fn, item): item for item in todo}
         todo.clear()
@@ -273,7 +286,7 @@ class PartialFailureCollector(Generic[T, R]):
             self._skip([item])
             raise
         else:
-            self.succeed(item, value)
+            self.succeed(item, finished("a batch", fn, value))
 
     async def _worker(self, fn: Callable[[T], Awaitable[R]], todo: deque[T]) -> None:
         while todo:
@@ -359,6 +372,13 @@ class PartialFailureCollector(Generic[T, R]):
                 total=self._total,
             )
             emit(observers, event)
+
+
+def _check_async(fn: Callable[..., Any]) -> None:
+    """Refuse what is known to give no awaitable; a lambda or an object may give one, which its call shows."""
+    plain = inspect.isfunction(fn) and fn.__name__ != "<lambda>" and not is_async(inspect.unwrap(fn))
+    if kind_of(fn) is not CallableKind.ASYNC and plain:
+        raise wrong("the function of a batch", fn, "an async function", "Use run() for a synchronous one.")
 
 
 def _short(item: object) -> str:

@@ -1,4 +1,4 @@
-"""Bounded queues between threads, whose hand-offs have a time limit and whose end is known to both sides."""
+"""Bounded queues between threads: hand-offs have a time limit, and both sides learn of the end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class QueueOptions:
 
 
 class HandoffTimeout(ResourceError, TimeoutError):
-    """Nobody took the item, or brought one, in time."""
+    """No thread took the item, or brought one, in time."""
 
     default_hint = "See whether the thread on the other side is alive and keeps up."
 
@@ -58,6 +58,7 @@ class HandoffQueue(Generic[T]):
         self._clock = clock or SystemClock()
         self._items: deque[tuple[float, T]] = deque()
         self._closed = False
+        # One lock with two conditions: a put wakes a thread that gets, and never another that puts.
         lock = threading.Lock()
         self._filled = threading.Condition(lock)
         self._emptied = threading.Condition(lock)
@@ -67,14 +68,14 @@ class HandoffQueue(Generic[T]):
 
     @property
     def closed(self) -> bool:
-        """Whether no more items are accepted."""
+        """No more items are accepted."""
         return self._closed
 
     def put(self, item: T, timeout: float | None = None) -> None:
         """Append ``item``. Raises :class:`HandoffTimeout` if the queue stays full, :class:`QueueClosed`."""
         limit = self._limit(timeout)
         with self._emptied:
-            free = self._emptied.wait_for(lambda: self._closed or self._room(), limit)
+            free = self._emptied.wait_for(lambda: self._closed or len(self._items) < self.options.size, limit)
             if self._closed:
                 raise QueueClosed(f"queue {self.name!r} is closed; the item was not taken")
             if not free:
@@ -88,6 +89,7 @@ class HandoffQueue(Generic[T]):
         with self._filled:
             some = self._filled.wait_for(lambda: self._closed or bool(self._items), limit)
             if self._items:
+                # Before the end is looked at: what was put before the close is still handed out.
                 item = self._items.popleft()[1]
                 self._emptied.notify()
                 return item
@@ -96,14 +98,14 @@ class HandoffQueue(Generic[T]):
             raise QueueClosed(f"queue {self.name!r} is closed and empty")
 
     def close(self) -> None:
-        """Accept no more items and wake everybody who waits; what is inside can still be taken."""
+        """Accept no more items, and wake all waiting threads; what is inside can still be taken."""
         with self._filled:
             self._closed = True
             self._filled.notify_all()
             self._emptied.notify_all()
 
     def drain(self) -> list[T]:
-        """Close the queue and return what was left in it, oldest first: to be saved for the next start."""
+        """Close the queue and return what was left in it, oldest first, to be saved for the next start."""
         self.close()
         with self._filled:
             left = [item for _, item in self._items]
@@ -128,9 +130,6 @@ class HandoffQueue(Generic[T]):
                 yield self.get(threading.TIMEOUT_MAX)
             except QueueClosed:
                 return
-
-    def _room(self) -> bool:
-        return len(self._items) < self.options.size
 
     def _limit(self, timeout: float | None) -> float:
         limit = self.options.timeout if timeout is None else timeout

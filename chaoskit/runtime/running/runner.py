@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from chaoskit.core.errors import UsageError
+from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.context import carry
 from chaoskit.runtime.observing.events import Listener
@@ -49,6 +50,7 @@ class JobRunner:
         """Queue ``fn`` under the name ``job``, in the caller's context, and begin it when a slot is free."""
         if self._sweeper is None:
             raise UsageError("The runner is not started; expected to be in its with block. Enter it first.")
+        synchronous("job", fn, optional=False)
         carried = carry(fn)
         with self._changed:
             self.board.submit(job)
@@ -103,7 +105,7 @@ class JobRunner:
 
     def _run(self, ticket: Ticket) -> None:
         try:
-            self._work[ticket.job](ticket)
+            called("job", self._work[ticket.job], ticket)
         except BaseException as error:
             counts = self.board.fail(ticket, error)
         else:

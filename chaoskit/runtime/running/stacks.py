@@ -17,6 +17,7 @@ def all_stacks() -> str:
     A snapshot without locks: a thread that runs on may be shown a step late. At most the 100
     innermost frames of a thread.
     """
+    # Threads that C code or a library started without threading have no name here.
     names = {t.ident: f"{t.name}{' daemon' if t.daemon else ''}" for t in threading.enumerate()}
     parts = []
     for ident, frame in sys._current_frames().items():

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.calling.callables import called, synchronous, synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.context import carry
@@ -183,7 +184,8 @@ class Supervisor:
         self.options = options or SupervisionOptions()
         self.stop = stop or threading.Event()
         self.workers: dict[str, Worker] = {}
-        self._listeners = tuple(listeners)
+        self._listeners = synchronous_all("listener", listeners)
+        synchronous("on_give_up", on_give_up)
         self._on_give_up = on_give_up
         self._clock = clock or SystemClock()
         self._ended: queue.SimpleQueue[tuple[Worker, threading.Thread] | None] = queue.SimpleQueue()
@@ -196,6 +198,7 @@ class Supervisor:
             raise UsageError(
                 "The supervisor does not watch yet; expected to be in its with block. Enter it first."
             )
+        synchronous("target", target, optional=False)
         bound = _bound(target, args, kwargs)
         with self._lock:
             if name in self.workers:
@@ -251,7 +254,7 @@ class Supervisor:
     def _run(self, worker: Worker) -> None:
         worker.error = None
         try:
-            worker._target(worker)
+            called("target", worker._target, worker)
         except SystemExit:
             pass
         except BaseException as error:
@@ -326,7 +329,7 @@ class Supervisor:
         emit(self._listeners, ThreadGivenUp(at=self._clock.monotonic(), thread=worker.name, error=error))
         if self._on_give_up is not None:
             try:
-                self._on_give_up(worker)
+                called("on_give_up", self._on_give_up, worker)
             except Exception:
                 logger.exception("on_give_up failed for thread %s", worker.name)
 

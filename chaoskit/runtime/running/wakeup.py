@@ -1,4 +1,4 @@
-"""How signals reach a thread of ours even while the main thread is stuck in C code.
+"""Signals for a thread of ours even while the main thread is stuck in C code.
 
 Python's own handlers run between two steps of the main thread, so that one that hangs inside a
 library never sees a signal. But the interpreter writes the signal's number to a descriptor the moment
@@ -30,13 +30,13 @@ class SignalMailbox:
         self._before: int | None = None
 
     def install(self) -> None:
-        """From now on every signal that has a Python handler is posted here. Main thread only."""
+        """Have every signal that has a Python handler posted here. Main thread only."""
         _watch_forks()
         self._before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         _installed.add(self)
 
     def uninstall(self) -> None:
-        """Put back what was there before, unless somebody else has taken our place meanwhile."""
+        """Restore the descriptor that was set before, unless another has replaced ours in the meantime."""
         if self._before is not None:
             now = signal.set_wakeup_fd(self._before)
             if now != self._writer.fileno():
@@ -52,7 +52,7 @@ class SignalMailbox:
             pass
 
     def handled(self, number: int) -> None:
-        """To be called by the Python handler: posts the signal if the interpreter could not.
+        """Called by the Python handler: posts the signal if the interpreter could not.
 
         An asyncio loop that handles signals replaces the descriptor by its own.
         """
@@ -79,7 +79,7 @@ class SignalMailbox:
         self._reader.close()
 
     def _pass_on(self, numbers: bytes) -> None:
-        """Whoever was woken by signals before us still is."""
+        """Forward the signals to the descriptor that was set before us."""
         signals = numbers.replace(bytes([NUDGE]), b"").replace(bytes([END]), b"")
         before = self._before
         if signals and before is not None and before != -1:

@@ -104,14 +104,14 @@ class World:
         getattr(self, f"do_{op.call}", lambda op: None)(op)
 
     def do_open(self, op: Operation) -> None:
-        if op.detail.created:
+        if op.file.created:
             directory, name = self._where(op.target)
             inode = self._inode("file")
             self.first[inode], self.length[inode] = b"", 0
             self.born.add(inode)
             self.dirs[directory][name] = inode
             self._note(op, "name", directory, name=name, child=inode, first_name=True)
-        elif op.detail.truncated and self.length[self._who(op.target)]:
+        elif op.file.truncated and self.length[self._who(op.target)]:
             self._cut(op, self._who(op.target), 0)
 
     def do_mkdir(self, op: Operation) -> None:
@@ -127,9 +127,9 @@ class World:
                 self.filled.append((op.index, inode, False))
 
     def do_fallocate(self, op: Operation) -> None:
-        inode, end = self._who(op.target), (op.detail.offset or 0) + (op.detail.length or 0)
+        inode, end = self._who(op.target), (op.file.offset or 0) + (op.file.length or 0)
         self.filled.append((op.index, inode, True))
-        if op.detail.mode == 0 and end > self.length[inode]:
+        if op.file.mode == 0 and end > self.length[inode]:
             self._cut(op, inode, end)
 
     def in_advance(self, file: int, op: int) -> bool:
@@ -138,11 +138,11 @@ class World:
         return bool(told) and told[-1]
 
     def do_truncate(self, op: Operation) -> None:
-        self._cut(op, self._who(op.target), op.detail.length or 0)
+        self._cut(op, self._who(op.target), op.file.length or 0)
 
     def do_write(self, op: Operation) -> None:
-        inode, data = self._who(op.target), op.detail.data.read()[: op.result]
-        at, before = op.detail.offset, self.length[inode]
+        inode, data = self._who(op.target), op.file.data.read()[: op.result]
+        at, before = op.file.offset, self.length[inode]
         position = at
         while position < at + len(data):
             stop = min(at + len(data), (position // BLOCK + 1) * BLOCK)
@@ -154,7 +154,7 @@ class World:
         self.length[inode] = max(before, at + len(data))
 
     def do_chmod(self, op: Operation) -> None:
-        self._note(op, "mode", self._who(op.target), size=op.detail.mode or 0)
+        self._note(op, "mode", self._who(op.target), size=op.file.mode or 0)
 
     def do_unlink(self, op: Operation) -> None:
         directory, name = self._where(op.target)

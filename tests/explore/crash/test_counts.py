@@ -16,7 +16,7 @@ from chaoskit.core.case import RunSummary
 from chaoskit.core.operation import Receipt, Trace
 from chaoskit.core.result import Options, ScenarioResult
 from chaoskit.explore.case import Question
-from chaoskit.explore.crash import PowerLoss
+from chaoskit.explore.crash import CrashSource
 from chaoskit.explore.engine import Explorer
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
@@ -56,7 +56,7 @@ def explored(place: Path, model: str, budget: int | None = None, **answers: obje
     for name, data in START.items():
         Recorder(place).put(name, data)
     asked = faults.power_loss()
-    source = PowerLoss(asked, (model,))
+    source = CrashSource(asked, (model,))
     source.before_run(1, os.fspath(place))
     recorder = Recorder(place)
     work(recorder)

@@ -40,7 +40,7 @@ def recorded(place: Path, size: int) -> tuple[Snapshot, Trace, Counted]:
     trace, data = r.trace(), Counted(b"")
     operations = []
     for operation in trace:
-        detail = operation.detail
+        detail = operation.file
         if detail.data is not None:
             data.content = detail.data.read()
             detail = replace(detail, data=data)

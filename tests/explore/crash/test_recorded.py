@@ -159,7 +159,7 @@ def test_closing_a_duplicate_does_not(tmp_path: Path, hold: Callable[[int], obje
 def test_a_mapping_holds_a_file_as_a_descriptor_does(tmp_path: Path) -> None:
     """mmap(2): closing the descriptor does not unmap; the file is released with the mapping."""
     trace = _rewritten(tmp_path, _mapped).script.trace
-    closes = [(o.target, o.detail.released) for o in trace if o.call == "close"]
+    closes = [(o.target, o.file.released) for o in trace if o.call == "close"]
     assert closes[0] == ("a", False)
 
 
@@ -176,4 +176,4 @@ def test_the_last_of_two_descriptors_saves_it(tmp_path: Path) -> None:
         os.close(copy)
 
     trace = recorded(tmp_path, work, "ext4").script.trace
-    assert [o.detail.released for o in trace if o.call == "close"] == [False, True]
+    assert [o.file.released for o in trace if o.call == "close"] == [False, True]

@@ -17,16 +17,17 @@ from test_oracle import _OPS, few_steps, referee, run
 
 from chaoskit import faults
 from chaoskit.core.case import CaseFailure, RunSummary
-from chaoskit.core.operation import Receipt, Trace
+from chaoskit.core.operation import Trace
 from chaoskit.core.result import Options, ScenarioResult
 from chaoskit.core.schedule import Schedule
+from chaoskit.explore.border import Planned, Recording
 from chaoskit.explore.case import Question
-from chaoskit.explore.crash import CrashStates, PowerLoss, crash_states, models_named, script, state_tree
+from chaoskit.explore.crash import CrashSource, CrashStates, crash_states, models_named, script, state_tree
 from chaoskit.explore.crash.aftermath import Aftermath
 from chaoskit.explore.crash.states import CrashState
 from chaoskit.explore.crash.steps import mask_of
 from chaoskit.explore.engine import Explorer
-from chaoskit.explore.job import Job, Planned, Recording
+from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.shrink import EACH
 from chaoskit.report.explain import finding_text
@@ -49,7 +50,7 @@ class Judging:
 
     def run(self, jobs: Sequence[Job]) -> Generator[tuple[int, Observation], None, None]:
         for number, job in enumerate(jobs):
-            if job.record or job.world is None:
+            if job.world is None:
                 yield number, Observation(trace=self.recorded)
                 continue
             self.place.mkdir(exist_ok=True)
@@ -57,7 +58,7 @@ class Judging:
             broken = self.check(tree(self.place), len(job.world.promised("")))
             failure = CaseFailure("assertion", "AssertionError", broken) if broken else None
             texts = tuple(receipt.strike for receipt in receipts)
-            run = RunSummary(1, "lost power", receipts=tuple(Receipt(t, "", "") for t in texts))
+            run = RunSummary(1, "lost power", receipts=receipts)
             yield number, Observation((run,), failure, texts, len(texts))
 
 
@@ -65,7 +66,7 @@ def tree(path: Path) -> dict[str, object]:
     return {p.name: tree(p) if p.is_dir() else p.read_bytes() for p in path.iterdir()}
 
 
-class Largest(PowerLoss):
+class Largest(CrashSource):
     """Offers only those of the states that lack most: as if the budget had been spent on them."""
 
     def __init__(self, models: tuple[str, ...], at_least: int, only: str) -> None:
@@ -104,8 +105,7 @@ def explored(
         "test_a.py::test_a",
         faults.power_loss(),
         (source,),
-        Options(timeout=1.0, model=models, budget=budget),
-        replay=replay,
+        Options(timeout=1.0, model=models, budget=budget, replay=replay),
     )
     executor = Judging(recorder.trace(), place / "case", check)
     return Explorer(question, executor).explore(Observation(trace=recorder.trace()))
@@ -255,6 +255,20 @@ def test_no_model_is_lost_that_only_a_larger_state_has(tmp_path: Path) -> None:
     assert "on ext4 more is missing with it: promise()#1=power_loss[drop 1-3]" in finding_text(
         result, finding
     )
+
+
+def test_the_timeline_of_a_power_loss_ends_where_the_power_went(tmp_path: Path) -> None:
+    """The run was not executed in that case: what it had done is taken from the recording."""
+    result = explored(tmp_path, {}, ordered, third_is_there, ("strict",))
+    (finding,) = result.findings
+    (shown,) = [case for case in result.cases if case.timeline is not None]
+    assert shown.schedule == finding.schedule
+    assert shown.timeline is not None
+    told = [point.name for point in result.points]
+    *before, last = shown.timeline.entries
+    assert [*(entry.operation for entry in before), last.operation] == told[: told.index("promise()#1") + 1]
+    assert not any(entry.struck for entry in before)
+    assert last.struck.startswith("power lost with 1 of ")
 
 
 def test_what_breaks_with_nothing_missing_is_put_down_to_the_stop(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from chaoskit.core.operation import Bytes, Operation, Place, Trace
 from chaoskit.core.schedule import Fault, Schedule, Strike
 from chaoskit.explore.align import unaligned
 from chaoskit.explore.blame import blamed
-from chaoskit.explore.crash import PowerLoss
-from chaoskit.explore.job import Planned
+from chaoskit.explore.border import Planned
+from chaoskit.explore.crash import CrashSource
 from chaoskit.explore.sources import sources_of
 from chaoskit.faults import FaultSet
 
@@ -28,11 +28,11 @@ Work = Callable[[Recorder], None]
 
 def cases(
     place: Path, work: Work, asked: FaultSet, models: tuple[str, ...] = ("ext4", "xfs"), run: int = 1
-) -> tuple[PowerLoss, list[Planned]]:
+) -> tuple[CrashSource, list[Planned]]:
     """The cases of ``work`` done in each of ``run`` runs."""
     r = Recorder(place)
     r.put("state", OLD)
-    source = PowerLoss(asked, models)
+    source = CrashSource(asked, models)
     operations: list[Operation] = []
     for number in range(1, run + 1):
         source.before_run(number, str(place))
@@ -87,7 +87,7 @@ def test_a_later_run_has_its_own_states(tmp_path: Path) -> None:
 
 def two_runs(place: Path, first: Work, meanwhile: Work, second: Work, model: str) -> set[tuple[str, ...]]:
     """What the directory may hold after a power loss in ``second``, with the promises before."""
-    source = PowerLoss(faults.power_loss(), (model,))
+    source = CrashSource(faults.power_loss(), (model,))
     operations: list[Operation] = []
     for number, work in enumerate((first, second), 1):
         source.before_run(number, str(place))
@@ -163,7 +163,7 @@ def test_what_a_file_held_at_a_call_counts_as_written_before_it(tmp_path: Path) 
     place = tmp_path / "work"
     place.mkdir()
     Recorder(place).put("f", bytes(8192))
-    source = PowerLoss(faults.power_loss(), ("ext4",))
+    source = CrashSource(faults.power_loss(), ("ext4",))
     source.before_run(1, str(place))
     r = Recorder(place)
     fd = r.open("f", os.O_RDWR)
@@ -172,8 +172,8 @@ def test_what_a_file_held_at_a_call_counts_as_written_before_it(tmp_path: Path) 
     r.promise("synced")
     now = b"new".ljust(4096, b"\0") + bytes(4096)
     operations = [
-        replace(o, detail=replace(o.detail, seen=((o.detail.inode, Bytes(now)),)))
-        if o.call in ("close", "fsync") and o.detail.inode is not None
+        replace(o, detail=replace(o.file, seen=((o.file.inode, Bytes(now)),)))
+        if o.call in ("close", "fsync") and o.file.inode is not None
         else o
         for o in r.trace()
     ]
@@ -194,7 +194,7 @@ def test_no_state_is_built_with_a_file_that_has_changed_unseen(tmp_path: Path) -
     place = tmp_path / "work"
     place.mkdir()
     Recorder(place).put("f", b"old")
-    source = PowerLoss(faults.power_loss(), ("ext4",))
+    source = CrashSource(faults.power_loss(), ("ext4",))
     source.before_run(1, str(place))
     r = Recorder(place)
     r.put("g", b"seen", sync=True)
@@ -213,7 +213,7 @@ def test_neither_a_smaller_state_nor_a_name_brings_an_unknown_file_back(tmp_path
     """States without the file are explored; giving its name back, or asking for it, gives no state."""
     place = tmp_path / "work"
     place.mkdir()
-    source = PowerLoss(faults.power_loss(), ("ext4",))
+    source = CrashSource(faults.power_loss(), ("ext4",))
     source.before_run(1, str(place))
     r = Recorder(place)
     r.put("f", b"OLD")
@@ -244,7 +244,7 @@ def test_power_goes_only_where_it_was_asked_for(tmp_path: Path) -> None:
 def test_nothing_is_enumerated_where_power_loss_was_not_asked_for(tmp_path: Path) -> None:
     """A set without it has no such source."""
     assert [type(s).__name__ for s in sources_of(faults.kill(), ("ext4",))] == ["Offers"]
-    assert [type(s).__name__ for s in sources_of(faults.power_loss(), ("ext4",))] == ["Offers", "PowerLoss"]
+    assert [type(s).__name__ for s in sources_of(faults.power_loss(), ("ext4",))] == ["Offers", "CrashSource"]
     _, found = cases(tmp_path, replaced(False), faults.power_loss().on(path="elsewhere"))
     assert found == []
 
@@ -307,7 +307,7 @@ def test_calls_that_failed_are_no_places_for_it(tmp_path: Path) -> None:
     assert {one.schedule.strikes[0].point.call for one in found} == {"open", "write"}
 
 
-def lying(place: Path, work: Callable[[Recorder, bool], None]) -> tuple[PowerLoss, Planned, list[Planned]]:
+def lying(place: Path, work: Callable[[Recorder, bool], None]) -> tuple[CrashSource, Planned, list[Planned]]:
     """The source, the case in which the fsync fails, and the power losses that follow it."""
     source, _ = cases(place, lambda r: work(r, False), faults.fsync_lies())
     again = place / "again"
@@ -319,7 +319,7 @@ def lying(place: Path, work: Callable[[Recorder, bool], None]) -> tuple[PowerLos
     recording = unaligned(r.trace())
     hit = next(i for i, o in enumerate(recording.trace) if o.call == "fsync")
     failed = Planned(Schedule((Strike(recording.points[hit], Fault("EIO")),)))
-    return source, failed, list(source.follow(failed, recording))
+    return source, failed, list(source.after(failed, recording))
 
 
 def write_and_sync(r: Recorder, fail: bool, again: bool) -> None:
@@ -366,4 +366,4 @@ def test_nothing_follows_a_failed_fsync_where_it_was_not_asked_for(tmp_path: Pat
     recorder.promise(None)
     recording = unaligned(recorder.trace())
     failed = Planned(Schedule((Strike(recording.points[0], Fault("EIO")),)))
-    assert list(source.follow(failed, recording)) == []
+    assert list(source.after(failed, recording)) == []

@@ -13,7 +13,7 @@ from crash_recorder import Recorder
 from programs import ALL, NEW, OLD, PROGRAMS, replaced
 
 from chaoskit.core.errors import ScheduleError, UsageError
-from chaoskit.core.operation import Bytes, Detail, Operation, Trace
+from chaoskit.core.operation import Bytes, FileDetail, Operation, PromiseDetail, Trace
 from chaoskit.core.schedule import Fault, Schedule, Strike, point_of
 from chaoskit.explore.crash import (
     CrashState,
@@ -169,7 +169,7 @@ def test_a_number_used_again_by_the_system_is_another_file(tmp_path: Path) -> No
     """File systems give the inode number of a deleted file to the next one."""
 
     def made(index: int, call: str, **detail: object) -> Operation:
-        return Operation(index, call, str(detail.pop("name")), result=1, detail=Detail(**detail))  # type: ignore[arg-type]
+        return Operation(index, call, str(detail.pop("name")), result=1, detail=FileDetail(**detail))  # type: ignore[arg-type]
 
     trace = Trace((
         made(0, "open", name="a", inode=(1, 7), created=True),
@@ -187,11 +187,13 @@ def test_failed_calls_leave_nothing_and_short_writes_what_they_wrote() -> None:
     """The result counts, not the request."""
     data = Bytes(b"0123456789")
     trace = Trace((
-        Operation(0, "open", "a", result=3, detail=Detail(inode=(1, 1), created=True)),
-        Operation(1, "write", "a", result=4, detail=Detail(inode=(1, 1), offset=0, length=10, data=data)),
-        Operation(2, "write", "a", result=-errno.ENOSPC, detail=Detail(inode=(1, 1), offset=4, data=data)),
-        Operation(3, "rename", "a", "b", result=-errno.EXDEV, detail=Detail(inode=(1, 1))),
-        Operation(4, "unlink", "a", result=-errno.EACCES, detail=Detail(inode=(1, 1))),
+        Operation(0, "open", "a", result=3, detail=FileDetail(inode=(1, 1), created=True)),
+        Operation(1, "write", "a", result=4, detail=FileDetail(inode=(1, 1), offset=0, length=10, data=data)),
+        Operation(
+            2, "write", "a", result=-errno.ENOSPC, detail=FileDetail(inode=(1, 1), offset=4, data=data)
+        ),
+        Operation(3, "rename", "a", "b", result=-errno.EXDEV, detail=FileDetail(inode=(1, 1))),
+        Operation(4, "unlink", "a", result=-errno.EACCES, detail=FileDetail(inode=(1, 1))),
     ))  # fmt: skip
     states = crash_states(script(trace, Snapshot()), "xfs")
     assert len(states) == 3
@@ -201,10 +203,10 @@ def test_failed_calls_leave_nothing_and_short_writes_what_they_wrote() -> None:
 def test_a_call_without_result_may_have_happened_or_not() -> None:
     """Nothing that follows rests on it, and no sync makes it certain."""
     trace = Trace((
-        Operation(0, "open", "a", result=3, detail=Detail(inode=(1, 1), created=True)),
-        Operation(1, "mkdir", "d", result=None, detail=Detail(inode=(1, 2))),
-        Operation(2, "fsync", "a", result=0, detail=Detail(inode=(1, 1))),
-        Operation(3, "promise", "", result=0, detail=Detail(value=1)),
+        Operation(0, "open", "a", result=3, detail=FileDetail(inode=(1, 1), created=True)),
+        Operation(1, "mkdir", "d", result=None, detail=FileDetail(inode=(1, 2))),
+        Operation(2, "fsync", "a", result=0, detail=FileDetail(inode=(1, 1))),
+        Operation(3, "promise", "", result=0, detail=PromiseDetail(1)),
     ))  # fmt: skip
     states = crash_states(script(trace, Snapshot()), "ext4")
     promised = [state_tree(states, s) for s in states if s.moment.promises]

@@ -18,7 +18,8 @@ import pytest
 
 from chaoskit.core.operation import Operation
 from chaoskit.inject.base import Ran
-from chaoskit.inject.kernel.seccomp import abi, syscalls
+from chaoskit.inject.kernel import domains
+from chaoskit.inject.kernel.seccomp import abi
 
 Record = Callable[[Callable[[], Any]], Ran]
 
@@ -49,7 +50,7 @@ def make(path: str, content: bytes = b"") -> str:
 
 def syscall(name: str, *args: Any) -> int:
     """Make a system call by name; minus the errno if it fails."""
-    spec = next(one for one in syscalls.SPECS if one.name == name)
+    spec = next(one for one in domains.SPECS if one.name == name)
     number = spec.number(abi.machine())
     if number is None:
         pytest.skip(f"{name} does not exist on {abi.machine()}")
@@ -60,11 +61,11 @@ def test_an_open_that_creates_says_so(root: str, record: Record) -> None:
     """A created file is recorded with its inode, its mode and the descriptor that the workload got."""
     ran = record(lambda: os.open(f"{root}/a", os.O_CREAT | os.O_WRONLY, 0o640))
     (opened,) = of(ran, "open")
-    assert opened.result == ran.value == opened.detail.fd
-    assert opened.detail.created
-    assert not opened.detail.truncated
-    assert opened.detail.inode == inode(f"{root}/a")
-    assert opened.detail.mode == 0o640
+    assert opened.result == ran.value == opened.file.fd
+    assert opened.file.created
+    assert not opened.file.truncated
+    assert opened.file.inode == inode(f"{root}/a")
+    assert opened.file.mode == 0o640
 
 
 def test_an_open_that_truncates_says_so(root: str, record: Record) -> None:
@@ -75,10 +76,10 @@ def test_an_open_that_truncates_says_so(root: str, record: Record) -> None:
         lambda: [os.close(os.open(f"{root}/{n}", os.O_WRONLY | os.O_TRUNC)) for n in ("full", "empty")]
     )
     full, empty = of(ran, "open")
-    assert full.detail.truncated
-    assert full.detail.size_before == 7
-    assert not full.detail.created
-    assert not empty.detail.truncated
+    assert full.file.truncated
+    assert full.file.size_before == 7
+    assert not full.file.created
+    assert not empty.file.truncated
 
 
 @pytest.mark.parametrize("name", ["open", "creat", "openat", "openat2"])
@@ -99,9 +100,9 @@ def test_each_way_to_open_is_an_open(root: str, record: Record, name: str) -> No
     ran = record(lambda: syscall(name, *buffers))
     (opened,) = of(ran, "open")
     assert (opened.syscall, opened.target, opened.result) == (name, "a", ran.value)
-    assert opened.detail.flags & os.O_TRUNC
-    assert opened.detail.mode == 0o600
-    assert opened.detail.created
+    assert opened.file.flags & os.O_TRUNC
+    assert opened.file.mode == 0o600
+    assert opened.file.created
 
 
 def test_openat2_that_restricts_its_lookup_is_left_to_the_kernel(root: str, record: Record) -> None:
@@ -152,10 +153,10 @@ def test_each_way_to_write_is_a_write(root: str, record: Record, name: str) -> N
     offset = 2 if name in ("write", "writev") else 3
     assert ran.value == (6, 8 if offset == 2 else 2)
     assert (written.syscall, written.result) == (name, 6)
-    assert (written.detail.offset, written.detail.length, written.detail.size_before) == (offset, 6, 10)
-    assert written.detail.data is not None
-    assert written.detail.data.read() == b"abcdef"
-    assert written.detail.synchronous == ("O_DSYNC" if name == "pwritev2" else "")
+    assert (written.file.offset, written.file.length, written.file.size_before) == (offset, 6, 10)
+    assert written.file.data is not None
+    assert written.file.data.read() == b"abcdef"
+    assert written.file.synchronous == ("O_DSYNC" if name == "pwritev2" else "")
     with open(f"{root}/a", "rb") as file:
         assert file.read() == (b"0123456789"[:offset] + b"abcdef" + b"0123456789"[offset + 6 :])
 
@@ -171,7 +172,7 @@ def test_an_append_is_recorded_where_it_went(root: str, record: Record) -> None:
         return os.lseek(fd, 0, os.SEEK_CUR)
 
     ran = record(work)
-    assert [one.detail.offset for one in of(ran, "write")] == [5, 7]
+    assert [one.file.offset for one in of(ran, "write")] == [5, 7]
     assert ran.value == 7
     with open(f"{root}/a", "rb") as file:
         assert file.read() == b"12345xxyy"
@@ -199,7 +200,7 @@ def test_pwritev2_at_the_current_position_moves_it(
 
     ran = record(work)
     (written,) = of(ran, "write")
-    assert (written.detail.offset, ran.value) == (offset, (2, position))
+    assert (written.file.offset, ran.value) == (offset, (2, position))
     with open(f"{root}/a", "rb") as file:
         assert file.read() == content
 
@@ -270,7 +271,7 @@ CHANGES: dict[str, Callable[[bytes, bytes, int], tuple[Any, ...]]] = {
 @pytest.mark.parametrize("name", sorted(CHANGES))
 def test_each_way_to_change_a_file_is_seen(root: str, record: Record, name: str) -> None:
     """Whichever form of a call the C library takes: the name that it is known by, and its result."""
-    if all(spec.name != name for spec in syscalls.by_number(abi.machine()).values()):
+    if all(spec.name != name for spec in domains.SPECS if spec.number(abi.machine()) is not None):
         assert abi.machine() != "x86_64"
         pytest.skip(f"{name} does not exist on {abi.machine()}")
     make(f"{root}/a", b"12345")
@@ -299,7 +300,7 @@ def test_each_way_to_change_an_attribute_is_seen(root: str, record: Record, what
 
     ran = record(work)
     (seen,) = of(ran, what)
-    assert (seen.syscall, seen.result, seen.detail.text) == (how + what, ran.value, "user.one")
+    assert (seen.syscall, seen.result, seen.file.text) == (how + what, ran.value, "user.one")
 
 
 @pytest.mark.parametrize("name", sorted(READS))
@@ -313,7 +314,7 @@ def test_each_way_to_read_is_a_read(root: str, record: Record, name: str) -> Non
         return READS[name](fd)
 
     (read,) = of(record(work), "read")
-    assert (read.detail.offset, read.detail.length, read.result) == (2, 4, 3)
+    assert (read.file.offset, read.file.length, read.result) == (2, 4, 3)
     assert read.syscall == name
 
 
@@ -348,7 +349,7 @@ def test_each_way_to_sync_a_file_is_seen(root: str, record: Record, name: str) -
     make(f"{root}/a", b"12345")
     ran = record(lambda: SYNCS[name](os.open(f"{root}/a", os.O_RDWR)))
     (synced,) = of(ran, name)
-    assert (synced.target, synced.result, synced.detail.inode) == ("a", 0, inode(f"{root}/a"))
+    assert (synced.target, synced.result, synced.file.inode) == ("a", 0, inode(f"{root}/a"))
 
 
 def test_the_sync_of_everything_is_seen(record: Record) -> None:
@@ -365,7 +366,7 @@ def test_the_sync_of_a_directory_is_seen_as_one(root: str, record: Record) -> No
             os.fsync(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
 
     first, second = of(record(work), "fsync")
-    assert (first.target, first.detail.directory, second.target, second.detail.directory) == (
+    assert (first.target, first.file.directory, second.target, second.file.directory) == (
         ".",
         True,
         "d",
@@ -380,7 +381,7 @@ def test_a_rename_knows_both_files(root: str, record: Record) -> None:
     moved, replaced = inode(f"{root}/a"), inode(f"{root}/b")
     (renamed,) = of(record(lambda: os.rename(f"{root}/a", f"{root}/b")), "rename")
     assert (renamed.target, renamed.second, renamed.result) == ("a", "b", 0)
-    assert (renamed.detail.inode, renamed.detail.replaced) == (moved, replaced)
+    assert (renamed.file.inode, renamed.file.replaced) == (moved, replaced)
 
 
 @pytest.mark.parametrize(("flags", "result"), [(1, -errno.EEXIST), (2, 0)])
@@ -392,7 +393,7 @@ def test_a_rename_with_flags_keeps_their_meaning(root: str, record: Record, flag
     ran = record(lambda: syscall("renameat2", abi.AT_FDCWD, names[0], abi.AT_FDCWD, names[1], flags))
     (renamed,) = of(ran, "rename")
     assert renamed.result == ran.value == result
-    assert renamed.detail.flags == flags
+    assert renamed.file.flags == flags
     with open(f"{root}/a", "rb") as file:
         assert file.read() == (b"B" if result == 0 else b"A")
 
@@ -419,8 +420,8 @@ def test_a_hard_link_knows_its_count(root: str, record: Record) -> None:
 
     ran = record(work)
     assert shown(ran) == ["link(a -> b)#1 = 0", "unlink(a)#1 = 0"]
-    assert [one.detail.links for one in of(ran, "link", "unlink")] == [1, 2]
-    assert of(ran, "unlink")[0].detail.inode == inode(f"{root}/b")
+    assert [one.file.links for one in of(ran, "link", "unlink")] == [1, 2]
+    assert of(ran, "unlink")[0].file.inode == inode(f"{root}/b")
 
 
 def test_an_unnamed_file_gets_its_name_by_a_link(root: str, record: Record) -> None:
@@ -436,9 +437,9 @@ def test_an_unnamed_file_gets_its_name_by_a_link(root: str, record: Record) -> N
 
     ran = record(work)
     opened, written, linked = of(ran, "open", "write", "link")
-    assert opened.detail.created
+    assert opened.file.created
     assert (linked.second, linked.result) == ("named", 0)
-    assert linked.detail.inode == opened.detail.inode == written.detail.inode == inode(f"{root}/named")
+    assert linked.file.inode == opened.file.inode == written.file.inode == inode(f"{root}/named")
 
 
 def test_a_descriptor_can_be_linked_by_an_empty_name(root: str, record: Record) -> None:
@@ -459,8 +460,8 @@ def test_a_descriptor_can_be_linked_by_an_empty_name(root: str, record: Record) 
 def test_a_symbolic_link_keeps_its_content(root: str, record: Record) -> None:
     """The target of a symlink call is the new link, its text is where it leads."""
     (linked,) = of(record(lambda: os.symlink("to/nowhere", f"{root}/a")), "symlink")
-    assert (linked.target, linked.second, linked.detail.text, linked.result) == ("a", None, "to/nowhere", 0)
-    assert linked.detail.inode == inode(f"{root}/a")
+    assert (linked.target, linked.second, linked.file.text, linked.result) == ("a", None, "to/nowhere", 0)
+    assert linked.file.inode == inode(f"{root}/a")
 
 
 def test_directories_come_and_go(root: str, record: Record) -> None:
@@ -475,7 +476,7 @@ def test_directories_come_and_go(root: str, record: Record) -> None:
 
     ran = record(work)
     assert shown(ran) == ["mkdir(d)#1 = 0", "rmdir(d)#1 = 0", "mkdir(d)#2 = 0", "rmdir(d)#2 = 0"]
-    assert all(one.detail.directory for one in of(ran, "mkdir", "rmdir"))
+    assert all(one.file.directory for one in of(ran, "mkdir", "rmdir"))
 
 
 def test_a_fifo_is_made_and_used(root: str, record: Record) -> None:
@@ -503,7 +504,7 @@ def test_truncation_is_seen_by_name_and_by_descriptor(root: str, record: Record)
         os.ftruncate(os.open(f"{root}/a", os.O_RDWR), 9)
 
     ran = record(work)
-    assert [(one.detail.length, one.detail.size_before) for one in of(ran, "truncate")] == [(3, 5), (9, 3)]
+    assert [(one.file.length, one.file.size_before) for one in of(ran, "truncate")] == [(3, 5), (9, 3)]
     assert os.path.getsize(f"{root}/a") == 9
 
 
@@ -515,7 +516,7 @@ def test_space_is_reserved(root: str, record: Record) -> None:
         os.posix_fallocate(fd, 10, 90)
 
     (reserved,) = of(record(work), "fallocate")
-    assert (reserved.detail.offset, reserved.detail.length, reserved.result) == (10, 90, 0)
+    assert (reserved.file.offset, reserved.file.length, reserved.result) == (10, 90, 0)
 
 
 def test_copies_between_files_carry_their_data(root: str, record: Record) -> None:
@@ -531,10 +532,10 @@ def test_copies_between_files_carry_their_data(root: str, record: Record) -> Non
     ran = record(work)
     first, second = of(ran, "copy_file_range")
     assert ran.value == 7
-    assert (first.target, first.result, first.detail.offset, first.detail.source_offset) == ("b", 4, 0, 1)
-    assert (second.result, second.detail.offset, second.detail.source_offset) == (3, 20, 7)
-    assert first.detail.data is not None
-    assert first.detail.data.read() == b"1234"
+    assert (first.target, first.result, first.file.offset, first.file.source_offset) == ("b", 4, 0, 1)
+    assert (second.result, second.file.offset, second.file.source_offset) == (3, 20, 7)
+    assert first.file.data is not None
+    assert first.file.data.read() == b"1234"
     with open(f"{root}/b", "rb") as file:
         assert file.read() == b"1234" + bytes(16) + b"789"
 
@@ -553,7 +554,7 @@ def test_sendfile_between_files_is_a_change_of_its_target(
     ran = record(work)
     (sent,) = of(ran, "sendfile")
     assert ran.value == (5, 5 if offset is None else 0)
-    assert (sent.target, sent.result, sent.detail.offset, sent.detail.source_offset) == (
+    assert (sent.target, sent.result, sent.file.offset, sent.file.source_offset) == (
         "b",
         5,
         0,
@@ -612,7 +613,7 @@ def test_a_clone_has_the_result_that_the_file_system_gives(root: str, record: Re
     ran = record(work)
     (cloned,) = of(ran, "clone")
     assert cloned.result == ran.value
-    assert cloned.detail.offset == (4096 if part else 0)
+    assert cloned.file.offset == (4096 if part else 0)
 
 
 def test_rights_owners_and_times_are_changes(root: str, record: Record) -> None:
@@ -655,10 +656,10 @@ def test_attributes_carry_name_and_value(disk: str, record_on_disk: Record) -> N
         os.removexattr(os.open(path, os.O_RDWR), "user.k")
 
     changed, removed = of(record_on_disk(work), "setxattr", "removexattr")
-    assert (changed.target, changed.detail.text, changed.result) == ("a", "user.k", 0)
-    assert changed.detail.data is not None
-    assert changed.detail.data.read() == b"value"
-    assert (removed.syscall, removed.detail.text, removed.result) == ("fremovexattr", "user.k", 0)
+    assert (changed.target, changed.file.text, changed.result) == ("a", "user.k", 0)
+    assert changed.file.data is not None
+    assert changed.file.data.read() == b"value"
+    assert (removed.syscall, removed.file.text, removed.result) == ("fremovexattr", "user.k", 0)
 
 
 def test_locks_of_every_kind_are_seen_and_unlocks_are_not(root: str, record: Record) -> None:
@@ -674,7 +675,7 @@ def test_locks_of_every_kind_are_seen_and_unlocks_are_not(root: str, record: Rec
             fcntl.fcntl(file, 37, ofd)
 
     ran = record(work)
-    assert [(one.syscall, one.detail.flags) for one in of(ran, "lock")] == [
+    assert [(one.syscall, one.file.flags) for one in of(ran, "lock")] == [
         ("flock", 2),
         ("fcntl", 7),
         ("fcntl", 37),
@@ -876,11 +877,11 @@ def test_large_writes_keep_their_data(root: str, record: Record) -> None:
             file.write(b"small")
 
     first, big, last = of(record(work), "write")
-    assert big.detail.data is not None
-    assert type(big.detail.data).__name__ == "Spilled"
-    assert big.result == len(big.detail.data) == 64 << 20
-    assert big.detail.data.read() == data
-    assert [one.detail.data.read() for one in (first, last) if one.detail.data] == [b"small", b"small"]
+    assert big.file.data is not None
+    assert type(big.file.data).__name__ == "Spilled"
+    assert big.result == len(big.file.data) == 64 << 20
+    assert big.file.data.read() == data
+    assert [one.file.data.read() for one in (first, last) if one.file.data] == [b"small", b"small"]
 
 
 def test_large_copies_are_recorded_whole(root: str, record: Record) -> None:
@@ -900,13 +901,11 @@ def test_large_copies_are_recorded_whole(root: str, record: Record) -> None:
     ran = record(work)
     (sent,) = of(ran, "sendfile")
     (moved,) = of(ran, "rename")
-    assert sent.detail.data is not None
-    assert moved.detail.data is not None
-    assert (len(sent.detail.data), sent.result) == (64 << 20, 64 << 20)
-    assert len(moved.detail.data) == size
-    assert {bytes(data.part(len(data) - 4, 9)) for data in (sent.detail.data, moved.detail.data)} == {
-        b"\0end"
-    }
+    assert sent.file.data is not None
+    assert moved.file.data is not None
+    assert (len(sent.file.data), sent.result) == (64 << 20, 64 << 20)
+    assert len(moved.file.data) == size
+    assert {bytes(data.part(len(data) - 4, 9)) for data in (sent.file.data, moved.file.data)} == {b"\0end"}
 
 
 def test_what_a_mapped_file_holds_is_recorded_where_it_counts(root: str, record: Record) -> None:
@@ -923,7 +922,7 @@ def test_what_a_mapped_file_holds_is_recorded_where_it_counts(root: str, record:
         os.close(fd)
 
     ran = record(work)
-    seen = [(one.call, content.read()[:1]) for one in ran.trace for _, content in one.detail.seen]
+    seen = [(one.call, content.read()[:1]) for one in ran.trace for _, content in one.file.seen]
     assert seen == [("msync", b"1"), ("close", b"2")]
     assert [one.result for one in of(ran, "msync")] == [0]
 
@@ -940,7 +939,7 @@ def test_two_recordings_of_a_deterministic_workload_are_equal(root: str, record:
         os.unlink(f"{root}/b")
 
     def seen() -> list[tuple[Any, ...]]:
-        return [(str(one), one.place, one.stack, one.detail.offset) for one in record(work).trace]
+        return [(str(one), one.place, one.stack, one.file.offset) for one in record(work).trace]
 
     first = seen()
     assert len(first) == 11

@@ -27,8 +27,8 @@ from chaoskit.core.schedule import Fault, point_of
 from chaoskit.faults.shapes import Shape
 from chaoskit.inject import channel
 from chaoskit.inject.base import Command, Ran
-from chaoskit.inject.kernel import strike
-from chaoskit.inject.kernel.seccomp import abi, syscalls
+from chaoskit.inject.kernel import domains, strike
+from chaoskit.inject.kernel.seccomp import abi
 
 Run = Callable[..., Ran]
 
@@ -78,7 +78,7 @@ def _by_name(call: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _raw(name: str, *args: Any) -> int:
-    spec = next(one for one in syscalls.SPECS if one.name == name)
+    spec = next(one for one in domains.SPECS if one.name == name)
     number = spec.number(abi.machine())
     assert number is not None
     result = abi.libc().syscall(number, *args)
@@ -471,7 +471,7 @@ def test_a_kill_comes_before_the_call(root: str, run: Run, point: str) -> None:
     assert (ran.signal, ran.ok, ran.value) == (signal.SIGKILL, False, None)
     assert state(root) == before
     assert effects(ran) == ["SIGKILL to all"]
-    assert ran.receipts[0].operation.result is None
+    assert ran.receipts[0].operation == f"{point}#1"
 
 
 def test_a_kill_in_the_middle_of_a_write_tears_it(root: str, run: Run) -> None:
@@ -624,15 +624,15 @@ def test_who_was_dead_before_the_answer_was_not_struck(
     root: str, run: Run, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     """The kernel's out-of-memory killer may come first: what was meant to strike then has not."""
-    effect = strike.Striker.effect
+    effect = strike.Strikes.common
 
-    def too_late(striker: strike.Striker, shape: Shape, call: Any) -> strike.Effect:
-        os.kill(call.task.process.pid, signal.SIGKILL)
-        while not call.task.process.ended():
+    def too_late(strikes: strike.Strikes, shape: Shape, task: Any) -> Any:
+        os.kill(task.process.pid, signal.SIGKILL)
+        while not task.process.ended():
             time.sleep(0.001)
-        return effect(striker, shape, call)
+        return effect(strikes, shape, task)
 
-    monkeypatch.setattr(strike.Striker, "effect", too_late)
+    monkeypatch.setattr(strike.Strikes, "common", too_late)
     ran = run(lambda: os.mkdir(f"{root}/d"), f"mkdir(d)#1={fault}")
     assert (ran.signal, ran.reached, ran.receipts) == (signal.SIGKILL, 1, ())
 

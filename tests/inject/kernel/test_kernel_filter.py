@@ -8,6 +8,8 @@ import struct
 
 import pytest
 
+from chaoskit.faults.calls import FAMILIES
+from chaoskit.inject.kernel import domains
 from chaoskit.inject.kernel.seccomp import abi, bpf, syscalls
 
 MACHINES = ("x86_64", "aarch64")
@@ -26,12 +28,13 @@ def decide(
     args: tuple[int, ...] = (),
     arch: int | None = None,
     families: syscalls.Families = None,
+    specs: tuple[syscalls.Spec, ...] = domains.SPECS,
 ) -> int:
     """What the filter answers: an interpreter of the few instructions that it uses."""
     data = struct.pack(
         "=IIQ6Q", number, abi.AUDIT_ARCH[machine] if arch is None else arch, 0, *args, *[0] * (6 - len(args))
     )
-    rows = list(struct.iter_unpack("=HBBI", bpf.program(machine, families)))
+    rows = list(struct.iter_unpack("=HBBI", bpf.program(machine, specs, families)))
     accumulator = position = 0
     while True:
         code, yes, no, value = rows[position]
@@ -50,17 +53,17 @@ def decide(
             raise AssertionError(f"instruction {code:#x}")
 
 
-def names(machine: str) -> dict[int, str]:
-    return {number: spec.name for number, spec in syscalls.by_number(machine).items()} | syscalls.watched(
-        machine
-    )
+def specs(machine: str) -> dict[int, syscalls.Spec]:
+    """Every call that may stop, by its number."""
+    rows = (*domains.SPECS, *syscalls.WATCHED.values())
+    return {number: spec for spec in rows if (number := spec.number(machine)) is not None}
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_what_is_watched_is_notified_and_nothing_else(machine: str) -> None:
     """Of the first 1,000 numbers exactly the listed calls without conditions go to the supervisor."""
-    plain = {number for number, name in names(machine).items() if name not in syscalls.CONDITIONS}
-    conditional = {number for number, name in names(machine).items() if name in syscalls.CONDITIONS}
+    plain = {number for number, spec in specs(machine).items() if not spec.when}
+    conditional = specs(machine).keys() - plain
     answers = {number: decide(machine, number) for number in range(1000) if number not in conditional}
     assert {number for number, answer in answers.items() if answer == NOTIFY} == plain
     assert set(answers.values()) == {NOTIFY, ALLOW}
@@ -92,7 +95,7 @@ def test_some_calls_matter_by_their_arguments(
     machine: str, name: str, args: tuple[int, ...], answer: int
 ) -> None:
     """Locks, clones, shared writable mappings and filters go to the supervisor; their like do not."""
-    (number,) = [number for number, one in names(machine).items() if one == name]
+    (number,) = [number for number, one in specs(machine).items() if one.name == name]
     assert decide(machine, number, args) == answer
 
 
@@ -106,17 +109,15 @@ def test_a_call_for_another_architecture_is_notified(machine: str) -> None:
 @pytest.mark.parametrize("families", [frozenset(), frozenset({"write"}), frozenset({"open", "mmap", "lock"})])
 def test_a_case_stops_its_families_and_what_is_watched(machine: str, families: frozenset[str]) -> None:
     """Every call is decided as by the whole filter, or allowed if it is of another family."""
-    specs, watched = syscalls.by_number(machine), syscalls.watched(machine)
+    operations = {spec.number(machine): spec for spec in domains.SPECS}
     arguments = [(), (3, 6), (3, abi.FICLONE), (abi.PR_SET_SECCOMP,), (0, 4096, 3, 1, 5), (bpf.CONTROL,)]
     stopped = 0
     for number in range(1000):
         for args in arguments:
             expected = decide(machine, number, args)
-            if number in specs and specs[number].family not in families:
-                told = specs[number].name == "write" and args == (bpf.CONTROL,)
+            if number in operations and operations[number].family not in families:
+                told = operations[number].name == "write" and args == (bpf.CONTROL,)
                 expected = NOTIFY if told else ALLOW
-            elif watched.get(number) == "mprotect" and "mmap" not in families:
-                expected = ALLOW
             assert decide(machine, number, args, families=families) == expected, (number, args)
             stopped += expected == NOTIFY
     assert stopped > 50
@@ -132,7 +133,7 @@ def test_x32_calls_are_notified() -> None:
 @pytest.mark.parametrize("machine", MACHINES)
 def test_the_filter_fits_the_kernel(machine: str) -> None:
     """At most 4,096 instructions, every jump forward and inside, and a return at the end."""
-    rows = list(struct.iter_unpack("=HBBI", bpf.program(machine)))
+    rows = list(struct.iter_unpack("=HBBI", bpf.program(machine, domains.SPECS)))
     assert len(rows) < 256
     assert rows[-1][0] == 0x06
     for position, (code, yes, no, _) in enumerate(rows):
@@ -151,9 +152,8 @@ def test_numbers_are_those_of_the_kernel_headers(machine: str) -> None:
     real = {name: int(value) for name, value in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)\b", text)}
     # The names that asm-generic/unistd.h gives to numbers shared with 32-bit machines.
     assert len(real) > 250
-    column = MACHINES.index(machine)
-    ours = {spec.name: spec.number(machine) for spec in syscalls.SPECS}
-    ours |= {name: row[column] for name, row in {**syscalls.WATCHED, **syscalls.OTHERS}.items()}
+    rows = (*domains.SPECS, *syscalls.WATCHED.values(), *syscalls.OTHERS.values())
+    ours = {spec.name: spec.number(machine) for spec in rows}
     newest = max(real.values())
     for name, number in ours.items():
         if number is None:
@@ -163,16 +163,30 @@ def test_numbers_are_those_of_the_kernel_headers(machine: str) -> None:
 
 
 def test_the_tables_are_consistent() -> None:
-    """No number twice on a machine; every family of the state-changing ones exists; conditions name calls."""
+    """A number is that of one call, and every operation is of a family that is known."""
+    rows = (*domains.SPECS, *syscalls.WATCHED.values())
     for machine in MACHINES:
-        numbers = [spec.number(machine) for spec in syscalls.SPECS if spec.number(machine) is not None]
-        numbers += list(syscalls.watched(machine))
-        assert len(numbers) == len(set(numbers))
-    families = {spec.family for spec in syscalls.SPECS}
-    assert families >= syscalls.STATE_CHANGING
-    known = {spec.name for spec in syscalls.SPECS} | set(syscalls.WATCHED)
-    assert set(syscalls.CONDITIONS) <= known
-    assert set(syscalls.WATCHED) >= syscalls.ELSEWHERE | syscalls.UNKNOWN_TO_US
+        named = {(spec.name, spec.number(machine)) for spec in rows if spec.number(machine) is not None}
+        assert len({number for _, number in named}) == len(named)
+    assert {spec.family for spec in domains.SPECS} <= set(FAMILIES)
+    assert {name for name, row in FAMILIES.items() if row.changes or row.syncs} - {"rmdir"} <= {
+        spec.family for spec in domains.SPECS
+    }
+
+
+def test_two_domains_may_want_one_call_for_their_own_reasons() -> None:
+    """It stops if one of them wants it: by an argument of its own, or whatever the arguments are."""
+    mine = syscalls.Spec("recvfrom", "mine", 45, 207, ((4, "bits", (1,)),))
+    yours = syscalls.Spec("recvfrom", "yours", 45, 207, ((3, "clear", (2,)), (0, "any", (7,))))
+
+    def answer(families: syscalls.Families, *args: int) -> int:
+        return decide("x86_64", 45, args, families=families, specs=(mine, yours))
+
+    assert answer(None, 0, 0, 0, 2, 1) == answer(None, 7, 0, 0, 0, 0) == NOTIFY
+    assert answer(None, 7, 0, 0, 2, 0) == answer(None, 8, 0, 0, 0, 0) == ALLOW
+    assert answer(frozenset({"mine"}), 7, 0, 0, 0, 0) == ALLOW
+    assert answer(frozenset({"yours"}), 7, 0, 0, 0, 0) == NOTIFY
+    assert decide("x86_64", 45, (), specs=(mine, syscalls.Spec("recvfrom", "all", 45, 207))) == NOTIFY
 
 
 def test_requests_are_those_of_the_header() -> None:

@@ -13,16 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaoskit.core.operation import Detail, Operation, Place
+from chaoskit.core.operation import FileDetail, Operation, Place
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike, point_of
 from chaoskit.faults.errnos import TABLE, keeps_failing
+from chaoskit.faults.shapes import Errno, shape_of
 from chaoskit.inject import channel
 from chaoskit.inject.base import Plan, Ran
-from chaoskit.inject.kernel import interest, supervisor
-from chaoskit.inject.kernel.files.standing import FullDisk, StandingError
-from chaoskit.inject.kernel.seccomp import syscalls
+from chaoskit.inject.kernel import domains, interest, supervisor
+from chaoskit.inject.kernel.files.fulldisk import FullDisk
+from chaoskit.inject.kernel.standing import StandingError
 
-FAMILIES = sorted({spec.family for spec in syscalls.SPECS} | {"rmdir", "promise", "end"})
+FAMILIES = sorted({spec.family for spec in domains.SPECS} | {"rmdir", "promise", "end"})
 FAULTS = [
     Fault("EIO"),
     Fault("EIO", "persistent"),
@@ -49,9 +50,10 @@ UNREACHED = "t9:write(zzz)#1=EIO"
 
 
 def _standing(fault: Fault) -> list[Any]:
+    shape = shape_of(fault)
     if fault.name == "full":
         return [FullDisk(7)]
-    return [StandingError(fault.name, "a")] if fault.argument == "persistent" else []
+    return [StandingError(shape, "a")] if isinstance(shape, Errno) and shape.lasting else []
 
 
 @given(STRIKES, st.booleans(), st.booleans())
@@ -100,9 +102,13 @@ def test_a_case_stops_few_families() -> None:
 )
 def test_whatever_keeps_failing_is_stopped(call: str, name: str, flags: int, created: bool) -> None:
     """The catalogue asks for the details of an operation, the filter knows its family alone."""
-    one = Operation(0, call, "a", None, syscall=call, detail=Detail(flags=flags, created=created, length=9))
+    one = Operation(
+        0, call, "a", None, syscall=call, detail=FileDetail(flags=flags, created=created, length=9)
+    )
     if keeps_failing(one, name):
-        assert call in StandingError(name, "a").families
+        error = shape_of(Fault(name, "persistent"))
+        assert isinstance(error, Errno)
+        assert call in StandingError(error, "a").families
 
 
 def _program(root: str) -> list[Any]:

@@ -93,7 +93,7 @@ def test_a_link_that_leads_nowhere_is_created_where_it_leads(root: str, record: 
     os.symlink("real", f"{root}/dangling")
     ran = record(lambda: os.close(os.open(f"{root}/dangling", os.O_CREAT | os.O_WRONLY)))
     assert targets(ran) == ["real"]
-    assert ran.trace[0].detail.created
+    assert ran.trace[0].file.created
     assert os.path.exists(f"{root}/real")
 
 

@@ -301,11 +301,11 @@ def test_a_question_that_raises_counts_and_is_reported(caplog: pytest.LogCapture
         breaker.call(fail)
     assert breaker.state is BreakerState.OPEN
     (record,) = caplog.records
-    question, about = record.args  # type: ignore[misc]
+    _, question, about, _ = record.args  # type: ignore[misc]
     assert question is asked
     assert isinstance(about, Down)
-    assert record.message.startswith("breaker: ")
-    assert record.message.endswith("so that counts")
+    assert record.message.startswith("on: ")
+    assert record.message.endswith("which is taken as yes")
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], AttributeError)
 
@@ -569,8 +569,8 @@ def test_what_cannot_be_called_is_refused(fn: Any) -> None:
     """A decorator above ``@property``, or on a value, is an error where it is written."""
     with pytest.raises(UsageError, match=r"the function given to a circuit breaker is .*expected a callable"):
         CircuitBreaker()(fn)
-    with pytest.raises(UsageError, match="below @classmethod or @property"):
-        CircuitBreaker()(classmethod(ok))  # type: ignore[type-var]
+    with pytest.raises(UsageError, match="below @property"):
+        CircuitBreaker()(property(ok))  # type: ignore[type-var]
 
 
 # -- guard ---------------------------------------------------------------------------------------

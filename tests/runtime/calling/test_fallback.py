@@ -10,7 +10,7 @@ import pytest
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import Candidate, FallbackChain, LastGood
-from chaoskit.runtime.calling.fallback import CandidateRejected, ChoiceMade, Rejection, Why
+from chaoskit.runtime.calling.candidates import CandidateRejected, ChoiceMade, Rejection, Why
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.failures.taxonomy import NoCandidate
 
@@ -230,7 +230,7 @@ def test_async_candidates_are_awaited_and_sync_ones_may_be_among_them() -> None:
     )
     choice = asyncio.run(mixed.achoose())
     assert (choice.value, [r.candidate for r in choice.rejections]) == ("async", ["a", "b"])
-    with pytest.raises(UsageError, match="since it returns a coroutine"):
+    with pytest.raises(UsageError, match="since the call is one"):
         FallbackChain(Candidate("c", aget), on=ConnectionError).choose()
 
 

@@ -965,14 +965,18 @@ def test_events_hold_no_error(clock):
     assert not any(isinstance(getattr(event, f), BaseException) for event in events for f in event.__slots__)
 
 
-def test_a_predicate_that_raises_is_heard(clock):
-    """Its error comes out: a condition that cannot decide is a bug, not a reason to go on."""
+def test_a_predicate_that_raises_is_heard(clock, caplog):
+    """It is logged and noted on the call's error, which is what comes out: no reason to try again."""
 
     def confused(error: BaseException) -> bool:
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        retry(on=confused, clock=clock).call(Backend(ConnectionError()))
+    backend = Backend(ConnectionError())
+    with caplog.at_level("ERROR", "chaoskit"), pytest.raises(ConnectionError) as caught:
+        retry(on=confused, clock=clock).call(backend)
+    assert len(backend.calls) == 1
+    assert "raised ZeroDivisionError" in caught.value.__notes__[0]
+    assert caplog.records[0].exc_info[0] is ZeroDivisionError
 
 
 def test_an_interrupt_in_a_wait_gives_the_charge_back(clock):

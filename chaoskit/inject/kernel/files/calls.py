@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from chaoskit.core.operation import ROOT
+from chaoskit.faults.calls import FAMILIES, CallFamily
+from chaoskit.inject.kernel.files.table import FileSpec
 from chaoskit.inject.kernel.seccomp import abi
-from chaoskit.inject.kernel.seccomp.syscalls import Spec
 from chaoskit.inject.kernel.workload import paths
 from chaoskit.inject.kernel.workload.tree import Task
 
@@ -20,22 +22,20 @@ PROT_WRITE = 2
 _F_UNLCK = 2
 _LOCK_UN = 8
 _O_TMPFILE = 0o20000000
-_BY_DESCRIPTOR = frozenset({"link", "chown", "chmod", "utimens"})
-"""Families that take an empty name to mean the descriptor, given ``AT_EMPTY_PATH``."""
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(slots=True)
-class Call:
+class FileCall:
     """One notified call that concerns the scenario's directory.
 
-    ``target`` and ``second`` are as in :class:`chaoskit.core.operation.Operation`. ``path`` and
-    ``other_path`` are names by which this process reaches the same files; ``fd`` and ``other_fd``
-    are descriptors of the calling thread.
+    ``row`` says what its family does. ``target`` and ``second`` are as in
+    :class:`chaoskit.core.operation.Operation`. ``path`` and ``other_path`` are names by which this
+    process reaches the same files; ``fd`` and ``other_fd`` are descriptors of the calling thread.
     """
 
-    spec: Spec
-    family: str
+    spec: FileSpec
+    row: CallFamily
     task: Task
     args: tuple[int, ...]
     target: str = ROOT
@@ -51,37 +51,58 @@ class Call:
     """Whether ``openat2`` was given resolve flags, which mean something else from here."""
     data: bytes | None = None
     """What a write carries, once it was read."""
-    extra: dict[str, int] = field(default_factory=dict)
+    whole: bool = False
+    """A clone of all that its source has, and not of ``length`` bytes."""
+    length: int | None = None
+    source_offset: int = 0
+    offset: int = 0
+    """``length``, ``source_offset`` and ``offset`` are those of a clone, which has them in memory."""
+    opened: int | None = None
+    """Our descriptor of what an open has opened, while it is seen to."""
+    umask: int | None = None
+    """The caller's, once it is known that it may do what we may."""
+    table: int = 0
+    """For how many descriptors the caller's table has room as it is."""
+
+    @property
+    def family(self) -> str:
+        """The name of :attr:`row`."""
+        return self.row.name
 
 
 class Decoder:
-    """Understands the calls below one root."""
+    """Understands the calls below one root.
 
-    def __init__(self, root: str) -> None:
+    ``becomes_writable`` is told the target of a shared mapping that the workload makes writable later on:
+    from then on its file may change without a call.
+    """
+
+    def __init__(self, root: str, becomes_writable: Callable[[str], None]) -> None:
         self.root = root
-        self.maps_below = False
-        """Whether some file below the root was mapped shared, to be read: it may become writable."""
+        self._becomes_writable = becomes_writable
+        self._maps_below = False
+        """Some file below the root was mapped shared, to be read: it may become writable."""
 
-    def decode(self, spec: Spec, task: Task, args: tuple[int, ...]) -> Call | None:
+    def decode(self, spec: FileSpec, task: Task, args: tuple[int, ...]) -> FileCall | None:
         """Return what the call is, or None if it does not concern the root."""
-        call = Call(spec, spec.family, task, args, follow=spec.follow)
+        call = FileCall(spec, FAMILIES[spec.family], task, args, follow=spec.follow)
         if spec.flags is not None:
             call.flags = args[spec.flags] & 0xFFFFFFFF
         if spec.mode is not None:
             call.mode = args[spec.mode] & 0xFFFFFFFF
-        special = getattr(self, f"_{spec.family}", None)
+        special = _SPECIAL.get(spec.family)
         if special is not None:
-            return call if special(call) else None
+            return call if special(self, call) else None
         if spec.path is not None:
             return call if self._named(call) else None
         return call if self._described(call) else None
 
-    def _described(self, call: Call) -> bool:
+    def _described(self, call: FileCall) -> bool:
         """The target is what descriptor ``fd`` refers to."""
         assert call.spec.fd is not None
         return self._descriptor(call, abi.signed(call.args[call.spec.fd]))
 
-    def _descriptor(self, call: Call, fd: int) -> bool:
+    def _descriptor(self, call: FileCall, fd: int) -> bool:
         link = call.task.link(fd)
         target = None if link is None else paths.below(self.root, link)
         if link is None or target is None:
@@ -92,22 +113,22 @@ class Decoder:
             call.target = paths.below(self.root, name) or target
         return True
 
-    def _name(self, call: Call, base: int | None, index: int) -> str | None:
+    def _name(self, call: FileCall, base: int | None, index: int) -> str | None:
         """How this process reaches the name in argument ``index``; None if there is no name.
 
         An empty name is none either, unless the call says that it stands for the descriptor.
         """
         raw = call.task.process.memory.string(call.args[index]) if call.args[index] else None
-        if raw is None or not (raw or (call.family in _BY_DESCRIPTOR and call.flags & abi.AT_EMPTY_PATH)):
+        if raw is None or not (raw or (call.row.nameless and call.flags & abi.AT_EMPTY_PATH)):
             return None
         fd = None if base is None else abi.signed(call.args[base])
         return paths.as_seen(call.task.tid, None if fd == abi.AT_FDCWD else fd, os.fsdecode(raw))
 
-    def _named(self, call: Call) -> bool:
+    def _named(self, call: FileCall) -> bool:
         """The target is the name in argument ``path``."""
         spec = call.spec
         assert spec.path is not None
-        if spec.flags is not None and call.family not in ("open", "setxattr"):
+        if spec.flags is not None and call.family not in ("open", "setxattr"):  # Their flags are others.
             if call.flags & abi.AT_SYMLINK_NOFOLLOW:
                 call.follow = False
             if call.family == "link" and call.flags & (abi.AT_SYMLINK_FOLLOW | abi.AT_EMPTY_PATH):
@@ -115,19 +136,19 @@ class Decoder:
         call.path = self._name(call, spec.base, spec.path)
         if call.path is None:
             return self._nameless(call)
-        if call.flags & abi.AT_EMPTY_PATH and call.family in _BY_DESCRIPTOR:
+        if call.flags & abi.AT_EMPTY_PATH and call.row.nameless:
             call.follow = True
         target = paths.below(self.root, paths.resolve(call.path, call.follow))
         call.target = target if target is not None else ""
         return target is not None
 
-    def _nameless(self, call: Call) -> bool:
+    def _nameless(self, call: FileCall) -> bool:
         """``utimensat(fd, NULL, …)`` acts on the descriptor itself."""
         if call.spec.base is None or call.family != "utimens":
             return False
         return self._descriptor(call, abi.signed(call.args[call.spec.base]))
 
-    def _open(self, call: Call) -> bool:
+    def _open(self, call: FileCall) -> bool:
         if call.spec.name == "creat":
             call.flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
         elif call.spec.name == "openat2":
@@ -142,7 +163,7 @@ class Decoder:
         call.follow = not call.flags & os.O_NOFOLLOW and call.flags & exclusive != exclusive
         return self._named(call)
 
-    def _both(self, call: Call) -> bool:
+    def _both(self, call: FileCall) -> bool:
         """Two names; the call counts if one of them is below the root."""
         spec = call.spec
         assert spec.second is not None
@@ -157,21 +178,15 @@ class Decoder:
         call.second = resolved if second is None else second
         return first or second is not None
 
-    _rename = _both
-    _link = _both
-
-    def _unlink(self, call: Call) -> bool:
+    def _unlink(self, call: FileCall) -> bool:
         if call.flags & abi.AT_REMOVEDIR:
-            call.family = "rmdir"
+            call.row = FAMILIES["rmdir"]
         return self._named(call)
 
-    def _sync(self, call: Call) -> bool:
+    def _sync(self, call: FileCall) -> bool:
         return True
 
-    def _close_range(self, call: Call) -> bool:
-        return False
-
-    def _transfer(self, call: Call) -> bool:
+    def _transfer(self, call: FileCall) -> bool:
         """From descriptor ``other`` to ``fd``: a change of one below the root, or a read of one."""
         spec = call.spec
         assert spec.fd is not None
@@ -180,51 +195,66 @@ class Decoder:
         if self._descriptor(call, into):
             call.other_fd = out
             return True
-        call.family = "read"
+        call.row = FAMILIES["read"]
         return self._descriptor(call, out)
 
-    _copy_file_range = _transfer
-    _sendfile = _transfer
-    _splice = _transfer
-
-    def _clone(self, call: Call) -> bool:
+    def _clone(self, call: FileCall) -> bool:
         command, argument = call.args[1] & 0xFFFFFFFF, call.args[2]
         if command == abi.FICLONE:
             call.other_fd = abi.signed(argument)
-            call.extra = {"whole": 1}
+            call.whole = True
         else:
             data = call.task.process.memory.read(argument, CLONE_RANGE.size)
             if len(data) < CLONE_RANGE.size:
                 return False
-            source, start, length, offset = CLONE_RANGE.unpack(data)
-            call.other_fd = source
-            call.extra = {"source_offset": start, "length": length, "offset": offset}
+            call.other_fd, call.source_offset, call.length, call.offset = CLONE_RANGE.unpack(data)
         return self._described(call)
 
-    def _lock(self, call: Call) -> bool:
+    def _lock(self, call: FileCall) -> bool:
         if call.spec.name == "flock":
             return not call.flags & _LOCK_UN and self._described(call)
         kind = call.task.process.memory.read(call.args[2], 2)
         return kind != struct.pack("=h", _F_UNLCK) and self._described(call)
 
-    def _mmap(self, call: Call) -> bool:
-        """A mapping that cannot be written is no operation; see :meth:`Decoder.maps_below`."""
+    def _mmap(self, call: FileCall) -> bool:
+        """A mapping that cannot be written is no operation, and neither is what ``mprotect`` does to it."""
+        if call.spec.name == "mprotect":
+            target = self._mapped_below(call) if self._maps_below else None
+            if target is not None:
+                self._becomes_writable(target)
+            return False
         if call.args[2] & PROT_WRITE:
             return self._described(call)
-        self.maps_below |= self._described(call)
+        self._maps_below |= self._described(call)
         return False
 
-    def becomes_writable(self, task: Task, address: int) -> str | None:
-        """The target that is mapped where ``mprotect`` now allows writing; None if there is none."""
-        path = mapped_at(task.process.pid, address) if self.maps_below else None
-        return None if path is None else paths.below(self.root, path)
+    def _mapped_below(self, call: FileCall) -> str | None:
+        """The target that is mapped at the address in the first argument."""
+        call.path = mapped_at(call.task.process.pid, call.args[0])
+        return None if call.path is None else paths.below(self.root, call.path)
 
-    def _msync(self, call: Call) -> bool:
+    def _msync(self, call: FileCall) -> bool:
         """The target is what is mapped at the address."""
-        path = mapped_at(call.task.process.pid, call.args[0])
-        target = None if path is None else paths.below(self.root, path)
-        call.path, call.target = path, target or ROOT
+        target = self._mapped_below(call)
+        call.target = target or ROOT
         return target is not None
+
+
+_SPECIAL: Mapping[str, Callable[[Decoder, FileCall], bool]] = {
+    "open": Decoder._open,
+    "rename": Decoder._both,
+    "link": Decoder._both,
+    "unlink": Decoder._unlink,
+    "sync": Decoder._sync,
+    "copy_file_range": Decoder._transfer,
+    "sendfile": Decoder._transfer,
+    "splice": Decoder._transfer,
+    "clone": Decoder._clone,
+    "lock": Decoder._lock,
+    "mmap": Decoder._mmap,
+    "msync": Decoder._msync,
+}
+"""Families whose calls need more than a look at one name or one descriptor."""
 
 
 def mapped_at(pid: int, address: int) -> str | None:
@@ -246,13 +276,6 @@ def _unescaped(path: bytes) -> str:
     return os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8) & 255]), path))
 
 
-def makes_file(call: Call) -> bool:
+def makes_file(call: FileCall) -> bool:
     """Whether an open may create a file."""
     return bool(call.flags & (os.O_CREAT | (_O_TMPFILE & ~os.O_DIRECTORY)))
-
-
-def changes_state(call: Call, families: frozenset[str]) -> bool:
-    """Whether the call may change what is on the disk, or what of it is durable."""
-    if call.family == "open":
-        return makes_file(call) or bool(call.flags & os.O_TRUNC)
-    return call.family in families

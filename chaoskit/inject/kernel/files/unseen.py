@@ -14,16 +14,12 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from chaoskit.core.operation import Payload
-from chaoskit.inject.kernel.files.calls import Call
+from chaoskit.inject.kernel.files.calls import FileCall
 from chaoskit.inject.kernel.files.payload import WHOLE, Store
 
 Identity = tuple[int, int]
 
-BEGINS = frozenset({"mmap", "splice"})
-"""Families after which a file may change unseen."""
-_ALL = frozenset({"sync", "syncfs"})
 _CHUNK = 1 << 20
-_ONE = frozenset({"fsync", "fdatasync", "msync", "close", "rename", "link"})
 
 
 class Unseen:
@@ -56,15 +52,15 @@ class Unseen:
         self._files[identity] = fd
         return True
 
-    def at(self, call: Call, inode: Identity | None) -> tuple[tuple[Identity, Payload], ...]:
+    def at(self, call: FileCall, inode: Identity | None) -> tuple[tuple[Identity, Payload], ...]:
         """What the files hold that a call on ``inode`` is about; nothing for those that are as they were."""
         if not self._files:
             return ()
-        if call.family in _ONE:
+        if call.row.reveals:
             # What is mapped may have lost its name since: then it is any of them.
-            known = inode is not None or call.family != "msync"
+            known = inode is not None or call.row.syncs != "mapping"
             return tuple(self._changed([inode] if known else self._files))
-        if call.family in _ALL:
+        if call.row.syncs == "all":
             return self.all()
         if inode is not None:
             self._last.pop(inode, None)

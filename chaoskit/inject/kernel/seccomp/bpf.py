@@ -12,11 +12,10 @@ does not need never stop: each that does costs two switches of processes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterable, Iterator
 
-from chaoskit.inject.kernel.seccomp import abi, syscalls
-from chaoskit.inject.kernel.seccomp.syscalls import Families
+from chaoskit.inject.kernel.seccomp import abi
+from chaoskit.inject.kernel.seccomp.syscalls import WATCHED, Condition, Families, Spec
 
 _LOAD = 0x20
 _EQUAL = 0x15
@@ -38,21 +37,23 @@ CONTROL = 2**31 - 1
 will be: the supervisor answers the call. So the workload cannot close it, replace it or leak it."""
 
 
-@cache
-def program(machine: str, families: Families = None) -> bytes:
+_TOLD = Spec("write", "", 1, 64, ((0, "any", (CONTROL,)),))
+"""How the workload tells the supervisor something; see :data:`CONTROL`."""
+
+
+def program(machine: str, specs: Iterable[Spec], families: Families = None) -> bytes:
     """Assemble the filter for ``machine`` as an array of ``struct sock_filter``.
 
-    Of the calls that can be struck only those of ``families`` stop, and what is written to
-    :data:`CONTROL`. What only has to be watched always stops.
+    Of ``specs`` only the calls of ``families`` stop, and what is written to :data:`CONTROL`. What only
+    has to be watched always stops.
     """
     rows = [(_LOAD, _ARCH, 0, 0), (_EQUAL, abi.AUDIT_ARCH[machine], 1, 0), *_NOTIFY, (_LOAD, _NR, 0, 0)]
-    rows += _search(_segments(machine, families))
+    rows += _search(_segments(machine, dict(_bodies(machine, specs, families))))
     return b"".join(_INSTRUCTION.pack(code, yes, no, value) for code, value, yes, no in rows)
 
 
-def _segments(machine: str, families: Families) -> list[tuple[int, list[_Row]]]:
+def _segments(machine: str, bodies: dict[int, list[_Row]]) -> list[tuple[int, list[_Row]]]:
     """What to do from which number on, in the order of the numbers."""
-    bodies = dict(_bodies(machine, families))
     changes = {0} | {number + step for number in bodies for step in (0, 1)}
     segments: list[tuple[int, list[_Row]]] = []
     for start in sorted(changes):
@@ -62,21 +63,26 @@ def _segments(machine: str, families: Families) -> list[tuple[int, list[_Row]]]:
     return [*segments, (abi.X32_BIT, _NOTIFY)] if machine == "x86_64" else segments
 
 
-def _bodies(machine: str, families: Families) -> Iterator[tuple[int, list[_Row]]]:
+def _bodies(machine: str, specs: Iterable[Spec], families: Families) -> Iterator[tuple[int, list[_Row]]]:
     """The numbers of the calls that may stop, and what decides on that."""
-    for number, spec in syscalls.by_number(machine).items():
-        if families is None or spec.family in families:
-            yield number, _decision(spec.name)
-        elif spec.name == "write":
-            yield number, _when(((0, "any", (CONTROL,)),))
-    for number, name in syscalls.watched(machine).items():
-        # It matters for what was mapped before, and mappings are not looked at.
-        if name != "mprotect" or families is None or "mmap" in families:
-            yield number, _decision(name)
+    wanted = [spec for spec in specs if families is None or spec.family in families]
+    choices: dict[int, list[tuple[Condition, ...]]] = {}
+    for spec in (*wanted, _TOLD, *WATCHED.values()):
+        number = spec.number(machine)
+        if number is not None:
+            choices.setdefault(number, []).append(spec.when)
+    for number, conditions in choices.items():
+        yield number, _decision(conditions)
 
 
-def _decision(name: str) -> list[_Row]:
-    return _when(syscalls.CONDITIONS[name]) if name in syscalls.CONDITIONS else _NOTIFY
+def _decision(choices: list[tuple[Condition, ...]]) -> list[_Row]:
+    """Notify if one of the choices holds: several domains may want the same call for their own reasons."""
+    if () in choices:
+        return _NOTIFY
+    rows: list[_Row] = []
+    for conditions in choices:
+        rows += _when(conditions)
+    return rows + _ALLOW
 
 
 def _search(segments: list[tuple[int, list[_Row]]]) -> list[_Row]:
@@ -88,14 +94,15 @@ def _search(segments: list[tuple[int, list[_Row]]]) -> list[_Row]:
     return [(_GREATER_EQUAL, segments[middle][0], len(below), 0), *below, *above]
 
 
-def _when(conditions: tuple[tuple[int, str, tuple[int, ...]], ...]) -> list[_Row]:
-    """Notify if all conditions hold, else allow."""
+def _when(conditions: tuple[Condition, ...]) -> list[_Row]:
+    """Notify if all conditions hold, else go on behind these rows."""
     rows = list(_NOTIFY)
     for argument, kind, values in reversed(conditions):
         checks: list[_Row] = [(_LOAD, _ARGS + 8 * argument, 0, 0)]
-        if kind == "bits":
+        if kind != "any":
             checks.append((_AND, values[0], 0, 0))
+            values = values if kind == "bits" else (0,)
         for left, value in zip(range(len(values) - 1, -1, -1), values, strict=True):
             checks.append((_EQUAL, value, left, 0 if left else len(rows)))
         rows = checks + rows
-    return rows + _ALLOW
+    return rows

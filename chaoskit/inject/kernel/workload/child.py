@@ -22,7 +22,6 @@ from chaoskit.core.errors import UsageError
 from chaoskit.inject import channel, processes
 from chaoskit.inject.base import Command
 from chaoskit.inject.kernel.seccomp import abi, bpf
-from chaoskit.inject.kernel.seccomp.syscalls import Families
 
 PROMISE, RESULT, ERROR, UNPICKLABLE = b"P", b"R", b"E", b"U"
 """First byte of what is written to the control descriptor; the rest is a pickle."""
@@ -41,17 +40,17 @@ def enter(
     work: Callable[[], Any] | Command,
     control: socket.socket,
     record: bool,
-    families: Families,
+    program: bytes,
     parent: int,
 ) -> NoReturn:
-    """Become the workload, of which only calls of ``families`` stop; never returns.
+    """Become the workload under the filter ``program``; never returns.
 
     No exception leaves it.
     """
     status = 70
     try:
         _prepare(parent)
-        _install_filter(control, families)
+        _install_filter(control, program)
         if isinstance(work, Command):
             _become(work)
         status = _serve(work, record)
@@ -73,12 +72,12 @@ def _prepare(parent: int) -> None:
         sys.modules["asyncio"]._set_running_loop(None)
 
 
-def _install_filter(control: socket.socket, families: Families) -> None:
+def _install_filter(control: socket.socket, program: bytes) -> None:
     """Install the filter and hand its listener to the supervisor.
 
     From here on every watched call waits for an answer: sending is none of them.
     """
-    no_new_privileges, install = _calls(families)
+    no_new_privileges, install = _calls(program)
     no_new_privileges()
     listener = install()
     if listener < 0:
@@ -91,12 +90,11 @@ def _install_filter(control: socket.socket, families: Families) -> None:
 
 
 @cache
-def _calls(families: Families) -> tuple[Callable[[], int], Callable[[], int]]:
+def _calls(program: bytes) -> tuple[Callable[[], int], Callable[[], int]]:
     """Two calls with their arguments made beforehand: what is made after a fork costs page faults."""
     library = abi.libc()
-    rows = bpf.program(abi.machine(), families)
-    code = ctypes.create_string_buffer(rows, len(rows))
-    header = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", len(rows) // 8, ctypes.addressof(code)))
+    code = ctypes.create_string_buffer(program, len(program))
+    header = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(code)))
     flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     numbers = {"x86_64": (317, 157), "aarch64": (277, 167)}[abi.machine()]
     words = [ctypes.c_ulong(word) for word in (numbers[0], abi.SECCOMP_SET_MODE_FILTER, flags)]
@@ -114,9 +112,9 @@ def _calls(families: Families) -> tuple[Callable[[], int], Callable[[], int]]:
     return no_new_privileges, install
 
 
-def prepare(families: Families) -> None:
+def prepare(program: bytes) -> None:
     """Do before a fork what would cost more after it."""
-    _calls(families)
+    _calls(program)
     processes.prepare()
 
 

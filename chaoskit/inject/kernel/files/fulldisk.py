@@ -1,4 +1,4 @@
-"""Conditions that last from a strike until the run is over: a full disk, an error that stays."""
+"""A disk that fills up: from a strike on, until the run is over, only so many bytes are free."""
 
 from __future__ import annotations
 
@@ -6,48 +6,20 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from chaoskit.core.operation import Operation
-from chaoskit.faults.errnos import calls_that_keep_failing, keeps_failing
+from chaoskit.faults.calls import FAMILIES
+from chaoskit.inject.kernel.border import Answer
 from chaoskit.inject.kernel.files import execute
-from chaoskit.inject.kernel.files.calls import Call, makes_file
+from chaoskit.inject.kernel.files.calls import FileCall, makes_file
+from chaoskit.inject.kernel.log import Call
 
-OF_ONE_FILE = frozenset({"EACCES", "EPERM", "ESTALE", "ENOENT", "EEXIST", "EISDIR", "ENOTDIR", "ETXTBSY"})
-"""Errors that stay with a file and not with the disk."""
 _MAKES_NO_ROOM = 0x02 | 0x08
 """FALLOC_FL_PUNCH_HOLE, FALLOC_FL_COLLAPSE_RANGE (fallocate(2))."""
-_NEEDS_ROOM = frozenset({"mkdir", "mknod", "symlink"})
-
-FULL_FAMILIES = _NEEDS_ROOM | {
-    *("write", "copy_file_range", "sendfile", "splice", "fallocate", "open", "unlink", "truncate", "rename")
-}
+FULL_FAMILIES = frozenset(name for name, row in FAMILIES.items() if row.room)
 """The families that a full disk answers, or that give it room again."""
-
-Answer = tuple[int | None, str]
-"""What to answer (None: let the kernel do it) and what that was, in words."""
-
-
-@dataclass(frozen=True, slots=True)
-class StandingError:
-    """Every later call that can fail in this way does."""
-
-    name: str
-    target: str
-
-    @property
-    def families(self) -> frozenset[str]:
-        """Those of which it may answer a call."""
-        return calls_that_keep_failing(self.name)
-
-    def answer(self, call: Call, as_operation: Callable[[Call], Operation]) -> Answer:
-        if self.name in OF_ONE_FILE and self.target not in (call.target, call.second):
-            return None, ""
-        operation = replace(as_operation(call), result=None)
-        if not keeps_failing(operation, self.name):
-            return None, ""
-        return -getattr(errno, self.name), f"still {self.name}"
 
 
 @dataclass(slots=True)
@@ -57,34 +29,35 @@ class FullDisk:
     left: int
     families: ClassVar[frozenset[str]] = FULL_FAMILIES
 
-    def answer(self, call: Call, as_operation: Callable[[Call], Operation]) -> Answer:
-        if call.family in ("write", "copy_file_range", "sendfile", "splice"):
-            return self._grow(call, as_operation(call))
-        if call.family == "fallocate":
-            return self._reserve(as_operation(call))
-        creates = call.family == "open" and makes_file(call) and not os.path.exists(call.path or "")
-        if (creates or call.family in _NEEDS_ROOM) and self.left <= 0:
+    def answer(self, call: Call, as_operation: Callable[[], Operation]) -> Answer:
+        """What becomes of ``call``, of one of :attr:`families`."""
+        # Only calls of these families get here, and all of them are on files.
+        assert isinstance(call, FileCall)
+        if call.row.room == "data":
+            return self._grow(call, as_operation()) if call.row.transfers else self._reserve(as_operation())
+        creates = not call.row.opens or (makes_file(call) and not os.path.exists(call.path or ""))
+        if call.row.room == "name" and creates and self.left <= 0:
             return -errno.ENOSPC, "the disk is full"
         self._give_back(call)
         return None, ""
 
-    def _grow(self, call: Call, operation: Operation) -> Answer:
-        detail = operation.detail
-        length = execute.length_of(call) if call.family == "write" else detail.length or 0
+    def _grow(self, call: FileCall, operation: Operation) -> Answer:
+        detail = operation.file
+        length = execute.length_of(call) if call.row.moves else detail.length or 0
         size, offset = detail.size_before or 0, detail.offset or 0
         # Where a splice puts its data is not known, nor whether it moves all that it may.
-        growth = length if call.family == "splice" else max(0, offset + length - max(size, offset))
+        growth = length if call.row.unseen else max(0, offset + length - max(size, offset))
         if growth <= self.left:
             self.left -= growth
             return None, ""
         fits = length - growth + self.left
         self.left = 0
-        if fits <= 0 or call.family != "write":
+        if fits <= 0 or not call.row.moves:
             return -errno.ENOSPC, "the disk is full"
         return execute.transfer(call, fits), f"{fits} of {length} bytes fitted on the disk"
 
     def _reserve(self, operation: Operation) -> Answer:
-        detail = operation.detail
+        detail = operation.file
         growth = max(0, (detail.offset or 0) + (detail.length or 0) - (detail.size_before or 0))
         if (detail.mode or 0) & _MAKES_NO_ROOM:
             return None, ""
@@ -93,7 +66,7 @@ class FullDisk:
         self.left -= growth
         return None, ""
 
-    def _give_back(self, call: Call) -> None:
+    def _give_back(self, call: FileCall) -> None:
         try:
             if call.family == "unlink" and call.path:
                 self.left += _only_link(os.lstat(call.path))
@@ -111,6 +84,3 @@ class FullDisk:
 def _only_link(facts: os.stat_result) -> int:
     """The bytes that go with a name."""
     return facts.st_size if facts.st_nlink == 1 and stat.S_ISREG(facts.st_mode) else 0
-
-
-Standing = StandingError | FullDisk

@@ -10,14 +10,13 @@ import os
 from functools import cache
 
 from chaoskit.core.operation import ROOT
-from chaoskit.inject.kernel.seccomp import abi, syscalls
+from chaoskit.faults.calls import FAMILIES
+from chaoskit.inject.kernel.armed import Armed
+from chaoskit.inject.kernel.files.table import SPECS
+from chaoskit.inject.kernel.seccomp import abi
 from chaoskit.inject.kernel.seccomp.bpf import CONTROL
-from chaoskit.inject.kernel.strike import Armed
 from chaoskit.inject.kernel.workload.paths import DELETED
 from chaoskit.inject.kernel.workload.tree import Process
-
-_FAMILIES = frozenset({"read", "write", "close", "fsync", "fdatasync", "fallocate", "getdents"})
-"""Families whose target is what their first argument, a descriptor, refers to, and nothing else."""
 
 
 class Counting:
@@ -37,18 +36,19 @@ class Counting:
     @classmethod
     def of(cls, armed: Armed, root: str, main: Process) -> Counting | None:
         """The counting for a strike at that thread; None where names have to be looked at closely."""
-        if armed.family not in _FAMILIES or armed.name is None or armed.name.endswith(DELETED):
+        row = FAMILIES.get(armed.family)
+        if row is None or not row.plain or armed.name is None or armed.name.endswith(DELETED):
             return None  # What has lost its name has a link that looks like this name.
         return cls(armed, root if armed.name == ROOT else f"{root}/{armed.name}", main)
 
-    def goes_by(self, tid: int, number: int, arch: int, descriptor: int) -> bool:
-        """Count a call; whether it concerns nobody. Otherwise it must be looked at, and counted, closely."""
+    def goes_by(self, tid: int, number: int, arch: int, first: int) -> bool:
+        """Count the call and return True if it may go on unexamined; ``first`` is its descriptor."""
         if number not in self._numbers or arch != self._arch:
             return False
         if tid != self._pid:
-            return descriptor != CONTROL
+            return first != CONTROL
         try:
-            link = os.readlink(str(descriptor), dir_fd=self._descriptors)
+            link = os.readlink(str(first), dir_fd=self._descriptors)
         except OSError:
             return False
         armed = self._armed
@@ -62,5 +62,5 @@ class Counting:
 
 @cache
 def _numbers(family: str, machine: str) -> frozenset[int]:
-    numbers = syscalls.by_number(machine)
-    return frozenset(number for number, spec in numbers.items() if spec.family == family and spec.fd == 0)
+    numbers = {spec.number(machine) for spec in SPECS if spec.family == family and spec.fd == 0}
+    return frozenset(number for number in numbers if number is not None)

@@ -1,0 +1,159 @@
+"""What ``chaoskit explore`` and ``chaoskit replay`` were asked for, and what that means to the harness."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chaoskit import faults as catalogue
+from chaoskit.core.errors import wrong
+from chaoskit.core.words import Words
+from chaoskit.faults import FaultSet
+from chaoskit.faults.narrowing import unknown
+from chaoskit.inject.base import TIMEOUT
+from chaoskit.session.exploring import Specimen
+from chaoskit.session.program import Program
+from chaoskit.session.spec import Spec
+
+WORDS = Words(
+    listing="chaoskit explore --list",
+    allowance="",
+    more_time="--timeout SECONDS allows more time.",
+    idle=(
+        "the program did nothing in its working directory, so there is nothing that could go wrong; "
+        "expected it to work on files there. Give it relative paths: each case begins in a directory of "
+        "its own."
+    ),
+    unsteady=(
+        "everything passed once without faults and failed the second time; expected commands that can "
+        "be run again. What they change outside of the working directory stays changed."
+    ),
+)
+"""What the engine's messages call things that these commands have under another name than pytest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for on the command line; see the help of ``chaoskit explore``."""
+
+    command: tuple[str, ...]
+    workspace: Path | None
+    setup: tuple[str, ...]
+    recover: str
+    check: str
+    faults: str
+    only: str
+    path: tuple[str, ...]
+    model: tuple[str, ...]
+    promise_stdout: bool
+    timeout: float
+    depth: int = 1
+    budget: int | None = None
+    seed: int = 0
+    workers: int = 1
+
+    @property
+    def program(self) -> Program:
+        """What to run, around the command and in it."""
+        return Program(
+            argv=self.command,
+            workspace=self.workspace,
+            setup=self.setup,
+            recover=self.recover,
+            check=self.check,
+            promise_stdout=self.promise_stdout,
+            timeout=self.timeout,
+        )
+
+    @property
+    def specimen(self) -> Specimen:
+        """The program as a report names it."""
+        return Specimen(shlex.join(self.command), command=_as_typed(self), words=WORDS)
+
+    @property
+    def spec(self) -> Spec:
+        """What may happen to the program, and for how long.
+
+        Raises:
+            UsageError: for a family, a fault or a model that does not exist.
+        """
+        given = {
+            "model": self.model,
+            "depth": self.depth,
+            "budget": self.budget,
+            "timeout": self.timeout,
+        }
+        return Spec.checked((_faults(self),), given)
+
+
+def names(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _faults(asked: Asked) -> FaultSet:
+    """The set of faults that was asked for in words.
+
+    Raises:
+        UsageError: for a family or a fault that does not exist.
+    """
+    words = names(asked.faults)
+    if not words:
+        raise wrong("--faults", asked.faults, f"families with commas: {', '.join(_families())}")
+    united = FaultSet()
+    for word in words:
+        united = united | _family(word)
+    if asked.only:
+        united = united.only(*names(asked.only))
+    return united.on(path=asked.path) if asked.path else united
+
+
+_PLAIN = ("disk", "kill", "power-loss", "fsync-lies", "default", "all")
+_WITH_ARGUMENT = {"signal": "SIGTERM", "delay": "0.5"}
+"""Families that need a word more, each with an example of it."""
+
+
+def _families() -> list[str]:
+    return [*_PLAIN, *(f"{name}={example}" for name, example in _WITH_ARGUMENT.items())]
+
+
+def _family(word: str) -> FaultSet:
+    """One family by the name that it has on the command line; nothing else of ``chaoskit.faults`` counts."""
+    name, _, argument = word.partition("=")
+    name = name.replace("_", "-")
+    if name in _WITH_ARGUMENT and not argument:
+        raise wrong("--faults", word, f"{name}=…, as in --faults {name}={_WITH_ARGUMENT[name]}")
+    if name in _PLAIN and "=" in word:
+        raise wrong("--faults", word, f"{name} without an argument: only signal= and delay= take one")
+    if name not in (*_PLAIN, *_WITH_ARGUMENT):
+        raise unknown("family of faults in --faults", name, _families())
+    given: tuple[Any, ...] = ()
+    if argument:
+        given = (_seconds(argument),) if name == "delay" else (argument,)
+    family: FaultSet = getattr(catalogue, name.replace("-", "_"))(*given)
+    return family
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise wrong("delay", text, "seconds, as in --faults delay=0.5") from None
+
+
+def _as_typed(asked: Asked) -> str:
+    """The options that make the same case, and the program, for a shell."""
+    words: list[str] = []
+    if asked.workspace is not None:
+        words += ["--workspace", str(asked.workspace)]
+    for line in asked.setup:
+        words += ["--setup", line]
+    for name, value in (("recover", asked.recover), ("check", asked.check), ("only", asked.only)):
+        words += [f"--{name}", value] if value else []
+    for glob in asked.path:
+        words += ["--path", glob]
+    words += ["--faults", asked.faults, "--model", ",".join(asked.model)]
+    words += [] if asked.promise_stdout else ["--no-promise-stdout"]
+    words += [] if asked.timeout == TIMEOUT else ["--timeout", f"{asked.timeout:g}"]
+    return shlex.join([*words, "--", *asked.command])

@@ -1,0 +1,216 @@
+"""A crash state as the world of a case, and the recording that it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from chaoskit.core.finding import Advice
+from chaoskit.core.operation import Operation, Receipt
+from chaoskit.core.schedule import Fault, Point, Schedule, Strike
+from chaoskit.explore.border import Planned, World
+from chaoskit.explore.crash.aftermath import Aftermath
+from chaoskit.explore.crash.between import Unknown
+from chaoskit.explore.crash.explanations import explain
+from chaoskit.explore.crash.fixes import Explanation
+from chaoskit.explore.crash.materialise import Materialiser
+from chaoskit.explore.crash.models import models_named
+from chaoskit.explore.crash.moved import Moved
+from chaoskit.explore.crash.naming import name_of
+from chaoskit.explore.crash.states import CrashState, CrashStates
+from chaoskit.explore.crash.steps import mask_of
+
+FAULT = "power_loss"
+SYNCS = ("fsync", "fdatasync")
+
+
+def told(why: Explanation, operation: Operation) -> Advice:
+    """An explanation as the result has it."""
+    # Only Python leaves a stack; a fix in Python is no help to a shell.
+    fix = why.fix if operation.stack or not why.anywhere else why.anywhere
+    return Advice(why.kind, why.text, fix, str(operation), operation.site, why.models)
+
+
+@dataclass(frozen=True)
+class CrashWorld(World):
+    """One crash state, as the world of a case. ``spelled`` is the strike by which schedules name it."""
+
+    spelled: Strike
+    recorded: CrashHistory = field(repr=False)
+    state: CrashState = field(repr=False)
+    before: tuple[Receipt, ...] = ()
+    """The strikes that the recording already holds, in order."""
+
+    @property
+    def strike(self) -> Strike:
+        """The strike that the schedule names."""
+        return self.spelled
+
+    @property
+    def run(self) -> int:
+        """Which run it is, from 1."""
+        return self.operation.place.run
+
+    @property
+    def operation(self) -> Operation:
+        """The operation of the recording after which the power went."""
+        return self.recorded.states.script.trace[self.state.moment.operation]
+
+    @property
+    def past(self) -> Sequence[Operation]:
+        """What this run had done when the power went."""
+        operations = self.recorded.states.script.trace.operations[: self.operation.index + 1]
+        return [operation for operation in operations if operation.place.run == self.run]
+
+    def promised(self, path: str) -> tuple[Any, ...]:
+        """What the run had acknowledged before, as if it had worked in ``path``."""
+        moved = Moved(self.recorded.roots, path)
+        promised = self.recorded.states.promised(self.state)[self.recorded.promised_before(self.run) :]
+        return tuple(map(moved.value, promised))
+
+    @property
+    def parts(self) -> tuple[Hashable, ...]:
+        """The steps that did not persist as a whole, in the order in which they were made."""
+        return tuple((id(self.recorded), index) for index in self.state.dropped)
+
+    @property
+    def content(self) -> Hashable:
+        """The run, the tree, and what had been promised by then."""
+        return self.run, self.state.hash, repr(self.recorded.states.promised(self.state))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The persistence models that allow the state."""
+        return self.state.models
+
+    @property
+    def ways(self) -> int:
+        """How many enumerated sets of steps leave this content."""
+        return self.state.ways
+
+    def lacking(self, parts: Iterable[Hashable]) -> CrashWorld | None:
+        """The same power loss with only these parts missing, and what cannot be there without them."""
+        numbers = dict(zip(self.parts, self.state.dropped, strict=True))
+        state = self.recorded.lacking(self.state, mask_of(numbers[part] for part in parts))
+        return None if state is None else self.recorded.world(state, self.before)
+
+    @cached_property
+    def advice(self) -> Explanation:
+        """Why the state can come about, and how to prevent it."""
+        return explain(self.recorded.states.script, self.state)
+
+    @cached_property
+    def reason(self) -> Explanation:
+        """The same, with a look at what is missing only because something else is."""
+        implied = self.recorded.aftermath(self.state.moment.operation).implied(self.state)
+        return explain(self.recorded.states.script, self.state, implied)
+
+    @property
+    def told(self) -> Advice:
+        """The reason, as the result has it."""
+        return told(self.reason, self.guilty)
+
+    @property
+    def blamed(self) -> Operation:
+        """The guilty call at a first look: an operation of the recording, at or before the power loss."""
+        return self.recorded.states.script.trace[self.advice.operation]
+
+    @property
+    def guilty(self) -> Operation:
+        """The guilty call at a second look."""
+        return self.recorded.states.script.trace[self.reason.operation]
+
+    def build(self, path: str) -> tuple[Receipt, ...]:
+        """Replace the content of ``path``; return how much is missing of what was done."""
+        self.recorded.materialiser.write(self.state, path)
+        return (*self.before, Receipt(str(self.strike), str(self.operation), f"power lost{self._missing()}"))
+
+    def _missing(self) -> str:
+        missing = len(self.state.dropped)
+        if not missing:
+            return ", everything before it was on the disk"
+        pending = self.state.moment.pending.bit_count()
+        return f" with {missing} of {pending} unsynced steps missing or torn"
+
+
+@dataclass(frozen=True)
+class CrashHistory:
+    """The operations of all runs of a recording as one history: their points and their crash states.
+
+    ``begins`` is where each run does, ``models`` are the names of those that were enumerated, ``roots``
+    the directories in which it ran, ``unknown`` the files whose content is not known all the time.
+    """
+
+    points: tuple[Point, ...]
+    begins: Mapping[int, int]
+    states: CrashStates
+    models: tuple[str, ...]
+    materialiser: Materialiser
+    roots: tuple[str, ...]
+    unknown: tuple[Unknown, ...] = ()
+    _aftermaths: dict[int, Aftermath] = field(default_factory=dict, repr=False, compare=False)
+
+    def promised_before(self, run: int) -> int:
+        """How many promises the runs before this one had made."""
+        begin = self.begins[run]
+        return self.states.script.effects[begin - 1].promises if begin else 0
+
+    def is_unknown(self, state: CrashState) -> bool:
+        """Whether a state holds a file whose content is not known then."""
+        return any(holds(self.states, state, file) for file in self.unknown)
+
+    def planned(
+        self,
+        state: CrashState,
+        struck: Strike | None = None,
+        hit: Operation | None = None,
+        strike: Strike | None = None,
+    ) -> Planned:
+        """The case in which ``state`` is left, perhaps after another strike; ``strike`` is its own name.
+
+        A case executes the runs before the one that loses power, so there ``struck`` strikes again; that it
+        struck the operation ``hit`` is proven by the recording only if both are in the same run.
+        """
+        run = self.states.script.trace[state.moment.operation].place.run
+        proofs = (_proof(struck, hit),) if struck is not None and hit is not None else ()
+        world = self.world(state, proofs if hit is not None and hit.place.run == run else ())
+        world = world if strike is None else replace(world, spelled=strike)
+        return Planned(Schedule((world.strike,) if struck is None else (struck, world.strike)), world)
+
+    def world(self, state: CrashState, receipts: tuple[Receipt, ...] = ()) -> CrashWorld:
+        """``state`` as a world, named by its own strike."""
+        at = state.moment.operation
+        strike = Strike(self.points[at], Fault(FAULT, name_of(self.states.script, state)))
+        return CrashWorld(strike, self, state, receipts)
+
+    def lacking(self, state: CrashState, wanted: int) -> CrashState | None:
+        """See :meth:`Aftermath.lacking`; None, too, where a file's content would not be known."""
+        found = self.aftermath(state.moment.operation).lacking(state, wanted, self.states.tables)
+        return None if found is None or self.is_unknown(found) else found
+
+    def aftermath(self, operation: int) -> Aftermath:
+        """What a power loss after an operation can leave; each is worked out once."""
+        if operation not in self._aftermaths:
+            self._aftermaths[operation] = Aftermath(self.states.script, models_named(self.models), operation)
+        return self._aftermaths[operation]
+
+
+def holds(states: CrashStates, state: CrashState, file: Unknown) -> bool:
+    """Whether a state has a file under some name at a time when its content is not known."""
+    names = states.tables.names_of(file.inode)
+    return state.moment.operation in file.after and any(
+        states.tables.child(*name, state.persisted) == file.inode for name in names
+    )
+
+
+def _proof(strike: Strike, hit: Operation) -> Receipt:
+    """The receipt of a fault that a recording holds: the case does not execute its run again."""
+    effect = "answered EIO, its data counts as clean" if lies(strike) else "struck in the recording"
+    return Receipt(str(strike), str(hit), effect)
+
+
+def lies(strike: Strike) -> bool:
+    """Whether a strike is a sync that fails once, after which what it did not write counts as clean."""
+    return strike.point.call in SYNCS and strike.fault == Fault("EIO")

@@ -1,0 +1,169 @@
+"""What comes behind a fault that the program got over: it is recorded once more, and strikes are added.
+
+Two kinds of case begin here. Some faults show only in what follows them (a sync that lied, when the power
+goes), so their source asks for it: :meth:`Sequel.brought_to_light`. And with depth 2 every fault is followed
+by a second one: :meth:`Sequel.pairs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from chaoskit.core.case import BROKEN, INCONCLUSIVE
+from chaoskit.core.result import ALIKE
+from chaoskit.explore.align import unaligned
+from chaoskit.explore.border import Planned, Recording
+from chaoskit.explore.case import Case
+from chaoskit.explore.job import Job
+from chaoskit.explore.judge import judge
+from chaoskit.explore.observation import Observation
+from chaoskit.explore.replay import wanted_among
+from chaoskit.explore.shrink import state_shown
+from chaoskit.explore.sweep import Sweep
+
+
+class Sequel:
+    """Finds and runs the cases behind those that have passed. ``patterns`` are the baseline's wildcards."""
+
+    def __init__(self, sweep: Sweep, patterns: tuple[str, ...]) -> None:
+        self._sweep = sweep
+        self._sources = sweep.question.sources
+        self._wanted = sweep.question.options.replay
+        self._patterns = patterns
+
+    def brought_to_light(self, cases: Sequence[Case]) -> Sequence[Case]:
+        """The cases that a source has for what a fault shows only later, executed."""
+        origins = [c for c in cases if _passed(c) and any(s.follows(c.planned) for s in self._sources)]
+        found: list[Case] = []
+        with contextlib.closing(self._sweep.observe([self._job(case) for case in origins])) as stream:
+            for number, seen in stream:
+                origin, again = origins[number], unaligned(seen.trace, self._patterns, seen.noted)
+                listed = [one for s in self._sources for one in s.after(origin.planned, again)]
+                found += [_behind(origin, one) for one in self._asked_for(listed, again, origin.planned)]
+        self._sweep.list([case.planned for case in found])
+        chosen = self._sweep.within(found, self._sweep.room(len(cases)))
+        self._sweep.execute(chosen)
+        return chosen
+
+    def pairs(self, cases: Sequence[Case]) -> Sequence[Case]:
+        """Each case that has passed with a second fault further on, executed."""
+        room = self._sweep.room(len(cases))
+        if room == 0:
+            return []
+        origins = [case for case in cases if _passed(case)]
+        jobs = [replace(self._job(case), strike_recovery=True) for case in origins]
+        known = {case.planned.schedule for case in cases}
+        pairs: list[list[Case]] = [[] for _ in origins]
+        follows: list[object] = [None] * len(origins)
+        with contextlib.closing(self._sweep.observe(jobs)) as stream:
+            for number, seen in stream:
+                found = self._seconds(origins[number], jobs[number], seen)
+                pairs[number] = [one for one in found if one.planned.schedule not in known]
+                follows[number] = _what_follows(origins[number], seen, self._patterns)
+        every = [case for several in pairs for case in several]
+        # A world with another fault behind it is no new world.
+        worlds = [world for case in every if (world := state_shown(case)) is not None]
+        self._sweep.list([case.planned for case in every], worlds)
+        chosen = self._sweep.within(self._pruned(pairs, follows), room)
+        self._sweep.execute(chosen)
+        return chosen
+
+    def _job(self, case: Case) -> Job:
+        """What records a case once more, with notes if a source has a use for them."""
+        notes = (source.note(case.planned) for source in self._sources)
+        return replace(case.job, record=True, note=next((one for one in notes if one is not None), None))
+
+    def _asked_for(self, listed: Sequence[Planned], again: Recording, before: Planned) -> Sequence[Planned]:
+        """Of the cases behind a fault the one that is to be replayed, if one is."""
+        if self._wanted is None:
+            return listed
+        found = wanted_among(listed, self._wanted, again, self._sources, before)
+        return [] if found is None else [found]
+
+    def _seconds(self, origin: Case, job: Job, seen: Observation) -> Iterator[Case]:
+        """The pairs that begin with ``origin``, as ``seen`` has recorded it."""
+        judgement = judge(origin.job, seen)
+        if judgement.verdict in (*BROKEN, *INCONCLUSIVE):
+            # It passed before: what it does now counts, and nothing that follows can be relied on.
+            origin.seen, origin.judgement = seen, judgement
+            return
+        again = unaligned(seen.trace, self._patterns, seen.noted)
+        behind = _end_of(origin, again)
+        index = {point: i for i, point in enumerate(again.points)}
+        listed = [p for s in self._sources for p in s.second(origin.planned, again, behind)]
+        for planned in self._asked_for(listed, again, origin.planned):
+            new = planned.world is not None and planned.world is not origin.planned.world
+            # Where a world begins says little: what matters is which call let it come about.
+            second = (
+                planned.world.blamed
+                if new and planned.world is not None
+                else again.trace[index[planned.schedule.strikes[-1].point]]
+            )
+            job = replace(job, schedule=planned.schedule, world=planned.world, record=False, note=None)
+            yield Case(planned, (*origin.operations, second), origin.points, job)
+
+    def _pruned(self, pairs: Sequence[list[Case]], follows: Sequence[object]) -> list[Case]:
+        """Of first faults that lead to the same, strike only behind the first one.
+
+        Ten errors of one write that the program answers in the same way need no ten recoveries. Worlds are
+        told apart by what they hold: of two kills that lead to the same, one may have come before an fsync
+        and the other after it.
+        """
+        kept: list[Case] = []
+        known: set[object] = set()
+        for several, what in zip(pairs, follows, strict=True):
+            repeated = what in known
+            known.add(what)
+            for case in several:
+                alike = repeated
+                if (world := state_shown(case)) is not None:
+                    key = (case.planned.schedule.strikes[0].fault, world.content)
+                    alike = key in known
+                    known.add(key)
+                if alike:
+                    self._sweep.left_out[ALIKE] += 1
+                else:
+                    kept.append(case)
+        return kept
+
+
+def _passed(case: Case) -> bool:
+    return case.judgement.verdict not in (*BROKEN, *INCONCLUSIVE)
+
+
+def _behind(origin: Case, planned: Planned) -> Case:
+    """The case in which a world follows what struck in ``origin``; the call to blame is that of the world."""
+    assert planned.world is not None
+    job = replace(origin.job, schedule=planned.schedule, world=planned.world, record=False)
+    return Case(planned, (planned.world.blamed,), origin.points, job)
+
+
+def _what_follows(origin: Case, seen: Observation, patterns: tuple[str, ...]) -> object:
+    """What a recording shows behind its first fault: the calls with their results, and the disk at the end.
+
+    Two first faults for which this is equal count as leading to the same. The contents of writes in
+    between are not compared, only where they went and how much they were.
+    """
+    again = unaligned(seen.trace, patterns)
+    behind = _end_of(origin, again)
+    calls = tuple(
+        (str(point), o.result, o.file.offset, o.file.length, o.file.size_before)
+        for point, o in zip(again.points, again.trace, strict=True)
+        if o.index > behind
+    )
+    left = tuple((name, entry.kind, entry.size, entry.digest) for name, entry in seen.snapshot.items())
+    return (calls, left, tuple(run.how for run in seen.runs), sum(run.promised for run in seen.runs))
+
+
+def _end_of(origin: Case, again: Recording) -> int:
+    """The index, in a recording of ``origin``, of the last operation that is not behind its fault."""
+    last = origin.planned.schedule.strikes[-1].point
+    if origin.planned.world is None:
+        for point, operation in zip(again.points, again.trace, strict=True):
+            if point == last:
+                return operation.index
+    # A run that a world stands for was not executed, and a call before which the process was killed was
+    # never made: neither is in the trace, and what follows begins with the next run.
+    return max((o.index for o in again.trace if o.place.run <= last.place.run), default=-1)

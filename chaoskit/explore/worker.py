@@ -1,0 +1,157 @@
+"""One worker process as its controller sees it: what it is at, what it has sent, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import mmap
+import os
+import pickle
+import signal
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO
+
+from chaoskit.core.case import CaseFailure, RunSummary
+from chaoskit.explore.observation import Observation
+
+STACK_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SIGTERM
+"""Asks a hung worker for the stacks of its threads."""
+IDLE = -1
+LENGTH = struct.Struct("<I")
+"""Comes before each message of a worker: how many bytes it has."""
+OUTPUT_SHOWN = 4000
+"""Characters of what a case has printed that are kept, from its end."""
+
+_STATUS_SIZE = 1 << 16
+_STACK_WAIT = 1.0
+"""Seconds that a hung worker is given to write its stacks; the handler needs microseconds."""
+_HARNESS = (f"{os.sep}_pytest{os.sep}", f"{os.sep}pluggy{os.sep}", os.path.dirname(os.path.dirname(__file__)))
+
+
+class Status:
+    """One worker's shared memory: its job, until when it may run, and which of its runs are over.
+
+    The controller reads while the worker writes, so each of the three fields is one aligned word, which
+    processors store and load whole. ``struct.pack_into`` will not do: it clears the bytes before it fills
+    them, and a deadline of zero in between is one that has passed.
+    """
+
+    _JOB, _DEADLINE, _LENGTH = range(3)
+    _BODY = 3 * 8
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _STATUS_SIZE)
+        self._words = memoryview(self._memory)[: self._BODY].cast("d")
+        self.set(IDLE, math.inf)
+
+    def set(self, number: int, deadline: float) -> None:
+        self._words[self._LENGTH] = 0
+        self._words[self._JOB] = number
+        self._words[self._DEADLINE] = deadline
+
+    def expect(self, seconds: float) -> None:
+        self._words[self._DEADLINE] = time.monotonic() + seconds
+
+    def tell(self, runs: tuple[RunSummary, ...]) -> None:
+        body = pickle.dumps(runs, pickle.HIGHEST_PROTOCOL)
+        if len(body) <= _STATUS_SIZE - self._BODY:
+            self._words[self._LENGTH] = 0
+            self._memory[self._BODY : self._BODY + len(body)] = body
+            self._words[self._LENGTH] = len(body)
+
+    def get(self) -> tuple[int, float]:
+        return int(self._words[self._JOB]), self._words[self._DEADLINE]
+
+    def told(self) -> tuple[RunSummary, ...]:
+        length = int(self._words[self._LENGTH])
+        if not length:
+            return ()
+        runs: tuple[RunSummary, ...] = pickle.loads(self._memory[self._BODY : self._BODY + length])
+        return runs
+
+    def close(self) -> None:
+        self._words.release()
+        self._memory.close()
+
+
+@dataclass(slots=True)
+class WorkerProcess:
+    """The controller's view of a worker process."""
+
+    pid: int
+    pidfd: int
+    results: int
+    status: Status
+    output: IO[bytes]
+    stacks: IO[bytes]
+    buffer: bytearray = field(default_factory=bytearray)
+
+    def take(self) -> Iterator[tuple[int, Observation]]:
+        """What has come from the worker and is complete."""
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self.results, 1 << 20):
+                self.buffer += chunk
+        while len(self.buffer) >= LENGTH.size:
+            end = LENGTH.size + LENGTH.unpack_from(self.buffer)[0]
+            if len(self.buffer) < end:
+                return
+            message = pickle.loads(self.buffer[LENGTH.size : end])
+            del self.buffer[:end]
+            yield message
+
+    def close(self) -> None:
+        os.close(self.pidfd)
+        os.close(self.results)
+        self.status.close()
+        self.output.close()
+        self.stacks.close()
+
+
+def cut_short(worker: WorkerProcess, failure: CaseFailure, output: str) -> Observation:
+    """What is known of a case whose process is gone."""
+    runs = worker.status.told()
+    struck = tuple(receipt.strike for run in runs for receipt in run.receipts)
+    return Observation(runs, failure, struck, len(struck), output=output)
+
+
+def stacks_of(worker: WorkerProcess) -> str:
+    """Ask a hung worker for the stacks of its threads."""
+    os.kill(worker.pid, STACK_SIGNAL)
+    end = time.monotonic() + _STACK_WAIT
+    size = -1
+    while time.monotonic() < end:
+        now = os.fstat(worker.stacks.fileno()).st_size
+        if now and now == size:
+            break
+        size = now
+        time.sleep(0.01)
+    return without_harness(os.pread(worker.stacks.fileno(), 1 << 16, 0).decode("utf-8", "replace"))
+
+
+def without_harness(stacks: str) -> str:
+    """What faulthandler wrote, without the frames of pytest and of chaoskit that called the test."""
+    kept, skipping = [], False
+    for line in stacks.splitlines():
+        frame = line.startswith("  File ")
+        skipping = frame and (skipping or any(part in line for part in _HARNESS))
+        if not skipping:
+            kept.append(line)
+    return "\n".join(kept)
+
+
+def hang(stacks: str) -> CaseFailure:
+    message = "the test did not go on in time after the faults; it was killed"
+    return CaseFailure("hang", "hang", message, stacks or "(no stacks: the process did not answer)")
+
+
+def death(how: str, worker: WorkerProcess) -> CaseFailure:
+    text = f"the process that ran the test {how or 'ended'} in the middle of this case"
+    return CaseFailure("death", "death", text, without_harness(tail(worker.output, 1 << 16))[-OUTPUT_SHOWN:])
+
+
+def tail(file: IO[bytes], length: int = OUTPUT_SHOWN) -> str:
+    size = os.fstat(file.fileno()).st_size
+    return os.pread(file.fileno(), length, max(0, size - length)).decode("utf-8", "replace")

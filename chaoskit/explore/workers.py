@@ -1,0 +1,278 @@
+"""Run cases in worker processes forked from this one, with a watchdog.
+
+A batch forks its workers, so they inherit the jobs and nothing of them is ever pickled; only
+observations travel. Workers draw the next job's number from a pipe that they all share, which costs
+no round trip. What a worker is at, and until when it may be, stands in anonymous shared memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import math
+import os
+import pickle
+import selectors
+import signal
+import struct
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import IO, Any, NoReturn
+
+from chaoskit.explore.execute import Observations, RunOne
+from chaoskit.explore.job import Job
+from chaoskit.explore.observation import Observation
+from chaoskit.explore.worker import (
+    LENGTH,
+    OUTPUT_SHOWN,
+    STACK_SIGNAL,
+    Status,
+    WorkerProcess,
+    cut_short,
+    death,
+    hang,
+    stacks_of,
+    tail,
+)
+from chaoskit.inject.processes import adopt_for_life, die_with, fork, kill_tree, reaping, stand_guard
+
+_NUMBER = struct.Struct("<i")
+_POLL = 0.25
+"""Seconds after which the deadlines are looked at, whatever the workers do."""
+
+
+class Workers:
+    """Runs each batch of jobs on ``count`` processes forked for it.
+
+    ``prepare`` is called in each new process with its ordinal, before its first job. ``capture``
+    says whether what cases print goes to a file (and with a failure into its observation). Leaving
+    a batch in any way, Ctrl-C included, leaves no process behind.
+    """
+
+    def __init__(
+        self,
+        run_one: RunOne,
+        count: int,
+        prepare: Callable[[int], None] = lambda number: None,
+        *,
+        capture: bool = True,
+    ) -> None:
+        self._run_one = run_one
+        self._count = count
+        self._prepare = prepare
+        self._capture = capture
+        self._forked = 0
+
+    def run(self, jobs: Sequence[Job]) -> Observations:
+        if not jobs:
+            return
+        with reaping(), contextlib.closing(_Batch(self, jobs)) as batch:
+            yield from batch.observations()
+
+    def fork(self, jobs: Sequence[Job], queue: int, close: Sequence[int]) -> WorkerProcess:
+        """Fork one worker that draws numbers of jobs from the descriptor ``queue``."""
+        self._forked += 1
+        reading, writing = os.pipe()
+        status, output, stacks = Status(), tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
+        parent = os.getpid()
+        pid = fork()
+        if pid == 0:
+            for fd in (*close, reading):
+                os.close(fd)
+            self._work(jobs, queue, writing, _Inside(status, output, stacks, parent))
+        os.close(writing)
+        os.set_blocking(reading, False)
+        return WorkerProcess(pid, os.pidfd_open(pid), reading, status, output, stacks)
+
+    def _work(self, jobs: Sequence[Job], queue: int, results: int, inside: _Inside) -> NoReturn:
+        try:
+            die_with(inside.parent)
+            adopt_for_life()
+            stand_guard(own_session=True)
+            faulthandler.register(STACK_SIGNAL, inside.stacks, all_threads=True)
+            if self._capture:
+                inside.redirect()
+            self._prepare(self._forked)
+            # What the worker has inherited is never garbage; a collection that touches it would copy it.
+            gc.freeze()
+            while text := os.read(queue, _NUMBER.size):
+                number = _NUMBER.unpack(text)[0]
+                _send(results, (number, self._one(jobs[number], number, inside)))
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+
+    def _one(self, job: Job, number: int, inside: _Inside) -> Observation:
+        inside.status.set(number, time.monotonic() + job.timeout)
+        start = inside.output.tell() if self._capture else 0
+        observation = self._run_one(job, inside.status)
+        inside.status.set(number, math.inf)
+        if observation.failure is None or not self._capture:
+            return observation
+        return _with_output(observation, inside.printed(start))
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """The worker's own view."""
+
+    status: Status
+    output: IO[bytes]
+    stacks: IO[bytes]
+    parent: int
+
+    def redirect(self) -> None:
+        """Send everything that is printed, by Python or beneath it, to this worker's file."""
+        import io
+        import sys
+
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(self.output.fileno(), number)
+            raw = io.FileIO(number, "w", closefd=False)
+            setattr(sys, name, io.TextIOWrapper(raw, "utf-8", "replace", write_through=True))
+        # A crash in the middle of a case is told with the case, not all over the terminal.
+        faulthandler.enable(self.output)
+
+    def printed(self, start: int) -> str:
+        end = os.lseek(self.output.fileno(), 0, os.SEEK_CUR)
+        return os.pread(self.output.fileno(), end - start, start).decode("utf-8", "replace")
+
+
+class _Batch:
+    """One batch under way: the queue, the workers, and what is still expected."""
+
+    def __init__(self, owner: Workers, jobs: Sequence[Job]) -> None:
+        self._owner = owner
+        self._jobs = jobs
+        self._open = set(range(len(jobs)))
+        self._unsent = list(range(len(jobs)))
+        self._queue, self._feed = os.pipe()
+        self._feeding = True
+        os.set_blocking(self._feed, False)
+        self._selector = selectors.DefaultSelector()
+        self._workers: list[WorkerProcess] = []
+
+    def observations(self) -> Iterator[tuple[int, Observation]]:
+        self._fill()
+        for _ in range(min(self._owner._count, len(self._jobs))):
+            self._add_worker()
+        while self._open:
+            for key, _ in self._selector.select(self._until_deadline()):
+                worker, ended = key.data
+                if worker not in self._workers:
+                    continue
+                yield from self._done(worker.take())
+                if ended:
+                    yield from self._done(self._ended(worker))
+            yield from self._done(self._overdue())
+            self._fill()
+
+    def _done(self, found: Iterator[tuple[int, Observation]]) -> Iterator[tuple[int, Observation]]:
+        for number, observation in found:
+            self._open.discard(number)
+            yield number, observation
+
+    def _fill(self) -> None:
+        """Put as many numbers into the queue as it takes; a pipe holds some sixteen thousand."""
+        with contextlib.suppress(BlockingIOError):
+            while self._unsent:
+                os.write(self._feed, _NUMBER.pack(self._unsent[0]))
+                del self._unsent[0]
+        if not self._unsent and self._feeding:
+            os.close(self._feed)
+            self._feeding = False
+
+    def _add_worker(self) -> None:
+        close = [fd for worker in self._workers for fd in (worker.results, worker.pidfd)]
+        worker = self._owner.fork(self._jobs, self._queue, [*close, *([self._feed] if self._feeding else [])])
+        self._workers.append(worker)
+        self._selector.register(worker.results, selectors.EVENT_READ, (worker, False))
+        self._selector.register(worker.pidfd, selectors.EVENT_READ, (worker, True))
+
+    def _until_deadline(self) -> float:
+        deadlines = (worker.status.get()[1] for worker in self._workers)
+        return max(0.0, min(_POLL, min(deadlines, default=0.0) - time.monotonic()))
+
+    def _ended(self, worker: WorkerProcess) -> Iterator[tuple[int, Observation]]:
+        """A worker that ended by itself: because nothing was left, or in the middle of a case."""
+        yield from worker.take()
+        number, _ = worker.status.get()
+        how = self._drop(worker)
+        try:
+            if number in self._open:
+                yield number, cut_short(worker, death(how, worker), "")
+            elif how and self._open:
+                raise RuntimeError(f"a worker process {how} outside of any case: {tail(worker.output)}")
+        finally:
+            worker.close()
+        if self._open and not self._workers:
+            self._restart()
+
+    def _overdue(self) -> Iterator[tuple[int, Observation]]:
+        now = time.monotonic()
+        for worker in list(self._workers):
+            if worker.status.get()[1] > now:
+                continue
+            stacks = stacks_of(worker)
+            self._drop(worker)
+            try:
+                # It may have gone on until it was killed: what it has sent by then counts.
+                yield from worker.take()
+                number, _ = worker.status.get()
+                if number in self._open:
+                    yield number, cut_short(worker, hang(stacks), tail(worker.output))
+            finally:
+                worker.close()
+            if self._open and self._workers:
+                self._add_worker()
+            elif self._open:
+                self._restart()
+
+    def _restart(self) -> None:
+        """No worker is left: hand out again what has no answer, wherever it was when its worker died."""
+        os.close(self._queue)
+        if self._feeding:
+            os.close(self._feed)
+        self._queue, self._feed = os.pipe()
+        self._feeding = True
+        os.set_blocking(self._feed, False)
+        self._unsent = sorted(self._open)
+        self._fill()
+        self._add_worker()
+
+    def _drop(self, worker: WorkerProcess) -> str:
+        """Make sure that the worker and all its processes are gone; say how it ended."""
+        self._selector.unregister(worker.results)
+        self._selector.unregister(worker.pidfd)
+        self._workers.remove(worker)
+        kill_tree(worker.pid)
+        code = os.waitstatus_to_exitcode(os.waitpid(worker.pid, 0)[1])
+        if code < 0:
+            return f"died of {signal.Signals(-code).name}"
+        return f"ended with status {code}" if code else ""
+
+    def close(self) -> None:
+        for worker in list(self._workers):
+            self._drop(worker)
+            worker.close()
+        os.close(self._queue)
+        if self._feeding:
+            os.close(self._feed)
+        self._selector.close()
+
+
+def _send(fd: int, message: Any) -> None:
+    body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    view = memoryview(LENGTH.pack(len(body)) + body)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _with_output(observation: Observation, text: str) -> Observation:
+    return replace(observation, output=text[-OUTPUT_SHOWN:])

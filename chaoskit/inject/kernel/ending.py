@@ -1,0 +1,124 @@
+"""How a run ends: given up as hung, killed by a fault, or over, with what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from functools import partial
+
+from chaoskit.inject import processes
+from chaoskit.inject.kernel.poller import Poller
+from chaoskit.inject.kernel.workload import tree
+from chaoskit.inject.kernel.workload.tree import Tree
+
+GRACE = 0.25
+"""Seconds that processes have to end after the workload's own has; then they count as left over."""
+_LOOK = 0.01
+"""Seconds between two looks at whether those have ended: of a process that was never met we hear nothing."""
+
+
+class Ending:
+    """Ends the processes of one workload, and says how that came."""
+
+    def __init__(self, workload: Tree, poller: Poller) -> None:
+        self._tree = workload
+        self._poller = poller
+        self._before: set[int] = set()
+        self._pidfds: dict[int, int] = {}
+        self.dying = False
+        """SIGKILL was sent to all: calls that still arrive are not answered, and do not take effect."""
+        self.timed_out = False
+        self.stacks = ""
+        self.left_over: list[str] = []
+
+    def begin(self, before_fork: set[int]) -> None:
+        """Remember which children the test process had before: they are none of ours."""
+        self._before = before_fork
+
+    def watch_arrivals(self) -> None:
+        """Hear of the end of every process that was met since the last time."""
+        while self._tree.arrivals:
+            process = self._tree.arrivals.pop()
+            self._pidfds[process.pidfd] = process.pid
+            self._poller.watch(process.pidfd, partial(self._ended, process.pidfd))
+
+    def _ended(self, pidfd: int, _: int = 0) -> None:
+        # Unregistered before it is closed, which forgetting the process does.
+        self._poller.forget(pidfd)
+        self._tree.forget(self._pidfds.pop(pidfd))
+
+    def give_up(self) -> None:
+        """The time of the run is over: note what everything waits for, then kill it."""
+        self.timed_out = True
+        for pid in (*self._orphans(), self._tree.pid):
+            self._tree.meet(pid)
+        # Asked before the threads are stopped: afterwards it only shows the stop.
+        waiting = self._tree.waiting()
+        for process in list(self._tree.processes.values()):
+            process.kill(signal.SIGSTOP)
+        self.stacks = self._tree.stacks(waiting)
+        self.kill_all()
+
+    def kill_all(self) -> int:
+        """SIGKILL every process of the workload, met or not; return how many of those met were alive."""
+        self.dying = True
+        # Stopped first, so that none forks, or acts on the death of another, while they are killed.
+        alive = [pid for pid, one in list(self._tree.processes.items()) if one.kill(signal.SIGSTOP)]
+        processes.kill_tree(*alive, *self._orphans())
+        return len(alive)
+
+    def _orphans(self) -> list[int]:
+        """Workload processes that were reparented to us; their own descendants are not listed."""
+        return [pid for pid in tree.offspring(self._before, self._tree.pid) if pid != self._tree.pid]
+
+    def wind_up(self) -> None:
+        """After the workload's own process: wait for the others, then end and name what is left."""
+        if not self._tree.processes and not self._orphans():
+            return  # What still descends from the workload has come to us, or has an ancestor that has.
+        deadline = time.monotonic() + (0.0 if self.dying else GRACE)
+        while self._others() and time.monotonic() < deadline:
+            self._turn(min(deadline, time.monotonic() + _LOOK))
+        if not self.dying and self._others():
+            for pid in self._orphans():
+                self._tree.meet(pid)
+            self._turn(time.monotonic())  # Forgets those that have ended.
+        if not self.dying:
+            self.left_over = [_name(pid) for pid in self._others()]
+        self._reap_all()
+
+    def _turn(self, deadline: float) -> None:
+        self.watch_arrivals()
+        self._poller.turn(deadline)
+
+    def _others(self) -> list[int]:
+        """Processes of the tree that still run; those that have ended are collected."""
+        return [pid for pid in {*self._orphans(), *self._tree.processes} if not _collect(pid)]
+
+    def _reap_all(self) -> None:
+        """Kill and collect what is left, known to us or not."""
+        self.kill_all()
+        tree.end_all(self._before, self._tree.pid)
+        for pid, process in list(self._tree.processes.items()):
+            if process.pidfd in self._pidfds:
+                self._ended(process.pidfd)
+            else:
+                self._tree.forget(pid)
+
+
+def _collect(pid: int) -> bool:
+    """True if a process is gone; collects it if it was ours and has ended."""
+    try:
+        done, _ = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return not os.path.exists(f"/proc/{pid}")
+    return done == pid
+
+
+def _name(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            command = file.read(4096).replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        command = "?"
+    return f"process {pid}: {command[:200]}"

@@ -1,0 +1,74 @@
+"""Files below the scenario's directory, as a domain."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chaoskit.core.operation import FileDetail
+from chaoskit.faults.errnos import calls_that_keep_failing
+from chaoskit.faults.shapes import Errno, Filled, Shape
+from chaoskit.inject.kernel.armed import Armed
+from chaoskit.inject.kernel.border import Around, Effect
+from chaoskit.inject.kernel.files import effects
+from chaoskit.inject.kernel.files.calls import Decoder, FileCall
+from chaoskit.inject.kernel.files.counting import Counting
+from chaoskit.inject.kernel.files.fulldisk import FULL_FAMILIES
+from chaoskit.inject.kernel.files.record import Recorder
+from chaoskit.inject.kernel.files.table import SPECS, FileSpec
+from chaoskit.inject.kernel.listener import Stopped
+from chaoskit.inject.kernel.seccomp.syscalls import Spec
+from chaoskit.inject.kernel.workload.tree import Process, Task
+
+
+class Files:
+    """Calls on what lies below one root; see :class:`chaoskit.inject.kernel.border.Domain`."""
+
+    specs: ClassVar[tuple[Spec, ...]] = SPECS
+
+    def __init__(self, around: Around) -> None:
+        self._root = around.root
+        self._recorder = Recorder(around.root, around.log)
+        self._decoder = Decoder(around.root, self._recorder.becomes_writable)
+
+    @staticmethod
+    def lasting(shape: Shape) -> frozenset[str]:
+        """The families that a fault of this shape may go on to answer."""
+        match shape:
+            case Errno(name, lasting=True):
+                return calls_that_keep_failing(name)
+            case Filled():
+                return FULL_FAMILIES
+        return frozenset()
+
+    def decode(self, spec: Spec, task: Task, args: tuple[int, ...]) -> FileCall | None:
+        """Understand a call; None if it does not concern the root."""
+        assert isinstance(spec, FileSpec)
+        return self._decoder.decode(spec, task, args)
+
+    def describe(self, call: FileCall, whole: bool) -> FileDetail:
+        """What is known of a call before it takes effect; with the data it carries if ``whole``."""
+        return self._recorder.describe(call, whole)
+
+    def perform(self, call: FileCall, stopped: Stopped) -> None:
+        """Record the call, carry it out wherever its result matters, and see that it is answered."""
+        self._recorder.observe(call, stopped)
+
+    def effect(self, shape: Shape, call: FileCall) -> Effect:
+        """What a fault does to the call; see :mod:`chaoskit.inject.kernel.files.effects`."""
+        return effects.effect(shape, call, self._recorder)
+
+    def counter(self, armed: Armed, main: Process) -> Counting | None:
+        """One look at the descriptor, for families whose target is what that refers to."""
+        return Counting.of(armed, self._root, main)
+
+    def settle(self) -> None:
+        """Complete the last close: whether it was the last of its file is only known now."""
+        self._recorder.settle()
+
+    def at_end(self) -> FileDetail:
+        """What files that can change without a call hold at the end."""
+        return FileDetail(seen=self._recorder.unseen.all())
+
+    def close(self) -> None:
+        """Let the files go that were kept open to see them change."""
+        self._recorder.unseen.close()

@@ -1,0 +1,190 @@
+"""What a call was given, made valid in this process: descriptors, names, and what is pointed at.
+
+Refused is whatever would mean something else here than where it came from: another user's rights, other
+roots, names that are too long once the way to the caller's directory stands before them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chaoskit.inject.kernel.border import CannotExecute
+from chaoskit.inject.kernel.files.calls import CLONE_RANGE, FileCall
+from chaoskit.inject.kernel.files.table import CSTRING
+from chaoskit.inject.kernel.seccomp import abi
+from chaoskit.inject.kernel.seccomp.syscalls import number_of
+from chaoskit.inject.kernel.workload.tree import Process, status
+
+_PATH_MAX = 4096
+"""Bytes of a name with its final NUL that the kernel takes (limits.h)."""
+
+
+@contextmanager
+def duplicate(process: Process, fd: int) -> Iterator[int]:
+    """The same open file as descriptor ``fd`` of ``process``, as a descriptor of ours."""
+    with Borrowed() as opened:
+        yield opened.duplicate(process, fd)
+
+
+class Borrowed:
+    """What a call made here needs for its time: descriptors, and file positions to give back."""
+
+    def __init__(self) -> None:
+        self._fds: list[int] = []
+        self._positions: list[tuple[int, ctypes.c_int64]] = []
+
+    def __enter__(self) -> Borrowed:
+        return self
+
+    def position(self, process: Process, address: int) -> ctypes.c_int64:
+        """A copy of the file position that ``process`` keeps at ``address``."""
+        word = process.memory.word(address)
+        if word is None:
+            raise CannotExecute("a position cannot be read")
+        value = ctypes.c_int64(word)
+        self._positions.append((address, value))
+        return value
+
+    def give_back(self, process: Process) -> None:
+        """Write changed positions to where they came from."""
+        for address, value in self._positions:
+            process.memory.write(address, value.value.to_bytes(8, "little", signed=True))
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._fds:
+            os.close(fd)
+
+    def duplicate(self, process: Process, fd: int) -> int:
+        """Like :func:`duplicate`, until the end of the block."""
+        mine = abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), process.pidfd, fd, 0)
+        if mine < 0:
+            raise CannotExecute(f"descriptor {fd} could not be duplicated ({os.strerror(-mine)})")
+        self._fds.append(mine)
+        return mine
+
+
+Argument = int | ctypes.Array[ctypes.c_char]
+
+
+def number(call: FileCall) -> int:
+    number = call.spec.number(abi.machine())
+    assert number is not None
+    return number
+
+
+def arguments(call: FileCall, opened: Borrowed) -> list[Argument]:
+    """The arguments of a call, with descriptors, names and pointers that are valid here."""
+    spec, args = call.spec, list[Argument](call.args)
+    if call.row.grows:
+        within_limit(call, _largest(call))
+    if call.row.by_permission and spec.path is None:
+        same_user(call)
+    if call.row.copies:
+        return _translate_copy(call, opened)
+    if spec.path is not None:
+        same_user(call)
+        _translate_name(call, args, spec.base, spec.path, call.path, opened)
+    if spec.second is not None:
+        _translate_name(call, args, spec.second_base, spec.second, call.other_path, opened)
+    if spec.fd is not None and spec.name != "mmap":
+        args[spec.fd] = opened.duplicate(call.task.process, abi.signed(call.args[spec.fd]))
+    for index, size in spec.pointers:
+        if call.args[index]:
+            args[index] = _pointed_at(call, index, size)
+    return args
+
+
+def _largest(call: FileCall) -> int:
+    """A size that the call cannot make a file exceed."""
+    count = 0 if call.spec.count is None else call.args[call.spec.count]
+    if call.family == "truncate":
+        return count
+    if call.family == "fallocate" and call.spec.offset is not None:
+        return count + call.args[call.spec.offset]
+    return 1 << 63  # A copy: where it ends depends on its source.
+
+
+def _translate_name(
+    call: FileCall, args: list[Argument], base: int | None, index: int, path: str | None, opened: Borrowed
+) -> None:
+    raw = call.task.process.memory.string(call.args[index]) if call.args[index] else None
+    if base is not None and not raw:
+        args[base] = opened.duplicate(call.task.process, abi.signed(call.args[base]))
+        args[index] = ctypes.create_string_buffer(b"") if raw is not None else 0
+        return
+    encoded = os.fsencode(path or "")
+    if len(encoded) >= _PATH_MAX:
+        raise CannotExecute("the name is too long")
+    args[index] = ctypes.create_string_buffer(encoded)
+    if base is not None:
+        args[base] = abi.AT_FDCWD
+
+
+def _pointed_at(call: FileCall, index: int, size: int) -> ctypes.Array[ctypes.c_char]:
+    memory = call.task.process.memory
+    if size == CSTRING:
+        text = memory.string(call.args[index])
+        if text is None:
+            raise CannotExecute("an argument cannot be read")
+        return ctypes.create_string_buffer(text)
+    wanted = size if size >= 0 else call.args[-2 - size]
+    data = memory.read(call.args[index], wanted)
+    if len(data) != wanted:
+        raise CannotExecute("an argument cannot be read")
+    return ctypes.create_string_buffer(data, max(len(data), 1))
+
+
+def _translate_copy(call: FileCall, opened: Borrowed) -> list[Argument]:
+    """``copy_file_range``, ``sendfile`` and the clone requests: two files, positions in memory."""
+    assert call.fd is not None
+    assert call.other_fd is not None
+    into = opened.duplicate(call.task.process, call.fd)
+    out = opened.duplicate(call.task.process, call.other_fd)
+    if not all(stat.S_ISREG(os.fstat(fd).st_mode) for fd in (into, out)):
+        raise CannotExecute("not two regular files")
+    if call.family == "clone":
+        if call.whole:
+            return [into, abi.FICLONE, out]
+        part = CLONE_RANGE.pack(out, call.source_offset, call.length, call.offset)
+        return [into, abi.FICLONERANGE, ctypes.create_string_buffer(part)]
+    args = list[Argument](call.args)
+    args[call.spec.fd or 0], args[call.spec.other or 0] = into, out
+    for index in (1, 3) if call.spec.name == "copy_file_range" else (2,):
+        if call.args[index]:
+            args[index] = ctypes.addressof(opened.position(call.task.process, call.args[index]))
+    return args
+
+
+def same_user(call: FileCall) -> None:
+    """Refuse where permissions or names would mean something else for us than for the caller."""
+    tid = call.task.tid
+    fields = status(tid)
+    call.umask = int(fields.get("Umask", b"022"), 8)
+    call.table = int(fields.get("FDSize", b"0"))
+    own = status(os.getpid())
+    if any(fields.get(name) != own.get(name) for name in ("Uid", "Gid", "Groups", "CapEff")):
+        raise CannotExecute("the caller is another user, or has other rights")
+    try:
+        for name, what in (("root", "root directory"), ("ns/mnt", "view of mounted file systems")):
+            if os.readlink(f"/proc/{tid}/{name}") != os.readlink(f"/proc/self/{name}"):
+                raise CannotExecute(f"the caller has another {what}")
+    except OSError:
+        raise CannotExecute("the caller is gone") from None
+
+
+def reachable(call: FileCall) -> None:
+    """A name that is short enough for the caller may be too long with what leads to it put before it."""
+    if any(len(os.fsencode(path)) >= _PATH_MAX for path in (call.path, call.other_path) if path):
+        raise CannotExecute("its name is too long with the way to the caller's directory before it")
+
+
+def within_limit(call: FileCall, size: int) -> None:
+    """Leave it to the kernel to fail a call, and to send its signal, where a limit is reached."""
+    limit = resource.prlimit(call.task.process.pid, resource.RLIMIT_FSIZE)[0]
+    if limit not in (resource.RLIM_INFINITY, -1) and size > limit:
+        raise CannotExecute("a limit on the size of files is set")

@@ -1,0 +1,139 @@
+"""The conversation with the kernel about calls that have stopped: seccomp_unotify(2)."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from typing import NamedTuple
+
+from chaoskit.inject.kernel.seccomp import abi
+
+
+class Notification(NamedTuple):
+    """A call that waits: the kernel's number for it, its thread, and what was called."""
+
+    ident: int
+    tid: int
+    number: int
+    arch: int
+    args: tuple[int, ...]
+
+
+class Listener:
+    """Receives calls and answers them. Every call that is received has to be answered once."""
+
+    def __init__(self) -> None:
+        self._fd = -1
+        self._received = 0
+        self._first = self._last = 0
+        self.released: set[int] = set()
+        """The workload's descriptors that :meth:`release` has put ``/dev/null`` in the place of."""
+        # Buffers that can be written: for others Python's ioctl raises and catches an error each time.
+        self._call = bytearray(abi.NOTIF.size)
+        self._reply = bytearray(abi.ANSWER.size)
+
+    def attach(self, fd: int) -> None:
+        """Begin with the descriptor that the kernel gave for the filter."""
+        self._fd = fd
+        try:
+            # Run the woken thread on the waiter's CPU: a cheaper hand-over (Linux 6.6).
+            fcntl.ioctl(fd, abi.IOCTL_SET_FLAGS, abi.FD_SYNC_WAKE_UP)
+        except OSError:
+            pass  # An older kernel; all works, and each call takes a little longer.
+
+    @property
+    def withdrawn(self) -> int:
+        """Calls that were gone before they were received: their thread died, or a signal interrupted it.
+
+        The kernel numbers notifications one by one, so those are the numbers that never came. A waiting
+        call is not interrupted once it was received (``SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV``).
+        """
+        return self._last - self._first + 1 - self._received if self._received else 0
+
+    def receive(self) -> Notification | None:
+        """Take the next call; None if it was withdrawn before it could be received."""
+        call = self._call
+        call[:] = abi.NO_NOTIF
+        try:
+            fcntl.ioctl(self._fd, abi.IOCTL_RECV, call)
+        except OSError:
+            return None
+        ident, tid, _, number, arch, _, *args = abi.NOTIF.unpack(call)
+        return Notification(ident, tid, number, arch, tuple(args))
+
+    def count(self, ident: int) -> None:
+        """Take the call into account for :attr:`withdrawn`."""
+        self._first = self._first or ident
+        self._last = ident
+        self._received += 1
+
+    def go_on(self, ident: int) -> bool:
+        """Let the kernel carry the call out; False if there was no thread left to do it."""
+        return self._send(ident, 0, 0, abi.FLAG_CONTINUE)
+
+    def answer(self, ident: int, result: int) -> bool:
+        """Answer with a result or minus the errno; False if there was no thread left to get it."""
+        return self._send(ident, max(result, 0), min(result, 0), 0)
+
+    def _send(self, ident: int, value: int, error: int, flags: int) -> bool:
+        abi.ANSWER.pack_into(self._reply, 0, ident, value, error, flags)
+        while True:
+            try:
+                fcntl.ioctl(self._fd, abi.IOCTL_SEND, self._reply)
+            except InterruptedError:  # By a signal to this process; Python does not repeat an ioctl.
+                continue
+            except OSError:
+                return False
+            return True
+
+    def give(self, ident: int, mine: int, cloexec: bool) -> int:
+        """Give the thread a copy of descriptor ``mine`` as the result of its call.
+
+        Returns its number there, or minus the errno, which was answered then.
+        """
+        flags = abi.ADDFD_FLAG_SEND
+        request = bytearray(abi.ADDFD.pack(ident, flags, mine, 0, os.O_CLOEXEC if cloexec else 0))
+        try:
+            return int(fcntl.ioctl(self._fd, abi.IOCTL_ADDFD, request, True))
+        except OSError as error:
+            result = -(error.errno or errno.EIO)
+            self.answer(ident, result)
+            return result
+
+    def release(self, ident: int, fd: int) -> bool:
+        """Put ``/dev/null`` in the place of a descriptor, so that its file and locks are let go."""
+        with open(os.devnull, "rb") as null:
+            request = abi.ADDFD.pack(ident, abi.ADDFD_FLAG_SETFD, null.fileno(), fd, os.O_CLOEXEC)
+            try:
+                fcntl.ioctl(self._fd, abi.IOCTL_ADDFD, request)
+            except OSError:
+                return False
+        self.released.add(fd)
+        return True
+
+
+class Stopped:
+    """One call that waits for its answer; it is for whoever holds this to give, now or later."""
+
+    __slots__ = ("_ident", "_listener")
+
+    def __init__(self, listener: Listener, ident: int) -> None:
+        self._listener = listener
+        self._ident = ident
+
+    def go_on(self) -> bool:
+        """Let the kernel carry the call out; False if there was no thread left to do it."""
+        return self._listener.go_on(self._ident)
+
+    def answer(self, result: int) -> bool:
+        """Answer with a result or minus the errno; False if there was no thread left to get it."""
+        return self._listener.answer(self._ident, result)
+
+    def give(self, mine: int, cloexec: bool) -> int:
+        """Answer with a copy of our descriptor ``mine``; see :meth:`Listener.give`."""
+        return self._listener.give(self._ident, mine, cloexec)
+
+    def release(self, fd: int) -> bool:
+        """Let the file behind the caller's descriptor ``fd`` go, before the answer."""
+        return self._listener.release(self._ident, fd)

@@ -1,0 +1,101 @@
+"""What one run has shown so far: its operations in order, and what could not be followed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from chaoskit.core.operation import Caveat, Detail, Frame, Operation, Place, count_ordinals
+from chaoskit.inject.kernel.seccomp.syscalls import Spec
+from chaoskit.inject.kernel.workload.tree import Task, Tree
+
+Where = tuple[Place, tuple[Frame, ...]]
+"""In which stream of operations a call stands, and its Python stack."""
+
+
+class Call(Protocol):
+    """One notified call, as its domain has understood it.
+
+    ``family`` is that of the operation, which may differ from the one of ``spec``: a removal by
+    ``unlinkat`` is an ``rmdir`` if its flags say so. ``target`` and ``second`` are as in
+    :class:`chaoskit.core.operation.Operation`.
+    """
+
+    @property
+    def spec(self) -> Spec: ...
+
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def target(self) -> str: ...
+
+    @property
+    def second(self) -> str | None: ...
+
+
+class Log:
+    """Collects the operations of all domains.
+
+    ``recording`` says whether operations come with their Python stacks. In a case they need not: the
+    operation of the recording that the schedule names has one.
+    """
+
+    def __init__(self, tree: Tree, recording: bool) -> None:
+        self.operations: list[Operation] = []
+        self.caveats: dict[tuple[str, str], Caveat] = {}
+        self.recording = recording
+        self._tree = tree
+
+    def caveat(self, kind: str, target: str, text: str) -> None:
+        """Note something that could not be followed, once for each target."""
+        self.caveats.setdefault((kind, target), Caveat(kind, target, text))
+
+    def where(self, task: Task) -> Where:
+        """Where ``task`` stands. Ask before a call is answered: its thread then runs on."""
+        return self._tree.place(task), self._tree.stack(task) if self.recording else ()
+
+    def operation(
+        self, call: Call, result: int | None, detail: Detail, where: Where | None = None
+    ) -> Operation:
+        """The record of ``call``; its ordinal is given when the trace is complete."""
+        place, stack = self.where(call.task) if where is None else where
+        return Operation(
+            index=len(self.operations),
+            call=call.family,
+            target=call.target,
+            second=call.second,
+            place=place,
+            syscall=call.spec.name,
+            result=result,
+            detail=detail,
+            stack=stack,
+            pid=call.task.process.pid,
+            tid=call.task.tid,
+        )
+
+    def add(self, operation: Operation) -> None:
+        """Append an operation; its index is the one at which it now stands."""
+        index = len(self.operations)
+        self.operations.append(operation if operation.index == index else replace(operation, index=index))
+
+    def numbered(self) -> tuple[Operation, ...]:
+        """All operations with their ordinals."""
+        return _numbered(self.operations)
+
+
+def bare(call: Call, detail: Detail) -> Operation:
+    """What a lasting condition needs to know of a call: no stack, no place."""
+    return Operation(0, call.family, call.target, call.second, syscall=call.spec.name, detail=detail)
+
+
+def _numbered(operations: Sequence[Operation]) -> tuple[Operation, ...]:
+    ordinals = count_ordinals(operations)
+    return tuple(
+        replace(one, ordinal=ordinal) if ordinal != 1 else one
+        for one, ordinal in zip(operations, ordinals, strict=True)
+    )

@@ -1,0 +1,57 @@
+"""Waiting for whatever comes next: calls, ends of processes, output, and the time of what was put off."""
+
+from __future__ import annotations
+
+import heapq
+import select
+import time
+from collections.abc import Callable
+
+Ready = Callable[[int], object]
+"""What to do about a descriptor; given the events that poll(2) reports."""
+
+
+class Poller:
+    """One poll(2) over everything that a run waits for. Actions must not block."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._ready: dict[int, Ready] = {}
+        self._held: list[tuple[float, int, Callable[[], object]]] = []
+        self._order = 0
+
+    @property
+    def holding(self) -> bool:
+        """Something was put off and is not due yet."""
+        return bool(self._held)
+
+    def watch(self, fd: int, ready: Ready) -> None:
+        """Call ``ready`` whenever there is something to read from ``fd``, or it was hung up."""
+        self._ready[fd] = ready
+        self._poll.register(fd, select.POLLIN)
+
+    def forget(self, fd: int) -> None:
+        """Stop watching ``fd``; to be done before it is closed, since numbers are given again."""
+        self._poll.unregister(fd)
+        del self._ready[fd]
+
+    def later(self, seconds: float, action: Callable[[], object]) -> None:
+        """Call ``action`` in so many seconds of real time; ties go by the order of asking."""
+        self._order += 1
+        heapq.heappush(self._held, (time.monotonic() + seconds, self._order, action))
+
+    def turn(self, deadline: float) -> None:
+        """Wait until something happens or ``deadline`` (of the monotonic clock) has come, and see to it."""
+        until = min(deadline, self._held[0][0]) if self._held else deadline
+        # One millisecond more: poll(2) must not return just before what it waits for is due.
+        for fd, event in self._poll.poll(max(0.0, until - time.monotonic()) * 1000 + 1):
+            ready = self._ready.get(fd)
+            if ready is not None:  # An action that came before may have ended this one's watch.
+                ready(event)
+        while self._held and self._held[0][0] <= time.monotonic():
+            _, _, action = heapq.heappop(self._held)
+            action()
+
+    def only(self, called: list[tuple[int, int]]) -> bool:
+        """Whether, within a millisecond, ``called`` is all that happens (descriptors with their events)."""
+        return self._poll.poll(1) == called

@@ -1,0 +1,152 @@
+"""What the workload tells us: that it begins, what it promises, what came of it.
+
+Promises and the end are operations that are no system calls. They are counted, recorded and struck like
+others, so that a kill can be aimed at the moment right behind an acknowledgement.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from chaoskit.core.operation import Detail, Frame, Operation, PromiseDetail
+from chaoskit.faults.calls import FAMILIES
+from chaoskit.inject.kernel.border import Around, CannotExecute, Domain
+from chaoskit.inject.kernel.files import execute
+from chaoskit.inject.kernel.files.calls import FileCall
+from chaoskit.inject.kernel.files.table import FileSpec
+from chaoskit.inject.kernel.listener import Stopped
+from chaoskit.inject.kernel.seccomp import abi
+from chaoskit.inject.kernel.seccomp.syscalls import Spec
+from chaoskit.inject.kernel.strike import PROMISE, Strikes
+from chaoskit.inject.kernel.workload import child
+from chaoskit.inject.kernel.workload.messages import Mailbox, Streams
+from chaoskit.inject.kernel.workload.tree import Task
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
+
+
+class Promises:
+    """Takes what is written to the control descriptor, and the lines that a command prints.
+
+    ``reached`` is called when a strike's point was reached here: what matters from then on has changed.
+    """
+
+    def __init__(
+        self,
+        around: Around,
+        domains: Sequence[Domain[Any]],
+        strikes: Strikes,
+        streams: Streams,
+        reached: Callable[[], None],
+    ) -> None:
+        self._tree = around.tree
+        self._log = around.log
+        self._domains = domains
+        self._strikes = strikes
+        self._streams = streams
+        self._reached = reached
+        self.mailbox = Mailbox()
+
+    @property
+    def by_writing(self) -> bool:
+        """Lines on standard output are promises in this run."""
+        return bool(self._streams.promise_link)
+
+    def take(self, tid: int, args: tuple[int, ...], stopped: Stopped, holds_more: Callable[[], bool]) -> None:
+        """One message. A result is asked for again while ``holds_more`` says so."""
+        if not args[2]:  # Empty: the first call of the workload, from whose number on they are counted.
+            stopped.answer(0)
+            return
+        task = self._tree.task(tid)
+        data = b"" if task is None else task.process.memory.read(args[1], args[2])
+        if task is None or len(data) != args[2]:
+            stopped.answer(-errno.EIO)
+            return
+        done = partial(stopped.answer, len(data))
+        if data[:1] != child.PROMISE and task.process is not self._tree.main:
+            done()  # A forked child that returned from the workload: the result is its parent's to give.
+            return
+        family = self.mailbox.take(data)
+        if family != PROMISE and holds_more():
+            stopped.answer(child.HOLDS_MORE)
+        elif self._occurred(family, task, stopped, done):
+            done()
+
+    def _occurred(self, family: str, task: Task, stopped: Stopped, go_on: Callable[[], object]) -> bool:
+        """Count and record a promise or the end; False if ``go_on`` comes later or never."""
+        if self._log.recording:
+            for domain in self._domains:
+                domain.settle()
+            self._log.add(self._operation(family, task))
+        armed = self._strikes.due(family, "", None, task)
+        if armed is None:
+            return True
+        self._strikes.reached += 1
+        self._reached()
+        operation = self._operation(family, task)
+        try:
+            effect = self._strikes.common(armed.shape, task)
+            if effect is None:
+                raise CannotExecute(f"{armed.strike.fault} cannot strike at something that is no system call")
+        except CannotExecute as why:
+            self._strikes.not_injected(armed, why)
+            return True
+        return self._strikes.deliver(stopped, armed, operation, effect, go_on)
+
+    def _operation(self, family: str, task: Task) -> Operation:
+        return Operation(
+            index=len(self._log.operations),
+            call=family,
+            target="",
+            place=self._strikes.place(task),
+            result=0,
+            detail=PromiseDetail(self.mailbox.promised[-1]) if family == PROMISE else self._at_end(),
+            stack=_outside(self._tree.stack(task)) if self._log.recording and family == PROMISE else (),
+            pid=task.process.pid,
+            tid=task.tid,
+        )
+
+    def _at_end(self) -> Detail:
+        """What the first domain that has something to say knows of the end."""
+        found = (domain.at_end() for domain in self._domains)
+        return next((detail for detail in found if detail is not None), Detail())
+
+    def written(self, task: Task, spec: Spec, args: tuple[int, ...], stopped: Stopped) -> bool:
+        """A write below no root: True if it went to the standard output of a command, and was seen to.
+
+        Each line that it completes is a promise.
+        """
+        link = self._streams.promise_link
+        if not link or spec.family != "write" or task.link(abi.signed(args[0])) != link:
+            return False
+        assert isinstance(spec, FileSpec)
+        try:
+            data = execute.data_of(FileCall(spec, FAMILIES[spec.family], task, args))
+        except CannotExecute:
+            return False
+        lines = self._streams.lines(data)
+        if not lines:
+            return False
+        self._promise_lines(stopped, task, deque(lines))
+        return True
+
+    def _promise_lines(self, stopped: Stopped, task: Task, lines: deque[str]) -> None:
+        """Take promises one after the other, then let the write that made them happen."""
+        while lines:
+            self.mailbox.promised.append(lines.popleft())
+            if not self._occurred(PROMISE, task, stopped, partial(self._promise_lines, stopped, task, lines)):
+                return
+        stopped.go_on()
+
+
+def _outside(stack: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """A stack without the frames of this package that it starts with."""
+    for position, frame in enumerate(stack):
+        if not frame.file.startswith(_PACKAGE):
+            return stack[position:]
+    return ()

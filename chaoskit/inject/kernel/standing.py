@@ -1,0 +1,43 @@
+"""An error that stays: whatever can fail in this way does, from a strike until the run is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chaoskit.core.operation import Operation
+from chaoskit.faults.errnos import calls_that_keep_failing, keeps_failing
+from chaoskit.faults.shapes import Errno
+from chaoskit.inject.kernel.border import Answer, Effect
+from chaoskit.inject.kernel.log import Call
+
+OF_ONE_FILE = frozenset({"EACCES", "EPERM", "ESTALE", "ENOENT", "EEXIST", "EISDIR", "ENOTDIR", "ETXTBSY"})
+"""Errors that stay with a file and not with the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandingError:
+    """Every later call that can fail with ``error`` does, of whatever domain it is."""
+
+    error: Errno
+    target: str
+
+    @property
+    def families(self) -> frozenset[str]:
+        """Those of which it may answer a call."""
+        return calls_that_keep_failing(self.error.name)
+
+    def answer(self, call: Call, as_operation: Callable[[], Operation]) -> Answer:
+        """What becomes of ``call``, of one of :attr:`families`."""
+        if self.error.name in OF_ONE_FILE and self.target not in (call.target, call.second):
+            return None, ""
+        # The catalogue decides by the details of the operation: the filter knows its family alone.
+        if not keeps_failing(as_operation(), self.error.name):
+            return None, ""
+        return -self.error.number, f"still {self.error.name}"
+
+
+def failing(error: Errno, call: Call, release: int | None = None) -> Effect:
+    """The effect of an errno on a call of any domain; ``release`` as in :class:`Effect`."""
+    standing = StandingError(error, call.target) if error.lasting else None
+    return Effect(f"answered {error.name}", answer=-error.number, release=release, standing=standing)

@@ -1,0 +1,71 @@
+"""Calls that are no operations but change what can be seen: noted, and refused where they would blind us."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+
+from chaoskit.inject.kernel.listener import Notification, Stopped
+from chaoskit.inject.kernel.log import Log
+from chaoskit.inject.kernel.seccomp import abi
+from chaoskit.inject.kernel.seccomp.syscalls import WATCHED, Watched
+from chaoskit.inject.kernel.workload import tree
+from chaoskit.inject.kernel.workload.tree import Tree
+
+
+class Watching:
+    """Sees to the calls of :data:`WATCHED`; of most of them their row says all there is to do."""
+
+    def __init__(self, workload: Tree, log: Log) -> None:
+        self._tree = workload
+        self._log = log
+        self._arch = abi.AUDIT_ARCH[abi.machine()]
+
+    def see_to(self, call: Notification, stopped: Stopped) -> None:
+        """Note the call and answer it. One for another architecture is refused."""
+        row = _BY_NUMBER.get(call.number) if call.arch == self._arch else None
+        if row is None:
+            # Its number means another call there, which could be any of those that we have to see.
+            text = "a call for another architecture was refused"
+            self._log.caveat("foreign-architecture", tree.comm(call.tid), text)
+            stopped.answer(-errno.ENOSYS)
+            return
+        if row.caveat:
+            self._log.caveat(row.caveat, tree.comm(call.tid), row.text.format(name=row.name))
+        special = _SPECIAL.get(row.name)
+        if special is not None:
+            special(self, row, call)
+        if row.refused:
+            stopped.answer(-errno.ENOSYS)
+        else:
+            stopped.go_on()
+
+    def _session(self, row: Watched, call: Notification) -> None:
+        """The process leads a session from now on: what is in that dies with it, met or not."""
+        self._tree.leads(int(tree.status(call.tid).get("Tgid", b"0")))
+
+    def _program(self, row: Watched, call: Notification) -> None:
+        """The process may be another program when it is seen next."""
+        task = self._tree.task(call.tid)
+        if task is not None:
+            self._tree.replacing(task)
+
+    def _filter(self, row: Watched, call: Notification) -> None:
+        """A filter on top of ours decides first. Strict mode (0) is one, too."""
+        # Other operations of seccomp(2) only ask; of prctl no others stop.
+        if row.name == "prctl" or call.args[0] in (abi.SECCOMP_SET_MODE_FILTER, 0):
+            text = "the workload installed a seccomp filter: calls that it decides are not seen"
+            self._log.caveat("own-filter", tree.comm(call.tid), text)
+
+
+_SPECIAL: Mapping[str, Callable[[Watching, Watched, Notification], None]] = {
+    "setsid": Watching._session,
+    "execve": Watching._program,
+    "execveat": Watching._program,
+    "seccomp": Watching._filter,
+    "prctl": Watching._filter,
+}
+
+_BY_NUMBER: Mapping[int, Watched] = {
+    number: row for row in WATCHED.values() if (number := row.number(abi.machine())) is not None
+}

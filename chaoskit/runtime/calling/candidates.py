@@ -1,0 +1,129 @@
+"""What a fallback chain chooses among, and what it tells of its choice."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import protectable, synchronous
+from chaoskit.runtime.observing.events import Event
+
+__all__ = ["Candidate", "CandidateRejected", "Choice", "ChoiceMade", "LastGood", "Rejection", "Why"]
+
+T = TypeVar("T")
+
+
+class Why(enum.StrEnum):
+    """Why a candidate was rejected."""
+
+    UNAVAILABLE = "not available"
+    NOT_YET_VALID = "not yet valid"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    TOO_POOR = "not good enough"
+    NO_LAST_GOOD = "no last known good value"
+    LAST_GOOD_TOO_OLD = "last known good value is too old"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate(Generic[T]):
+    """One way to get the value; ``get`` is called with the arguments of the call, sync or async.
+
+    ``available`` is asked first; raising means no. The candidate is valid from ``valid_from`` up to,
+    not including, ``valid_until`` (seconds since the epoch; None: no bound). ``quality`` of the value,
+    a number or a function of it, must reach the chain's ``minimum_quality``. One of ``last_resort``, such
+    as a constant, is tried when there is no last known good value either, and never kept as one.
+    """
+
+    name: str
+    get: Callable[..., Any]
+    available: Callable[[], bool] | None = None
+    valid_from: float | None = None
+    valid_until: float | None = None
+    quality: float | Callable[[T], float] | None = None
+    last_resort: bool = False
+
+    def __post_init__(self) -> None:
+        protectable("a candidate", self.get)
+        synchronous("available", self.available)
+        if callable(self.quality):
+            synchronous("quality", self.quality)
+        bounded = self.valid_from is not None and self.valid_until is not None
+        if bounded and not cast(float, self.valid_from) < cast(float, self.valid_until):
+            raise wrong("valid_until", self.valid_until, f"a time after valid_from, {self.valid_from}")
+
+
+@dataclass(frozen=True, slots=True)
+class LastGood:
+    """Keep the last acceptable value, for ``max_age`` seconds, and offer it when all candidates fail.
+
+    A value is only offered for the call it was made for: ``key`` makes something hashable of the
+    arguments. Without ``key`` all calls must be without arguments. ``size`` values are kept at most.
+    """
+
+    max_age: float
+    key: Callable[..., Hashable] | None = None
+    size: int = 1024
+
+    def __post_init__(self) -> None:
+        if not self.max_age > 0:
+            raise wrong("max_age", self.max_age, "seconds, more than zero")
+        if self.size < 1:
+            raise wrong("size", self.size, "1 or more")
+        synchronous("key", self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One candidate that was not chosen: ``detail`` is for people, ``error`` what it raised, if it did."""
+
+    candidate: str
+    why: Why
+    detail: str = ""
+    error: BaseException | None = None
+
+    def __str__(self) -> str:
+        return f"{self.candidate}: {self.why}{f' ({self.detail})' if self.detail else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Generic[T]):
+    """The value, where it is from, and what was rejected before it.
+
+    ``quality`` is None if the candidate has none; ``age`` is the age in seconds of a last known good
+    value, and None for a fresh one.
+    """
+
+    value: T
+    candidate: str
+    quality: float | None = None
+    age: float | None = None
+    rejections: tuple[Rejection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRejected(Event):
+    """A candidate was not chosen."""
+
+    name: ClassVar[str] = "fallback.rejected"
+
+    chain: str
+    candidate: str
+    why: Why
+    detail: str
+    error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceMade(Event):
+    """A candidate other than the first was chosen, or (``age``) the last known good value."""
+
+    name: ClassVar[str] = "fallback.chosen"
+
+    chain: str
+    candidate: str
+    rejected: int
+    age: float | None

@@ -1,0 +1,124 @@
+"""State to bytes and back: typed, verified, and without executing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from chaoskit.core.errors import ChaoskitError
+from chaoskit.runtime.durable.snapshots.checksums import Checksum, check_checksum
+from chaoskit.runtime.durable.snapshots.container import Buffer, pack, unpack
+from chaoskit.runtime.durable.snapshots.decoding import StateDecoder
+from chaoskit.runtime.durable.snapshots.encoding import Encoder, Unstorable
+from chaoskit.runtime.durable.snapshots.registry import Registry
+from chaoskit.runtime.durable.snapshots.signed import SignedPickle
+from chaoskit.runtime.failures.stored import RecordCorrupt
+from chaoskit.runtime.failures.taxonomy import CheckpointError, ConfigurationError
+
+__all__ = ["StateCodec"]
+
+Class = TypeVar("Class", bound=type)
+
+
+class StateCodec:
+    """Writes state as a typed JSON head and raw buffers, with a checksum; reads it back the same.
+
+    Known are None, bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset,
+    datetime, date, time, timedelta, Decimal, UUID, Path, ``array.array``, arrays and scalars of NumPy, and
+    DataFrame, Series and Timestamp of pandas. Dataclasses, enums and other classes have to be registered.
+    A type that is not known is refused, and so is a subclass: nothing comes back as something else. One
+    object at several places comes back as several.
+
+    Loading imports and executes nothing that a snapshot says, unless ``pickle`` was given: then what else
+    there is, is pickled and signed. ``checksum`` is ``"sha256"``, or ``"xxh3"`` with the package xxhash,
+    which is many times faster and guards against accidents only.
+    """
+
+    def __init__(self, *, checksum: Checksum = "sha256", pickle: SignedPickle | None = None) -> None:
+        self._checksum = check_checksum(checksum)
+        self._pickle = pickle
+        self._registry = Registry()
+
+    def register(
+        self,
+        cls: Class,
+        name: str | None = None,
+        encode: Callable[[Any], Any] | None = None,
+        decode: Callable[[Any], Any] | None = None,
+    ) -> Class:
+        """Let objects of exactly this class be saved, under ``name`` or the class's own name; returns it.
+
+        A dataclass is saved by its fields and made again by calling the class; a field that an older
+        snapshot lacks gets its default. An enum is saved by the name of its member. For any other class
+        give both functions: ``encode`` makes something that can be saved, ``decode`` gets that.
+
+        Raises:
+            UsageError: it is neither, and there are no functions; or the name is another class's.
+        """
+        self._registry.add(cls, name, encode, decode)
+        return cls
+
+    def pieces(self, state: Any, meta: Mapping[str, Any] | None = None) -> list[Buffer]:
+        """The bytes of ``dumps`` in pieces: buffers of the state itself where that saves a copy.
+
+        ``meta`` is JSON that can be read without the state.
+
+        Raises:
+            CheckpointError: a part of the state cannot be saved; names the way to it.
+        """
+        try:
+            encoder = Encoder(self._registry, self._pickle)
+            return pack(encoder(state), dict(meta or {}), encoder.buffers(), self._checksum)
+        except (Unstorable, UnicodeEncodeError, RecursionError):
+            pass  # Told better below.
+        return self._precisely(state, dict(meta or {}))
+
+    def dumps(self, state: Any) -> bytes:
+        """The state as bytes.
+
+        Raises:
+            CheckpointError: as ``pieces``.
+        """
+        return b"".join(self.pieces(state))
+
+    def loads(self, data: Buffer) -> Any:
+        """The state. Arrays lie in ``data`` itself where that may be written, else they are copies.
+
+        Raises:
+            RecordCorrupt: the bytes are not those that were written.
+            StoreTooNew: a newer version has written them.
+            SecurityError: a pickle is not signed with this key.
+            ConfigurationError: a class is not registered, or a key or a package is missing.
+        """
+        found = unpack(memoryview(data).cast("B"))
+        try:
+            return StateDecoder(found.buffers, self._registry, self._pickle)(found.state)
+        except ChaoskitError:
+            raise
+        except ImportError as error:
+            raise _missing(error) from error
+        except Exception as error:
+            raise RecordCorrupt(
+                f"the snapshot is whole, but its state cannot be built: {type(error).__name__}: {error}",
+                hint="A class may have changed since; else load the snapshot before it.",
+            ) from error.__cause__
+
+    def _precisely(self, state: Any, meta: dict[str, Any]) -> list[Buffer]:
+        """Once more, value by value: it may succeed after all, and else knows where it fails."""
+        encoder = Encoder(self._registry, self._pickle, precise=True)
+        try:
+            return pack(encoder(state), meta, encoder.buffers(), self._checksum)
+        except Unstorable as error:
+            way = "state" + "".join(reversed(error.steps))
+            raise CheckpointError(
+                f"{way} cannot be saved: {error.why}",
+                hint="Nothing was written. Change that part of the state, or register its class.",
+                context={"path": way},
+            ) from error.__cause__
+
+
+def _missing(error: ImportError) -> ChaoskitError:
+    return ConfigurationError(
+        f"the snapshot holds what the package {error.name!r} has made, which cannot be imported: {error}",
+        hint=f"Install {error.name}.",
+    )

@@ -1,0 +1,46 @@
+"""Space that is laid by for the moment in which the disk is full."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+__all__ = ["Reserve"]
+
+
+class Reserve:
+    """A file that takes up ``size`` bytes until they are needed."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        self._size = size
+
+    def lay_by(self) -> None:
+        """Make the file if it is not there; without success on a disk that is full already."""
+        if not self._size or self._path.exists():
+            return
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            try:
+                _fill(descriptor, self._size)
+            except OSError:
+                # Part of it is of no use to anyone, and others may need it.
+                os.unlink(self._path)
+                raise
+            finally:
+                os.close(descriptor)
+
+    def give_up(self) -> None:
+        """Remove the file, so that its space can be used."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+
+
+def _fill(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    # A file of the right size alone may take up nothing.
+    while size:
+        size -= os.write(descriptor, bytes(min(size, 1 << 20)))
