@@ -117,8 +117,8 @@ def _warnings(core: Core) -> Iterator[str]:
     wal, limit = core.files.wal_size(), core.upkeep.limit
     if wal > WAL_WARNING * limit:
         yield (
-            f"The WAL has {wal:,} bytes, {WAL_WARNING} times its limit: some process has had a read open for"
-            " long. Find it and end its transaction."
+            f"The WAL has {wal:,} bytes, {WAL_WARNING} times its limit: some process has had a read open"
+            " for long. Find it and end its transaction."
         )
     if core.settings.reserve and not core.upkeep.has_reserve():
         yield "The reserve is used up. Free disk space; it is set aside again at the next checkpoint."

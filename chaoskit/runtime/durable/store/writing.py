@@ -187,13 +187,12 @@ class SqliteTx(SqliteReader):
         # The one that had the byte before is dead: nothing else frees it. With the row goes its name,
         # and with the name its claims become free.
         self.execute(
-            "insert into owner(byte, id, machine, boot, pid, started) values(?, ?, ?, ?, ?, ?)"
-            " on conflict(byte) do update set id = excluded.id, machine = excluded.machine,"
-            " boot = excluded.boot, pid = excluded.pid, started = excluded.started"
-            " where owner.id <> excluded.id",
+            "insert into owner(machine, byte, id, boot, pid, started) values(?, ?, ?, ?, ?, ?)"
+            " on conflict(machine, byte) do update set id = excluded.id, boot = excluded.boot,"
+            " pid = excluded.pid, started = excluded.started where owner.id <> excluded.id",
             row,
         )
-        return str(row[1])
+        return str(row[2])
 
     def _sound(self, kind: Kind, where: Where, limit: int) -> list[Row]:
         """The first rows that can be read: damaged ones never stand in the way of those behind them."""
