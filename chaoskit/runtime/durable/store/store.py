@@ -125,7 +125,7 @@ class Store:
         try:
             return core.queue.submit(operation)  # type: ignore[no-any-return]
         except DiskFull:
-            if not urgent or not core.upkeep.give_up_reserve():
+            if not urgent or not core.upkeep.reserve.give_up():
                 raise
         operation.renew()
         return core.queue.submit(operation)  # type: ignore[no-any-return]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from collections.abc import Sequence
 
+from chaoskit.runtime.durable.reserve import Reserve
 from chaoskit.runtime.durable.store.commit import Write
 from chaoskit.runtime.durable.store.files import StoreFiles
 
@@ -27,7 +27,8 @@ class Upkeep:
     """Called by the leader of the writers, with the lock of the store held."""
 
     def __init__(self, files: StoreFiles, wal_limit: int, reserve: int) -> None:
-        self._files, self._limit, self._reserve = files, wal_limit, reserve
+        self._files, self._limit = files, wal_limit
+        self.reserve = Reserve(files.reserve, reserve)
         self._written = 0
         self._pages = 3.0
         self._swept = 0.0
@@ -50,7 +51,7 @@ class Upkeep:
             self._sweep(connection, now)
         # Passive waits for no reader. If one holds on for so long that the WAL grows, wait for it a little.
         self.checkpoint(connection, "restart" if self._files.wal_size() >= HARD * self.limit else "passive")
-        self.make_reserve()
+        self.reserve.lay_by()
 
     def checkpoint(self, connection: sqlite3.Connection, mode: str) -> bool:
         """Copy the WAL into the database; True if all of it could be."""
@@ -75,41 +76,3 @@ class Upkeep:
     def failed(self, error: Exception) -> None:
         self.last_error = f"{type(error).__name__}: {error}"
         logger.warning("upkeep of %s failed: %s", self._files.database, error)
-
-    def make_reserve(self) -> bool:
-        """Set the reserve aside, if there is room for it; True if it is there."""
-        if not self._reserve or self.has_reserve():
-            return bool(self._reserve)
-        try:
-            fd = os.open(self._files.reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError:
-            return False
-        try:
-            try:
-                _allocate(fd, self._reserve)
-            finally:
-                os.close(fd)
-        except OSError:
-            self.give_up_reserve()
-            return False
-        return True
-
-    def give_up_reserve(self) -> bool:
-        """Free the reserve for what must be recorded on a full disk; False if it was used up already."""
-        try:
-            os.unlink(self._files.reserve)
-        except OSError:
-            return False
-        return True
-
-    def has_reserve(self) -> bool:
-        return self._files.reserve.exists()
-
-
-def _allocate(fd: int, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(fd, 0, size)
-    else:
-        # Zeros that are written take their place as well.
-        for _ in range(-(-size // PAGE)):
-            os.write(fd, bytes(PAGE))
