@@ -15,7 +15,7 @@ from chaoskit.faults.narrowing import unknown
 from chaoskit.inject.base import TIMEOUT
 from chaoskit.session.exploring import Specimen
 from chaoskit.session.program import Program
-from chaoskit.session.spec import Spec
+from chaoskit.session.spec import ScenarioSpec
 
 WORDS = Words(
     listing="chaoskit explore --list",
@@ -73,7 +73,7 @@ class Asked:
         return Specimen(shlex.join(self.command), command=_as_typed(self), words=WORDS)
 
     @property
-    def spec(self) -> Spec:
+    def spec(self) -> ScenarioSpec:
         """What may happen to the program, and for how long.
 
         Raises:
@@ -85,7 +85,7 @@ class Asked:
             "budget": self.budget,
             "timeout": self.timeout,
         }
-        return Spec.checked((_faults(self),), given)
+        return ScenarioSpec.checked((_faults(self),), given)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ class FileDetail(Detail):
     resolved: for an append, ``offset`` is where the data really went. ``data`` holds the bytes that
     were requested to be written, ``Operation.result`` how many were. ``flags`` and ``mode`` are
     those of the call. ``created`` and ``truncated`` say what an open did; ``made_mode`` is the mode
-    that a new file or directory really got, None where nobody looked. ``text`` is the content of a
+    that a new file or directory really got, None if that is not known. ``text`` is the content of a
     symbolic link or the name of an extended attribute; ``links`` is the link count of ``inode``
     before the call. ``released``: a close is known to have been the last of its open file, duplicates
     (dup(2), fork(2)) included. ``source_offset`` belongs to ``copy_file_range`` and ``clone``.

@@ -17,7 +17,7 @@ from chaoskit.faults.shapes import Afterwards, shape_of
 from chaoskit.inject.base import Backend, Check
 
 AUTO = "auto"
-"""Stands for the backend that is the default on this machine."""
+"""The name that stands for the default backend of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ NAMES: tuple[str, ...] = tuple(_ENTRIES)
 
 def default() -> str:
     """The name that :data:`AUTO` stands for here: the first that is made for this system."""
+    # Not the first that works: a default that changed with the machine would change what tests find.
     return next((name for name, entry in _ENTRIES.items() if sys.platform in entry.platforms), NAMES[0])
 
 
@@ -99,6 +100,7 @@ def check(schedule: Schedule, made: Backend) -> None:
         ScheduleError: naming the first such fault, and those that there are.
     """
     for strike in schedule:
+        # A power loss is built from the recording; the backend only runs the recovery.
         if not isinstance(shape_of(strike.fault), Afterwards):
             made.check(strike.fault)
 

@@ -28,7 +28,7 @@ class Command:
     env: Mapping[str, str] | None = None
     stdin: bytes = b""
     promise_stdout: bool = True
-    """Whether each line on standard output counts as a promise."""
+    """True if each line on standard output counts as a promise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,13 @@ class Completed:
 
     argv: tuple[str, ...]
     returncode: int
+    # Bytes, since a program may print what is not text.
     stdout: bytes
     stderr: bytes
 
 
 @dataclass(frozen=True, slots=True)
+# Plain values only: a plan is the same for every backend, and can be printed when one misbehaves.
 class Plan:
     """What is asked of one run.
 
@@ -50,7 +52,7 @@ class Plan:
     ``run``
         The ordinal of this run in its test, from 1.
     ``record``
-        Whether every operation is recorded with stack, data and result. Otherwise the trace that
+        True if every operation is to be recorded with stack, data and result. Otherwise the trace that
         comes back is empty, and the run is as fast as it can be.
     ``strikes``
         The faults of this run, in order: the second is armed once the first has struck.
@@ -80,7 +82,7 @@ class Leaks:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What one run was.
+    """How one run ended, and what was seen of it.
 
     Exactly one of these is the case: it returned (``ok``, with ``value``), it raised (``error``,
     with ``traceback`` as text), it died (``signal``), it was stopped as hung (``timed_out``, with
@@ -108,14 +110,14 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that a backend needs, tried out: whether it works, what was seen, what would help."""
+    """One thing that a backend needs, tried out: ``ok``, what was seen, and what would help."""
 
     name: str
     ok: bool
     detail: str
     hint: str = ""
     needed: bool = True
-    """Whether the backend cannot work without it."""
+    """True if the backend cannot work without it."""
 
 
 class Backend(Protocol):
@@ -149,6 +151,7 @@ class Backend(Protocol):
         """
 
 
+# Its class may not exist in this process, or its constructor may want other arguments.
 class WorkloadError(ChaoskitError):
     """Stands for an error of the workload that could not be brought here as it was.
 
@@ -167,6 +170,7 @@ class CommandFailed(ChaoskitError):
         self.completed = completed
 
     def __str__(self) -> str:
+        # The end, where programs say why.
         tail = self.completed.stderr.decode(errors="replace")[-2000:].strip()
         status = f"{self.completed.argv[0]} ended with status {self.completed.returncode}"
         return f"{status}: {tail}" if tail else status

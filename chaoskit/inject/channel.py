@@ -1,4 +1,4 @@
-"""The way out of a workload: how code inside of it reaches the harness.
+"""The way from code inside of a workload to the harness.
 
 A backend installs a sender in the workload's process before the workload starts; children that are
 forked later inherit it.
@@ -15,20 +15,20 @@ _send_promise: Callable[[Any], None] | None = None
 
 
 def install(send_promise: Callable[[Any], None] | None) -> None:
-    """Say that this process now is a workload (or, with None, no longer is)."""
+    """Make this process a workload, or with None no longer one."""
     global _send_promise
     _send_promise = send_promise
 
 
 def inside() -> bool:
-    """Whether this process is a workload, or a child that one has forked."""
+    """Return True in a workload, and in a child that one has forked."""
     return _send_promise is not None
 
 
 def promise(value: Any) -> None:
     """Tell the harness that ``value`` was acknowledged to the outside world.
 
-    Returns when the harness has it: whatever happens next, the promise was made.
+    Returns once the harness has it: the promise was made, whatever happens next.
 
     Raises:
         UsageError: outside of a workload, or for a value that cannot be pickled.

@@ -1,6 +1,6 @@
-"""Processes that leave nothing behind: whose children they are, who adopts orphans, how a tree is killed.
+"""Processes that leave nothing behind: finding children, adopting orphans, killing whole trees.
 
-Linux tells and does all of this (prctl(2), proc(5)); elsewhere nobody has children and nobody adopts.
+Linux offers all of this (prctl(2), proc(5)). Elsewhere no children are found and none are adopted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import NoReturn
 
+# From linux/prctl.h; Python has no names for them.
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
@@ -41,9 +42,10 @@ def prepare() -> None:
 
 
 def die_with(parent: int, status: int = 1) -> None:
-    """Be a session leader whom the terminal's Ctrl-C does not reach, and who dies with ``parent``."""
+    """Start a new session, so that Ctrl-C does not reach this process, and be killed when ``parent`` dies."""
     os.setsid()
     _prctl()(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    # It may have died between the fork and the prctl: then no signal comes any more.
     if os.getppid() != parent:
         os._exit(status)
 
@@ -52,7 +54,7 @@ _WARNS_OF_THREADS = sys.version_info >= (3, 12)
 
 
 def fork() -> int:
-    """Fork without Python's warning of other threads: who calls has looked at each of them.
+    """Fork without Python's warning of other threads: the caller has looked at each of them.
 
     A warning that is turned into an error would come too late: the child is running by then.
     """
@@ -64,11 +66,11 @@ def fork() -> int:
 
 
 _adopts = -1
-"""The process that adopts orphans for as long as it lives."""
+"""The process that adopts orphans for as long as it lives; a fork inherits the variable, not the role."""
 
 
 def adopt_for_life() -> None:
-    """From now on processes whose parent has died come to this one."""
+    """Become the parent of processes whose parent dies, for as long as this process lives."""
     global _adopts
     _prctl()(_PR_SET_CHILD_SUBREAPER, 1)
     _adopts = os.getpid()
@@ -76,10 +78,11 @@ def adopt_for_life() -> None:
 
 @contextlib.contextmanager
 def adopting() -> Iterator[None]:
-    """While the block lasts, processes whose parent has died come to this one, so that none escapes."""
+    """Become the parent of processes whose parent dies, while the block lasts, so that none escapes."""
     if _adopts == os.getpid():
         yield
         return
+    # As it was before, since the test process may itself be a subreaper.
     before = ctypes.c_int(0)
     _prctl()(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before))
     _prctl()(_PR_SET_CHILD_SUBREAPER, 1)
@@ -92,11 +95,11 @@ def adopting() -> Iterator[None]:
 class Guard:
     """Ends the processes that this one answers for, should it die before them.
 
-    Who dies by SIGKILL cleans up nothing, and PR_SET_PDEATHSIG reaches direct children only (prctl(2)). So
-    another process watches this one. It knows the processes from shared memory, and takes with them
-    everything in the session of one of them and everything below; but nobody who has no seccomp filter:
-    the number of a process that is gone may have been given to somebody else. With ``own_session`` it also
-    ends who is left in the session that this process leads. Then it removes ``directory``, if one is given.
+    A process that dies by SIGKILL cleans up nothing, and PR_SET_PDEATHSIG reaches direct children only
+    (prctl(2)). So another process watches this one, and kills the processes that are listed in shared
+    memory. It also kills everything in their sessions and below them, but spares any process without a
+    seccomp filter: its PID may have been reused. With ``own_session`` it also ends what is left in the
+    session that this process leads. Then it removes ``directory``, if one is given.
     """
 
     _MOST = 4096
@@ -104,10 +107,12 @@ class Guard:
     def __init__(self, directory: str = "", *, own_session: bool = False) -> None:
         self._directory = directory
         self._session = os.getpid() if own_session else -1
+        # Shared with the guard: a message would have to be read, and it only watches one descriptor.
         self._memory = mmap.mmap(-1, 8 * self._MOST)
         self._words = memoryview(self._memory).cast("q")
         self._places: dict[int, int] = {}
         self._free = list(range(self._MOST - 1, -1, -1))
+        # A pidfd and not the number: it becomes readable at the end and cannot mean another process.
         watched = os.pidfd_open(os.getpid())
         self._pid = fork()
         if self._pid == 0:
@@ -115,23 +120,24 @@ class Guard:
         os.close(watched)
 
     def answer_for(self, pid: int) -> None:
-        """From now on ``pid`` dies with this process."""
+        """Have ``pid`` killed when this process dies."""
         if pid not in self._places and self._free:
             place = self._places[pid] = self._free.pop()
             self._words[place] = pid
 
     def forget(self, pid: int) -> None:
-        """``pid`` is gone."""
+        """Take ``pid`` off the list: it is gone, and its number may be given to another process."""
         place = self._places.pop(pid, None)
         if place is not None:
             self._words[place] = 0
             self._free.append(place)
 
     def dismiss(self) -> None:
-        """Nothing is left to watch for."""
+        """End the guard: nothing is left to watch for."""
         global _guard
         if _guard is not None and _guard[1] is self:
             _guard = None
+        # Killed, since it ignores everything else on purpose.
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
         self._words.release()
@@ -143,10 +149,11 @@ class Guard:
             _prctl()(_PR_SET_NAME, b"chaoskit-guard")
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
-            # Held by us, the end of a pipe would never be seen by who reads from it.
+            # A pipe whose writing end we held would never end for the process that reads from it.
             os.closerange(0, watched)
             os.closerange(watched + 1, 1 << 20)
             select.select([watched], [], [])
+            # Again until none is left: a process that was starting another may have been missed.
             while left := self._left():
                 kill_tree(*left)
             if self._directory:
@@ -156,7 +163,7 @@ class Guard:
 
     def _left(self) -> list[int]:
         known = set(filter(None, self._words))
-        return [pid for pid in everybody() if self._is_ours(pid, known)]
+        return [pid for pid in all_processes() if self._is_ours(pid, known)]
 
     def _is_ours(self, pid: int, known: set[int]) -> bool:
         try:
@@ -164,13 +171,14 @@ class Guard:
         except ProcessLookupError:
             return False
         status = read(f"/proc/{pid}/status")
+        # Already dead; its parent has only not collected it.
         if b"\nState:\tZ" in status:
             return False
         return session == self._session or ((pid in known or session in known) and b"\nSeccomp:\t2" in status)
 
 
 _guard: tuple[int, Guard] | None = None
-"""The process that has a guard already, and the guard."""
+"""The process that has a guard, and the guard. A fork inherits the variable but not the guard."""
 
 
 def stand_guard(directory: str = "", *, own_session: bool = False) -> Guard:
@@ -183,7 +191,7 @@ def stand_guard(directory: str = "", *, own_session: bool = False) -> Guard:
 
 @contextlib.contextmanager
 def guarded() -> Iterator[Guard]:
-    """While the block lasts, this process has a guard: the one that it has, or one of its own."""
+    """A guard for this process while the block lasts: the one that it has already, or a new one."""
     if _guard is not None and _guard[0] == os.getpid():
         yield _guard[1]
         return
@@ -197,6 +205,7 @@ def guarded() -> Iterator[Guard]:
 @contextlib.contextmanager
 def reaping() -> Iterator[None]:
     """Adopt orphans while the block lasts, and kill those that are left at its end."""
+    # Those that were there before are not ours to kill.
     others = children()
     with adopting():
         try:
@@ -209,8 +218,8 @@ def reaping() -> Iterator[None]:
                         os.waitpid(pid, 0)
 
 
-def everybody() -> list[int]:
-    """All processes on this machine that can be seen."""
+def all_processes() -> list[int]:
+    """The numbers of all processes that are visible in ``/proc``."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
@@ -219,6 +228,7 @@ def children(pid: int | None = None) -> set[int]:
     where = "self" if pid is None else str(pid)
     found: set[int] = set()
     for thread in threads(where):
+        # Children belong to the thread that forked them, so each thread is asked.
         found.update(map(int, read(f"/proc/{where}/task/{thread}/children").split()))
     return found
 
@@ -246,6 +256,7 @@ def read(path: str) -> bytes:
     except OSError:
         return b""
     try:
+        # In one read: the kernel makes up the file again for each.
         return os.read(fd, 65536)
     except OSError:
         return b""
@@ -256,9 +267,9 @@ def read(path: str) -> bytes:
 def kill_tree(*pids: int) -> None:
     """SIGKILL processes and everything below them.
 
-    All are stopped first, parents before their children: so nobody starts anything any more, and nobody
-    sees another one die (the end of a pipe) and acts on it. What a dying child leaves behind comes to who
-    adopts orphans, see :func:`reaping`.
+    All are stopped first, parents before their children: then none starts another one, and none sees
+    another one die (by the end of a pipe) and acts on it. What a dying child leaves behind comes to the
+    process that adopts orphans, see :func:`reaping`.
     """
     stopped: dict[int, None] = {}
     for pid in pids:

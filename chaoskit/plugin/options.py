@@ -10,7 +10,7 @@ import pytest
 from chaoskit.core.errors import wrong
 from chaoskit.core.schedule import Schedule
 from chaoskit.session.exploring import Request
-from chaoskit.session.spec import BACKENDS, Spec, positive_number
+from chaoskit.session.spec import BACKENDS, ScenarioSpec, positive_number
 
 
 def request(config: pytest.Config) -> Request:
@@ -33,7 +33,7 @@ def backend_asked(config: pytest.Config) -> bool:
     return _backend(config) is not None
 
 
-def in_force(config: pytest.Config, spec: Spec) -> Spec:
+def in_force(config: pytest.Config, spec: ScenarioSpec) -> ScenarioSpec:
     """The scenario's arguments, with what the command line and the ini file say put in."""
     changes: dict[str, Any] = {}
     for name in ("budget", "depth"):
@@ -44,7 +44,7 @@ def in_force(config: pytest.Config, spec: Spec) -> Spec:
                 changes[name] = number
     if _backend(config) is not None:
         changes["backend"] = _backend(config)
-    Spec.checked((), changes)
+    ScenarioSpec.checked((), changes)
     return replace(spec, **changes) if changes else spec
 
 

@@ -31,7 +31,7 @@ from chaoskit.plugin.state import PLAIN_ERROR, STATE, Places, Underway
 from chaoskit.report.explain import inconclusive_text, violation_text
 from chaoskit.session import chance
 from chaoskit.session.exploring import Exploration, Specimen
-from chaoskit.session.spec import Spec
+from chaoskit.session.spec import ScenarioSpec
 
 _RESULT = pytest.StashKey[ScenarioResult | None]()
 _CHANCE = pytest.StashKey[Callable[[], None]]()
@@ -130,7 +130,7 @@ class Scenarios:
 
     def _state(self, item: pytest.Item, marker: pytest.Mark) -> Underway:
         """Everything that can be refused before the test is called is refused here."""
-        spec = in_force(self._config, Spec.checked(marker.args, marker.kwargs))
+        spec = in_force(self._config, ScenarioSpec.checked(marker.args, marker.kwargs))
         asked = request(self._config)
         _check_item(item)
         backend = self._backend(spec, backend_asked(self._config) or spec.backend != backends.AUTO)
@@ -139,7 +139,7 @@ class Scenarios:
         self._places.append(places)
         return Underway(exploration, places, exploration.baseline)
 
-    def _backend(self, spec: Spec, asked: bool) -> Backend:
+    def _backend(self, spec: ScenarioSpec, asked: bool) -> Backend:
         if spec.backend not in self._backends:
             self._backends[spec.backend] = backends.found(spec.backend)
         backend, reason = self._backends[spec.backend]

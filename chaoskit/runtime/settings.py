@@ -35,8 +35,8 @@ from chaoskit.runtime.retrying.backoff import Backoff, Jitter
 from chaoskit.runtime.retrying.budget import RetryBudget
 from chaoskit.runtime.retrying.policy import RetryPolicy
 from chaoskit.runtime.running.jobs import JobOptions
-from chaoskit.runtime.running.lifecycle import ShutdownOptions
 from chaoskit.runtime.running.queues import QueueOptions
+from chaoskit.runtime.running.shutdown_records import ShutdownOptions
 from chaoskit.runtime.running.supervise import SupervisionOptions
 
 __all__ = [

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from chaoskit.faults.power import DEFAULT_MODELS
-from chaoskit.session.spec import Spec
+from chaoskit.session.spec import ScenarioSpec
 
 if TYPE_CHECKING:
     from chaoskit.faults import FaultSet
@@ -69,7 +69,7 @@ def scenario(
         "strike_recovery": strike_recovery,
         "invariants": invariants,
     }
-    Spec.checked(faults, given)
+    ScenarioSpec.checked(faults, given)
     kwargs = {name: value for name, value in given.items() if value != _DEFAULTS[name]}
     # with_args: a marker that is called with one function and nothing else would mark that function.
     return pytest.mark.chaoskit.with_args(*faults, **kwargs)

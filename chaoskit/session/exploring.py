@@ -15,7 +15,7 @@ from chaoskit.explore.sources import sources_of
 from chaoskit.explore.sweep import Progress
 from chaoskit.inject import backends
 from chaoskit.inject.base import TIMEOUT, Backend
-from chaoskit.session.spec import Spec
+from chaoskit.session.spec import ScenarioSpec
 
 _LEAST_TIMEOUT = 10.0
 _TIMES_THE_BASELINE = 20.0
@@ -54,7 +54,7 @@ class Specimen:
 class Exploration:
     """All that it takes to explore one specimen, once. ``sources`` have to see its first recording."""
 
-    def __init__(self, specimen: Specimen, spec: Spec, request: Request, backend: Backend) -> None:
+    def __init__(self, specimen: Specimen, spec: ScenarioSpec, request: Request, backend: Backend) -> None:
         """Refuse what can be refused before anything runs.
 
         Raises:

@@ -18,7 +18,7 @@ BACKENDS = (AUTO, *NAMES)
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class ScenarioSpec:
     """See :func:`chaoskit.scenario` for what each field means."""
 
     faults: FaultSet
@@ -34,7 +34,7 @@ class Spec:
     """The arguments that were written out, so that an ini file fills in the others only."""
 
     @classmethod
-    def checked(cls, args: Sequence[object], kwargs: Mapping[str, Any]) -> Spec:
+    def checked(cls, args: Sequence[object], kwargs: Mapping[str, Any]) -> ScenarioSpec:
         """Check the arguments of a decorator or marker.
 
         Raises:

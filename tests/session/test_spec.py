@@ -8,7 +8,7 @@ import pytest
 
 from chaoskit import faults, scenario
 from chaoskit.core.errors import UsageError
-from chaoskit.session.spec import Spec
+from chaoskit.session.spec import ScenarioSpec
 
 
 def work() -> None:
@@ -58,13 +58,13 @@ def test_a_misspelt_fault_is_refused_with_the_nearest_name() -> None:
 def test_an_argument_that_does_not_exist_is_refused() -> None:
     """In a marker no type checker would see it."""
     with pytest.raises(UsageError, match=r"'deph'.*depth, budget"):
-        Spec.checked((), {"deph": 2})
+        ScenarioSpec.checked((), {"deph": 2})
 
 
 def test_without_faults_the_default_ones_are_taken() -> None:
     """@scenario() means faults.default(); several sets are united."""
-    assert Spec.checked((), {}).faults == faults.default()
-    assert Spec.checked((faults.disk(), faults.kill()), {}).faults == faults.disk() | faults.kill()
+    assert ScenarioSpec.checked((), {}).faults == faults.default()
+    assert ScenarioSpec.checked((faults.disk(), faults.kill()), {}).faults == faults.disk() | faults.kill()
 
 
 def test_the_marker_has_the_arguments_that_were_written() -> None:

@@ -156,7 +156,7 @@ class Tables:
         return {name: value for name, value in found.items() if value is not None}
 
     def page(self, inode: Inode, number: int, state: int) -> bytes:
-        """One page of a file, as far as there is any data in it."""
+        """One page of a file; shorter, or empty, where the file ends in it."""
         content = self.content(inode)
         start = number * PAGE
         page = bytearray(content.initial[start : start + PAGE])

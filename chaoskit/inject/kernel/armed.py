@@ -1,4 +1,4 @@
-"""A strike that waits for its call."""
+"""A strike that waits for its call, and counts its equals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from chaoskit.faults.shapes import shape_of
 
 
 class Armed:
-    """One strike of a plan and how many of its equals have gone by."""
+    """One strike of a plan, and how many equal operations have gone by."""
 
     def __init__(self, strike: Strike) -> None:
         point = strike.point
@@ -20,6 +20,7 @@ class Armed:
         self.seen = 0
         self.name = plain_name(point.target) if point.second is None else None
         """The only name that the target can have; None for a wildcard or a pair of names."""
+        # Compiled once: it is asked for each call of the family.
         self._target = fits(point.target)
         self._second = None if point.second is None else fits(point.second)
 
@@ -27,6 +28,7 @@ class Armed:
         """Count a call of the right family and place; True if it is the one to strike."""
         if not self._target(target):
             return False
+        # A rename never counts for a point with one name, whatever that name is.
         if self._second is None:
             if second is not None:
                 return False

@@ -1,4 +1,4 @@
-"""One run: fork, hand-over, supervision, and what came of it."""
+"""One run from the fork of the workload to its outcome."""
 
 from __future__ import annotations
 
@@ -71,9 +71,11 @@ class KernelBackend:
         """
         for one in plan.strikes:
             self.check(one.fault)
+        # Before the fork: what is wrong here is wrong use, and must be an error of the test.
         inherited = preconditions.check(plan)
         promises = isinstance(work, Command) and work.promise_stdout
         program = domains.program(interest.at_any_time(plan, promises))
+        # All that the child would have to import or compile: after the fork it would cost a case.
         child.prepare(program)
         if plan.record:
             stack.calibrate()
@@ -89,7 +91,7 @@ class KernelBackend:
 
 
 class _Family:
-    """Whatever happens, nothing of the workload outlives this block: no process and nothing that is open."""
+    """A block that nothing of the workload outlives: no process, and nothing that is open."""
 
     def __init__(self) -> None:
         self.before = processes.children()
@@ -97,22 +99,23 @@ class _Family:
         self._at_end: list[Callable[[], object]] = []
 
     def at_end(self, release: Callable[[], object]) -> None:
-        """Call ``release`` at the end of the block; what came last is released first."""
+        """Call ``release`` at the end of the block; the last one is called first."""
         self._at_end.append(release)
 
     def __enter__(self) -> _Family:
         return self
 
+    # A run that went well has ended all its processes itself.
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and self.pid:
-            with _undisturbed():
+            with _uninterrupted():
                 tree.end_all(self.before, self.pid)
         while self._at_end:
             self._at_end.pop()()
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def _uninterrupted() -> Iterator[None]:
     """Hold Ctrl-C back for a moment."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -128,14 +131,16 @@ def _fork(
 
     An interrupt that came between the fork and the note of its number would leave a process behind.
     """
+    # A socket, since only that can carry the descriptor of the listener.
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     family.at_end(ours.close)
     standard = _standard_streams(work, streams, family)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
+            # What is in their buffers would be written twice: by us and by the child.
             stream.flush()
     parent = os.getpid()
-    with _undisturbed():
+    with _uninterrupted():
         family.pid = pid = processes.fork()
     if pid == 0:
         _in_child(work, theirs, plan, program, parent, standard)
@@ -174,6 +179,7 @@ def _standard_streams(
 
 def _take_over(ours: socket.socket, family: _Family, plan: Plan) -> int:
     """Receive the listener from the child."""
+    # A function registered with os.register_at_fork may hang in the child.
     ours.settimeout(plan.timeout)
     try:
         message, ancillary, _, _ = ours.recvmsg(64, socket.CMSG_SPACE(child.DESCRIPTOR.size))
@@ -184,10 +190,12 @@ def _take_over(ours: socket.socket, family: _Family, plan: Plan) -> int:
         ) from None
     if message == child.READY and ancillary:
         (listener,) = child.DESCRIPTOR.unpack(ancillary[0][2])
+        # Received descriptors are inheritable: a later workload would hold the listener open.
         os.set_inheritable(listener, False)
         family.at_end(partial(os.close, listener))
         _use_all_descriptors(family)
         return int(listener)
+    # It has ended, or is about to: its number must not stay taken.
     os.waitpid(family.pid, 0)
     reason = os.strerror(int(message[1:])) if message.startswith(child.FAILED) else "it ended at once"
     raise BackendUnavailable(
@@ -197,7 +205,7 @@ def _take_over(ours: socket.socket, family: _Family, plan: Plan) -> int:
 
 
 def _use_all_descriptors(family: _Family) -> None:
-    """Use as many descriptors as this process may: each process of the workload takes three."""
+    """Raise the limit of descriptors to the hard one: each process of the workload takes three of ours."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -226,6 +234,7 @@ def _outcome(
         return Ran(ok=False, timed_out=True, stacks=ending.stacks, **fields)
     if os.WIFSIGNALED(status):
         return Ran(ok=False, signal=os.WTERMSIG(status), **fields)
+    # A command that could not be started has sent an error, like a function.
     if isinstance(work, Command) and not mailbox.kind:
         return _completed(work, streams, os.waitstatus_to_exitcode(status), fields)
     return _returned(mailbox.kind, mailbox.body, status, fields)
@@ -244,9 +253,10 @@ def _returned(kind: bytes, body: bytes, status: int, fields: dict[str, Any]) -> 
     if kind == child.UNPICKLABLE:
         raise UsageError(
             f"the workload returned a value that cannot be pickled ({pickle.loads(body)}); expected one that "
-            "can, since the workload runs in a process of its own. Return plain data, or nothing."
+            "can, since the workload runs in another process. Return plain data, or nothing."
         )
     if kind == child.ERROR:
+        # Name and message apart, for an error whose class cannot be found here.
         itself, name, message, text = pickle.loads(body)
         return Ran(ok=False, error=_error(itself, name, message), traceback=text, **fields)
     code = os.waitstatus_to_exitcode(status)
@@ -277,4 +287,5 @@ def _error(itself: bytes, name: str, message: str) -> BaseException:
 
 
 def _below(root: str, link: str) -> str:
+    # Relative where it can be: the directory of a case has a random name.
     return link[len(root) + 1 :] if link.startswith(root + "/") else link

@@ -58,7 +58,7 @@ class Effect:
     """The caller's descriptor whose file must be let go before the answer, as a close does."""
     standing: Standing | None = None
     fatal: bool = False
-    """Whether the workload's own process dies of it at once."""
+    """True if the workload's own process dies of it at once."""
 
 
 class Counter(Protocol):
@@ -75,8 +75,8 @@ class Counter(Protocol):
 class Around:
     """What a domain stands in for the time of one run.
 
-    ``root`` is the scenario's directory, resolved. Operations are added to ``log``. A domain with
-    descriptors or deadlines of its own puts them into ``poller``, and may then answer a call long after it
+    ``root`` is the scenario's directory, resolved. Operations are added to ``log``. A domain that waits for
+    descriptors or deadlines puts them into ``poller``, and may then answer a call long after it
     was asked to perform it.
     """
 

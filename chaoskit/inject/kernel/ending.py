@@ -15,11 +15,11 @@ from chaoskit.inject.kernel.workload.tree import Tree
 GRACE = 0.25
 """Seconds that processes have to end after the workload's own has; then they count as left over."""
 _LOOK = 0.01
-"""Seconds between two looks at whether those have ended: of a process that was never met we hear nothing."""
+"""Seconds between two looks at whether those have ended: a process that was never met ends in silence."""
 
 
 class Ending:
-    """Ends the processes of one workload, and says how that came."""
+    """Ends the processes of one workload, and records why."""
 
     def __init__(self, workload: Tree, poller: Poller) -> None:
         self._tree = workload
@@ -37,7 +37,7 @@ class Ending:
         self._before = before_fork
 
     def watch_arrivals(self) -> None:
-        """Hear of the end of every process that was met since the last time."""
+        """Watch for the end of every process that was met since the last time."""
         while self._tree.arrivals:
             process = self._tree.arrivals.pop()
             self._pidfds[process.pidfd] = process.pid
@@ -51,6 +51,7 @@ class Ending:
     def give_up(self) -> None:
         """The time of the run is over: note what everything waits for, then kill it."""
         self.timed_out = True
+        # Also those that made no call which stopped: their stacks may be the interesting ones.
         for pid in (*self._orphans(), self._tree.pid):
             self._tree.meet(pid)
         # Asked before the threads are stopped: afterwards it only shows the stop.
@@ -65,6 +66,7 @@ class Ending:
         self.dying = True
         # Stopped first, so that none forks, or acts on the death of another, while they are killed.
         alive = [pid for pid, one in list(self._tree.processes.items()) if one.kill(signal.SIGSTOP)]
+        # Everything below as well: a process that was never met may hold the others up.
         processes.kill_tree(*alive, *self._orphans())
         return len(alive)
 
@@ -84,6 +86,7 @@ class Ending:
                 self._tree.meet(pid)
             self._turn(time.monotonic())  # Forgets those that have ended.
         if not self.dying:
+            # A run that was killed leaves nothing on purpose.
             self.left_over = [_name(pid) for pid in self._others()]
         self._reap_all()
 
@@ -111,6 +114,7 @@ def _collect(pid: int) -> bool:
     try:
         done, _ = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
+        # Not our child: its own parent collects it.
         return not os.path.exists(f"/proc/{pid}")
     return done == pid
 

@@ -1,4 +1,4 @@
-"""Which families of calls a run has to look at: all of them in a recording, few in a case.
+"""The families of calls that a run has to look at: all of them in a recording, few in a case.
 
 A call that no pending strike can be at, and no lasting condition can answer, does not matter. The filter
 of a case does not stop it at all (:mod:`chaoskit.inject.kernel.seccomp.bpf`), and what it does stop only
@@ -21,7 +21,7 @@ from chaoskit.inject.kernel.seccomp.syscalls import Families
 def at_any_time(plan: Plan, promised_by_writing: bool) -> Families:
     """What may have to be looked at from the first call of a run to its last.
 
-    ``promised_by_writing`` says whether lines on the standard output are promises.
+    ``promised_by_writing`` is True if lines on the standard output are promises.
     """
     if plan.record:
         return None
@@ -46,10 +46,12 @@ def _together(
     All, where processes or threads have to be numbered.
     """
     points = [strike.point for strike in strikes]
+    # Numbers are given by first operations, of whatever family.
     if any(point.place.process or point.place.thread for point in points):
         return None
     families = frozenset(point.call for point in points).union(*lasting)
     # A family of a schedule that was typed by hand need not exist; then no call is of it.
     rows = [FAMILIES[family] for family in families if family in FAMILIES]
+    # A call may turn out to be of the family only when it is decoded.
     families = families.union(*(row.comes_as for row in rows))
     return families | {"write"} if promised_by_writing else families

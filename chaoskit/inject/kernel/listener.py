@@ -1,4 +1,4 @@
-"""The conversation with the kernel about calls that have stopped: seccomp_unotify(2)."""
+"""Receiving calls that have stopped, and answering them: seccomp_unotify(2)."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ class Listener:
     def receive(self) -> Notification | None:
         """Take the next call; None if it was withdrawn before it could be received."""
         call = self._call
+        # The kernel refuses a buffer that is not zeroed.
         call[:] = abi.NO_NOTIF
         try:
             fcntl.ioctl(self._fd, abi.IOCTL_RECV, call)
@@ -98,6 +99,7 @@ class Listener:
             return int(fcntl.ioctl(self._fd, abi.IOCTL_ADDFD, request, True))
         except OSError as error:
             result = -(error.errno or errno.EIO)
+            # The call still waits: it gets the error that the open would have got.
             self.answer(ident, result)
             return result
 
@@ -114,7 +116,7 @@ class Listener:
 
 
 class Stopped:
-    """One call that waits for its answer; it is for whoever holds this to give, now or later."""
+    """One call that waits for its answer. The holder of this object gives it, now or later."""
 
     __slots__ = ("_ident", "_listener")
 

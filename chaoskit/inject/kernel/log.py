@@ -1,4 +1,4 @@
-"""What one run has shown so far: its operations in order, and what could not be followed."""
+"""The record of one run: its operations in order, and what could not be followed."""
 
 from __future__ import annotations
 
@@ -41,12 +41,13 @@ class Call(Protocol):
 class Log:
     """Collects the operations of all domains.
 
-    ``recording`` says whether operations come with their Python stacks. In a case they need not: the
+    With ``recording`` operations come with their Python stacks. In a case they need not: the
     operation of the recording that the schedule names has one.
     """
 
     def __init__(self, tree: Tree, recording: bool) -> None:
         self.operations: list[Operation] = []
+        # By kind and target: a loop must not fill the report with one sentence.
         self.caveats: dict[tuple[str, str], Caveat] = {}
         self.recording = recording
         self._tree = tree
@@ -56,7 +57,7 @@ class Log:
         self.caveats.setdefault((kind, target), Caveat(kind, target, text))
 
     def where(self, task: Task) -> Where:
-        """Where ``task`` stands. Ask before a call is answered: its thread then runs on."""
+        """Where ``task`` stands. Call before a call is answered: afterwards its thread runs on."""
         return self._tree.place(task), self._tree.stack(task) if self.recording else ()
 
     def operation(
@@ -81,6 +82,7 @@ class Log:
     def add(self, operation: Operation) -> None:
         """Append an operation; its index is the one at which it now stands."""
         index = len(self.operations)
+        # Its index was given when it began; another may have been recorded since.
         self.operations.append(operation if operation.index == index else replace(operation, index=index))
 
     def numbered(self) -> tuple[Operation, ...]:

@@ -1,4 +1,4 @@
-"""Waiting for whatever comes next: calls, ends of processes, output, and the time of what was put off."""
+"""Waiting for the next event: a call, the end of a process, output, or the time of what was put off."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ class Poller:
         self._poll.register(fd, select.POLLIN)
 
     def forget(self, fd: int) -> None:
-        """Stop watching ``fd``; to be done before it is closed, since numbers are given again."""
+        """Stop watching ``fd``. Call it before the descriptor is closed: its number is given out again."""
         self._poll.unregister(fd)
         del self._ready[fd]
 
     def later(self, seconds: float, action: Callable[[], object]) -> None:
         """Call ``action`` in so many seconds of real time; ties go by the order of asking."""
         self._order += 1
+        # The number in between: actions cannot be compared.
         heapq.heappush(self._held, (time.monotonic() + seconds, self._order, action))
 
     def turn(self, deadline: float) -> None:
@@ -49,9 +50,10 @@ class Poller:
             if ready is not None:  # An action that came before may have ended this one's watch.
                 ready(event)
         while self._held and self._held[0][0] <= time.monotonic():
+            # Taken off first: the action may put another one off.
             _, _, action = heapq.heappop(self._held)
             action()
 
     def only(self, called: list[tuple[int, int]]) -> bool:
-        """Whether, within a millisecond, ``called`` is all that happens (descriptors with their events)."""
+        """Return True if nothing but ``called`` (descriptors with events) happens within a millisecond."""
         return self._poll.poll(1) == called

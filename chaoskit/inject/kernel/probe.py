@@ -1,4 +1,4 @@
-"""What the kernel backend needs of a machine, tried out for real."""
+"""What the kernel backend needs of a machine, tried out on it."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ def _architecture() -> Check:
 
 def _release() -> Check:
     text = os.uname().release
+    # Distributions append their own version behind the numbers.
     match = re.match(r"(\d+)\.(\d+)", text)
     good = match is not None and (int(match[1]), int(match[2])) >= MINIMUM
     hint = "" if good else f"Linux {MINIMUM[0]}.{MINIMUM[1]} or newer is needed."
@@ -79,7 +80,7 @@ def _features() -> Iterator[Check]:
     yield _feature(
         "user notification", known == 0, known, "Linux 5.0 or newer, and no profile that hides it."
     )
-    # With flags that it knows and no filter the kernel gets as far as EFAULT; others are EINVAL.
+    # With flags that it knows the kernel goes on to the missing filter: EFAULT. Others are EINVAL.
     flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     asked = libc.syscall(number, abi.SECCOMP_SET_MODE_FILTER, flags, 0)
     yield _feature(
@@ -95,6 +96,7 @@ def _feature(name: str, known: bool, result: int, hint: str) -> Check:
 
 def _proc() -> Check:
     path = f"/proc/self/task/{os.getpid()}/children"
+    # Containers may mount a /proc with parts missing.
     good = os.path.exists(path)
     hint = "" if good else "Mount /proc; the kernel needs CONFIG_PROC_CHILDREN."
     return Check("/proc", good, "complete" if good else f"{path} does not exist", hint)
@@ -124,6 +126,7 @@ def _memory() -> Check:
         fd = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
         try:
             mark = b"chaoskit"
+            # A fork has the same object at the same address, so its content is known.
             good = os.pread(fd, 8, id(mark) + bytes.__basicsize__ - 1) == mark
         finally:
             os.close(fd)
@@ -141,6 +144,7 @@ def _descriptors() -> Check:
     pidfd = -1
     try:
         pidfd = os.pidfd_open(pid)
+        # Descriptor 0 may be closed: the answer must only not be a refusal.
         result = abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), pidfd, 0, 0)
         if result >= 0:
             os.close(result)
@@ -176,6 +180,7 @@ def one_call(run: Runner) -> str:
         root = os.path.realpath(root)
         ran = run(lambda: os.mkdir(f"{root}/seen"), Plan(root, record=True, timeout=10.0))
         seen = [str(operation) for operation in ran.trace]
+        # Both sides: the call was seen, and it took effect.
         if seen[:1] != ["mkdir(seen)#1 = 0"] or not os.path.isdir(f"{root}/seen"):
             raise BackendUnavailable(f"a directory was made, but what was seen is {seen}")
     return "a call was seen, made and answered"

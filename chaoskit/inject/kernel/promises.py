@@ -1,4 +1,4 @@
-"""What the workload tells us: that it begins, what it promises, what came of it.
+"""Messages from the workload: that it begins, what it promises, what came of it.
 
 Promises and the end are operations that are no system calls. They are counted, recorded and struck like
 others, so that a kill can be aimed at the moment right behind an acknowledgement.
@@ -58,13 +58,15 @@ class Promises:
         return bool(self._streams.promise_link)
 
     def take(self, tid: int, args: tuple[int, ...], stopped: Stopped, holds_more: Callable[[], bool]) -> None:
-        """One message. A result is asked for again while ``holds_more`` says so."""
+        """Take one message. A result is asked for again while ``holds_more`` returns True."""
         if not args[2]:  # Empty: the first call of the workload, from whose number on they are counted.
             stopped.answer(0)
             return
         task = self._tree.task(tid)
+        # Read from its memory: the call itself is never carried out.
         data = b"" if task is None else task.process.memory.read(args[1], args[2])
         if task is None or len(data) != args[2]:
+            # The workload sees an error rather than a promise that was lost.
             stopped.answer(-errno.EIO)
             return
         done = partial(stopped.answer, len(data))
@@ -73,6 +75,7 @@ class Promises:
             return
         family = self.mailbox.take(data)
         if family != PROMISE and holds_more():
+            # The workload collects garbage and reports once more.
             stopped.answer(child.HOLDS_MORE)
         elif self._occurred(family, task, stopped, done):
             done()
@@ -86,6 +89,7 @@ class Promises:
         armed = self._strikes.due(family, "", None, task)
         if armed is None:
             return True
+        # Before the effect: a kill may come of it, and then nothing more is read.
         self._strikes.reached += 1
         self._reached()
         operation = self._operation(family, task)
@@ -117,11 +121,12 @@ class Promises:
         return next((detail for detail in found if detail is not None), Detail())
 
     def written(self, task: Task, spec: Spec, args: tuple[int, ...], stopped: Stopped) -> bool:
-        """A write below no root: True if it went to the standard output of a command, and was seen to.
+        """Take a write that went to the standard output of a command; return True if it was one.
 
         Each line that it completes is a promise.
         """
         link = self._streams.promise_link
+        # The link names the pipe, so a duplicate of the descriptor counts as well.
         if not link or spec.family != "write" or task.link(abi.signed(args[0])) != link:
             return False
         assert isinstance(spec, FileSpec)
@@ -146,6 +151,7 @@ class Promises:
 
 def _outside(stack: tuple[Frame, ...]) -> tuple[Frame, ...]:
     """A stack without the frames of this package that it starts with."""
+    # The promise is made by the line that calls us, not by our own.
     for position, frame in enumerate(stack):
         if not frame.file.startswith(_PACKAGE):
             return stack[position:]

@@ -1,4 +1,4 @@
-"""An error that stays: whatever can fail in this way does, from a strike until the run is over."""
+"""An error that stays: every call that can fail in this way does, from a strike until the run is over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which strikes of a plan are due, what they do, and the proof that they did it."""
+"""When the strikes of a plan are due, what they do, and the proof that they did it."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ class Strikes:
         due = None
         place: Place | None = None
         for position, armed in enumerate(self.pending):
+            # Cheapest first: most calls are of another family than the strike.
             if armed.family != family:
                 continue
             if place is None:
@@ -73,7 +74,7 @@ class Strikes:
         return due
 
     def place(self, task: Task) -> Place:
-        """In which stream of operations ``task`` is; the first thread's is known without a look."""
+        """The stream of operations that ``task`` is; that of the first thread is known without a look."""
         if task.tid == self._tree.pid:
             return Place(self._plan.run)
         return self._tree.place(task)
@@ -102,13 +103,14 @@ class Strikes:
             CannotExecute: if it has ended already: its descriptor may stand for another process by now.
         """
         main = self._tree.main
+        # Asked before it is sent: afterwards the process may be gone, and its handlers with it.
         fatal = tree.is_fatal(self._tree.pid, number)
         if self._tree.processes.get(self._tree.pid) is not main or not main.kill(number):
             raise CannotExecute("the workload's own process has ended already")
         return fatal
 
     def not_injected(self, armed: Armed, why: CannotExecute) -> None:
-        """The point was reached, and the fault could not be made to happen there."""
+        """Note that the point was reached, and that the fault could not be made to happen there."""
         self._log.caveat("not-injected", armed.text, f"{armed.text} could not be injected: {why}")
 
     def deliver(
@@ -125,7 +127,9 @@ class Strikes:
                 self.receipts.append(_receipt(armed, operation, effect))
             return False
         if effect.answer is not None and not stopped.answer(effect.answer):
+            # An answer that came too late has changed nothing.
             return False  # Its thread was gone before: nothing was struck.
+        # Made now: the operation is as it stands, and what follows may change it.
         proof = _receipt(armed, operation, effect)
         if effect.standing is not None and effect.answer is None:
             self._unproven.append((effect.standing, proof))  # Nearly full, and nothing has failed of it.
@@ -140,6 +144,7 @@ class Strikes:
     def _kill(self, operation: Operation, effect: Effect) -> bool:
         """True if something was alive to be killed."""
         if effect.kill == "one" and operation.pid != self._tree.pid:
+            # It may have ended since it made the call.
             process = self._tree.processes.get(operation.pid)
             return process is not None and process.kill(signal.SIGKILL)
         return self._killer.kill_all() > 0

@@ -30,7 +30,7 @@ from chaoskit.inject.kernel.workload.messages import Streams
 from chaoskit.inject.kernel.workload.tree import Tree
 
 _AT_ONCE = 256
-"""Calls that are counted before the clock is looked at again."""
+"""How many calls are counted before the loop looks at the clock and at other descriptors again."""
 
 
 class Supervisor:
@@ -58,6 +58,7 @@ class Supervisor:
         """What the workload's own process had open at its end beyond what it started with."""
         self._asked_again = False
         self._calls = by_number()
+        # Numbers mean other calls under another architecture.
         self._arch = abi.AUDIT_ARCH[abi.machine()]
         self._families: Families = None
         self._counter: Counter | None = None
@@ -79,8 +80,10 @@ class Supervisor:
             while self._tree.pid in self._tree.processes:
                 self.ending.watch_arrivals()
                 self._poller.turn(deadline)
+                # Once: after it was given up the loop only waits for the end.
                 if time.monotonic() >= deadline and not self.ending.dying:
                     self.ending.give_up()
+            # Collected last: until then its number cannot be given to another process.
             _, status = os.waitpid(self._tree.pid, 0)
             self.ending.wind_up()
             return status
@@ -103,10 +106,12 @@ class Supervisor:
     def _receive(self) -> None:
         """Receive a call and see to it; calls that only count are received one after the other."""
         listener, counter = self._listener, self._counter
+        # With something put off the clock must be looked at after each call.
         for _ in range(1 if self._poller.holding else _AT_ONCE):
             call = listener.receive()
             if call is None or self.ending.dying:
                 return
+            # Counted as received, or as one that was withdrawn by a signal.
             listener.count(call.ident)
             if counter is None or not counter.goes_by(call.tid, call.number, call.arch, call.args[0]):
                 self._see_to(call)
@@ -120,6 +125,7 @@ class Supervisor:
         try:
             self._dispatch(call, stopped)
         except Unreadable as why:
+            # Unseen is better than stuck: the workload goes on, and the report says what was missed.
             if stopped.go_on():
                 program = tree.comm(call.tid)
                 self.log.caveat("unreadable", program, f"calls of {program} were not seen: {why}")
@@ -128,6 +134,7 @@ class Supervisor:
         wanted = self._calls.get(call.number) if call.arch == self._arch else None
         if wanted is None:
             self._watching.see_to(call, stopped)
+        # No domain may see it: what is written there is for us.
         elif call.args[0] == bpf.CONTROL and wanted[0][1].family == "write":
             self.promises.take(call.tid, call.args, stopped, self._holds_more)
         else:
@@ -159,6 +166,7 @@ class Supervisor:
     def _called(self, call: Notification, stopped: Stopped) -> None:
         """Find the domain whose operation the call is, and let it have its way."""
         families = self._families
+        # Most calls of a case are of families that no longer matter: they go on unread.
         wanted = [one for one in self._calls[call.number] if families is None or one[1].family in families]
         task = self._tree.task(call.tid) if wanted else None
         if task is None:
@@ -174,17 +182,17 @@ class Supervisor:
             stopped.go_on()
 
     def _operation(self, domain: Domain[Any], call: Call, stopped: Stopped) -> None:
-        """A call that is an operation: struck, answered by a lasting condition, or as it is."""
+        """See to an operation: strike it, let a lasting condition answer it, or let it go on."""
         if self._families is None:
-            self.strikes.place(
-                call.task
-            )  # Numbers are given in the order of first operations, struck or not.
+            # Numbers are given in the order of first operations, struck or not.
+            self.strikes.place(call.task)
         armed = self.strikes.due(call.family, call.target, call.second, call.task)
         if armed is not None and self._strike(domain, armed, call, stopped):
             return
         for condition in self.strikes.standing:
             if call.family not in condition.families:
                 continue
+            # A lasting condition answers at most once: the first that began.
             answer, _ = condition.answer(call, lambda: bare(call, domain.describe(call, whole=False)))
             if answer is not None:
                 self.strikes.prove(condition)
@@ -212,6 +220,7 @@ class Supervisor:
         self._look_again()
         operation = self._described(domain, call)
         try:
+            # Kills, signals and delays are the same for every domain.
             effect = self.strikes.common(armed.shape, call.task) or domain.effect(armed.shape, call)
             if effect.release is not None and not stopped.release(effect.release):
                 raise CannotExecute("its descriptor could not be released")
@@ -243,6 +252,7 @@ class Supervisor:
     def _holds_more(self) -> bool:
         """True, once, if the workload's process has more open than it started with: it may be garbage."""
         self.descriptors = self._extra_descriptors()
+        # Once: a cycle of garbage is collected by then, and a real leak stays.
         again = bool(self.descriptors) and not self._asked_again
         self._asked_again |= again
         return again

@@ -1,4 +1,4 @@
-"""Calls that are no operations but change what can be seen: noted, and refused where they would blind us."""
+"""Calls that are not operations but change what can be seen: noted, or refused where we would see nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chaoskit.inject.kernel.workload.tree import Tree
 
 
 class Watching:
-    """Sees to the calls of :data:`WATCHED`; of most of them their row says all there is to do."""
+    """Sees to the calls of :data:`WATCHED`. For most of them the row says all there is to do."""
 
     def __init__(self, workload: Tree, log: Log) -> None:
         self._tree = workload
@@ -32,16 +32,18 @@ class Watching:
             return
         if row.caveat:
             self._log.caveat(row.caveat, tree.comm(call.tid), row.text.format(name=row.name))
+        # Some change what we know of the process, whether they succeed or not.
         special = _SPECIAL.get(row.name)
         if special is not None:
             special(self, row, call)
+        # ENOSYS is what an older kernel says, so every program has a way around.
         if row.refused:
             stopped.answer(-errno.ENOSYS)
         else:
             stopped.go_on()
 
     def _session(self, row: Watched, call: Notification) -> None:
-        """The process leads a session from now on: what is in that dies with it, met or not."""
+        """Note that the process leads a session: everything in it dies with the run, met or not."""
         self._tree.leads(int(tree.status(call.tid).get("Tgid", b"0")))
 
     def _program(self, row: Watched, call: Notification) -> None:

@@ -21,11 +21,13 @@ CLONE_RANGE = struct.Struct("=qQQQ")
 PROT_WRITE = 2
 _F_UNLCK = 2
 _LOCK_UN = 8
+# Without O_DIRECTORY, which is part of the flag as programs write it.
 _O_TMPFILE = 0o20000000
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(slots=True)
+# Mutable: what is found out on the way, such as data and umask, is kept for later steps.
 class FileCall:
     """One notified call that concerns the scenario's directory.
 
@@ -48,7 +50,7 @@ class FileCall:
     mode: int | None = None
     follow: bool = False
     restricted: bool = False
-    """Whether ``openat2`` was given resolve flags, which mean something else from here."""
+    """True if ``openat2`` was given resolve flags, which mean something else from here."""
     data: bytes | None = None
     """What a write carries, once it was read."""
     whole: bool = False
@@ -90,6 +92,7 @@ class Decoder:
             call.flags = args[spec.flags] & 0xFFFFFFFF
         if spec.mode is not None:
             call.mode = args[spec.mode] & 0xFFFFFFFF
+        # Few families are special; most are one name or one descriptor.
         special = _SPECIAL.get(spec.family)
         if special is not None:
             return call if special(self, call) else None
@@ -108,6 +111,7 @@ class Decoder:
         if link is None or target is None:
             return False
         call.fd, call.target = fd, target
+        # Only such a name can have the mark, and looking for it costs a system call.
         if target.endswith(")"):
             name = paths.without_mark(link, f"/proc/{call.task.tid}/fd/{fd}")
             call.target = paths.below(self.root, name) or target
@@ -118,6 +122,7 @@ class Decoder:
 
         An empty name is none either, unless the call says that it stands for the descriptor.
         """
+        # A null pointer is no name, and neither is one that cannot be read.
         raw = call.task.process.memory.string(call.args[index]) if call.args[index] else None
         if raw is None or not (raw or (call.row.nameless and call.flags & abi.AT_EMPTY_PATH)):
             return None
@@ -157,8 +162,10 @@ class Decoder:
                 return False
             call.flags, mode, resolve = _OPEN_HOW.unpack(how)
             call.mode, call.restricted = mode & 0xFFFF, resolve != 0
+        # It opens nothing: neither data nor metadata can be reached through it.
         if call.flags & os.O_PATH:
             return False
+        # With both, a link as the last part is not followed but refused (open(2)).
         exclusive = os.O_CREAT | os.O_EXCL
         call.follow = not call.flags & os.O_NOFOLLOW and call.flags & exclusive != exclusive
         return self._named(call)
@@ -173,6 +180,7 @@ class Decoder:
             return False
         resolved = paths.resolve(call.other_path, follow=False)
         second = paths.below(self.root, resolved)
+        # A rename from outside: its source is known by an absolute path.
         if not first:
             call.target = paths.resolve(call.path, call.follow)
         call.second = resolved if second is None else second
@@ -191,6 +199,7 @@ class Decoder:
         spec = call.spec
         assert spec.fd is not None
         assert spec.other is not None
+        # Both may be below the root: then it is a change, and the read goes without saying.
         into, out = abi.signed(call.args[spec.fd]), abi.signed(call.args[spec.other])
         if self._descriptor(call, into):
             call.other_fd = out
@@ -214,6 +223,7 @@ class Decoder:
         if call.spec.name == "flock":
             return not call.flags & _LOCK_UN and self._described(call)
         kind = call.task.process.memory.read(call.args[2], 2)
+        # Releasing a lock never fails and is no operation.
         return kind != struct.pack("=h", _F_UNLCK) and self._described(call)
 
     def _mmap(self, call: FileCall) -> bool:
@@ -223,6 +233,7 @@ class Decoder:
             if target is not None:
                 self._becomes_writable(target)
             return False
+        # Only a mapping that can be written changes anything.
         if call.args[2] & PROT_WRITE:
             return self._described(call)
         self._maps_below |= self._described(call)
@@ -277,5 +288,5 @@ def _unescaped(path: bytes) -> str:
 
 
 def makes_file(call: FileCall) -> bool:
-    """Whether an open may create a file."""
+    """Return True if an open may create a file."""
     return bool(call.flags & (os.O_CREAT | (_O_TMPFILE & ~os.O_DIRECTORY)))

@@ -45,6 +45,7 @@ class Counting:
         """Count the call and return True if it may go on unexamined; ``first`` is its descriptor."""
         if number not in self._numbers or arch != self._arch:
             return False
+        # Other threads and processes are of other places, and not counted here.
         if tid != self._pid:
             return first != CONTROL
         try:
@@ -57,6 +58,7 @@ class Counting:
                 return False
             armed.seen += 1
             return True
+        # Its name may be followed by " (deleted)": then it has to be looked at closely.
         return not link.startswith(self._path)
 
 

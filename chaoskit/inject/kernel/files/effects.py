@@ -84,6 +84,6 @@ def _bare(call: FileCall, recorder: Recorder) -> Operation:
 
 
 def _took_effect(result: int) -> None:
-    """Refuse to count a call that failed by itself as struck: it will fail again when the kernel makes it."""
+    """Raise CannotExecute for a call that failed without a fault: it fails again when the kernel makes it."""
     if result < 0:
         raise CannotExecute(f"it failed by itself with {errno.errorcode.get(-result, result)}")

@@ -64,6 +64,7 @@ def perform_open(call: FileCall) -> int:
     if call.restricted:
         raise CannotExecute("openat2 with resolve flags")
     try:
+        # A FIFO would block, and a device may act when it is opened.
         kind = os.stat(call.path, follow_symlinks=call.follow).st_mode
     except OSError:
         kind = stat.S_IFREG
@@ -74,9 +75,11 @@ def perform_open(call: FileCall) -> int:
         return -errno.EMFILE
     try:
         with _umask_of(call):
+            # Close-on-exec for our copy; the caller's gets the flag that it asked for.
             return os.open(call.path, call.flags | os.O_CLOEXEC, call.mode or 0)
     except OSError as error:
         if error.errno == errno.EMFILE:
+            # Our limit, not the caller's: the kernel can still do it.
             raise CannotExecute("this process has no descriptor left") from None
         return -(error.errno or 0)
 
@@ -96,6 +99,7 @@ def data_of(call: FileCall) -> bytes:
     Raises:
         CannotExecute: if they cannot all be read; the kernel will say EFAULT.
     """
+    # Read once: a case may ask for it before, and after, a strike.
     if call.data is not None:
         return call.data
     spec, memory = call.spec, call.task.process.memory
@@ -121,6 +125,7 @@ def position(call: FileCall, fd: int) -> tuple[int, bool]:
     """Where a read or write on ``fd`` (a duplicate) starts, and whether it moves the offset."""
     offset = None if call.spec.offset is None else _signed_long(call.args[call.spec.offset])
     moves = offset is None or (offset == -1 and call.spec.name in ("preadv2", "pwritev2"))
+    # O_APPEND wins over any offset (pwrite(2), "Bugs").
     if call.row.transfers and _appends(call, fd):
         return os.fstat(fd).st_size, moves
     if moves or offset is None:
@@ -183,6 +188,7 @@ def _write(call: FileCall, fd: int, offset: int, moves: bool, length: int) -> in
     data: bytes | memoryview = data_of(call)[:length]
     translate.within_limit(call, offset + length)
     if fcntl.fcntl(fd, fcntl.F_GETFL) & _O_DIRECT:
+        # O_DIRECT wants aligned memory; an anonymous mapping always is.
         data = _aligned(bytes(data))
     flags = call.flags if call.spec.name == "pwritev2" else 0
     if flags:
@@ -191,7 +197,7 @@ def _write(call: FileCall, fd: int, offset: int, moves: bool, length: int) -> in
 
 
 def _has_no_descriptor_left(call: FileCall) -> bool:
-    """Whether the caller is at its limit of descriptors: then an open must not even create the file."""
+    """Return True if the caller is at its limit of descriptors: an open must not create the file then."""
     limit = resource.prlimit(call.task.process.pid, resource.RLIMIT_NOFILE)[0]
     if call.table < limit:  # The table of descriptors is smaller: no need to count.
         return False
@@ -200,6 +206,7 @@ def _has_no_descriptor_left(call: FileCall) -> bool:
 
 def _moving(fd: int, data: bytes | memoryview, offset: int, flags: int) -> int:
     written = os.pwritev(fd, [data], offset, flags)
+    # pwritev2 with flags and no offset has no counterpart in Python that moves the position.
     os.lseek(fd, offset + written, os.SEEK_SET)
     return written
 
@@ -212,6 +219,7 @@ def _aligned(data: bytes) -> memoryview:
 
 def _read(call: FileCall, fd: int, offset: int, moves: bool, length: int) -> int:
     memory, spec = call.task.process.memory, call.spec
+    # pread first: if the buffer cannot be written, the position must not have moved.
     data = os.pread(fd, length, offset)
     if spec.vector is not None:
         complete = memory.scatter(_vector(call), data)
@@ -231,6 +239,7 @@ def _umask_of(call: FileCall) -> Iterator[None]:
     if call.umask is None or call.row.room != "name":
         yield
         return
+    # Of the whole process, but nothing else creates files while a call is made.
     before = os.umask(call.umask)
     try:
         yield

@@ -46,11 +46,13 @@ class FullDisk:
         length = execute.length_of(call) if call.row.moves else detail.length or 0
         size, offset = detail.size_before or 0, detail.offset or 0
         # Where a splice puts its data is not known, nor whether it moves all that it may.
+        # Writing over what a file has takes no room.
         growth = length if call.row.unseen else max(0, offset + length - max(size, offset))
         if growth <= self.left:
             self.left -= growth
             return None, ""
         fits = length - growth + self.left
+        # Whatever was left went into the part that still fitted.
         self.left = 0
         if fits <= 0 or not call.row.moves:
             return -errno.ENOSPC, "the disk is full"
@@ -83,4 +85,5 @@ class FullDisk:
 
 def _only_link(facts: os.stat_result) -> int:
     """The bytes that go with a name."""
+    # With another name left the content stays.
     return facts.st_size if facts.st_nlink == 1 and stat.S_ISREG(facts.st_mode) else 0

@@ -1,4 +1,4 @@
-"""The data of writes: kept in memory up to a bound, then in a file that has no name."""
+"""The data of writes, held in memory up to a bound, and beyond it in a file without a name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Spilled:
         return self.part(0, self.length)
 
     def part(self, start: int, length: int) -> bytes:
-        # One pread gives at most 2 GiB, and whoever asks for the end of the data gets what there is.
+        # One pread gives at most 2 GiB. A reader that asks for too much gets what there is.
         wanted, offset = max(0, min(length, self.length - start)), self.offset + start
         found = os.pread(self.file.fd, wanted, offset)
         while len(found) < wanted:
@@ -38,6 +38,7 @@ class Spilled:
             found += more
         return found
 
+    # Another process that is no fork cannot read our file.
     def __reduce__(self) -> tuple[type[Bytes], tuple[bytes]]:
         return (Bytes, (self.read(),))
 
@@ -48,10 +49,11 @@ _CHUNK = 8 * 1024 * 1024
 
 
 class _SpillFile:
-    """Open as long as some payload needs it."""
+    """Stays open as long as some payload refers to it."""
 
     def __init__(self) -> None:
         with tempfile.TemporaryFile(prefix="chaoskit-") as file:
+            # The name is gone already; the descriptor must outlive the Python object.
             self.fd = os.dup(file.fileno())
         self.size = 0
 
@@ -70,6 +72,7 @@ class _SpillFile:
         return Spilled(self, offset, self.size - offset)
 
     def __del__(self) -> None:
+        # With the last payload, which may live longer than the run.
         os.close(self.fd)
 
 

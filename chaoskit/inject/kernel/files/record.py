@@ -1,4 +1,4 @@
-"""From a call to an operation: the facts before, the result, the facts after, the data."""
+"""From a call to an operation: facts before, data, result, and facts after."""
 
 from __future__ import annotations
 
@@ -76,11 +76,13 @@ class Recorder:
         """True if the kernel has to carry the call out; else it was answered."""
         facts = _before(call)
         facts["data"] = _payload(call, self._store)
+        # Before the call, since it may sync or close what has changed.
         facts["seen"] = self.unseen.at(call, facts.get("inode"))
         if call.row.unseen and call.fd is not None:
             self._watch_unseen(call.target, f"/proc/{call.task.tid}/fd/{call.fd}")
         # The thread may run on as soon as the call is made for it, and be elsewhere.
         where = self._log.where(call.task)
+        # Reads are most of the calls, and the kernel makes them faster than we do.
         expected = _EXPECTED.get(call.family)
         if expected is not None:
             result = expected(call, facts)
@@ -93,6 +95,7 @@ class Recorder:
         if result is not None and result >= 0 and _empties(call, facts):
             self._watch_release(call, facts.get("inode"))
         self._log.add(self._log.operation(call, result, FileDetail(**facts), where))
+        # The kernel still has to make it.
         if expected is not None or result is None:
             return True
         if call.opened is None:  # A descriptor that was handed over is the answer already.
@@ -109,7 +112,7 @@ class Recorder:
         try:
             return _open(call, stopped) if call.row.opens else execute.perform(call)
         except CannotExecute as why:
-            # What only reads may go unknown; what a verdict rests on may not without a word.
+            # What only reads may go unknown; what a verdict rests on needs a caveat.
             if call.row.opens or call.row.changes or call.row.syncs:
                 self._unconfirmed(call, str(why))
             return None
@@ -119,8 +122,9 @@ class Recorder:
         self._log.caveat("unconfirmed", call.target, text)
 
     def _watch_release(self, call: FileCall, inode: tuple[int, int] | None) -> None:
-        """Ask to be told when a file that was emptied is released: ext4 goes by that."""
+        """Watch for the release of a file that was emptied: ext4 writes its data out then."""
         if self._releases is None:
+            # Only when it is needed: inotify instances are few (inotify(7), max_user_instances).
             self._releases = Releases()
         if inode is None:
             return
@@ -161,6 +165,7 @@ def _before(call: FileCall) -> Facts:
     facts: Facts = {"fd": call.fd, "flags": call.flags, "mode": call.mode, "length": _length(call)}
     with suppress(OSError, CannotExecute):
         if call.fd is not None:
+            # A record with gaps is better than none: the call is made in any case.
             _descriptor(call, facts)
         else:
             _named(call, facts)
@@ -230,6 +235,7 @@ def _stated(found: os.stat_result) -> Facts:
 def _named(call: FileCall, facts: Facts) -> None:
     assert call.path is not None
     if call.second is not None and call.other_path is not None:
+        # Asked now: after the rename the name means the new file.
         replaced = _lstat(call.other_path)
         if replaced is not None:
             facts["replaced"] = (replaced.st_dev, replaced.st_ino)
@@ -282,7 +288,7 @@ def _copied(call: FileCall, store: Store) -> Payload:
 
 
 def _brought_in(call: FileCall, store: Store) -> Payload | None:
-    """The content of a file that comes from outside, where nobody saw it being written."""
+    """The content of a file that comes from outside, where its writes were not seen."""
     assert call.path is not None
     if not stat.S_ISREG(os.lstat(call.path).st_mode):
         return None
@@ -306,7 +312,7 @@ def _start(call: FileCall, fd: int) -> int:
 
 
 def _will_sync(call: FileCall) -> bool:
-    """Whether the kernel will not refuse an ``msync``: it fails where not all of the range is mapped."""
+    """Return True if the kernel will accept an ``msync``: it fails where not all of the range is mapped."""
     address, length = call.args[0], call.args[1]
     if call.flags & ~_INVALIDATE not in _ASYNC_OR_SYNC or address % mmap.PAGESIZE or not length:
         return False
@@ -333,7 +339,7 @@ _EXPECTED: Mapping[str, Callable[[FileCall, Facts], int | None]] = {
     "sync": _expected_sync,
     "msync": _expected_msync,
 }
-"""Families of which the kernel carries the calls out, and yet we know what comes of them."""
+"""Families whose calls the kernel carries out, and whose results are known beforehand."""
 
 
 def _after(call: FileCall, result: int | None, facts: Facts) -> None:
@@ -347,6 +353,7 @@ def _after(call: FileCall, result: int | None, facts: Facts) -> None:
         existed = facts.get("inode") is not None
         facts["truncated"] = existed and bool(call.flags & os.O_TRUNC) and bool(facts["size_before"])
         facts["created"] = (not existed and bool(call.flags & os.O_CREAT)) or _is_unnamed(call)
+        # The number that the caller has, not ours.
         facts["fd"] = result
         if call.opened is not None:
             # The mode as it is now: umask, default access list and the directory's S_ISGID are in it.

@@ -1,4 +1,4 @@
-"""Learning that an open file has come to its end, which no single close tells.
+"""Learning that an open file has come to its end, which no single close shows.
 
 A descriptor that is closed may have duplicates: by dup(2), in a child, in a message that is under way
 (SCM_RIGHTS), in a mapping. inotify(7) reports a close only when the last of them is gone (``__fput``
@@ -27,7 +27,7 @@ class Releases:
         self._watched: dict[int, tuple[int, int]] = {}
 
     def watch(self, path: str, inode: tuple[int, int]) -> None:
-        """Wait for the next release of a file: of any of its descriptors, whoever opened it."""
+        """Watch for the next release of a file: of any of its open descriptions, in any process."""
         number = self._library.inotify_add_watch(
             self._fd, os.fsencode(path), ctypes.c_uint32(_CLOSED | _ONCE)
         )
@@ -35,7 +35,7 @@ class Releases:
             self._watched[number] = inode
 
     def heard(self) -> set[tuple[int, int]]:
-        """The watched files of which an open file has ended since they are watched; each is told once."""
+        """The watched files of which an open description has ended since; each is returned once."""
         found = set()
         while self._watched:
             try:

@@ -17,7 +17,7 @@ CSTRING = -1
 
 @dataclass(frozen=True, slots=True)
 class FileSpec(Spec):
-    """What the arguments of one call are; every field of its own here is an argument's index.
+    """What the arguments of one call are. Every field that this class adds is the index of an argument.
 
     ``path`` and ``second`` are names, looked up from the descriptors ``base`` and ``second_base``
     (None: the working directory). ``fd`` is the file acted on, ``other`` a second descriptor.
@@ -25,7 +25,7 @@ class FileSpec(Spec):
     position. ``pointers`` lists further arguments that point to memory: (index, size in bytes),
     where the size may be :data:`CSTRING` or minus (2 + the index of the argument that holds it).
     ``text`` is a string to remember: the content of a link, the name of an attribute.
-    ``follow`` tells whether a symbolic link as the last part of ``path`` is followed.
+    ``follow`` is true if a symbolic link as the last part of ``path`` is followed.
     """
 
     fd: int | None = None

@@ -1,4 +1,4 @@
-"""What a call was given, made valid in this process: descriptors, names, and what is pointed at.
+"""Making the arguments of a call valid in this process: descriptors, names, and what is pointed at.
 
 Refused is whatever would mean something else here than where it came from: another user's rights, other
 roots, names that are too long once the way to the caller's directory stands before them.
@@ -42,7 +42,10 @@ class Borrowed:
         return self
 
     def position(self, process: Process, address: int) -> ctypes.c_int64:
-        """A copy of the file position that ``process`` keeps at ``address``."""
+        """A copy of the file position that ``process`` keeps at ``address``.
+
+        Raises CannotExecute if it cannot be read.
+        """
         word = process.memory.word(address)
         if word is None:
             raise CannotExecute("a position cannot be read")
@@ -60,7 +63,10 @@ class Borrowed:
             os.close(fd)
 
     def duplicate(self, process: Process, fd: int) -> int:
-        """Like :func:`duplicate`, until the end of the block."""
+        """The same open file as descriptor ``fd`` of ``process``, until the end of the block.
+
+        Raises CannotExecute where the system does not allow it.
+        """
         mine = abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), process.pidfd, fd, 0)
         if mine < 0:
             raise CannotExecute(f"descriptor {fd} could not be duplicated ({os.strerror(-mine)})")
@@ -72,6 +78,7 @@ Argument = int | ctypes.Array[ctypes.c_char]
 
 
 def number(call: FileCall) -> int:
+    """The number of the call on this machine."""
     number = call.spec.number(abi.machine())
     assert number is not None
     return number
@@ -80,6 +87,7 @@ def number(call: FileCall) -> int:
 def arguments(call: FileCall, opened: Borrowed) -> list[Argument]:
     """The arguments of a call, with descriptors, names and pointers that are valid here."""
     spec, args = call.spec, list[Argument](call.args)
+    # A signal (SIGXFSZ) would hit us in the place of the caller.
     if call.row.grows:
         within_limit(call, _largest(call))
     if call.row.by_permission and spec.path is None:
@@ -106,6 +114,7 @@ def _largest(call: FileCall) -> int:
         return count
     if call.family == "fallocate" and call.spec.offset is not None:
         return count + call.args[call.spec.offset]
+    # Then any limit at all is a reason to leave it to the kernel.
     return 1 << 63  # A copy: where it ends depends on its source.
 
 
@@ -120,6 +129,7 @@ def _translate_name(
     encoded = os.fsencode(path or "")
     if len(encoded) >= _PATH_MAX:
         raise CannotExecute("the name is too long")
+    # By our own way to the file: the descriptor that it was relative to means nothing here.
     args[index] = ctypes.create_string_buffer(encoded)
     if base is not None:
         args[base] = abi.AT_FDCWD
@@ -161,12 +171,13 @@ def _translate_copy(call: FileCall, opened: Borrowed) -> list[Argument]:
 
 
 def same_user(call: FileCall) -> None:
-    """Refuse where permissions or names would mean something else for us than for the caller."""
+    """Raise CannotExecute where permissions or names mean something else for us than for the caller."""
     tid = call.task.tid
     fields = status(tid)
     call.umask = int(fields.get("Umask", b"022"), 8)
     call.table = int(fields.get("FDSize", b"0"))
     own = status(os.getpid())
+    # Rights decide whether a call succeeds, so they must be the same.
     if any(fields.get(name) != own.get(name) for name in ("Uid", "Gid", "Groups", "CapEff")):
         raise CannotExecute("the caller is another user, or has other rights")
     try:
@@ -178,13 +189,13 @@ def same_user(call: FileCall) -> None:
 
 
 def reachable(call: FileCall) -> None:
-    """A name that is short enough for the caller may be too long with what leads to it put before it."""
+    """Raise CannotExecute for a name that is too long once the way to the caller's directory precedes it."""
     if any(len(os.fsencode(path)) >= _PATH_MAX for path in (call.path, call.other_path) if path):
         raise CannotExecute("its name is too long with the way to the caller's directory before it")
 
 
 def within_limit(call: FileCall, size: int) -> None:
-    """Leave it to the kernel to fail a call, and to send its signal, where a limit is reached."""
+    """Raise CannotExecute where a limit is reached: the kernel fails the call then, and sends its signal."""
     limit = resource.prlimit(call.task.process.pid, resource.RLIMIT_FSIZE)[0]
     if limit not in (resource.RLIM_INFINITY, -1) and size > limit:
         raise CannotExecute("a limit on the size of files is set")

@@ -1,8 +1,8 @@
-"""Files that can change without a call: what they hold is read at the calls that make it count.
+"""Files that can change without a call: their content is read at the calls that make it count.
 
 Stores into a shared mapping are no system calls, and what a splice will move is not known when it is
 made. The files concerned are read when they are synced, closed or renamed and when the workload ends;
-whoever builds on the trace compares that with what its calls give.
+readers of the trace compare that with what its calls give.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CHUNK = 1 << 20
 
 
 class Unseen:
-    """Keeps an open file of its own for each, so that names do not matter. To be closed."""
+    """Keeps a private open file for each, so that names do not matter. Must be closed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -38,9 +38,9 @@ class Unseen:
         self._last.clear()
 
     def watch(self, path: str) -> bool:
-        """From now on the regular file at ``path`` may change unseen; False if it cannot be read."""
+        """Watch the regular file at ``path``, which may change unseen; False if it cannot be read."""
         try:
-            # Opened anew: a duplicate would share the position with the caller, and hold its locks.
+            # Opened again: a duplicate would share the position with the caller, and hold its locks.
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
             return False

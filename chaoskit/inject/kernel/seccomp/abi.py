@@ -1,4 +1,4 @@
-"""The kernel's binary interface, as far as this backend speaks it.
+"""The parts of the kernel's binary interface that this backend uses.
 
 Numbers and layouts: ``linux/seccomp.h``, ``linux/filter.h``, ``linux/prctl.h``, ``linux/audit.h``,
 ``asm-generic/ioctl.h``; seccomp(2), seccomp_unotify(2), pidfd_getfd(2), prctl(2).
@@ -28,6 +28,7 @@ SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5
 SECCOMP_RET_USER_NOTIF = 0x7FC00000
 SECCOMP_RET_ALLOW = 0x7FFF0000
 
+# Fixed sizes: the kernel has extended none of them, and would say so by SECCOMP_GET_NOTIF_SIZES.
 NOTIF = struct.Struct("=QIIiIQ6Q")
 """``struct seccomp_notif``: id, pid, flags, nr, arch, instruction pointer, six arguments."""
 NO_NOTIF = bytes(NOTIF.size)
@@ -71,6 +72,7 @@ class _Libc:
     def __init__(self) -> None:
         self._library = ctypes.CDLL(None, use_errno=True)
         self._library.syscall.restype = ctypes.c_long
+        # Without conversions: after a fork each one would cost page faults.
         self.syscall_raw = self._library.syscall
 
     def syscall(self, number: int, *args: int | ctypes.Array[ctypes.c_char]) -> int:
@@ -80,6 +82,7 @@ class _Libc:
 
     def prctl(self, option: int, *args: int | ctypes.Array[ctypes.c_char]) -> int:
         """prctl(2); return its result or minus the errno."""
+        # Unused arguments of prctl must be zero, or newer kernels refuse.
         padded = (*args, 0, 0, 0, 0)[:4]
         result = int(self._library.prctl(ctypes.c_int(option), *map(_word, padded)))
         return -ctypes.get_errno() if result == -1 else result
@@ -104,6 +107,7 @@ def libc() -> _Libc:
 def machine() -> str:
     """``x86_64``, ``aarch64`` or another name; what the running interpreter is built for."""
     name = os.uname().machine
+    # A 32-bit interpreter on a 64-bit kernel makes other calls.
     if name == "x86_64" and sys.maxsize < 2**32:
         return "i386"
     return {"arm64": "aarch64"}.get(name, name)

@@ -3,7 +3,7 @@
 Classic BPF as in ``linux/filter.h``, a binary search for the call's number: the kernel runs a filter
 once for every number when it is installed, to keep those that are always allowed in a bitmap (Linux
 5.11), so its length is part of what a case costs. Calls made for another architecture (``int 0x80``,
-x32) are sent to the supervisor, who refuses and reports them: their numbers mean other things.
+x32) are sent to the supervisor, which refuses and reports them: their numbers mean other things.
 
 A case needs few of the calls that a recording does (:mod:`chaoskit.inject.kernel.interest`). Those that it
 does not need never stop: each that does costs two switches of processes.
@@ -36,9 +36,8 @@ CONTROL = 2**31 - 1
 """The descriptor that promises and the result are written to. There is none of this number and never
 will be: the supervisor answers the call. So the workload cannot close it, replace it or leak it."""
 
-
 _TOLD = Spec("write", "", 1, 64, ((0, "any", (CONTROL,)),))
-"""How the workload tells the supervisor something; see :data:`CONTROL`."""
+"""How the workload sends a message to the supervisor; see :data:`CONTROL`."""
 
 
 def program(machine: str, specs: Iterable[Spec], families: Families = None) -> bytes:
@@ -47,6 +46,7 @@ def program(machine: str, specs: Iterable[Spec], families: Families = None) -> b
     Of ``specs`` only the calls of ``families`` stop, and what is written to :data:`CONTROL`. What only
     has to be watched always stops.
     """
+    # The architecture first: a number says nothing without it.
     rows = [(_LOAD, _ARCH, 0, 0), (_EQUAL, abi.AUDIT_ARCH[machine], 1, 0), *_NOTIFY, (_LOAD, _NR, 0, 0)]
     rows += _search(_segments(machine, dict(_bodies(machine, specs, families))))
     return b"".join(_INSTRUCTION.pack(code, yes, no, value) for code, value, yes, no in rows)
@@ -58,6 +58,7 @@ def _segments(machine: str, bodies: dict[int, list[_Row]]) -> list[tuple[int, li
     segments: list[tuple[int, list[_Row]]] = []
     for start in sorted(changes):
         body = bodies.get(start, _ALLOW)
+        # Neighbours that are treated alike become one segment.
         if not segments or segments[-1][1] is not body:
             segments.append((start, body))
     return [*segments, (abi.X32_BIT, _NOTIFY)] if machine == "x86_64" else segments
@@ -77,6 +78,7 @@ def _bodies(machine: str, specs: Iterable[Spec], families: Families) -> Iterator
 
 def _decision(choices: list[tuple[Condition, ...]]) -> list[_Row]:
     """Notify if one of the choices holds: several domains may want the same call for their own reasons."""
+    # A call that some domain wants in any case.
     if () in choices:
         return _NOTIFY
     rows: list[_Row] = []
@@ -97,6 +99,7 @@ def _search(segments: list[tuple[int, list[_Row]]]) -> list[_Row]:
 def _when(conditions: tuple[Condition, ...]) -> list[_Row]:
     """Notify if all conditions hold, else go on behind these rows."""
     rows = list(_NOTIFY)
+    # From the last one, since jumps lead forward by a number of rows.
     for argument, kind, values in reversed(conditions):
         checks: list[_Row] = [(_LOAD, _ARGS + 8 * argument, 0, 0)]
         if kind != "any":

@@ -36,6 +36,7 @@ class Spec:
 
     def number(self, machine: str) -> int | None:
         """The call's number on ``machine``; None where the call does not exist."""
+        # Two machines are all that we could try.
         return {"x86_64": self.x86_64, "aarch64": self.aarch64}.get(machine)
 
 
@@ -66,6 +67,7 @@ def _unknown(name: str, number: int) -> Watched:
     return Watched(name, "", number, number, caveat="refused", text=_UNKNOWN, refused=True)
 
 
+# A row says what is done about a call; only five need code (chaoskit.inject.kernel.watching).
 _ROWS = (
     Watched("execve", "", 59, 221),
     Watched("execveat", "", 322, 281),

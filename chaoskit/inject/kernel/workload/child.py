@@ -1,4 +1,4 @@
-"""The workload's side: what happens in the forked process before, around and after the workload."""
+"""The forked process: what happens in it before, around and after the workload."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ from chaoskit.inject import channel, processes
 from chaoskit.inject.base import Command
 from chaoskit.inject.kernel.seccomp import abi, bpf
 
+# A pickle may begin with any byte, so the kind stands before it.
 PROMISE, RESULT, ERROR, UNPICKLABLE = b"P", b"R", b"E", b"U"
 """First byte of what is written to the control descriptor; the rest is a pickle."""
 READY, FAILED = b"+", b"-"
 DESCRIPTOR = struct.Struct("=i")
 """A descriptor as it travels beside a message (unix(7), SCM_RIGHTS)."""
 HOLDS_MORE = 0
-"""The answer to a result from a process that holds more descriptors than it started with: it is asked
-to collect its garbage and to say so once more."""
+"""The answer to a result from a process that holds more descriptors than it started with: it collects its
+garbage and sends the result once more."""
 _THREAD_GRACE, _DAEMON_GRACE = 0.25, 0.05
 """Seconds that threads have to end once the workload's function has returned. A daemon that runs for
 ever is common, and every case would wait for it."""
@@ -43,10 +44,7 @@ def enter(
     program: bytes,
     parent: int,
 ) -> NoReturn:
-    """Become the workload under the filter ``program``; never returns.
-
-    No exception leaves it.
-    """
+    """Become the workload under the filter ``program``. Neither returns nor raises."""
     status = 70
     try:
         _prepare(parent)
@@ -57,6 +55,7 @@ def enter(
     except BaseException:
         traceback.print_exc()
     finally:
+        # No exit handlers and no atexit: they belong to the test process.
         os._exit(status)
 
 
@@ -67,8 +66,10 @@ def boundary() -> int:
 
 def _prepare(parent: int) -> None:
     processes.die_with(parent, status=71)
+    # Collecting would touch every object of the test process, and copy each page of it.
     gc.freeze()
     if "asyncio" in sys.modules:
+        # A fork inside of a running loop has it running, too, and could start no other.
         sys.modules["asyncio"]._set_running_loop(None)
 
 
@@ -78,12 +79,14 @@ def _install_filter(control: socket.socket, program: bytes) -> None:
     From here on every watched call waits for an answer: sending is none of them.
     """
     no_new_privileges, install = _calls(program)
+    # Without it only root may install a filter (seccomp(2)).
     no_new_privileges()
     listener = install()
     if listener < 0:
         control.send(FAILED + str(-listener).encode())
         os._exit(72)
     control.sendmsg([READY], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, DESCRIPTOR.pack(listener))])
+    # A copy in the workload would keep calls waiting for an answer that never comes.
     os.close(listener)
     control.close()
     os.write(bpf.CONTROL, b"")  # The first of the calls that stop: from its number on they are counted.
@@ -135,6 +138,7 @@ async def _awaited(coroutine: Any) -> Any:
 def _serve(work: Callable[[], Any], record: bool) -> int:
     if not record:
         _stop_tracing()
+    # Only now: promises of the set-up would be lost.
     channel.install(_send_promise)
     try:
         message = _pickled(RESULT, _call(work))
@@ -142,6 +146,7 @@ def _serve(work: Callable[[], Any], record: bool) -> int:
         message = _pickled_error(error, record)
     _flush()
     message += pickle.dumps(_threads())
+    # Python closes files when it collects them: not a leak, if it would have come to that.
     if _tell(message) == HOLDS_MORE:
         gc.collect()
         _tell(message)
@@ -149,7 +154,7 @@ def _serve(work: Callable[[], Any], record: bool) -> int:
 
 
 _OURS = frozenset(function.__code__ for function in (_call, _awaited, _serve))
-"""What stands above the workload in every traceback of it."""
+"""The functions that stand above the workload in every traceback."""
 
 
 def _send_promise(value: Any) -> None:
@@ -183,6 +188,7 @@ def _tell(message: bytes) -> int:
 def _pickled(kind: bytes, value: Any) -> bytes:
     try:
         body = pickle.dumps(value)
+        # Some values pickle and do not unpickle; here the error still names the value.
         pickle.loads(body)
     except Exception as error:
         text = f"{type(value).__qualname__}: {type(error).__name__}: {error}"
@@ -194,12 +200,14 @@ def _pickled_error(error: BaseException, record: bool = True) -> bytes:
     """The error, its text with the traceback, and its class's name for when it cannot be pickled."""
     name = f"{type(error).__module__}.{type(error).__qualname__}"
     began = _below_ours(error)
+    # The traceback of a case is shown only if it becomes a finding.
     text = _formatted(error, began) if record else _brief(error, began, name)
     try:
         itself = pickle.dumps(error)
     except Exception:
         itself = b""
     body = pickle.dumps((itself, name, _message(error), text))
+    # Frames hold what the workload had open: it must be closed before descriptors are counted.
     traceback.clear_frames(error.__traceback__)
     return ERROR + struct.pack("=Q", len(body)) + body
 
@@ -226,7 +234,7 @@ def _formatted(error: BaseException, began: TracebackType | None) -> str:
 
 
 def _brief(error: BaseException, began: TracebackType | None, name: str) -> str:
-    """A traceback made by hand: the library's would cost a case more than all else it does."""
+    """A traceback made by hand: that of the library takes longer than most cases."""
     if isinstance(error, BaseExceptionGroup | SyntaxError):
         return _formatted(error, began)
     lines = [] if began is None else ["Traceback (most recent call last):"]
@@ -251,6 +259,7 @@ def _threads() -> list[str]:
         return []
     began = time.monotonic()
     for one in others:
+        # Measured from the same moment: ten threads must not take ten times as long.
         patience = _DAEMON_GRACE if one.daemon else _THREAD_GRACE
         try:
             one.join(max(0.0, began + patience - time.monotonic()))
@@ -275,6 +284,7 @@ def _stop_tracing() -> None:
     monitoring = getattr(sys, "monitoring", None)
     if monitoring is not None:
         for tool in range(6):
+            # Tools of sys.monitoring cost as much as a trace function (3.12).
             if monitoring.get_tool(tool) is not None:
                 monitoring.set_events(tool, 0)
 

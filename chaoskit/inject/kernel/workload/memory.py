@@ -1,4 +1,4 @@
-"""Reading and writing another process: its memory, its descriptors.
+"""Reading and writing the memory of another process.
 
 A descriptor on ``/proc/PID/mem`` stays with the address space it was opened on: after an exec it
 reads empty and is opened again. Needs the same user and a dumpable target (ptrace(2), access mode
@@ -60,6 +60,7 @@ class Memory:
                 data = os.pread(self._open(), size, address)
             except OSError:
                 return b""
+        # A read ends where a mapping does, and another may follow.
         while len(data) < size:
             try:
                 more = os.pread(self._fd, size - len(data), address + len(data))
@@ -82,6 +83,8 @@ class Memory:
         """Read a string that ends in NUL, without it; None if there is none of a path's length."""
         fd = self.descriptor()
         try:
+            # Most names are short; a page border behind one ends the read early, and the rest
+            # is read as well.
             data = os.pread(fd, 256, address)
         except (OSError, OverflowError):
             return None
@@ -98,6 +101,7 @@ class Memory:
 
     def vector(self, address: int, count: int) -> list[tuple[int, int]]:
         """Read ``count`` entries of ``struct iovec``: (address, length)."""
+        # No more than the kernel takes (UIO_MAXIOV, writev(2)).
         return list(_IOVEC.iter_unpack(self.read(address, 16 * min(count, 1024))[: 16 * count]))
 
     def gather(self, vector: list[tuple[int, int]]) -> bytes:

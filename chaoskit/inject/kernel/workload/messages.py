@@ -1,4 +1,4 @@
-"""What comes out of a workload: promises, its result, and the output of a command."""
+"""What a workload sends: promises, its result, and the output of a command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_OUTPUT = 1024 * 1024
 
 @dataclass(slots=True)
 class Mailbox:
-    """Takes what is written to the control descriptor."""
+    """Holds what was written to the control descriptor."""
 
     promised: list[Any] = field(default_factory=list)
     kind: bytes = b""
@@ -29,6 +29,7 @@ class Mailbox:
         if data[:1] == PROMISE:
             self.promised.append(_promised(data[1:]))
             return "promise"
+        # The pickle of the result, then that of the threads: the first must not swallow the second.
         (length,) = struct.unpack_from("=Q", data, 1)
         self.kind, self.body = data[:1], data[9 : 9 + length]
         self.threads = pickle.loads(data[9 + length :])
@@ -60,6 +61,7 @@ class Streams:
         writers = []
         for name in ("stdout", "stderr"):
             reader, writer = os.pipe2(os.O_CLOEXEC)
+            # The loop must not wait for one stream while a call waits for it.
             os.set_blocking(reader, False)
             self._pipes[reader] = bytearray()
             self._ends[name] = reader
@@ -81,6 +83,7 @@ class Streams:
                 return True
             if not data:
                 return False
+            # Read on, or the command would wait for room in the pipe.
             kept += data[: max(0, _MOST_OUTPUT - len(kept))]
 
     def drain_all(self) -> None:
@@ -91,6 +94,7 @@ class Streams:
 
     def lines(self, data: bytes) -> list[str]:
         """The lines that ``data`` completes."""
+        # A line counts when it is complete, however many writes it took.
         *whole, self._partial = (self._partial + data).split(b"\n")
         return [line.decode(errors="surrogateescape") for line in whole]
 

@@ -1,4 +1,4 @@
-"""From what a call names to a path below the scenario's directory.
+"""From the name that a call was given to a path below the scenario's directory.
 
 Names are looked up as the observed thread would: from its working directory or descriptor, with
 ``/proc/self`` meaning the thread itself. The result has all symbolic links of the directory part
@@ -11,6 +11,7 @@ import os
 
 from chaoskit.core.operation import ROOT
 
+# O_PATH opens nothing: no FIFO blocks, no device acts, no permission on the file is needed.
 _PROBE = os.O_PATH | os.O_CLOEXEC
 DELETED = " (deleted)"
 """What the kernel appends to the link of a descriptor whose file has lost its name."""
@@ -24,6 +25,7 @@ def as_seen(tid: int, base: int | None, raw: str) -> str:
 
     ``base`` is a descriptor of that thread, or None for its working directory.
     """
+    # These names mean the thread that uses them, and here that would be us.
     if raw.startswith("/"):
         for own in ("/proc/self", "/proc/thread-self"):
             if raw == own or raw.startswith(own + "/"):
@@ -43,6 +45,7 @@ def resolve(path: str, follow: bool) -> str:
     What does not exist yet has the name that a call would create it under: a link that leads nowhere
     is followed to where it leads.
     """
+    # A link that leads to itself must come to an end.
     for _ in range(_MOST_LINKS):
         found = _link_of(path, _PROBE) if follow else None
         if found is not None:
@@ -62,7 +65,7 @@ def resolve(path: str, follow: bool) -> str:
 
 
 def _beside(path: str) -> str | None:
-    """Where a symbolic link leads, as a path from here; None for what is none."""
+    """Where a symbolic link leads, as a path from here; None for anything else."""
     try:
         return os.path.join(os.path.dirname(path), os.readlink(path))
     except OSError:
@@ -100,6 +103,7 @@ def without_mark(link: str, descriptor: str) -> str:
     if not link.endswith(DELETED):
         return link
     try:
+        # A file may really be called "x (deleted)".
         if os.path.samestat(os.lstat(link), os.stat(descriptor)):
             return link
     except OSError:

@@ -28,14 +28,16 @@ def check(plan: Plan) -> frozenset[int]:
             "run() was called inside of a workload; expected a call from the test itself. "
             "Call the function directly: its operations are seen already."
         )
+    # With SIG_IGN children are reaped by the kernel, and their status is lost (wait(2)).
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         raise UsageError(
             "SIGCHLD is ignored in the test process while run() is called; expected its default, since the "
-            "kernel then tells nobody how the workload ended. Set it back with signal.signal(signal.SIGCHLD, "
+            "kernel then keeps no status of the workload. Set it back with signal.signal(signal.SIGCHLD, "
             "signal.SIG_DFL)."
         )
     _no_other_threads()
     opened = _nothing_open(plan.root)
+    # In a case nothing is read of mappings, so one that stays open does no harm.
     if plan.record:
         _nothing_mapped(plan.root)
     return opened

@@ -30,12 +30,15 @@ _TAG = 0xFFFFFFFFFFFFFFFC
 """From 3.14 on, the two low bits of a reference in a frame are a tag."""
 _F_FRAME = 24
 """In a frame object: after reference count, type and ``f_back``, the pointer to the frame itself."""
+# Enough for the fields that are read, in every version so far.
 _FRAME_BYTES = 96
 _THREAD_BYTES = 1024
+# The record is that large: locks, caches and counters come before the threads.
 _INTERPRETER_BYTES = 1 << 18
+# A recursion that never ends must not be read to its end.
 _MAX_FRAMES = 200
 _NUMBERED = sys.version_info >= (3, 12)
-"""Whether every code object has a number of its own, ``co_version``, between the fields read here."""
+"""True where every code object has a number, ``co_version``, between the fields read here."""
 _STRING_STATE, _STRING_LENGTH = 32, 16
 
 
@@ -115,8 +118,8 @@ def calibrate() -> Layout:
 
 def _find() -> Layout:
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
-        # Every object has a longer head there, and each thread may run a copy of the byte code of its
-        # own, so that a place in it tells no line.
+        # Every object has a longer head there, and each thread may run a private copy of the byte code,
+        # so that a place in it tells no line.
         return Layout(missing="this is a free-threaded build of Python, whose frames are not read yet")
     try:
         return _Calibration().layout()
@@ -149,6 +152,7 @@ class _Calibration:
 
         Reads with ``os.pread`` alone: a call of a Python function would be the running frame.
         """
+        # A frame object points to the frame itself; what else points there is what we look for.
         here = sys._getframe()
         address = _frame_address(self.memory, here)
         state, fd = current_thread_state(), self.memory.descriptor()
@@ -163,6 +167,7 @@ class _Calibration:
                 inner = os.pread(fd, 24, word) if word > 4096 else b""
             except (OSError, OverflowError):
                 continue
+            # From 3.11 on the way may have one step more: through the current C frame.
             found = [o for (o,) in ((0,), (8,), (16,)) if inner[o : o + 8] == _WORD.pack(address)]
             if found:
                 way = (offset, found[0])
@@ -175,6 +180,7 @@ class _Calibration:
         near = self._words(_frame_address(self.memory, inner), _FRAME_BYTES)
         far_address = _frame_address(self.memory, outer)
         far = self._words(far_address, _FRAME_BYTES)
+        # In both frames at the same offset: one alone could be a coincidence.
         code = next(
             o
             for o, word in near.items()
@@ -183,6 +189,7 @@ class _Calibration:
         previous = next(o for o, word in near.items() if word == far_address)
         end = id(outer.f_code) + sys.getsizeof(outer.f_code)
         for offset, word in far.items():
+            # The instruction pointer less how far it has come is where the byte code begins.
             start = word - outer.f_lasti - id(outer.f_code)
             if id(outer.f_code) < word < end and 64 <= start <= 512 and start % 8 == 0:
                 return {
@@ -199,12 +206,14 @@ class _Calibration:
         lines = next(o for o, word in words.items() if word == id(code.co_linetable))
         other = self._threads.__code__
         beside = self.memory.read(id(other), 256)
+        # Small numbers occur everywhere, so two code objects are compared.
         first = next(
             o
             for o in range(16, 252, 4)
             if struct.unpack_from("=i", head, o)[0] == code.co_firstlineno
             and struct.unpack_from("=i", beside, o)[0] == other.co_firstlineno
         )
+        # Text that stands nowhere else.
         sample = b"chaoskit calibrates"
         content = self.memory.read(id(sample), 64).index(sample)
         return {
@@ -235,6 +244,7 @@ class _Calibration:
 
     def _first(self) -> int:
         """Find the head of the list of threads: the newest one, not the running one."""
+        # With one more thread the head of the list is another, so it can be told from what stays.
         go, running = threading.Event(), threading.Event()
 
         def stay() -> None:
@@ -322,7 +332,7 @@ def _state_mask(samples: Sequence[tuple[int, int, bool]]) -> int:
 
 
 def _check(layout: Layout, memory: Memory) -> None:
-    """Read our own stack as another's and compare."""
+    """Read our own stack as if it were another's, and compare. Raises LookupError if it differs."""
     frame = sys._getframe()
     reader = StackReader(memory, layout)
     seen = reader.walk(_frame_address(memory, frame), stop=0)
@@ -333,6 +343,7 @@ def _check(layout: Layout, memory: Memory) -> None:
         walk = walk.f_back
     if [(one.file, one.function) for one in seen[: len(expected)]] != expected:
         raise LookupError("a walk through our own frames gave other frames")
+    # Not the line of the innermost frame: it moves while it is read.
     if seen[1].line != _back(frame).f_lineno:
         raise LookupError("a walk through our own frames gave other lines")
 
@@ -376,7 +387,7 @@ class StackReader:
         return None
 
     def is_thread(self, state: int, native_id: int) -> bool:
-        """Whether the record at ``state`` is that of the thread with a kernel identifier."""
+        """Return True if the record at ``state`` is that of the thread with a kernel identifier."""
         return self._memory.word(state + self._layout.thread_native_id) == native_id
 
     def walk(self, address: int, stop: int) -> tuple[Frame, ...]:
@@ -387,6 +398,7 @@ class StackReader:
             if len(blob) < _FRAME_BYTES:
                 break
             code = _WORD.unpack_from(blob, layout.frame_code)[0] & _TAG
+            # The workload's own frames end here; below are the test runner's.
             if code == stop:
                 break
             info = self._code(code)
@@ -428,6 +440,7 @@ class StackReader:
         table = self._bytes(_WORD.unpack_from(head, layout.code_lines - start)[0])
         file = self._string(_WORD.unpack_from(head, layout.code_file - start)[0])
         name = self._string(_WORD.unpack_from(head, layout.code_name - start)[0])
+        # A shim is how the interpreter enters Python from C; it has no line.
         if table is None or file is None or name is None or not file or file.startswith("<shim"):
             return None
         return _Code(file, name, _lines(table, first_line))
@@ -466,6 +479,7 @@ def _lines(table: bytes, first_line: int) -> tuple[int, ...]:
         position += 1
         kind, units = head >> 3 & 15, (head & 7) + 1
         shown = line
+        # A code unit that belongs to no line.
         if kind == 15:
             shown = 0
         elif kind >= 13:

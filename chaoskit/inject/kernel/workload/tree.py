@@ -1,4 +1,4 @@
-"""The processes and threads of one workload: who they are, how they are named, how they are killed."""
+"""The processes and threads of one workload: how they are told apart, named, read and killed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from chaoskit.inject.kernel.workload.stack import StackReader, Whereabouts
 _FIELDS = "Tgid|Umask|Uid|Gid|FDSize|Groups|SigBlk|SigIgn|SigCgt|CapEff|Seccomp_filters"
 _STATUS = re.compile(rf"^({_FIELDS}):[ \t]*(.*)$".encode(), re.MULTILINE)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]")
+# Forked without an exec there is no program to name it after.
 _FORKED = "child"
 _HARMLESS_SIGNALS = frozenset(
     {
@@ -30,7 +31,7 @@ _HARMLESS_SIGNALS = frozenset(
 
 
 _MANY_SESSIONS = 512
-"""Sessions more than there were, after which it is time to see which of them have nobody left."""
+"""How many sessions may come before it is checked which of them are empty."""
 
 
 class Process:
@@ -38,6 +39,7 @@ class Process:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        # First: whatever else is opened is then known to belong to the same process.
         self.pidfd = os.pidfd_open(pid)
         self.memory = Memory(pid)
         try:
@@ -45,6 +47,7 @@ class Process:
         except OSError:
             os.close(self.pidfd)
             raise
+        # Late, so that processes which never act on the directory do not shift the ordinals of others.
         self.label: str | None = None
         self.threads = 0
         self.reader: StackReader | None = None
@@ -63,7 +66,7 @@ class Process:
         return True
 
     def ended(self) -> bool:
-        """Whether it is over, though nobody may have collected it yet: a signal is then taken by nobody."""
+        """Return True if the process has exited, reaped or not; signals no longer have any effect on it."""
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
         return bool(poll.poll(0))
@@ -88,13 +91,14 @@ class Task:
         """What descriptor ``fd`` refers to, as the kernel spells it; None if it is not open."""
         try:
             return os.readlink(str(fd), dir_fd=self.process.descriptors)
+        # Not closed but forbidden: the call must be reported as unseen.
         except PermissionError as why:
             raise Unreadable(str(why)) from None
         except OSError:
             return self._own_link(fd)
 
     def _own_link(self, fd: int) -> str | None:
-        """The same from the thread's own table: the first thread may have ended before the others."""
+        """The same by way of this thread: the first thread may have ended before the others."""
         try:
             return os.readlink(f"/proc/{self.tid}/fd/{fd}")
         except OSError:
@@ -131,6 +135,7 @@ class Tree:
         task = self._tasks.get(tid)
         if task is None:
             try:
+                # A process is met at the first call of any of its threads.
                 task = Task(tid, self._process(int(status(tid).get("Tgid", b"0"))))
             except OSError as why:
                 if why.errno in (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE):
@@ -156,6 +161,7 @@ class Tree:
         """Drop a process that has ended: its numbers may be given to others now."""
         process = self.processes.pop(pid, None)
         if process is not None:
+            # A list, since the dictionary changes.
             for tid in [tid for tid, task in self._tasks.items() if task.process is process]:
                 del self._tasks[tid]
             process.close()
@@ -163,7 +169,7 @@ class Tree:
                 self._guard.forget(pid)
 
     def meet(self, pid: int) -> None:
-        """Get to know a process and everything below it, though it has made no call that stopped."""
+        """Add a process and everything below it to the tree, though it has made no call that stopped."""
         try:
             self._process(pid)
         except OSError:
@@ -172,10 +178,11 @@ class Tree:
             self.meet(child)
 
     def leads(self, pid: int) -> None:
-        """A process leads a session of its own: whoever is in that dies with this process, met or not.
+        """Note that a process leads a session: everything in it dies with the workload, met or not.
 
         A session may outlive its leader.
         """
+        # Rarely, since it looks at every process of the machine.
         if len(self._sessions) >= self._most_sessions:
             self._forget_sessions(self._sessions - _in_use())
             self._most_sessions = len(self._sessions) + _MANY_SESSIONS
@@ -198,6 +205,7 @@ class Tree:
         caller, before = process.replacing
         if _image(process.pid) != before:
             process.replacing = None
+            # It stays with the address space that the exec has thrown away.
             process.memory.close()
             process.runs_our_python = False
             if process.pid != self.pid:
@@ -214,6 +222,7 @@ class Tree:
             if task.tid == process.pid:
                 task.thread = 0
             else:
+                # In the order of first operations: thread numbers of the kernel differ between runs.
                 process.threads += 1
                 task.thread = process.threads
         return Place(self._run, process.label, task.thread)
@@ -232,6 +241,7 @@ class Tree:
             return ()
         if process.reader is None:
             process.reader = StackReader(process.memory, stack.calibrate())
+        # The first thread's record never moves.
         if task.tid == self.pid:
             task.state = python.state
         elif not (task.state and process.reader.is_thread(task.state, task.tid)):
@@ -245,7 +255,10 @@ class Tree:
         return stack.whereabouts()
 
     def waiting(self) -> dict[int, str]:
-        """What each thread waits for in the kernel. To be asked before it is stopped, and waits for that."""
+        """The kernel function each thread is blocked in.
+
+        Call before stopping the threads; afterwards it only shows the stop.
+        """
         places = {}
         for pid in list(self.processes):
             for tid in processes.threads(pid):
@@ -258,6 +271,7 @@ class Tree:
         lines = []
         for process in list(self.processes.values()):
             for tid in processes.threads(process.pid):
+                # A thread that cannot be read still has a line: that it is there may be the clue.
                 frames: tuple[Frame, ...] = ()
                 with contextlib.suppress(Unreadable):
                     task = self.task(tid)
@@ -274,7 +288,7 @@ class Tree:
 
 def _in_use() -> set[int]:
     """The numbers of all processes on this machine and of the sessions that they are in."""
-    running = processes.everybody()
+    running = processes.all_processes()
     found = set(running)
     for pid in running:
         with contextlib.suppress(ProcessLookupError):
@@ -295,7 +309,7 @@ def status(tid: int) -> dict[str, bytes]:
 def _image(pid: int) -> tuple[bytes, str]:
     """What tells one program in a process from another: a fork keeps it, an exec changes it.
 
-    The auxiliary vector holds addresses that the kernel draws anew at each exec (getauxval(3)).
+    The auxiliary vector holds addresses that the kernel draws again at each exec (getauxval(3)).
     """
     try:
         program = os.readlink(f"/proc/{pid}/exe")
@@ -312,12 +326,13 @@ def offspring(before: set[int], main: int) -> list[int]:
     candidates = processes.children() - before
     if not candidates:
         return []
+    # This process may itself run under a container's filters.
     own = _filters(os.getpid())
     return sorted(pid for pid in candidates if pid == main or _filters(pid) > own)
 
 
 def end_all(before: set[int], main: int) -> None:
-    """Kill and collect until nothing is left: who dies leaves its children to us, and so on."""
+    """Kill and collect until nothing is left: a process that dies leaves its children to us, and so on."""
     while remaining := offspring(before, main):
         for pid in remaining:
             os.kill(pid, signal.SIGKILL)
@@ -326,7 +341,7 @@ def end_all(before: set[int], main: int) -> None:
 
 
 def is_fatal(pid: int, number: int) -> bool:
-    """Whether a process dies of a signal at once: its default is to, and it is not caught or blocked."""
+    """Return True if a process dies of a signal at once: neither caught, ignored nor blocked."""
     if number in _HARMLESS_SIGNALS:
         return False
     fields = status(pid)
