@@ -48,6 +48,7 @@ def explored(
     exploration = Exploration(asked.specimen, asked.spec, request, backend)
     words = exploration.specimen.words
     with _directory() as base, _progress(quiet or listing) as progress:
+        # The sources have to see the first recording alone; in cases they would only cost time.
         first = ProgramRunner(asked.program, backend, exploration.sources, base, words=words)(
             exploration.baseline
         )

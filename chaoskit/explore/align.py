@@ -77,6 +77,7 @@ class Naming:
         """
         if not target:
             return ""
+        # Thousands of operations name a few files, and each pattern is an expression to be tried.
         found = self._known.get(target)
         if found is None:
             fits = (pattern for pattern, expression in self._matchers if expression.fullmatch(target))
@@ -106,6 +107,7 @@ def _is_wild(pattern: str) -> bool:
 
 
 def _find_patterns(first: Sequence[Operation], second: Sequence[Operation]) -> tuple[str, ...]:
+    # Part by part and not name by name: below a directory with a random name everything would vary.
     varying = _components(first) ^ _components(second)
     if not varying:
         return ()
@@ -155,6 +157,7 @@ def _aligned(
     streams = _streams(second)
     for place, ours in _streams(first).items():
         theirs = streams.get(place, [])
+        # autojunk would take frequent calls, such as writes to a log, for noise and align nothing by them.
         match = SequenceMatcher(
             None, [_shape(o, varying) for o in ours], [_shape(o, varying) for o in theirs], autojunk=False
         )

@@ -57,6 +57,7 @@ class Explorer:
         began = time.monotonic()
         alignment = self._second_recording(first)
         after_second = time.monotonic()
+        # Kept for so_far(): from here on an interrupt finds something to tell.
         self._baseline = (first, alignment, after_second)
         cases = self._plan(alignment.recording, first)
         if self._question.listing:
@@ -82,6 +83,7 @@ class Explorer:
 
     def _second_recording(self, first: Observation) -> Alignment:
         job = self._job(Planned(Schedule()), first, (), record=True)
+        # Where cases run, too: what differs there shows as a variation, and no case is blamed for it.
         second = Observation()
         with contextlib.closing(self._sweep.observe([job])) as stream:
             for _, seen in stream:
@@ -161,6 +163,7 @@ class Explorer:
     def _shrink(self, cases: Sequence[Case]) -> Sequence[Case]:
         """Make worlds that broke smaller, until each finding shows a smallest one for each model."""
         self._shrinker = shrinker = Shrinker(cases, self._sweep.execute)
+        # A world that was made smaller may break in another way, and then be too large for that finding.
         while larger := self._not_smallest([*cases, *shrinker.added], shrinker):
             shrinker.shrink(larger)
         run_before = {world.content for world in worlds_of(cases).values()}

@@ -54,6 +54,7 @@ class Sequel:
             return []
         origins = [case for case in cases if _passed(case)]
         jobs = [replace(self._job(case), strike_recovery=True) for case in origins]
+        # A second fault may lead to a schedule that was run already, behind a lying sync for example.
         known = {case.planned.schedule for case in cases}
         pairs: list[list[Case]] = [[] for _ in origins]
         follows: list[object] = [None] * len(origins)
@@ -118,6 +119,7 @@ class Sequel:
             known.add(what)
             for case in several:
                 alike = repeated
+                # Also behind a first fault that is no repetition: what is on the disk decides.
                 if (world := state_shown(case)) is not None:
                     key = (case.planned.schedule.strikes[0].fault, world.content)
                     alike = key in known

@@ -48,6 +48,7 @@ class Status:
         self.set(IDLE, math.inf)
 
     def set(self, number: int, deadline: float) -> None:
+        # The length first: what the case before has told must never be read as this one's.
         self._words[self._LENGTH] = 0
         self._words[self._JOB] = number
         self._words[self._DEADLINE] = deadline
@@ -57,7 +58,9 @@ class Status:
 
     def tell(self, runs: tuple[RunSummary, ...]) -> None:
         body = pickle.dumps(runs, pickle.HIGHEST_PROTOCOL)
+        # What does not fit is left out: it is only needed if the worker then dies in this case.
         if len(body) <= _STATUS_SIZE - self._BODY:
+            # Zero while the body is replaced, so that half of it is never taken for a whole.
             self._words[self._LENGTH] = 0
             self._memory[self._BODY : self._BODY + len(body)] = body
             self._words[self._LENGTH] = len(body)
@@ -121,6 +124,7 @@ def stacks_of(worker: WorkerProcess) -> str:
     """Ask a hung worker for the stacks of its threads."""
     os.kill(worker.pid, STACK_SIGNAL)
     end = time.monotonic() + _STACK_WAIT
+    # Nothing says when the handler is done: its file has stopped growing.
     size = -1
     while time.monotonic() < end:
         now = os.fstat(worker.stacks.fileno()).st_size
@@ -143,15 +147,19 @@ def without_harness(stacks: str) -> str:
 
 
 def hang(stacks: str) -> CaseFailure:
+    """The failure of a case that was killed because it did not go on; ``stacks`` is where it stood."""
     message = "the test did not go on in time after the faults; it was killed"
     return CaseFailure("hang", "hang", message, stacks or "(no stacks: the process did not answer)")
 
 
 def death(how: str, worker: WorkerProcess) -> CaseFailure:
+    """The failure of a case whose process is gone, with the end of what it had printed."""
     text = f"the process that ran the test {how or 'ended'} in the middle of this case"
     return CaseFailure("death", "death", text, without_harness(tail(worker.output, 1 << 16))[-OUTPUT_SHOWN:])
 
 
 def tail(file: IO[bytes], length: int = OUTPUT_SHOWN) -> str:
+    """The end of a file that another process may still be writing."""
+    # pread and not seek: the worker shares the position with us, and writes at it.
     size = os.fstat(file.fileno()).st_size
     return os.pread(file.fileno(), length, max(0, size - length)).decode("utf-8", "replace")

@@ -67,6 +67,7 @@ class Workers:
         self._forked = 0
 
     def run(self, jobs: Sequence[Job]) -> Observations:
+        """See :class:`~chaoskit.explore.execute.Executor`; in the order in which the workers answer."""
         if not jobs:
             return
         with reaping(), contextlib.closing(_Batch(self, jobs)) as batch:
@@ -89,6 +90,7 @@ class Workers:
 
     def _work(self, jobs: Sequence[Job], queue: int, results: int, inside: _Inside) -> NoReturn:
         try:
+            # In this order: from here on no end of the controller leaves us, or what we start, behind.
             die_with(inside.parent)
             adopt_for_life()
             stand_guard(own_session=True)
@@ -112,6 +114,7 @@ class Workers:
         inside.status.set(number, time.monotonic() + job.timeout)
         start = inside.output.tell() if self._capture else 0
         observation = self._run_one(job, inside.status)
+        # Between two cases nothing can hang but ourselves.
         inside.status.set(number, math.inf)
         if observation.failure is None or not self._capture:
             return observation
@@ -151,9 +154,11 @@ class _Batch:
         self._owner = owner
         self._jobs = jobs
         self._open = set(range(len(jobs)))
+        # One pipe for all: whichever worker is free reads the next number, so none waits while there is work.
         self._unsent = list(range(len(jobs)))
         self._queue, self._feed = os.pipe()
         self._feeding = True
+        # The controller must not wait for room in the pipe: it has results to take and deadlines to keep.
         os.set_blocking(self._feed, False)
         self._selector = selectors.DefaultSelector()
         self._workers: list[WorkerProcess] = []
@@ -165,6 +170,7 @@ class _Batch:
         while self._open:
             for key, _ in self._selector.select(self._until_deadline()):
                 worker, ended = key.data
+                # Dropped by an event before this one in the same round.
                 if worker not in self._workers:
                     continue
                 yield from self._done(worker.take())
@@ -185,10 +191,12 @@ class _Batch:
                 os.write(self._feed, _NUMBER.pack(self._unsent[0]))
                 del self._unsent[0]
         if not self._unsent and self._feeding:
+            # The end of the pipe is what tells the workers that nothing is left.
             os.close(self._feed)
             self._feeding = False
 
     def _add_worker(self) -> None:
+        # A worker that held the feed open would wait for ever for the end that it keeps from coming.
         close = [fd for worker in self._workers for fd in (worker.results, worker.pidfd)]
         worker = self._owner.fork(self._jobs, self._queue, [*close, *([self._feed] if self._feeding else [])])
         self._workers.append(worker)

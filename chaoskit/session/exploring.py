@@ -71,6 +71,7 @@ class Exploration:
     @property
     def baseline(self) -> Job:
         """What the first recording is asked. How long the test takes is not known yet."""
+        # Twenty times an unknown time is no bound, so the first recording has a fixed one.
         timeout = self.spec.timeout or TIMEOUT
         return Job(record=True, timeout=timeout, strike_recovery=self.spec.strike_recovery)
 
