@@ -11,9 +11,9 @@ from chaoskit.explore.border import World
 def blamed(
     broken: Mapping[int, Hashable], worlds: Mapping[int, World], struck: Mapping[int, tuple[Operation, ...]]
 ) -> dict[int, tuple[Operation, ...]]:
-    """``struck``, with the calls to blame corrected.
+    """``struck``, with the calls to blame put right.
 
-    ``broken`` says by a case's index how it broke, ``worlds`` has the worlds of those that have one. A
+    ``broken`` has by a case's index how it broke, ``worlds`` has the worlds of those that have one. A
     broken one is looked at a second time. If a world with fewer parts missing breaks the test in the same
     way, what else is missing is not to blame: the case gets the calls of the simpler one, so that both
     become one finding.

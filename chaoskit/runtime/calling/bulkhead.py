@@ -15,7 +15,7 @@ from chaoskit.runtime.calling.callables import finished, is_async, protect, sync
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import BulkheadFull
-from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.forks import Lasting, survive_fork
 from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
 
 __all__ = ["Bulkhead", "BulkheadRejected"]
@@ -46,7 +46,7 @@ class _Waiter:
         self.wake = wake
 
 
-class Bulkhead:
+class Bulkhead(Lasting):
     """Lets ``limit`` calls run at the same time; ``queue`` more wait for a place, in order of arrival.
 
     Without a queue (the default) a call that finds no place is rejected at once with ``BulkheadFull``.

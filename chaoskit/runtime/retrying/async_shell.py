@@ -152,17 +152,13 @@ async def _go_on(
     """What follows the first failure."""
     course = Course(rules, scope, attempt)
     catch = rules.matcher.catch
-    before: BaseException | None = None
     try:
         while True:
             _let_cancellation_win(error)
             if own := type(error) is Own:
                 error = error.verdict
-                if isinstance(error, DeadlineExceeded):
-                    error.__cause__ = before
             if not (course.failed(error, own) and await async_pause(rules, course, error)):
                 raise error
-            before = error
             try:
                 value = await _limited(rules, attempt(*args, **kwargs), scope)
             except catch as caught:
@@ -172,7 +168,6 @@ async def _go_on(
                 return value
     finally:
         course.close()
-        before = None
         del error
 
 
