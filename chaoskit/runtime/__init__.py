@@ -64,6 +64,12 @@ if TYPE_CHECKING:
     from chaoskit.runtime.durable.snapshots import SnapshotInfo as SnapshotInfo
     from chaoskit.runtime.durable.snapshots import Snapshots as Snapshots
     from chaoskit.runtime.durable.snapshots import StateCodec as StateCodec
+    from chaoskit.runtime.durable.store.protocol import DamagedRecord as DamagedRecord
+    from chaoskit.runtime.durable.store.protocol import Kind as Kind
+    from chaoskit.runtime.durable.store.protocol import Page as Page
+    from chaoskit.runtime.durable.store.protocol import Record as Record
+    from chaoskit.runtime.durable.store.protocol import Statistics as Statistics
+    from chaoskit.runtime.durable.store.protocol import Tx as Tx
     from chaoskit.runtime.durable.store.protocol import VerifyReport as VerifyReport
     from chaoskit.runtime.durable.store.store import Store as Store
     from chaoskit.runtime.failures.classifier import Classifier as Classifier
@@ -185,6 +191,11 @@ if TYPE_CHECKING:
     from chaoskit.runtime.retrying.registry import PolicyRegistry as PolicyRegistry
     from chaoskit.runtime.retrying.registry import reference_policies as reference_policies
     from chaoskit.runtime.retrying.throttle import AdaptiveThrottle as AdaptiveThrottle
+    from chaoskit.runtime.running.batches import BatchProgress as BatchProgress
+    from chaoskit.runtime.running.batches import ItemFailed as ItemFailed
+    from chaoskit.runtime.running.batches import ItemFailure as ItemFailure
+    from chaoskit.runtime.running.batches import ItemSuccess as ItemSuccess
+    from chaoskit.runtime.running.batches import Summary as Summary
     from chaoskit.runtime.running.board import JobBoard as JobBoard
     from chaoskit.runtime.running.jobs import JobCancelled as JobCancelled
     from chaoskit.runtime.running.jobs import JobEnded as JobEnded
@@ -197,12 +208,7 @@ if TYPE_CHECKING:
     from chaoskit.runtime.running.jobs import JobTimedOutError as JobTimedOutError
     from chaoskit.runtime.running.jobs import Ticket as Ticket
     from chaoskit.runtime.running.lifecycle import Shutdown as Shutdown
-    from chaoskit.runtime.running.partial import BatchProgress as BatchProgress
-    from chaoskit.runtime.running.partial import ItemFailed as ItemFailed
-    from chaoskit.runtime.running.partial import ItemFailure as ItemFailure
-    from chaoskit.runtime.running.partial import ItemSuccess as ItemSuccess
     from chaoskit.runtime.running.partial import PartialFailureCollector as PartialFailureCollector
-    from chaoskit.runtime.running.partial import Summary as Summary
     from chaoskit.runtime.running.queues import HandoffQueue as HandoffQueue
     from chaoskit.runtime.running.queues import HandoffTimeout as HandoffTimeout
     from chaoskit.runtime.running.queues import QueueClosed as QueueClosed
@@ -257,7 +263,7 @@ _EXPORTS = {
     ),
     "durable.levels": "Durability",
     "durable.snapshots": "SignedPickle SnapshotInfo Snapshots StateCodec",
-    "durable.store.protocol": "VerifyReport",
+    "durable.store.protocol": "DamagedRecord Kind Page Record Statistics Tx VerifyReport",
     "durable.store.store": "Store",
     "failures.classifier": "Classifier Decision classify",
     "failures.rules": "Rule",
@@ -303,7 +309,8 @@ _EXPORTS = {
         "JobTimedOutError Ticket "
     ),
     "running.lifecycle": "Shutdown",
-    "running.partial": "BatchProgress ItemFailed ItemFailure ItemSuccess PartialFailureCollector Summary",
+    "running.batches": "BatchProgress ItemFailed ItemFailure ItemSuccess Summary",
+    "running.partial": "PartialFailureCollector",
     "running.queues": "HandoffQueue HandoffTimeout QueueClosed QueueOptions",
     "running.runner": "JobRunner",
     "running.supervise": (
