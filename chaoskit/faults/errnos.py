@@ -40,9 +40,9 @@ def _exclusive(op: Operation) -> bool:
 
 
 def _across(op: Operation) -> bool:
-    """Whether two names could be on different file systems: one directory never is.
+    """True if the two names could be on different file systems; within one directory they never are.
 
-    A directory is another matter: overlayfs answers its rename with EXDEV anywhere when
+    Renaming a directory is different: overlayfs answers it with EXDEV anywhere when
     ``redirect_dir`` is off (Documentation/filesystems/overlayfs.rst).
     """
     return op.file.directory or op.target.rpartition("/")[0] != (op.second or "").rpartition("/")[0]
@@ -57,12 +57,13 @@ def _is_directory(op: Operation) -> bool:
 
 
 def _by_name(op: Operation) -> bool:
-    """Whether a call that comes in two forms was given a path and not a descriptor."""
+    """True if a call that comes in two forms was given a path, False for a descriptor."""
+    # fchmod, fchmod2, ftruncate take a descriptor; fchmodat, fchownat take a path.
     return not op.syscall.startswith("f") or op.syscall.removesuffix("2").endswith("at")
 
 
 def _lengthens(op: Operation) -> bool:
-    """Whether a truncate makes its file longer, or may do so as far as is known."""
+    """True unless a truncate is known to make its file no longer."""
     detail = op.file
     return detail.length is None or detail.size_before is None or detail.length > detail.size_before
 
@@ -271,6 +272,7 @@ LOST: dict[str, tuple[Row, ...]] = {
 
 def possible(operation: Operation) -> Iterator[Row]:
     """The rows of :data:`TABLE` whose condition ``operation`` meets, in the table's order."""
+    # A call without rows, such as a promise, cannot fail.
     return (row for row in TABLE.get(operation.call, ()) if row.when(operation))
 
 
@@ -279,6 +281,7 @@ def can_fail(operation: Operation, name: str) -> bool:
     return any(row.name == name for row in possible(operation))
 
 
+# Asked for each point of a schedule, while the table never changes.
 @cache
 def calls_that_keep_failing(name: str) -> frozenset[str]:
     """The calls of which some operation is hit by such trouble; see :func:`keeps_failing`."""
