@@ -187,7 +187,7 @@ def _name(case: Case) -> str:
 
 
 def state_shown(case: Case) -> World | None:
-    """The world whose power loss is the last thing that strikes; with a fault behind it it is no new one."""
+    """The world whose strike is the last of the case; with a fault behind it, it is no new one."""
     world = case.planned.world
     return world if world is not None and case.planned.schedule.strikes[-1] == world.strike else None
 
