@@ -22,7 +22,7 @@ Condition = Callable[[Operation], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ErrnoRow:
     """One errno of one call. ``lasting`` tells whether the trouble can persist until recovery."""
 
     name: str
@@ -96,13 +96,15 @@ def _takes_lock(op: Operation) -> bool:
     return not (op.syscall == "flock" and op.file.flags & _LOCK_UN)
 
 
-def _rows(source: str, names: str, when: Condition = _always, *, lasting: bool = True) -> tuple[Row, ...]:
-    return tuple(Row(name, source, when, lasting) for name in names.split())
+def _rows(
+    source: str, names: str, when: Condition = _always, *, lasting: bool = True
+) -> tuple[ErrnoRow, ...]:
+    return tuple(ErrnoRow(name, source, when, lasting) for name in names.split())
 
 
 _SHARE = (*_rows("nfs(5)", "EIO"), *_rows("errno(3)", "ESTALE"))
 
-TABLE: dict[str, tuple[Row, ...]] = {
+TABLE: dict[str, tuple[ErrnoRow, ...]] = {
     "open": (
         *_rows("open(2)", "ENOSPC EDQUOT", creates),
         *_rows("open(2)", "EROFS", opens_for_writing),
@@ -248,7 +250,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
     "readlink": _rows("readlink(2)", "EACCES EIO", lasting=False),
 }
 
-LOST: dict[str, tuple[Row, ...]] = {
+LOST: dict[str, tuple[ErrnoRow, ...]] = {
     # link(2), rename(2): "On NFS filesystems, … the return code may be wrong in case the NFS server performs
     # the … and dies before it can say so": the request is sent again and now fails on its own effect.
     "rename": (*_rows("rename(2)", "EIO ENOENT", lasting=False),),
@@ -270,7 +272,7 @@ LOST: dict[str, tuple[Row, ...]] = {
 """Errors of calls that took effect all the same: the reply was lost, or only the last step failed."""
 
 
-def possible(operation: Operation) -> Iterator[Row]:
+def possible(operation: Operation) -> Iterator[ErrnoRow]:
     """The rows of :data:`TABLE` whose condition ``operation`` meets, in the table's order."""
     # A call without rows, such as a promise, cannot fail.
     return (row for row in TABLE.get(operation.call, ()) if row.when(operation))
