@@ -81,6 +81,8 @@ def save(directory: Path, promise: Callable[[str], None]) -> None:
         try:
             store.put(JOB, "k", content(2), status="done")
         except OutcomeUnknown as unknown:
+            promise("unknown")
+            # This may fail too, for as long as the disk does: then it is to be asked later.
             promise(store.outcome(str(unknown.operation_id)))
         else:
             promise("committed")
@@ -95,9 +97,9 @@ def test_a_save_says_what_became_of_it(chaos: Chaos) -> None:
     with opened(chaos.path) as store:
         value = value_of(store)
         assert value in VALUES
-        if chaos.promised:
+        if chaos.promised and tuple(chaos.promised) != ("unknown",):
             assert value == (2 if "committed" in chaos.promised else 1)
-        elif isinstance(outcome.error, ResilienceError) and not isinstance(outcome.error, OutcomeUnknown):
+        elif not chaos.promised and isinstance(outcome.error, ResilienceError):
             assert value == 1, f"changed, though the save raised {outcome.error!r}"
         check_sound(store)
     check_errors(outcome)
