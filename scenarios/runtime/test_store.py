@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit import Chaos, Outcome, faults, scenario
-from chaoskit.runtime import OutcomeUnknown, Store
+from chaoskit.runtime import OutcomeUnknown, Store, StoreCorrupt
 from chaoskit.runtime.durable.store.protocol import RUNNING, Kind, Tx
 from chaoskit.runtime.failures.taxonomy import ResilienceError
 
@@ -40,8 +40,9 @@ def value_of(store: Store) -> int:
 
 
 def check_errors(outcome: Outcome) -> None:
-    """Whatever went wrong has a name."""
+    """Whatever went wrong has a name, and a failing disk is not called a damaged file."""
     assert outcome.error is None or isinstance(outcome.error, ResilienceError)
+    assert not isinstance(outcome.error, StoreCorrupt)
 
 
 def check_sound(store: Store) -> None:
