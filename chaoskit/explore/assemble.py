@@ -1,4 +1,4 @@
-"""Put together what the result says: cases, points, caveats, and what they come to."""
+"""Putting the result together: cases, findings, points, caveats, and the conclusion."""
 
 from __future__ import annotations
 

@@ -102,6 +102,7 @@ class Explorer:
             if self._question.options.depth >= 2:
                 cases = [*cases, *sequel.pairs(cases)]
             return [*cases, *self._shrink(cases)]
+        # All of it could be planned, so there is nothing behind it to look for.
         if cases[0].planned.schedule == self._wanted:
             return cases
         # Only its beginning could be planned: the rest strikes behind that, one way or the other.
@@ -130,9 +131,11 @@ class Explorer:
         if self._wanted is not None:
             words = self._question.words
             planned = [planned_for(self._wanted, planned, recording, self._question.sources, words)]
+        # Once for all cases: there may be thousands of both.
         index = {point: i for i, point in enumerate(recording.points)}
         stable = [one for one in planned if self._is_stable(one, recording, index)]
         self._sweep.list(planned)
+        # Counted even if none is left: the report says why nothing was run.
         if len(planned) > len(stable):
             self._sweep.left_out[UNSTABLE] += len(planned) - len(stable)
         if not stable or not _works(recording):

@@ -1,4 +1,4 @@
-"""One worker process as its controller sees it: what it is at, what it has sent, and how it ended."""
+"""One worker process as seen by its controller: its job, what it has sent, and how it ended."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HARNESS = (f"{os.sep}_pytest{os.sep}", f"{os.sep}pluggy{os.sep}", os.path.dirna
 
 
 class Status:
-    """One worker's shared memory: its job, until when it may run, and which of its runs are over.
+    """The shared memory of one worker: its job, its deadline, and which of its runs are over.
 
     The controller reads while the worker writes, so each of the three fields is one aligned word, which
     processors store and load whole. ``struct.pack_into`` will not do: it clears the bytes before it fills
@@ -63,6 +63,7 @@ class Status:
             # Zero while the body is replaced, so that half of it is never taken for a whole.
             self._words[self._LENGTH] = 0
             self._memory[self._BODY : self._BODY + len(body)] = body
+            # Last, so that a reader finds either the whole text or none.
             self._words[self._LENGTH] = len(body)
 
     def get(self) -> tuple[int, float]:
@@ -95,6 +96,7 @@ class WorkerProcess:
     def take(self) -> Iterator[tuple[int, Observation]]:
         """What has come from the worker and is complete."""
         with contextlib.suppress(BlockingIOError):
+            # Without blocking: a message may come in parts.
             while chunk := os.read(self.results, 1 << 20):
                 self.buffer += chunk
         while len(self.buffer) >= LENGTH.size:
@@ -114,7 +116,7 @@ class WorkerProcess:
 
 
 def cut_short(worker: WorkerProcess, failure: CaseFailure, output: str) -> Observation:
-    """What is known of a case whose process is gone."""
+    """The observation of a case whose process is gone: the runs that it had reported by then."""
     runs = worker.status.told()
     struck = tuple(receipt.strike for run in runs for receipt in run.receipts)
     return Observation(runs, failure, struck, len(struck), output=output)

@@ -1,8 +1,8 @@
-"""Run cases in worker processes forked from this one, with a watchdog.
+"""Running cases in worker processes forked from this one, under a watchdog.
 
 A batch forks its workers, so they inherit the jobs and nothing of them is ever pickled; only
 observations travel. Workers draw the next job's number from a pipe that they all share, which costs
-no round trip. What a worker is at, and until when it may be, stands in anonymous shared memory.
+no round trip. Which job a worker is at, and its deadline, is in anonymous shared memory.
 """
 
 from __future__ import annotations
@@ -39,16 +39,17 @@ from chaoskit.explore.worker import (
 )
 from chaoskit.inject.processes import adopt_for_life, die_with, fork, kill_tree, reaping, stand_guard
 
+# Far below PIPE_BUF, so that reads and writes of several processes never mix (pipe(7)).
 _NUMBER = struct.Struct("<i")
 _POLL = 0.25
-"""Seconds after which the deadlines are looked at, whatever the workers do."""
+"""Seconds after which deadlines are checked even if no worker has sent anything."""
 
 
 class Workers:
     """Runs each batch of jobs on ``count`` processes forked for it.
 
     ``prepare`` is called in each new process with its ordinal, before its first job. ``capture``
-    says whether what cases print goes to a file (and with a failure into its observation). Leaving
+    is true if what cases print goes to a file (and with a failure into its observation). Leaving
     a batch in any way, Ctrl-C included, leaves no process behind.
     """
 
@@ -77,10 +78,12 @@ class Workers:
         """Fork one worker that draws numbers of jobs from the descriptor ``queue``."""
         self._forked += 1
         reading, writing = os.pipe()
+        # Files without names, since a worker that is killed cannot remove any.
         status, output, stacks = Status(), tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         parent = os.getpid()
         pid = fork()
         if pid == 0:
+            # A copy of another worker's pipe would keep it open when that worker has died.
             for fd in (*close, reading):
                 os.close(fd)
             self._work(jobs, queue, writing, _Inside(status, output, stacks, parent))
@@ -104,6 +107,7 @@ class Workers:
                 number = _NUMBER.unpack(text)[0]
                 _send(results, (number, self._one(jobs[number], number, inside)))
         except BaseException:
+            # Ends up in the worker's output, which the error of the batch shows.
             import traceback
 
             traceback.print_exc()
@@ -116,6 +120,7 @@ class Workers:
         observation = self._run_one(job, inside.status)
         # Between two cases nothing can hang but ourselves.
         inside.status.set(number, math.inf)
+        # What thousands of cases that pass have printed is of no use.
         if observation.failure is None or not self._capture:
             return observation
         return _with_output(observation, inside.printed(start))
@@ -139,7 +144,7 @@ class _Inside:
             os.dup2(self.output.fileno(), number)
             raw = io.FileIO(number, "w", closefd=False)
             setattr(sys, name, io.TextIOWrapper(raw, "utf-8", "replace", write_through=True))
-        # A crash in the middle of a case is told with the case, not all over the terminal.
+        # A crash in the middle of a case is reported with the case, not printed over the terminal.
         faulthandler.enable(self.output)
 
     def printed(self, start: int) -> str:
@@ -208,7 +213,7 @@ class _Batch:
         return max(0.0, min(_POLL, min(deadlines, default=0.0) - time.monotonic()))
 
     def _ended(self, worker: WorkerProcess) -> Iterator[tuple[int, Observation]]:
-        """A worker that ended by itself: because nothing was left, or in the middle of a case."""
+        """What comes of a worker that ended without being killed: no job was left, or a case ended it."""
         yield from worker.take()
         number, _ = worker.status.get()
         how = self._drop(worker)
@@ -237,6 +242,7 @@ class _Batch:
                     yield number, cut_short(worker, hang(stacks), tail(worker.output))
             finally:
                 worker.close()
+            # One worker less for a hang: a new one takes its place.
             if self._open and self._workers:
                 self._add_worker()
             elif self._open:
@@ -255,11 +261,12 @@ class _Batch:
         self._add_worker()
 
     def _drop(self, worker: WorkerProcess) -> str:
-        """Make sure that the worker and all its processes are gone; say how it ended."""
+        """Make sure that the worker and all its processes are gone; return how it ended."""
         self._selector.unregister(worker.results)
         self._selector.unregister(worker.pidfd)
         self._workers.remove(worker)
         kill_tree(worker.pid)
+        # After the kill: a worker that had ended by then keeps its own status.
         code = os.waitstatus_to_exitcode(os.waitpid(worker.pid, 0)[1])
         if code < 0:
             return f"died of {signal.Signals(-code).name}"

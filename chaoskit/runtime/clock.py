@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Protocol, runtime_checkable
 
+from chaoskit.runtime.calling.loops import trio
+
 
 @runtime_checkable
 class Clock(Protocol):
@@ -50,6 +52,9 @@ class SystemClock:
 
     async def asleep(self, seconds: float) -> None:
         if seconds > 0:
+            if (other := trio()) is not None:
+                await other.sleep(min(seconds, threading.TIMEOUT_MAX))
+                return
             import asyncio  # 35 ms that a program without an event loop does not pay
 
             await asyncio.sleep(min(seconds, threading.TIMEOUT_MAX))

@@ -64,6 +64,7 @@ class Exploration:
         self.spec = spec
         self.request = request
         self.backend = backend
+        # Before anything runs: the first recording may take minutes.
         if request.replay is not None:
             backends.check(request.replay, backend)
         self.sources = sources_of(spec.faults, spec.model, request.replay)
@@ -102,6 +103,7 @@ class Exploration:
             depth=spec.depth,
             budget=spec.budget,
             workers=self.request.workers,
+            # Under faults a program retries and waits, so it may take far longer than without.
             timeout=spec.timeout or max(_LEAST_TIMEOUT, _TIMES_THE_BASELINE * seconds),
             model=spec.model,
             allow_inconclusive=spec.allow_inconclusive,

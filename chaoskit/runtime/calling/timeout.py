@@ -17,6 +17,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 from chaoskit.core.errors import wrong
 from chaoskit.runtime import deadlines as total
 from chaoskit.runtime.calling.callables import finished, is_async, protect, synchronous_all
+from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, BulkheadFull, DeadlineExceeded
 from chaoskit.runtime.forks import Lasting, survive_fork
@@ -108,6 +109,7 @@ class Timeout(Lasting):
             )
 
     async def _arun(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        needs_asyncio("a timeout")
         seconds, is_total = self._limit()
         return await _cut(
             fn, args, kwargs, seconds, lambda: self._expired(seconds, is_total, abandoned=False)
@@ -245,6 +247,7 @@ class Deadline:
             return fn(*args, **kwargs)
 
     async def _arun(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        needs_asyncio("a deadline")
         left = total.remaining()
         seconds = self.seconds if left is None else min(self.seconds, left)
         return await _cut(fn, args, kwargs, seconds, lambda: _exceeded(seconds))

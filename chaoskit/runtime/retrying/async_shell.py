@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from asyncio import _get_running_loop as running_loop
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from types import CoroutineType, coroutine
 from typing import Any
 
+from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.deadlines import CURRENT, Scope
 from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, DeadlineExceeded, ResilienceError
 from chaoskit.runtime.retrying.course import Course
@@ -73,6 +75,8 @@ def _guarded(parts: Retried, nested: Function) -> Callable[..., Any]:
     limited = rules.deadline is not None or rules.attempt_timeout is not None
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
+        if limited and running_loop() is None:
+            needs_asyncio("a deadline or an attempt_timeout", to_wait=True)
         scope = opened()
         if scope is INHERITED:
             return await nested(args, kwargs)
@@ -110,6 +114,8 @@ def _nested(parts: Retried) -> Function:
     rules, _, attempt, catch, _ = parts
 
     async def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if running_loop() is None:
+            needs_asyncio("a deadline or an attempt_timeout", to_wait=True)
         scope = inherit(rules, CURRENT.get())
         token = CURRENT.set(scope)
         try:

@@ -14,6 +14,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.callables import is_async
+from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import Category
 from chaoskit.runtime.retrying.backoff import LONGEST_WAIT
@@ -60,6 +61,7 @@ def hedge(
 
         @functools.wraps(fn)
         async def hedged(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            needs_asyncio("a hedge")
             if budget is not None:
                 budget.request(clock.monotonic())
             race: _Race[_R] = _Race(functools.partial(fn, *args, **kwargs), matcher)

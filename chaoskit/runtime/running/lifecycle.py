@@ -32,6 +32,7 @@ from typing import Any
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.calling.callables import called, synchronous, synchronous_all
+from chaoskit.runtime.calling.loops import needs_asyncio, runs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.observing.events import Listener, emit
 from chaoskit.runtime.running.shutdown_records import (
@@ -174,7 +175,7 @@ class Shutdown:
                 waker()
 
     def __enter__(self) -> Shutdown:
-        if _loop_runs():
+        if runs_asyncio():
             raise UsageError(
                 "Shutdown is entered with 'with' in a running event loop; expected 'async with'. Leaving it "
                 "would hold up the loop, and with it the operations that it waits for."
@@ -184,6 +185,7 @@ class Shutdown:
         return self._enter()
 
     async def __aenter__(self) -> Shutdown:
+        needs_asyncio("a shutdown")
         self._in_loop = True
         return self._enter()
 
@@ -367,9 +369,3 @@ class Shutdown:
             sys.stderr.flush()
         finally:
             self._exit(code or self.exit_code or 1)
-
-
-def _loop_runs() -> bool:
-    """True in a coroutine. A program that has not loaded asyncio is in none, and need not load it now."""
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and asyncio._get_running_loop() is not None

@@ -21,6 +21,7 @@ from chaoskit.runtime.calling.callables import (
     synchronous,
     synchronous_all,
 )
+from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import PartialFailure
 from chaoskit.runtime.forks import Lasting
@@ -155,6 +156,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
         if not isinstance(concurrency, int) or concurrency < 1:
             raise wrong("concurrency", concurrency, "a whole number of 1 or more")
         _check_async(fn)
+        needs_asyncio("a batch of coroutines")
         todo = self._begin(items)
         workers = [asyncio.ensure_future(self._worker(fn, todo)) for _ in range(min(concurrency, len(todo)))]
         with self._giving_up(todo):
