@@ -137,7 +137,7 @@ class Core:
 
         outcome: Outcome = self.queue.submit(Write(self.next_id(), work=look))
         if outcome == "committed" and self.settings.durability == "power-loss":
-            # It may have been recovered from pages whose sync had failed: copied, it is written anew.
+            # It may have been recovered from pages whose sync had failed: copied, it is written again.
             with self.exclusive() as connection:
                 self.upkeep.checkpoint(connection, "full")
         return outcome
@@ -273,7 +273,7 @@ class Core:
         self._looked = self.settings.clock.monotonic()
 
     def _after(self, batch: Round) -> None:
-        """What is due after a commit. Its errors are nobody's answer: the next time it is tried again."""
+        """What is due after a commit. Its errors answer no caller: it is tried again the next time."""
         if not self.upkeep.due(batch.operations):
             return
         try:
