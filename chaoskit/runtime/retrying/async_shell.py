@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from asyncio import _get_running_loop as running_loop
 from collections.abc import Awaitable, Callable, Generator, Iterator
+from sys import modules
 from types import CoroutineType, coroutine
 from typing import Any
 
@@ -75,7 +75,8 @@ def _guarded(parts: Retried, nested: Function) -> Callable[..., Any]:
     limited = rules.deadline is not None or rules.attempt_timeout is not None
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
-        if limited and running_loop() is None:
+        # Where trio is not even loaded, to ask which loop runs would be a fifth of the cost of all this.
+        if limited and "trio" in modules:
             needs_asyncio("a deadline or an attempt_timeout", to_wait=True)
         scope = opened()
         if scope is INHERITED:
@@ -114,7 +115,7 @@ def _nested(parts: Retried) -> Function:
     rules, _, attempt, catch, _ = parts
 
     async def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if running_loop() is None:
+        if "trio" in modules:
             needs_asyncio("a deadline or an attempt_timeout", to_wait=True)
         scope = inherit(rules, CURRENT.get())
         token = CURRENT.set(scope)
