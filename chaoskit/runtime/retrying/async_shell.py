@@ -26,11 +26,9 @@ from chaoskit.runtime.retrying.start import (
     opener,
     repairing,
 )
+from chaoskit.runtime.stop import sleep_async
 
 __all__ = ["async_pause", "async_retried"]
-
-# How often a wait looks at a threading.Event, which cannot be awaited.
-_GLANCE = 0.02
 
 _NO_ERROR = Exception()
 
@@ -135,7 +133,7 @@ def _nested(parts: Retried) -> Function:
 async def async_pause(rules: RetryRules, course: Course, error: BaseException) -> bool:
     """Wait and repair; True if the next attempt may begin."""
     with hooked(rules, course):
-        woken = await _sleep(rules, course.wait)
+        woken = await sleep_async(rules.clock, course.wait, rules.wake)
     if woken:
         course.stopped("shutdown", error)
     elif rules.repair is None:
@@ -201,18 +199,6 @@ def _let_cancellation_win(error: BaseException) -> None:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise error
-
-
-async def _sleep(rules: RetryRules, seconds: float) -> bool:
-    wake = rules.wake
-    if wake is None:
-        if seconds > 0:
-            await rules.clock.asleep(seconds)
-        return False
-    end = rules.clock.monotonic() + seconds
-    while not wake.is_set() and (left := end - rules.clock.monotonic()) > 0:
-        await rules.clock.asleep(min(left, _GLANCE))
-    return wake.is_set()
 
 
 async def _limited(rules: RetryRules, work: Awaitable[Any], scope: Scope | None) -> Any:
