@@ -83,7 +83,7 @@ class RateLimiter(Lasting):
     ``shutdown.wake``, ends every wait within 50 ms: ``ShuttingDown``.
 
     Decorator for sync and async functions, or ``call(fn, ...)``. Threads and tasks may share it; a
-    forked child goes on by itself, with the same limit again.
+    forked child goes on by itself, with the same limit again. Raises ``UsageError`` for rates that cannot be.
     """
 
     def __init__(
