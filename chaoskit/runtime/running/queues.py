@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -70,6 +70,7 @@ class HandoffQueue(Generic[T]):
         lock = threading.Lock()
         self._filled = threading.Condition(lock)
         self._emptied = threading.Condition(lock)
+        self._forget: Callable[[], None] | None = None
         if stop is not None:
             ours = Stop()
             ours.tell(self.close)
@@ -115,6 +116,9 @@ class HandoffQueue(Generic[T]):
             self._closed = True
             self._filled.notify_all()
             self._emptied.notify_all()
+        # Nothing is left to stop: what looks at the signal need not look on.
+        if self._forget is not None:
+            self._forget()
 
     def drain(self) -> list[T]:
         """Close the queue and return what was left in it, oldest first, to be saved for the next start."""
