@@ -64,6 +64,12 @@ if TYPE_CHECKING:
     from chaoskit.runtime.durable.snapshots import SnapshotInfo as SnapshotInfo
     from chaoskit.runtime.durable.snapshots import Snapshots as Snapshots
     from chaoskit.runtime.durable.snapshots import StateCodec as StateCodec
+    from chaoskit.runtime.durable.store.protocol import DamagedRecord as DamagedRecord
+    from chaoskit.runtime.durable.store.protocol import Kind as Kind
+    from chaoskit.runtime.durable.store.protocol import Page as Page
+    from chaoskit.runtime.durable.store.protocol import Record as Record
+    from chaoskit.runtime.durable.store.protocol import Statistics as Statistics
+    from chaoskit.runtime.durable.store.protocol import Tx as Tx
     from chaoskit.runtime.durable.store.protocol import VerifyReport as VerifyReport
     from chaoskit.runtime.durable.store.store import Store as Store
     from chaoskit.runtime.failures.classifier import Classifier as Classifier
@@ -255,7 +261,7 @@ _EXPORTS = {
     ),
     "durable.levels": "Durability",
     "durable.snapshots": "SignedPickle SnapshotInfo Snapshots StateCodec",
-    "durable.store.protocol": "VerifyReport",
+    "durable.store.protocol": "DamagedRecord Kind Page Record Statistics Tx VerifyReport",
     "durable.store.store": "Store",
     "failures.classifier": "Classifier Decision classify",
     "failures.rules": "Rule",

@@ -16,8 +16,8 @@ from test_snapshots import STATES, check, save, save_first, save_in_an_emergency
 from chaoskit import Chaos, faults, scenario
 from chaoskit.runtime import Snapshots
 from chaoskit.runtime.durable.files import staging
+from chaoskit.runtime.durable.reserve import Reserve
 from chaoskit.runtime.durable.snapshots import folder
-from chaoskit.runtime.durable.snapshots.reserve import Reserve
 
 Patch = pytest.MonkeyPatch
 SYNCED, KILLED = faults.power_loss(), faults.kill()

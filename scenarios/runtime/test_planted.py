@@ -1,4 +1,4 @@
-"""Each mistake that files and snapshots avoid is found when it is made: the sweep can fail."""
+"""Each mistake that files, snapshots and the store avoid is found when it is made: the sweep can fail."""
 
 from __future__ import annotations
 
@@ -51,6 +51,13 @@ PLANTED: Mapping[str, Mapping[str, str]] = {
         "test_an_emergency_saves_like_any_other": "persistent",
         "test_a_pickle_is_all_there_is": "kill",
         "test_there_is_no_reserve": "full",
+    },
+    "planted_store.py": {
+        "test_a_level_without_syncs_is_called_durable": "power_loss",
+        "test_the_directory_is_not_synced": "power_loss",
+        "test_an_unknown_outcome_is_called_a_failure": "fdatasync",
+        "test_the_result_and_the_message_are_two_writes": "kill",
+        "test_a_backup_is_written_in_place": "kill",
     },
 }
 """By file: what was done wrong, and a part of the schedule that shows it."""

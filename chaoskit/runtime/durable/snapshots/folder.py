@@ -16,9 +16,9 @@ from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.durable.files import clean_leftovers, make_directories
 from chaoskit.runtime.durable.files.writing import write_buffers
 from chaoskit.runtime.durable.levels import DEFAULT_DURABILITY, Durability, check_durability
+from chaoskit.runtime.durable.reserve import Reserve
 from chaoskit.runtime.durable.snapshots.codec import StateCodec
 from chaoskit.runtime.durable.snapshots.container import PREFIX_SIZE, Buffer, envelope_length, read_envelope
-from chaoskit.runtime.durable.snapshots.reserve import Reserve
 from chaoskit.runtime.failures.stored import RecordCorrupt, StoreTooNew
 from chaoskit.runtime.failures.taxonomy import CheckpointError, DiskFull, QuotaExceeded
 

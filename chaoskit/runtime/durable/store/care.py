@@ -108,7 +108,7 @@ def statistics(core: Core) -> Statistics:
         checkpoints=core.upkeep.checkpoints,
         waited=core.lock.longest,
         damaged=core.damaged,
-        reserve=core.upkeep.has_reserve(),
+        reserve=core.upkeep.reserve.there,
         warnings=tuple(_warnings(core)),
     )
 
@@ -117,10 +117,10 @@ def _warnings(core: Core) -> Iterator[str]:
     wal, limit = core.files.wal_size(), core.upkeep.limit
     if wal > WAL_WARNING * limit:
         yield (
-            f"The WAL has {wal:,} bytes, {WAL_WARNING} times its limit: some process has had a read open for"
-            " long. Find it and end its transaction."
+            f"The WAL has {wal:,} bytes, {WAL_WARNING} times its limit: some process has had a read open"
+            " for long. Find it and end its transaction."
         )
-    if core.settings.reserve and not core.upkeep.has_reserve():
+    if core.settings.reserve and not core.upkeep.reserve.there:
         yield "The reserve is used up. Free disk space; it is set aside again at the next checkpoint."
     free = free_bytes(core.files.database.parent)
     if free < core.settings.reserve:

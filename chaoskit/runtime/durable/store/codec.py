@@ -42,8 +42,12 @@ MAX_INTEGER = 2048
 """Bits of an integer: 617 digits. CPython lets a program lower its limit for reading to 640 digits."""
 
 _PLAIN = frozenset({str, bool, type(None)})
+_KEYS = frozenset({str})
 _TYPES = "None, bool, int, float, str, list, and dict with str keys"
-_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+# What it is given has been walked through and is no circle.
+_encode = json.JSONEncoder(
+    check_circular=False, allow_nan=False, ensure_ascii=False, separators=(",", ":")
+).encode
 
 
 def encode(value: Any) -> Encoded:
@@ -57,7 +61,7 @@ def encode(value: Any) -> Encoded:
         raise CheckpointError(_complaint(value), hint="Keep plain data, or convert it first.")
     text = _encode(value)
     try:
-        size = len(text.encode())
+        size = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError as error:
         raise CheckpointError(
             f"the text {text[error.start : error.end]!r} inside the value is half of a surrogate pair, which"
@@ -89,6 +93,8 @@ def check_name(what: str, name: object) -> str:
     Raises:
         UsageError: not text, too long, or with characters that a database does not keep.
     """
+    if type(name) is str and name.isascii() and len(name) <= MAX_KEY and "\0" not in name:
+        return name
     if type(name) is not str or len(name) > MAX_KEY:
         shown = name if not isinstance(name, str) else f"{name[:40]}… ({len(name):,} characters)"
         raise wrong(what, shown, f"text of at most {MAX_KEY:,} characters")
@@ -120,15 +126,18 @@ def _round_trips(value: Any) -> bool:
         seen += len(level)
         if seen > MAX_PAYLOAD // 2:
             return False
+        # Most of a value is plain, and a set of types tells so without a step of Python for each.
+        kinds = set(map(type, level)) - _PLAIN
+        if not kinds:
+            return True
         below: list[Any] = []
         for one in level:
             kind = type(one)
             if kind in _PLAIN:
                 continue
             if kind is dict:
-                for key in one:
-                    if type(key) is not str:
-                        return False
+                if set(map(type, one)) - _KEYS:
+                    return False
                 below.extend(one.values())
             elif kind is list:
                 below.extend(one)

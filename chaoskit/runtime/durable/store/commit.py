@@ -80,24 +80,24 @@ WITHDRAWN = Round(Turn())
 
 
 class Write:
-    """One write: a single statement, or ``work`` with a transaction.
+    """One write: of a single record (``put``), or ``work`` with a transaction.
 
     ``taken`` says in one step which batch has it; ``error`` is the operation's alone, its neighbours in the
     batch are committed. ``named``: the id is the caller's, and goes into the ledger.
     """
 
-    __slots__ = ("error", "id", "named", "result", "statement", "taken", "wake", "work")
+    __slots__ = ("error", "id", "named", "put", "result", "taken", "wake", "work")
 
     def __init__(
         self,
         id: str,
         *,
         named: bool = False,
-        statement: tuple[str, tuple[Any, ...]] | None = None,
+        put: Any = None,
         work: Callable[[Any], Any] | None = None,
     ) -> None:
         self.id, self.named = id, named
-        self.statement, self.work = statement, work
+        self.put, self.work = put, work
         self.wake: threading.Lock | None = None
         self.renew()
 
@@ -122,9 +122,10 @@ class Loner:
 class Queue:
     """Brings operations to ``commit``, one batch at a time, in whichever thread comes first.
 
-    ``most`` is the size of a batch, ``timeout`` the seconds that an operation waits for its turn.
-    ``late(seconds)`` makes the error of one that waited in vain: then it was certainly not done. ``after``
-    is called by the leader when a batch is committed, and those who wait for it are awake.
+    ``most`` is the size of a batch; with ``linger`` its leader waits a moment for more. ``timeout`` is the
+    seconds that an operation waits for its turn, and ``late(seconds)`` makes the error of one that waited
+    in vain: then it was certainly not done. ``after`` is called by the leader when a batch is committed and
+    those who wait for it are awake.
     """
 
     def __init__(
@@ -132,13 +133,15 @@ class Queue:
         commit: Callable[[Round], None],
         *,
         most: int,
+        linger: bool,
         timeout: float,
         clock: Clock,
         late: Callable[[float], Exception],
         after: Callable[[Round], None],
     ) -> None:
         self._commit, self._late, self._after = commit, late, after
-        self._most, self._timeout, self._clock = most, timeout, clock
+        self._most, self._linger = most, linger
+        self._timeout, self._clock = timeout, clock
         self._waiting: deque[Write] = deque()
         self._alone: deque[Loner] = deque()
         self._after_alone = False
@@ -238,7 +241,7 @@ class Queue:
 
     def _gather(self, batch: Round) -> None:
         waiting = self._waiting
-        if self._most > 1 and self._served > 1 and len(waiting) < self._served - 1:
+        if self._linger and self._served > 1 and len(waiting) < self._served - 1:
             self._clock.sleep(LINGER)
         while waiting and len(batch.operations) < self._most:
             one = waiting.popleft()

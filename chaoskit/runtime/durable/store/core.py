@@ -78,9 +78,9 @@ class Core:
         self.readers = Readers(files.database, settings.clock, self._look, self._connections)
         self.queue = Queue(
             self._commit,
-            # Where nothing is synced, a batch saves nothing: 0.41 to 1.02 of bare SQLite with 8 threads,
-            # one at a time 0.57 to 1.09.
-            most=BATCH if settings.durability == "power-loss" else 1,
+            most=BATCH,
+            # Where nothing is synced a larger batch saves nothing that would be worth the wait.
+            linger=settings.durability == "power-loss",
             timeout=settings.lock_timeout,
             clock=settings.clock,
             late=self._late,
@@ -190,32 +190,34 @@ class Core:
 
     def _execute(self, connection: sqlite3.Connection, batch: Round) -> None:
         first = batch.operations[0]
-        if len(batch.operations) == 1 and first.statement is not None and not first.named:
-            # Alone it needs no ``begin``: it is a transaction by itself.
-            step = map(connection.execute, (first.statement[0],), (first.statement[1],))
+        if len(batch.operations) == 1 and first.put is not None and not first.named:
+            # Alone it needs no ``begin``: it is a transaction by itself. And no other caller waits for it.
+            batch.committing = True
+            first.put.run(connection)
+            batch.committed.append(True)
         else:
             connection.execute("begin immediate")
             for operation in batch.operations:
                 self._apply(connection, operation)
             step = map(connection.execute, _COMMIT)
-        # No signal is looked at between these two, nor within the second: if ``committed`` is filled it is
-        # committed, and if ``committing`` is not set it is not.
-        batch.committing = True
-        batch.committed.extend(step)
+            # No signal is looked at between these two, nor within the second: if ``committed`` is filled
+            # it is committed, and if ``committing`` is not set it is not.
+            batch.committing = True
+            batch.committed.extend(step)
         self.commits += 1
         self.operations += len(batch.operations)
 
     def _apply(self, connection: sqlite3.Connection, operation: Write) -> None:
         """One operation of several. Its own error is its own; it is undone, and the others go on."""
-        plain = operation.statement is not None and not operation.named
+        plain = operation.put is not None and not operation.named
         try:
             if not plain:
                 connection.execute("savepoint one")
             repeated = operation.named and not self._enter(connection, operation.id)
             if operation.work is not None:
                 operation.result = operation.work(self._tx(connection, operation.id, repeated))
-            elif operation.statement is not None and not repeated:
-                connection.execute(*operation.statement)
+            elif not repeated:
+                operation.put.run(connection)
         except Exception as error:
             cause = error if isinstance(error, sqlite3.Error) else error.__cause__
             if not connection.in_transaction or (
@@ -268,8 +270,7 @@ class Core:
 
     def _after(self, batch: Round) -> None:
         """What is due after a commit. Its errors are nobody's answer: the next time it is tried again."""
-        written = sum(len(one.statement[1][4]) if one.statement else 4096 for one in batch.operations)
-        if not batch.committed or not self.upkeep.due(written, self.settings.clock.time()):
+        if not self.upkeep.due(batch.operations):
             return
         try:
             self.lock.acquire(self.settings.lock_timeout, self.settings.clock)

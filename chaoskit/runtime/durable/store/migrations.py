@@ -39,8 +39,9 @@ def _records(connection: sqlite3.Connection) -> None:
         "create table operation(n integer primary key, id text not null unique, at real not null)"
     )
     connection.execute(
-        "create table owner(byte integer primary key, id text not null unique, machine text not null,"
-        " boot text not null, pid integer not null, started text not null)"
+        "create table owner(machine text not null, byte integer not null, id text not null unique,"
+        " boot text not null, pid integer not null, started text not null, primary key(machine, byte))"
+        " without rowid"
     )
     connection.execute("create table settled(n integer not null)")
     connection.execute("insert into settled values(0)")

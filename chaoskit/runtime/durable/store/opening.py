@@ -97,7 +97,7 @@ def _prepared(files: StoreFiles, settings: Settings, lock: LockFile, *, create: 
         if files.wal_size():
             # What a killed process left is copied, and so written again, before anything stands on it.
             upkeep.checkpoint(connection, "passive")
-        upkeep.make_reserve()
+        upkeep.reserve.lay_by()
         return Core(files, settings, lock, connection, files.identity())
     except BaseException:
         connection.close()

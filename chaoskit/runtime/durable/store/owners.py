@@ -26,10 +26,10 @@ class Owners:
         self._mine = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
     def claimant(self) -> tuple[object, ...]:
-        """This process's row: its byte, its name, and where it runs. From now on it counts as an owner."""
+        """This process's row: where it runs, its byte, its name. From now on it counts as an owner."""
         if self._byte is None:
             self._byte = self._lock.take_owner()
-        return (self._byte, self._mine, _machine(), _boot(), os.getpid(), _started())
+        return (_machine(), self._byte, self._mine, _boot(), os.getpid(), _started())
 
     def alive(self, reader: SqliteReader) -> tuple[list[str], list[str]]:
         """The names of the living owners on this machine, and of all on other machines."""

@@ -26,7 +26,7 @@ from chaoskit.runtime.durable.store.protocol import (
     Tx,
     VerifyReport,
 )
-from chaoskit.runtime.durable.store.writing import PUT, put_values
+from chaoskit.runtime.durable.store.writing import Put
 from chaoskit.runtime.failures.stored import RecordCorrupt, StoreForked
 from chaoskit.runtime.failures.taxonomy import ConfigurationError, DiskFull
 
@@ -115,8 +115,8 @@ class Store:
         core = self._here()
         id = core.next_id() if operation_id is None else check_name("operation_id", operation_id)
         now = self._settings.clock.time()
-        values = put_values(kind, scope, key, status, value, due=due, operation_id=id, now=now)
-        core.queue.submit(Write(id, named=operation_id is not None, statement=(PUT, values)))
+        put = Put(kind, scope, key, status, value, due=due, operation_id=id, now=now)
+        core.queue.submit(Write(id, named=operation_id is not None, put=put))
 
     def write(self, work: Callable[[Tx], T], *, operation_id: str | None = None, urgent: bool = False) -> T:
         core = self._here()
@@ -125,7 +125,7 @@ class Store:
         try:
             return core.queue.submit(operation)  # type: ignore[no-any-return]
         except DiskFull:
-            if not urgent or not core.upkeep.give_up_reserve():
+            if not urgent or not core.upkeep.reserve.give_up():
                 raise
         operation.renew()
         return core.queue.submit(operation)  # type: ignore[no-any-return]

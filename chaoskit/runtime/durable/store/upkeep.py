@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
+from collections.abc import Sequence
 
+from chaoskit.runtime.durable.reserve import Reserve
+from chaoskit.runtime.durable.store.commit import Write
 from chaoskit.runtime.durable.store.files import StoreFiles
 
 __all__ = ["LEDGER_DAYS", "Upkeep"]
@@ -25,31 +27,41 @@ class Upkeep:
     """Called by the leader of the writers, with the lock of the store held."""
 
     def __init__(self, files: StoreFiles, wal_limit: int, reserve: int) -> None:
-        self._files, self.limit, self._reserve = files, wal_limit * PAGE, reserve
+        self._files, self._limit = files, wal_limit
+        self.reserve = Reserve(files.reserve, reserve)
         self._written = 0
+        self._pages = 3.0
         self._swept = 0.0
         self.checkpoints = 0
         self.last_error = ""
 
-    def due(self, written: int, now: float) -> bool:
-        """True about twice per ``wal_limit`` of what was written since."""
-        # Each write fills the page of its record and some of the indexes'.
-        self._written += written + 2 * PAGE
-        return self._written >= self.limit // 2
+    @property
+    def limit(self) -> int:
+        """Bytes of the WAL at which a checkpoint is due."""
+        return self._limit * PAGE
+
+    def due(self, operations: Sequence[Write]) -> bool:
+        """True about once per ``wal_limit`` pages of what was written since the last checkpoint."""
+        for one in operations:
+            self._written += 1 + one.put.size // PAGE if one.put is not None else 3
+        return self._written * self._pages >= self._limit
 
     def run(self, connection: sqlite3.Connection, now: float) -> None:
-        self._written = 0
         if now - self._swept >= EVERY or now < self._swept:
             self._sweep(connection, now)
-        size = self._files.wal_size()
-        if size >= self.limit:
-            self.checkpoint(connection, "restart" if size >= HARD * self.limit else "passive")
-            self.make_reserve()
+        # Passive waits for no reader. If one holds on for so long that the WAL grows, wait for it a little.
+        self.checkpoint(connection, "restart" if self._files.wal_size() >= HARD * self.limit else "passive")
+        self.reserve.lay_by()
 
     def checkpoint(self, connection: sqlite3.Connection, mode: str) -> bool:
         """Copy the WAL into the database; True if all of it could be."""
         busy, pages, copied = connection.execute(f"pragma wal_checkpoint({mode})").fetchall()[0]
         self.checkpoints += 1
+        if self._written:
+            # SQLite tells how long the WAL is only here. So a page of ours is taken to be as many in the WAL
+            # as it was the last time: indexes and the writes of other processes count too.
+            self._pages = min(max(pages / self._written, 0.5), 8.0)
+        self._written = 0
         return not busy and pages == copied
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
@@ -64,41 +76,3 @@ class Upkeep:
     def failed(self, error: Exception) -> None:
         self.last_error = f"{type(error).__name__}: {error}"
         logger.warning("upkeep of %s failed: %s", self._files.database, error)
-
-    def make_reserve(self) -> bool:
-        """Set the reserve aside, if there is room for it; True if it is there."""
-        if not self._reserve or self.has_reserve():
-            return bool(self._reserve)
-        try:
-            fd = os.open(self._files.reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError:
-            return False
-        try:
-            try:
-                _allocate(fd, self._reserve)
-            finally:
-                os.close(fd)
-        except OSError:
-            self.give_up_reserve()
-            return False
-        return True
-
-    def give_up_reserve(self) -> bool:
-        """Free the reserve for what must be recorded on a full disk; False if it was used up already."""
-        try:
-            os.unlink(self._files.reserve)
-        except OSError:
-            return False
-        return True
-
-    def has_reserve(self) -> bool:
-        return self._files.reserve.exists()
-
-
-def _allocate(fd: int, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(fd, 0, size)
-    else:
-        # Zeros that are written take their place as well.
-        for _ in range(-(-size // PAGE)):
-            os.write(fd, bytes(PAGE))

@@ -420,14 +420,14 @@ def full(path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     with core.exclusive() as connection:
         used = connection.execute("pragma page_count").fetchall()[0][0]
         connection.execute(f"pragma max_page_count = {used}").fetchall()
-    given_up = core.upkeep.give_up_reserve
+    given_up = core.upkeep.reserve.give_up
 
     def give_up() -> bool:
         with core.exclusive() as connection:
             connection.execute(f"pragma max_page_count = {used + 16}").fetchall()
         return given_up()
 
-    monkeypatch.setattr(core.upkeep, "give_up_reserve", give_up)
+    monkeypatch.setattr(core.upkeep.reserve, "give_up", give_up)
     return store
 
 

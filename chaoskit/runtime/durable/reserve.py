@@ -31,10 +31,18 @@ class Reserve:
             finally:
                 os.close(descriptor)
 
-    def give_up(self) -> None:
-        """Remove the file, so that its space can be used."""
-        with contextlib.suppress(OSError):
+    @property
+    def there(self) -> bool:
+        """True if the space is laid by."""
+        return self._path.exists()
+
+    def give_up(self) -> bool:
+        """Remove the file, so that its space can be used; False if it was gone already."""
+        try:
             os.unlink(self._path)
+        except OSError:
+            return False
+        return True
 
 
 def _fill(descriptor: int, size: int) -> None:
