@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -234,10 +235,15 @@ def candidates() -> list[str]:
     roots += [folder.parent for folder in folders if folder.name == "shims"]
     folders = [folder for folder in folders if folder.name != "shims"]
     for root in dict.fromkeys(roots):
-        folders += sorted(root.glob("versions/*/bin"), key=_natural, reverse=True)
-    folders += sorted(Path("~/.local/share/uv/python").expanduser().glob("cpython-*/bin"), reverse=True)
+        folders += sorted(_inside(root, "versions/*/bin"), key=_natural, reverse=True)
+    folders += sorted(_inside(Path("~/.local/share/uv/python").expanduser(), "cpython-*/bin"), reverse=True)
     folders += [Path("/usr/local/bin"), Path("/usr/bin"), pythons.folder()]
     return list(_pythons_in(folders))
+
+
+def _inside(root: Path, pattern: str) -> Iterator[Path]:
+    """Unlike ``Path.glob`` this passes over folders that may not be read, such as another user's."""
+    yield from map(Path, glob.glob(f"{glob.escape(str(root))}/{pattern}"))
 
 
 def _natural(path: Path) -> list[object]:

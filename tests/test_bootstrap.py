@@ -134,6 +134,24 @@ def test_shims_lead_to_their_versions(boot, machine, monkeypatch):
     assert [one.version for one in boot.interpreters()] == [(3, 12, 4)]
 
 
+def test_folder_of_another_user_is_passed_over(boot, machine, monkeypatch):
+    """Who was root before has root's settings: a pyenv that may not be read is none."""
+    fake_python(machine / "bin", (3, 11, 4))
+    fake_python(machine / "pyenv/versions/3.12.4/bin", (3, 12, 4))
+
+    def denied(real):
+        def call(path=".", *more, **options):
+            if str(path).startswith(str(machine / "pyenv")):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *more, **options)
+
+        return call
+
+    for name in ("stat", "lstat", "scandir", "listdir"):
+        monkeypatch.setattr(os, name, denied(getattr(os, name)))
+    assert list(names(boot)) == ["3.11"]
+
+
 def test_broken_pythons_are_skipped(boot, machine):
     """A file that is called like a Python and is none does no harm."""
     for name, content in (

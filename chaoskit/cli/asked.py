@@ -1,4 +1,4 @@
-"""What ``chaoskit explore`` and ``chaoskit replay`` were asked for, and what that means to the harness."""
+"""The command line of ``chaoskit explore`` and ``chaoskit replay``, and what it means to the harness."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ WORDS = Words(
     more_time="--timeout SECONDS allows more time.",
     idle=(
         "the program did nothing in its working directory, so there is nothing that could go wrong; "
-        "expected it to work on files there. Give it relative paths: each case begins in a directory of "
-        "its own."
+        "expected it to work on files there. Give it relative paths: each case begins in another "
+        "directory."
     ),
     unsteady=(
         "everything passed once without faults and failed the second time; expected commands that can "
         "be run again. What they change outside of the working directory stays changed."
     ),
 )
-"""What the engine's messages call things that these commands have under another name than pytest."""
+"""Names for the engine's messages, where these commands use other ones than pytest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def _faults(asked: Asked) -> FaultSet:
 
 _PLAIN = ("disk", "kill", "power-loss", "fsync-lies", "default", "all")
 _WITH_ARGUMENT = {"signal": "SIGTERM", "delay": "0.5"}
-"""Families that need a word more, each with an example of it."""
+"""Families that take an argument, each with an example of it."""
 
 
 def _families() -> list[str]:
@@ -121,6 +121,7 @@ def _families() -> list[str]:
 def _family(word: str) -> FaultSet:
     """One family by the name that it has on the command line; nothing else of ``chaoskit.faults`` counts."""
     name, _, argument = word.partition("=")
+    # As in Python and as on the command line: both spellings are obvious.
     name = name.replace("_", "-")
     if name in _WITH_ARGUMENT and not argument:
         raise wrong("--faults", word, f"{name}=…, as in --faults {name}={_WITH_ARGUMENT[name]}")
@@ -155,5 +156,6 @@ def _as_typed(asked: Asked) -> str:
         words += ["--path", glob]
     words += ["--faults", asked.faults, "--model", ",".join(asked.model)]
     words += [] if asked.promise_stdout else ["--no-promise-stdout"]
+    # Options with their default value are left out: the line is to be read.
     words += [] if asked.timeout == TIMEOUT else ["--timeout", f"{asked.timeout:g}"]
     return shlex.join([*words, "--", *asked.command])

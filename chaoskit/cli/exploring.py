@@ -1,4 +1,4 @@
-"""Explore what was asked for, in directories that are gone afterwards, with a bar on the terminal."""
+"""Exploring what was asked for, in directories that are removed afterwards, with a bar on the terminal."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def explored(
     exploration = Exploration(asked.specimen, asked.spec, request, backend)
     words = exploration.specimen.words
     with _directory() as base, _progress(quiet or listing) as progress:
+        # The sources have to see the first recording alone; in cases they would only cost time.
         first = ProgramRunner(asked.program, backend, exploration.sources, base, words=words)(
             exploration.baseline
         )
@@ -71,6 +72,7 @@ def _directory() -> Iterator[Path]:
     Also at the end by SIGTERM, by which timeouts and CI systems stop programs, and by SIGHUP, which comes
     when the terminal is closed; one that was ignored (nohup) stays ignored.
     """
+    # A case that syncs is many times faster in memory, and nothing here has to survive.
     memory = "/dev/shm"
     where = memory if os.access(memory, os.W_OK) else None
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
@@ -96,6 +98,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("cases"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # On standard error, so that standard output can be piped.
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("cases", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

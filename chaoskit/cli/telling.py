@@ -1,4 +1,4 @@
-"""Tell what exploring a program has shown: text, JSON, or the fault points alone."""
+"""Printing what exploring a program has shown: as text, as JSON, or the fault points alone."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from chaoskit.report.explain import inconclusive_text, violation_text
 def tell(explored: Explored, directory: Path | None, as_json: bool, listing: bool) -> int:
     """Print it, write the report into ``directory`` if there is one; return the exit code."""
     result = explored.result
+    # A case that could not be judged is no pass, and must not look like one to a script.
     bad = result.state in ("failed", "inconclusive")
     status = INTERRUPTED if explored.interrupted else NO if bad else 0
     collector = Collector(Path.cwd())
@@ -28,7 +29,7 @@ def tell(explored: Explored, directory: Path | None, as_json: bool, listing: boo
         try:
             write(report, directory)
         except OSError as error:
-            # The findings are told all the same: they may have taken an hour.
+            # The findings are printed all the same: they may have taken an hour.
             click.echo(f"chaoskit: the report could not be written to {directory}: {error}", err=True)
             directory, status = None, FAILED
     if as_json:

@@ -126,6 +126,14 @@ class FileDetail(Detail):
 
 
 @dataclass(frozen=True, slots=True)
+class LookupDetail(Detail):
+    """``follow``: a symbolic link as last part of the name was followed. ``mode``: what ``access`` asked."""
+
+    follow: bool = True
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PromiseDetail(Detail):
     """``value`` is what ``promise`` was given."""
 

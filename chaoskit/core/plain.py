@@ -76,6 +76,7 @@ def with_text(value: Any, change: Callable[[str], str], in_schedules: Callable[[
 
 
 def _reader(hint: Any) -> Callable[[Any], Any]:
+    # From the annotation, so that a record needs no second description of itself.
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Schedule:
         return Schedule.parse

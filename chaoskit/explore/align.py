@@ -1,4 +1,4 @@
-"""Align two recordings of the same test: wildcards for names that vary, and what else was not the same.
+"""Aligning two recordings of the same test: wildcards for names that vary, and other differences.
 
 Names made by ``mkstemp`` and its like differ in every run. What occurs in only one of the two
 recordings is taken for varying; the two sequences are aligned with everything varying alike, and
@@ -45,6 +45,7 @@ def align(first: Trace, second: Trace) -> Alignment:
     naming = Naming(patterns)
     ours = naming.points(first.operations)
     theirs = naming.points(second.operations)
+    # By name and not by position: a call more in one recording must not shift all that follows.
     known = dict(zip(theirs, second.operations, strict=True))
     stable = tuple(point in known for point in ours)
     variations = (
@@ -77,6 +78,7 @@ class Naming:
         """
         if not target:
             return ""
+        # Thousands of operations name a few files, and each pattern is an expression to be tried.
         found = self._known.get(target)
         if found is None:
             fits = (pattern for pattern, expression in self._matchers if expression.fullmatch(target))
@@ -106,6 +108,7 @@ def _is_wild(pattern: str) -> bool:
 
 
 def _find_patterns(first: Sequence[Operation], second: Sequence[Operation]) -> tuple[str, ...]:
+    # Part by part and not name by name: below a directory with a random name everything would vary.
     varying = _components(first) ^ _components(second)
     if not varying:
         return ()
@@ -118,7 +121,7 @@ def _find_patterns(first: Sequence[Operation], second: Sequence[Operation]) -> t
 
 
 def _needed(pairs: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Leave out a pattern all of whose names fit a narrower one: it took in what only here looked random."""
+    """Leave out a pattern all of whose names fit a narrower one: it had widened over an accident."""
     return tuple(
         one
         for one, names in pairs.items()
@@ -155,6 +158,7 @@ def _aligned(
     streams = _streams(second)
     for place, ours in _streams(first).items():
         theirs = streams.get(place, [])
+        # autojunk would take frequent calls, such as writes to a log, for noise and align nothing by them.
         match = SequenceMatcher(
             None, [_shape(o, varying) for o in ours], [_shape(o, varying) for o in theirs], autojunk=False
         )
@@ -234,12 +238,14 @@ def _common(a: str, b: str) -> int:
 
 
 def _reach(differing: tuple[str, ...]) -> tuple[re.Pattern[str], int, int]:
-    """Over which letters next to it a differing part is widened, over how many at each end and in all."""
+    """The letters over which a differing part is widened, and how many at each end and in all."""
     joined = "".join(differing)
+    # A number may grow by a digit at any time, so it is taken whole.
     if re.fullmatch(r"\d*", joined):
         return re.compile(r"\d"), 64, 128
     if re.fullmatch(r"[0-9a-f]*", joined):
         return re.compile(r"[0-9a-f]"), 64, 128
+    # A name of eight random letters of which five differ has three that agreed by chance.
     missing = _RANDOM_LENGTH - min(map(len, differing))
     if missing < 0:
         return re.compile(r"[A-Za-z0-9_]"), _MARGIN, 2 * _MARGIN
@@ -247,7 +253,7 @@ def _reach(differing: tuple[str, ...]) -> tuple[re.Pattern[str], int, int]:
 
 
 def _run_length(text: Iterable[str], letters: re.Pattern[str]) -> int:
-    """The length of what is made of these letters at the beginning."""
+    """How many of the first characters are among these letters."""
     return sum(1 for _ in itertools.takewhile(letters.fullmatch, text))
 
 
@@ -265,6 +271,7 @@ def _other_outcomes(
 ) -> Iterable[Variation]:
     for point, operation in zip(points, operations, strict=True):
         other = known.get(point)
+        # Only success and failure: byte counts and descriptors differ for good reasons.
         if other is not None and operation.ok != other.ok:
             text = f"{point}: {operation.result}, then {other.result}"
             yield Variation("outcome", text, operation.site)

@@ -1,4 +1,4 @@
-"""Put together what the result says: cases, points, caveats, and what they come to."""
+"""Putting the result together: cases, findings, points, caveats, and the conclusion."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def result_of(material: Material, sweep: Sweep, timing: Timing, *, again: bool =
     recording = material.alignment.recording
     records = [case_result(i, case, material.first, recording.patterns) for i, case in enumerate(run)]
     cases, findings = grouped(records, run)
+    # After an interrupt nothing more is run: the user wants an end.
     if again:
         cases, findings = _shown_again(cases, findings, material, sweep)
     findings = tuple(_with_size(with_advice(finding, run, cases), material.shrinker) for finding in findings)
@@ -79,6 +80,7 @@ def _shown_again(
     It is recorded by that, and gets its timeline. Hung ones are left alone, since each would cost its whole
     time again; of these the baseline tells how it went up to the fault.
     """
+    # By the text, as records have it; each schedule is run as one case.
     index_of = {case.schedule: case.index for case in cases}
     timelines: dict[int, Timeline] = {}
     reproduced: dict[str, bool] = {}

@@ -1,4 +1,4 @@
-"""Which call is to blame where several power losses broke a test in the same way."""
+"""Which call is to blame where several worlds broke a test in the same way."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from chaoskit.explore.border import World
 def blamed(
     broken: Mapping[int, Hashable], worlds: Mapping[int, World], struck: Mapping[int, tuple[Operation, ...]]
 ) -> dict[int, tuple[Operation, ...]]:
-    """``struck``, with the calls to blame corrected.
+    """``struck``, with the calls to blame put right.
 
-    ``broken`` says by a case's index how it broke, ``worlds`` has the worlds of power losses. A broken
-    one is looked at a second time. If a state with fewer parts missing breaks the test in the same
+    ``broken`` has by a case's index how it broke, ``worlds`` has the worlds of those that have one. A
+    broken one is looked at a second time. If a world with fewer parts missing breaks the test in the same
     way, what else is missing is not to blame: the case gets the calls of the simpler one, so that both
     become one finding.
     """
@@ -36,5 +36,5 @@ def blamed(
 def _explains(simpler: World, world: World) -> bool:
     if simpler.run != world.run or not simpler.missing <= world.missing:
         return False
-    # What breaks with nothing missing explains what is missing too, but only where the power went there.
+    # What breaks with nothing missing explains what is missing too, but only at the same operation.
     return bool(simpler.missing) or simpler.operation is world.operation

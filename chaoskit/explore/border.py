@@ -18,6 +18,7 @@ Note = Callable[[str], object]
 """Notes of a directory what a source will need to know of it; what it returns must be picklable."""
 
 
+# Defaults for all that belongs to parts: most worlds, such as damaged files, have none.
 class World(Protocol):
     """What a case finds instead of what one of its runs would have left.
 
@@ -131,6 +132,7 @@ class Planned:
     world: World | None = None
 
 
+# A protocol with defaults, so that a source of plain faults is one method long.
 class CaseSource(Protocol):
     """Knows one kind of thing that can go wrong, and the cases that follow from a recording.
 

@@ -27,12 +27,13 @@ def choose(
     First every kind of fault once at every call stack, changes of the disk before the rest; then
     each a second time, and so on. The seed decides among equals, so that other seeds see others.
     """
+    # In their own order, so that a budget which is not reached changes nothing.
     if limit is None or len(planned) <= limit:
         return list(range(len(planned)))
     chance = random.Random(seed)
     seen: Counter[tuple[object, ...]] = Counter()
     ranked = []
-    # Drawn before counting: which of the equals comes first shall be the seed's choice, too.
+    # Shuffled before counting, so that the seed also decides which of the equals comes first.
     shuffled = list(range(len(planned)))
     chance.shuffle(shuffled)
     for order, index in enumerate(shuffled):

@@ -57,6 +57,7 @@ class Explorer:
         began = time.monotonic()
         alignment = self._second_recording(first)
         after_second = time.monotonic()
+        # Kept for so_far(): from here on an interrupt finds something to tell.
         self._baseline = (first, alignment, after_second)
         cases = self._plan(alignment.recording, first)
         if self._question.listing:
@@ -82,6 +83,7 @@ class Explorer:
 
     def _second_recording(self, first: Observation) -> Alignment:
         job = self._job(Planned(Schedule()), first, (), record=True)
+        # Where cases run, too: what differs there shows as a variation, and no case is blamed for it.
         second = Observation()
         with contextlib.closing(self._sweep.observe([job])) as stream:
             for _, seen in stream:
@@ -100,6 +102,7 @@ class Explorer:
             if self._question.options.depth >= 2:
                 cases = [*cases, *sequel.pairs(cases)]
             return [*cases, *self._shrink(cases)]
+        # All of it could be planned, so there is nothing behind it to look for.
         if cases[0].planned.schedule == self._wanted:
             return cases
         # Only its beginning could be planned: the rest strikes behind that, one way or the other.
@@ -128,9 +131,11 @@ class Explorer:
         if self._wanted is not None:
             words = self._question.words
             planned = [planned_for(self._wanted, planned, recording, self._question.sources, words)]
+        # Once for all cases: there may be thousands of both.
         index = {point: i for i, point in enumerate(recording.points)}
         stable = [one for one in planned if self._is_stable(one, recording, index)]
         self._sweep.list(planned)
+        # Counted even if none is left: the report says why nothing was run.
         if len(planned) > len(stable):
             self._sweep.left_out[UNSTABLE] += len(planned) - len(stable)
         if not stable or not _works(recording):
@@ -161,6 +166,7 @@ class Explorer:
     def _shrink(self, cases: Sequence[Case]) -> Sequence[Case]:
         """Make worlds that broke smaller, until each finding shows a smallest one for each model."""
         self._shrinker = shrinker = Shrinker(cases, self._sweep.execute)
+        # A world that was made smaller may break in another way, and then be too large for that finding.
         while larger := self._not_smallest([*cases, *shrinker.added], shrinker):
             shrinker.shrink(larger)
         run_before = {world.content for world in worlds_of(cases).values()}

@@ -13,6 +13,7 @@ class ScenarioViolated(ChaoskitError, AssertionError):
     """
 
 
+# A kind of violation, so that one except clause sees everything that is not a pass.
 class ScenarioInconclusive(ScenarioViolated):
     """No case broke the scenario, but too many could not be judged: ``diverged`` or ``not injected``."""
 

@@ -13,6 +13,7 @@ from chaoskit.core.case import BROKEN, CaseFailure, CaseResult, Verdict
 from chaoskit.core.finding import Finding
 from chaoskit.core.operation import Frame, Operation
 
+# A bug is mostly where the project calls a library, not within it.
 _LIBRARIES = tuple(
     {os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 )
@@ -39,6 +40,7 @@ def merge(
         if case.verdict in BROKEN:
             sites = tuple(map(_where, struck.get(case.index, ())))
             broken = how_broken(case)
+            # A pair whose second fault breaks the test alone is no new finding.
             alone = ((*broken, (site,)) for site in sites if len(sites) > 1)
             key = next((one for one in alone if one in groups), (*broken, sites))
             groups.setdefault(key, []).append(case)
@@ -69,6 +71,7 @@ def _where(operation: Operation) -> tuple[object, ...]:
     """The call site: the innermost frame, and the innermost one that belongs to no library."""
     if not operation.stack:
         return (operation.call, operation.target)
+    # Both: one helper that writes files may be called from ten places.
     return (operation.stack[0], next(filter(_own, operation.stack), None))
 
 

@@ -35,5 +35,6 @@ class Job:
     patterns: tuple[str, ...] = ()
     world: World | None = None
     strike_recovery: bool = False
+    # Also how the first recording is told from all others.
     expected: Expected | None = None
     timeout: float = TIMEOUT

@@ -1,4 +1,4 @@
-"""What one execution of a test showed, before anyone judges it."""
+"""What one execution of a test showed, before it is judged."""
 
 from __future__ import annotations
 

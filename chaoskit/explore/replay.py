@@ -41,6 +41,7 @@ def planned_for(
         # What is not offered may be struck all the same, on purpose.
         return Planned(wanted)
     if others and _afterwards(first):
+        # The world of the first strike is that of the whole case; a backend strikes the rest in it.
         begins = wanted_among(planned, Schedule((first,)), recording, sources)
         if begins is not None:
             return Planned(wanted, begins.world)

@@ -1,8 +1,8 @@
-"""What comes behind a fault that the program got over: it is recorded once more, and strikes are added.
+"""What follows a fault that the program survived: the case is recorded once more, and strikes are added.
 
 Two kinds of case begin here. Some faults show only in what follows them (a sync that lied, when the power
-goes), so their source asks for it: :meth:`Sequel.brought_to_light`. And with depth 2 every fault is followed
-by a second one: :meth:`Sequel.pairs`.
+goes), so their source asks for more: :meth:`Sequel.brought_to_light`. And with depth 2 every fault is
+followed by a second one: :meth:`Sequel.pairs`.
 """
 
 from __future__ import annotations
@@ -49,11 +49,13 @@ class Sequel:
 
     def pairs(self, cases: Sequence[Case]) -> Sequence[Case]:
         """Each case that has passed with a second fault further on, executed."""
+        # Asked first: without room no recording needs to be made.
         room = self._sweep.room(len(cases))
         if room == 0:
             return []
         origins = [case for case in cases if _passed(case)]
         jobs = [replace(self._job(case), strike_recovery=True) for case in origins]
+        # A second fault may lead to a schedule that was run already, behind a lying sync for example.
         known = {case.planned.schedule for case in cases}
         pairs: list[list[Case]] = [[] for _ in origins]
         follows: list[object] = [None] * len(origins)
@@ -66,6 +68,7 @@ class Sequel:
         # A world with another fault behind it is no new world.
         worlds = [world for case in every if (world := state_shown(case)) is not None]
         self._sweep.list([case.planned for case in every], worlds)
+        # Pruned before the budget is applied: it is for cases that show something.
         chosen = self._sweep.within(self._pruned(pairs, follows), room)
         self._sweep.execute(chosen)
         return chosen
@@ -114,10 +117,12 @@ class Sequel:
         kept: list[Case] = []
         known: set[object] = set()
         for several, what in zip(pairs, follows, strict=True):
+            # Only what follows counts, not which fault led to it.
             repeated = what in known
             known.add(what)
             for case in several:
                 alike = repeated
+                # Also behind a first fault that is no repetition: what is on the disk decides.
                 if (world := state_shown(case)) is not None:
                     key = (case.planned.schedule.strikes[0].fault, world.content)
                     alike = key in known

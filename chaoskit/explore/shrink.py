@@ -50,11 +50,14 @@ def reducing(world: World) -> Reducing:
         elif pieces >= len(smallest.parts):
             return
         else:
+            # Finer pieces, down to single parts (Zeller and Hildebrandt, "Simplifying and
+            # Isolating Failure-Inducing Input", TSE 2002).
             pieces = min(2 * pieces, len(smallest.parts))
 
 
 def _kept(parts: tuple[Hashable, ...], pieces: int) -> Iterator[tuple[Hashable, ...]]:
     """What is still to be missing: nothing, then either half, then all but one of several pieces."""
+    # Parts that were made together mostly go together, so pieces are taken in their order.
     borders = [len(parts) * i // pieces for i in range(pieces + 1)]
     for start, stop in itertools.pairwise(borders):
         yield (*parts[:start], *parts[stop:])
@@ -62,7 +65,7 @@ def _kept(parts: tuple[Hashable, ...], pieces: int) -> Iterator[tuple[Hashable, 
 
 @dataclass(slots=True)
 class _Reduction:
-    """One state on its way to a smaller one."""
+    """One state that is being made smaller."""
 
     origin: Case
     reducing: Reducing
@@ -95,7 +98,7 @@ class Shrinker:
         self.added: list[Case] = []
         self.origins: dict[str, str] = {}
         self.complete: dict[str, bool] = {}
-        """By schedule: whether it is as small as can be, or the search was stopped by its bound."""
+        """By schedule: True if it is as small as can be, False if the search was stopped by its bound."""
         self._shown: dict[Hashable, Case] = {}
         self._known: dict[str, Case] = {}
         for case in cases:
@@ -132,9 +135,11 @@ class Shrinker:
             if task.waiting is None:
                 continue
             content = _shown_by(task.origin, task.waiting)
+            # One case is kept back, to run the smallest state under its own name.
             if content not in batch and (task.cases >= EACH - 1 or len(self.added) + len(batch) >= ALL):
                 task.waiting = None
                 continue
+            # Two findings may ask for the same content: it is run once.
             task.cases += content not in batch
             batch.setdefault(content, _case_of(task.origin, task.waiting))
         self._run(list(batch.values()))
@@ -144,7 +149,7 @@ class Shrinker:
         return bool(batch)
 
     def _answer(self, task: _Reduction) -> None:
-        """Tell a task what is known already."""
+        """Give a task the answers that are known already."""
         while task.waiting is not None and (content := _shown_by(task.origin, task.waiting)) in self._shown:
             task.tell(_broke_alike(self._shown[content], task.origin))
 
@@ -156,7 +161,7 @@ class Shrinker:
                 self._note(case)
 
     def _name_smallest(self, tasks: Sequence[_Reduction]) -> None:
-        """Say of which case each smallest state is.
+        """Find the case of each smallest state.
 
         One that is known under another name only (after another operation, say) is run under its own.
         """
@@ -173,7 +178,7 @@ class Shrinker:
 
 
 def _shown_by(case: Case, world: World) -> Hashable:
-    """What the test gets to see: what struck before, and what is left then."""
+    """What the test sees: what struck before, and what is left then."""
     return case.planned.schedule.strikes[:-1], world.content
 
 
@@ -182,7 +187,7 @@ def _name(case: Case) -> str:
 
 
 def state_shown(case: Case) -> World | None:
-    """The world whose power loss is the last thing that strikes; with a fault behind it it is no new one."""
+    """The world whose strike is the last of the case; with a fault behind it, it is no new one."""
     world = case.planned.world
     return world if world is not None and case.planned.schedule.strikes[-1] == world.strike else None
 

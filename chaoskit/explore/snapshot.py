@@ -1,4 +1,4 @@
-"""What a directory holds, and how two such states differ."""
+"""What a directory holds, and how two such contents differ."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from types import MappingProxyType
 from chaoskit.core.case import Difference
 from chaoskit.core.schedule import matcher
 
+# Enough for a small state file; a report with whole contents would be unreadable.
 _SHOWN = 200
 """Bytes of a small file that are kept to be shown beside each other."""
 
@@ -91,10 +92,12 @@ def _content_of(fd: int, size: int) -> tuple[bytes, str]:
     Data bases and disk images reserve far more than they fill. Blocks of zeroes are left out of the hash
     and each other one goes in with its position, so that it does not show how zeroes are stored.
     """
+    # Not the default hash(): it must be the same in every worker.
     digest = hashlib.blake2b()
     head = os.pread(fd, _SHOWN, 0)
     for offset in _blocks_with_data(fd, size):
         block = os.pread(fd, min(_BLOCK, size - offset), offset)
+        # Also the last, shorter block.
         if not _ZEROES.startswith(block):
             digest.update(offset.to_bytes(8, "little"))
             digest.update(block)
@@ -106,7 +109,7 @@ def _blocks_with_data(fd: int, size: int) -> Iterator[int]:
     offset = 0
     while offset < size:
         if size > _BLOCK:
-            # The system tells where the next data are; a file system without holes says: right here.
+            # Where the next data are (lseek(2)); a file system without holes answers with the offset itself.
             try:
                 offset = os.lseek(fd, offset, os.SEEK_DATA) // _BLOCK * _BLOCK
             except OSError as error:
@@ -137,6 +140,7 @@ def _settled(snapshot: Snapshot, patterns: tuple[str, ...]) -> Snapshot:
     for path, entry in snapshot.items():
         name = next((pattern for pattern, e in expressions if e.fullmatch(path)), path)
         number = 1
+        # Two temporary files under one wildcard must not hide each other.
         while name in settled:
             number += 1
             name = f"{name.partition(' (')[0]} ({number})"
@@ -168,5 +172,6 @@ def _shown(entry: FileEntry) -> str:
     more = "" if entry.size <= len(entry.head) else f" … ({entry.size} bytes)"
     try:
         return repr(entry.head.decode()) + more
+    # Shown as bytes: half a character is often just what was torn.
     except UnicodeDecodeError:
         return repr(entry.head) + more

@@ -10,6 +10,7 @@ from chaoskit.explore.border import CaseSource, Planned, Recording
 from chaoskit.faults import FaultSet
 from chaoskit.faults.shapes import Afterwards, shape_of
 
+# By name here, so that the package is imported only if one of them is asked for.
 _OF_THE_CRASH_PACKAGE = frozenset({"power_loss", "fsync_lies"})
 
 

@@ -36,15 +36,19 @@ def unrecorded(case: Case, baseline: Recording) -> Timeline:
         operations: Sequence[Operation] = [*earlier, *world.past]
         points: Sequence[Point] = Naming(case.job.patterns).points(operations)
     else:
+        # The first fault: whatever came behind it in the baseline, this case may have gone another way.
         end = min(case.points, default=-1) + 1
         operations, points = baseline.trace.operations[:end], baseline.points[:end]
+    # Receipts of the case itself: the baseline has none.
     return _bounded(_with_strikes(points, operations, case, case.seen), False)
 
 
 def _with_strikes(
     points: Sequence[Point], operations: Sequence[Operation], case: Case, seen: Observation
 ) -> list[TimelineEntry]:
+    # By the text of the strike: receipts have crossed processes, and schedules name each point once.
     proven = {receipt.strike: receipt.effect for run in seen.runs for receipt in run.receipts}
+    # By point, since a case may strike the same call in two runs.
     effects = {s.point: proven.get(str(s), "") for s in case.planned.schedule}
     entries = [
         TimelineEntry(o.place.run, str(point), outcome(o), effects.pop(point, ""), o.site)

@@ -1,4 +1,4 @@
-"""One worker process as its controller sees it: what it is at, what it has sent, and how it ended."""
+"""One worker process as seen by its controller: its job, what it has sent, and how it ended."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HARNESS = (f"{os.sep}_pytest{os.sep}", f"{os.sep}pluggy{os.sep}", os.path.dirna
 
 
 class Status:
-    """One worker's shared memory: its job, until when it may run, and which of its runs are over.
+    """The shared memory of one worker: its job, its deadline, and which of its runs are over.
 
     The controller reads while the worker writes, so each of the three fields is one aligned word, which
     processors store and load whole. ``struct.pack_into`` will not do: it clears the bytes before it fills
@@ -48,6 +48,7 @@ class Status:
         self.set(IDLE, math.inf)
 
     def set(self, number: int, deadline: float) -> None:
+        # The length first: what the case before has told must never be read as this one's.
         self._words[self._LENGTH] = 0
         self._words[self._JOB] = number
         self._words[self._DEADLINE] = deadline
@@ -57,9 +58,12 @@ class Status:
 
     def tell(self, runs: tuple[RunSummary, ...]) -> None:
         body = pickle.dumps(runs, pickle.HIGHEST_PROTOCOL)
+        # What does not fit is left out: it is only needed if the worker then dies in this case.
         if len(body) <= _STATUS_SIZE - self._BODY:
+            # Zero while the body is replaced, so that half of it is never taken for a whole.
             self._words[self._LENGTH] = 0
             self._memory[self._BODY : self._BODY + len(body)] = body
+            # Last, so that a reader finds either the whole text or none.
             self._words[self._LENGTH] = len(body)
 
     def get(self) -> tuple[int, float]:
@@ -92,6 +96,7 @@ class WorkerProcess:
     def take(self) -> Iterator[tuple[int, Observation]]:
         """What has come from the worker and is complete."""
         with contextlib.suppress(BlockingIOError):
+            # Without blocking: a message may come in parts.
             while chunk := os.read(self.results, 1 << 20):
                 self.buffer += chunk
         while len(self.buffer) >= LENGTH.size:
@@ -111,7 +116,7 @@ class WorkerProcess:
 
 
 def cut_short(worker: WorkerProcess, failure: CaseFailure, output: str) -> Observation:
-    """What is known of a case whose process is gone."""
+    """The observation of a case whose process is gone: the runs that it had reported by then."""
     runs = worker.status.told()
     struck = tuple(receipt.strike for run in runs for receipt in run.receipts)
     return Observation(runs, failure, struck, len(struck), output=output)
@@ -121,6 +126,7 @@ def stacks_of(worker: WorkerProcess) -> str:
     """Ask a hung worker for the stacks of its threads."""
     os.kill(worker.pid, STACK_SIGNAL)
     end = time.monotonic() + _STACK_WAIT
+    # Nothing says when the handler is done: its file has stopped growing.
     size = -1
     while time.monotonic() < end:
         now = os.fstat(worker.stacks.fileno()).st_size
@@ -143,15 +149,19 @@ def without_harness(stacks: str) -> str:
 
 
 def hang(stacks: str) -> CaseFailure:
+    """The failure of a case that was killed because it did not go on; ``stacks`` is where it stood."""
     message = "the test did not go on in time after the faults; it was killed"
     return CaseFailure("hang", "hang", message, stacks or "(no stacks: the process did not answer)")
 
 
 def death(how: str, worker: WorkerProcess) -> CaseFailure:
+    """The failure of a case whose process is gone, with the end of what it had printed."""
     text = f"the process that ran the test {how or 'ended'} in the middle of this case"
     return CaseFailure("death", "death", text, without_harness(tail(worker.output, 1 << 16))[-OUTPUT_SHOWN:])
 
 
 def tail(file: IO[bytes], length: int = OUTPUT_SHOWN) -> str:
+    """The end of a file that another process may still be writing."""
+    # pread and not seek: the worker shares the position with us, and writes at it.
     size = os.fstat(file.fileno()).st_size
     return os.pread(file.fileno(), length, max(0, size - length)).decode("utf-8", "replace")

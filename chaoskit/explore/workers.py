@@ -1,8 +1,8 @@
-"""Run cases in worker processes forked from this one, with a watchdog.
+"""Running cases in worker processes forked from this one, under a watchdog.
 
 A batch forks its workers, so they inherit the jobs and nothing of them is ever pickled; only
 observations travel. Workers draw the next job's number from a pipe that they all share, which costs
-no round trip. What a worker is at, and until when it may be, stands in anonymous shared memory.
+no round trip. Which job a worker is at, and its deadline, is in anonymous shared memory.
 """
 
 from __future__ import annotations
@@ -39,16 +39,17 @@ from chaoskit.explore.worker import (
 )
 from chaoskit.inject.processes import adopt_for_life, die_with, fork, kill_tree, reaping, stand_guard
 
+# Far below PIPE_BUF, so that reads and writes of several processes never mix (pipe(7)).
 _NUMBER = struct.Struct("<i")
 _POLL = 0.25
-"""Seconds after which the deadlines are looked at, whatever the workers do."""
+"""Seconds after which deadlines are checked even if no worker has sent anything."""
 
 
 class Workers:
     """Runs each batch of jobs on ``count`` processes forked for it.
 
     ``prepare`` is called in each new process with its ordinal, before its first job. ``capture``
-    says whether what cases print goes to a file (and with a failure into its observation). Leaving
+    is true if what cases print goes to a file (and with a failure into its observation). Leaving
     a batch in any way, Ctrl-C included, leaves no process behind.
     """
 
@@ -67,6 +68,7 @@ class Workers:
         self._forked = 0
 
     def run(self, jobs: Sequence[Job]) -> Observations:
+        """See :class:`~chaoskit.explore.execute.Executor`; in the order in which the workers answer."""
         if not jobs:
             return
         with reaping(), contextlib.closing(_Batch(self, jobs)) as batch:
@@ -76,10 +78,12 @@ class Workers:
         """Fork one worker that draws numbers of jobs from the descriptor ``queue``."""
         self._forked += 1
         reading, writing = os.pipe()
+        # Files without names, since a worker that is killed cannot remove any.
         status, output, stacks = Status(), tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         parent = os.getpid()
         pid = fork()
         if pid == 0:
+            # A copy of another worker's pipe would keep it open when that worker has died.
             for fd in (*close, reading):
                 os.close(fd)
             self._work(jobs, queue, writing, _Inside(status, output, stacks, parent))
@@ -89,6 +93,7 @@ class Workers:
 
     def _work(self, jobs: Sequence[Job], queue: int, results: int, inside: _Inside) -> NoReturn:
         try:
+            # In this order: from here on no end of the controller leaves us, or what we start, behind.
             die_with(inside.parent)
             adopt_for_life()
             stand_guard(own_session=True)
@@ -102,6 +107,7 @@ class Workers:
                 number = _NUMBER.unpack(text)[0]
                 _send(results, (number, self._one(jobs[number], number, inside)))
         except BaseException:
+            # Ends up in the worker's output, which the error of the batch shows.
             import traceback
 
             traceback.print_exc()
@@ -112,7 +118,9 @@ class Workers:
         inside.status.set(number, time.monotonic() + job.timeout)
         start = inside.output.tell() if self._capture else 0
         observation = self._run_one(job, inside.status)
+        # Between two cases nothing can hang but ourselves.
         inside.status.set(number, math.inf)
+        # What thousands of cases that pass have printed is of no use.
         if observation.failure is None or not self._capture:
             return observation
         return _with_output(observation, inside.printed(start))
@@ -136,7 +144,7 @@ class _Inside:
             os.dup2(self.output.fileno(), number)
             raw = io.FileIO(number, "w", closefd=False)
             setattr(sys, name, io.TextIOWrapper(raw, "utf-8", "replace", write_through=True))
-        # A crash in the middle of a case is told with the case, not all over the terminal.
+        # A crash in the middle of a case is reported with the case, not printed over the terminal.
         faulthandler.enable(self.output)
 
     def printed(self, start: int) -> str:
@@ -151,9 +159,11 @@ class _Batch:
         self._owner = owner
         self._jobs = jobs
         self._open = set(range(len(jobs)))
+        # One pipe for all: whichever worker is free reads the next number, so none waits while there is work.
         self._unsent = list(range(len(jobs)))
         self._queue, self._feed = os.pipe()
         self._feeding = True
+        # The controller must not wait for room in the pipe: it has results to take and deadlines to keep.
         os.set_blocking(self._feed, False)
         self._selector = selectors.DefaultSelector()
         self._workers: list[WorkerProcess] = []
@@ -165,6 +175,7 @@ class _Batch:
         while self._open:
             for key, _ in self._selector.select(self._until_deadline()):
                 worker, ended = key.data
+                # Dropped by an event before this one in the same round.
                 if worker not in self._workers:
                     continue
                 yield from self._done(worker.take())
@@ -185,10 +196,12 @@ class _Batch:
                 os.write(self._feed, _NUMBER.pack(self._unsent[0]))
                 del self._unsent[0]
         if not self._unsent and self._feeding:
+            # The end of the pipe is what tells the workers that nothing is left.
             os.close(self._feed)
             self._feeding = False
 
     def _add_worker(self) -> None:
+        # A worker that held the feed open would wait for ever for the end that it keeps from coming.
         close = [fd for worker in self._workers for fd in (worker.results, worker.pidfd)]
         worker = self._owner.fork(self._jobs, self._queue, [*close, *([self._feed] if self._feeding else [])])
         self._workers.append(worker)
@@ -200,7 +213,7 @@ class _Batch:
         return max(0.0, min(_POLL, min(deadlines, default=0.0) - time.monotonic()))
 
     def _ended(self, worker: WorkerProcess) -> Iterator[tuple[int, Observation]]:
-        """A worker that ended by itself: because nothing was left, or in the middle of a case."""
+        """What comes of a worker that ended without being killed: no job was left, or a case ended it."""
         yield from worker.take()
         number, _ = worker.status.get()
         how = self._drop(worker)
@@ -229,6 +242,7 @@ class _Batch:
                     yield number, cut_short(worker, hang(stacks), tail(worker.output))
             finally:
                 worker.close()
+            # One worker less for a hang: a new one takes its place.
             if self._open and self._workers:
                 self._add_worker()
             elif self._open:
@@ -247,11 +261,12 @@ class _Batch:
         self._add_worker()
 
     def _drop(self, worker: WorkerProcess) -> str:
-        """Make sure that the worker and all its processes are gone; say how it ended."""
+        """Make sure that the worker and all its processes are gone; return how it ended."""
         self._selector.unregister(worker.results)
         self._selector.unregister(worker.pidfd)
         self._workers.remove(worker)
         kill_tree(worker.pid)
+        # After the kill: a worker that had ended by then keeps its own status.
         code = os.waitstatus_to_exitcode(os.waitpid(worker.pid, 0)[1])
         if code < 0:
             return f"died of {signal.Signals(-code).name}"

@@ -56,6 +56,8 @@ class CallFamily:
     """Every call of it is an operation on what its first argument, a descriptor, refers to."""
     comes_as: tuple[str, ...] = ()
     """Other families whose calls may turn out to be of this one."""
+    looks: bool = False
+    """Only asks, and leaves nothing behind. There are many such calls, so they are offered few faults."""
     pseudo: bool = False
     """No system call: something was acknowledged, or the workload is over."""
 
@@ -130,16 +132,22 @@ _FILES: tuple[CallFamily, ...] = (
     CallFamily(name="getdents", by_caller=True, plain=True),
 )
 
+_LOOKUPS: tuple[CallFamily, ...] = (
+    CallFamily(name="stat", looks=True),
+    CallFamily(name="access", looks=True),
+    CallFamily(name="readlink", looks=True),
+)
+
 _PSEUDO = (CallFamily(name="promise", pseudo=True), CallFamily(name="end", pseudo=True))
 
-FAMILIES: Mapping[str, CallFamily] = {row.name: row for row in (*_FILES, *_PSEUDO)}
+FAMILIES: Mapping[str, CallFamily] = {row.name: row for row in (*_FILES, *_LOOKUPS, *_PSEUDO)}
 """Every family by its name, which is ``Operation.call``."""
 
 CALLS: tuple[str, ...] = tuple(FAMILIES)
 """The names of all families, in the order of the documents."""
 
-FILE_CALLS: tuple[str, ...] = tuple(row.name for row in _FILES)
-"""The families that act on files."""
+FILE_CALLS: tuple[str, ...] = tuple(row.name for row in (*_FILES, *_LOOKUPS))
+"""The families that act on files, or ask for them."""
 
 
 def happened(operation: Operation) -> bool:

@@ -25,7 +25,9 @@ class Delay:
         return f"faults.delay({self.seconds!r})"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        if not FAMILIES[operation.call].pseudo:
+        row = FAMILIES[operation.call]
+        # A slow look-up is followed by a call that may be as slow, and nothing has happened in between.
+        if not (row.pseudo or row.looks):
             # Schedules write seconds without an exponent, as people do.
             yield Fault("delay", format(Decimal(str(self.seconds)), "f"))
 

@@ -236,6 +236,15 @@ TABLE: dict[str, tuple[Row, ...]] = {
     "mmap": _rows("mmap(2)", "ENOMEM ENODEV EAGAIN"),
     # Not ENOENT: a directory that was removed is empty, and libc hides that errno as its end.
     "getdents": _SHARE,
+    # Not ENOENT, ENOTDIR, ELOOP or ENAMETOOLONG, which the state of the disk would contradict. Another
+    # process may change the permissions of a directory, though, at any time. That trouble is over with
+    # the call: a name that was looked up lately is answered from memory and not from the disk.
+    "stat": (
+        *_rows("stat(2)", "EACCES", lasting=False),
+        *_rows("stat(3p)", "EIO", lasting=False),
+    ),
+    "access": _rows("access(2)", "EACCES EIO", lasting=False),
+    "readlink": _rows("readlink(2)", "EACCES EIO", lasting=False),
 }
 
 LOST: dict[str, tuple[Row, ...]] = {

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from chaoskit.core.errors import wrong
 from chaoskit.core.operation import Operation, Trace
 from chaoskit.core.schedule import Fault
+from chaoskit.faults.calls import FAMILIES
 from chaoskit.faults.facts import facts
 from chaoskit.faults.narrowing import unknown
 
@@ -30,8 +31,10 @@ class Sent:
         return f"faults.signal({self.signal.name!r})"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        # At the end and behind it there is nobody left to handle it.
-        if operation.call != "end" and operation.index not in facts(trace).survivors:
+        # At the end and behind it there is nothing left to handle it. A look-up leaves nothing behind: a
+        # signal there finds the disk as at the next call.
+        looks = FAMILIES[operation.call].looks
+        if operation.call != "end" and not looks and operation.index not in facts(trace).survivors:
             yield Fault(self.signal.name)
 
 

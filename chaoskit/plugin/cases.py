@@ -88,10 +88,12 @@ class ItemRunner:
         state = self.item.stash[STATE]
         state.job, state.watch, state.chaos = job, watch, None
         state.failed_subtests.clear()
+        # What caplog shows must be of this case.
         _forget_logs(self.item.config)
         _let_tmp_path_end(self.item)
         began = time.perf_counter()
         failure, skipped = self._call(state, job)
+        # After the test: what it cleans up itself is no extra file.
         failure = failure or _invariants(state, job)
         seen = observed(state, look=failure is not None or job.record)
         # The teardown may fail because the test did, so what the test said comes first.
@@ -102,6 +104,7 @@ class ItemRunner:
     def _call(self, state: Underway, job: Job) -> tuple[CaseFailure | None, str]:
         """Set up and call; return the failure, or why the test skipped itself."""
         try:
+            # Attributes that the last case has set must not be seen by this one.
             _renew_instance(self.item)
             self._set_up()
             self.item.runtest()
@@ -122,6 +125,7 @@ class ItemRunner:
         item._initrequest()
         if self._chaos_alone:
             item.funcargs |= {"chaos": None, "request": item._request}  # Pytest makes what is missing.
+        # The same set-up as for any test, so that fixtures behave as their authors expect.
         item.session._setupstate.setup(item)
         if self._chaos_alone:
             item.addfinalizer(made.close)
@@ -169,7 +173,7 @@ def observed(state: Underway, *, look: bool) -> Observation:
 
 
 def _invariants(state: Underway, job: Job) -> CaseFailure | None:
-    """Check what the scenario asked for beside its own assertions."""
+    """Check the invariants that the scenario asked for beside its own assertions."""
     if not state.exploration.spec.invariants or state.chaos is None or job.expected is None:
         return None
     evidence = Evidence(job.expected.snapshot, take(str(state.chaos.path)), job.patterns)
@@ -210,7 +214,7 @@ def hide_harness(item: pytest.Item, error: BaseException) -> None:
 
 
 def _shortened(text: str) -> str:
-    """The middle of a very long text left out: there may be thousands of cases with one each."""
+    """``text`` without its middle if it is very long: there may be thousands of cases with one each."""
     if len(text) <= _LONGEST:
         return text
     return f"{text[: _LONGEST // 2]}\n[… {len(text) - _LONGEST} characters …]\n{text[-_LONGEST // 2 :]}"
@@ -224,6 +228,7 @@ def _site(item: pytest.Function, error: BaseException) -> Frame | None:
         code = step.tb_frame.f_code
         frames.append(Frame(code.co_filename, step.tb_lineno, code.co_qualname))
         step = step.tb_next
+    # A helper in a library raises for a hundred reasons; the line of the test tells them apart.
     own = [frame for frame in frames if frame.file == str(item.path)]
     return next(reversed(own or frames), None)
 
@@ -236,7 +241,7 @@ def _renew_instance(item: pytest.Function) -> None:
 
 
 def _let_tmp_path_end(item: pytest.Item) -> None:
-    """Give pytest's tmp_path what it wants to read at its end; a report of the test would have set it."""
+    """Set what pytest's tmp_path reads at its end; in a case no report of the test sets it."""
     if tmppath_result_key is not None:
         item.stash[tmppath_result_key] = {}
 

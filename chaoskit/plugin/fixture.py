@@ -39,7 +39,7 @@ def prepared(item: pytest.Item) -> Iterator[Chaos]:
 
 @contextlib.contextmanager
 def _same_directory() -> Iterator[None]:
-    """Come back from where the test has gone: into a directory that is removed, nothing could follow."""
+    """Restore the working directory: a test may have gone into one that is about to be removed."""
     began_in = os.open(".", os.O_PATH | os.O_CLOEXEC)
     try:
         yield

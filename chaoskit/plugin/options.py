@@ -38,12 +38,14 @@ def in_force(config: pytest.Config, spec: ScenarioSpec) -> ScenarioSpec:
     changes: dict[str, Any] = {}
     for name in ("budget", "depth"):
         given = config.getoption(f"chaoskit_{name}")
+        # The command line wins over the decorator, which wins over an ini file.
         if given is not None or name not in spec.given:
             number = _integer(config, name, None)
             if number is not None:
                 changes[name] = number
     if _backend(config) is not None:
         changes["backend"] = _backend(config)
+    # By the same rules as the decorator's arguments.
     ScenarioSpec.checked((), changes)
     return replace(spec, **changes) if changes else spec
 

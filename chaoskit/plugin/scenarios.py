@@ -1,4 +1,4 @@
-"""The part of the plugin that explores; loaded when some collected test has the marker."""
+"""The part of the plugin that explores. Loaded when a collected test has the marker."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ class Scenarios:
         self._places: list[Places] = []
         self._at: Underway | None = None
 
+    # First, so that wrong arguments are an error before any fixture is set up.
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         marker = _marker(item)
@@ -63,6 +64,7 @@ class Scenarios:
         state = item.stash.get(STATE, None)
         if state is None:
             return (yield)
+        # The ordinary call of the test is the first recording: nothing runs twice for it.
         began = time.perf_counter()
         result = yield
         state.seconds = time.perf_counter() - began
@@ -80,6 +82,7 @@ class Scenarios:
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
         if STATE in pyfuncitem.stash:
             put_back = pyfuncitem.stash.get(_CHANCE, None)
+            # The first call is the baseline; each case starts from the same numbers.
             if put_back is None:
                 pyfuncitem.stash[_CHANCE] = chance.note()
             else:
@@ -144,6 +147,7 @@ class Scenarios:
             self._backends[spec.backend] = backends.found(spec.backend)
         backend, reason = self._backends[spec.backend]
         name = backends.default() if spec.backend == backends.AUTO else spec.backend
+        # Asked once for a session: it forks and takes milliseconds.
         if backend is not None:
             return backend
         if asked:
@@ -160,6 +164,7 @@ class Scenarios:
                 "inside of it. Write chaos.run(function, argument) for the part that may go wrong."
             )
         first = replace(cases.observed(state, look=True), seconds=state.seconds)
+        # The fixtures of the baseline must not live on into the cases.
         cases.tear_down(item)
         progress = Progress(self._config)
         explorer = state.exploration.explorer(state.seconds, self._executor(item, state), progress)
@@ -174,6 +179,7 @@ class Scenarios:
             raise ScenarioInconclusive(inconclusive_text(result))
 
     def _executor(self, item: pytest.Function, state: Underway) -> Executor:
+        # A debugger needs the terminal, so no worker can run the case.
         if self._config.getoption("usepdb", False):
             return Serial(cases.ItemRunner(item, propagate=True))
         capture = self._config.getoption("capture", "no") != "no"

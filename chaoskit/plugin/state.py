@@ -1,4 +1,4 @@
-"""What the plugin knows of one test item while it is explored."""
+"""What the plugin keeps of one test item while it is explored."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ class Places:
         self._count = 0
 
     def become(self, worker: int) -> None:
-        """From now on give out the names of this worker (0 is the test process)."""
+        """Give out the names of this worker from now on (0 is the test process)."""
         self._worker, self._count = worker, 0
 
     def fresh(self) -> Path:
         """A new empty directory."""
         self._count += 1
+        # Equal length: a crash state is moved by replacing one path by another.
         path = self.base / f"w{self._worker:02}-{self._count:06}"
         os.mkdir(path)
         return path

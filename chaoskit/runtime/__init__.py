@@ -210,7 +210,13 @@ if TYPE_CHECKING:
     from chaoskit.runtime.retrying.registry import PolicyRegistry as PolicyRegistry
     from chaoskit.runtime.retrying.registry import reference_policies as reference_policies
     from chaoskit.runtime.retrying.throttle import AdaptiveThrottle as AdaptiveThrottle
+    from chaoskit.runtime.running.batches import BatchProgress as BatchProgress
+    from chaoskit.runtime.running.batches import ItemFailed as ItemFailed
+    from chaoskit.runtime.running.batches import ItemFailure as ItemFailure
+    from chaoskit.runtime.running.batches import ItemSuccess as ItemSuccess
+    from chaoskit.runtime.running.batches import Summary as Summary
     from chaoskit.runtime.running.board import JobBoard as JobBoard
+    from chaoskit.runtime.running.jobs import JobCancelled as JobCancelled
     from chaoskit.runtime.running.jobs import JobEnded as JobEnded
     from chaoskit.runtime.running.jobs import JobOptions as JobOptions
     from chaoskit.runtime.running.jobs import JobRequeued as JobRequeued
@@ -220,25 +226,20 @@ if TYPE_CHECKING:
     from chaoskit.runtime.running.jobs import JobTimedOut as JobTimedOut
     from chaoskit.runtime.running.jobs import JobTimedOutError as JobTimedOutError
     from chaoskit.runtime.running.jobs import Ticket as Ticket
-    from chaoskit.runtime.running.lifecycle import CallbackOrder as CallbackOrder
     from chaoskit.runtime.running.lifecycle import Shutdown as Shutdown
-    from chaoskit.runtime.running.lifecycle import ShutdownFinished as ShutdownFinished
-    from chaoskit.runtime.running.lifecycle import ShutdownForced as ShutdownForced
-    from chaoskit.runtime.running.lifecycle import ShutdownOptions as ShutdownOptions
-    from chaoskit.runtime.running.lifecycle import ShutdownRequested as ShutdownRequested
-    from chaoskit.runtime.running.lifecycle import ShutdownStep as ShutdownStep
-    from chaoskit.runtime.running.lifecycle import ShuttingDown as ShuttingDown
-    from chaoskit.runtime.running.partial import BatchProgress as BatchProgress
-    from chaoskit.runtime.running.partial import ItemFailed as ItemFailed
-    from chaoskit.runtime.running.partial import ItemFailure as ItemFailure
-    from chaoskit.runtime.running.partial import ItemSuccess as ItemSuccess
     from chaoskit.runtime.running.partial import PartialFailureCollector as PartialFailureCollector
-    from chaoskit.runtime.running.partial import Summary as Summary
     from chaoskit.runtime.running.queues import HandoffQueue as HandoffQueue
     from chaoskit.runtime.running.queues import HandoffTimeout as HandoffTimeout
     from chaoskit.runtime.running.queues import QueueClosed as QueueClosed
     from chaoskit.runtime.running.queues import QueueOptions as QueueOptions
     from chaoskit.runtime.running.runner import JobRunner as JobRunner
+    from chaoskit.runtime.running.shutdown_records import CallbackOrder as CallbackOrder
+    from chaoskit.runtime.running.shutdown_records import ShutdownFinished as ShutdownFinished
+    from chaoskit.runtime.running.shutdown_records import ShutdownForced as ShutdownForced
+    from chaoskit.runtime.running.shutdown_records import ShutdownOptions as ShutdownOptions
+    from chaoskit.runtime.running.shutdown_records import ShutdownRequested as ShutdownRequested
+    from chaoskit.runtime.running.shutdown_records import ShutdownStep as ShutdownStep
+    from chaoskit.runtime.running.shutdown_records import ShuttingDown as ShuttingDown
     from chaoskit.runtime.running.supervise import Restart as Restart
     from chaoskit.runtime.running.supervise import SupervisionOptions as SupervisionOptions
     from chaoskit.runtime.running.supervise import Supervisor as Supervisor
@@ -256,6 +257,7 @@ if TYPE_CHECKING:
     from chaoskit.runtime.settings import WaitSettings as WaitSettings
     from chaoskit.runtime.settings import live_settings as live_settings
     from chaoskit.runtime.settings import read_settings as read_settings
+    from chaoskit.runtime.stop import Stop as Stop
 
 # What each module gives to users. No module or folder here may have the name of an export: importing a
 # submodule sets it as an attribute of this package, and would replace the function that users asked for.
@@ -328,19 +330,23 @@ _EXPORTS = {
     "retrying.throttle": "AdaptiveThrottle",
     "running.board": "JobBoard",
     "running.jobs": (
-        "JobEnded JobOptions JobRequeued JobState JobStuck JobStuckError JobTimedOut JobTimedOutError Ticket "
+        "JobCancelled JobEnded JobOptions JobRequeued JobState JobStuck JobStuckError JobTimedOut "
+        "JobTimedOutError Ticket "
     ),
-    "running.lifecycle": (
-        "CallbackOrder Shutdown ShutdownFinished ShutdownForced ShutdownOptions ShutdownRequested "
-        "ShutdownStep ShuttingDown "
-    ),
-    "running.partial": "BatchProgress ItemFailed ItemFailure ItemSuccess PartialFailureCollector Summary",
+    "running.lifecycle": "Shutdown",
+    "running.batches": "BatchProgress ItemFailed ItemFailure ItemSuccess Summary",
+    "running.partial": "PartialFailureCollector",
     "running.queues": "HandoffQueue HandoffTimeout QueueClosed QueueOptions",
     "running.runner": "JobRunner",
     "running.supervise": (
         "Restart SupervisionOptions Supervisor SuspectedDeadlock ThreadDied ThreadGivenUp "
         "ThreadRestarted ThreadStuck Worker join_all "
     ),
+    "running.shutdown_records": (
+        "CallbackOrder ShutdownFinished ShutdownForced ShutdownOptions ShutdownRequested ShutdownStep "
+        "ShuttingDown "
+    ),
+    "stop": "Stop",
     "settings": (
         "BudgetSettings LogSettings RetrySettings RuntimeSettings WaitSettings live_settings read_settings "
     ),

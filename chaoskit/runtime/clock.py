@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Protocol, runtime_checkable
 
+from chaoskit.runtime.calling.loops import trio
+
 
 @runtime_checkable
 class Clock(Protocol):
@@ -35,7 +37,12 @@ class SystemClock:
     monotonic = staticmethod(time.monotonic)
     time = staticmethod(time.time)
 
+    def __repr__(self) -> str:
+        return "SystemClock()"
+
     def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
+        # No wait is longer than the system can count, 292 years on Linux: as good as for ever.
+        seconds = min(seconds, threading.TIMEOUT_MAX)
         if wake is not None:
             # Event.wait returns at once when the event is set, and says which of the two ended it.
             return wake.wait(seconds) if seconds > 0 else wake.is_set()
@@ -45,9 +52,12 @@ class SystemClock:
 
     async def asleep(self, seconds: float) -> None:
         if seconds > 0:
+            if (other := trio()) is not None:
+                await other.sleep(min(seconds, threading.TIMEOUT_MAX))
+                return
             import asyncio  # 35 ms that a program without an event loop does not pay
 
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(min(seconds, threading.TIMEOUT_MAX))
 
 
 class VirtualClock:

@@ -11,9 +11,9 @@ import functools
 import os
 import threading
 import weakref
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
-__all__ = ["Forkable", "survive_fork"]
+__all__ = ["Forkable", "Lasting", "survive_fork"]
 
 
 class Forkable(Protocol):
@@ -26,6 +26,19 @@ class Forkable(Protocol):
 
 
 # Weak, so that a breaker made for each request is not kept for the sake of a fork that never comes.
+class Lasting:
+    """Stands for one thing of the world, and so is never doubled: a copy is the object itself.
+
+    Whatever holds it, settings for instance, can be copied; the copies share it, as they share the thing.
+    """
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
 _registered: weakref.WeakSet[Any] = weakref.WeakSet()
 _registry_lock = threading.RLock()
 _taken: list[tuple[Any, Any]] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,8 +35,8 @@ from chaoskit.runtime.retrying.backoff import Backoff, Jitter
 from chaoskit.runtime.retrying.budget import RetryBudget
 from chaoskit.runtime.retrying.policy import RetryPolicy
 from chaoskit.runtime.running.jobs import JobOptions
-from chaoskit.runtime.running.lifecycle import ShutdownOptions
 from chaoskit.runtime.running.queues import QueueOptions
+from chaoskit.runtime.running.shutdown_records import ShutdownOptions
 from chaoskit.runtime.running.supervise import SupervisionOptions
 
 __all__ = [
@@ -186,13 +186,25 @@ def read_settings(
     """The settings from all usual places, the weakest first: ``[tool.chaoskit.runtime]`` of
     ``pyproject.toml``, ``file``, the environment (only variables that begin with ``prefix``), ``code``.
 
-    Raises ``ConfigurationProblems`` with everything that is wrong.
+    A variable without a double underscore that is no option here is not for us: such
+    prefixes are shared. Raises ``ConfigurationProblems`` with everything that is wrong.
     """
     layers = [from_pyproject(pyproject, table="tool.chaoskit.runtime")]
     if file is not None:
         layers.append(from_file(Path(file)))
-    layers += [from_environment(prefix, environment), from_mapping(code or {})]
+    layers += [
+        from_environment(prefix, environment, ignore=_others(prefix, environment)),
+        from_mapping(code or {}),
+    ]
     return load(RuntimeSettings, *layers)
+
+
+def _others(prefix: str, environment: Mapping[str, str] | None) -> list[str]:
+    """The variables under ``prefix`` that set nothing of ours. All options are groups: they have ``__``."""
+    groups = {one.name for one in fields(RuntimeSettings)}
+    names = list(os.environ if environment is None else environment)
+    rests = {name: name[len(prefix) :].lower() for name in names if name.upper().startswith(prefix.upper())}
+    return [name for name, rest in rests.items() if "__" not in rest and rest not in groups]
 
 
 def live_settings(file: str | os.PathLike[str] | None = None, **sources: Any) -> Live[RuntimeSettings]:

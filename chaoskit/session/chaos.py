@@ -32,11 +32,11 @@ _GRACE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a workload came to.
+    """How a workload ended.
 
     ``ok``
-        Whether it returned; ``value`` is then what it returned (a copy: it ran in another process).
-        For a command: whether it exited with 0; ``value`` has its ``returncode``, ``stdout`` and
+        True if it returned; ``value`` is then what it returned (a copy: it ran in another process).
+        For a command: True if it exited with 0; ``value`` has its ``returncode``, ``stdout`` and
         ``stderr`` in any case.
     ``error``
         What it raised, as an exception of the same type where that can be pickled; ``traceback`` is
@@ -44,9 +44,9 @@ class Outcome:
     ``signal``
         The number of the signal that killed it, or None.
     ``timed_out``
-        Whether it was killed because it hung; ``stacks`` is where.
+        True if it was killed because it hung; ``stacks`` is where.
     ``power_lost``
-        Whether it ended in a power loss: ``chaos.path`` holds what was left on the disk.
+        True if it ended in a power loss: ``chaos.path`` holds what was left on the disk.
     ``faults``
         The receipts of the faults that struck in it.
     """
@@ -63,7 +63,7 @@ class Outcome:
 
 
 class Chaos:
-    """Runs workloads, and knows where faults are due. Made by the fixture, once for every case."""
+    """Runs workloads, with the faults that are due in them. The fixture makes one for every case."""
 
     def __init__(
         self,
@@ -75,6 +75,7 @@ class Chaos:
         words: Words | None = None,
     ) -> None:
         self._path = path
+        # Once as text: backends and sources compare paths of system calls.
         self._root = str(path)
         self._backend = backend
         self._job = job
@@ -155,6 +156,7 @@ class Chaos:
         """
         work = functools.partial(fn, *args, **kwargs)
         outcome = self._execute(work, recovery=True)
+        # A recovery that a fault has broken may be repeated, as after a second crash.
         if outcome.faults and not outcome.ok:
             outcome = _outcome(self._without_faults(work))
         if not outcome.ok:
@@ -170,7 +172,7 @@ class Chaos:
         return outcome.value
 
     def promise(self, value: Any) -> None:
-        """Inside a workload: tell the world ``value``. From then on no crash may take it back.
+        """Called inside a workload: acknowledge ``value``. From then on no crash may take it back.
 
         Raises:
             UsageError: outside of a workload, or for a value that cannot be pickled.
@@ -207,6 +209,7 @@ class Chaos:
         if self._job.note is not None:
             self._noted[number] = self._job.note(self._root)
         world = self._job.world
+        # The world stands for this run, so the workload is not executed.
         if world is not None and world.run == number:
             return self._lose_power(world)
         began = time.monotonic()
@@ -221,11 +224,12 @@ class Chaos:
         return outcome
 
     def _refusing(self, error: UsageError) -> UsageError:
-        """Note it for a test that catches it: it must not pass for one that never called."""
+        """Remember wrong use for a test that catches the error: it must not pass as if it never called."""
         self._refused = self._refused or str(error)
         return error
 
     def _plan(self, number: int, recovery: bool) -> Plan:
+        # Recoveries are left alone unless asked for: their faults would be blamed on the workload.
         quiet = recovery and not self._job.strike_recovery
         strikes = () if quiet else self._due(number)
         record = self._job.record and not quiet
@@ -252,6 +256,7 @@ class Chaos:
         return replace(ran, trace=_without_frames_of(lines.__file__, ran.trace))
 
     def _backend_run(self, work: Callable[[], Any] | Command, plan: Plan) -> Ran:
+        # The backend has its own limit; the watchdog gets a little more.
         self._watch.expect(self._job.timeout + _GRACE)
         try:
             with chance.inherited():
@@ -273,6 +278,7 @@ class Chaos:
         self._watch.tell(tuple(self._runs))
 
     def _lose_power(self, world: World) -> Outcome:
+        # First the content, since what was promised may name files in it.
         receipts = world.build(self._root)
         promised = world.promised(self._root)
         summary = RunSummary(
@@ -339,7 +345,7 @@ def _raise(outcome: Outcome, what: str, words: Words, interrupted: int = 0) -> N
     """Raise what went wrong although nothing was injected; ``interrupted`` counts calls that we delayed."""
     if isinstance(outcome.error, InterruptedError) and interrupted:
         outcome.error.add_note(
-            f"chaoskit: {interrupted} calls were interrupted by a signal of the workload's own while they "
+            f"chaoskit: {interrupted} calls were interrupted by a signal that the workload caught while they "
             "waited to be looked at, which takes some 20 to 100 µs; the kernel then answers EINTR where it "
             "otherwise never does. Give the timer a longer interval in this test, install its handler with "
             "signal.siginterrupt(number, False), or block the signal around the calls."

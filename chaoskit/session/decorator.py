@@ -57,6 +57,7 @@ def scenario(
     Raises:
         UsageError: at once, for an argument that cannot be right.
     """
+    # Loaded late: the decorator may be imported where no test runs.
     import pytest
 
     given: dict[str, Any] = {
@@ -70,6 +71,7 @@ def scenario(
         "invariants": invariants,
     }
     ScenarioSpec.checked(faults, given)
+    # Only what differs from the default, so that an ini file can fill in the rest.
     kwargs = {name: value for name, value in given.items() if value != _DEFAULTS[name]}
     # with_args: a marker that is called with one function and nothing else would mark that function.
     return pytest.mark.chaoskit.with_args(*faults, **kwargs)

@@ -64,6 +64,7 @@ class Exploration:
         self.spec = spec
         self.request = request
         self.backend = backend
+        # Before anything runs: the first recording may take minutes.
         if request.replay is not None:
             backends.check(request.replay, backend)
         self.sources = sources_of(spec.faults, spec.model, request.replay)
@@ -71,6 +72,7 @@ class Exploration:
     @property
     def baseline(self) -> Job:
         """What the first recording is asked. How long the test takes is not known yet."""
+        # Twenty times an unknown time is no bound, so the first recording has a fixed one.
         timeout = self.spec.timeout or TIMEOUT
         return Job(record=True, timeout=timeout, strike_recovery=self.spec.strike_recovery)
 
@@ -101,6 +103,7 @@ class Exploration:
             depth=spec.depth,
             budget=spec.budget,
             workers=self.request.workers,
+            # Under faults a program retries and waits, so it may take far longer than without.
             timeout=spec.timeout or max(_LEAST_TIMEOUT, _TIMES_THE_BASELINE * seconds),
             model=spec.model,
             allow_inconclusive=spec.allow_inconclusive,

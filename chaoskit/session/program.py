@@ -102,9 +102,11 @@ class ProgramRunner:
             WorkloadFailed: in the first recording, if the program, the recovery or the check fails.
         """
         began, watch = time.monotonic(), watch or Patience()
+        # In a directory of equal length for each case, since programs write paths into files.
         place = Path(tempfile.mkdtemp(prefix="case-", dir=self._base))
         try:
             root = self._fresh(place, watch)
+            # Sources look at the first recording alone.
             sources = self._sources if job.expected is None else ()
             chaos = Chaos(root, self._backend, job, watch, sources, self._words)
             failure = self._failure(chaos, job, watch)
@@ -141,6 +143,7 @@ class ProgramRunner:
             if first:
                 raise WorkloadFailed(_without_faults(broken.args[0], broken.whole)) from None
             step, how, output = broken.args
+            # A check that hangs shows as a hang, whichever step it is.
             kind = "hang" if how.startswith("timed out") else "assertion" if step == "check" else "error"
             message = broken.in_one_line
             # What is more than the message says; it is shown below that.
@@ -186,6 +189,7 @@ def _copy(source: Path, target: Path, special: Callable[[str, str], object]) -> 
         if kind is not None:
             special(one, kind)
             return to
+        # Two names of one file stay one file: programs use hard links as locks.
         first = copies.setdefault((status.st_dev, status.st_ino), to)
         if first == to:
             return str(shutil.copy2(one, to))
@@ -244,11 +248,13 @@ def _shell(command: str, root: str, timeout: float, step: str = "set-up", given:
             stdin=lines,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            # Apart from ours, so that Ctrl-C on the terminal reaches this process alone.
             start_new_session=True,
         ) as process:
             try:
                 output = _until_ended(process, time.monotonic() + timeout)
             except BaseException as error:
+                # With everything that the shell has started.
                 kill_tree(process.pid)
                 if isinstance(error, TimeoutError):
                     raise CommandBroken(step, f"timed out after {timeout:g} s", "") from None
@@ -268,6 +274,7 @@ def _until_ended(process: subprocess.Popen[bytes], deadline: float) -> bytes:
     ended = os.pidfd_open(process.pid)
     try:
         with selectors.DefaultSelector() as selector:
+            # The process and not its pipe: a daemon may hold that open for ever.
             selector.register(ended, selectors.EVENT_READ)
             selector.register(pipe, selectors.EVENT_READ)
             while True:
@@ -287,7 +294,7 @@ def _until_ended(process: subprocess.Popen[bytes], deadline: float) -> bytes:
 
 
 def _available(pipe: int) -> bytes:
-    """What is in a pipe now, at most its whole capacity: someone may write for ever."""
+    """What is in a pipe now, at most its whole capacity: a process may write for ever."""
     os.set_blocking(pipe, False)
     try:
         return os.read(pipe, 1 << 20)

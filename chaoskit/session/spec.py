@@ -1,4 +1,4 @@
-"""What a scenario asks for: the arguments of the decorator and of the marker, checked."""
+"""The arguments of a scenario, of the decorator or of the marker, checked."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ def _united(args: Sequence[object]) -> FaultSet:
         return _faults.default()
     united = FaultSet()
     for value in args:
+        # @scenario without parentheses hands the test itself over.
         if inspect.isfunction(value) and value.__module__ != _faults.__name__:
             hint = "Write @scenario() with parentheses to take the default faults."
             raise wrong("scenario's first argument", value, "a set of faults such as faults.disk()", hint)
@@ -65,7 +66,8 @@ def _united(args: Sequence[object]) -> FaultSet:
 
 
 def positive_number(name: str, value: object) -> int:
-    """``value`` if it is an int of at least 1."""
+    """``value`` if it is an int of at least 1, else UsageError."""
+    # True is an int: depth=True would be taken for 1.
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise wrong(name, value, "a whole number of at least 1")
     return value
@@ -76,10 +78,6 @@ def _depth(value: object) -> int:
     if number > 2:
         raise wrong("depth", value, "1 or 2", "More faults in one case: replay a schedule that lists them.")
     return number
-
-
-def _budget(value: object) -> int | None:
-    return None if value is None else positive_number("budget", value)
 
 
 def _backend(value: object) -> str:
@@ -112,7 +110,7 @@ def _timeout(value: object) -> float | None:
     return float(value)
 
 
-def _flag(value: object) -> bool:
+def _strike_recovery(value: object) -> bool:
     if not isinstance(value, bool):
         raise wrong("strike_recovery", value, "True or False")
     return value
@@ -127,11 +125,11 @@ def _invariants(value: object) -> tuple[Callable[..., None], ...]:
 
 _CHECKS: dict[str, Callable[[object], Any]] = {
     "depth": _depth,
-    "budget": _budget,
+    "budget": lambda value: None if value is None else positive_number("budget", value),
     "backend": _backend,
     "model": _model,
     "allow_inconclusive": _share,
     "timeout": _timeout,
-    "strike_recovery": _flag,
+    "strike_recovery": _strike_recovery,
     "invariants": _invariants,
 }

@@ -138,10 +138,10 @@ def limited() -> None:
 
 
 def stranger() -> None:
-    """Somebody without rights in ``locked``, in a directory of root's, and in one with the sticky bit."""
+    """A user without rights in ``locked``, in one with the sticky bit, and to search ``closed``."""
     if os.geteuid() != 0 or not _root_outside():
         raise Skip("needs root, to become somebody else")
-    for name, mode in (("locked", 0o755), ("sticky", 0o1777)):
+    for name, mode in (("locked", 0o755), ("sticky", 0o1777), ("closed", 0o700)):
         Path(name).mkdir()
         Path(name, "f").write_text("text")
         Path(name, "d").mkdir()
@@ -298,6 +298,10 @@ provoke("limited", "open", "EMFILE", lambda: [_fd("f") for _ in range(20)])
 provoke("stranger", "open", "EACCES", lambda: _fd("locked/f", os.O_RDWR))
 provoke("stranger", "open", "EACCES", lambda: _fd("secret", os.O_RDONLY))
 provoke("stranger", "open", "EACCES", lambda: _fd("locked/new"), flags=_CREATE, created=True)
+provoke("stranger", "stat", "EACCES", lambda: os.stat("closed/f"))
+provoke("stranger", "stat", "EACCES", lambda: os.lstat("closed/f"))
+provoke("stranger", "readlink", "EACCES", lambda: os.readlink("closed/f"))
+provoke("stranger", "access", "EACCES", lambda: _libc("access", b"closed/f", os.F_OK))
 provoke("stranger", "mkdir", "EACCES", lambda: os.mkdir("locked/new"))
 provoke("stranger", "rmdir", "EACCES", lambda: os.rmdir("locked/d"))
 provoke("stranger", "unlink", "EACCES", lambda: os.unlink("locked/f"))

@@ -328,6 +328,28 @@ def away_at_first(path: Path) -> None:
         (path / "away").touch()
 
 
+# --- look-ups --------------------
+
+
+def takes_unknown_for_absent(path: Path, _: Promise) -> None:
+    """``os.path.exists`` is False for whatever cannot be looked up, and the settings start from nothing."""
+    if not os.path.exists(path / "f"):
+        (path / "f").write_bytes(b"")
+
+
+def creates_only_what_is_absent(path: Path, _: Promise) -> None:
+    """Whether it is there is for the kernel to say, when it is created."""
+    try:
+        os.close(os.open(path / "f", os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        pass
+    os.stat(path / "f")
+
+
+def keeps_what_was_there(chaos: Chaos, _: Outcome) -> None:
+    assert (chaos.path / "f").read_bytes() == OLD
+
+
 # --- leaks --------------------
 
 
@@ -405,6 +427,14 @@ PLANTED: dict[str, Planted] = {
         retries_and_reports,
         "write(f.tmp)#1=ENOSPC[persistent]",
         old_or_new,
+        old_file,
+    ),
+    "unknown taken for absent": Planted(
+        faults.disk().on(call="stat"),
+        takes_unknown_for_absent,
+        creates_only_what_is_absent,
+        "stat(f)#1=EACCES",
+        keeps_what_was_there,
         old_file,
     ),
     "endless retry": Planted(

@@ -12,6 +12,7 @@ import sqlite3
 import tarfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import closing
 from functools import cache
 
 TABLE = b"id,name,size\n1,alpha,10\n2,beta,20\n3,gamma,30\n"
@@ -37,13 +38,12 @@ def _zip() -> bytes:
 
 
 def _database() -> bytes:
-    connection = sqlite3.connect(":memory:")
-    connection.execute("create table jobs (id integer primary key, name text)")
-    connection.executemany(
-        "insert into jobs values (?, ?)", [(n, f"job {n} " + "x" * 300) for n in range(40)]
-    )
-    connection.commit()
-    return connection.serialize()
+    rows = [(n, f"job {n} " + "x" * 300) for n in range(40)]
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("create table jobs (id integer primary key, name text)")
+        connection.executemany("insert into jobs values (?, ?)", rows)
+        connection.commit()
+        return connection.serialize()
 
 
 def _parquet() -> bytes:

@@ -8,10 +8,11 @@ from typing import Any
 from chaoskit.faults.shapes import Shape
 from chaoskit.inject.kernel.border import Domain
 from chaoskit.inject.kernel.files.domain import Files
+from chaoskit.inject.kernel.lookups import Lookups
 from chaoskit.inject.kernel.seccomp import abi, bpf
 from chaoskit.inject.kernel.seccomp.syscalls import Families, Spec
 
-DOMAINS: tuple[type[Domain[Any]], ...] = (Files,)
+DOMAINS: tuple[type[Domain[Any]], ...] = (Files, Lookups)
 
 SPECS: tuple[Spec, ...] = tuple(spec for domain in DOMAINS for spec in domain.specs)
 """Every call that can be an operation of some domain."""

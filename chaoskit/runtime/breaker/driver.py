@@ -23,11 +23,11 @@ from chaoskit.runtime.breaker.verdict import Verdict
 from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.failures.taxonomy import BreakerOpen
-from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.forks import Lasting, survive_fork
 from chaoskit.runtime.observing.events import Listener, emit, wanted
 
 
-class Driver:
+class Driver(Lasting):
     """One breaker, as the shells see it: asked before a call, told after it.
 
     :class:`~chaoskit.runtime.CircuitBreaker` is this with the decorators on top.

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.callables import finished, is_async, protect, synchronous_all
+from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import BulkheadFull
-from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.forks import Lasting, survive_fork
 from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
 
 __all__ = ["Bulkhead", "BulkheadRejected"]
@@ -46,7 +47,7 @@ class _Waiter:
         self.wake = wake
 
 
-class Bulkhead:
+class Bulkhead(Lasting):
     """Lets ``limit`` calls run at the same time; ``queue`` more wait for a place, in order of arrival.
 
     Without a queue (the default) a call that finds no place is rejected at once with ``BulkheadFull``.
@@ -121,7 +122,16 @@ class Bulkhead:
         finally:
             self._leave()
 
+    def _take_place(self) -> bool:
+        # Asked first: nearly every call finds a place, and needs nothing that a wait would need.
+        with self._lock:
+            free = self._free > 0
+            self._free -= free
+        return free
+
     def _enter(self) -> None:
+        if self._take_place():
+            return
         event = threading.Event()
         waiter = self._place_or_queue(event.set)
         if waiter is None:
@@ -136,6 +146,12 @@ class Bulkhead:
         self._granted_or_rejected(waiter, patience)
 
     async def _aenter(self) -> None:
+        if self._queue:
+            needs_asyncio("a bulkhead with a queue")
+        if self._take_place():
+            return
+        if not self._queue:
+            raise self._rejection(0.0)
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
         waiter = self._place_or_queue(lambda: loop.call_soon_threadsafe(event.set))

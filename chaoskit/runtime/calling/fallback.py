@@ -34,7 +34,7 @@ from chaoskit.runtime.calling.candidates import (
 )
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import NoCandidate
-from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.forks import Lasting, survive_fork
 from chaoskit.runtime.observing.events import Listener, emit, wanted
 
 __all__ = ["FallbackChain"]
@@ -43,7 +43,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class FallbackChain(Generic[T]):
+class FallbackChain(Lasting, Generic[T]):
     """Tries candidates in order and gives the first acceptable value.
 
     ``choose(...)`` (``achoose`` if a candidate may be async) gives the :class:`Choice`, ``call(...)``

@@ -13,7 +13,7 @@ from chaoskit.runtime.calling.callables import finished, is_async, protect, sync
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import Throttled
-from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.forks import Lasting, survive_fork
 from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
 
 __all__ = ["Bucket", "RateLimiter", "RateWaited"]
@@ -68,7 +68,7 @@ class Bucket:
             self._full_at -= self._interval
 
 
-class RateLimiter:
+class RateLimiter(Lasting):
     """Lets ``calls`` go in each ``per`` seconds, evenly, and ``burst`` at once after a pause.
 
     A call whose turn comes later waits for it, in the order of arrival, but no longer than

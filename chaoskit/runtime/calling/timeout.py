@@ -17,9 +17,10 @@ from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 from chaoskit.core.errors import wrong
 from chaoskit.runtime import deadlines as total
 from chaoskit.runtime.calling.callables import finished, is_async, protect, synchronous_all
+from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, BulkheadFull, DeadlineExceeded
-from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.forks import Lasting, survive_fork
 from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
 
 __all__ = ["Deadline", "TimedOut", "Timeout"]
@@ -43,7 +44,7 @@ class TimedOut(Event):
     abandoned: bool
 
 
-class Timeout:
+class Timeout(Lasting):
     """Gives a call ``seconds``, then raises ``AttemptTimedOut`` (``DeadlineExceeded`` if the total is over).
 
     An async function is cancelled and awaited: what it does in ``finally`` is done before the error
@@ -52,8 +53,9 @@ class Timeout:
 
     A sync function is refused, unless ``abandon`` is given: the number of threads that may be left
     running at most. It then runs in a thread with the caller's context variables; when the time is
-    over the caller goes on and the thread stays behind until the function comes back by itself. With
-    ``abandon`` threads left behind, further calls are rejected with ``BulkheadFull``.
+    over the caller goes on and the thread stays behind until the function comes back by itself. As each
+    call may have to be left behind, ``abandon`` calls may run at a time, those left behind included;
+    further ones are rejected with ``BulkheadFull``.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Timeout:
         self.listeners = synchronous_all("listener", listeners)
         self._clock = clock
         self._lock = threading.RLock()
+        self._running = 0
         self._abandoned = 0
         survive_fork(self)
 
@@ -106,6 +109,7 @@ class Timeout:
             )
 
     async def _arun(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        needs_asyncio("a timeout")
         seconds, is_total = self._limit()
         return await _cut(
             fn, args, kwargs, seconds, lambda: self._expired(seconds, is_total, abandoned=False)
@@ -113,14 +117,20 @@ class Timeout:
 
     def _run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         with self._lock:
-            if self._abandoned >= self.abandon:
+            if self._running >= self.abandon:
                 raise BulkheadFull(
-                    f"{self._abandoned} threads of timed-out calls still run, and {self.abandon} may",
-                    context={"abandoned": self._abandoned},
+                    f"{self._running} calls run, {self._abandoned} of them left behind; {self.abandon} may",
+                    context={"running": self._running, "abandoned": self._abandoned},
                 )
+            # Counted before the call, not when it is left behind: many calls may time out at once.
+            self._running += 1
         seconds, is_total = self._limit()
-        with total.deadline(seconds):
-            work = _Work(fn, args, kwargs)
+        try:
+            with total.deadline(seconds):
+                work = _Work(fn, args, kwargs, self._came_back)
+        except BaseException:
+            self._came_back(left_behind=False)
+            raise
         if not work.done.wait(seconds) and self._leave_behind(work):
             raise self._expired(seconds, is_total, abandoned=True)
         return work.outcome()
@@ -133,14 +143,16 @@ class Timeout:
     def _leave_behind(self, work: _Work) -> bool:
         """Count the thread of ``work`` as left behind; False if it came back at the last moment."""
         with self._lock:
-            if not work.leave_behind(self._came_back):
+            if not work.leave_behind():
                 return False
             self._abandoned += 1
             return True
 
-    def _came_back(self) -> None:
+    def _came_back(self, left_behind: bool) -> None:
         with self._lock:
-            self._abandoned -= 1
+            self._running = max(0, self._running - 1)
+            if left_behind:
+                self._abandoned = max(0, self._abandoned - 1)
 
     def _expired(self, seconds: float, is_total: bool, *, abandoned: bool) -> Exception:
         if wanted(self.listeners):
@@ -151,20 +163,23 @@ class Timeout:
         return AttemptTimedOut(f"the call took longer than {seconds:g} s")
 
     def _after_fork(self) -> None:
-        self._abandoned = 0
+        self._running = self._abandoned = 0
 
 
 class _Work:
     """One sync call in a thread of its own, which nobody has to join."""
 
-    __slots__ = ("_error", "_lock", "_on_return", "_value", "done")
+    __slots__ = ("_ended", "_error", "_left", "_lock", "_on_return", "_value", "done")
 
-    def __init__(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    def __init__(
+        self, fn: Callable[..., Any], args: Any, kwargs: Any, on_return: Callable[[bool], None]
+    ) -> None:
         self.done = threading.Event()
         self._lock = threading.Lock()
         self._value: Any = None
         self._error: BaseException | None = None
-        self._on_return: Callable[[], None] | None = None
+        self._on_return = on_return
+        self._ended = self._left = False
         context = contextvars.copy_context()
         thread = threading.Thread(
             target=context.run, args=(self._do, fn, args, kwargs), name="chaoskit-timeout", daemon=True
@@ -177,17 +192,18 @@ class _Work:
         except BaseException as error:
             self._error = error
         with self._lock:
-            self.done.set()
-            on_return = self._on_return
-        if on_return is not None:
-            on_return()
+            self._ended = True
+        # Before the caller goes on: its next call must find the place free. Not under the lock, since the
+        # timeout's own is taken in there, and around ours elsewhere.
+        self._on_return(self._left)
+        self.done.set()
 
-    def leave_behind(self, on_return: Callable[[], None]) -> bool:
-        """Have ``on_return`` called when the call comes back after all; False if it has already."""
+    def leave_behind(self) -> bool:
+        """Go on without the call; False if it has come back already."""
         with self._lock:
-            if self.done.is_set():
+            if self._ended:
                 return False
-            self._on_return = on_return
+            self._left = True
             return True
 
     def outcome(self) -> Any:
@@ -231,6 +247,7 @@ class Deadline:
             return fn(*args, **kwargs)
 
     async def _arun(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        needs_asyncio("a deadline")
         left = total.remaining()
         seconds = self.seconds if left is None else min(self.seconds, left)
         return await _cut(fn, args, kwargs, seconds, lambda: _exceeded(seconds))

@@ -98,10 +98,11 @@ def type_name(kind: Any) -> str:
 
 
 def _shown(value: Any, info: OptionInfo) -> str:
-    return "is a value that is not shown" if info.secret else f"is {_short(value)}"
+    return "is a value that is not shown" if info.secret else f"is {short(value)}"
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """``value`` as text of at most 80 characters."""
     shown = repr(value)
     return shown if len(shown) <= 80 else f"{shown[:80]}…"
 

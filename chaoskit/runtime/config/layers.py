@@ -58,14 +58,16 @@ def from_mapping(values: Mapping[str, Any], origin: str = "code") -> Layer:
 def from_file(path: str | os.PathLike[str], *, table: str = "") -> Layer:
     """The values of a ``.yaml``, ``.yml``, ``.toml`` or ``.json`` file, or of one ``table`` (``a.b``) in it.
 
-    Raises ``ConfigurationProblems`` if it cannot be read, is larger than 4 MiB, or breaks the
-    format's rules; ``UsageError`` for another suffix; ``BackendUnavailable`` for YAML without PyYAML.
+    Raises ``ConfigurationProblems`` if it cannot be read, has another suffix, is larger than 4 MiB, or
+    breaks the format's rules; ``BackendUnavailable`` for YAML without PyYAML.
     An empty file has no values. A key written twice is a problem, found by ``load`` with all others.
     """
     file = Path(path)
     reader = sources.READERS.get(file.suffix.lower())
     if reader is None:
-        raise wrong("configuration file", str(path), f"a name ending in {', '.join(sources.READERS)}")
+        allowed = f"a name ending in {', '.join(sources.READERS)}"
+        problem = Problem(str(path), "", f"cannot be read: its suffix is {file.suffix!r}", allowed)
+        raise ConfigurationProblems([problem])
     try:
         document = reader(_read(file), str(path))
     except (OSError, sources.SyntaxProblem) as error:

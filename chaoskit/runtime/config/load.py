@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.config.convert import MAPPINGS, Unfit, convert, expected
+from chaoskit.runtime.config.convert import MAPPINGS, Unfit, convert, expected, short
 from chaoskit.runtime.config.layers import KeyPath, Layer
 from chaoskit.runtime.config.options import OptionInfo, info_of
 from chaoskit.runtime.config.problems import ConfigurationProblems, Problem
@@ -210,6 +210,8 @@ class _RecordReader:
 
     def _leaf(self, kind: Any, leaf: _Leaf, info: OptionInfo, path: KeyPath) -> Any:
         items = _record_items(kind)
+        if items is not None and leaf.layer.text:
+            leaf = _read_list(leaf)
         if items is not None and isinstance(leaf.value, list | tuple) and leaf.value:
             return self._records(items, leaf, path)
         # A ready record of a type that the option may have, given in code.
@@ -238,7 +240,7 @@ class _RecordReader:
             elif isinstance(item, kind):
                 built.append(item)
             else:
-                self._unfit(where, here, Unfit(f"is {item!r}", "expected a table"))
+                self._unfit(where, here, Unfit(f"is {short(item)}", "expected a table"))
         return tuple(built)
 
     def _record_type(self, kind: Any, table: _Table, path: KeyPath) -> Any:
@@ -299,6 +301,17 @@ class _RecordReader:
 
     def _problem(self, where: str, path: KeyPath, what: str, allowed: str) -> None:
         self.problems.append(Problem(where, ".".join(path), what, allowed))
+
+
+def _read_list(leaf: _Leaf) -> _Leaf:
+    """A variable that holds a JSON list, with the list as its value; else the leaf as it is."""
+    if not str(leaf.value).lstrip().startswith("["):
+        return leaf
+    try:
+        value = json.loads(leaf.value)
+    except (ValueError, RecursionError):
+        return leaf
+    return dataclasses.replace(leaf, value=value, layer=dataclasses.replace(leaf.layer, text=False))
 
 
 def _default_of(spec: dataclasses.Field[Any], base: Any) -> Any:

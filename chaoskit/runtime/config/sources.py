@@ -44,6 +44,9 @@ def read_json(text: str, name: str) -> Document:
         raise SyntaxProblem(error.msg, error.lineno) from None
     except RecursionError:
         raise SyntaxProblem("nested too deeply") from None
+    except ValueError as error:
+        # A number of more digits than Python converts.
+        raise SyntaxProblem(str(error)) from None
     # json.loads keeps the last of two equal keys and says nothing.
     places, problems = _json_places(text, name)
     return Document(_top(values), places, tuple(problems))
@@ -61,6 +64,8 @@ def read_toml(text: str, name: str) -> Document:
         raise SyntaxProblem(str(error), int(line[1]) if line else None) from None
     except RecursionError:
         raise SyntaxProblem("nested too deeply") from None
+    except ValueError as error:
+        raise SyntaxProblem(str(error)) from None
     return Document(values, _toml_places(text, name))
 
 
@@ -83,12 +88,15 @@ def read_yaml(text: str, name: str) -> Document:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is not None:
+            _measure_yaml(node, {})
             _walk_yaml(node, (), name, places, problems, set())
         values = loader.construct_document(node) if node is not None else {}
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or str(error)
         raise SyntaxProblem(str(reason), mark.line + 1 if mark else None) from None
+    except SyntaxProblem:
+        raise
     except (RecursionError, ValueError) as error:
         raise SyntaxProblem(f"{type(error).__name__}: {error}") from None
     return Document(_top(values), places, tuple(problems))
@@ -177,6 +185,37 @@ def _toml_places(text: str, name: str) -> dict[KeyPath, str]:
 
 def _toml_path(text: str) -> KeyPath:
     return tuple(part.strip("\"'") for part in _TOML_PART.findall(text))
+
+
+_MOST_NODES = 100_000
+"""Values of one file, with what aliases stand for counted where they stand. No configuration has as many."""
+
+
+def _measure_yaml(node: Any, sizes: dict[int, int]) -> int:
+    """The number of values in ``node``. Raises ``SyntaxProblem`` for a bomb of aliases, or one in a circle.
+
+    Ten lines of aliases can stand for more values than there is memory, and everything that looks at
+    them (merging, checking, showing) takes that long.
+    """
+    known = sizes.get(id(node))
+    if known == 0:
+        raise SyntaxProblem("an alias stands for a value that it is itself part of", _line(node))
+    if known is None:
+        sizes[id(node)] = 0  # being counted: to come here again is to go round in a circle
+        inner: list[Any] = []
+        if node.id == "sequence":
+            inner = node.value
+        elif node.id == "mapping":
+            inner = [part for pair in node.value for part in pair]
+        known = 1 + sum(_measure_yaml(one, sizes) for one in inner)
+        if known > _MOST_NODES:
+            raise SyntaxProblem(f"its aliases stand for more than {_MOST_NODES} values", _line(node))
+        sizes[id(node)] = known
+    return known
+
+
+def _line(node: Any) -> int:
+    return int(node.start_mark.line) + 1
 
 
 def _walk_yaml(

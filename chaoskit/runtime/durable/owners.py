@@ -30,15 +30,15 @@ class Owner:
     started: int
 
     def __str__(self) -> str:
-        # One run of hexadecimal digits of one length, so that whoever compares names of two processes
-        # sees one part that differs, and not several that agree by accident.
-        return f"{self.world}{self.pid:08x}{self.started:012x}"
+        # One run of decimal digits of one length: whatever compares the names of two processes sees one
+        # number that differs, and not several parts that agree by accident.
+        return f"{int(self.world, 16):010d}{self.pid:010d}{self.started:015d}"
 
     @classmethod
     def parse(cls, text: str) -> Owner | None:
         """The owner that ``str`` has written; None if the text is nothing of the kind."""
-        found = re.fullmatch(r"([0-9a-f]{8})([0-9a-f]{8})([0-9a-f]{12})", text)
-        return cls(found[1], int(found[2], 16), int(found[3], 16)) if found else None
+        found = re.fullmatch(r"([0-9]{10})([0-9]{10})([0-9]{15})", text)
+        return cls(f"{int(found[1]):08x}", int(found[2]), int(found[3])) if found else None
 
 
 def this_owner() -> Owner:

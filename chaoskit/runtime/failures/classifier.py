@@ -74,8 +74,12 @@ class Classifier:
             if not isinstance(rule, Rule):
                 raise wrong("rule", rule, "a chaoskit.runtime.Rule")
         if not (isinstance(unknown, type) and issubclass(unknown, ResilienceError)):
-            raise wrong("unknown", unknown, "a class of chaoskit.runtime.failures.taxonomy")
+            raise wrong("unknown", unknown, "a class of errors of chaoskit.runtime")
         self.unknown = unknown
+
+    def __repr__(self) -> str:
+        names = ", ".join(rule.name for rule in self.rules)
+        return f"<Classifier rules=[{names}] unknown={self.unknown.__name__}>"
 
     def with_rules(self, *rules: Rule) -> Classifier:
         """A new classifier that asks ``rules`` before its own."""

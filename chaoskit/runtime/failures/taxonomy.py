@@ -34,10 +34,9 @@
         │       ├── NoCandidate               a fallback chain has nothing acceptable to offer
         │       ├── ResultRejected            the attempts are used up, the last result is still bad
         │       └── StorageError
-        ├── SecurityError                     somebody may be trying something
+        ├── SecurityError                     the input looks like an attack
         │   └── UnsafeArchive
         │       └── ArchiveTooBig
-    │       └── ArchiveTooBig
         └── DataIntegrityError                what was read is not what was written
             ├── CorruptArchive
             ├── MalformedData                 located: ``file``, ``line``, ``column``

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from asyncio import _get_running_loop as running_loop
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from types import CoroutineType, coroutine
 from typing import Any
 
+from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.deadlines import CURRENT, Scope
 from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, DeadlineExceeded, ResilienceError
 from chaoskit.runtime.retrying.course import Course
@@ -73,6 +75,8 @@ def _guarded(parts: Retried, nested: Function) -> Callable[..., Any]:
     limited = rules.deadline is not None or rules.attempt_timeout is not None
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
+        if limited and running_loop() is None:
+            needs_asyncio("a deadline or an attempt_timeout", to_wait=True)
         scope = opened()
         if scope is INHERITED:
             return await nested(args, kwargs)
@@ -110,6 +114,8 @@ def _nested(parts: Retried) -> Function:
     rules, _, attempt, catch, _ = parts
 
     async def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if running_loop() is None:
+            needs_asyncio("a deadline or an attempt_timeout", to_wait=True)
         scope = inherit(rules, CURRENT.get())
         token = CURRENT.set(scope)
         try:
@@ -152,17 +158,13 @@ async def _go_on(
     """What follows the first failure."""
     course = Course(rules, scope, attempt)
     catch = rules.matcher.catch
-    before: BaseException | None = None
     try:
         while True:
             _let_cancellation_win(error)
             if own := type(error) is Own:
                 error = error.verdict
-                if isinstance(error, DeadlineExceeded):
-                    error.__cause__ = before
             if not (course.failed(error, own) and await async_pause(rules, course, error)):
                 raise error
-            before = error
             try:
                 value = await _limited(rules, attempt(*args, **kwargs), scope)
             except catch as caught:
@@ -172,7 +174,6 @@ async def _go_on(
                 return value
     finally:
         course.close()
-        before = None
         del error
 
 

@@ -192,11 +192,12 @@ class Decorrelated:
 
 
 def _check(what: str, seconds: float) -> None:
-    if not 0 <= seconds <= LONGEST_WAIT:
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_WAIT:
         raise wrong(what, seconds, f"0 to {LONGEST_WAIT:.0f} seconds (46 days)")
 
 
 def _check_range(initial: float, cap: float) -> None:
     _check("cap", cap)
+    _check("initial", initial)
     if not 0 <= initial <= cap:
         raise wrong("initial", initial, f"0 to the cap, {cap!r} seconds")

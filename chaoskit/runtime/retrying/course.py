@@ -33,6 +33,7 @@ class Course:
     """``attempts`` counts those that failed so far; ``reason`` is set once the call is given up."""
 
     __slots__ = (
+        "_before",
         "_history",
         "_receipt",
         "_rules",
@@ -48,6 +49,7 @@ class Course:
         self._rules = rules
         self._until = until
         self._receipt: int | None = None
+        self._before: BaseException | None = None
         # A listener may join later: the records are cheap enough to keep from the first failure on,
         # but not for nobody.
         keep = keep or bool(rules.hooks) or wanted(rules.listeners)
@@ -66,6 +68,12 @@ class Course:
         """
         rules = self._rules
         self.attempts += 1
+        if (own and isinstance(error, DeadlineExceeded)) or type(error) is Throttled:
+            # What kept the call from another try is not what was wrong: that is in the error before.
+            if error.__cause__ is None and self._before is not error:
+                error.__cause__ = self._before
+        else:
+            self._before = error
         decision = rules.matcher.classify(error, rules.classifier) if rules.classifies else None
         self.reason = self._refusal(error, decision, own)
         if self._history is not None:
@@ -91,7 +99,8 @@ class Course:
             self.tell(told.RetrySucceeded, context=self.context)
 
     def close(self) -> None:
-        """Give back what was charged for an attempt that never began; again is fine."""
+        """Give back what was charged for an attempt that never began, and forget the error; again is fine."""
+        self._before = None
         if self._receipt is not None and self._rules.budget is not None:
             self._rules.budget.give_back(self._receipt)
             self._receipt = None

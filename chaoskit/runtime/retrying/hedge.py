@@ -14,9 +14,12 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.callables import is_async
+from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.failures.taxonomy import Category
 from chaoskit.runtime.retrying.backoff import LONGEST_WAIT
 from chaoskit.runtime.retrying.budget import RetryBudget
+from chaoskit.runtime.retrying.matching import Matcher, On
 
 __all__ = ["hedge"]
 
@@ -27,12 +30,19 @@ _CLOCK = SystemClock()
 
 
 def hedge(
-    *, after: float, extra: int = 1, budget: RetryBudget | None = None, clock: Clock = _CLOCK
+    *,
+    after: float,
+    extra: int = 1,
+    on: On = (Category.TRANSIENT, Category.RESOURCE),
+    budget: RetryBudget | None = None,
+    clock: Clock = _CLOCK,
 ) -> Callable[[Callable[_P, Awaitable[_R]]], Callable[_P, Coroutine[Any, Any, _R]]]:
     """Decorate a coroutine function: every ``after`` seconds without an answer start one more call.
 
-    At most ``extra`` more. The first that succeeds wins, and the others are cancelled and waited for. If
-    all fail, the first call's error is raised; an error brings the next call forward. With a ``budget``
+    At most ``extra`` more. The first that succeeds wins, and the others are cancelled and waited for. An
+    error that is meant by ``on`` (as in :class:`~chaoskit.runtime.RetryPolicy`; by default what passes by
+    itself or when something is freed) brings the next call forward, and any other ends the race: it is
+    raised at once. If all fail, the first call's error is raised. With a ``budget``
     each extra call is charged like a retry, and left out if there is none left. Raises ``UsageError`` for
     numbers that cannot be, and for a function that is not a coroutine function.
     """
@@ -40,6 +50,8 @@ def hedge(
         raise wrong("after", after, "more than 0 seconds, best what 95 % of the calls take")
     if isinstance(extra, bool) or not isinstance(extra, int) or extra < 1:
         raise wrong("extra", extra, "a whole number from 1")
+
+    matcher = Matcher(on)
 
     def decorate(fn: Callable[_P, Awaitable[_R]]) -> Callable[_P, Coroutine[Any, Any, _R]]:
         if not is_async(fn):
@@ -49,9 +61,10 @@ def hedge(
 
         @functools.wraps(fn)
         async def hedged(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            needs_asyncio("a hedge")
             if budget is not None:
                 budget.request(clock.monotonic())
-            race: _Race[_R] = _Race(functools.partial(fn, *args, **kwargs))
+            race: _Race[_R] = _Race(functools.partial(fn, *args, **kwargs), matcher)
 
             def is_paid() -> bool:
                 return budget is None or budget.take(clock.monotonic()) is not None
@@ -69,8 +82,9 @@ def hedge(
 class _Race(Generic[_R]):
     """The calls in flight for one hedged call."""
 
-    def __init__(self, call: Callable[[], Awaitable[_R]]) -> None:
+    def __init__(self, call: Callable[[], Awaitable[_R]], matcher: Matcher) -> None:
         self._call = call
+        self._matcher = matcher
         self._tasks: list[asyncio.Task[_R]] = []
 
     async def run(self, after: float, extra: int, may_start: Callable[[], bool]) -> _R:
@@ -86,6 +100,9 @@ class _Race(Generic[_R]):
             winner = next((task for task in ended if task.exception() is None), None)
             if winner is not None:
                 return winner.result()
+            lost = next((task for task in self._tasks if self._is_final(task)), None)
+            if lost is not None:
+                return lost.result()
             if more and may_start():
                 self._start()
             elif all(task.done() for task in self._tasks):
@@ -101,6 +118,14 @@ class _Race(Generic[_R]):
             task.cancel()
         # Asking for the errors of the losers keeps asyncio from reporting them as never retrieved.
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _is_final(self, task: asyncio.Task[_R]) -> bool:
+        """True if the call has failed in a way that another call would repeat."""
+        if not task.done() or task.cancelled() or (error := task.exception()) is None:
+            return False
+        matcher = self._matcher
+        decision = matcher.classify(error, None) if matcher.classifies else None
+        return not matcher.matches(error, decision)
 
     def _start(self) -> None:
         self._tasks.append(asyncio.ensure_future(_awaited(self._call)))

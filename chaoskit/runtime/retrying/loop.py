@@ -1,4 +1,4 @@
-"""A rules as a loop: ``for attempt in rules: with attempt: ...``."""
+"""A policy as a loop: ``for attempt in rules: with attempt: ...``."""
 
 from __future__ import annotations
 

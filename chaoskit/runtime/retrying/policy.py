@@ -20,7 +20,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _BARE = "What to retry has no default; say it: @retry(on=ConnectionError)."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RetryPolicy(RetryRules):
     """A policy is a decorator, a loop, or something to call through; the three behave alike.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
 from chaoskit.core.errors import wrong
@@ -34,7 +34,7 @@ Generators = Literal["refuse", "restart", "pass"]
 DEFAULT_WAIT = Exponential(0.5, cap=60.0, jitter=EQUAL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RetryRules:
     """The options of a :class:`~chaoskit.runtime.RetryPolicy`, which explains them, checked as a whole.
 
@@ -77,6 +77,16 @@ class RetryRules:
             ("hooks", synchronous_all("hook", self.hooks)),
         ):
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        # What was said, not the defaults: those would be twenty options long, and tell no two apart.
+        said = [f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if self._said(one)]
+        return f"{type(self).__name__}({', '.join(said)})"
+
+    def _said(self, one: Field[Any]) -> bool:
+        """True if an option is not the default, and a reader can tell anything from its value."""
+        value = getattr(self, one.name)
+        return one.repr and one.compare and value not in ({}, ()) and value != one.default
 
     @property
     def plain(self) -> bool:

@@ -23,15 +23,18 @@ class AdaptiveThrottle:
     """Counts what a service accepts and rejects; share one between the policies that call the same service.
 
     With ``k`` at 2 a client sends about twice as much as is accepted, so that it notices when the service
-    recovers. A call that the policy would retry was rejected; any other answer was accepted.
+    recovers. Nothing is refused before ``minimum`` attempts are in the window: one failure is no trend. A
+    call that the policy would retry was rejected; any other answer was accepted.
     """
 
-    def __init__(self, *, k: float = 2.0, window: float = 120.0) -> None:
+    def __init__(self, *, k: float = 2.0, window: float = 120.0, minimum: int = 10) -> None:
         if not 1 <= k < math.inf:
             raise wrong("k", k, "1 or more", "Below 1, calls would be refused while all of them succeed.")
         if not 0 < window < math.inf:
             raise wrong("window", window, "more than 0 seconds")
-        self.k, self.window = k, window
+        if isinstance(minimum, bool) or not isinstance(minimum, int) or minimum < 1:
+            raise wrong("minimum", minimum, "a whole number from 1")
+        self.k, self.window, self.minimum = k, window, minimum
         self._lock = threading.RLock()
         # [slot number, requests, rejections], the newest last
         self._slots: deque[list[int]] = deque()
@@ -41,7 +44,7 @@ class AdaptiveThrottle:
         """The child keeps what is known about the service."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuilt, (self.k, self.window))
+        return (_rebuilt, (self.k, self.window, self.minimum))
 
     def admits(self, now: float, chance: Chance) -> bool:
         """Count an attempt at ``now``, and return True if it should be made."""
@@ -66,6 +69,8 @@ class AdaptiveThrottle:
             self._slot(now)
             requests = sum(slot[1] for slot in self._slots)
             rejections = sum(slot[2] for slot in self._slots)
+        if requests < self.minimum:
+            return 0.0
         accepts = max(0, requests - rejections)
         return max(0.0, (requests - self.k * accepts) / (requests + 1))
 
@@ -78,5 +83,5 @@ class AdaptiveThrottle:
         return self._slots[-1]
 
 
-def _rebuilt(k: float, window: float) -> AdaptiveThrottle:
-    return AdaptiveThrottle(k=k, window=window)
+def _rebuilt(k: float, window: float, minimum: int) -> AdaptiveThrottle:
+    return AdaptiveThrottle(k=k, window=window, minimum=minimum)

@@ -14,9 +14,11 @@ from typing import Any
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
-from chaoskit.runtime.failures.taxonomy import NonRetryableError
+from chaoskit.runtime.failures.classifier import Classifier
+from chaoskit.runtime.failures.taxonomy import TransientError
 from chaoskit.runtime.observing.events import Event, Listener, emit
 from chaoskit.runtime.running.jobs import (
+    JobCancelled,
     JobEnded,
     JobOptions,
     JobRequeued,
@@ -27,8 +29,13 @@ from chaoskit.runtime.running.jobs import (
     JobTimedOutError,
     Ticket,
 )
+from chaoskit.runtime.running.shutdown_records import ShuttingDown
 
 __all__ = ["JobBoard"]
+
+# Most jobs raise errors of their own, which no rule can know; to give up on those at once would be no job
+# control. What a rule knows to be permanent is not tried again.
+CAUTIOUS = Classifier(unknown=TransientError)
 
 
 @dataclass(slots=True)
@@ -38,12 +45,17 @@ class _Booking:
     requeues: int = 0
     ticket: Ticket | None = None
     error: BaseException | None = None
+    not_before: float = 0.0
 
 
 class JobBoard:
     """The books: which job waits, runs, or has ended. Threads may share an instance.
 
-    Ended jobs are remembered, so that none is run twice; :meth:`forget` drops one.
+    The newest ``remember`` ended jobs are remembered, so that none of them is run twice; :meth:`forget`
+    drops one before. What is kept of a failed one is its error without tracebacks, once it has been told.
+
+    ``classifier`` judges whether a failure is worth another attempt; what no rule knows is, by default.
+    Ctrl-C and exit never are.
     """
 
     def __init__(
@@ -52,8 +64,10 @@ class JobBoard:
         *,
         clock: Clock | None = None,
         listeners: Sequence[Listener] = (),
+        classifier: Classifier = CAUTIOUS,
     ) -> None:
         self.options = options or JobOptions()
+        self._classifier = classifier
         self._clock = clock or SystemClock()
         self._listeners = synchronous_all("listener", listeners)
         self._lock = threading.RLock()
@@ -61,11 +75,19 @@ class JobBoard:
         self._waiting: deque[str] = deque()
         self._active: dict[str, _Booking] = {}
         self._withdrawn = False
+        self._left: list[str] = []
+        self._over: deque[str] = deque()
         self._events: list[Event] = []
 
     def submit(self, job: str) -> None:
-        """Queue a job. Raises ``UsageError`` for a name that is known already, ended ones included."""
+        """Queue a job.
+
+        Raises ``UsageError`` for a name that is known already, ended ones included, and ``ShuttingDown``
+        after :meth:`withdraw`.
+        """
         with self._lock:
+            if self._withdrawn:
+                raise ShuttingDown(f"job {job!r} was not taken: the board has been withdrawn")
             if job in self._jobs:
                 state = self._jobs[job].state.value
                 raise wrong(
@@ -77,10 +99,12 @@ class JobBoard:
     def claim(self) -> Ticket | None:
         """Begin the next attempt; None if nothing waits or as many run as may."""
         with self._lock:
-            if not self._waiting or self.running >= self.options.concurrency:
+            now = self._clock.monotonic()
+            name = next((one for one in self._waiting if self._jobs[one].not_before <= now), None)
+            if name is None or self.running >= self.options.concurrency:
                 return None
-            name = self._waiting.popleft()
-            job, now = self._jobs[name], self._clock.monotonic()
+            self._waiting.remove(name)
+            job = self._jobs[name]
             job.attempts += 1
             job.state = JobState.RUNNING
             self._active[name] = job
@@ -90,12 +114,20 @@ class JobBoard:
             return job.ticket
 
     def finish(self, ticket: Ticket) -> bool:
-        """The attempt succeeded; False, and nothing changes, if it had been written off."""
-        with self._telling():
+        """The attempt has returned; False, and nothing changes, if it had been written off.
+
+        It succeeded, unless it had been asked to end: then the job is cancelled, or the attempt failed.
+        """
+        with _Telling(self):
             job = self._current(ticket)
             if job is None:
                 return False
-            self._end(ticket.job, job, JobState.DONE, None)
+            if not ticket.obeyed:
+                self._end(ticket.job, job, JobState.DONE, None)
+            elif self._withdrawn:
+                self._cancel(ticket, job)
+            else:
+                self._failed(ticket, job, _late(ticket, "ended when asked to, at its time limit"))
             return True
 
     def fail(self, ticket: Ticket, error: BaseException) -> bool:
@@ -103,29 +135,45 @@ class JobBoard:
 
         False, and nothing changes, if it had been written off.
         """
-        with self._telling():
+        with _Telling(self):
             job = self._current(ticket)
             if job is None:
                 return False
+            if self._withdrawn and ticket.obeyed and _worth_another(error, self._classifier):
+                self._cancel(ticket, job)
+                return True
             if ticket._timed_out:
-                late = JobTimedOutError(
-                    f"attempt {ticket.attempt} of {ticket.job} failed after its time limit"
-                )
+                late = _late(ticket, "failed after its time limit")
                 late.__cause__ = error
                 error = late
-            if job.attempts < self.options.attempts and not isinstance(error, NonRetryableError):
-                self._requeue(ticket.job, job, stuck=False)
-            else:
-                self._end(ticket.job, job, JobState.FAILED, error)
+            self._failed(ticket, job, error)
             return True
+
+    def _failed(self, ticket: Ticket, job: _Booking, error: BaseException) -> None:
+        if job.attempts < self.options.attempts and _worth_another(error, self._classifier):
+            pause = min(self.options.delay * 2.0 ** (job.attempts - 1), self.options.delay_cap)
+            job.not_before = self._clock.monotonic() + pause
+            self._requeue(ticket.job, job, stuck=False)
+        else:
+            self._end(ticket.job, job, JobState.FAILED, error)
+
+    def _cancel(self, ticket: Ticket, job: _Booking) -> None:
+        job.state, job.ticket = JobState.CANCELLED, None
+        del self._active[ticket.job]
+        self._left.append(ticket.job)
+        self._tell(JobCancelled, job=ticket.job, attempt=ticket.attempt)
 
     def sweep(self) -> tuple[str, ...]:
         """Ask attempts whose time is used up to end, write off the stuck ones; return these jobs' names."""
         stuck = []
-        with self._telling():
+        with _Telling(self):
             for name, job in tuple(self._active.items()):
                 if job.ticket is not None:
-                    self._check_time(job.ticket)
+                    if not job.ticket._timed_out and self._clock.monotonic() >= job.ticket.deadline:
+                        job.ticket._timed_out = True
+                        job.ticket.cancelled.set()
+                        limit = self.options.timeout
+                        self._tell(JobTimedOut, job=name, attempt=job.ticket.attempt, timeout=limit)
                     if self._is_stuck(name, job, job.ticket):
                         stuck.append(name)
         return tuple(stuck)
@@ -144,16 +192,37 @@ class JobBoard:
     def withdraw(self) -> tuple[str, ...]:
         """Ask all running attempts to end, begin no more, and return the names of the jobs that waited.
 
-        These stay queued on the books, to be saved for the next start.
+        These stay queued on the books, to be saved for the next start; so are those whose attempts obey,
+        which :attr:`left` has as well once they have.
         """
         with self._lock:
             for job in self._active.values():
                 if job.ticket is not None:
                     job.ticket.cancelled.set()
             left = tuple(self._waiting)
+            self._left.extend(left)
             self._waiting.clear()
             self._withdrawn = True
             return left
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """The jobs that were withdrawn before they had ended, in that order: for the next start."""
+        with self._lock:
+            return tuple(self._left)
+
+    @property
+    def next_due(self) -> float | None:
+        """Seconds until a waiting job may begin, not below zero; None if none waits."""
+        with self._lock:
+            due = [self._jobs[name].not_before for name in self._waiting]
+        return max(0.0, min(due) - self._clock.monotonic()) if due else None
+
+    def pending(self, job: str) -> bool:
+        """True if the job waits or runs."""
+        with self._lock:
+            found = self._jobs.get(job)
+            return found is not None and found.state in (JobState.QUEUED, JobState.RUNNING)
 
     def state(self, job: str) -> JobState:
         """Where a job is. Raises ``UsageError`` for one that was never submitted."""
@@ -173,6 +242,7 @@ class JobBoard:
             if not self._get(job).state.ended:
                 raise wrong("job", job, "one that has ended", "Wait for its end first.")
             del self._jobs[job]
+            self._over.remove(job)
 
     def stats(self) -> dict[str, int]:
         """The number of jobs in each state."""
@@ -188,13 +258,6 @@ class JobBoard:
     def _current(self, ticket: Ticket) -> _Booking | None:
         job = self._jobs.get(ticket.job)
         return job if job is not None and job.ticket is ticket else None
-
-    def _check_time(self, ticket: Ticket) -> None:
-        if not ticket._timed_out and self._clock.monotonic() >= ticket.deadline:
-            ticket._timed_out = True
-            ticket.cancelled.set()
-            limit = self.options.timeout
-            self._tell(JobTimedOut, job=ticket.job, attempt=ticket.attempt, timeout=limit)
 
     def _is_stuck(self, name: str, job: _Booking, ticket: Ticket) -> bool:
         silent = self._clock.monotonic() - ticket._beaten
@@ -213,20 +276,19 @@ class JobBoard:
     def _requeue(self, name: str, job: _Booking, *, stuck: bool) -> None:
         job.state, job.ticket = JobState.QUEUED, None
         del self._active[name]
-        if not self._withdrawn:
-            self._waiting.append(name)
+        (self._left if self._withdrawn else self._waiting).append(name)
         self._tell(JobRequeued, job=name, attempt=job.attempts + 1, stuck=stuck)
 
     def _end(self, name: str, job: _Booking, state: JobState, error: BaseException | None) -> None:
         job.state, job.ticket, job.error = state, None, error
         self._active.pop(name, None)
+        self._over.append(name)
+        while len(self._over) > self.options.remember:
+            self._jobs.pop(self._over.popleft(), None)
         self._tell(JobEnded, job=name, state=state.value, attempts=job.attempts, error=error)
 
     def _tell(self, kind: Callable[..., Event], **fields: Any) -> None:
         self._events.append(kind(at=self._clock.monotonic(), **fields))
-
-    def _telling(self) -> _Telling:
-        return _Telling(self)
 
 
 class _Telling:
@@ -243,3 +305,27 @@ class _Telling:
         self._board._lock.release()
         for event in events:
             emit(self._board._listeners, event)
+            if isinstance(event, JobEnded) and event.error is not None:
+                _without_frames(event.error)
+
+
+def _worth_another(error: BaseException, classifier: Classifier) -> bool:
+    return isinstance(error, Exception) and classifier.classify(error).retryable
+
+
+def _late(ticket: Ticket, what: str) -> JobTimedOutError:
+    return JobTimedOutError(f"attempt {ticket.attempt} of {ticket.job} {what}")
+
+
+def _without_frames(error: BaseException) -> None:
+    """Let go of the frames of an error that is kept, and of what led to it: they hold what jobs work on."""
+    todo, seen = [error], set[int]()
+    while todo:
+        one = todo.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.__traceback__ = None
+        todo += [other for other in (one.__cause__, one.__context__) if other is not None]
+        if isinstance(one, BaseExceptionGroup):
+            todo += one.exceptions

@@ -15,6 +15,7 @@ from chaoskit.runtime.failures.taxonomy import PermanentError, TransientError
 from chaoskit.runtime.observing.events import Event
 
 __all__ = [
+    "JobCancelled",
     "JobEnded",
     "JobOptions",
     "JobRequeued",
@@ -28,16 +29,21 @@ __all__ = [
 
 
 class JobState(enum.Enum):
-    """A job waits, runs, and ends as done or failed; it never leaves these two."""
+    """A job waits, runs, and ends as done or failed; it never leaves these two.
+
+    One that obeyed when it was asked to end, because the board was withdrawn, is cancelled: it has not
+    ended, and is to be submitted again at the next start.
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
+    CANCELLED = "cancelled"
     DONE = "done"
     FAILED = "failed"
 
     @property
     def ended(self) -> bool:
-        """Nothing more will happen to the job."""
+        """True if the job's work is over, well or not."""
         return self in (JobState.DONE, JobState.FAILED)
 
 
@@ -51,6 +57,9 @@ class JobOptions:
     concurrency: int = option(default=3, minimum=1, help="attempts that run at once")
     requeues: int = option(default=1, minimum=0, help="times that a stuck job is queued again")
     check_every: float = option(default=1.0, above=0, unit="s", help="seconds between two sweeps")
+    delay: float = option(default=1.0, minimum=0, unit="s", help="before a second attempt; it doubles")
+    delay_cap: float = option(default=60.0, minimum=0, unit="s", help="the longest delay")
+    remember: int = option(default=10_000, minimum=0, help="ended jobs that are remembered, the newest")
 
     def __post_init__(self) -> None:
         for name in ("timeout", "stuck_after", "check_every"):
@@ -59,8 +68,9 @@ class JobOptions:
         for name in ("attempts", "concurrency"):
             if getattr(self, name) < 1:
                 raise wrong(name, getattr(self, name), "at least 1")
-        if self.requeues < 0:
-            raise wrong("requeues", self.requeues, "zero or more")
+        for name in ("requeues", "delay", "delay_cap", "remember"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise wrong(name, getattr(self, name), "zero or more")
         if self.stuck_after < self.timeout:
             raise wrong(
                 "stuck_after",
@@ -111,6 +121,15 @@ class JobEnded(Event):
     error: BaseException | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobCancelled(Event):
+    """An attempt ended because the board was withdrawn; the job is to be submitted again."""
+
+    name: ClassVar[str] = "job.cancelled"
+    job: str
+    attempt: int
+
+
 class JobTimedOutError(TransientError, TimeoutError):
     """An attempt failed after it had been asked to end; its own error is the cause."""
 
@@ -125,7 +144,11 @@ class JobStuckError(PermanentError):
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """One attempt of one job. ``cancelled`` is set when the attempt should end."""
+    """One attempt of one job. ``cancelled`` is set when the attempt should end.
+
+    What returns after that has obeyed, and has not done its work: the attempt counts as cancelled, or as
+    failed at its time limit. One that had just done all of it says so by :meth:`complete`.
+    """
 
     job: str
     attempt: int
@@ -134,10 +157,20 @@ class Ticket:
     _clock: Clock = field(default_factory=SystemClock)
     _beaten: float = 0.0
     _timed_out: bool = False
+    _completed: bool = False
 
     def beat(self) -> None:
         """Give a sign of life: an attempt that gives none for ``stuck_after`` seconds is stuck."""
         self._beaten = self._clock.monotonic()
+
+    def complete(self) -> None:
+        """The work is done, so that being asked to end changes nothing any more."""
+        self._completed = True
+
+    @property
+    def obeyed(self) -> bool:
+        """True if the attempt was asked to end and has not said that its work was done by then."""
+        return self.cancelled.is_set() and not self._completed
 
     @property
     def remaining(self) -> float:

@@ -16,7 +16,8 @@ the stacks of all threads on standard error: a program that hangs while it shuts
 
 from __future__ import annotations
 
-import enum
+import functools
+import inspect
 import logging
 import math
 import os
@@ -24,105 +25,59 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any, ClassVar
+from typing import Any
 
-from chaoskit.core.errors import UsageError, wrong
+from chaoskit.core.errors import UsageError
 from chaoskit.runtime.calling.blocks import block
-from chaoskit.runtime.calling.callables import synchronous_all
+from chaoskit.runtime.calling.callables import called, synchronous, synchronous_all
+from chaoskit.runtime.calling.loops import needs_asyncio, runs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
-from chaoskit.runtime.config import option
-from chaoskit.runtime.failures.taxonomy import TransientError
-from chaoskit.runtime.observing.events import Event, Listener, emit
+from chaoskit.runtime.observing.events import Listener, emit
+from chaoskit.runtime.running.shutdown_records import (
+    CallbackOrder,
+    ShutdownFinished,
+    ShutdownForced,
+    ShutdownOptions,
+    ShutdownRequested,
+    ShutdownStep,
+    ShuttingDown,
+)
 from chaoskit.runtime.running.stacks import all_stacks
 from chaoskit.runtime.running.wakeup import END, NUDGE, SignalMailbox
+from chaoskit.runtime.stop import Stop
 
-__all__ = [
-    "CallbackOrder",
-    "Shutdown",
-    "ShutdownFinished",
-    "ShutdownForced",
-    "ShutdownOptions",
-    "ShutdownRequested",
-    "ShuttingDown",
-    "ShutdownStep",
-]
+__all__ = ["Shutdown"]
 
 logger = logging.getLogger("chaoskit")
 
 
-class CallbackOrder(enum.Enum):
-    """In which order the callbacks run: ``reverse`` undoes what was built last first."""
+class _Wake(Stop):
+    """The signal of a shutdown. To set it is to request the shutdown, deadline and reason included."""
 
-    REVERSE = "reverse"
-    GIVEN = "given"
+    def __init__(self, request: Callable[[str], object]) -> None:
+        super().__init__()
+        self._request = request
 
+    def set(self) -> None:
+        self._request("its wake event was set")
 
-@dataclass(frozen=True, slots=True)
-class ShutdownOptions:
-    """``grace`` is counted from the request. Container platforms kill after 30 s: be done before that."""
-
-    # Kubernetes' terminationGracePeriodSeconds is 30, after which the kill leaves no stacks; Docker's is 10.
-    grace: float = option(default=25.0, above=0, unit="s")
-    order: CallbackOrder = CallbackOrder.REVERSE
-    signals: tuple[str, ...] = ("SIGTERM", "SIGINT")
-
-    def __post_init__(self) -> None:
-        if not 0 < self.grace < math.inf:
-            raise wrong("grace", self.grace, "seconds, more than 0 and finite")
-        for name in self.signals:
-            # Nobody can catch these two.
-            if name in ("SIGKILL", "SIGSTOP") or not isinstance(getattr(signal, name, None), signal.Signals):
-                raise wrong("signal", name, "a signal of this platform, such as SIGTERM or SIGINT")
-
-
-@dataclass(frozen=True, slots=True)
-class ShutdownStep:
-    """What became of one callback: its name, the seconds it took, and its error if it failed."""
-
-    name: str
-    seconds: float
-    error: BaseException | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShutdownRequested(Event):
-    """Somebody asked the program to end."""
-
-    name: ClassVar[str] = "shutdown.requested"
-    reason: str
-    grace: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShutdownForced(Event):
-    """The program did not end in time, or was asked twice; the process ends now."""
-
-    name: ClassVar[str] = "shutdown.forced"
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShutdownFinished(Event):
-    """All callbacks have run; ``failed`` names those that raised."""
-
-    name: ClassVar[str] = "shutdown.finished"
-    steps: int
-    failed: tuple[str, ...]
-
-
-class ShuttingDown(TransientError):
-    """A new operation was refused since the program is about to end."""
-
-    default_hint = "Leave the work for the next start, or for another process."
+    def strike(self) -> None:
+        """Set the event; the request itself does this."""
+        super().set()
 
 
 class Shutdown:
     """See the module. Threads may share an instance; it is entered once, in the main thread.
 
-    ``wake`` is the event that a wait is given (a retry's, a clock's) so that a request ends it at
-    once. ``signals=()`` installs no handler, which works in any thread; :meth:`request` asks then.
+    In a coroutine enter it with ``async with``: the event loop then runs on while operations end, and
+    callbacks may be coroutine functions. ``with`` in a running loop is refused, since it would hold up
+    the very operations that it waits for.
+
+    ``wake`` is the signal that a wait is given (a retry's, a clock's, a supervisor's ``stop``) so that a
+    request ends it at once; to set it is to request the shutdown. ``signals=()`` installs no handler, which
+    works in any thread; :meth:`request` asks then.
     ``exit`` is what ends the process in the end; it gets the exit code: 128 + signal number, or 1.
     """
 
@@ -143,15 +98,16 @@ class Shutdown:
             base.order if order is None else CallbackOrder(order),
             base.signals if signals is None else tuple(signals),
         )
-        self.wake = threading.Event()
+        self.wake = _Wake(self.request)
         self.steps: tuple[ShutdownStep, ...] = ()
         self.reason: str | None = None
         self.exit_code = 0
         self._clock = clock or SystemClock()
         self._listeners = synchronous_all("listener", listeners)
         self._exit = exit
-        self._callbacks: list[tuple[str, Callable[[], object]]] = []
-        self._wakers: list[Callable[[], object]] = []
+        self._callbacks: list[tuple[str, Callable[[], Any]]] = []
+        self._in_loop = False
+        self._emptied: list[Callable[[], object]] = []
         self._running = 0
         self._idle = threading.Condition()
         self._deadline = math.inf
@@ -167,7 +123,7 @@ class Shutdown:
     @property
     def requested(self) -> bool:
         """Whether a shutdown has been asked for."""
-        return self.wake.is_set()
+        return self.reason is not None
 
     @property
     def remaining(self) -> float:
@@ -181,10 +137,14 @@ class Shutdown:
     def defer(self, callback: Callable[..., object], *args: Any, name: str = "", **kwargs: Any) -> None:
         """Call ``callback`` with these arguments when the block is left, whatever the reason.
 
-        What it raises is logged and kept in ``steps``; the others run all the same.
+        What it raises is logged and kept in ``steps``; the others run all the same. Under ``async with``
+        it may be a coroutine function. Raises ``UsageError`` for one that nothing would await.
         """
         label = name or getattr(callback, "__qualname__", repr(callback))
-        self._callbacks.append((label, lambda: callback(*args, **kwargs)))
+        bound = functools.partial(callback, *args, **kwargs)
+        if self._watcher is not None and not self._in_loop:
+            synchronous("shutdown callback", bound, optional=False)
+        self._callbacks.append((label, bound))
 
     def wait(self, seconds: float) -> bool:
         """Wait, or until a shutdown is requested; return whether it is."""
@@ -192,22 +152,7 @@ class Shutdown:
 
     async def wait_async(self, seconds: float) -> bool:
         """:meth:`wait` in an event loop; cancellation wins at once."""
-        import asyncio  # costs more than all the rest of this module, and many programs have no loop
-
-        loop, asked = asyncio.get_running_loop(), asyncio.Event()
-
-        def tell() -> None:
-            loop.call_soon_threadsafe(asked.set)
-
-        self._wakers.append(tell)
-        try:
-            if not self.requested:
-                await asyncio.wait_for(asked.wait(), seconds)
-        except TimeoutError:
-            pass
-        finally:
-            self._wakers.remove(tell)
-        return self.requested
+        return await self.wake.wait_async(seconds)
 
     @block
     def operation(self, name: str) -> Iterator[None]:
@@ -225,8 +170,26 @@ class Shutdown:
             with self._idle:
                 self._running -= 1
                 self._idle.notify_all()
+                emptied = tuple(self._emptied)
+            for waker in emptied:
+                waker()
 
     def __enter__(self) -> Shutdown:
+        if runs_asyncio():
+            raise UsageError(
+                "Shutdown is entered with 'with' in a running event loop; expected 'async with'. Leaving it "
+                "would hold up the loop, and with it the operations that it waits for."
+            )
+        for _, callback in self._callbacks:
+            synchronous("shutdown callback", callback, optional=False)
+        return self._enter()
+
+    async def __aenter__(self) -> Shutdown:
+        needs_asyncio("a shutdown")
+        self._in_loop = True
+        return self._enter()
+
+    def _enter(self) -> Shutdown:
         if self._watcher is not None:
             raise UsageError(
                 "This Shutdown is in use already; expected one block. Make a new one for another."
@@ -259,13 +222,37 @@ class Shutdown:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not self.requested:
-            self._request("the program has ended" if kind is None else kind.__name__, 0)
+        self._leave(kind)
         try:
             self._drain()
-            self._run_callbacks()
+            for name, callback in self._due():
+                with self._step(name):
+                    called("shutdown callback", callback)
+            self._tell_end()
         finally:
             self._release()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._leave(kind)
+        try:
+            await self._drain_async()
+            for name, callback in self._due():
+                with self._step(name):
+                    made = callback()
+                    if inspect.isawaitable(made):
+                        await made
+            self._tell_end()
+        finally:
+            self._release()
+
+    def _leave(self, kind: type[BaseException] | None) -> None:
+        """Leaving the block is a request, too, unless there has been one."""
+        self._request("the program has ended" if kind is None else kind.__name__, 0)
 
     def _release(self) -> None:
         """Put the old handlers back and let the watcher end."""
@@ -316,17 +303,11 @@ class Shutdown:
         with self._idle:
             if self.requested:
                 return
-            self.reason, self.exit_code = reason, code
             self._deadline = self._clock.monotonic() + self.options.grace
-            self.wake.set()
-            wakers = tuple(self._wakers)
+            self.reason, self.exit_code = reason, code
         if self._mail is not None and threading.current_thread() is not self._watcher:
             self._mail.post(NUDGE)  # so that the watcher sees the deadline
-        for waker in wakers:
-            try:
-                waker()
-            except RuntimeError:
-                pass  # the waiter's event loop has been closed: nobody waits any more
+        self.wake.strike()
         logger.info("shutdown requested: %s", reason)
         event = ShutdownRequested(at=self._clock.monotonic(), reason=reason, grace=self.options.grace)
         emit(self._listeners, event)
@@ -338,25 +319,47 @@ class Shutdown:
             if self._running:
                 logger.error("%d operations are still in progress at the deadline", self._running)
 
-    def _run_callbacks(self) -> None:
-        position = 0 if self.options.order is CallbackOrder.GIVEN else -1
-        steps: list[ShutdownStep] = []
-        # One by one, so that a callback that a callback registers runs as well.
-        while self._callbacks:
-            steps.append(self._run(*self._callbacks.pop(position)))
-            self.steps = tuple(steps)
-        failed = tuple(s.name for s in steps if s.error is not None)
-        event = ShutdownFinished(at=self._clock.monotonic(), steps=len(steps), failed=failed)
-        emit(self._listeners, event)
+    async def _drain_async(self) -> None:
+        import asyncio
 
-    def _run(self, name: str, callback: Callable[[], object]) -> ShutdownStep:
-        started = self._clock.monotonic()
+        loop, emptied = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(emptied.set)
+
+        self._emptied.append(wake)
         try:
-            callback()
+            while self._running and self.remaining > 0:
+                try:
+                    await asyncio.wait_for(emptied.wait(), self.remaining)
+                except TimeoutError:
+                    break
+                emptied.clear()
+        finally:
+            self._emptied.remove(wake)
+        if self._running:
+            logger.error("%d operations are still in progress at the deadline", self._running)
+
+    def _due(self) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """The callbacks in their order, one by one, so that one that a callback registers runs as well."""
+        while self._callbacks:
+            yield self._callbacks.pop(0 if self.options.order is CallbackOrder.GIVEN else -1)
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        """Note how long the callback ``name`` took and what it raised, which goes no further."""
+        started, failure = self._clock.monotonic(), None
+        try:
+            yield
         except Exception as error:
             logger.error("shutdown callback %s failed", name, exc_info=error)
-            return ShutdownStep(name, self._clock.monotonic() - started, error)
-        return ShutdownStep(name, self._clock.monotonic() - started)
+            failure = error
+        self.steps = (*self.steps, ShutdownStep(name, self._clock.monotonic() - started, failure))
+
+    def _tell_end(self) -> None:
+        failed = tuple(step.name for step in self.steps if step.error is not None)
+        event = ShutdownFinished(at=self._clock.monotonic(), steps=len(self.steps), failed=failed)
+        emit(self._listeners, event)
 
     def _force(self, why: str, code: int | None = None) -> None:
         try:

@@ -6,11 +6,10 @@ import asyncio
 import inspect
 import threading
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.blocks import block
@@ -22,80 +21,23 @@ from chaoskit.runtime.calling.callables import (
     synchronous,
     synchronous_all,
 )
+from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import PartialFailure
-from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
+from chaoskit.runtime.forks import Lasting
+from chaoskit.runtime.observing.events import Listener, emit, wanted
+from chaoskit.runtime.running.batches import BatchProgress, ItemFailed, ItemFailure, ItemSuccess, Summary
 
-__all__ = ["BatchProgress", "ItemFailure", "ItemFailed", "PartialFailureCollector", "ItemSuccess", "Summary"]
+__all__ = ["PartialFailureCollector"]
+
+# Among so many newest failures the same error is looked for before it gets a note.
+KEPT_IN_MIND = 100
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
-class ItemSuccess(Generic[T, R]):
-    """An item that was done, and its value."""
-
-    item: T
-    value: R
-
-
-@dataclass(frozen=True, slots=True)
-class ItemFailure(Generic[T]):
-    """An item that failed, and its error."""
-
-    item: T
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The counts of a batch. ``skipped`` were not begun, or not finished, when the batch ended early."""
-
-    succeeded: int
-    failed: int
-    skipped: int
-    by_type: dict[str, int]
-    aborted: bool
-
-    @property
-    def total(self) -> int:
-        """All items that the batch knows of."""
-        return self.succeeded + self.failed + self.skipped
-
-    def __str__(self) -> str:
-        kinds = ", ".join(
-            f"{n} {name}" for name, n in sorted(self.by_type.items(), key=lambda kv: (-kv[1], kv[0]))
-        )
-        text = f"{self.succeeded} of {self.total} succeeded, {self.failed} failed"
-        text += f" ({kinds})" if kinds else ""
-        return f"{text}, {self.skipped} not begun: given up" if self.aborted else text
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemFailed(Event):
-    """One item of a batch failed; the others go on."""
-
-    name: ClassVar[str] = "batch.item_failed"
-
-    batch: str
-    item: Any
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchProgress(Event):
-    """One more item is done, well or not. ``total`` is None where it is not known beforehand."""
-
-    name: ClassVar[str] = "batch.progress"
-
-    batch: str
-    done: int
-    failed: int
-    total: int | None
-
-
-class PartialFailureCollector(Generic[T, R]):
+class PartialFailureCollector(Lasting, Generic[T, R]):
     """Collects the outcomes of a batch: one bad item costs only itself.
 
     Either ``with collector.item(x):`` around the work on each item, with ``collector.succeed(x, value)``
@@ -169,8 +111,10 @@ class PartialFailureCollector(Generic[T, R]):
 
     def fail(self, item: T, error: Exception) -> None:
         """Record that ``item`` failed with ``error``; raises ``PartialFailure`` if that is one too many."""
-        error.add_note(f"item: {_short(item)}")
         with self._lock:
+            # One error may fail many items, a breaker's for instance: its first item is note enough.
+            if all(kept.error is not error for kept in self._failures[-KEPT_IN_MIND:]):
+                error.add_note(f"item: {_short(item)}")
             self._failures.append(ItemFailure(item, error))
             self.aborted = self.aborted or self._is_too_many()
             aborted = self.aborted
@@ -184,12 +128,20 @@ class PartialFailureCollector(Generic[T, R]):
     # -- all at once -----------------------------------------------------------------------------
 
     def run(self, fn: Callable[[T], R], items: Iterable[T]) -> list[ItemSuccess[T, R]]:
-        """Call ``fn`` with each of ``items``, in order; return the successes so far."""
+        """Call ``fn`` with each of ``items``, in order; return the successes so far.
+
+        Items of a generator are taken when it is their turn; those that it has not made yet are unknown.
+        """
         synchronous("the function of a batch", fn, optional=False)
-        todo = self._begin(items)
-        while todo:
-            item = todo.popleft()
-            with self._giving_up(todo):
+        if isinstance(items, Sized):
+            items = self._begin(items)
+            while items:
+                item = items.popleft()
+                with self._giving_up(items):
+                    self._one(fn, item)
+        else:
+            # One at a time: a generator may have no end, or more items than there is memory.
+            for item in items:
                 self._one(fn, item)
         return self.successes
 
@@ -204,6 +156,7 @@ class PartialFailureCollector(Generic[T, R]):
         if not isinstance(concurrency, int) or concurrency < 1:
             raise wrong("concurrency", concurrency, "a whole number of 1 or more")
         _check_async(fn)
+        needs_asyncio("a batch of coroutines")
         todo = self._begin(items)
         workers = [asyncio.ensure_future(self._worker(fn, todo)) for _ in range(min(concurrency, len(todo)))]
         with self._giving_up(todo):

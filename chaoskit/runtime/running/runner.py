@@ -15,10 +15,12 @@ from chaoskit.core.errors import UsageError
 from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.context import carry
+from chaoskit.runtime.failures.classifier import Classifier
 from chaoskit.runtime.observing.events import Listener
-from chaoskit.runtime.running.board import JobBoard
+from chaoskit.runtime.running.board import CAUTIOUS, JobBoard
 from chaoskit.runtime.running.jobs import JobOptions, Ticket
 from chaoskit.runtime.running.stacks import all_stacks
+from chaoskit.runtime.stop import Stop, watched
 
 __all__ = ["JobRunner"]
 
@@ -30,7 +32,8 @@ class JobRunner:
 
     Leaving the block waits for all jobs to end; if an error leaves it, waiting jobs are withdrawn and
     running ones asked to end, and nobody waits. Long work should call ``ticket.beat()`` as it goes on
-    and return soon after ``ticket.cancelled`` is set.
+    and return soon after ``ticket.cancelled`` is set. ``stop``, such as ``shutdown.wake``, withdraws the
+    board when it is set: what then has not ended is in ``board.left``.
     """
 
     def __init__(
@@ -39,11 +42,18 @@ class JobRunner:
         *,
         clock: Clock | None = None,
         listeners: Sequence[Listener] = (),
+        classifier: Classifier = CAUTIOUS,
+        stop: threading.Event | None = None,
     ) -> None:
-        self.board = JobBoard(options, clock=clock, listeners=listeners)
+        self.board = JobBoard(options, clock=clock, listeners=listeners, classifier=classifier)
+        self._outer = stop
+        self._stop = Stop()
+        self._forget: Callable[[], None] | None = None
         self._work: dict[str, Callable[[Ticket], object]] = {}
         self._changed = threading.Condition()
         self._closing = threading.Event()
+        # Set when a job waits for its next attempt: the sweeper has then to look earlier than it meant to.
+        self._look = threading.Event()
         self._sweeper: threading.Thread | None = None
 
     def submit(self, job: str, fn: Callable[[Ticket], object]) -> None:
@@ -71,6 +81,13 @@ class JobRunner:
         return stuck
 
     def __enter__(self) -> JobRunner:
+        if self._sweeper is not None:
+            raise UsageError(
+                "This JobRunner is in use, or was; expected one block. Make a new one for another."
+            )
+        self._stop.tell(self._withdraw)
+        if self._outer is not None:
+            self._forget = watched(self._outer, self._stop)
         self._sweeper = threading.Thread(target=self._sweep_now_and_then, name="chaoskit-jobs", daemon=True)
         self._sweeper.start()
         return self
@@ -82,14 +99,29 @@ class JobRunner:
             else:
                 self.board.withdraw()
         finally:
+            if self._forget is not None:
+                self._forget()
             self._closing.set()
+            self._look.set()
+
+    def _withdraw(self) -> None:
+        self.board.withdraw()
+        self._pump()
 
     def _sweep_now_and_then(self) -> None:
-        while not self._closing.wait(self.board.options.check_every):
+        while not self._closing.is_set():
+            self._look.wait(self._until_next_look())
+            self._look.clear()
             try:
                 self.sweep()
             except BaseException:
                 logger.exception("a sweep failed; the next one comes")
+
+    def _until_next_look(self) -> float:
+        due = self.board.next_due
+        every = self.board.options.check_every
+        # Not at once, though a job be due: it may be waiting for a slot.
+        return every if due is None else min(every, max(due, 0.01))
 
     def _pump(self) -> None:
         """Begin whatever may begin."""
@@ -101,6 +133,9 @@ class JobRunner:
                 # No thread to be had: an attempt that failed, rather than a job that seems to run.
                 self.board.fail(ticket, error)
         with self._changed:
+            # What has ended is not held on to: its closure may be all of what the job worked on.
+            for job in [job for job in self._work if not self.board.pending(job)]:
+                del self._work[job]
             self._changed.notify_all()
 
     def _run(self, ticket: Ticket) -> None:
@@ -108,6 +143,7 @@ class JobRunner:
             called("job", self._work[ticket.job], ticket)
         except BaseException as error:
             counts = self.board.fail(ticket, error)
+            self._look.set()
         else:
             counts = self.board.finish(ticket)
         if not counts:

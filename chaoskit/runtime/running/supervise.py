@@ -24,6 +24,7 @@ from chaoskit.runtime.context import carry
 from chaoskit.runtime.failures.taxonomy import PermanentError
 from chaoskit.runtime.observing.events import Event, Listener, emit
 from chaoskit.runtime.running.stacks import all_stacks
+from chaoskit.runtime.stop import Stop, watched
 
 __all__ = [
     "Restart",
@@ -51,11 +52,17 @@ class Restart(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SupervisionOptions:
-    """Limits of restarting, and when a thread that says nothing counts as stuck (None: never)."""
+    """Limits of restarting, and when a thread that says nothing counts as stuck (None: never).
+
+    ``delay`` is the pause before a restart. It doubles with each death within ``within``, up to
+    ``delay_cap``: what is away for a moment would else use up all restarts before it is back.
+    """
 
     # Erlang/OTP's default is one restart in five seconds; networks fail in bursts: three a minute.
     restarts: int = option(default=3, minimum=0)
     within: float = option(default=60.0, above=0, unit="s")
+    delay: float = option(default=0.5, minimum=0, unit="s", help="before the first restart; it doubles")
+    delay_cap: float = option(default=30.0, minimum=0, unit="s")
     restart: Restart = Restart.ON_ERROR
     stuck_after: float | None = option(default=None, above=0, unit="s")
     check_every: float = option(default=1.0, above=0, unit="s")
@@ -64,6 +71,9 @@ class SupervisionOptions:
     def __post_init__(self) -> None:
         if self.restarts < 0:
             raise wrong("restarts", self.restarts, "zero or more")
+        for name in ("delay", "delay_cap"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise wrong(name, getattr(self, name), "seconds, zero or more")
         for name in ("within", "check_every"):
             if not 0 < getattr(self, name) < math.inf:
                 raise wrong(name, getattr(self, name), "seconds, more than 0")
@@ -168,8 +178,10 @@ class Worker:
 class Supervisor:
     """Starts threads, watches them from a thread of its own, and joins them all when the block is left.
 
-    ``on_give_up`` is called with the worker when a thread will not be started again after an error;
-    typically it requests the shutdown. ``SystemExit`` in a thread ends it as if it had returned.
+    ``stop`` is a signal from outside, such as ``shutdown.wake``, that stops all threads; leaving the block
+    stops them as well, and sets nothing outside. ``on_give_up`` is called with the worker when a thread
+    will not be started again after an error; typically it requests the shutdown. ``SystemExit`` in a
+    thread ends it as if it had returned.
     """
 
     def __init__(
@@ -182,7 +194,10 @@ class Supervisor:
         stop: threading.Event | None = None,
     ) -> None:
         self.options = options or SupervisionOptions()
-        self.stop = stop or threading.Event()
+        self.stop = Stop()
+        self._outer = stop
+        self._forget: Callable[[], None] | None = None
+        self._due: list[tuple[float, Worker]] = []
         self.workers: dict[str, Worker] = {}
         self._listeners = synchronous_all("listener", listeners)
         synchronous("on_give_up", on_give_up)
@@ -210,7 +225,11 @@ class Supervisor:
         return worker
 
     def check(self) -> None:
-        """Look for threads that died without a word, and for those that are stuck. Done by itself, too."""
+        """Look for threads that died without a word, for stuck ones, and for restarts that are due.
+
+        Done by itself, too.
+        """
+        self._restart_due()
         for worker in tuple(self.workers.values()):
             thread = worker.thread
             if thread is not None and not thread.is_alive():
@@ -225,6 +244,12 @@ class Supervisor:
         join_all(threads, self.options.join_timeout if timeout is None else timeout)
 
     def __enter__(self) -> Supervisor:
+        if self._monitor is not None:
+            raise UsageError(
+                "This Supervisor is in use, or was; expected one block. Make a new one for another."
+            )
+        if self._outer is not None:
+            self._forget = watched(self._outer, self.stop)
         self._monitor = threading.Thread(target=self._watch, name="chaoskit-supervisor", daemon=True)
         self._monitor.start()
         return self
@@ -240,6 +265,8 @@ class Supervisor:
             # The block's own error says more, and is often the cause.
             logger.error("%s", deadlock)
         finally:
+            if self._forget is not None:
+                self._forget()
             # Last, so that deaths during the join are still told.
             self._ended.put(None)
             if self._monitor is not None:
@@ -265,13 +292,17 @@ class Supervisor:
     def _watch(self) -> None:
         while True:
             try:
-                ended = self._ended.get(timeout=self.options.check_every)
+                ended = self._ended.get(timeout=self._until_next_look())
             except queue.Empty:
                 self._guarded(self.check)
                 continue
             if ended is None:
                 return
             self._guarded(self._buried, *ended)
+
+    def _until_next_look(self) -> float:
+        pauses = [due - self._clock.monotonic() for due, _ in tuple(self._due)]
+        return max(0.0, min([self.options.check_every, *pauses]))
 
     def _guarded(self, step: Callable[..., None], *args: Any) -> None:
         """Nobody watches the watcher: nothing that a listener raises may end it."""
@@ -296,7 +327,19 @@ class Supervisor:
         elif self._too_often(worker):
             self._give_up(worker, error)
         else:
-            self._restart(worker)
+            pause = min(self.options.delay * 2.0 ** (len(worker._deaths) - 1), self.options.delay_cap)
+            self._due.append((self._clock.monotonic() + pause, worker))
+            self._restart_due()
+
+    def _restart_due(self) -> None:
+        """Start again what has paused for long enough; nothing once the supervisor is to stop."""
+        now = self._clock.monotonic()
+        for due in tuple(self._due):
+            if self.stop.is_set():
+                self._due.remove(due)
+            elif due[0] <= now:
+                self._due.remove(due)
+                self._restart(due[1])
 
     def _wants_restart(self, error: BaseException | None) -> bool:
         rule = self.options.restart

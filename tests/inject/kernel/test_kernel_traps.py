@@ -371,7 +371,7 @@ def test_an_error_in_the_supervisor_ends_the_run(
     def planted(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("chaoskit.inject.kernel.files.calls.Decoder.decode", planted)
+    monkeypatch.setattr("chaoskit.inject.kernel.files.calls.FileDecoder.decode", planted)
     with pytest.raises(ZeroDivisionError):
         run(lambda: os.mkdir(f"{root}/d"), record=True)
     assert processes.children() == before

@@ -123,7 +123,7 @@ def test_a_sync_call_is_left_behind_and_comes_back() -> None:
         timeout.call(hang)
     assert timeout.abandoned == 1
     assert told[0].abandoned is True
-    with pytest.raises(BulkheadFull, match="1 threads of timed-out calls still run, and 1 may"):
+    with pytest.raises(BulkheadFull, match="1 calls run, 1 of them left behind; 1 may"):
         timeout.call(lambda: None)
     go.set()
     assert ended.wait(10)

@@ -92,7 +92,7 @@ def test_a_forked_child_is_another_owner() -> None:
     assert (owner.pid, owner.world) == (child, this_owner().world)
 
 
-@pytest.mark.parametrize("text", ["", "x" * 28, "0" * 27, "0" * 29, "0" * 27 + "G"])
+@pytest.mark.parametrize("text", ["", "x" * 35, "0" * 34, "0" * 36, "0" * 34 + "a"])
 def test_other_text_is_no_owner(text: str) -> None:
     """Only what str() writes is read."""
     assert Owner.parse(text) is None

@@ -70,6 +70,19 @@ def test_what_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "data") == []
 
 
+def test_a_plain_rename_would_replace_what_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted twin: os.rename takes the place of an empty directory without a word."""
+    monkeypatch.setattr(publishing, "_check", lambda target, replace: None)  # It came after the last look.
+    if renaming._system_call() is None:
+        pytest.skip("the C library has no renameat2")
+    with pytest.raises(FileExistsError), publish_directory(tmp_path / "data"):
+        (tmp_path / "data").mkdir()
+    monkeypatch.setattr(publishing, "place_new", os.rename)
+    with publish_directory(tmp_path / "data") as stage:
+        (stage / "file").write_text("mine")
+    assert os.listdir(tmp_path / "data") == ["file"]
+
+
 def test_a_file_is_not_replaced_by_a_directory(target: Path) -> None:
     """What has the name must be a directory."""
     target.write_text("a file")

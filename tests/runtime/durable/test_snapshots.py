@@ -11,7 +11,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from chaoskit.core.errors import UsageError
@@ -19,6 +18,8 @@ from chaoskit.runtime import RecordCorrupt, SnapshotInfo, Snapshots, StateCodec,
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.durable.snapshots import folder, reserve
 from chaoskit.runtime.failures.taxonomy import CheckpointError, DiskFull
+
+np = pytest.importorskip("numpy")
 
 
 def kept(directory: Path, **options: Any) -> Snapshots:

@@ -18,8 +18,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +26,9 @@ from chaoskit.core.errors import ChaoskitError, UsageError
 from chaoskit.runtime import RecordCorrupt, SignedPickle, StateCodec, StoreTooNew
 from chaoskit.runtime.durable.snapshots import checksums, container, encoding
 from chaoskit.runtime.failures.taxonomy import CheckpointError, ConfigurationError, SecurityError
+
+np = pytest.importorskip("numpy")
+pd = pytest.importorskip("pandas")
 
 CODEC = StateCodec()
 KEY = b"k" * 32
@@ -157,7 +158,7 @@ Point = collections.namedtuple("Point", "x y")
         ({"k": {"\udfff": 1}}, "state['k']key '\\udfff'"),
         ({"a": np.array([object()])}, "state['a']"),
         ({"a": np.ma.masked_array([1], [True])}, "state['a']"),
-        ([array("u", "x")], "state[0]"),
+        ([array("w" if sys.version_info >= (3, 13) else "u", "x")], "state[0]"),
         ({"s": sys}, "state['s']"),
         ([print], "state[0]"),
     ],
@@ -453,6 +454,10 @@ def test_a_class_that_is_not_registered_is_refused() -> None:
         CODEC.loads(codec.dumps(Job("a")))
 
 
+async def make_money(cents: int) -> Money:
+    return Money(cents)
+
+
 def test_registering_is_checked() -> None:
     """What cannot work is refused at once."""
     codec = StateCodec()
@@ -462,6 +467,8 @@ def test_registering_is_checked() -> None:
         codec.register(Money)
     with pytest.raises(UsageError, match="both or neither"):
         codec.register(Money, encode=str)
+    with pytest.raises(UsageError, match="decode"):
+        codec.register(Money, encode=str, decode=make_money)
     with pytest.raises(UsageError, match="a name that"):
         codec.register(Colour, "Job")
     with pytest.raises(UsageError, match="a class"):

@@ -178,6 +178,18 @@ def test_a_validator_refuses_before_anything_is_seen(target: Path, answer: objec
     assert (seen, target.read_bytes(), os.listdir(target.parent)) == ([b"new"], b"old", ["state"])
 
 
+def test_an_async_validator_is_refused(target: Path) -> None:
+    """A coroutine is not False: it would accept everything without having looked."""
+
+    async def look(path: Path) -> bool:
+        return False
+
+    for validate in (look, lambda path: look(path)):
+        with pytest.raises(UsageError, match="validate"):
+            write_file(target, b"new", validate=validate)
+    assert (target.read_bytes(), os.listdir(target.parent)) == (b"old", ["state"])
+
+
 def test_a_validator_that_returns_nothing_accepts(target: Path) -> None:
     """Only False is a refusal: a validator that raises needs no return value."""
     write_file(target, b"new", validate=lambda path: None)

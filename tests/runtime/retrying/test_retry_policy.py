@@ -474,7 +474,7 @@ def test_a_budgets_slots_are_a_twentieth_of_its_window():
 
 def test_the_borders_of_a_throttle():
     """It forgets slot by slot, and counts what is refused as refused."""
-    throttle = AdaptiveThrottle(window=20.0)
+    throttle = AdaptiveThrottle(window=20.0, minimum=1)
     assert (throttle.k, AdaptiveThrottle().window) == (2.0, 120.0)
     throttle.admits(0.5, Fixed(0.0))
     throttle.rejected(0.5)

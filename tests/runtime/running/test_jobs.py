@@ -32,7 +32,11 @@ from chaoskit.runtime.running.runner import JobRunner
 def board(**options: Any) -> tuple[JobBoard, VirtualClock, list[Any]]:
     told: list[Any] = []
     clock = VirtualClock()
-    return JobBoard(JobOptions(**options), clock=clock, listeners=[told.append]), clock, told
+    return (
+        JobBoard(JobOptions(**{"delay": 0.0, **options}), clock=clock, listeners=[told.append]),
+        clock,
+        told,
+    )
 
 
 def claimed(books: JobBoard) -> Ticket:
@@ -105,13 +109,14 @@ def test_the_time_limit_asks_once_and_explains_the_error() -> None:
     assert [type(e) for e in told] == [JobTimedOut, JobEnded]
 
 
-def test_a_result_after_the_time_limit_still_counts() -> None:
-    """Work that was completed late is not done again."""
+def test_work_that_was_completed_after_the_time_limit_still_counts() -> None:
+    """What says that it was done, though late, is not done again."""
     books, clock, _ = board()
     books.submit("a")
     ticket = claimed(books)
     clock.advance(400)
     books.sweep()
+    ticket.complete()
     assert books.finish(ticket)
     assert books.state("a") is JobState.DONE
 
@@ -168,7 +173,8 @@ def test_withdrawn_jobs_stay_on_the_books() -> None:
     assert ticket.cancelled.is_set()
     books.fail(ticket, OSError())
     assert books.claim() is None
-    assert books.state("a") is JobState.QUEUED
+    assert books.state("a") is JobState.CANCELLED
+    assert books.left == ("b", "c", "a")
 
 
 def test_names_are_used_once() -> None:
@@ -278,7 +284,7 @@ def test_the_runner_runs_all_within_the_limit() -> None:
             runner.submit(f"job{number}", work)
         assert runner.wait(60)
     assert most <= 3
-    assert runner.board.stats() == {"queued": 0, "running": 0, "done": 10, "failed": 0}
+    assert runner.board.stats() == {"queued": 0, "running": 0, "cancelled": 0, "done": 10, "failed": 0}
     assert ids == {"mine"}
 
 
@@ -350,7 +356,7 @@ def test_an_error_in_the_block_does_not_wait() -> None:
 
 def test_a_job_without_a_thread_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the machine has no thread left, the job's attempts fail at once instead of seeming to run."""
-    with JobRunner() as runner:
+    with JobRunner(JobOptions(delay=0.0)) as runner:
 
         def refuse(self: threading.Thread) -> None:
             raise RuntimeError("can't start new thread")

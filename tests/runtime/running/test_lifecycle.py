@@ -19,10 +19,7 @@ from typing import Any
 import pytest
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime.clock import SystemClock
-from chaoskit.runtime.retrying import RetryPolicy
-from chaoskit.runtime.retrying.backoff import Constant
-from chaoskit.runtime.running.lifecycle import (
+from chaoskit.runtime import (
     CallbackOrder,
     Shutdown,
     ShutdownFinished,
@@ -31,6 +28,9 @@ from chaoskit.runtime.running.lifecycle import (
     ShutdownRequested,
     ShuttingDown,
 )
+from chaoskit.runtime.clock import SystemClock
+from chaoskit.runtime.retrying import RetryPolicy
+from chaoskit.runtime.retrying.backoff import Constant
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals to a process are of POSIX")
 

@@ -16,7 +16,7 @@ from chaoskit.core.errors import UsageError
 from chaoskit.runtime import PartialFailureCollector
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.failures.taxonomy import PartialFailure
-from chaoskit.runtime.running.partial import BatchProgress, ItemFailed, ItemFailure, ItemSuccess
+from chaoskit.runtime.running.batches import BatchProgress, ItemFailed, ItemFailure, ItemSuccess
 
 BAD = {3, 5}
 

@@ -49,7 +49,8 @@ class Told:
 
 def watching(told: Told, clock: VirtualClock | None = None, **options: Any) -> Supervisor:
     options.setdefault("check_every", 3600.0)
-    return Supervisor(SupervisionOptions(**options), listeners=[told], clock=clock or VirtualClock())
+    full = SupervisionOptions(**{"delay": 0.0, **options})
+    return Supervisor(full, listeners=[told], clock=clock or VirtualClock())
 
 
 def test_a_dead_thread_runs_again() -> None:
@@ -84,7 +85,7 @@ def test_restarting_has_a_limit(caplog: pytest.LogCaptureFixture) -> None:
         runs.append(1)
         raise OSError
 
-    options = SupervisionOptions(restarts=3, check_every=3600.0)
+    options = SupervisionOptions(restarts=3, delay=0.0, check_every=3600.0)
     supervisor = Supervisor(
         options, listeners=[told], clock=VirtualClock(), on_give_up=lambda worker: given_up.set()
     )
@@ -160,7 +161,7 @@ def test_a_thread_that_died_without_a_word_is_noticed(monkeypatch: pytest.Monkey
         def _run(self, worker: Worker) -> None:
             """As if the thread had been ended from C, without any Python code of ours."""
 
-    options = SupervisionOptions(restart=Restart.ALWAYS, restarts=1, check_every=3600.0)
+    options = SupervisionOptions(restart=Restart.ALWAYS, restarts=1, delay=0.0, check_every=3600.0)
     with Silent(options, listeners=[told], clock=VirtualClock()) as supervisor:
         worker = supervisor.spawn("finder", lambda w: None)
         for _ in range(2):
@@ -265,7 +266,7 @@ def test_the_watcher_survives_its_listeners() -> None:
             raise OSError
         again.set()
 
-    options = SupervisionOptions(check_every=3600.0)
+    options = SupervisionOptions(delay=0.0, check_every=3600.0)
     with Supervisor(options, listeners=[hostile], clock=VirtualClock()) as supervisor:
         supervisor.spawn("finder", work)
         assert again.wait(30)
@@ -284,7 +285,7 @@ def test_without_a_thread_to_start_the_worker_is_given_up() -> None:
     def work(worker: Worker) -> None:
         raise OSError
 
-    options = SupervisionOptions(check_every=3600.0)
+    options = SupervisionOptions(delay=0.0, check_every=3600.0)
     with Starved(options, listeners=[told], clock=VirtualClock()) as supervisor:
         worker = supervisor.spawn("finder", work)
         assert "can't start" in str(told.wait_for(ThreadGivenUp).error)

@@ -72,7 +72,7 @@ class FileCall:
         return self.row.name
 
 
-class Decoder:
+class FileDecoder:
     """Understands the calls below one root.
 
     ``becomes_writable`` is told the target of a shared mapping that the workload makes writable later on:
@@ -251,19 +251,19 @@ class Decoder:
         return target is not None
 
 
-_SPECIAL: Mapping[str, Callable[[Decoder, FileCall], bool]] = {
-    "open": Decoder._open,
-    "rename": Decoder._both,
-    "link": Decoder._both,
-    "unlink": Decoder._unlink,
-    "sync": Decoder._sync,
-    "copy_file_range": Decoder._transfer,
-    "sendfile": Decoder._transfer,
-    "splice": Decoder._transfer,
-    "clone": Decoder._clone,
-    "lock": Decoder._lock,
-    "mmap": Decoder._mmap,
-    "msync": Decoder._msync,
+_SPECIAL: Mapping[str, Callable[[FileDecoder, FileCall], bool]] = {
+    "open": FileDecoder._open,
+    "rename": FileDecoder._both,
+    "link": FileDecoder._both,
+    "unlink": FileDecoder._unlink,
+    "sync": FileDecoder._sync,
+    "copy_file_range": FileDecoder._transfer,
+    "sendfile": FileDecoder._transfer,
+    "splice": FileDecoder._transfer,
+    "clone": FileDecoder._clone,
+    "lock": FileDecoder._lock,
+    "mmap": FileDecoder._mmap,
+    "msync": FileDecoder._msync,
 }
 """Families whose calls need more than a look at one name or one descriptor."""
 

@@ -10,7 +10,7 @@ from chaoskit.faults.shapes import Errno, Filled, Shape
 from chaoskit.inject.kernel.armed import Armed
 from chaoskit.inject.kernel.border import Around, Effect
 from chaoskit.inject.kernel.files import effects
-from chaoskit.inject.kernel.files.calls import Decoder, FileCall
+from chaoskit.inject.kernel.files.calls import FileCall, FileDecoder
 from chaoskit.inject.kernel.files.counting import Counting
 from chaoskit.inject.kernel.files.fulldisk import FULL_FAMILIES
 from chaoskit.inject.kernel.files.record import Recorder
@@ -28,7 +28,7 @@ class Files:
     def __init__(self, around: Around) -> None:
         self._root = around.root
         self._recorder = Recorder(around.root, around.log)
-        self._decoder = Decoder(around.root, self._recorder.becomes_writable)
+        self._decoder = FileDecoder(around.root, self._recorder.becomes_writable)
 
     @staticmethod
     def lasting(shape: Shape) -> frozenset[str]:

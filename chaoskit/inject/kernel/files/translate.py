@@ -18,6 +18,7 @@ from chaoskit.inject.kernel.files.calls import CLONE_RANGE, FileCall
 from chaoskit.inject.kernel.files.table import CSTRING
 from chaoskit.inject.kernel.seccomp import abi
 from chaoskit.inject.kernel.seccomp.syscalls import number_of
+from chaoskit.inject.kernel.workload import rights
 from chaoskit.inject.kernel.workload.tree import Process, status
 
 _PATH_MAX = 4096
@@ -172,20 +173,12 @@ def _translate_copy(call: FileCall, opened: Borrowed) -> list[Argument]:
 
 def same_user(call: FileCall) -> None:
     """Raise CannotExecute where permissions or names mean something else for us than for the caller."""
-    tid = call.task.tid
-    fields = status(tid)
+    fields = status(call.task.tid)
     call.umask = int(fields.get("Umask", b"022"), 8)
     call.table = int(fields.get("FDSize", b"0"))
-    own = status(os.getpid())
-    # Rights decide whether a call succeeds, so they must be the same.
-    if any(fields.get(name) != own.get(name) for name in ("Uid", "Gid", "Groups", "CapEff")):
-        raise CannotExecute("the caller is another user, or has other rights")
-    try:
-        for name, what in (("root", "root directory"), ("ns/mnt", "view of mounted file systems")):
-            if os.readlink(f"/proc/{tid}/{name}") != os.readlink(f"/proc/self/{name}"):
-                raise CannotExecute(f"the caller has another {what}")
-    except OSError:
-        raise CannotExecute("the caller is gone") from None
+    why = rights.difference(call.task.tid, fields)
+    if why:
+        raise CannotExecute(why)
 
 
 def reachable(call: FileCall) -> None:

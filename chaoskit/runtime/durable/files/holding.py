@@ -10,17 +10,38 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import sys
 import threading
 from pathlib import Path
 
 from chaoskit.runtime.failures.stored import StoreBusy
+from chaoskit.runtime.forks import survive_fork
 
 __all__ = ["Held"]
 
-_guard = threading.Lock()
-_ours: dict[tuple[int, int], Held] = {}
-"""What this process holds, by device and inode of the lock file: its own locks do not stop a process."""
+
+class _Holdings:
+    """What this process holds, by device and inode of the lock file: its own locks do not stop a process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.held: dict[tuple[int, int], Held] = {}
+        survive_fork(self)
+
+    def __enter__(self) -> dict[tuple[int, int], Held]:
+        self._lock.acquire()
+        return self.held
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _after_fork(self) -> None:
+        # The locks are the parent's.
+        self.held.clear()
+
+
+_ours = _Holdings()
 
 
 class Held:
@@ -33,38 +54,33 @@ class Held:
     def __init__(self, target: Path) -> None:
         self.path = target.with_name(f"{target.name}.lock")
         self.pid = os.getpid()
-        with _guard:
-            self._refuse_second()
+        with _ours as ours:
+            self._refuse_second(ours)
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
             try:
                 _lock(self._descriptor)
             except OSError as error:
-                holder = _text(self._descriptor)
+                holder = _holder(self._descriptor)
                 os.close(self._descriptor)
                 raise self._busy(f"process {holder}" if holder else "another process") from error
             found = os.fstat(self._descriptor)
-            _ours[found.st_dev, found.st_ino] = self
-        with contextlib.suppress(OSError):
-            # For the message of those that come meanwhile, and for nothing else.
-            os.ftruncate(self._descriptor, 0)
-            os.write(self._descriptor, b"%d" % self.pid)
+            ours[found.st_dev, found.st_ino] = self
 
     def release(self) -> None:
         """Let the next one in. In a forked child this only forgets the lock, which is the parent's."""
-        with _guard:
-            for key in [key for key, held in _ours.items() if held is self]:
-                del _ours[key]
+        with _ours as ours:
+            for key in [key for key, held in ours.items() if held is self]:
+                del ours[key]
             with contextlib.suppress(OSError):
                 os.close(self._descriptor)
 
-    def _refuse_second(self) -> None:
+    def _refuse_second(self, ours: dict[tuple[int, int], Held]) -> None:
         # Asked for by name: to open the file once more and close it again would drop the lock.
         try:
             found = os.stat(self.path)
         except OSError:
             return
-        held = _ours.get((found.st_dev, found.st_ino))
-        if held is not None and held.pid == self.pid:
+        if (found.st_dev, found.st_ino) in ours:
             raise self._busy(f"this process ({self.pid})")
 
     def _busy(self, holder: str) -> StoreBusy:
@@ -78,17 +94,25 @@ def _lock(descriptor: int) -> None:
     if sys.platform == "win32":
         import msvcrt
 
-        # Beyond the text, which others have to be able to read.
-        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        os.lseek(descriptor, 0, os.SEEK_SET)
     else:
         import fcntl
 
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _text(descriptor: int) -> str:
+def _holder(descriptor: int) -> int | None:
+    """The process that has the lock; None where the system does not say.
+
+    Nothing is written into the file for that: a log that is only opened leaves the disk as it was.
+    """
+    if sys.platform != "linux" or sys.maxsize < 1 << 32:
+        return None
+    import fcntl
+
+    # struct flock on 64 bits, fcntl_locking(2): type, whence, start, length, pid.
+    asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     with contextlib.suppress(OSError):
-        return os.read(descriptor, 20).decode("ascii", "replace")
-    return ""
+        kind, *_, pid = struct.unpack("hhqqi4x", fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+        return int(pid) if kind != fcntl.F_UNLCK and pid > 0 else None
+    return None

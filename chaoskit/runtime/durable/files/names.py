@@ -25,7 +25,7 @@ Kind: TypeAlias = Literal["", "old", "tree"]
 _LONGEST = 255
 """Bytes in a name, on every file system that matters (NAME_MAX in limits.h)."""
 
-_PATTERN = re.compile(r"\.(.*)\.ck-([0-9a-f]{28})-\d+(?:\.(old|tree))?", re.DOTALL)
+_PATTERN = re.compile(r"\.(.*)\.ck-([0-9]{35})-\d+(?:\.(old|tree))?", re.DOTALL)
 
 
 @dataclass(frozen=True)

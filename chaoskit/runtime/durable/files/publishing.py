@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from chaoskit.runtime.calling.callables import synchronous
 from chaoskit.runtime.durable.files.marking import mark
 from chaoskit.runtime.durable.files.names import parse, unfinished_name
 from chaoskit.runtime.durable.files.refusals import named_refusals
@@ -50,6 +51,7 @@ def publish_directory(
         DiskFull, OSError: the target is as it was.
     """
     check_durability(durability)
+    synchronous("validate", validate)
     place = Path(os.path.abspath(target))
     sync = durability == "power-loss"
     with named_refusals("publish", target):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import called
 from chaoskit.runtime.durable.files.marking import mark
 from chaoskit.runtime.durable.files.names import unfinished_name
 from chaoskit.runtime.durable.files.renaming import Unsupported, identity, rename, rename_to_free_name
@@ -89,7 +90,8 @@ def accept(validate: Validator | None, path: Path) -> None:
     Raises:
         TransactionValidationError: it returned False; what it raises itself goes through as it is.
     """
-    if validate is not None and validate(path) is False:
+    # A coroutine is not False either: an async validator would accept everything.
+    if validate is not None and called("validate", validate, path) is False:
         raise TransactionValidationError(f"the validator {validate!r} refused the content of {str(path)!r}")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any, Literal, TypeAlias, overload
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import synchronous
 from chaoskit.runtime.durable.files.refusals import named_refusals
 from chaoskit.runtime.durable.files.staging import StagedFile, Validator
 from chaoskit.runtime.durable.levels import DEFAULT_DURABILITY, Durability
@@ -54,6 +55,7 @@ def write_buffers(
     mode: int | None = None,
 ) -> None:
     """As ``write_file``, for content in several pieces that need not be joined."""
+    synchronous("validate", validate)
     with named_refusals("write", path):
         staged = StagedFile(path, durability=durability, exclusive=exclusive, mode=mode)
         try:
@@ -112,6 +114,7 @@ def open_atomic(
     """
     if mode.replace("+", "").replace("b", "").replace("t", "") != "w":
         raise wrong("mode", mode, "'wb', 'w', 'w+b' or 'w+'", "To make a new file only, give exclusive=True.")
+    synchronous("validate", validate)
     # Only what is done here gets a name: an error of the block may be about any other file.
     with named_refusals("write", path):
         staged = StagedFile(path, durability=durability, exclusive=exclusive, mode=permissions)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import synchronous
 
 __all__ = ["Registered", "Registry"]
 
@@ -55,6 +56,8 @@ class Registry:
             raise wrong("encode and decode", (encode, decode), "both or neither")
         if encode is None or decode is None:
             encode, decode = _functions(cls)
+        synchronous("encode", encode)
+        synchronous("decode", decode)
         found = Registered(name, cls, encode, decode)
         self.by_type[cls] = self.by_name[name] = found
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sqlite3
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -26,46 +24,6 @@ Save = Callable[[str], None]
 
 class Second(BaseException):
     pass
-
-
-class Naive:
-    """The obvious leader and followers: a flag says that there is a leader, and the leader resets it."""
-
-    def __init__(self, path: Path) -> None:
-        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self.connection.execute("create table kept(key text primary key)")
-        self.guard, self.busy = threading.Lock(), False
-        self.waiting: deque[tuple[str, threading.Event, list[BaseException]]] = deque()
-
-    def save(self, key: str) -> None:
-        mine = (key, threading.Event(), list[BaseException]())
-        with self.guard:
-            self.waiting.append(mine)
-            leads, self.busy = not self.busy, True
-        if leads:
-            self.lead()
-        mine[1].wait()
-        if mine[2]:
-            raise mine[2][0]
-
-    def lead(self) -> None:
-        while True:
-            with self.guard:
-                batch = [self.waiting.popleft() for _ in range(len(self.waiting))]
-                if not batch:
-                    self.busy = False
-                    return
-            try:
-                self.connection.execute("begin immediate")
-                for key, *_ in batch:
-                    self.connection.execute("insert into kept values(?)", (key,))
-                self.connection.execute("commit")
-            except BaseException as error:
-                self.connection.rollback()
-                for *_, errors in batch:
-                    errors.append(error)
-            for _, event, _ in batch:
-                event.set()
 
 
 class Rain:
@@ -100,15 +58,11 @@ class Rain:
             raise Second
 
 
-def main(way: str, directory: Path) -> None:
-    store = Store.open(directory / "store.db", lock_timeout=30) if way == "store" else None
-    naive = Naive(directory / "naive.db") if store is None else None
+def main(directory: Path) -> None:
+    store = Store.open(directory / "store.db", lock_timeout=30)
 
     def save(key: str) -> None:
-        if store is not None:
-            store.write(lambda tx: tx.add(JOB, key, 1, status="x") or fail(key))
-        elif naive is not None:
-            naive.save(key)
+        store.write(lambda tx: tx.add(JOB, key, 1, status="x") or fail(key))
 
     def fail(key: str) -> bool:
         raise AssertionError(f"{key} was written twice")
@@ -137,7 +91,7 @@ def main(way: str, directory: Path) -> None:
         one.join(20)
     if any(one.is_alive() for one in threads):
         wrong.append("hung")
-    if store is not None and not wrong:
+    if not wrong:
         check(store, acknowledged, wrong)
     print("\n".join(wrong) or "fine", flush=True)
     os._exit(1 if wrong else 0)
@@ -182,4 +136,4 @@ def check(store: Store, acknowledged: list[list[str]], wrong: list[str]) -> None
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -13,7 +13,8 @@ import pytest
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import Store, StoreBusy, StoreTooNew
 from chaoskit.runtime.clock import VirtualClock
-from chaoskit.runtime.durable.store import files, migrations, opening, sqlite
+from chaoskit.runtime.durable.store import core, files, migrations, opening, sqlite
+from chaoskit.runtime.durable.store.commit import Round
 from chaoskit.runtime.durable.store.lock import LockFile
 from chaoskit.runtime.durable.store.protocol import Kind
 from chaoskit.runtime.failures.stored import OutcomeUnknown
@@ -278,6 +279,47 @@ def test_an_input_output_error_is_unknown_in_a_commit_alone(path: Path) -> None:
     assert isinstance(unknown, OutcomeUnknown)
     assert unknown.operation_id == "op"
     assert isinstance(sqlite.failure(said("SQLITE_IOERR_READ"), path), StorageError)
+
+
+@pytest.mark.parametrize("took_effect", [True, False])
+def test_an_unknown_outcome_can_be_asked_for(
+    path: Path, took_effect: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that SQLite reports as failed ends as OutcomeUnknown; the store knows what became of it."""
+    execute = core.Core._execute
+
+    def failing(self: core.Core, connection: sqlite3.Connection, batch: Round) -> None:
+        if took_effect:
+            execute(self, connection, batch)
+            batch.committed.clear()
+        batch.committing = True
+        raise said("SQLITE_IOERR_FSYNC")
+
+    with Store.open(path, reserve=0) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr(core.Core, "_execute", failing)
+            with pytest.raises(OutcomeUnknown, match=r"Ask store\.outcome") as unknown:
+                store.put(JOB, "a", 1, status="x")
+            with pytest.raises(OutcomeUnknown) as named:
+                store.put(JOB, "b", 1, status="x", operation_id="mine")
+        assert named.value.operation_id == "mine"
+        for error in (unknown.value, named.value):
+            assert store.outcome(str(error.operation_id)) == ("committed" if took_effect else "absent")
+
+
+def test_upkeep_that_fails_fails_no_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was committed is acknowledged, whatever becomes of the checkpoint after it."""
+    with Store.open(path, durability="memory", wal_limit=1, reserve=0) as store:
+        with monkeypatch.context() as patched:
+
+            def fail(*_: object) -> None:
+                raise said("SQLITE_FULL", "no room for a checkpoint")
+
+            patched.setattr(store._here().upkeep, "run", fail)
+            for n in range(5):
+                store.put(JOB, str(n), n, status="x")
+        assert store.count(JOB) == {"x": 5}
+        assert any("no room for a checkpoint" in one for one in store.statistics().warnings)
 
 
 def test_the_library_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:

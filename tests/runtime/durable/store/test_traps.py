@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.core.errors import UsageError
 from chaoskit.runtime import RecordCorrupt, Store, StoreBusy, StoreCorrupt, StoreForked, StoreGone
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.durable.store.lock import LockFile
@@ -272,6 +273,43 @@ def test_reading_never_holds_up_a_checkpoint(path: Path) -> None:
                 cursor.fetchone()
                 busy, pages, _ = other.execute("pragma wal_checkpoint(truncate)").fetchall()[0]
                 assert (busy, pages > 0) == (1, True)
+
+
+def test_writing_inside_of_a_block_is_refused_at_once(store: Store) -> None:
+    """A write that would wait for its own thread for ever is told to use the block's transaction."""
+    with store.transaction() as tx:
+        with pytest.raises(UsageError, match="Use the tx of the block"):
+            put(store, "a")
+        with pytest.raises(UsageError, match="one write at a time"), store.transaction():
+            pass
+        tx.put(JOB, "b", 1, status="x")
+    put(store, "c")
+    assert store.count(JOB) == {"x": 2}
+
+
+def test_a_block_has_its_turn_among_many_writes(path: Path) -> None:
+    """Other threads write without a pause: a block waits for one batch, and they wait for one block."""
+    over = threading.Event()
+
+    def hammer(n: int) -> None:
+        while not over.is_set():
+            put(store, str(n))
+
+    with Store.open(path, durability="memory", lock_timeout=20, reserve=0) as store:
+        threads = [threading.Thread(target=hammer, args=(n,)) for n in range(4)]
+        for one in threads:
+            one.start()
+        try:
+            for n in range(20):
+                with store.transaction() as tx:
+                    tx.put(JOB, "block", n, status="x")
+        finally:
+            over.set()
+            for one in threads:
+                one.join()
+        found = store.get(JOB, "block")
+        assert found is not None
+        assert found.version == 20
 
 
 # --- a batch -----------------------------------------------------------------------------------------------

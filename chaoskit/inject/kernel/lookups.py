@@ -1,0 +1,171 @@
+"""Look-ups below the scenario's directory: calls that ask for a name and change nothing.
+
+The kernel carries each of them out, since the answer goes into the caller's own memory. What it will be
+is found by asking the same question beforehand; nothing of the workload runs in between that could
+change it but other threads and processes, as with every read.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from typing import ClassVar
+
+from chaoskit.core.operation import LookupDetail
+from chaoskit.faults.errnos import calls_that_keep_failing
+from chaoskit.faults.shapes import Errno, Shape
+from chaoskit.inject.kernel.armed import Armed
+from chaoskit.inject.kernel.border import Around, CannotExecute, Effect
+from chaoskit.inject.kernel.listener import Stopped
+from chaoskit.inject.kernel.seccomp import abi
+from chaoskit.inject.kernel.seccomp.syscalls import Condition, Spec
+from chaoskit.inject.kernel.standing import failing
+from chaoskit.inject.kernel.workload import paths, rights
+from chaoskit.inject.kernel.workload.tree import Process, Task, status
+
+_PATH_MAX = 4096
+"""Bytes of a name with its final NUL that the kernel takes (limits.h)."""
+_ANSWER = 4096
+"""Bytes of room for an answer: ``struct stat`` has 144, ``struct statx`` 256, a link at most this."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookupSpec(Spec):
+    """What the arguments of one look-up are; every field added here but ``follow`` is an index.
+
+    ``path`` is looked up from the descriptor ``base`` (None: the working directory). The answer goes to
+    ``buffer``, of ``size`` bytes where that is given. ``mode`` is what ``access`` asks for. A symbolic
+    link as the last part of the name is followed if ``follow``, unless ``flags`` say otherwise.
+    """
+
+    path: int = 0
+    base: int | None = None
+    flags: int | None = None
+    mode: int | None = None
+    buffer: int | None = None
+    size: int | None = None
+    follow: bool = False
+
+
+def _of_a_name(flags: int) -> tuple[Condition, ...]:
+    """Only calls without ``AT_EMPTY_PATH``: with it, they are what glibc makes of ``fstat``.
+
+    Python stats every file that it opens in this way, so to stop those would cost more than all other
+    look-ups together, and they look nothing up.
+    """
+    return ((flags, "clear", (abi.AT_EMPTY_PATH,)),)
+
+
+SPECS: tuple[LookupSpec, ...] = (
+    LookupSpec("stat", "stat", 4, None, buffer=1, follow=True),
+    LookupSpec("lstat", "stat", 6, None, buffer=1),
+    LookupSpec("newfstatat", "stat", 262, 79, _of_a_name(3), base=0, path=1, buffer=2, flags=3, follow=True),
+    LookupSpec("statx", "stat", 332, 291, _of_a_name(2), base=0, path=1, flags=2, buffer=4, follow=True),
+    LookupSpec("access", "access", 21, None, mode=1, follow=True),
+    LookupSpec("faccessat", "access", 269, 48, base=0, path=1, mode=2, follow=True),
+    LookupSpec("faccessat2", "access", 439, 439, _of_a_name(3), base=0, path=1, mode=2, flags=3, follow=True),
+    LookupSpec("readlink", "readlink", 89, None, buffer=1, size=2),
+    LookupSpec("readlinkat", "readlink", 267, 78, base=0, path=1, buffer=2, size=3),
+)
+"""Every look-up, with its numbers; see stat(2), statx(2), access(2), readlink(2)."""
+
+
+@dataclass(slots=True)
+class Lookup:
+    """One notified look-up of a name below the root; ``path`` is how this process reaches it."""
+
+    spec: LookupSpec
+    task: Task
+    args: tuple[int, ...]
+    target: str
+    path: str
+    follow: bool
+    second: None = None
+
+    @property
+    def family(self) -> str:
+        """``stat``, ``access`` or ``readlink``."""
+        return self.spec.family
+
+
+class Lookups:
+    """Names that are asked for below one root; see :class:`chaoskit.inject.kernel.border.Domain`."""
+
+    specs: ClassVar[tuple[Spec, ...]] = SPECS
+
+    def __init__(self, around: Around) -> None:
+        self._root = around.root
+        self._log = around.log
+
+    @staticmethod
+    def lasting(shape: Shape) -> frozenset[str]:
+        """The families that a fault of this shape may go on to answer."""
+        lasts = isinstance(shape, Errno) and shape.lasting
+        return calls_that_keep_failing(shape.name) if isinstance(shape, Errno) and lasts else frozenset()
+
+    def decode(self, spec: Spec, task: Task, args: tuple[int, ...]) -> Lookup | None:
+        """Understand a call; None if its name leads elsewhere, or there is none."""
+        assert isinstance(spec, LookupSpec)
+        raw = task.process.memory.string(args[spec.path])
+        if not raw:
+            return None
+        base = None if spec.base is None else abi.signed(args[spec.base])
+        flags = 0 if spec.flags is None else args[spec.flags]
+        follow = spec.follow and not flags & abi.AT_SYMLINK_NOFOLLOW
+        path = paths.as_seen(task.tid, None if base == abi.AT_FDCWD else base, os.fsdecode(raw))
+        target = paths.below(self._root, paths.resolve(path, follow))
+        return None if target is None else Lookup(spec, task, args, target, path, follow)
+
+    def describe(self, call: Lookup, whole: bool) -> LookupDetail:
+        """What was asked; there is no data that would make it whole."""
+        mode = None if call.spec.mode is None else call.args[call.spec.mode] & 0xFFFFFFFF
+        return LookupDetail(follow=call.follow, mode=mode)
+
+    def perform(self, call: Lookup, stopped: Stopped) -> None:
+        """Record the look-up with what will come of it, and let the kernel answer."""
+        self._log.add(self._log.operation(call, _expected(call), self.describe(call, whole=False)))
+        stopped.go_on()
+
+    def effect(self, shape: Shape, call: Lookup) -> Effect:
+        """An errno, once or to stay.
+
+        Raises:
+            CannotExecute: for every other fault: nothing is transferred, and no effect could be lost.
+        """
+        if isinstance(shape, Errno):
+            return failing(shape, call)
+        raise CannotExecute("a look-up can only fail")
+
+    def counter(self, armed: Armed, main: Process) -> None:
+        """A name has to be read and resolved before it can be counted."""
+        return
+
+    def settle(self) -> None:
+        """A look-up is complete when it is recorded."""
+
+    def at_end(self) -> None:
+        """Nothing is left of look-ups."""
+        return
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+def _expected(call: Lookup) -> int | None:
+    """What the kernel will answer, by asking it the same; None where it would tell us something else."""
+    name = os.fsencode(call.path)
+    # With the way to the caller's directory before it, a name may be too long for us and not for the caller.
+    if len(name) >= _PATH_MAX or rights.difference(call.task.tid, status(call.task.tid)):
+        return None
+    spec, number = call.spec, call.spec.number(abi.machine())
+    assert number is not None
+    given: list[int | ctypes.Array[ctypes.c_char]] = list(call.args)
+    given[spec.path] = ctypes.create_string_buffer(name)
+    if spec.base is not None:
+        given[spec.base] = abi.AT_FDCWD
+    if spec.buffer is not None and given[spec.buffer]:
+        given[spec.buffer] = ctypes.create_string_buffer(_ANSWER)
+    if spec.size is not None:
+        given[spec.size] = min(call.args[spec.size], _ANSWER)
+    return abi.libc().syscall(number, *given)

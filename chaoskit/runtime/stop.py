@@ -1,0 +1,78 @@
+"""One signal to stop, for everything that waits or runs: threads, event loops, and other signals."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+__all__ = ["Stop", "watched"]
+
+# How often an Event that is not ours is looked at: nothing tells when it is set.
+GLANCE = 0.02
+
+
+class Stop(threading.Event):
+    """An ``Event`` that also wakes event loops and passes the word on; it goes wherever an Event goes.
+
+    Whoever sets it, from whatever thread, ends every wait that was given it at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wakers: list[Callable[[], object]] = []
+
+    def set(self) -> None:
+        """Stop everything that listens. Again is fine."""
+        super().set()
+        for waker in tuple(self._wakers):
+            try:
+                waker()
+            except RuntimeError:
+                pass  # the event loop of that waiter has been closed: nothing waits there any more
+
+    def tell(self, waker: Callable[[], object]) -> Callable[[], None]:
+        """Call ``waker`` when the signal is set, or now if it is; return what ends that, once or again."""
+        self._wakers.append(waker)
+        # After the append: a signal that is set in between tells it twice, and never not at all.
+        if self.is_set():
+            waker()
+
+        def forget() -> None:
+            if waker in self._wakers:
+                self._wakers.remove(waker)
+
+        return forget
+
+    async def wait_async(self, seconds: float | None = None) -> bool:
+        """Wait for the signal, ``seconds`` at most; return whether it is set. Cancellation wins at once."""
+        import asyncio  # costs more than all the rest of this module, and many programs have no loop
+
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        forget = self.tell(lambda: loop.call_soon_threadsafe(woken.set))
+        try:
+            if not self.is_set():
+                await asyncio.wait_for(woken.wait(), seconds)
+        except TimeoutError:
+            pass
+        finally:
+            forget()
+        return self.is_set()
+
+
+def watched(event: threading.Event, then: Stop) -> Callable[[], None]:
+    """Set ``then`` soon after ``event`` is set: at once if that is a :class:`Stop`; return what ends that.
+
+    ``event`` itself is never set here: it may stop much more than ``then`` does.
+    """
+    if isinstance(event, Stop):
+        return event.tell(then.set)
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            if event.wait(GLANCE):
+                then.set()
+                return
+
+    threading.Thread(target=look, name="chaoskit-stop", daemon=True).start()
+    return over.set
