@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from chaoskit.runtime.deadlines import deadline as deadline
     from chaoskit.runtime.deadlines import remaining as remaining
     from chaoskit.runtime.durable.checkpoints import Artefact as Artefact
-    from chaoskit.runtime.durable.checkpoints import Batch as Batch
+    from chaoskit.runtime.durable.checkpoints import CheckpointBatch as CheckpointBatch
     from chaoskit.runtime.durable.checkpoints import CheckpointRecord as CheckpointRecord
     from chaoskit.runtime.durable.checkpoints import Checkpoints as Checkpoints
     from chaoskit.runtime.durable.checkpoints import CheckpointStatistics as CheckpointStatistics
@@ -77,8 +77,8 @@ if TYPE_CHECKING:
     from chaoskit.runtime.durable.files import read_log as read_log
     from chaoskit.runtime.durable.files import write_file as write_file
     from chaoskit.runtime.durable.levels import Durability as Durability
-    from chaoskit.runtime.durable.outbox import Message as Message
     from chaoskit.runtime.durable.outbox import Outbox as Outbox
+    from chaoskit.runtime.durable.outbox import OutboxMessage as OutboxMessage
     from chaoskit.runtime.durable.snapshots import SignedPickle as SignedPickle
     from chaoskit.runtime.durable.snapshots import SnapshotInfo as SnapshotInfo
     from chaoskit.runtime.durable.snapshots import Snapshots as Snapshots
@@ -277,8 +277,8 @@ _EXPORTS = {
     "core.errors": "ChaoskitError UsageError",
     "deadlines": "deadline remaining",
     "durable.checkpoints": (
-        "Artefact Batch CheckpointRecord CheckpointStatistics CheckpointVerification Checkpoints Checksum"
-        " Claim Fingerprint StageDead StageHeld Stages"
+        "Artefact CheckpointBatch CheckpointRecord CheckpointStatistics CheckpointVerification Checkpoints"
+        " Checksum Claim Fingerprint StageDead StageHeld Stages"
     ),
     "durable.dead_letters": "DeadLetter DeadLetterStatistics DeadLetters RedriveLimit RedrivePlan",
     "durable.files": (
@@ -286,7 +286,7 @@ _EXPORTS = {
         "read_log write_file "
     ),
     "durable.levels": "Durability",
-    "durable.outbox": "Message Outbox",
+    "durable.outbox": "Outbox OutboxMessage",
     "durable.snapshots": "SignedPickle SnapshotInfo Snapshots StateCodec",
     "durable.store.protocol": "DamagedRecord Kind Page Record Statistics Tx VerifyReport",
     "durable.store.store": "Store",

@@ -56,7 +56,7 @@ def test_the_letter_is_another_write(chaos: Chaos, monkeypatch: Patch) -> None:
 
 @scenario(KILLED, model="strict", timeout=TIMEOUT)
 def test_the_attempt_is_not_counted(chaos: Chaos, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(transitions.Held, "attempt", 1)
+    monkeypatch.setattr(transitions.ClaimedRecord, "attempt", 1)
     prepared(chaos.path)
     chaos.run(fail_for_good, chaos.path, chaos.promise)
     with opened(chaos.path) as store, Checkpoints(store, attempts=1) as checkpoints:

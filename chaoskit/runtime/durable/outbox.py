@@ -15,7 +15,7 @@ from typing import Any
 from chaoskit.runtime.durable.recorded import record_error
 from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx
 
-__all__ = ["OUTBOX", "Message", "Outbox"]
+__all__ = ["OUTBOX", "OutboxMessage", "Outbox"]
 
 OUTBOX = Kind("outbox")
 SEEN = Kind("seen")
@@ -30,7 +30,7 @@ logger = logging.getLogger("chaoskit")
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class OutboxMessage:
     """What is to be sent. ``key`` is its identity: a receiver that has seen it drops it.
 
     ``attempts`` counts the sends before this one; ``error`` is what became of the last of them.
@@ -58,7 +58,7 @@ class Outbox:
         """
         return tx.add(OUTBOX, key, {"topic": topic, "payload": payload}, status="pending", due=tx.now)
 
-    def relay(self, send: Callable[[Message], object], *, limit: int = 100) -> int:
+    def relay(self, send: Callable[[OutboxMessage], object], *, limit: int = 100) -> int:
         """Call ``send`` for up to ``limit`` messages that are due; how many it took.
 
         Several relays may run at once: each message is given to one of them. A message whose ``send`` raises
@@ -82,7 +82,7 @@ class Outbox:
             self._store.write(lambda tx: _settle(tx, claimed, sent, failed))
         return len(sent)
 
-    def pending(self) -> Iterator[Message]:
+    def pending(self) -> Iterator[OutboxMessage]:
         """What has not been sent, by key. No read is held open between two pages."""
         after = None
         while True:
@@ -129,8 +129,8 @@ def _settle(tx: Tx, claimed: list[Record], sent: list[Record], failed: dict[str,
         tx.change(OUTBOX, record.key, status="pending", value=value, due=due, fence=record.fence)
 
 
-def _message(record: Record, attempts: int) -> Message:
+def _message(record: Record, attempts: int) -> OutboxMessage:
     value = record.value
-    return Message(
+    return OutboxMessage(
         value["topic"], record.key, value["payload"], record.created, attempts, value.get("error", "")
     )

@@ -1,6 +1,6 @@
 """Checkpoints: what was done, what is being done and by which worker, and what is to be done."""
 
-from chaoskit.runtime.durable.checkpoints.batch import Batch
+from chaoskit.runtime.durable.checkpoints.batch import CheckpointBatch
 from chaoskit.runtime.durable.checkpoints.checkpoints import Checkpoints
 from chaoskit.runtime.durable.checkpoints.claims import Claim
 from chaoskit.runtime.durable.checkpoints.inspecting import CheckpointStatistics, CheckpointVerification
@@ -10,7 +10,7 @@ from chaoskit.runtime.durable.checkpoints.stages import StageDead, StageHeld, St
 
 __all__ = [
     "Artefact",
-    "Batch",
+    "CheckpointBatch",
     "CheckpointRecord",
     "CheckpointStatistics",
     "CheckpointVerification",

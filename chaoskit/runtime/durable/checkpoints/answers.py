@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chaoskit.runtime.durable.checkpoints.records import Content
-from chaoskit.runtime.durable.checkpoints.transitions import Held
+from chaoskit.runtime.durable.checkpoints.records import CheckpointContent
+from chaoskit.runtime.durable.checkpoints.transitions import ClaimedRecord
 from chaoskit.runtime.durable.store.protocol import RUNNING, Kind, Storage, Tx
 from chaoskit.runtime.failures.stored import OutcomeUnknown
 
@@ -27,13 +27,17 @@ def settle(store: Storage, work: Callable[[Tx], bool], *, urgent: bool = False) 
         return True
 
 
-def claimed_by(store: Storage, kind: Kind, operation_id: str) -> list[Held]:
+def claimed_by(store: Storage, kind: Kind, operation_id: str) -> list[ClaimedRecord]:
     """What one committed write has claimed. Without it the claims would be held as long as the process."""
-    held: list[Held] = []
+    held: list[ClaimedRecord] = []
     after = None
     while True:
         page = store.find(kind, status=RUNNING, after=after, limit=1000)
-        held += [Held(one, Content.of(one)) for one in page.records if one.operation_id == operation_id]
+        held += [
+            ClaimedRecord(one, CheckpointContent.of(one))
+            for one in page.records
+            if one.operation_id == operation_id
+        ]
         after = page.next
         if after is None:
             return held

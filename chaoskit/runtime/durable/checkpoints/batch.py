@@ -14,17 +14,17 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.context import correlation_id
 from chaoskit.runtime.durable.checkpoints.answers import claimed_by
 from chaoskit.runtime.durable.checkpoints.claims import Claim, End
-from chaoskit.runtime.durable.checkpoints.records import Content
+from chaoskit.runtime.durable.checkpoints.records import CheckpointContent
 from chaoskit.runtime.durable.checkpoints.renewal import Renewal
-from chaoskit.runtime.durable.checkpoints.transitions import Held, Terms, release, start
+from chaoskit.runtime.durable.checkpoints.transitions import ClaimedRecord, Terms, release, start
 from chaoskit.runtime.durable.store.protocol import Tx
 from chaoskit.runtime.failures.base import ResilienceError
 from chaoskit.runtime.failures.stored import LeaseLost, OutcomeUnknown
 
-__all__ = ["Batch"]
+__all__ = ["CheckpointBatch"]
 
 
-class Batch:
+class CheckpointBatch:
     """Claims of many keys, by windows. Iterate over it, and end each claim as usual::
 
         with checkpoints.batch(keys) as batch:
@@ -105,9 +105,9 @@ class Batch:
         """Record what has ended and, in the same transaction, claim the next window."""
         ends, terms = list(self._ends), self._terms
         keys = self._keys[: self._window] if claiming else []
-        scope, new = self._scope, Content(correlation_id=correlation_id())
+        scope, new = self._scope, CheckpointContent(correlation_id=correlation_id())
 
-        def work(tx: Tx) -> tuple[list[bool], list[Held]]:
+        def work(tx: Tx) -> tuple[list[bool], list[ClaimedRecord]]:
             kept = [end(tx) for _, end in ends]
             held = (start(tx, terms, key, scope, new) for key in keys)
             return kept, [one for one in held if one is not None]
@@ -122,8 +122,8 @@ class Batch:
         self._ready += [Claim(terms, one, self._renewal, self._submit) for one in held]
 
     def _write(
-        self, work: Callable[[Tx], tuple[list[bool], list[Held]]], ends: Sequence[tuple[Claim, End]]
-    ) -> tuple[list[bool], list[Held]]:
+        self, work: Callable[[Tx], tuple[list[bool], list[ClaimedRecord]]], ends: Sequence[tuple[Claim, End]]
+    ) -> tuple[list[bool], list[ClaimedRecord]]:
         store, kind = self._terms.store, self._terms.kind
         try:
             return store.write(work, urgent=True)

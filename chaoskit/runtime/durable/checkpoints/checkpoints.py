@@ -11,7 +11,7 @@ from typing import Any, Self
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.context import correlation_id
 from chaoskit.runtime.durable.checkpoints.answers import claimed_by, settle
-from chaoskit.runtime.durable.checkpoints.batch import Batch
+from chaoskit.runtime.durable.checkpoints.batch import CheckpointBatch
 from chaoskit.runtime.durable.checkpoints.claims import Claim, End
 from chaoskit.runtime.durable.checkpoints.inspecting import (
     CheckpointStatistics,
@@ -22,8 +22,8 @@ from chaoskit.runtime.durable.checkpoints.inspecting import (
     walk,
 )
 from chaoskit.runtime.durable.checkpoints.records import (
+    CheckpointContent,
     CheckpointRecord,
-    Content,
     check_status,
     kind_of,
     record_of,
@@ -37,7 +37,7 @@ from chaoskit.runtime.durable.checkpoints.sources import (
     fingerprint_of,
     is_same,
 )
-from chaoskit.runtime.durable.checkpoints.transitions import Held, Terms, admit, start
+from chaoskit.runtime.durable.checkpoints.transitions import ClaimedRecord, Terms, admit, start
 from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
 from chaoskit.runtime.durable.levels import Durability
 from chaoskit.runtime.durable.store.protocol import RUNNING, Storage, Tx
@@ -131,7 +131,7 @@ class Checkpoints:
             UsageError: a key, scope or status that cannot be.
         """
         state = check_status(status, saved=True)
-        text = Content(
+        text = CheckpointContent(
             value, metadata or {}, self._fingerprint(source), correlation_id=correlation_id()
         ).encoded()
         due = (self._store.now() if tx is None else tx.now) if state == "pending" else None
@@ -196,12 +196,12 @@ class Checkpoints:
         Raises:
             ResilienceError: the store's, and then nothing is claimed.
         """
-        new = Content(source=self._fingerprint(source), correlation_id=correlation_id())
+        new = CheckpointContent(source=self._fingerprint(source), correlation_id=correlation_id())
         return self._claim(key, scope, new, again=False)
 
     def reclaim(self, key: str, *, scope: str = "") -> Claim | None:
         """As :meth:`claim`, also of what is completed or dead: it is done again."""
-        return self._claim(key, scope, Content(correlation_id=correlation_id()), again=True)
+        return self._claim(key, scope, CheckpointContent(correlation_id=correlation_id()), again=True)
 
     def claim_next(self, scope: str | None = "", limit: int = 1) -> list[Claim]:
         """Up to ``limit`` claims of what is due or whose worker died, the longest due first.
@@ -213,8 +213,8 @@ class Checkpoints:
         """
         terms = self._terms
 
-        def work(tx: Tx) -> list[Held]:
-            held: list[Held] = []
+        def work(tx: Tx) -> list[ClaimedRecord]:
+            held: list[ClaimedRecord] = []
             while len(held) < limit:
                 found = tx.claim(terms.kind, lease=terms.lease, scope=scope, limit=limit - len(held))
                 if not found:
@@ -268,9 +268,9 @@ class Checkpoints:
         """Read every checkpoint and, unless told otherwise, every artefact; what is not as it was."""
         return verify(self._store, self._kind, self._terms.outputs if outputs else None)
 
-    def batch(self, keys: Sequence[str], *, scope: str = "", window: int = 64) -> Batch:
-        """Work through ``keys`` with one commit for each ``window`` of them: see :class:`Batch`."""
-        return Batch(self._terms, self._renewal, keys, scope=scope, window=window)
+    def batch(self, keys: Sequence[str], *, scope: str = "", window: int = 64) -> CheckpointBatch:
+        """Work through ``keys`` with one commit for each ``window`` of them: see :class:`CheckpointBatch`."""
+        return CheckpointBatch(self._terms, self._renewal, keys, scope=scope, window=window)
 
     def close(self) -> None:
         """Give back the claims that are held, and close the store if it was opened here."""
@@ -293,20 +293,20 @@ class Checkpoints:
     ) -> None:
         self.close()
 
-    def _claim(self, key: str, scope: str, new: Content, *, again: bool) -> Claim | None:
+    def _claim(self, key: str, scope: str, new: CheckpointContent, *, again: bool) -> Claim | None:
         terms = self._terms
 
-        def work(tx: Tx) -> list[Held]:
+        def work(tx: Tx) -> list[ClaimedRecord]:
             held = start(tx, terms, key, scope, new, again=again)
             return [] if held is None else [held]
 
         found = self._take(work)
         return self._held(found[0]) if found else None
 
-    def _take(self, work: Any) -> list[Held]:
+    def _take(self, work: Any) -> list[ClaimedRecord]:
         """Claim, and find what was claimed if the answer was lost: else it would be held for ever."""
         try:
-            held: list[Held] = self._store.write(work)
+            held: list[ClaimedRecord] = self._store.write(work)
             return held
         except OutcomeUnknown as unknown:
             id = unknown.operation_id
@@ -314,7 +314,7 @@ class Checkpoints:
                 raise
             return claimed_by(self._store, self._kind, id)
 
-    def _held(self, held: Held) -> Claim:
+    def _held(self, held: ClaimedRecord) -> Claim:
         return Claim(self._terms, held, self._renewal, self._submit)
 
     def _submit(self, claim: Claim, end: End, urgent: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Self
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime.durable.checkpoints.answers import settle
 from chaoskit.runtime.durable.checkpoints.renewal import Renewal
-from chaoskit.runtime.durable.checkpoints.transitions import Held, Terms, complete, fail, release
+from chaoskit.runtime.durable.checkpoints.transitions import ClaimedRecord, Terms, complete, fail, release
 from chaoskit.runtime.durable.recorded import record_error
 from chaoskit.runtime.durable.store.protocol import RUNNING, Tx
 from chaoskit.runtime.failures.base import ResilienceError
@@ -34,7 +34,7 @@ class Claim:
     """
 
     def __init__(
-        self, terms: Terms, held: Held, renewal: Renewal, submit: Callable[[Claim, End, bool], None]
+        self, terms: Terms, held: ClaimedRecord, renewal: Renewal, submit: Callable[[Claim, End, bool], None]
     ) -> None:
         """Use ``Checkpoints.claim``."""
         self.lost = threading.Event()
@@ -76,7 +76,7 @@ class Claim:
         return self._held.content.progress
 
     @property
-    def held(self) -> Held:
+    def held(self) -> ClaimedRecord:
         """The record as it was claimed, and what it holds by now."""
         return self._held
 
@@ -119,7 +119,7 @@ class Claim:
         if not settle(terms.store, work):
             self.lost.set()
             raise self._lost()
-        self._held = Held(record, content)
+        self._held = ClaimedRecord(record, content)
 
     def complete(
         self,

@@ -13,7 +13,15 @@ from chaoskit.runtime.durable.store.codec import MAX_PAYLOAD, Encoded, encode
 from chaoskit.runtime.durable.store.protocol import Kind, Record
 from chaoskit.runtime.failures.taxonomy import CheckpointError
 
-__all__ = ["PREFIX", "CheckpointRecord", "Content", "Status", "check_status", "kind_of", "record_of"]
+__all__ = [
+    "PREFIX",
+    "CheckpointRecord",
+    "CheckpointContent",
+    "Status",
+    "check_status",
+    "kind_of",
+    "record_of",
+]
 
 PREFIX = "checkpoint:"
 """How the kind of a pipeline's checkpoints begins; the rest is the pipeline's name."""
@@ -46,7 +54,7 @@ def check_status(name: str, *, saved: bool = False) -> Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class CheckpointContent:
     """The value of a checkpoint's record."""
 
     value: Any = None
@@ -61,7 +69,7 @@ class Content:
     correlation_id: str | None = None
 
     @classmethod
-    def of(cls, record: Record) -> Content:
+    def of(cls, record: Record) -> CheckpointContent:
         """What a record holds."""
         kept = dict(record.value)
         source = kept.pop("source")
@@ -87,7 +95,7 @@ class Content:
             )
         return text
 
-    def failed(self, attempt: int, error: Mapping[str, Any], at: float) -> Content:
+    def failed(self, attempt: int, error: Mapping[str, Any], at: float) -> CheckpointContent:
         """The same, with one failure more."""
         seen = {"attempt": attempt, "type": error["type"], "message": error["message"][:SHORT], "at": at}
         return replace(self, error=error, history=(*self.history, seen)[-HISTORY:])
@@ -148,7 +156,7 @@ class CheckpointRecord:
 
 def record_of(record: Record) -> CheckpointRecord:
     """The checkpoint that a record is."""
-    content = Content.of(record)
+    content = CheckpointContent.of(record)
     return CheckpointRecord(
         key=record.key,
         scope=record.scope,

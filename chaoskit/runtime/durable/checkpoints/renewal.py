@@ -7,7 +7,7 @@ import os
 import threading
 from typing import Protocol
 
-from chaoskit.runtime.durable.checkpoints.transitions import Held, Terms
+from chaoskit.runtime.durable.checkpoints.transitions import ClaimedRecord, Terms
 from chaoskit.runtime.durable.store.protocol import Tx
 from chaoskit.runtime.failures.base import ResilienceError
 
@@ -22,7 +22,7 @@ class Renewed(Protocol):
     lost: threading.Event
 
     @property
-    def held(self) -> Held:
+    def held(self) -> ClaimedRecord:
         """The record, with the fence of the claim."""
 
     @property

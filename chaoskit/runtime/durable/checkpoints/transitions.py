@@ -16,13 +16,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chaoskit.runtime.durable.checkpoints.records import Content
+from chaoskit.runtime.durable.checkpoints.records import CheckpointContent
 from chaoskit.runtime.durable.checkpoints.sources import Artefact, Fingerprint, Outputs
 from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
 from chaoskit.runtime.durable.dead_letters.origins import Origin
 from chaoskit.runtime.durable.store.protocol import RUNNING, Kind, Record, Storage, Tx
 
-__all__ = ["Held", "Terms", "admit", "complete", "fail", "release", "start"]
+__all__ = ["ClaimedRecord", "Terms", "admit", "complete", "fail", "release", "start"]
 
 LOST = {
     "type": "WorkerLost",
@@ -46,11 +46,11 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ClaimedRecord:
     """A record that is claimed, and what it holds."""
 
     record: Record
-    content: Content
+    content: CheckpointContent
 
     @property
     def attempt(self) -> int:
@@ -58,7 +58,9 @@ class Held:
         return self.record.attempts - self.content.forgiven
 
 
-def start(tx: Tx, terms: Terms, key: str, scope: str, new: Content, *, again: bool = False) -> Held | None:
+def start(
+    tx: Tx, terms: Terms, key: str, scope: str, new: CheckpointContent, *, again: bool = False
+) -> ClaimedRecord | None:
     """Claim one checkpoint by name, which is made if there is none; None if it is not to be had.
 
     One that is completed is done again if the source of ``new`` differs from its own, or with ``again``.
@@ -67,7 +69,7 @@ def start(tx: Tx, terms: Terms, key: str, scope: str, new: Content, *, again: bo
     if record is None:
         tx.put(terms.kind, key, new.encoded(), scope=scope, status="pending", due=tx.now)
     elif record.status not in ("pending", RUNNING):
-        before = Content.of(record)
+        before = CheckpointContent.of(record)
         changed = _differs(new.source, before.source)
         if record.status != "failed" and not (again or changed):
             return None
@@ -80,9 +82,9 @@ def start(tx: Tx, terms: Terms, key: str, scope: str, new: Content, *, again: bo
     return admit(tx, terms, found[0], new.source) if found else None
 
 
-def admit(tx: Tx, terms: Terms, record: Record, source: Fingerprint | None = None) -> Held | None:
+def admit(tx: Tx, terms: Terms, record: Record, source: Fingerprint | None = None) -> ClaimedRecord | None:
     """What was claimed, if an attempt was left for it; if not it is dead-lettered, and None."""
-    held = Held(record, Content.of(record))
+    held = ClaimedRecord(record, CheckpointContent.of(record))
     if terms.attempts is not None and held.attempt > terms.attempts:
         _bury(tx, terms, held, record.attempts - 1)
         return None
@@ -90,10 +92,10 @@ def admit(tx: Tx, terms: Terms, record: Record, source: Fingerprint | None = Non
         return held
     content = replace(held.content, source=source)
     tx.change(terms.kind, record.key, scope=record.scope, value=content.recorded(), fence=record.fence)
-    return Held(record, content)
+    return ClaimedRecord(record, content)
 
 
-def complete(tx: Tx, terms: Terms, held: Held, value: Any, artefacts: tuple[Artefact, ...]) -> bool:
+def complete(tx: Tx, terms: Terms, held: ClaimedRecord, value: Any, artefacts: tuple[Artefact, ...]) -> bool:
     """Record the result; False if the claim is not valid any more."""
     content = replace(held.content, value=value, artefacts=artefacts, error=None, letter=None)
     record = held.record
@@ -112,14 +114,14 @@ def complete(tx: Tx, terms: Terms, held: Held, value: Any, artefacts: tuple[Arte
     return True
 
 
-def fail(tx: Tx, terms: Terms, held: Held, error: Mapping[str, Any], retry_in: float | None) -> bool:
+def fail(tx: Tx, terms: Terms, held: ClaimedRecord, error: Mapping[str, Any], retry_in: float | None) -> bool:
     """Record a failure; False if the claim is not valid any more. The last attempt leaves a dead letter."""
     record = held.record
     if not _valid(tx, terms, record):
         return False
     content = held.content.failed(held.attempt, error, tx.now)
     if terms.attempts is not None and held.attempt >= terms.attempts:
-        _bury(tx, terms, Held(record, content), record.attempts)
+        _bury(tx, terms, ClaimedRecord(record, content), record.attempts)
         return True
     due = None if retry_in is None else tx.now + retry_in
     return tx.change(
@@ -133,7 +135,7 @@ def fail(tx: Tx, terms: Terms, held: Held, error: Mapping[str, Any], retry_in: f
     )
 
 
-def release(tx: Tx, terms: Terms, held: Held) -> bool:
+def release(tx: Tx, terms: Terms, held: ClaimedRecord) -> bool:
     """Give it back, unworked: the attempt does not count. False if the claim is not valid any more."""
     content = replace(held.content, forgiven=held.content.forgiven + 1)
     record = held.record
@@ -148,7 +150,7 @@ def release(tx: Tx, terms: Terms, held: Held) -> bool:
     )
 
 
-def _bury(tx: Tx, terms: Terms, held: Held, attempts: int) -> None:
+def _bury(tx: Tx, terms: Terms, held: ClaimedRecord, attempts: int) -> None:
     """Dead-letter a claimed record. ``attempts`` is the number of the last one, of all that there were."""
     record, content = held.record, held.content
     told = content.history[-1]["attempt"] if content.history else 0

@@ -20,7 +20,7 @@ from chaoskit.runtime.durable.dead_letters.records import (
     letter_of,
     pipeline_of,
 )
-from chaoskit.runtime.durable.outbox import Message, Outbox
+from chaoskit.runtime.durable.outbox import Outbox, OutboxMessage
 from chaoskit.runtime.durable.recorded import fingerprint, record_error
 from chaoskit.runtime.durable.store.protocol import Record, Storage, Tx
 
@@ -160,7 +160,7 @@ class DeadLetters:
         plain = {name: dict(one) for name, one in numbers.items()}
         return DeadLetterStatistics(total, total - settled, poison, oldest, plain)
 
-    def redrive(self, id: str, *, by: str, force: bool = False, tx: Tx | None = None) -> Message:
+    def redrive(self, id: str, *, by: str, force: bool = False, tx: Tx | None = None) -> OutboxMessage:
         """Put the run back: its message, with the key ``ID#n``, or the record that the letter is about.
 
         Letter and message are one transaction. A letter that is redriven already is left, and gives the same
@@ -172,12 +172,12 @@ class DeadLetters:
         """
         return self._within(tx, lambda tx: self._redrive(tx, id, by, force))
 
-    def _redrive(self, tx: Tx, id: str, by: str, force: bool) -> Message:
+    def _redrive(self, tx: Tx, id: str, by: str, force: bool) -> OutboxMessage:
         record = self._record(tx, id)
         value, count = record.value, record.value["redrives"]
         topic = record.scope
         if record.status == "redriven" and not force:
-            return Message(topic, f"{id}#{count}", value["payload"], record.updated)
+            return OutboxMessage(topic, f"{id}#{count}", value["payload"], record.updated)
         reason = self._refusal(record, force)
         if reason:
             raise RedriveLimit(f"the dead letter {id} {reason}; expected less. Nothing was changed.")
@@ -186,7 +186,7 @@ class DeadLetters:
                 f"the dead letter {id} was resolved by {value['resolved']['by']}; expected an unresolved one."
                 " Start the run again by other means if it is still wanted."
             )
-        message = Message(topic, f"{id}#{count + 1}", value["payload"], tx.now)
+        message = OutboxMessage(topic, f"{id}#{count + 1}", value["payload"], tx.now)
         changed = {**value, "redrives": count + 1, "redriven": {"by": by, "at": tx.now}}
         tx.change(DEAD, id, scope=topic, status="redriven", value=changed)
         if value["origin"] is None:
