@@ -33,7 +33,7 @@ _AT_ONCE = 256
 """How many calls are counted before the loop looks at the clock and at other descriptors again."""
 
 
-class Supervisor:
+class CallSupervisor:
     """Supervises one run; :meth:`serve` returns when it is over.
 
     It knows when a call stops, whether a strike is due there, and who answers. What the call means is
