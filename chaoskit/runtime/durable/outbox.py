@@ -56,6 +56,7 @@ class Outbox:
         Raises:
             CheckpointError: the payload cannot be kept.
         """
+        # ``add``, so that writing the same message again in a repeated transaction changes nothing.
         return tx.add(OUTBOX, key, {"topic": topic, "payload": payload}, status="pending", due=tx.now)
 
     def relay(self, send: Callable[[OutboxMessage], object], *, limit: int = 100) -> int:
@@ -65,6 +66,7 @@ class Outbox:
         is logged, stays, and is due again after 1 s, then 2, 4 … 300; the others go on. One whose relay is
         killed is sent again, so ``send`` may see a key twice.
         """
+        # Claimed first and sent outside: a send may take seconds, and no other write must wait for it.
         claimed = self._store.write(lambda tx: tx.claim(OUTBOX, lease=LEASE, limit=limit))
         sent: list[Record] = []
         failed: dict[str, str] = {}
@@ -72,6 +74,7 @@ class Outbox:
             for record in claimed:
                 try:
                     send(_message(record, record.attempts - 1))
+                # One receiver that is down must not hold up the messages to all others.
                 except Exception as error:
                     logger.warning("message %s could not be sent: %s", record.key, error)
                     failed[record.key] = record_error(error)["message"]
@@ -123,6 +126,7 @@ def _settle(tx: Tx, claimed: list[Record], sent: list[Record], failed: dict[str,
         if record.key in done:
             tx.change(OUTBOX, record.key, status="sent", fence=record.fence)
             continue
+        # Doubling, up to five minutes: soon after a blip, and gently while a receiver is down for the night.
         wait = min(2.0 ** min(record.attempts - 1, 20), LONGEST) if record.key in failed else 0.0
         value = {**record.value, "error": failed.get(record.key, "")}
         due = tx.now + wait

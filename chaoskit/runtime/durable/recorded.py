@@ -21,6 +21,7 @@ _VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 def record_error(error: BaseException) -> dict[str, Any]:
     """Type, message, chain of causes and traceback of ``error``, bounded, redacted, and fit for a record."""
+    # Text, not the object: unpickling would run what is stored, and frames would keep everything alive.
     text = "".join(traceback.format_exception(error))
     return {
         "type": type(error).__qualname__,

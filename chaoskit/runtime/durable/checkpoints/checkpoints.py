@@ -88,6 +88,8 @@ class Checkpoints:
             raise wrong("pipeline", pipeline, "a name")
         self._owned = not isinstance(target, Store)
         if isinstance(target, Store):
+            # Durability belongs to the store. To accept another one here would promise what the store does
+            # not keep.
             if durability not in (None, target.durability):
                 raise wrong(
                     "durability", durability, f"that of the store, {target.durability!r}", "Leave it out."
@@ -180,6 +182,7 @@ class Checkpoints:
         found = self.record(key, scope=scope)
         if found is None or found.status != "completed":
             return False
+        # Without either the caller did not ask about the source, and a stat of each file would not be free.
         if (source is not None or verify_checksum) and not is_same(
             source, found.source, read=verify_checksum
         ):
@@ -215,6 +218,8 @@ class Checkpoints:
 
         def work(tx: Tx) -> list[ClaimedRecord]:
             held: list[ClaimedRecord] = []
+            # Again, because those that are buried make room: a poisonous step must not stand in front of
+            # the others.
             while len(held) < limit:
                 found = tx.claim(terms.kind, lease=terms.lease, scope=scope, limit=limit - len(held))
                 if not found:
@@ -274,6 +279,7 @@ class Checkpoints:
 
     def close(self) -> None:
         """Give back the claims that are held, and close the store if it was opened here."""
+        # This process lives on, and with it the owner: what it still held could not be claimed by others.
         self._renewal.stop()
         for claim in self._renewal.claims():
             if isinstance(claim, Claim):

@@ -116,6 +116,8 @@ class Claim:
                 terms.kind, record.key, scope=record.scope, value=text, due=due, fence=record.fence
             )
 
+        # Not only at the end: work that goes on for an hour after it was taken over is an hour wasted, and
+        # progress is the moment at which it can learn of it.
         if not settle(terms.store, work):
             self.lost.set()
             raise self._lost()
@@ -138,8 +140,11 @@ class Claim:
             CheckpointError: an artefact is missing, or the value cannot be kept; the claim goes on.
         """
         self._check_open()
+        # Before any lock: hashing a large artefact takes seconds, in which no other write should wait.
         made = self._terms.outputs.take(artefacts, sync=self._terms.store.durability == "power-loss")
-        # Encoded once here, so that a value that cannot be kept is the caller's error, before any lock.
+        # An attempt whose result cannot be kept has not failed for that: the caller may convert it and try
+        # again. Encoded once here, so that a value that cannot be kept is the caller's error, before any
+        # lock.
         kept = self.value if value is None else value
         replace(self._held.content, value=kept, artefacts=made, error=None).encoded()
         held, terms = self._held, self._terms
@@ -155,6 +160,7 @@ class Claim:
             LeaseLost: the claim is not valid any more; nothing was recorded.
         """
         self._check_open()
+        # As text, and here: a traceback holds frames, and frames hold what the work had in its hands.
         told, held, terms = record_error(error), self._held, self._terms
         self._end(lambda tx: fail(tx, terms, held, told, retry_in), tx, urgent=True)
 
@@ -198,6 +204,8 @@ class Claim:
         try:
             if error is None:
                 self.complete()
+            # An interrupt says something about this process, and a busy store about the store. Recorded as
+            # failures of the step they would use up attempts that the step never had.
             elif isinstance(error, Exception) and not isinstance(
                 error, (StoreBusy, OutcomeUnknown, LeaseLost)
             ):
@@ -209,6 +217,7 @@ class Claim:
                 self.release()  # Else it would be held as long as this process lives.
             if error is None:
                 raise
+            # The error of the work is the one to see: ours would hide it behind the store's.
             error.add_note(f"This was not recorded: {trouble}")
 
     def _check_open(self) -> None:

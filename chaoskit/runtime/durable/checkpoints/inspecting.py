@@ -14,6 +14,7 @@ from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Page, S
 __all__ = ["CheckpointStatistics", "CheckpointVerification", "clear", "statistics", "verify", "walk"]
 
 PAGE = 500
+# What runs is left out: removing it takes the ground from under a worker, so it has to be named.
 RESTING = ("pending", "completed", "failed", "dead")
 
 
@@ -105,6 +106,7 @@ def clear(
     gone = 0
     if dry_run:
         for page in _pages(store, kind, scope=scope, status=states, before=before):
+            # Damaged ones count: purging does not read what it removes.
             gone += len(page.records) + len(page.damaged)
         return gone
     while True:

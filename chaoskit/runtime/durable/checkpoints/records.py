@@ -88,6 +88,7 @@ class CheckpointContent:
             CheckpointError: a value in it cannot be kept, or all of it is too large.
         """
         text = encode(self._plain())
+        # A character has at most 4 bytes, so most checkpoints are never encoded a second time to be measured.
         if len(text) > (MAX_PAYLOAD - ROOM) // 4 and len(text.encode()) > MAX_PAYLOAD - ROOM:
             raise CheckpointError(
                 f"the checkpoint is {len(text.encode()):,} bytes as JSON; expected at most"

@@ -48,6 +48,7 @@ class Renewal:
         if self._pid != os.getpid():
             self._begin()  # In a child: neither the thread nor the claims have come along.
         self._claims[id(claim)] = claim
+        # Late, since most programs that only save never need it, and a thread makes forking unsafe.
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
@@ -67,6 +68,7 @@ class Renewal:
         Raises:
             ResilienceError: the store's; what was not renewed is tried again at the next time.
         """
+        # All in one commit: a batch of 64 claims would otherwise cost 64 syncs at each renewal.
         claims = [claim for claim in self.claims() if claim.open]
         records = [claim.held.record for claim in claims]
         terms = self._terms
@@ -97,5 +99,7 @@ class Renewal:
         while not self._over.wait(self._terms.lease / 3):
             try:
                 self.renew()
+            # The next round tries again: a third of the lease leaves room for two that fail. A claim of
+            # this machine does not depend on it at all.
             except ResilienceError as error:
                 logger.warning("claims of %s were not renewed: %s", self._terms.pipeline, error)

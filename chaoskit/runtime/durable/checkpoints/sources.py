@@ -85,6 +85,7 @@ def fingerprint_of(source: Source) -> Fingerprint:
         return Fingerprint(source.text)
     path = os.path.abspath(source)
     with typed_errors("read the source", Path(path)):
+        # Twice, around the reading: what was written to meanwhile has a checksum of neither version.
         before = os.stat(path)
         checksum = f"sha256:{_digest(Path(path))}"
         after = os.stat(path)
@@ -93,6 +94,7 @@ def fingerprint_of(source: Source) -> Fingerprint:
             f"the source {path!r} was written to while it was read; expected it to stay as it is."
             " Start when it is complete."
         )
+    # The time of change as well: unlike that of modification no program can set it.
     fresh = time.time_ns() - max(after.st_mtime_ns, after.st_ctime_ns) < TICK
     return Fingerprint(checksum, path, after.st_size, () if fresh else _stamp(after))
 
@@ -110,6 +112,7 @@ def is_same(source: Source | None, kept: Fingerprint | None, *, read: bool = Fal
     path = os.path.abspath(source)
     try:
         seen = os.stat(path)
+        # Another size is another content, without reading a byte. Of a bare checksum the size is not known.
         if seen.st_size != kept.size and kept.path is not None:
             return False
         if not read and path == kept.path and kept.stamp and _stamp(seen) == kept.stamp:
@@ -131,6 +134,7 @@ class Outputs:
 
     def __init__(self, base: Path, store: Path | None) -> None:
         self._base = base
+        # By their real names, so that a link to the database is refused as well.
         files = [] if store is None else [store.with_name(store.name + end) for end in ENDS]
         self._names = frozenset(os.path.realpath(one) for one in files)
 
@@ -172,6 +176,7 @@ class Outputs:
         path = self._base / artefact.path
         try:
             if not read:
+                # A step is asked for on each start of a pipeline; reading terabytes then would be no start.
                 size = sum(os.stat(one).st_size for one in self._files(path))
                 return "" if size == artefact.size else f"has {size:,} bytes instead of {artefact.size:,}"
             size, checksum = self._look(path)
@@ -205,6 +210,7 @@ class Outputs:
             self.refuse(path)
             yield path
             return
+        # Sorted: the order of a directory is the file system's, and differs between two that hold the same.
         for one in sorted(path.rglob("*")):
             if stat.S_ISREG(one.lstat().st_mode) and os.path.realpath(one) not in self._names:
                 yield one

@@ -58,6 +58,7 @@ class Stages:
             CheckpointError: an artefact is missing after ``fn``, or its result cannot be kept.
         """
         place = self._place(name)
+        # A stage that ran on an input which is no longer what it was would be complete and wrong.
         missing = next((one for one in self._names[:place] if not self._complete(one)), None)
         if missing is not None:
             raise UsageError(
@@ -89,6 +90,7 @@ class Stages:
         self._checkpoints.forget(later, scope=self._job)
 
     def _complete(self, name: str) -> bool:
+        # Read, not only measured: there are few stages, and each stands for hours of work.
         return self._checkpoints.is_completed(name, scope=self._job, verify_checksum=True)
 
     def _place(self, name: str) -> int:

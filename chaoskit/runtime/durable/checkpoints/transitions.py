@@ -24,6 +24,8 @@ from chaoskit.runtime.durable.store.protocol import RUNNING, Kind, Record, Stora
 
 __all__ = ["ClaimedRecord", "Terms", "admit", "complete", "fail", "release", "start"]
 
+# A worker that is killed cannot say so. What is known is that it was started and left nothing, and a letter
+# with that sentence is worth more at night than one with the error of an attempt before it.
 LOST = {
     "type": "WorkerLost",
     "message": "the worker ended without a result: it was killed, or its machine went down",
@@ -65,19 +67,23 @@ def start(
 
     One that is completed is done again if the source of ``new`` differs from its own, or with ``again``.
     """
+    # Read and claimed in one transaction: between the two no other worker can have it, or complete it.
     record = tx.get(terms.kind, key, scope=scope)
     if record is None:
         tx.put(terms.kind, key, new.encoded(), scope=scope, status="pending", due=tx.now)
     elif record.status not in ("pending", RUNNING):
         before = CheckpointContent.of(record)
         changed = _differs(new.source, before.source)
+        # Dead stays dead until a person, or another input, gives it new attempts: else a step that brings
+        # its worker down would take one worker after the other with it.
         if record.status != "failed" and not (again or changed):
             return None
         if record.status != "failed" or changed:
-            # Another input, or the same once more: the attempts begin anew.
+            # Another input, or the same once more: the attempts begin at one again.
             before = replace(before, forgiven=record.attempts, progress=None)
         value = replace(before, artefacts=()).recorded()
         tx.change(terms.kind, key, scope=scope, status="pending", value=value, due=tx.now)
+    # Also one that runs: the claim itself knows whether its worker lives, by the kernel's lock.
     found = tx.claim(terms.kind, key=key, scope=scope, lease=terms.lease)
     return admit(tx, terms, found[0], new.source) if found else None
 
@@ -85,11 +91,15 @@ def start(
 def admit(tx: Tx, terms: Terms, record: Record, source: Fingerprint | None = None) -> ClaimedRecord | None:
     """What was claimed, if an attempt was left for it; if not it is dead-lettered, and None."""
     held = ClaimedRecord(record, CheckpointContent.of(record))
+    # The claim has counted the attempt already. One too many is never worked on: it is buried here, in the
+    # transaction that counted it, so that a crash leaves it either to be claimed or with its letter.
     if terms.attempts is not None and held.attempt > terms.attempts:
         _bury(tx, terms, held, record.attempts - 1)
         return None
     if source is None or source == held.content.source:
         return held
+    # The source was read before the claim, so it can be older than what the work reads, never newer: a change
+    # in between is seen the next time, and costs one run too many, not one too few.
     content = replace(held.content, source=source)
     tx.change(terms.kind, record.key, scope=record.scope, value=content.recorded(), fence=record.fence)
     return ClaimedRecord(record, content)
@@ -108,6 +118,8 @@ def complete(tx: Tx, terms: Terms, held: ClaimedRecord, value: Any, artefacts: t
         fence=record.fence,
     ):
         return False
+    # It was revived from a letter. Resolved in the same commit, it cannot be redriven again by a person that
+    # has not heard of the success.
     if held.content.letter is not None and terms.letters.get(held.content.letter, tx=tx) is not None:
         by = f"attempt {record.attempts} of {record.key!r}"
         terms.letters.resolve(held.content.letter, by=by, notes="It was completed.", tx=tx)
@@ -117,6 +129,8 @@ def complete(tx: Tx, terms: Terms, held: ClaimedRecord, value: Any, artefacts: t
 def fail(tx: Tx, terms: Terms, held: ClaimedRecord, error: Mapping[str, Any], retry_in: float | None) -> bool:
     """Record a failure; False if the claim is not valid any more. The last attempt leaves a dead letter."""
     record = held.record
+    # Asked first: a letter that was added for a claim of long ago could not be taken back by ``change``
+    # returning False.
     if not _valid(tx, terms, record):
         return False
     content = held.content.failed(held.attempt, error, tx.now)
@@ -137,6 +151,8 @@ def fail(tx: Tx, terms: Terms, held: ClaimedRecord, error: Mapping[str, Any], re
 
 def release(tx: Tx, terms: Terms, held: ClaimedRecord) -> bool:
     """Give it back, unworked: the attempt does not count. False if the claim is not valid any more."""
+    # The store's count never falls, because letters tell failures apart by it. So what is given back is
+    # counted beside it instead.
     content = replace(held.content, forgiven=held.content.forgiven + 1)
     record = held.record
     return tx.change(
@@ -153,6 +169,7 @@ def release(tx: Tx, terms: Terms, held: ClaimedRecord) -> bool:
 def _bury(tx: Tx, terms: Terms, held: ClaimedRecord, attempts: int) -> None:
     """Dead-letter a claimed record. ``attempts`` is the number of the last one, of all that there were."""
     record, content = held.record, held.content
+    # The last error on record may be of an earlier attempt than the last one, which then was killed.
     told = content.history[-1]["attempt"] if content.history else 0
     if told != attempts - content.forgiven or content.error is None:
         content = content.failed(attempts - content.forgiven, LOST, tx.now)

@@ -100,6 +100,8 @@ class DeadLetters:
         if record is None:
             tx.add(DEAD, id, failed.value(), scope=pipeline, status="open")
             return id
+        # A report of what is known, sent again by a worker that did not hear the first answer; or one that
+        # comes late, after a redrive has failed as well.
         if failed.number <= tuple(record.value["number"]):
             return id
         if record.status == "resolved":
@@ -108,6 +110,7 @@ class DeadLetters:
             tx.add(DEAD, id, failed.value(), scope=pipeline, status="open")
             return id
         before = record.value
+        # By the text of the error, not the type alone: three different KeyErrors are three chances.
         same = before["same"] + 1 if before["fingerprint"] == fingerprint(failed.error) else 1
         value = failed.value(
             redrives=before["redrives"],
@@ -176,6 +179,7 @@ class DeadLetters:
         record = self._record(tx, id)
         value, count = record.value, record.value["redrives"]
         topic = record.scope
+        # An operator that presses twice, or two at once, must not start the run twice.
         if record.status == "redriven" and not force:
             return OutboxMessage(topic, f"{id}#{count}", value["payload"], record.updated)
         reason = self._refusal(record, force)
@@ -189,6 +193,7 @@ class DeadLetters:
         message = OutboxMessage(topic, f"{id}#{count + 1}", value["payload"], tx.now)
         changed = {**value, "redrives": count + 1, "redriven": {"by": by, "at": tx.now}}
         tx.change(DEAD, id, scope=topic, status="redriven", value=changed)
+        # A checkpoint needs no message: workers find it by claiming. With both it would run twice.
         if value["origin"] is None:
             Outbox(self._store).put(topic, message.payload, key=message.key, tx=tx)
         elif not revive(tx, Origin(**value["origin"])):
@@ -220,6 +225,8 @@ class DeadLetters:
         redriven: list[str] = []
         left: dict[str, str] = {}
         for letter in self.find(pipeline):
+            # One that is redriven already is on its way; only a person that looks at it may say that it is
+            # lost.
             if letter.status != "open" or not filter(letter):
                 continue
             try:
@@ -267,6 +274,7 @@ class DeadLetters:
                 if after is None:
                     return gone
             else:
+                # Unresolved letters are never removed, however old: a run must not be lost by waiting.
                 some = self._store.write(
                     lambda tx: tx.purge(DEAD, status="resolved", updated_before=before, limit=PAGE)
                 )

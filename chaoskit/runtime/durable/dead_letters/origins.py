@@ -39,5 +39,6 @@ def revive(tx: Tx, origin: Origin) -> bool:
     # One that runs, or was completed by other means, is no longer what the letter tells of.
     if record is None or record.status not in FAILED:
         return False
+    # ``put`` would count from 0 again, and the next failure would look like one that was reported before.
     value = {**record.value, FORGIVEN: record.attempts}
     return tx.change(kind, origin.key, scope=origin.scope, status="pending", value=value, due=tx.now)
