@@ -29,7 +29,7 @@ from chaoskit.inject.base import (
     Ran,
     WorkloadError,
 )
-from chaoskit.inject.kernel import domains, interest, probe
+from chaoskit.inject.kernel import catcher, domains, interest, probe
 from chaoskit.inject.kernel.supervisor import CallSupervisor
 from chaoskit.inject.kernel.workload import child, preconditions, stack, tree
 from chaoskit.inject.kernel.workload.messages import Streams
@@ -85,7 +85,7 @@ class KernelBackend:
             # Made while the child gets ready, on another processor.
             workload = Tree(family.pid, child.boundary(), plan.run, guard)
             family.at_end(workload.close)
-            supervisor = CallSupervisor(workload, plan, streams, inherited | {ours.fileno()})
+            supervisor = CallSupervisor(workload, plan, streams, inherited | {ours.fileno()}, guard)
             status = supervisor.serve(_take_over(ours, family, plan), family.before)
             return _outcome(work, plan, supervisor, streams, status)
 
@@ -156,6 +156,7 @@ def _in_child(
     parent: int,
     standard: tuple[int, int, int] | None,
 ) -> NoReturn:
+    catcher.leave()
     for number, fd in enumerate(standard or ()):
         os.dup2(fd, number)
     child.enter(work, control, plan.record, program, parent)

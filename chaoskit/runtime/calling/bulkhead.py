@@ -57,7 +57,7 @@ class Bulkhead(Lasting):
     Decorator for sync and async functions, or ``call(fn, ...)``. Threads and tasks of any event loop
     may share it. A function that calls itself through its own bulkhead takes two places, and with
     ``limit`` such calls at once would wait for each other: give ``max_wait`` then. In a forked child
-    all places are free.
+    all places are free. Raises ``UsageError`` for limits that cannot be.
     """
 
     def __init__(

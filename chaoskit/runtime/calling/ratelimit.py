@@ -80,7 +80,7 @@ class RateLimiter(Lasting):
     been. A wait that is interrupted gives the turn back if no later call has one.
 
     Decorator for sync and async functions, or ``call(fn, ...)``. Threads and tasks may share it; a
-    forked child goes on by itself, with the same limit again.
+    forked child goes on by itself, with the same limit again. Raises ``UsageError`` for rates that cannot be.
     """
 
     def __init__(

@@ -31,6 +31,10 @@ def back_up(source: sqlite3.Connection, path: Path, target: Path) -> None:
 
     Never by reading the file: closing it would drop the locks that SQLite holds in this process. Writers
     are not held up.
+
+    Raises:
+        UsageError: ``target`` is the store itself.
+        DiskFull, StoreCorrupt, StorageError: and what was under ``target`` is still there.
     """
     if target.exists() and path.exists() and target.samefile(path):
         raise wrong("target", str(target), "a path other than the store's", "Give the backup its own name.")
@@ -41,6 +45,7 @@ def back_up(source: sqlite3.Connection, path: Path, target: Path) -> None:
             # One file alone: a copy in WAL mode would want two more beside it as soon as it is opened.
             copy.execute("pragma journal_mode = delete").fetchall()
         with typed_errors("finish the backup", target):
+            # Before the rename: a power loss must not leave the new name with half of the content.
             _sync(staged)
             os.replace(staged, target)
             sync_directory(target.parent)
