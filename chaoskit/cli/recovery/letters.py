@@ -29,7 +29,11 @@ _COLUMNS = ("id", "run", "status", "attempts", "redrives", "error", "since")
 def list_letters(
     target: Target, pipeline: str | None, resolved: bool, poison: bool, limit: int, as_json: bool
 ) -> int:
-    """List what failed for good."""
+    """List what failed for good.
+
+    \f
+    Raises UsageError for a limit below 1.
+    """
     if limit < 1:
         raise wrong("--limit", limit, "at least 1")
     with opened(target) as store:
@@ -111,7 +115,11 @@ def retry(
     by: str,
     as_json: bool,
 ) -> int:
-    """Put the run of the dead letter ID back, or the checkpoint that failed."""
+    """Put the run of the dead letter ID back, or the checkpoint that failed.
+
+    \f
+    Raises UsageError if neither or both are named, or there is none.
+    """
     if (id is None) == (key is None):
         raise UsageError("retry has neither an ID nor a --key, or both; expected one of them.")
     with opened(target) as store:

@@ -32,7 +32,11 @@ def checkpoints(
     limit: int,
     as_json: bool,
 ) -> int:
-    """List checkpoints."""
+    """List checkpoints.
+
+    \f
+    Raises UsageError for a limit below 1 or an unknown status.
+    """
     if limit < 1:
         raise wrong("--limit", limit, "at least 1")
     states = [check_status(one) for one in status] or None
@@ -89,7 +93,11 @@ def clear(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Remove checkpoints: what they stood for is done again."""
+    """Remove checkpoints: what they stood for is done again.
+
+    \f
+    Raises UsageError if there is no terminal to ask at, and no --yes.
+    """
     age = None if older_than is None else seconds(older_than)
     with opened(target) as store, Checkpoints(store, pipeline=pipeline) as steps:
 

@@ -47,7 +47,7 @@ class CheckpointBatch:
         scope: str,
         window: int,
     ) -> None:
-        """Use ``Checkpoints.batch``."""
+        """Use ``Checkpoints.batch``. Raises UsageError for a window below 1."""
         if window < 1:
             raise wrong("window", window, "at least 1")
         self._terms, self._renewal, self._scope, self._window = terms, renewal, scope, window

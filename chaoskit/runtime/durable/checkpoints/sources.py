@@ -33,7 +33,11 @@ TICK = 2_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """The identity of an input that is no file: ``Checksum("sha256:9f86d0…")``, or any ``NAME:TEXT``."""
+    """The identity of an input that is no file: ``Checksum("sha256:9f86d0…")``, or any ``NAME:TEXT``.
+
+    Raises:
+        UsageError: it has another form.
+    """
 
     text: str
 
@@ -189,7 +193,7 @@ class Outputs:
         return "" if checksum == artefact.checksum else "has another content"
 
     def refuse(self, path: Path) -> None:
-        """Raise UsageError if it is one of the store's own files."""
+        """Return if it is none of the store's own files. Raises UsageError if it is one."""
         if os.path.realpath(path) in self._names:
             raise wrong("path", str(path), "a file that is not the store's", "Keep the two apart.")
 

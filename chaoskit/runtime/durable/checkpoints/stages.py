@@ -31,7 +31,7 @@ class Stages:
     """The stages ``names`` of ``job``, in their order. The job is the scope of their checkpoints.
 
     A crash loses at most the stage that ran. A stage whose artefacts are not what they were counts as not
-    complete, and so do those after it.
+    complete, and so do those after it. Raises UsageError for names that are missing or stand twice.
     """
 
     def __init__(self, checkpoints: Checkpoints, job: str, names: Sequence[str]) -> None:

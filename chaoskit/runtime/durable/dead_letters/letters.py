@@ -38,7 +38,8 @@ class DeadLetters:
 
     Letters are settled records: however many there are, they never slow what is still to be done. A redrive
     puts a message into the outbox, or revives the record that the letter is about, in one transaction with
-    the letter's own change; so none is lost and none doubled, whatever is killed where.
+    the letter's own change; so none is lost and none doubled, whatever is killed where. Raises UsageError
+    for limits that cannot be.
     """
 
     def __init__(
@@ -221,7 +222,10 @@ class DeadLetters:
         pipeline: str | None = None,
         dry_run: bool = True,
     ) -> RedrivePlan:
-        """Redrive every open letter that ``filter`` accepts; by default only say what that would be."""
+        """Redrive every open letter that ``filter`` accepts; by default only say what that would be.
+
+        What may not be put back is in ``left``, with the error that ``redrive`` raises.
+        """
         redriven: list[str] = []
         left: dict[str, str] = {}
         for letter in self.find(pipeline):

@@ -36,7 +36,10 @@ class RedriveLimit(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """One final failure, as it is reported. Two reports of one failure have the same identity."""
+    """One final failure, as it is reported. Two reports of one failure have the same identity.
+
+    Raises UsageError for an empty pipeline or run id.
+    """
 
     pipeline: str
     run_id: str
