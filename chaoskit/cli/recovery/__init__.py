@@ -23,6 +23,7 @@ class _Busy(click.Group):
         try:
             return super().invoke(ctx)
         except StoreBusy as error:
+            # A script may try again after this one, and after no other.
             click.echo(f"chaoskit: {error} {error.hint}", err=True)
             return BUSY
 

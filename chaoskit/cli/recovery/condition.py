@@ -32,6 +32,7 @@ __all__ = ["health", "stats", "verify"]
 def verify(target: Target, deep: bool, base: Path | None, no_artefacts: bool, as_json: bool) -> int:
     """Look for damage; exit code 4 if the store has any, 1 if artefacts have."""
     with opened(target) as store:
+        # By SQL within the store: opening the file by other means would drop SQLite's locks in this process.
         report = store.verify(deep)
         wrongs: list[dict[str, str]] = []
         for name in [] if no_artefacts else pipelines_of(store, None):
@@ -71,6 +72,7 @@ def verify(target: Target, deep: bool, base: Path | None, no_artefacts: bool, as
 def stats(target: Target, as_json: bool) -> int:
     """Count what there is, by pipeline and status."""
     with opened(target) as store:
+        # Counted now, one after the other: while the job runs the numbers need not add up.
         numbers, letters = store.statistics(), DeadLetters(store).statistics()
         counted = {name: dict(store.count(kind_of(name))) for name in pipelines_of(store, None)}
         queued = dict(store.count(OUTBOX))
@@ -124,6 +126,7 @@ def health(target: Target, as_json: bool) -> int:
     """Say whether the store and what is in it are well; exit code 1 if not."""
     with opened(target) as store:
         checks = list(_checks(store))
+    # One word for a probe that looks at nothing else.
     worst = max((one.status for one in checks), key=("healthy", "degraded", "unhealthy").index)
 
     def text() -> None:
@@ -137,6 +140,7 @@ def _checks(store: Store) -> Iterator[HealthCheck]:
     # The version of SQLite is a matter for the doctor: nothing that an operator can mend at night.
     warnings = [line for line in store.statistics().warnings if "SQLite" not in line]
     yield HealthCheck("store", "degraded" if warnings else "healthy", " ".join(warnings) or "it can be read")
+    # Not unhealthy: the pipeline goes on, and a person has something to do in the morning.
     letters = DeadLetters(store).statistics()
     detail = f"{letters.unresolved} unresolved, {letters.poison} poison"
     yield HealthCheck("dead letters", "degraded" if letters.unresolved else "healthy", detail)

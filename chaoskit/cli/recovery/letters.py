@@ -37,6 +37,7 @@ def list_letters(
     if limit < 1:
         raise wrong("--limit", limit, "at least 1")
     with opened(target) as store:
+        # Read page by page: a job that goes on writing is not held up by a long list.
         every = DeadLetters(store).find(pipeline, resolved=resolved, poison=True if poison else None)
         # One more than asked for, to say that there are more.
         found = list(islice(every, limit + 1))
@@ -56,6 +57,7 @@ def list_letters(
 
 def _row(letter: DeadLetter) -> tuple[object, ...]:
     status = f"{letter.status}, poison" if letter.poison else letter.status
+    # The whole of it is one ``show`` away; here the table must fit beside its neighbours.
     error = f"{letter.error['type']}: {letter.error['message']}"
     shown = error if len(error) <= 80 else f"{error[:79]}…"
     return (
@@ -124,6 +126,7 @@ def retry(
         raise UsageError("retry has neither an ID nor a --key, or both; expected one of them.")
     with opened(target) as store:
         if key is not None:
+            # By name, since an operator knows the file that failed, and not the id of its letter.
             kind = kind_of(pipeline or "default")
             found = store.get(kind, key, scope=scope)
             # One that failed with attempts left has no letter: it is made pending, with all of them.
@@ -170,6 +173,7 @@ def _tell(plan: RedrivePlan) -> None:
     done = "would be redriven" if plan.dry_run else "redriven"
     for id in plan.redriven:
         click.echo(f"{id}: {done}")
+    # Each with its reason: a list that only counts sends the reader back to look for them.
     for id, reason in plan.left.items():
         click.echo(f"{id}: left: {reason}")
     click.echo(f"{len(plan.redriven)} {done}, {len(plan.left)} left.")

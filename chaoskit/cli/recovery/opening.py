@@ -37,6 +37,7 @@ BUSY, DAMAGED = 3, 4
 VERSION = 1
 """Of the JSON documents. It grows when a key changes its meaning or goes; new keys leave it."""
 
+# No months: their length is a matter of opinion.
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -57,6 +58,7 @@ def opened(target: Target) -> Iterator[Store]:
     Raises:
         UsageError: there is none.
     """
+    # As ``Checkpoints(directory)`` does, so that an operator can name what the program names.
     path = target.path / "checkpoints.db" if target.path.is_dir() else target.path
     try:
         # No reserve: setting one aside is the job's affair, and needs room that there may not be.
@@ -94,6 +96,7 @@ def _user() -> str:
 
 def moment(seconds: float | None) -> str:
     """A time for people, in UTC."""
+    # UTC, since at night two people in two zones compare what they see.
     return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
 
 
@@ -113,5 +116,6 @@ def pipelines_of(store: Store, only: str | None) -> list[str]:
     """The pipelines that have checkpoints, or the one that was asked for."""
     if only is not None:
         return [only]
+    # Not from a list of the configuration: what was recorded under a name that is gone is still there.
     kinds = {kind for kind, _ in store.statistics().records}
     return sorted(kind.removeprefix(PREFIX) for kind in kinds if kind.startswith(PREFIX))

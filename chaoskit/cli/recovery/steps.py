@@ -52,24 +52,25 @@ def checkpoints(
         living = {one.owner: store.owner_alive(one.owner) for one in found if one.owner}
     more, found = len(found) > limit, found[:limit]
 
-    def row(one: CheckpointRecord) -> tuple[object, ...]:
-        dead = one.owner is not None and living[one.owner] is False
-        error = "" if one.error is None else f"{one.error['type']}: {one.error['message'][:60]}"
-        status = f"{one.status}, worker gone" if dead else one.status
-        return (one.pipeline, one.scope, one.key, status, one.attempts, error, moment(one.updated))
-
     def text() -> None:
         if not found:
             click.echo("No checkpoints.")
             return
         columns = ("pipeline", "scope", "key", "status", "attempts", "error", "updated")
-        print_table("", columns, map(row, found))
+        print_table("", columns, [_row(one, living.get(one.owner or "")) for one in found])
         if more:
             click.echo(f"There are more than {limit}: --limit shows them.")
 
     shown = [{**one.to_dict(), "owner_alive": living.get(one.owner or "")} for one in found]
     say(as_json, "checkpoints", {"checkpoints": shown, "more": more}, text)
     return 0
+
+
+def _row(one: CheckpointRecord, alive: bool | None) -> tuple[object, ...]:
+    error = "" if one.error is None else f"{one.error['type']}: {one.error['message'][:60]}"
+    # None means that this machine cannot tell: then the lease decides, and nothing is claimed here.
+    status = f"{one.status}, worker gone" if one.owner and alive is False else one.status
+    return (one.pipeline, one.scope, one.key, status, one.attempts, error, moment(one.updated))
 
 
 @click.command()

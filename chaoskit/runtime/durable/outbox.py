@@ -107,6 +107,7 @@ class Outbox:
 
         ``keep`` must be longer than a message can be on its way: a key that is forgotten counts as new.
         """
+        # Both at once: a key is needed for as long as its message may still arrive.
         before = self._store.now() - keep
         gone = 0
         for kind, status in ((OUTBOX, "sent"), (SEEN, "seen")):
@@ -121,6 +122,7 @@ class Outbox:
 
 
 def _settle(tx: Tx, claimed: list[Record], sent: list[Record], failed: dict[str, str]) -> None:
+    # Under the fence: a relay that was overtaken must not mark as sent what another one is sending.
     done = {record.key for record in sent}
     for record in claimed:
         if record.key in done:

@@ -199,6 +199,8 @@ class Checkpoints:
         Raises:
             ResilienceError: the store's, and then nothing is claimed.
         """
+        # Read before the claim and outside of any lock; the correlation id is that of the caller's context,
+        # which the transaction does not have.
         new = CheckpointContent(source=self._fingerprint(source), correlation_id=correlation_id())
         return self._claim(key, scope, new, again=False)
 

@@ -82,6 +82,7 @@ class DeadLetters:
             CheckpointError: the payload cannot be kept; then keep a name for it.
         """
         told = error if isinstance(error, Mapping) else record_error(error)
+        # Here and not in the transaction, which may run in another thread, under another context.
         known = correlation_id or current_correlation_id()
         failed = Failed(
             pipeline, run_id, told, payload, attempts, history, session, subject, known, redrive, origin
@@ -90,6 +91,7 @@ class DeadLetters:
             return self._add(tx, failed)
         id = self._store.write(lambda tx: self._add(tx, failed), urgent=True)
         now = self._store.now()
+        # By age at most once in an hour; abs(), since clocks step back as well.
         if self._swept is None or abs(now - self._swept) >= SWEEP:
             self._swept = now
             self.purge()
@@ -142,6 +144,7 @@ class DeadLetters:
         status = None if resolved is None else "resolved" if resolved else UNRESOLVED
         after = None
         while True:
+            # Pages, and not one long read: an open read keeps the WAL from being checkpointed.
             page = self._store.find(DEAD, scope=pipeline, status=status, after=after)
             for record in page.records:
                 if poison is None or record.value["poison"] == poison:

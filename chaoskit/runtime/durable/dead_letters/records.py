@@ -65,8 +65,11 @@ class Failed:
     def name(self, *more: object) -> str:
         """The id of its letter; ``more`` tells apart letters of one run."""
         scope = "" if self.origin is None else self.origin.scope
+        # From what identifies the run alone, so that two workers that report it at once name one letter.
         text = "\0".join(map(str, (self.pipeline, scope, self.run_id, *more)))
         # A pipe in a shell or a cell in a table should not need more of it than a person can compare.
+        # The pipeline in front: with it a letter is found without an index, and a person sees where it
+        # belongs.
         return f"{self.pipeline}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def value(self, **more: Any) -> dict[str, Any]:
