@@ -16,7 +16,8 @@ import pytest
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import RecordCorrupt, SnapshotInfo, Snapshots, StateCodec, StoreTooNew
 from chaoskit.runtime.clock import VirtualClock
-from chaoskit.runtime.durable.snapshots import folder, reserve
+from chaoskit.runtime.durable import reserve
+from chaoskit.runtime.durable.snapshots import folder
 from chaoskit.runtime.failures.taxonomy import CheckpointError, DiskFull
 
 np = pytest.importorskip("numpy")
