@@ -33,7 +33,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-class CannotTravel(Exception):
+class NotPlain(Exception):
     """A value that cannot be sent; the argument names its type and says why."""
 
 
@@ -45,13 +45,13 @@ def dumps(value: Any) -> bytes:
     """Write ``value`` down.
 
     Raises:
-        CannotTravel: naming the type of what cannot be sent.
+        NotPlain: naming the type of what cannot be sent.
     """
     try:
         return json.dumps(_sent(value), separators=(",", ":")).encode()
     except RecursionError:
         name = type(value).__qualname__
-        raise CannotTravel(f"{name}: it contains itself, or is nested too deeply") from None
+        raise NotPlain(f"{name}: it contains itself, or is nested too deeply") from None
 
 
 def split(data: bytes) -> list[Any]:
@@ -104,13 +104,13 @@ def _sent(value: Any) -> Any:
         return {"named": [*_named(kind), [_sent(one) for one in value]]}
     if dataclasses.is_dataclass(value):
         return {"record": [*_named(kind), _sent(_state(value))]}
-    raise CannotTravel(f"{kind.__qualname__}: it is neither plain data, nor a dataclass, nor an exception")
+    raise NotPlain(f"{kind.__qualname__}: it is neither plain data, nor a dataclass, nor an exception")
 
 
 def _named(kind: type) -> tuple[str, str]:
     """The name by which a class can be found again."""
     if _found(kind.__module__, kind.__qualname__) is not kind:
-        raise CannotTravel(
+        raise NotPlain(
             f"{kind.__qualname__}: its class cannot be found by this name in {kind.__module__}"
         )
     return kind.__module__, kind.__qualname__
@@ -136,7 +136,7 @@ def _what_travels(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Without those that do not: an error that lacks one says more than a stand-in for it."""
     kept = {}
     for name, value in attributes.items():
-        with contextlib.suppress(CannotTravel, RecursionError):
+        with contextlib.suppress(NotPlain, RecursionError):
             _sent(value)
             kept[name] = value
     return kept

@@ -179,7 +179,7 @@ _OURS = frozenset(function.__code__ for function in (_call, _awaited, _serve))
 def _send_promise(value: Any) -> None:
     try:
         body = plain.dumps(value)
-    except plain.CannotTravel as error:
+    except plain.NotPlain as error:
         raise UsageError(
             f"promise() was given what cannot leave the workload's process ({error}); expected plain data, "
             "a dataclass or an exception. Promise plain data."
@@ -219,7 +219,7 @@ def _tell(message: bytes) -> int:
 def _result(value: Any) -> tuple[bytes, list[bytes]]:
     try:
         return RESULT, [plain.dumps(value)]
-    except plain.CannotTravel as error:
+    except plain.NotPlain as error:
         return UNSENDABLE, [plain.dumps(str(error))]
 
 
