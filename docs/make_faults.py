@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from chaoskit.faults.calls import FILE_CALLS
-from chaoskit.faults.errnos import LOST, TABLE, Row
+from chaoskit.faults.errnos import LOST, TABLE, ErrnoRow
 
 PAGE = Path(__file__).parent / "reference" / "faults.md"
 
@@ -34,7 +34,7 @@ WHEN = {
 }
 
 
-def rows(table: Mapping[str, tuple[Row, ...]], *, lasts: bool) -> Iterator[str]:
+def rows(table: Mapping[str, tuple[ErrnoRow, ...]], *, lasts: bool) -> Iterator[str]:
     """One row of Markdown for each call, condition and source."""
     for call in [name for name in FILE_CALLS if table.get(name)]:
         for (when, source, lasting), group in groupby(table[call], key=_shared):
@@ -43,7 +43,7 @@ def rows(table: Mapping[str, tuple[Row, ...]], *, lasts: bool) -> Iterator[str]:
             yield f"| `{call}` | {names} | {WHEN[when]} |{column} {source} |"
 
 
-def _shared(row: Row) -> tuple[str, str, bool]:
+def _shared(row: ErrnoRow) -> tuple[str, str, bool]:
     return row.when.__name__, row.source, row.lasting
 
 

@@ -1,6 +1,6 @@
 """What a run did to the outside world: operations, their call sites, and the trace of one run.
 
-Every record is frozen. A trace is produced by a backend and read by everyone else.
+Every record is frozen. Backends produce traces; all other parts only read them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+# Not "", which is the target of a call without a name, such as a promise.
 ROOT = "."
 """The target of an operation on the scenario's directory itself."""
 
@@ -58,7 +59,7 @@ class Payload(Protocol):
         """All bytes."""
 
     def part(self, start: int, length: int) -> bytes | memoryview:
-        """Some of them, without a look at the others."""
+        """``length`` bytes from ``start``, without reading the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ class PromiseDetail(Detail):
     value: Any = None
 
 
+# One for all: it is the default of every operation.
 _NO_FILE = FileDetail()
 
 
@@ -186,11 +188,13 @@ class Operation:
     @property
     def ok(self) -> bool:
         """True if the call is known to have succeeded."""
+        # An unknown result is not a success: the case would rest on a guess.
         return self.result is not None and self.result >= 0
 
     @property
     def key(self) -> tuple[Place, str, str, str | None]:
         """What two operations share when they count as equals."""
+        # Not the call site: it changes with every edit of the program, and schedules should survive that.
         return (self.place, self.call, self.target, self.second)
 
     @property
@@ -207,6 +211,7 @@ def _outcome(result: int | None) -> str:
     if result is None:
         return ""
     if result < 0:
+        # By name: numbers differ between systems, and reports are read elsewhere.
         return f" = {errno.errorcode.get(-result, result)}"
     return f" = {result}"
 
@@ -248,6 +253,7 @@ def count_ordinals(operations: Sequence[Operation]) -> tuple[int, ...]:
     seen: dict[tuple[Place, str, str, str | None], int] = {}
     ordinals = []
     for operation in operations:
+        # By place as well: threads interleave differently from run to run.
         seen[operation.key] = ordinal = seen.get(operation.key, 0) + 1
         ordinals.append(ordinal)
     return tuple(ordinals)

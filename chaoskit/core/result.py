@@ -71,6 +71,7 @@ class Budget:
     limit: int | None
     possible: int
     run: int
+    # By reason, since each calls for something else: a larger budget, or a stable program.
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -159,6 +160,7 @@ class ScenarioResult:
     error: str = ""
     advice: tuple[Advice, ...] = ()
     """What looks wrong in the recording alone, whether or not a case broke."""
+    # ADDED: reports written before the field existed can still be read.
     crash_states: StateCounts | None = field(default=None, metadata=ADDED)
     """None where no power loss was asked for, or none can leave anything."""
     shrinking: Shrinking | None = field(default=None, metadata=ADDED)
@@ -167,6 +169,7 @@ class ScenarioResult:
     @property
     def verdicts(self) -> dict[Verdict, int]:
         """How many cases have which verdict; every verdict is a key."""
+        # Every verdict is a key, so that a reader of the report need not know which may be absent.
         counts: dict[Verdict, int] = dict.fromkeys(VERDICTS, 0)
         for case in self.cases:
             counts[case.verdict] += 1

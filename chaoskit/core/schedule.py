@@ -123,6 +123,7 @@ class Schedule:
             raise ScheduleError(
                 f"schedule is {text!r} ({type(text).__name__}); expected text, for example {_EXAMPLE}"
             )
+        # A semicolon cannot occur in a name: it is escaped.
         parts = [part.strip() for part in text.split(";")]
         if parts == [""]:
             return cls()
@@ -150,6 +151,7 @@ def matcher(pattern: str) -> re.Pattern[str]:
     out = []
     for token in re.findall(r"\\.|\*|[^\\*]+", pattern, re.DOTALL):
         out.append("[^/]*" if token == "*" else re.escape(token[1:] if token[0] == "\\" else token))
+    # DOTALL: a name may hold a line end.
     return re.compile("".join(out), re.DOTALL)
 
 
@@ -187,6 +189,7 @@ def printable(text: str) -> str:
     """
     if text.isascii():
         return text
+    # surrogateescape keeps a byte that is not UTF-8 as U+DC00 plus the byte.
     escaped = _NOT_UTF8.sub(lambda match: f"%{ord(match[0]) - 0xDC00:02X}", text)
     return escaped.encode("utf-8", "backslashreplace").decode()
 
@@ -244,6 +247,7 @@ def _parse_strike(text: str) -> Strike:
     match = _STRIKE.fullmatch(text)
     if match is None:
         raise ScheduleError(f"schedule part {text!r} does not parse; {_EXAMPLE}.")
+    # The expression lets them through, so that the message can say what is wrong.
     if not text.isascii():
         raise ScheduleError(
             f"schedule part {text!r} holds characters that are not ASCII; expected names escaped as %XX."
@@ -257,5 +261,6 @@ def _parse_strike(text: str) -> Strike:
         int(match["ordinal"]),
         _parse_place(match["place"], text),
     )
+    # Byte by byte first: one character may be written as several escapes.
     argument = _ESCAPE.sub(lambda m: chr(int(m[1], 16)), match["argument"] or "")
     return Strike(point, Fault(match["fault"], argument.encode("latin-1").decode("utf-8", "surrogateescape")))

@@ -33,7 +33,7 @@ from chaoskit.explore.observation import Observation
 from chaoskit.explore.replay import planned_for, refused
 from chaoskit.explore.sequel import Sequel
 from chaoskit.explore.shrink import Shrinker
-from chaoskit.explore.sweep import Progress, Sweep
+from chaoskit.explore.sweep import ATTEMPTS, Progress, Sweep
 
 
 class Explorer:
@@ -85,9 +85,13 @@ class Explorer:
         job = self._job(Planned(Schedule()), first, (), record=True)
         # Where cases run, too: what differs there shows as a variation, and no case is blamed for it.
         second = Observation()
-        with contextlib.closing(self._sweep.observe([job])) as stream:
-            for _, seen in stream:
-                second = seen
+        for _ in range(ATTEMPTS):
+            with contextlib.closing(self._sweep.observe([job])) as stream:
+                for _, seen in stream:
+                    second = seen
+            # A failure after calls that waited for us and were interrupted may be of our making.
+            if second.failure is None or not any(run.stray_interrupts for run in second.runs):
+                break
         if second.failure is not None:
             raise WorkloadFailed(
                 f"{self._question.words.unsteady}\n{second.failure.text or second.failure.message}"

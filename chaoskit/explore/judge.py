@@ -27,15 +27,21 @@ def judge(job: Job, seen: Observation) -> Judgement:
     """The verdict on one execution of ``job``.
 
     A failure is a violation even without a receipt: it must not hide behind an allowed share of
-    inconclusive cases. But it is tried again first.
+    inconclusive cases. But it is tried again first. A hang after calls that a signal interrupted while they
+    waited for us is none of the program's, and never a finding.
     """
     missing = _missing(job, seen)
+    stray = sum(run.stray_interrupts for run in seen.runs)
     hang = _hang(seen)
+    if hang is not None and stray:
+        # A close that was interrupted leaves its descriptor open, and the reader of the pipe waits for ever.
+        return Judgement("diverged", note=f"it hung after {_interrupted(stray)}", again=True)
     if hang is not None:
         return Judgement("hung", hang)
     if seen.failure is not None:
-        note = f"without a receipt: {missing[1]}" if missing else ""
-        return Judgement("violated", seen.failure, note, again=bool(missing))
+        notes = [f"without a receipt: {missing[1]}"] if missing else []
+        notes += [_interrupted(stray)] if stray else []
+        return Judgement("violated", seen.failure, "; ".join(notes), again=bool(notes))
     if missing is not None:
         return Judgement(missing[0], note=missing[1], again=True)
     leak = next(_leaks(job, seen), None)
@@ -43,10 +49,14 @@ def judge(job: Job, seen: Observation) -> Judgement:
         return Judgement("violated", leak)
     if seen.skipped:
         return Judgement("diverged", note=f"the test skipped itself in this case: {seen.skipped}")
-    stray = sum(run.stray_interrupts for run in seen.runs)
     struck = [run for run in seen.runs if run.receipts]
     verdict: Verdict = "tolerated" if all(run.how == "returned" for run in struck) else "failed safe"
-    return Judgement(verdict, again=stray > 0, note=f"{stray} calls were interrupted" if stray else "")
+    return Judgement(verdict, again=stray > 0, note=_interrupted(stray) if stray else "")
+
+
+def _interrupted(stray: int) -> str:
+    """What is said of calls that a signal of the workload's own interrupted before we had them."""
+    return f"{stray} calls were interrupted"
 
 
 def _missing(job: Job, seen: Observation) -> tuple[Verdict, str] | None:

@@ -34,6 +34,7 @@ class Delay:
 
 def checked(seconds: float) -> float:
     """``seconds`` if it is a finite number above zero."""
+    # bool is an int: delay(True) would pass for one second.
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise wrong("delay", seconds, "a number of seconds")
     if not (math.isfinite(seconds) and seconds > 0):

@@ -1,4 +1,4 @@
-"""Everything that a disk or a network share does to a program that is neither killed nor cut off."""
+"""What a disk or a network share can do to a program that keeps running."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ class Disk:
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
         if not happened(operation):
             return
+        # Most closes have nothing on its way that could fail; see keeps_failing().
         if operation.call != "close" or operation.index in facts(trace).late_closes:
             yield from _errors(operation)
         yield from (Fault("short", str(n)) for n in _parts(operation) if operation.call in ("read", "write"))
+        # From this call on: a disk that is full stays full for every later call.
         yield from (Fault("full", str(n)) for n in _room_left(operation))
         for row in LOST.get(operation.call, ()):
             if row.when(operation):
@@ -53,7 +55,7 @@ def _errors(operation: Operation) -> Iterator[Fault]:
 
 
 def _parts(operation: Operation) -> tuple[int, ...]:
-    """One byte, and half: the shortest transfer that is none, and one in the middle of a record."""
+    """Lengths 1 and half: the shortest short transfer, and one that ends mid-record."""
     length = transferred(operation)
     return tuple(sorted({1, length // 2})) if length > 1 else ()
 
@@ -81,4 +83,5 @@ def _growth(operation: Operation) -> int:
     length = transferred(operation)
     if detail.offset is None or detail.size_before is None:
         return length
+    # Only what lies behind the end takes room: overwriting keeps the blocks that the file has.
     return min(length, detail.offset + length - detail.size_before)

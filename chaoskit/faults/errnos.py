@@ -22,7 +22,7 @@ Condition = Callable[[Operation], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ErrnoRow:
     """One errno of one call. ``lasting`` tells whether the trouble can persist until recovery."""
 
     name: str
@@ -40,9 +40,9 @@ def _exclusive(op: Operation) -> bool:
 
 
 def _across(op: Operation) -> bool:
-    """Whether two names could be on different file systems: one directory never is.
+    """True if the two names could be on different file systems; within one directory they never are.
 
-    A directory is another matter: overlayfs answers its rename with EXDEV anywhere when
+    Renaming a directory is different: overlayfs answers it with EXDEV anywhere when
     ``redirect_dir`` is off (Documentation/filesystems/overlayfs.rst).
     """
     return op.file.directory or op.target.rpartition("/")[0] != (op.second or "").rpartition("/")[0]
@@ -57,12 +57,13 @@ def _is_directory(op: Operation) -> bool:
 
 
 def _by_name(op: Operation) -> bool:
-    """Whether a call that comes in two forms was given a path and not a descriptor."""
+    """True if a call that comes in two forms was given a path, False for a descriptor."""
+    # fchmod, fchmod2, ftruncate take a descriptor; fchmodat, fchownat take a path.
     return not op.syscall.startswith("f") or op.syscall.removesuffix("2").endswith("at")
 
 
 def _lengthens(op: Operation) -> bool:
-    """Whether a truncate makes its file longer, or may do so as far as is known."""
+    """True unless a truncate is known to make its file no longer."""
     detail = op.file
     return detail.length is None or detail.size_before is None or detail.length > detail.size_before
 
@@ -95,13 +96,15 @@ def _takes_lock(op: Operation) -> bool:
     return not (op.syscall == "flock" and op.file.flags & _LOCK_UN)
 
 
-def _rows(source: str, names: str, when: Condition = _always, *, lasting: bool = True) -> tuple[Row, ...]:
-    return tuple(Row(name, source, when, lasting) for name in names.split())
+def _rows(
+    source: str, names: str, when: Condition = _always, *, lasting: bool = True
+) -> tuple[ErrnoRow, ...]:
+    return tuple(ErrnoRow(name, source, when, lasting) for name in names.split())
 
 
 _SHARE = (*_rows("nfs(5)", "EIO"), *_rows("errno(3)", "ESTALE"))
 
-TABLE: dict[str, tuple[Row, ...]] = {
+TABLE: dict[str, tuple[ErrnoRow, ...]] = {
     "open": (
         *_rows("open(2)", "ENOSPC EDQUOT", creates),
         *_rows("open(2)", "EROFS", opens_for_writing),
@@ -247,7 +250,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
     "readlink": _rows("readlink(2)", "EACCES EIO", lasting=False),
 }
 
-LOST: dict[str, tuple[Row, ...]] = {
+LOST: dict[str, tuple[ErrnoRow, ...]] = {
     # link(2), rename(2): "On NFS filesystems, … the return code may be wrong in case the NFS server performs
     # the … and dies before it can say so": the request is sent again and now fails on its own effect.
     "rename": (*_rows("rename(2)", "EIO ENOENT", lasting=False),),
@@ -269,8 +272,9 @@ LOST: dict[str, tuple[Row, ...]] = {
 """Errors of calls that took effect all the same: the reply was lost, or only the last step failed."""
 
 
-def possible(operation: Operation) -> Iterator[Row]:
+def possible(operation: Operation) -> Iterator[ErrnoRow]:
     """The rows of :data:`TABLE` whose condition ``operation`` meets, in the table's order."""
+    # A call without rows, such as a promise, cannot fail.
     return (row for row in TABLE.get(operation.call, ()) if row.when(operation))
 
 
@@ -279,6 +283,7 @@ def can_fail(operation: Operation, name: str) -> bool:
     return any(row.name == name for row in possible(operation))
 
 
+# Asked for each point of a schedule, while the table never changes.
 @cache
 def calls_that_keep_failing(name: str) -> frozenset[str]:
     """The calls of which some operation is hit by such trouble; see :func:`keeps_failing`."""

@@ -26,7 +26,7 @@ class PowerLoss:
     """The power goes right after an operation that changed, synced or promised something.
 
     What is offered is the place; which states the disk may then be in follows from the whole trace,
-    and each becomes a case of its own. ``models`` empty means those of the scenario.
+    and each becomes a separate case. ``models`` empty means those of the scenario.
     """
 
     models: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class PowerLoss:
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
         synced = FAMILIES[operation.call].durable and happened(operation)
-        # A call at which a file is found to have changed is one, too: that came without a call of its own.
+        # Also a call at which a file is found to have changed: a shared mapping changes it without any call.
         if operation.call == "promise" or synced or changes(operation) or operation.file.seen:
             yield Fault("power_loss", ",".join(self.models))
 
@@ -59,6 +59,7 @@ class FsyncLies:
         return "faults.fsync_lies()"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
+        # Only the data of files: that is what the paper saw marked clean and lost.
         if FAMILIES[operation.call].syncs == "file" and happened(operation) and not operation.file.directory:
             yield Fault("EIO")
 

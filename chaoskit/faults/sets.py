@@ -32,7 +32,7 @@ class Family(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _FilteredFamily:
     """One family with the filters that all must let a fault pass."""
 
     family: Family
@@ -63,12 +63,12 @@ class FaultSet:
     operation, however many parts of the set know it.
     """
 
-    entries: tuple[_Entry, ...] = ()
+    entries: tuple[_FilteredFamily, ...] = ()
 
     @classmethod
     def of(cls, family: Family) -> FaultSet:
         """The set of everything that one family offers."""
-        return cls((_Entry(family),))
+        return cls((_FilteredFamily(family),))
 
     def __repr__(self) -> str:
         return " | ".join(map(repr, self.entries)) or "FaultSet()"
@@ -130,7 +130,7 @@ class FaultSet:
         if host:
             raise wrong("host=", host, "to be left out, since none of these faults touches a network")
         narrowing = On.checked(call, path, site)
-        return FaultSet(tuple(_Entry(e.family, (*e.filters, narrowing)) for e in self.entries))
+        return FaultSet(tuple(_FilteredFamily(e.family, (*e.filters, narrowing)) for e in self.entries))
 
     def only(self, *names: str) -> FaultSet:
         """Keep the faults named: ``ENOSPC`` in all its forms, or one form, ``ENOSPC[persistent]``.
@@ -143,7 +143,7 @@ class FaultSet:
         """
         narrowing = Only.checked(names, self.names, repr(self))
         kept = tuple(e for e in self.entries if e.leaves(narrowing))
-        return FaultSet(tuple(_Entry(e.family, (*e.filters, narrowing)) for e in kept))
+        return FaultSet(tuple(_FilteredFamily(e.family, (*e.filters, narrowing)) for e in kept))
 
 
 def _not_a_set(other: object) -> UsageError:

@@ -31,8 +31,8 @@ class Sent:
         return f"faults.signal({self.signal.name!r})"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        # At the end and behind it there is nothing left to handle it. A look-up leaves nothing behind: a
-        # signal there finds the disk as at the next call.
+        # At the end and after it no process is left to handle it. A look-up changes nothing, so that a signal
+        # there finds the disk as at the next call.
         looks = FAMILIES[operation.call].looks
         if operation.call != "end" and not looks and operation.index not in facts(trace).survivors:
             yield Fault(self.signal.name)
@@ -40,6 +40,7 @@ class Sent:
 
 def checked(signal: str | int) -> _signal.Signals:
     """The member that a name (``SIGTERM`` or ``TERM``), a number or a member stands for."""
+    # By name in schedules: numbers differ between processors.
     member = _named(signal) if isinstance(signal, str) else _numbered(signal)
     if member in _REFUSED:
         raise wrong("signal", member.name, "one that a program can handle", _REFUSED[member])

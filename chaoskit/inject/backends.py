@@ -21,7 +21,7 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _BackendEntry:
     """Where a backend's class is, and on which systems (``sys.platform``) that can be imported."""
 
     module: str
@@ -31,8 +31,8 @@ class _Entry:
     """What a user of another system can do."""
 
 
-_ENTRIES: Mapping[str, _Entry] = {
-    "kernel": _Entry(
+_ENTRIES: Mapping[str, _BackendEntry] = {
+    "kernel": _BackendEntry(
         "chaoskit.inject.kernel.backend",
         "KernelBackend",
         frozenset({"linux"}),
@@ -105,7 +105,7 @@ def check(schedule: Schedule, made: Backend) -> None:
             made.check(strike.fault)
 
 
-def _entry(name: str) -> _Entry:
+def _entry(name: str) -> _BackendEntry:
     found = _ENTRIES.get(default() if name == AUTO else name)
     if found is None:
         raise wrong("backend", name, f"one of {', '.join((AUTO, *NAMES))}")

@@ -50,6 +50,11 @@ def die_with(parent: int, status: int = 1) -> None:
         os._exit(status)
 
 
+def name(text: str) -> None:
+    """Give this process a name that tools show (prctl(2), PR_SET_NAME)."""
+    _prctl()(_PR_SET_NAME, text.encode())
+
+
 _WARNS_OF_THREADS = sys.version_info >= (3, 12)
 
 
@@ -112,6 +117,7 @@ class Guard:
         self._words = memoryview(self._memory).cast("q")
         self._places: dict[int, int] = {}
         self._free = list(range(self._MOST - 1, -1, -1))
+        self._companions: list[Callable[[], object]] = []
         # A pidfd and not the number: it becomes readable at the end and cannot mean another process.
         watched = os.pidfd_open(os.getpid())
         self._pid = fork()
@@ -132,9 +138,15 @@ class Guard:
             self._words[place] = 0
             self._free.append(place)
 
+    def at_dismissal(self, end: Callable[[], object]) -> None:
+        """Call ``end`` when the guard is dismissed: what serves several runs ends with the last one."""
+        self._companions.append(end)
+
     def dismiss(self) -> None:
         """End the guard: nothing is left to watch for."""
         global _guard
+        while self._companions:
+            self._companions.pop()()
         if _guard is not None and _guard[1] is self:
             _guard = None
         # Killed, since it ignores everything else on purpose.
@@ -146,7 +158,7 @@ class Guard:
     def _stand(self, watched: int) -> NoReturn:
         try:
             os.setsid()
-            _prctl()(_PR_SET_NAME, b"chaoskit-guard")
+            name("chaoskit-guard")
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
             # A pipe whose writing end we held would never end for the process that reads from it.

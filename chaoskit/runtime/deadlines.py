@@ -4,7 +4,7 @@ It travels with the context: asyncio tasks have it, threads have it where the co
 inner deadline can only be earlier than the outer one. It is measured on the monotonic clock that it
 was set with, so a step of the wall clock changes nothing.
 
-It cuts nothing by itself. Whoever may wait asks :func:`remaining` first and passes the answer on, to a
+It cuts nothing by itself. Code that may wait asks :func:`remaining` first and passes the answer on, to a
 socket's timeout for instance.
 """
 
@@ -24,8 +24,8 @@ __all__ = ["check", "deadline", "remaining"]
 # [moment on the clock, the clock]. A bare list, because a retried call that succeeds sets this on its
 # fast path, where building anything better costs as much as all the rest.
 #
-# The moment becomes None when the scope is over: "no deadline". Whoever set a scope where none was in
-# force may close it in that way and leave it there, because resetting the variable costs three times as
+# The moment becomes None when the scope is over: "no deadline". A scope that was set where none was in
+# force may be closed in that way and left there, because resetting the variable costs three times as
 # much as setting it to begin with. Tasks that outlive the scope are then free of it.
 Scope = list[Any]
 CURRENT: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("chaoskit_deadline", default=None)

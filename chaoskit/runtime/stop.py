@@ -14,7 +14,7 @@ GLANCE = 0.02
 class Stop(threading.Event):
     """An ``Event`` that also wakes event loops and passes the word on; it goes wherever an Event goes.
 
-    Whoever sets it, from whatever thread, ends every wait that was given it at once.
+    Setting it, in any thread, ends at once every wait that was given it.
     """
 
     def __init__(self) -> None:

@@ -358,9 +358,14 @@ def _raise(outcome: Outcome, what: str, words: Words, interrupted: int = 0) -> N
         how = f"raised {type(outcome.error).__name__}: {outcome.error}"
         raise WorkloadFailed(f"{what} {how}; expected it to return.\n{outcome.traceback}") from None
     if outcome.timed_out:
+        early = (
+            f"{interrupted} calls were interrupted by signals before: try again first. "
+            if interrupted
+            else ""
+        )
         raise WorkloadFailed(
             f"{what} hung and was killed, without any fault in it; expected it to return. "
-            f"{words.more_time}\n{outcome.stacks}"
+            f"{early}{words.more_time}\n{outcome.stacks}"
         )
     name = signal_name(outcome.signal or 0)
     raise WorkloadFailed(f"{what} was killed by {name}, without any fault in it; expected it to return.")

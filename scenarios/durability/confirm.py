@@ -25,8 +25,8 @@ import pytest
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.border import Planned, Recording
 from chaoskit.explore.crash import CrashSource, CrashState, CrashStates, Script, crash_states
-from chaoskit.explore.crash.source import CrashWorld
 from chaoskit.explore.crash.steps import Step, StepKind
+from chaoskit.explore.crash.worlds import CrashWorld
 from scenarios.durability.judge import Judge, Objection
 from scenarios.durability.judgements import JUDGEMENTS
 from scenarios.durability.known import KNOWN

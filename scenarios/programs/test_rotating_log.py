@@ -46,7 +46,7 @@ def test_a_killed_program_loses_no_record(chaos: Chaos) -> None:
     assert set(chaos.promised) <= set(found)
 
 
-@scenario(faults.disk().on(site="Logger.info"))
+@scenario(faults.disk().on(call=("open", "write", "close", "rename", "unlink"), site="Logger.info"))
 def test_trouble_with_the_log_never_reaches_the_program(chaos: Chaos) -> None:
     """Whatever fails in it, ``logger.info`` returns; what is found is in order, the old ones too."""
     log(chaos.path / "app.log", 0, 6)
@@ -55,6 +55,18 @@ def test_trouble_with_the_log_never_reaches_the_program(chaos: Chaos) -> None:
     assert outcome.ok
     assert found == sorted(set(found))
     assert set(range(6)) <= set(found)
+
+
+@known_finding(
+    "stat(app.log.1)#1=EACCES",
+    "os.path.exists is false for a file that cannot be looked up, so the rotation renames over it",
+)
+@scenario(faults.disk().on(call="stat", site="RotatingFileHandler.doRollover"))
+def test_a_file_that_cannot_be_looked_up_is_not_overwritten(chaos: Chaos) -> None:
+    """What an earlier rotation has put aside is still there, whatever a look-up says."""
+    log(chaos.path / "app.log", 0, 6)
+    chaos.run(log, chaos.path / "app.log", 6, 12)
+    assert set(range(6)) <= set(records(chaos.path))
 
 
 @known_finding(

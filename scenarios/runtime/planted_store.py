@@ -11,16 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_store import (
-    JOB,
-    TIMEOUT,
-    VALUES,
-    content,
-    create_and_save,
-    opened,
-    save,
-    value_of,
-)
+from test_store import JOB, TIMEOUT, VALUES, check_errors, content, create_and_save, opened, save, value_of
 
 from chaoskit import Chaos, faults, scenario
 from chaoskit.runtime import OutcomeUnknown, Store
@@ -67,6 +58,14 @@ def test_an_unknown_outcome_is_called_a_failure(chaos: Chaos, monkeypatch: Patch
     outcome = chaos.run(save, chaos.path, chaos.promise)
     with opened(chaos.path) as store:
         assert outcome.error is None or value_of(store) == 1
+
+
+@scenario(faults.disk().on(call="fdatasync"), model="strict", timeout=TIMEOUT)
+def test_the_connection_is_kept_after_an_error(chaos: Chaos, monkeypatch: Patch) -> None:
+    with opened(chaos.path) as store:
+        store.put(JOB, "k", content(1), status="done")
+    monkeypatch.setattr(core, "_BROKEN", frozenset())
+    check_errors(chaos.run(save, chaos.path, chaos.promise))
 
 
 def finish_in_two_steps(directory: Path) -> None:

@@ -56,6 +56,7 @@ PLANTED: Mapping[str, Mapping[str, str]] = {
         "test_a_level_without_syncs_is_called_durable": "power_loss",
         "test_the_directory_is_not_synced": "power_loss",
         "test_an_unknown_outcome_is_called_a_failure": "fdatasync",
+        "test_the_connection_is_kept_after_an_error": "fdatasync(store.db-wal)",
         "test_the_result_and_the_message_are_two_writes": "kill",
         "test_a_backup_is_written_in_place": "kill",
     },

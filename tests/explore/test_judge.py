@@ -117,3 +117,11 @@ def test_a_killed_workload_leaks_nothing() -> None:
     run = replace(STRUCK.runs[0], how="died", signal="SIGKILL")
     seen = replace(STRUCK, runs=(run,), leaks=(Leaks(descriptors=("a.tmp",)),))
     assert judge(JOB, seen).verdict == "failed safe"
+
+
+def test_a_hang_after_stray_interrupts_is_no_finding() -> None:
+    """A close that was interrupted for our sake leaves a pipe open, and its reader waits for ever."""
+    hung = replace(STRUCK.runs[0], how="stopped", stray_interrupts=1)
+    judgement = judge(JOB, replace(STRUCK, runs=(hung,)))
+    assert (judgement.verdict, judgement.failure, judgement.again) == ("diverged", None, True)
+    assert judge(JOB, replace(STRUCK, runs=(replace(hung, stray_interrupts=0),))).verdict == "hung"

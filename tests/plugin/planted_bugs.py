@@ -346,6 +346,10 @@ def creates_only_what_is_absent(path: Path, _: Promise) -> None:
     os.stat(path / "f")
 
 
+def keeps_what_was_there(chaos: Chaos, _: Outcome) -> None:
+    assert (chaos.path / "f").read_bytes() == OLD
+
+
 # --- leaks --------------------
 
 
@@ -430,7 +434,7 @@ PLANTED: dict[str, Planted] = {
         takes_unknown_for_absent,
         creates_only_what_is_absent,
         "stat(f)#1=EACCES",
-        old_or_new,
+        keeps_what_was_there,
         old_file,
     ),
     "endless retry": Planted(

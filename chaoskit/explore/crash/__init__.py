@@ -31,7 +31,7 @@ from __future__ import annotations
 from chaoskit.explore.crash.explanations import explain, simplest
 from chaoskit.explore.crash.fixes import Explanation
 from chaoskit.explore.crash.materialise import Materialiser, state_tree
-from chaoskit.explore.crash.models import MODELS, Model, Rule, models_named
+from chaoskit.explore.crash.models import MODELS, Model, ModelRule, models_named
 from chaoskit.explore.crash.naming import name_of, state_named
 from chaoskit.explore.crash.snapshot import Snapshot
 from chaoskit.explore.crash.source import CrashSource
@@ -48,7 +48,7 @@ __all__ = [
     "Materialiser",
     "Model",
     "CrashSource",
-    "Rule",
+    "ModelRule",
     "Script",
     "Snapshot",
     "crash_states",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from chaoskit.explore.crash.image import Image
-from chaoskit.explore.crash.models import Model, Rule
+from chaoskit.explore.crash.models import Model, ModelRule
 from chaoskit.explore.crash.order import Order
 from chaoskit.explore.crash.playing import play_all
 from chaoskit.explore.crash.states import CrashState, grown_over
@@ -114,7 +114,7 @@ def allows(order: Order, persisted: int, garbage: int) -> bool:
         return False
     steps = order.script.steps
     # No other rule speaks of garbage: where a model allows it, any unwritten block may hold some.
-    if garbage and Rule.NO_GARBAGE in order.model:
+    if garbage and ModelRule.NO_GARBAGE in order.model:
         return False
     return all(_torn_so(order, steps, persisted, index) for index in bits(persisted & ~whole)) and all(
         grown_over(order.script, steps[index], persisted) for index in bits(garbage)

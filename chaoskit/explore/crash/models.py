@@ -17,7 +17,7 @@ from chaoskit.core.errors import wrong
 
 
 # Each rule makes states illegal, so each is something that a program may rely on.
-class Rule(Enum):
+class ModelRule(Enum):
     """What a file system guarantees without being asked. The value is the rule as a sentence."""
 
     ORDERED_METADATA = "a change of metadata persists only with every change of metadata before it"
@@ -55,10 +55,10 @@ class Model:
     """A persistence model: the rules that one file system keeps, each with its source."""
 
     name: str
-    rules: Mapping[Rule, str]
+    rules: Mapping[ModelRule, str]
     what: str = ""
 
-    def __contains__(self, rule: Rule) -> bool:
+    def __contains__(self, rule: ModelRule) -> bool:
         return rule in self.rules
 
     def __hash__(self) -> int:
@@ -70,19 +70,21 @@ EXT4 = Model(
     "ext4",
     MappingProxyType(
         {
-            Rule.ORDERED_METADATA: f"one journal; {_ALICE}; {_MEASURED}",
-            Rule.DATA_BEFORE_SIZE: f"data=ordered with delayed allocation; ext4(5); {_MEASURED}",
-            Rule.GROWS_IN_ORDER: f"{_KERNEL}, fs/ext4/inode.c, mpage_map_and_submit_extent",
-            Rule.TAIL_UNORDERED: f"{_KERNEL}, fs/ext4/inode.c, ext4_da_write_end; {_MEASURED}",
-            Rule.COHERENT_PAGES: "page cache",
-            Rule.RENAME_FLUSHES: f"auto_da_alloc, ext4(5); without fallocate: {_ALLOC_DA}; {_MEASURED}",
-            Rule.CLOSE_FLUSHES: f"auto_da_alloc; {_KERNEL}, fs/ext4/file.c, ext4_release_file; {_MEASURED}",
-            Rule.JOURNAL_SYNC: f"{_KERNEL}, fs/ext4/fsync.c, i_sync_tid; {_MEASURED}",
-            Rule.DIRECTORY_COMMITS: f"{_KERNEL}, fs/ext4/fsync.c, ext4_fsync_journal; {_MEASURED}",
-            Rule.NAMES_SYNC: f"follows from the journal; {_MEASURED}",
-            Rule.RENAME_IN_ONE: "one transaction",
-            Rule.FREED_LAST: "orphan list; ext4 journal",
-            Rule.NO_GARBAGE: "data=ordered, ext4(5)",
+            ModelRule.ORDERED_METADATA: f"one journal; {_ALICE}; {_MEASURED}",
+            ModelRule.DATA_BEFORE_SIZE: f"data=ordered with delayed allocation; ext4(5); {_MEASURED}",
+            ModelRule.GROWS_IN_ORDER: f"{_KERNEL}, fs/ext4/inode.c, mpage_map_and_submit_extent",
+            ModelRule.TAIL_UNORDERED: f"{_KERNEL}, fs/ext4/inode.c, ext4_da_write_end; {_MEASURED}",
+            ModelRule.COHERENT_PAGES: "page cache",
+            ModelRule.RENAME_FLUSHES: f"auto_da_alloc, ext4(5); without fallocate: {_ALLOC_DA}; {_MEASURED}",
+            ModelRule.CLOSE_FLUSHES: (
+                f"auto_da_alloc; {_KERNEL}, fs/ext4/file.c, ext4_release_file; {_MEASURED}"
+            ),
+            ModelRule.JOURNAL_SYNC: f"{_KERNEL}, fs/ext4/fsync.c, i_sync_tid; {_MEASURED}",
+            ModelRule.DIRECTORY_COMMITS: f"{_KERNEL}, fs/ext4/fsync.c, ext4_fsync_journal; {_MEASURED}",
+            ModelRule.NAMES_SYNC: f"follows from the journal; {_MEASURED}",
+            ModelRule.RENAME_IN_ONE: "one transaction",
+            ModelRule.FREED_LAST: "orphan list; ext4 journal",
+            ModelRule.NO_GARBAGE: "data=ordered, ext4(5)",
         }
     ),
     "data=ordered, auto_da_alloc (the defaults)",
@@ -92,7 +94,7 @@ EXT4 = Model(
 EXT4_LATE = Model(
     "ext4-late",
     MappingProxyType(
-        {rule: source for rule, source in EXT4.rules.items() if rule is not Rule.DATA_BEFORE_SIZE}
+        {rule: source for rule, source in EXT4.rules.items() if rule is not ModelRule.DATA_BEFORE_SIZE}
     ),
     "ext4 as it is since Linux 5.6, where unwritten extents are the default (dioread_nolock): the size of"
     " a file is journalled when writing its data has begun, not when it has ended, so that a file may be"
@@ -104,14 +106,14 @@ XFS = Model(
     "xfs",
     MappingProxyType(
         {
-            Rule.ORDERED_METADATA: f"one log; {_KERNEL}, Documentation/filesystems/xfs; {_MEASURED}",
-            Rule.DATA_BEFORE_SIZE: f"{_KERNEL}, fs/xfs/xfs_aops.c, xfs_setfilesize; {_MEASURED}",
-            Rule.COHERENT_PAGES: "page cache",
-            Rule.JOURNAL_SYNC: f"{_KERNEL}, fs/xfs/xfs_file.c, xfs_fsync_flush_log; {_MEASURED}",
-            Rule.NAMES_SYNC: f"follows from the log; {_MEASURED}",
-            Rule.RENAME_IN_ONE: "one transaction",
-            Rule.FREED_LAST: "unlinked list in the log",
-            Rule.NO_GARBAGE: "unwritten extents; size set after the data",
+            ModelRule.ORDERED_METADATA: f"one log; {_KERNEL}, Documentation/filesystems/xfs; {_MEASURED}",
+            ModelRule.DATA_BEFORE_SIZE: f"{_KERNEL}, fs/xfs/xfs_aops.c, xfs_setfilesize; {_MEASURED}",
+            ModelRule.COHERENT_PAGES: "page cache",
+            ModelRule.JOURNAL_SYNC: f"{_KERNEL}, fs/xfs/xfs_file.c, xfs_fsync_flush_log; {_MEASURED}",
+            ModelRule.NAMES_SYNC: f"follows from the log; {_MEASURED}",
+            ModelRule.RENAME_IN_ONE: "one transaction",
+            ModelRule.FREED_LAST: "unlinked list in the log",
+            ModelRule.NO_GARBAGE: "unwritten extents; size set after the data",
         }
     ),
     "the defaults",
@@ -122,16 +124,18 @@ BTRFS = Model(
     "btrfs",
     MappingProxyType(
         {
-            Rule.ORDERED_METADATA: f"transactions are whole trees, between syncs; btrfs(5); {_MEASURED}",
-            Rule.DATA_BEFORE_SIZE: f"{_KERNEL}, fs/btrfs/inode.c, btrfs_finish_one_ordered; {_MEASURED}",
-            Rule.COHERENT_PAGES: "page cache",
-            Rule.COPY_ON_WRITE: "datacow; btrfs(5)",
-            Rule.NAMES_SYNC: f"log tree; {_TREE_LOG}, log_new_ancestors; {_MEASURED}",
-            Rule.LOOSE_LOG: f"{_TREE_LOG}, btrfs_log_inode_parent, btrfs_log_new_name; {_MEASURED}",
-            Rule.RENAME_IN_ONE: f"{_MEASURED}: after syncing the new directory alone both names were there",
-            Rule.FREED_LAST: "orphan items in the same transaction",
-            Rule.WHOLE_BLOCKS: "copy on write, checksums of 4096-byte blocks; btrfs(5)",
-            Rule.NO_GARBAGE: "copy on write",
+            ModelRule.ORDERED_METADATA: f"transactions are whole trees, between syncs; btrfs(5); {_MEASURED}",
+            ModelRule.DATA_BEFORE_SIZE: f"{_KERNEL}, fs/btrfs/inode.c, btrfs_finish_one_ordered; {_MEASURED}",
+            ModelRule.COHERENT_PAGES: "page cache",
+            ModelRule.COPY_ON_WRITE: "datacow; btrfs(5)",
+            ModelRule.NAMES_SYNC: f"log tree; {_TREE_LOG}, log_new_ancestors; {_MEASURED}",
+            ModelRule.LOOSE_LOG: f"{_TREE_LOG}, btrfs_log_inode_parent, btrfs_log_new_name; {_MEASURED}",
+            ModelRule.RENAME_IN_ONE: (
+                f"{_MEASURED}: after syncing the new directory alone both names were there"
+            ),
+            ModelRule.FREED_LAST: "orphan items in the same transaction",
+            ModelRule.WHOLE_BLOCKS: "copy on write, checksums of 4096-byte blocks; btrfs(5)",
+            ModelRule.NO_GARBAGE: "copy on write",
         }
     ),
     "the defaults (datacow)",

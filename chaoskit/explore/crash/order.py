@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from chaoskit.explore.crash.models import Model, Rule
+from chaoskit.explore.crash.models import Model, ModelRule
 from chaoskit.explore.crash.pieces import PAGE
 from chaoskit.explore.crash.snapshot import Inode, NodeKind
 from chaoskit.explore.crash.steps import Script, Step, StepKind, bits
@@ -130,12 +130,12 @@ class Order:
         only by what the kernel wrote as a whole: to the border of a page.
         """
         assert torn.torn_from is not None
-        if Rule.WHOLE_BLOCKS in self.model and torn.end % PAGE:
+        if ModelRule.WHOLE_BLOCKS in self.model and torn.end % PAGE:
             return None
         need = self.need[torn.torn_from] & ~(1 << torn.torn_from) | 1 << torn.index
         if growth is None:
             return need
-        if Rule.COHERENT_PAGES in self.model and torn.end % PAGE:
+        if ModelRule.COHERENT_PAGES in self.model and torn.end % PAGE:
             return None
         assert growth.torn_from is not None
         whole = self.need[growth.torn_from] & ~(1 << growth.torn_from | 1 << torn.torn_from)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chaoskit.explore.crash import syncs
-from chaoskit.explore.crash.models import STRICT, Rule
+from chaoskit.explore.crash.models import STRICT, ModelRule
 from chaoskit.explore.crash.needs import is_one_rename, needs_of, written_out
 from chaoskit.explore.crash.order import FileRecord, Order
 from chaoskit.explore.crash.steps import Effect, Script, Step, StepKind, bits
@@ -130,6 +130,6 @@ def _close(order: Order, file: FileRecord) -> None:
 
     fs/ext4/file.c, ext4_release_file: called for the last descriptor, not for each (measured).
     """
-    if file.emptied and Rule.CLOSE_FLUSHES in order.model:
+    if file.emptied and ModelRule.CLOSE_FLUSHES in order.model:
         order.chain |= written_out(order, file.pending)
     file.emptied = False

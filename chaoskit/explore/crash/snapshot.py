@@ -68,7 +68,7 @@ class Snapshot:
         """
         if not os.path.isdir(path):
             raise wrong("path", os.fspath(path), "an existing directory")
-        reader = _Reader()
+        reader = _SnapshotReader()
         # Not fd by fd: the workload is not running while a snapshot is taken.
         reader.read(os.fspath(path))
         return cls(tuple(reader.nodes), reader.entries)
@@ -101,7 +101,7 @@ def _grow(part: object, nodes: list[Node], entries: dict[Inode, dict[str, Inode]
     return inode
 
 
-class _Reader:
+class _SnapshotReader:
     """Walks a directory; files with several names are read once."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chaoskit.explore.crash.image import Image
-from chaoskit.explore.crash.models import STRICT, Model, Rule, models_named
+from chaoskit.explore.crash.models import STRICT, Model, ModelRule, models_named
 from chaoskit.explore.crash.order import Order
 from chaoskit.explore.crash.playing import play_all
 from chaoskit.explore.crash.steps import Effect, Script, Step, StepKind, bits
@@ -316,7 +316,7 @@ def _variations(order: Order, state: int, only: int | None = None) -> Iterator[_
         # Holes have no payload: half a hole reads like the whole one or like none.
         if step.kind is StepKind.DATA and step.payload is not None:
             yield from _torn(order, state, index)
-            if Rule.NO_GARBAGE not in order.model and grown_over(order.script, step, state):
+            if ModelRule.NO_GARBAGE not in order.model and grown_over(order.script, step, state):
                 yield state, 1 << index
 
 

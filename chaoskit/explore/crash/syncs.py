@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaoskit.explore.crash.models import Rule
+from chaoskit.explore.crash.models import ModelRule
 from chaoskit.explore.crash.order import FileRecord, Order
 from chaoskit.explore.crash.snapshot import TOP, Inode
 from chaoskit.explore.crash.steps import Step, StepKind, Sync, bits
@@ -43,19 +43,19 @@ def _asked_for(order: Order, inode: Inode, sync: Sync) -> int:
 def _make_durable(order: Order, own: int, inode: Inode, sync: Sync) -> None:
     file, saved = order.files[inode], own & ~order.lost
     result = saved
-    if Rule.COHERENT_PAGES in order.model:
+    if ModelRule.COHERENT_PAGES in order.model:
         result |= _same_pages(order, saved)
     names = file.births if sync.data_only and not _logs_all_names(order, file) else file.names
-    if Rule.NAMES_SYNC in order.model:
+    if ModelRule.NAMES_SYNC in order.model:
         result |= _names(order, names)
         result |= _consistent(order, own)
-    if Rule.JOURNAL_SYNC in order.model:
+    if ModelRule.JOURNAL_SYNC in order.model:
         # Data that was lost is not saved by the journal; pages written again are.
         result |= _journalled(order, own | names & ~order.durable) & ~order.lost
-    if Rule.DIRECTORY_COMMITS in order.model and order.is_directory(inode):
+    if ModelRule.DIRECTORY_COMMITS in order.model and order.is_directory(inode):
         result |= order.chain & ~order.lost
     order.durable |= result
-    if Rule.LOOSE_LOG in order.model:
+    if ModelRule.LOOSE_LOG in order.model:
         _loosen(order, inode)
         steps = order.script.steps
         order.logged |= {child for i in bits(result) if (child := steps[i].child) is not None}
@@ -128,7 +128,7 @@ def _directories_of(order: Order, entries: int) -> int:
         directory = order.files[owner] if owner != TOP else None
         if directory is None or not directory.births & ~order.durable:
             continue
-        names = directory.names if Rule.LOOSE_LOG in order.model else directory.births
+        names = directory.names if ModelRule.LOOSE_LOG in order.model else directory.births
         more = names & ~order.durable & ~found
         found |= more
         waiting |= sum(1 << i for i in bits(more) if order.stands(steps[i]))
@@ -151,7 +151,7 @@ def _consistent(order: Order, own: int) -> int:
 
 def _logs_all_names(order: Order, file: FileRecord) -> bool:
     """fdatasync covers later names too: a new inode is logged with all that it has."""
-    return Rule.LOOSE_LOG in order.model and bool(file.births & ~order.durable)
+    return ModelRule.LOOSE_LOG in order.model and bool(file.births & ~order.durable)
 
 
 def _loosen(order: Order, inode: Inode) -> None:

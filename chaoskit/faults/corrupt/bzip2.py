@@ -15,7 +15,9 @@ def damages(data: bytes) -> Damages:
     end = len(data)
     yield from cuts("", data, ("header", 4), ("block-header", 10), ("end-mark", end - 5))
     yield from flips("", data, ("magic", 0), ("crc", end - 3))
+    # Levels are 1 to 9: a 0 asks for blocks of no size.
     yield made("header", "level", replaced(data, 3, b"0"))
+    # 10 bytes in, behind the magic of the block, is its CRC.
     yield from flips("block1", data, ("magic", 4), ("crc", 10), ("middle", (14 + end) // 2))
     yield made("", "second-stream", data + bz2.compress(b"more"))
     yield Damage("", "bomb", lambda: bz2.compress(bytes(_BOMB), 9))

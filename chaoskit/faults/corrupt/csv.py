@@ -18,6 +18,7 @@ def is_csv(data: bytes) -> bool:
     except (UnicodeDecodeError, csv.Error):
         return False
     widths = {len(row) for row in rows if row}
+    # One column would make every text with lines a table.
     return len(rows) > 1 and len(widths) == 1 and widths.pop() > 1
 
 
@@ -28,6 +29,7 @@ def damages(data: bytes) -> Damages:
     for name, number in (("header", 0), ("row1", 1), ("last-row", len(rows) - 1)):
         if number < len(rows) and not (name == "last-row" and number <= 1):
             yield from _of_row(name, rows, number)
+    # By commas alone: quoted headers are rare, and a wrong split is only another damage.
     fields = rows[0].rstrip("\r\n").split(",")
     yield made("header", "missing", "".join(rows[1:]).encode())
     yield made("header", "alone", rows[0].encode())
@@ -36,6 +38,7 @@ def damages(data: bytes) -> Damages:
     yield made("", "byte-order-mark", b"\xef\xbb\xbf" + data)
     yield made("", "utf16", text.encode("utf-16"))
     yield made("", "latin1", (text + "\u00e9" + "," * (len(fields) - 1) + "\n").encode("latin-1", "replace"))
+    # What Excel writes where the comma is the decimal mark.
     yield made("", "semicolons", text.replace(",", ";").encode())
     yield made("", "line-ends.cr", text.replace("\r\n", "\n").replace("\n", "\r").encode())
     yield made("", "line-ends.crlf", text.replace("\r\n", "\n").replace("\n", "\r\n").encode())
@@ -61,6 +64,7 @@ def _of_row(name: str, rows: list[str], number: int) -> Damages:
     yield made(name, "not-utf8", "".join(rows[:number]).encode() + b"\xff" + "".join(rows[number:]).encode())
     yield made(name, "blank", instead(end or "\n"))
     yield made(name, "fields.empty", instead("," * (len(fields) - 1) + end))
+    # A spreadsheet would compute it (CSV injection).
     yield made(name, "formula", first("=1+1"))
     yield made(name, "field.huge", first("x" * _HUGE))
     yield made(name, "twice", instead(row.rstrip("\r\n") + (end or "\n") + row))

@@ -30,6 +30,7 @@ class Damage:
     @property
     def alike(self) -> tuple[str, str]:
         """What damages share that differ only in which of equal structures they hit."""
+        # Without the numbers: member1 and member2 are hit in the same way.
         return re.sub(r"\d+", "", self.structure), self.kind
 
 
@@ -48,6 +49,7 @@ def made(structure: str, kind: str, data: bytes) -> Damage:
 
 def flipped(data: bytes, at: int, bit: int = 0) -> bytes:
     """``data`` with one bit changed."""
+    # One bit, which a checksum must find and a parser may not notice.
     changed = bytearray(data)
     changed[at] ^= 1 << bit
     return bytes(changed)

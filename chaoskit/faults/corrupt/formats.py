@@ -86,6 +86,7 @@ def register(name: str, matches: Callable[[bytes], bool], damages: Enumerator) -
     if name in names():
         raise wrong("format", name, f"a name that is not taken; there are {', '.join(names())}")
     made = Format(name, matches, damages)
+    # Before the built-in ones: a format of a project is often one of these with a convention on top.
     _KNOWN.insert(0, made)
     return lambda: _KNOWN.remove(made)
 
@@ -123,8 +124,10 @@ def _all(data: bytes, *, inner: bool) -> Iterator[tuple[str, Damage]]:
         yield from ((f"{known.name}.{damage.name}", damage) for damage in _of(known.damages, data))
         if inner and known.unpacked and known.packed:
             content = _content(known.unpacked, data)
+            # One level only, since a second one would multiply the cases and test the same reader.
             for label, damage in () if content is None else _all(content, inner=False):
                 yield f"{known.name}/{label}", replace(damage, make=_wrapped(known.packed, damage.make))
+    # Last: the structures of a format say more than a cut at a round size.
     yield from ((f"{OTHER}.{damage.name}", damage) for damage in _of(anything.damages, data))
 
 
@@ -139,7 +142,7 @@ def _of(enumerate_: Enumerator, data: bytes) -> Damages:
 def _content(unpacked: Callable[[bytes], bytes], data: bytes) -> bytes | None:
     try:
         return unpacked(data)
-    except Exception:  # Damaged already: zlib, lzma and bz2 each have errors of their own for that.
+    except Exception:  # Damaged already: zlib, lzma and bz2 each raise a different class for that.
         return None
 
 

@@ -20,6 +20,7 @@ def is_tar(data: bytes) -> bool:
 
 
 def _with_checksum(header: bytes) -> bytes:
+    # By POSIX the checksum is taken over the header with its own field as spaces.
     blank = replaced(header, _CHECKSUM, b" " * 8)
     return replaced(header, _CHECKSUM, b"%06o\0 " % sum(blank))
 
@@ -41,6 +42,7 @@ def damages(data: bytes) -> Damages:
         last = members[-1]
         end = last.offset_data + -(-last.size // _BLOCK) * _BLOCK
         yield made("end", "missing", data[:end])
+        # Two are the mark; many readers are content with one or with none.
         yield made("end", "one-block", data[:end] + bytes(_BLOCK))
 
 
@@ -65,6 +67,7 @@ def _of_member(name: str, member: tarfile.TarInfo, data: bytes) -> Damages:
         ("negative", b"\xff" * 12),
         ("garbage", b"zzzzzzzzzzz\0"),
     ):
+        # With a right checksum, so that the size itself is what the reader has to check.
         header = _with_checksum(replaced(data[at : at + _BLOCK], _SIZE, value))
         yield made(name, f"size.{kind}", replaced(data, at, header))
     yield made(name, "zeros.header", replaced(data, start, bytes(_BLOCK)))
@@ -93,8 +96,10 @@ def _with(data: bytes, added: list[tuple[str, bytes, str]]) -> bytes:
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, kind, to in added:
             member = tarfile.TarInfo(name)
+            # Made by hand: tarfile.add() would need such files on this machine.
             member.type, member.linkname = kind, to
             member.size = 4 if kind == tarfile.REGTYPE else 0
             tar.addfile(member, io.BytesIO(b"evil"))
+    # The end mark is taken off first: a reader stops there and would not see what follows.
     kept = data.rstrip(b"\0")
     return kept.ljust(-(-len(kept) // _BLOCK) * _BLOCK, b"\0") + out.getvalue()

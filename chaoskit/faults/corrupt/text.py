@@ -13,6 +13,7 @@ def is_text(data: bytes) -> bool:
         data.decode()
     except UnicodeDecodeError:
         return False
+    # Binary formats are often valid UTF-8 by chance while they are small, but have no lines.
     return b"\n" in data and b"\0" not in data
 
 
@@ -31,6 +32,7 @@ def damages(data: bytes) -> Damages:
             yield made(name, "twice", instead(line.rstrip(b"\r\n") + b"\n", line))
             yield made(name, "not-utf8", instead(b"\xff" + line))
             yield made(name, "nul", instead(b"\0" + line))
+            # A mebibyte on one line, for readers that take a line for a small thing.
             yield made(name, "long", instead(b"x" * _LONG + line))
     yield made("", "line-end.missing", data.rstrip(b"\r\n"))
     yield made("", "line-ends.cr", data.replace(b"\r\n", b"\n").replace(b"\n", b"\r"))

@@ -14,6 +14,7 @@ _FOOTER = 12
 def damages(data: bytes) -> Damages:
     """Enumerate the damages of the container; those of the content are made by :mod:`.formats`."""
     end = len(data)
+    # The footer holds the size of the index in units of four bytes, less one.
     index = (int.from_bytes(data[end - 8 : end - 4], "little") + 1) * 4
     yield from cuts("", data, ("footer", end - _FOOTER), ("index", end - _FOOTER - index), ("header", 12))
     yield from flips("header", data, ("magic", 0), ("flags", 7), ("crc", 8))
@@ -21,8 +22,10 @@ def damages(data: bytes) -> Damages:
     yield from flips("index", data, ("first-byte", end - _FOOTER - index), ("crc", end - _FOOTER - 4))
     yield from flips("footer", data, ("crc", end - _FOOTER), ("backward-size", end - 8), ("flags", end - 3))
     yield made("", "padding", data + bytes(4))
+    # Padding has to be a multiple of four bytes.
     yield made("", "padding.bad", data + bytes(3))
     yield made("", "second-stream", data + lzma.compress(b"more", preset=0))
+    # Made when it strikes: 64 MiB have to be compressed for it.
     yield Damage("", "bomb", lambda: lzma.compress(bytes(_BOMB), preset=0))
 
 

@@ -18,6 +18,7 @@ def is_yaml(data: bytes) -> bool:
         return False
     if lines and lines[0].startswith(("---", "%YAML")):
         return True
+    # Not "<": XML and HTML have lines with colons, too.
     return bool(lines) and all(_KEY.match(line) for line in lines[:1]) and not data.lstrip().startswith(b"<")
 
 
@@ -34,7 +35,9 @@ def damages(data: bytes) -> Damages:
     yield made("", "not-utf8", data + b"\n# \xff\n")
     yield made("", "nul", data + b"\nx: \0\n")
     yield made("", "list", b"- a\n- b\n")
+    # Deeper than the recursion of a loader in Python goes.
     yield made("", "deep", b"[" * 10_000)
+    # A loader that obeys it would call any function of any module.
     yield made("hostile", "tag", data.rstrip(b"\n") + b"\nx: !!python/object/apply:os.getcwd []\n")
     yield made("hostile", "alias-bomb", _aliases())
 
@@ -54,6 +57,7 @@ def _of_line(name: str, lines: list[str], number: int) -> Damages:
     yield made(name, "no-colon", instead(key + value))
     yield made(name, "empty", instead(f"{key}:\n"))
     yield made(name, "open-quote", instead(f'{key}: "{value.strip()}\n'))
+    # The code of Norway, which YAML 1.1 reads as false.
     yield made(name, "norway", instead(f"{key}: no\n"))
     yield made(name, "unknown", instead(f"{key}x:{value}"))
 

@@ -20,6 +20,7 @@ def damages(data: bytes) -> Damages:
     """Enumerate."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = archive.infolist()
+    # From behind, as readers look for it: a member may contain an archive.
     end = data.rindex(b"PK\x05\x06")
     for number, info in _numbered(members):
         yield from _of_member(f"member{number}", info, data)
@@ -42,6 +43,7 @@ def _numbered(members: list[zipfile.ZipInfo]) -> Iterator[tuple[int, zipfile.Zip
 
 def _of_member(name: str, info: zipfile.ZipInfo, data: bytes) -> Damages:
     start = info.header_offset
+    # From the local header: its extra field may differ from the one in the directory.
     name_length, extra_length = struct.unpack_from("<HH", data, start + 26)
     content = start + 30 + name_length + extra_length
     middle = content + info.compress_size // 2
@@ -55,6 +57,7 @@ def _entries(data: bytes, end: int, count: int) -> Iterator[tuple[int, int]]:
     """Number and offset of the entries of the central directory."""
     at: int = struct.unpack_from("<I", data, end + 16)[0]
     for number in range(1, count + 1):
+        # Damaged before: what is found so far is used.
         if data[at : at + 4] != b"PK\x01\x02":
             return
         if number < _SHOWN or number == count:
@@ -71,6 +74,7 @@ def _of_entry(name: str, at: int, data: bytes) -> Damages:
         yield from flips(name, data, (field, at + offset))
     yield made(name, "offset.huge", replaced(data, at + 42, b"\xff\xff\xff\x7f"))
     yield made(name, "size.huge", replaced(data, at + 24, b"\xff\xff\xff\x7f"))
+    # Bit 11 of the flags: without it the name is in code page 437.
     yield made(name, "flag.utf8", flipped(data, at + 9, 3))
 
 
@@ -93,6 +97,7 @@ def _with(
         warnings.simplefilter("ignore")  # A name that is there twice is what is wanted.
         info = zipfile.ZipInfo(name)
         info.filename = name  # ZipInfo would turn a backslash of Windows into a slash.
+        # 3 is Unix: only then are the upper bits a mode, and the member a link.
         info.create_system, info.external_attr = 3, mode << 16
         archive.writestr(info, content, method)
     return out.getvalue()

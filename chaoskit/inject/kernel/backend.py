@@ -29,8 +29,8 @@ from chaoskit.inject.base import (
     Ran,
     WorkloadError,
 )
-from chaoskit.inject.kernel import domains, interest, probe
-from chaoskit.inject.kernel.supervisor import Supervisor
+from chaoskit.inject.kernel import catcher, domains, interest, probe
+from chaoskit.inject.kernel.supervisor import CallSupervisor
 from chaoskit.inject.kernel.workload import child, preconditions, stack, tree
 from chaoskit.inject.kernel.workload.messages import Streams
 from chaoskit.inject.kernel.workload.tree import Tree
@@ -80,17 +80,17 @@ class KernelBackend:
         if plan.record:
             stack.calibrate()
         streams = Streams(promises)
-        with processes.adopting(), processes.guarded() as guard, _Family() as family:
+        with processes.adopting(), processes.guarded() as guard, _ProcessFamily() as family:
             ours = _fork(work, plan, program, streams, family)
             # Made while the child gets ready, on another processor.
             workload = Tree(family.pid, child.boundary(), plan.run, guard)
             family.at_end(workload.close)
-            supervisor = Supervisor(workload, plan, streams, inherited | {ours.fileno()})
+            supervisor = CallSupervisor(workload, plan, streams, inherited | {ours.fileno()}, guard)
             status = supervisor.serve(_take_over(ours, family, plan), family.before)
             return _outcome(work, plan, supervisor, streams, status)
 
 
-class _Family:
+class _ProcessFamily:
     """A block that nothing of the workload outlives: no process, and nothing that is open."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class _Family:
         """Call ``release`` at the end of the block; the last one is called first."""
         self._at_end.append(release)
 
-    def __enter__(self) -> _Family:
+    def __enter__(self) -> _ProcessFamily:
         return self
 
     # A run that went well has ended all its processes itself.
@@ -125,7 +125,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _fork(
-    work: Callable[[], Any] | Command, plan: Plan, program: bytes, streams: Streams, family: _Family
+    work: Callable[[], Any] | Command, plan: Plan, program: bytes, streams: Streams, family: _ProcessFamily
 ) -> socket.socket:
     """Fork the workload, note its process, and return our end of the hand-over socket.
 
@@ -156,13 +156,14 @@ def _in_child(
     parent: int,
     standard: tuple[int, int, int] | None,
 ) -> NoReturn:
+    catcher.leave()
     for number, fd in enumerate(standard or ()):
         os.dup2(fd, number)
     child.enter(work, control, plan.record, program, parent)
 
 
 def _standard_streams(
-    work: Callable[[], Any] | Command, streams: Streams, family: _Family
+    work: Callable[[], Any] | Command, streams: Streams, family: _ProcessFamily
 ) -> tuple[int, int, int] | None:
     """The three standard streams of a command; ours are closed once it has them."""
     if not isinstance(work, Command):
@@ -177,7 +178,7 @@ def _standard_streams(
     return stdin.fileno(), stdout, stderr
 
 
-def _take_over(ours: socket.socket, family: _Family, plan: Plan) -> int:
+def _take_over(ours: socket.socket, family: _ProcessFamily, plan: Plan) -> int:
     """Receive the listener from the child."""
     # A function registered with os.register_at_fork may hang in the child.
     ours.settimeout(plan.timeout)
@@ -204,7 +205,7 @@ def _take_over(ours: socket.socket, family: _Family, plan: Plan) -> int:
     )
 
 
-def _use_all_descriptors(family: _Family) -> None:
+def _use_all_descriptors(family: _ProcessFamily) -> None:
     """Raise the limit of descriptors to the hard one: each process of the workload takes three of ours."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -213,7 +214,7 @@ def _use_all_descriptors(family: _Family) -> None:
 
 
 def _outcome(
-    work: Callable[[], Any] | Command, plan: Plan, supervisor: Supervisor, streams: Streams, status: int
+    work: Callable[[], Any] | Command, plan: Plan, supervisor: CallSupervisor, streams: Streams, status: int
 ) -> Ran:
     ending, mailbox = supervisor.ending, supervisor.promises.mailbox
     caveats = tuple(supervisor.log.caveats.values())

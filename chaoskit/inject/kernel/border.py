@@ -42,7 +42,7 @@ class Standing(Protocol):
 
 
 @dataclass(slots=True)
-class Effect:
+class FaultEffect:
     """What the supervisor has to do about a call that was struck.
 
     Exactly one of: ``answer`` with a result or minus the errno; ``kill`` processes (``all`` or
@@ -110,7 +110,7 @@ class Domain(Protocol[C]):
     def perform(self, call: C, stopped: Stopped) -> None:
         """In a recording: add the operation to the log, and see that ``stopped`` gets its one answer."""
 
-    def effect(self, shape: Shape, call: C) -> Effect:
+    def effect(self, shape: Shape, call: C) -> FaultEffect:
         """What a fault does to a call; SIGKILL, signals and delays never get here.
 
         Raises:

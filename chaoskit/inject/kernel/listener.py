@@ -25,6 +25,8 @@ class Listener:
 
     def __init__(self) -> None:
         self._fd = -1
+        self.source = -1
+        """Where calls are received: the kernel's descriptor, or the pipe of a catcher."""
         self._received = 0
         self._first = self._last = 0
         self.released: set[int] = set()
@@ -35,7 +37,7 @@ class Listener:
 
     def attach(self, fd: int) -> None:
         """Begin with the descriptor that the kernel gave for the filter."""
-        self._fd = fd
+        self._fd = self.source = fd
         try:
             # Run the woken thread on the waiter's CPU: a cheaper hand-over (Linux 6.6).
             fcntl.ioctl(fd, abi.IOCTL_SET_FLAGS, abi.FD_SYNC_WAKE_UP)
@@ -53,6 +55,8 @@ class Listener:
 
     def receive(self) -> Notification | None:
         """Take the next call; None if it was withdrawn before it could be received."""
+        if self.source != self._fd:
+            return self._passed_on()
         call = self._call
         # The kernel refuses a buffer that is not zeroed.
         call[:] = abi.NO_NOTIF
@@ -60,8 +64,11 @@ class Listener:
             fcntl.ioctl(self._fd, abi.IOCTL_RECV, call)
         except OSError:
             return None
-        ident, tid, _, number, arch, _, *args = abi.NOTIF.unpack(call)
-        return Notification(ident, tid, number, arch, tuple(args))
+        return _notification(call)
+
+    def _passed_on(self) -> Notification | None:
+        data = os.read(self.source, abi.NOTIF.size)
+        return _notification(data) if len(data) == abi.NOTIF.size else None
 
     def count(self, ident: int) -> None:
         """Take the call into account for :attr:`withdrawn`."""
@@ -113,6 +120,11 @@ class Listener:
                 return False
         self.released.add(fd)
         return True
+
+
+def _notification(data: bytes | bytearray) -> Notification:
+    ident, tid, _, number, arch, _, *args = abi.NOTIF.unpack(data)
+    return Notification(ident, tid, number, arch, tuple(args))
 
 
 class Stopped:

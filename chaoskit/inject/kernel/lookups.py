@@ -16,7 +16,7 @@ from chaoskit.core.operation import LookupDetail
 from chaoskit.faults.errnos import calls_that_keep_failing
 from chaoskit.faults.shapes import Errno, Shape
 from chaoskit.inject.kernel.armed import Armed
-from chaoskit.inject.kernel.border import Around, CannotExecute, Effect
+from chaoskit.inject.kernel.border import Around, CannotExecute, FaultEffect
 from chaoskit.inject.kernel.listener import Stopped
 from chaoskit.inject.kernel.seccomp import abi
 from chaoskit.inject.kernel.seccomp.syscalls import Condition, Spec
@@ -127,7 +127,7 @@ class Lookups:
         self._log.add(self._log.operation(call, _expected(call), self.describe(call, whole=False)))
         stopped.go_on()
 
-    def effect(self, shape: Shape, call: Lookup) -> Effect:
+    def effect(self, shape: Shape, call: Lookup) -> FaultEffect:
         """An errno, once or to stay.
 
         Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from chaoskit.core.operation import Operation
 from chaoskit.faults.errnos import calls_that_keep_failing, keeps_failing
 from chaoskit.faults.shapes import Errno
-from chaoskit.inject.kernel.border import Answer, Effect
+from chaoskit.inject.kernel.border import Answer, FaultEffect
 from chaoskit.inject.kernel.log import Call
 
 OF_ONE_FILE = frozenset({"EACCES", "EPERM", "ESTALE", "ENOENT", "EEXIST", "EISDIR", "ENOTDIR", "ETXTBSY"})
@@ -37,7 +37,7 @@ class StandingError:
         return -self.error.number, f"still {self.error.name}"
 
 
-def failing(error: Errno, call: Call, release: int | None = None) -> Effect:
-    """The effect of an errno on a call of any domain; ``release`` as in :class:`Effect`."""
+def failing(error: Errno, call: Call, release: int | None = None) -> FaultEffect:
+    """The effect of an errno on a call of any domain; ``release`` as in :class:`FaultEffect`."""
     standing = StandingError(error, call.target) if error.lasting else None
-    return Effect(f"answered {error.name}", answer=-error.number, release=release, standing=standing)
+    return FaultEffect(f"answered {error.name}", answer=-error.number, release=release, standing=standing)

@@ -12,7 +12,7 @@ from chaoskit.faults.shapes import Delayed, Killed, Shape, Signalled
 from chaoskit.inject.base import Plan
 from chaoskit.inject.kernel import interest
 from chaoskit.inject.kernel.armed import Armed
-from chaoskit.inject.kernel.border import CannotExecute, Effect, Standing
+from chaoskit.inject.kernel.border import CannotExecute, FaultEffect, Standing
 from chaoskit.inject.kernel.listener import Stopped
 from chaoskit.inject.kernel.log import Log
 from chaoskit.inject.kernel.poller import Poller
@@ -79,7 +79,7 @@ class Strikes:
             return Place(self._plan.run)
         return self._tree.place(task)
 
-    def common(self, shape: Shape, task: Task) -> Effect | None:
+    def common(self, shape: Shape, task: Task) -> FaultEffect | None:
         """The effect of a fault that is the same whatever it strikes; None for one that is not.
 
         Raises:
@@ -87,13 +87,13 @@ class Strikes:
         """
         match shape:
             case Killed(caller=True):
-                return Effect(f"SIGKILL to process {task.process.pid}", kill="one")
+                return FaultEffect(f"SIGKILL to process {task.process.pid}", kill="one")
             case Killed():
-                return Effect("SIGKILL to all", kill="all")
+                return FaultEffect("SIGKILL to all", kill="all")
             case Delayed(text=text, seconds=seconds):
-                return Effect(f"{text} s later", delay=seconds)
+                return FaultEffect(f"{text} s later", delay=seconds)
             case Signalled(name, number):
-                return Effect(f"{name} sent", fatal=self._signal_main(number))
+                return FaultEffect(f"{name} sent", fatal=self._signal_main(number))
         return None
 
     def _signal_main(self, number: int) -> bool:
@@ -118,7 +118,7 @@ class Strikes:
         stopped: Stopped,
         armed: Armed,
         operation: Operation,
-        effect: Effect,
+        effect: FaultEffect,
         go_on: Callable[[], object],
     ) -> bool:
         """Make the effect happen; True if the call has to go on now."""
@@ -141,7 +141,7 @@ class Strikes:
         # A process that dies of a signal dies here, before the call: answered, it might still make it.
         return effect.answer is None and not (effect.fatal and operation.pid == self._tree.pid)
 
-    def _kill(self, operation: Operation, effect: Effect) -> bool:
+    def _kill(self, operation: Operation, effect: FaultEffect) -> bool:
         """True if something was alive to be killed."""
         if effect.kill == "one" and operation.pid != self._tree.pid:
             # It may have ended since it made the call.
@@ -155,7 +155,7 @@ class Strikes:
         self._unproven = [one for one in self._unproven if one[0] is not condition]
 
 
-def _receipt(armed: Armed, operation: Operation, effect: Effect) -> Receipt:
+def _receipt(armed: Armed, operation: Operation, effect: FaultEffect) -> Receipt:
     """The proof for an effect that was delivered."""
     shown = replace(operation, ordinal=armed.ordinal, result=effect.answer)
     return Receipt(armed.text, str(shown), effect.text)

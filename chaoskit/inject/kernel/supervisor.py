@@ -12,6 +12,7 @@ from typing import Any
 from chaoskit.core.operation import Operation
 from chaoskit.inject import processes
 from chaoskit.inject.base import Plan
+from chaoskit.inject.kernel import catcher
 from chaoskit.inject.kernel.armed import Armed
 from chaoskit.inject.kernel.border import Around, CannotExecute, Counter, Domain
 from chaoskit.inject.kernel.domains import DOMAINS, by_number
@@ -33,14 +34,22 @@ _AT_ONCE = 256
 """How many calls are counted before the loop looks at the clock and at other descriptors again."""
 
 
-class Supervisor:
+class CallSupervisor:
     """Supervises one run; :meth:`serve` returns when it is over.
 
     It knows when a call stops, whether a strike is due there, and who answers. What the call means is
     asked of the domains, in order.
     """
 
-    def __init__(self, workload: Tree, plan: Plan, streams: Streams, inherited: frozenset[int]) -> None:
+    def __init__(
+        self,
+        workload: Tree,
+        plan: Plan,
+        streams: Streams,
+        inherited: frozenset[int],
+        guard: processes.Guard,
+    ) -> None:
+        self._guard = guard
         self._tree = workload
         self._plan = plan
         self._streams = streams
@@ -53,10 +62,11 @@ class Supervisor:
         around = Around(plan.root, self.log, self._poller, workload)
         self._domains: tuple[Domain[Any], ...] = tuple(domain(around) for domain in DOMAINS)
         self.promises = Promises(around, self._domains, self.strikes, streams, self._look_again)
-        self._watching = Watching(workload, self.log)
+        self._watching = Watching(workload, self.log, self._have_caught)
         self.descriptors: list[str] = []
         """What the workload's own process had open at its end beyond what it started with."""
         self._asked_again = False
+        self._caught = self._was_refused_a_catcher = False
         self._calls = by_number()
         # Numbers mean other calls under another architecture.
         self._arch = abi.AUDIT_ARCH[abi.machine()]
@@ -71,8 +81,7 @@ class Supervisor:
         """Answer until the tree is gone; return the wait status of the workload's own process."""
         self.ending.begin(before_fork)
         self._listener.attach(listener)
-        self._only_calls = [(listener, select.POLLIN)]
-        self._poller.watch(listener, partial(self._listen, listener))
+        self._receive_from(listener)
         for fd in self._streams.readable():
             self._poller.watch(fd, partial(self._drain, fd))
         deadline = time.monotonic() + self._plan.timeout
@@ -88,10 +97,37 @@ class Supervisor:
             self.ending.wind_up()
             return status
         finally:
+            self._let_catch_go()
             self._streams.drain_all()
             self._settle()
+            if self.withdrawn:
+                # Threads that died while their call waited are counted, too: the kernel does not tell.
+                text = f"{self.withdrawn} calls were interrupted while they waited; a close may have failed"
+                self.log.caveat("interrupted", "", text)
             for domain in self._domains:
                 domain.close()
+
+    def _receive_from(self, source: int) -> None:
+        self._listener.source = source
+        self._only_calls = [(source, select.POLLIN)]
+        self._poller.watch(source, partial(self._listen, source))
+
+    def _have_caught(self) -> None:
+        """Have calls received the moment that they are made; see :mod:`chaoskit.inject.kernel.catcher`."""
+        listener = self._listener.source
+        if self._caught or self._was_refused_a_catcher:
+            return
+        source = catcher.receiving(listener, self._guard)
+        self._caught = source >= 0
+        self._was_refused_a_catcher = not self._caught
+        if self._caught:
+            self._poller.forget(listener)
+            self._receive_from(source)
+
+    def _let_catch_go(self) -> None:
+        if self._caught:
+            catcher.over()
+            os.close(self._listener.source)
 
     def _drain(self, fd: int, _: int) -> None:
         if not self._streams.drain(fd):
@@ -113,6 +149,8 @@ class Supervisor:
                 return
             # Counted as received, or as one that was withdrawn by a signal.
             listener.count(call.ident)
+            if listener.withdrawn:
+                self._have_caught()
             if counter is None or not counter.goes_by(call.tid, call.number, call.arch, call.args[0]):
                 self._see_to(call)
                 return

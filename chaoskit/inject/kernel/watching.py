@@ -14,9 +14,13 @@ from chaoskit.inject.kernel.workload.tree import Tree
 
 
 class Watching:
-    """Sees to the calls of :data:`WATCHED`. For most of them the row says all there is to do."""
+    """Sees to the calls of :data:`WATCHED`. For most of them the row says all there is to do.
 
-    def __init__(self, workload: Tree, log: Log) -> None:
+    ``in_company`` is called before a process or thread is started: then more than one call may wait.
+    """
+
+    def __init__(self, workload: Tree, log: Log, in_company: Callable[[], object]) -> None:
+        self._in_company = in_company
         self._tree = workload
         self._log = log
         self._arch = abi.AUDIT_ARCH[abi.machine()]
@@ -42,6 +46,9 @@ class Watching:
         else:
             stopped.go_on()
 
+    def _company(self, row: Watched, call: Notification) -> None:
+        self._in_company()
+
     def _session(self, row: Watched, call: Notification) -> None:
         """Note that the process leads a session: everything in it dies with the run, met or not."""
         self._tree.leads(int(tree.status(call.tid).get("Tgid", b"0")))
@@ -61,6 +68,10 @@ class Watching:
 
 
 _SPECIAL: Mapping[str, Callable[[Watching, Watched, Notification], None]] = {
+    "clone": Watching._company,
+    "clone3": Watching._company,
+    "fork": Watching._company,
+    "vfork": Watching._company,
     "setsid": Watching._session,
     "execve": Watching._program,
     "execveat": Watching._program,

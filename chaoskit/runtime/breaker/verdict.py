@@ -49,7 +49,7 @@ def matcher(what: str, errors: Errors, *, if_it_raises: bool) -> Callable[[BaseE
     ``if_it_raises`` is the answer when a function given as ``errors`` raises.
     """
     classes = errors if isinstance(errors, tuple) else (errors,)
-    # isinstance, not "type(c) is type": a class with a metaclass of its own is a class all the same.
+    # isinstance, not "type(c) is type": a class whose metaclass is another one is a class all the same.
     if all(isinstance(c, type) and issubclass(c, BaseException) for c in classes):
         return lambda error: any(_is_a(error, c) for c in classes)
     if callable(errors) and not isinstance(errors, type):

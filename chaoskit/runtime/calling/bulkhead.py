@@ -80,6 +80,7 @@ class Bulkhead(Lasting):
         self._queue = queue
         self._max_wait = max_wait
         self._clock = clock
+        # Reentrant, because a signal handler may make a call while its own thread holds it.
         self._lock = threading.RLock()
         self._free = limit
         self._waiters: deque[_Waiter] = deque()
@@ -93,7 +94,7 @@ class Bulkhead(Lasting):
         return protect("a bulkhead", fn, self._run, self._arun)
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call ``fn`` in a place of its own; if it is async, the result is to be awaited as ever."""
+        """Call ``fn`` once a place is free; if it is async, the result is to be awaited as ever."""
         if is_async(fn):
             return cast(R, self._arun(fn, args, kwargs))
         return cast(R, finished("a bulkhead", fn, self._run(fn, args, kwargs)))
@@ -132,6 +133,7 @@ class Bulkhead(Lasting):
     def _enter(self) -> None:
         if self._take_place():
             return
+        # One event for each waiter: a condition for all would wake every one of them for a single place.
         event = threading.Event()
         waiter = self._place_or_queue(event.set)
         if waiter is None:
@@ -154,6 +156,7 @@ class Bulkhead(Lasting):
             raise self._rejection(0.0)
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
+        # The place may be freed in another thread, where setting an asyncio event wakes no one.
         waiter = self._place_or_queue(lambda: loop.call_soon_threadsafe(event.set))
         if waiter is None:
             return
@@ -197,7 +200,7 @@ class Bulkhead(Lasting):
             if not waiter.granted:
                 self._waiters.remove(waiter)
                 return
-        # The place came while the caller was being interrupted: somebody else may have it.
+        # The place came while the caller was being interrupted: pass it on.
         self._leave()
 
     def _leave(self) -> None:
@@ -205,11 +208,13 @@ class Bulkhead(Lasting):
         with self._lock:
             while self._waiters:
                 waiter = self._waiters.popleft()
+                # Handed over directly: were the place freed first, a call that arrives now
+                # would overtake the queue.
                 waiter.granted = True
                 try:
                     waiter.wake()
                 except RuntimeError:
-                    # Its event loop was closed under it: nobody is waiting there any more.
+                    # Its event loop was closed under it, so there is no caller left to take the place.
                     continue
                 return
             self._free = min(self.limit, self._free + 1)

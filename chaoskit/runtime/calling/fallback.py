@@ -148,6 +148,7 @@ class FallbackChain(Lasting, Generic[T]):
                 )
 
     def _behind(self, fn: Callable[..., Any]) -> FallbackChain[T]:
+        # A new chain for each function, since what is kept as last good belongs to one function.
         first: Candidate[T] = Candidate(getattr(fn, "__qualname__", repr(fn)), fn)
         return FallbackChain(
             first,
@@ -169,6 +170,7 @@ class FallbackChain(Lasting, Generic[T]):
             return None
         if keep.key is not None:
             return cast(Hashable, called("key", functools.partial(keep.key, *args, **kwargs)))
+        # Not the arguments themselves as the key: they need not be hashable, and would be kept alive.
         if args or kwargs:
             raise wrong(
                 "the key of last_good",
@@ -186,6 +188,7 @@ class FallbackChain(Lasting, Generic[T]):
             return
         with self._lock:
             self._kept[key] = (self._clock.monotonic(), choice)
+            # The newest last: the one dropped is the one that has not been renewed for longest.
             self._kept.move_to_end(key)
             if len(self._kept) > keep.size:
                 self._kept.popitem(last=False)
@@ -229,6 +232,7 @@ class _Choosing(Generic[T]):
                     yield candidate
 
     def _admits(self, candidate: Candidate[T]) -> bool:
+        # The wall clock, since validity is given in dates; ages are measured on the monotonic one.
         now = self.chain._clock.time()
         if candidate.valid_from is not None and now < candidate.valid_from:
             return self.reject(candidate.name, Why.NOT_YET_VALID, f"in {candidate.valid_from - now:.0f} s")
@@ -254,6 +258,7 @@ class _Choosing(Generic[T]):
         if minimum is not None and not (quality is not None and quality >= minimum):
             return self.reject(candidate.name, Why.TOO_POOR, f"{quality}, at least {minimum} is needed")
         self.choice = Choice(value, candidate.name, quality)
+        # A last resort is at hand at any time; kept, it would stand before the others.
         if not candidate.last_resort:
             self.chain._remember(self.key, self.choice)
         return True

@@ -4,7 +4,7 @@ From the outside in, with the reason for each place::
 
     fallback      sees the failure of everything else
     deadline      covers all attempts and all waits
-    retry         repeats what is inside, so that each attempt asks anew
+    retry         repeats what is inside, so that each attempt asks again
     rate limiter  counts attempts, since these are what the other side sees
     bulkhead      a place is taken for one attempt, not during the waits between them
     breaker       judges what comes from the other side; rejections by our own limits are none of it
@@ -57,6 +57,7 @@ class Pipeline:
         breaker: Strategy | None = None,
         timeout: Strategy | None = None,
     ) -> None:
+        # Only this place takes a number: for the others it would not say what is counted.
         if isinstance(deadline, int | float):
             deadline = Deadline(deadline)
         given = (fallback, deadline, retry, rate_limiter, bulkhead, breaker, timeout)
@@ -78,6 +79,7 @@ class Pipeline:
         return decorated("a pipeline", fn, self._protected)
 
     def _protected(self, fn: Any) -> Any:
+        # The innermost first: each decorator wraps what those inside it have made.
         for _, strategy in reversed(self.strategies):
             fn = strategy(fn)
         return fn

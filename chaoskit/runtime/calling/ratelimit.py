@@ -46,11 +46,14 @@ class Bucket:
 
     def __init__(self, interval: float, burst: int) -> None:
         self._interval = interval
+        # One less than the burst: the first call of a burst needs no slack.
         self._slack = interval * (burst - 1)
+        # The bucket begins full: the first calls of a program need not wait.
         self._full_at = -math.inf
 
     def take(self, now: float, patience: float) -> tuple[float, float | None]:
         """Return the seconds to wait from ``now``, and a ticket; no ticket if that is over ``patience``."""
+        # Idle time is not saved up beyond the burst.
         begin = max(self._full_at, now)
         wait = max(0.0, begin - self._slack - now)
         if wait > patience:
@@ -77,7 +80,7 @@ class RateLimiter(Lasting):
     been. A wait that is interrupted gives the turn back if no later call has one.
 
     Decorator for sync and async functions, or ``call(fn, ...)``. Threads and tasks may share it; a
-    forked child goes on by itself, with a limit of its own.
+    forked child goes on by itself, with the same limit again.
     """
 
     def __init__(

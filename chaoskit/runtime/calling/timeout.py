@@ -1,7 +1,7 @@
 """Timeout of one call, and total deadline of everything inside a call.
 
 An async call is cut by cancellation. A sync call cannot be cut: Python has no safe way to stop a
-thread. It can be left behind, running in a thread of its own, if the user says so and says how many.
+thread. It can be left behind in its thread, if the user allows it and says for how many.
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ class Timeout(Lasting):
         seconds, is_total = self._limit()
         try:
             with total.deadline(seconds):
+                # The thread copies the context as it starts, and with it the deadline that has just been set.
                 work = _Work(fn, args, kwargs, self._came_back)
         except BaseException:
             self._came_back(left_behind=False)
@@ -138,6 +139,7 @@ class Timeout(Lasting):
     def _limit(self) -> tuple[float, bool]:
         """The seconds that this call has, and whether that is because the total is running out."""
         left = total.remaining()
+        # Which of the two it is decides the error: an attempt may be retried, the total may not.
         return (self.seconds, False) if left is None or left >= self.seconds else (left, True)
 
     def _leave_behind(self, work: _Work) -> bool:
@@ -150,6 +152,7 @@ class Timeout(Lasting):
 
     def _came_back(self, left_behind: bool) -> None:
         with self._lock:
+            # Not below zero: a fork has reset the count, and the thread that forked still comes back once.
             self._running = max(0, self._running - 1)
             if left_behind:
                 self._abandoned = max(0, self._abandoned - 1)
@@ -167,7 +170,7 @@ class Timeout(Lasting):
 
 
 class _Work:
-    """One sync call in a thread of its own, which nobody has to join."""
+    """One sync call in a daemon thread, which need not be joined."""
 
     __slots__ = ("_ended", "_error", "_left", "_lock", "_on_return", "_value", "done")
 
@@ -179,7 +182,9 @@ class _Work:
         self._value: Any = None
         self._error: BaseException | None = None
         self._on_return = on_return
+        # Which of the two comes first is decided under the lock; the other then has no effect.
         self._ended = self._left = False
+        # A new thread begins with an empty context: without this, the correlation id would be lost.
         context = contextvars.copy_context()
         thread = threading.Thread(
             target=context.run, args=(self._do, fn, args, kwargs), name="chaoskit-timeout", daemon=True
@@ -258,6 +263,7 @@ async def _cut(
 ) -> Any:
     """Await ``fn(*args, **kwargs)`` for ``seconds`` at most, then cancel it and raise ``expired()``."""
     try:
+        # Not wait_for: before Python 3.12 that runs the call in another task.
         async with asyncio.timeout(seconds) as scope:
             with total.deadline(seconds):
                 return await fn(*args, **kwargs)
@@ -273,5 +279,6 @@ def _exceeded(seconds: float) -> DeadlineExceeded:
 
 
 def _check_seconds(seconds: float) -> None:
+    # bool is an int, so that Timeout(True) would pass for one second.
     if isinstance(seconds, bool) or not (isinstance(seconds, int | float) and 0 < seconds < math.inf):
         raise wrong("seconds", seconds, "finite seconds, more than zero")

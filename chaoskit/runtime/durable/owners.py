@@ -54,7 +54,7 @@ def _owner(pid: int) -> Owner:
 def lives(owner: Owner) -> bool | None:
     """Say whether the process still runs; None for one of another world, which cannot be asked from here.
 
-    A process that has ended counts as dead even while nobody has collected it. Where the system does not
+    A process that has ended counts as dead even before its parent has collected it. Where the system does not
     tell when a process started, one with the same number counts as the same: so nothing is taken from the
     living.
     """

@@ -11,6 +11,7 @@ from chaoskit.runtime.failures.rules import Rule
 
 __all__ = ["BUILT_IN", "VAGUE"]
 
+# By number, since Windows lacks most of the names, and exit codes come from other machines.
 _SIGNALS = {
     "HUP": 1,
     "INT": 2,
@@ -27,12 +28,14 @@ _SIGNALS = {
 
 def _killed_by(*names: str) -> tuple[int, ...]:
     numbers = [_SIGNALS[name] for name in names]
+    # A shell adds 128 to the number; subprocess gives its negative.
     return (*(128 + n for n in numbers), *(-n for n in numbers))
 
 
 def _interrupts() -> tuple[Rule, ...]:
     return (
         Rule(
+            # First of all: no rule for a text or a status may take Ctrl-C for a failure to be repeated.
             name="interrupt",
             verdict=t.PermanentError,
             types=(KeyboardInterrupt, SystemExit, GeneratorExit, "asyncio.exceptions.CancelledError"),
@@ -40,7 +43,7 @@ def _interrupts() -> tuple[Rule, ...]:
     )
 
 
-# Before errno: these classes have an errno from a numbering of their own.
+# Before the errnos: what these classes have in ``errno`` is numbered by OpenSSL or by the resolver.
 _NETWORK_FIRST = (
     Rule(name="tls.certificate", verdict=t.SecurityError, types=("ssl.SSLCertVerificationError",)),
     Rule(name="tls", verdict=t.TransientError, types=("ssl.SSLError",)),
@@ -76,6 +79,7 @@ _HTTP_CODES = (
     Rule(name="aws.clock", verdict=t.ConfigurationError, codes=("RequestTimeTooSkewed",)),
     Rule(name="http.rate-limited", verdict=t.RateLimited, statuses=(429,)),
     Rule(
+        # Before http.overloaded: a 503 that says when to come back is a limit, not a breakdown.
         name="http.retry-after",
         verdict=t.RateLimited,
         statuses=(503,),
@@ -88,6 +92,7 @@ _HTTP_CODES = (
     Rule(name="http.storage-full", verdict=t.ResourceError, statuses=(507,)),
     Rule(name="http.unsupported", verdict=t.PermanentError, statuses=(501,)),
     Rule(name="http.invalid", verdict=t.ValidationError, statuses=(400, 406, 411, 413, 414, 415, 416, 422)),
+    # The remaining 4xx: by RFC 9110 the client has to change the request.
     Rule(name="http.client-error", verdict=t.PermanentError, statuses=(range(400, 500),)),
     Rule(name="http.server-error", verdict=t.TransientError, statuses=(range(500, 600),)),
 )
@@ -208,6 +213,7 @@ _FILES = (
     Rule(name="windows.too-many-files", verdict=t.TooManyFiles, winerrors=(4,)),
     Rule(name="windows.in-use", verdict=t.TransientError, winerrors=(32, 33)),
     Rule(name="windows.network", verdict=t.Unreachable, winerrors=(53, 59, 64, 121, 1231, 10060, 10061)),
+    # The last of these: every other errno. An OSError without one comes from a library, not from the system.
     Rule(name="filesystem", verdict=t.FilesystemError, types=(OSError,), when=lambda e: e.errno is not None),
 )
 
@@ -217,6 +223,7 @@ _DATABASES = (
         name="sqlite.locked",
         verdict=t.TransientError,
         types=(_SQLITE,),
+        # By text: one class, OperationalError, stands for busy, full and broken.
         message=r"database (table |schema )?is locked|locking protocol",
     ),
     Rule(name="sqlite.full", verdict=t.DiskFull, types=(_SQLITE,), message=r"database or disk is full"),
@@ -235,6 +242,7 @@ _DATABASES = (
         types=("sqlite3.IntegrityError", "sqlite3.DataError"),
     ),
     Rule(name="sqlite.cannot-open", verdict=t.FilesystemError, types=(_SQLITE,), message=r"unable to open"),
+    # By name, so that no driver has to be imported for it.
     Rule(name="postgres.connection", verdict=t.Unreachable, types=("psycopg.OperationalError",)),
     Rule(
         name="postgres.conflict",
@@ -262,6 +270,7 @@ _DATA = (
             "gzip.BadGzipFile",
             "zlib.error",
             "lzma.LZMAError",
+            # The class says where it is defined, which differs from where it is imported.
             "_lzma.LZMAError",
             EOFError,
         ),
@@ -276,6 +285,7 @@ _DATA = (
     ),
 )
 
+# Before the exit codes: most programs end with 1 and say in words what was wrong.
 _STDERR = (
     Rule(
         name="stderr.memory",
@@ -312,12 +322,14 @@ _STDERR = (
 )
 
 _EXIT_CODES = (
+    # SIGKILL without anyone asking is in practice the kernel out of memory.
     Rule(name="exit.killed", verdict=t.OutOfMemory, exit_codes=_killed_by("KILL")),
     Rule(name="exit.timeout", verdict=t.Overloaded, exit_codes=(124,)),
     Rule(name="exit.terminated", verdict=t.TransientError, exit_codes=_killed_by("TERM", "INT", "HUP")),
     Rule(name="exit.file-too-large", verdict=t.DiskFull, exit_codes=_killed_by("XFSZ")),
     Rule(name="exit.cpu-limit", verdict=t.ResourceError, exit_codes=_killed_by("XCPU")),
     Rule(name="exit.crashed", verdict=t.PermanentError, exit_codes=_killed_by("SEGV", "ABRT", "BUS", "FPE")),
+    # 1 says little; that the same command fails again is the safer guess.
     Rule(name="exit.usage", verdict=t.ConfigurationError, exit_codes=(1, 2, 64, 78, 126, 127)),
     Rule(name="exit.data", verdict=t.ValidationError, exit_codes=(65, 66)),
     Rule(name="exit.unavailable", verdict=t.Unreachable, exit_codes=(68, 69)),
@@ -335,6 +347,7 @@ _GENERAL = (
     Rule(name="permission.type", verdict=t.PermissionRefused, types=(PermissionError,)),
     Rule(name="not-found.type", verdict=t.FileMissing, types=(FileNotFoundError, NotADirectoryError)),
     Rule(name="import", verdict=t.ConfigurationError, types=(ImportError,)),
+    # After the classes for data: JSONDecodeError and UnicodeDecodeError are ValueErrors, too.
     Rule(name="value", verdict=t.ValidationError, types=(ValueError,)),
     Rule(
         name="programming",

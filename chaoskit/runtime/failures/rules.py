@@ -44,7 +44,9 @@ class Rule:
         if not (isinstance(self.verdict, type) and issubclass(self.verdict, t.ResilienceError)):
             raise wrong("verdict", self.verdict, "a class of chaoskit.runtime.failures.taxonomy")
         synchronous("when", self.when)
+        # Made once: a failure is put to up to a hundred rules.
         object.__setattr__(self, "_tests", tuple(self._conditions()))
+        # all() of nothing is true: the rule would match every error.
         if not self._tests:
             raise wrong(
                 "rule", self.name, "at least one condition", "To set the answer for all else, use unknown=."
@@ -52,6 +54,7 @@ class Rule:
 
     def __reduce__(self) -> tuple[object, ...]:
         given = {name: value for name, value in self.__dict__.items() if name != "_tests"}
+        # The tests are closures, which cannot be pickled; they are made again from the rest.
         return (_rule, (given,))
 
     def matches(self, symptoms: Symptoms) -> bool:
@@ -75,6 +78,7 @@ class Rule:
 
 
 def _asked(when: Callable[[Symptoms], bool], symptoms: Symptoms) -> bool:
+    # A condition of the user's that raises must not replace the failure that is being judged.
     return asked("when", when, symptoms, if_it_raises=False)
 
 
@@ -84,6 +88,7 @@ def _rule(given: dict[str, object]) -> Rule:
 
 def _by_type(types: tuple[type[BaseException] | str, ...]) -> Callable[[Symptoms], bool]:
     classes = tuple(one for one in types if isinstance(one, type))
+    # By name, a class of a library that is not installed can be in a rule.
     names = frozenset(one for one in types if isinstance(one, str))
     if len(classes) + len(names) != len(types) or not all(issubclass(c, BaseException) for c in classes):
         raise wrong("types", types, "exception classes, or their names as 'module.Class'")
@@ -94,6 +99,7 @@ def _by_errno(names: tuple[str, ...]) -> Callable[[Symptoms], bool]:
     for name in names:
         if name not in _ERRNO_NAMES:
             raise wrong("errno", name, "a name like 'ENOSPC'", "See the module errno for the names.")
+    # A name that this platform lacks can match nothing here.
     numbers = frozenset(getattr(errno, name) for name in names if hasattr(errno, name))
     return lambda e: e.errno in numbers
 

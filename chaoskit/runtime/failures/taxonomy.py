@@ -185,7 +185,7 @@ class TooManyFiles(AlsoOSError, ResourceError):
 
 
 class FilesystemError(AlsoOSError, PermanentError):
-    """The file system refused, for a reason that has no class of its own; see ``errno``."""
+    """The file system refused, for a reason that no other class stands for; see ``errno``."""
 
 
 class PermissionRefused(FilesystemError):
@@ -242,6 +242,7 @@ class ResultRejected(PermanentError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         rebuild, arguments, state = super().__reduce__()
+        # A result may be a socket or a frame; an error has to come through a process pool all the same.
         return (rebuild, arguments, {**state, "value": picklable(self.value)})
 
 
@@ -329,5 +330,6 @@ class PartialFailure(RecoverableError, ExceptionGroup[Exception]):
 
     def derive(self, errors: Any, /) -> PartialFailure:  # type: ignore[override]
         part = PartialFailure(self.message, errors, hint=self.hint, context=self.context, at=self.at)
+        # derive() makes a new object, which knows nothing of what was noted on this one.
         part.stage, part.operation, part.retry_count = self.stage, self.operation, self.retry_count
         return part

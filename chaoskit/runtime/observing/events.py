@@ -1,9 +1,9 @@
 """Events: a frozen record for every decision, told to observers that can never hurt the call.
 
 A strategy defines its events beside itself, as subclasses of :class:`Event`, and calls :func:`emit`.
-Whoever wants to know gives a listener to that strategy, or subscribes to the events of all.
+A program gives a listener to that strategy, or subscribes to the events of all.
 
-Building a record costs more than telling nobody, so a strategy on a hot path asks :func:`wanted` first.
+Building a record costs more than finding no listener, so a hot path asks :func:`wanted` first.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Subscription:
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
+        # By thread: another thread's events are not caused by this one's.
         self._active = threading.local()
 
     def close(self) -> None:
@@ -70,7 +71,7 @@ class Subscription:
         self.close()
 
     def _tell(self, event: Event) -> None:
-        # A subscriber that itself retries would be told of its own retries, for ever.
+        # A subscriber that itself retries would be told of these retries, for ever.
         if getattr(self._active, "now", False):
             return
         self._active.now = True
@@ -99,7 +100,7 @@ def subscribe(listener: Listener) -> Subscription:
 
 
 def wanted(listeners: Iterable[Listener]) -> bool:
-    """Whether an event would be told to anybody. ``listeners`` is a tuple or a list."""
+    """True if an event would reach a listener or a subscriber. ``listeners`` is a tuple or a list."""
     return bool(listeners) or bool(_subscriptions)
 
 
@@ -109,11 +110,12 @@ def emit(listeners: Iterable[Listener], event: Event) -> None:
     What an observer raises goes no further: it is logged (logger ``chaoskit``, level ERROR) and
     counted, and the next observer is told. A ``CancelledError`` counts as an observer's error as
     well, since cancellation is never delivered to code that does not await. ``KeyboardInterrupt``,
-    ``SystemExit`` and ``GeneratorExit`` pass: they are the process's, whoever runs when they come.
+    ``SystemExit`` and ``GeneratorExit`` pass: they are meant for the process, not for this call.
     """
     for listener in listeners:
         _call(listener, event)
     if _subscriptions:
+        # A copy: a subscriber may close its subscription, or another one.
         for subscription in tuple(_subscriptions):
             subscription._tell(event)
 
@@ -134,6 +136,7 @@ def _call(listener: Listener, event: Event) -> None:
 
 def _report(listener: Listener, event: Event, error: BaseException) -> None:
     global _failed
+    # next() on a counter is atomic, += is not.
     _failed = next(_failures)
     try:
         logger.error("observer %r failed on event %s", listener, event.name, exc_info=error)
@@ -146,5 +149,6 @@ def _plain(value: Any, name: str) -> Any:
     if isinstance(value, enum.Enum):
         value = value.value
     if isinstance(value, BaseException):
+        # Type and text alone: a traceback may show values that must not be logged.
         return {"type": type(value).__qualname__, "message": DEFAULT.message(value)}
     return DEFAULT.plain(value, name)

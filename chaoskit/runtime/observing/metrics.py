@@ -120,6 +120,7 @@ class RateWindow:
         self._calls = [0] * slots
         self._failures = [0] * slots
         self._last: int | None = None
+        # Sums are kept along, so that a rate costs no pass over all slots.
         self._sum_calls = self._sum_failures = 0
 
     def add(self, now: float, calls: int, failures: int) -> None:
@@ -141,6 +142,7 @@ class RateWindow:
         size = len(self._calls)
         # A thread that read the clock a moment earlier than the last one counts in the present slot.
         slot = max(slot, last)
+        # From the slots that have left the window, at most one round of the ring.
         for passed in range(max(last + 1, slot - size + 1), slot + 1):
             self._sum_calls -= self._calls[passed % size]
             self._sum_failures -= self._failures[passed % size]
@@ -259,13 +261,16 @@ class ErrorMetrics:
             self._get(operation, ANY).add(now, 1, failures)
             if error is not None:
                 error = self._known_type(operation, error)
+                # Failures only: the calls that went well have no error type to be counted under.
                 self._get(operation, error).add(now, 1, 1)
                 self._get(ANY, self._known_type(ANY, error)).add(now, 1, 1)
 
     def _known(self, operation: str) -> str:
+        # The name stands for all operations, whose sum it would spoil.
         if operation == ANY:
             return OTHER
         if operation not in self._types:
+            # Less the two that are always there.
             if len(self._types) - 2 >= self.options.operations:
                 return OTHER
             self._types[operation] = set()
@@ -287,6 +292,7 @@ class ErrorMetrics:
     def _rate(self, operation: str, error_type: str, seconds: float) -> Rate:
         now = self._clock.monotonic()
         whole = self._series.get((operation, ANY))
+        # Nothing counted yet is no error: a dashboard asks before the first call.
         if whole is None:
             return Rate(0, 0, seconds)
         rate = whole.windows[seconds].rate(now)
@@ -300,9 +306,11 @@ class ErrorMetrics:
         with self._lock:
             for rule in rules:
                 rate = self._rate(rule.operation, rule.error_type, rule.window)
+                # Edges only: an alert that is told at each failure would be muted by its readers.
                 kind = self._edge(rule, rate)
                 if kind is not None:
                     events.append(self._event(kind, rule, rate))
+        # After the lock: a listener may count an error itself, or take long.
         for event in events:
             emit(self._listeners, event)
 
@@ -311,6 +319,7 @@ class ErrorMetrics:
         if rule not in self._raised and enough and rate.ratio >= rule.ratio:
             self._raised.add(rule)
             return AlertRaised
+        # Two thresholds, so that a ratio that moves about the first does not raise and clear in turn.
         low = rule.ratio if rule.clear_below is None else rule.clear_below
         if rule in self._raised and (not enough or rate.ratio < low):
             self._raised.discard(rule)

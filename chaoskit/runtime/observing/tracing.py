@@ -29,7 +29,7 @@ class Telemetry:
 
     As a listener (or :meth:`subscribe`) it adds each event to the span in progress, and counts it in
     ``chaoskit.events`` by event, operation and error type. Free fields never become attributes of a
-    metric, where each value of a sample's name would be a time series of its own.
+    metric, where each sample's name would open another time series.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Telemetry:
             self._tracer.start_as_current_span(
                 name,
                 attributes=self._attributes(current.to_dict()),
+                # By us, because the SDK would write the message and the traceback without redaction.
                 record_exception=False,
                 set_status_on_exception=False,
             ) as span,
@@ -92,6 +93,7 @@ class Telemetry:
         if operation is not None and operation.operation is not None:
             tags["chaoskit.operation"] = operation.operation
         error = fields.get("error")
+        # The type only: messages differ from call to call, and each would be a series.
         if isinstance(error, Mapping) and "type" in error:
             tags["error.type"] = str(error["type"])
         self._events.add(1, tags)
@@ -102,6 +104,7 @@ class Telemetry:
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
         """A child's environment with chaoskit's context and the trace's (``TRACEPARENT``, W3C)."""
+        # Imported here, so that events alone do not load the propagators.
         from opentelemetry.propagate import inject
 
         carrier: dict[str, str] = {}
@@ -116,6 +119,7 @@ class Telemetry:
         from opentelemetry.propagate import extract
 
         source = os.environ if environment is None else environment
+        # Variables are in capitals, while the propagators look for the names of HTTP headers.
         carrier = {k.lower(): v for k, v in source.items() if k in ("TRACEPARENT", "TRACESTATE", "BAGGAGE")}
         token = otel.attach(extract(carrier))
         try:
@@ -136,6 +140,7 @@ class Telemetry:
             plain = self._redactor.plain(value, key)
             if plain is not None:
                 attributes[f"chaoskit.{key}"] = (
+                    # The SDK drops attributes of most other types, with a warning.
                     plain if isinstance(plain, str | bool | int | float) else repr(plain)
                 )
         return attributes

@@ -51,8 +51,9 @@ class Course:
         self._receipt: int | None = None
         self._before: BaseException | None = None
         # A listener may join later: the records are cheap enough to keep from the first failure on,
-        # but not for nobody.
+        # but not without a listener.
         keep = keep or bool(rules.hooks) or wanted(rules.listeners)
+        # None where no one will look: to keep a failure is to make a text of its error.
         self._history = AttemptLog() if keep else None
         self.function = "" if work is None else getattr(work, "__qualname__", type(work).__qualname__)
         self.attempts = 0
@@ -113,7 +114,7 @@ class Course:
 
     @property
     def quiet(self) -> bool:
-        """Whether this failure is one of the first, which nobody needs to hear of."""
+        """True for the first failures, which are too common to be worth a message."""
         return self.attempts <= self._rules.quiet
 
     def tell(self, kind: Callable[..., _E], **fields: object) -> _E:
@@ -137,6 +138,7 @@ class Course:
         elif not rules.matcher.matches(error, decision):
             return "not-retryable"
         if rules.throttle is not None and not isinstance(error, Throttled):
+            # A rejection by the throttle itself says nothing about the service.
             rules.throttle.rejected(rules.clock.monotonic())
         if rules.attempts is not None and self.attempts >= rules.attempts:
             return "attempts"
@@ -157,6 +159,7 @@ class Course:
         budget = self._rules.budget
         if budget is None:
             return None
+        # Last, so that nothing is charged for an attempt that another limit forbids.
         self._receipt = budget.take(now)
         if self._receipt is not None:
             return None
@@ -173,6 +176,7 @@ class Course:
         if rules.retry_after_cap:
             asked = asked_to_wait(error, rules.clock)
             if asked is not None:
+                # Capped: a service that asks for a day would stop the program.
                 wait = max(wait, min(asked, rules.retry_after_cap))
         return wait
 

@@ -20,10 +20,12 @@ __all__ = ["asynchronous", "decorate", "synchronous"]
 def decorate(rules: RetryRules, fn: Any) -> Any:
     """``fn`` retried as its kind wants it; a static or class method is wrapped inside."""
     if isinstance(fn, staticmethod | classmethod):
+        # Wrapped outside, the descriptor would no longer bind.
         return type(fn)(decorate(rules, fn.__func__))
     kind = kind_of(fn)
     if kind in (CallableKind.NOT_CALLABLE, CallableKind.METHOD):
         raise wrong("the function to retry", fn, "a callable", "Put @retry(...) directly above the def.")
+    # Wrapped, it would be a function: isinstance() and inheritance would fail.
     if kind is CallableKind.CLASS:
         hint = "Retry the method that does the work, or a function that makes the object."
         raise wrong("the function to retry", fn, "a function", hint)
@@ -78,6 +80,8 @@ def _async_restarting(
     async def generator(*args: Any, **kwargs: Any) -> Any:
         async for attempt in async_attempts(rules, scoped=False):
             with attempt:
+                # An asynchronous generator that is left is closed by the loop at some later
+                # time, with its files open until then.
                 async with aclosing(fn(*args, **kwargs)) as items:  # type: ignore[type-var]
                     async for item in items:
                         yield item

@@ -156,6 +156,6 @@ def _own_cancellation(error: BaseException) -> bool:
         return False
     try:
         task = asyncio.current_task()
-    except RuntimeError:  # no event loop runs here, so nobody cancels
+    except RuntimeError:  # no event loop runs here, so nothing cancels
         return False
     return task is not None and task.cancelling() > 0

@@ -48,6 +48,7 @@ def retried(rules: RetryRules, fn: Function) -> Function:
 def _bare(parts: Retried, nested: Function) -> Function:
     """The shell of a policy that has nothing to do around the first attempt."""
     rules, fn, _, catch, lazy = parts
+    # A local name: one look-up less on the path of success.
     current = CURRENT.get
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -75,6 +76,7 @@ def _bare(parts: Retried, nested: Function) -> Function:
 def _guarded(parts: Retried, nested: Function) -> Function:
     """The shell of a policy that counts calls, sets a deadline, or looks at results."""
     rules, fn, attempt, catch, lazy = parts
+    # Decided once for the policy and not at each call.
     opened = opener(rules)
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -155,10 +157,12 @@ def _go_on(
     scope: Scope | None,
 ) -> Any:
     """What follows the first failure."""
+    # Only now: a call that succeeds never makes one.
     course = Course(rules, scope, attempt)
     catch = rules.matcher.catch
     try:
         while True:
+            # The verdict travels wrapped, past an ``on`` that would not catch its class.
             if own := type(error) is Own:
                 error = error.verdict
             if not (course.failed(error, own) and pause(rules, course, error)):
@@ -182,10 +186,12 @@ def _judged(rules: RetryRules, fn: Function, lazy: frozenset[type]) -> Function:
 
     @functools.wraps(fn)
     def attempt(*args: Any, **kwargs: Any) -> Any:
+        # In the attempt, so that repeated ones are throttled as well as the first.
         held = admission(rules)
         if held is not None:
             raise held
         value = fn(*args, **kwargs) if kwargs else fn(*args)
+        # A generator has no result yet; the shell refuses it.
         if type(value) not in lazy:
             judge(rules, value)
         return value
@@ -208,6 +214,7 @@ def _sleep(rules: RetryRules, seconds: float) -> bool:
 
 def _refuse_lazy(fn: Function, value: Any) -> None:
     if isinstance(value, CoroutineType):
+        # Left open, it would warn that it was never awaited, at some later place.
         value.close()
         advice = "Await it through an async function, or use policy.acall."
     else:

@@ -33,7 +33,7 @@ from chaoskit.runtime.running.shutdown_records import ShuttingDown
 
 __all__ = ["JobBoard"]
 
-# Most jobs raise errors of their own, which no rule can know; to give up on those at once would be no job
+# Most jobs raise errors of their program, which no rule can know; to give up on those at once would be no job
 # control. What a rule knows to be permanent is not tried again.
 CAUTIOUS = Classifier(unknown=TransientError)
 
@@ -100,6 +100,8 @@ class JobBoard:
         """Begin the next attempt; None if nothing waits or as many run as may."""
         with self._lock:
             now = self._clock.monotonic()
+            # Not simply the first: it may be pausing before its next attempt, and would hold up
+            # all behind it.
             name = next((one for one in self._waiting if self._jobs[one].not_before <= now), None)
             if name is None or self.running >= self.options.concurrency:
                 return None
@@ -257,12 +259,14 @@ class JobBoard:
 
     def _current(self, ticket: Ticket) -> _Booking | None:
         job = self._jobs.get(ticket.job)
+        # By identity: the ticket of a written-off attempt names the same job, but is no longer the job's.
         return job if job is not None and job.ticket is ticket else None
 
     def _is_stuck(self, name: str, job: _Booking, ticket: Ticket) -> bool:
         silent = self._clock.monotonic() - ticket._beaten
         if silent < self.options.stuck_after:
             return False
+        # Silent, but perhaps in a wait that looks at the event.
         ticket.cancelled.set()
         self._tell(JobStuck, job=name, attempt=ticket.attempt, silent=silent)
         if job.requeues < self.options.requeues and job.attempts < self.options.attempts:
@@ -276,6 +280,7 @@ class JobBoard:
     def _requeue(self, name: str, job: _Booking, *, stuck: bool) -> None:
         job.state, job.ticket = JobState.QUEUED, None
         del self._active[name]
+        # A withdrawn board begins nothing, so the job would wait for ever.
         (self._left if self._withdrawn else self._waiting).append(name)
         self._tell(JobRequeued, job=name, attempt=job.attempts + 1, stuck=stuck)
 
@@ -283,11 +288,13 @@ class JobBoard:
         job.state, job.ticket, job.error = state, None, error
         self._active.pop(name, None)
         self._over.append(name)
+        # Bounded, since a service submits jobs for as long as it runs.
         while len(self._over) > self.options.remember:
             self._jobs.pop(self._over.popleft(), None)
         self._tell(JobEnded, job=name, state=state.value, attempts=job.attempts, error=error)
 
     def _tell(self, kind: Callable[..., Event], **fields: Any) -> None:
+        # Collected: a listener may call the board, or take long, and the lock is held here.
         self._events.append(kind(at=self._clock.monotonic(), **fields))
 
 

@@ -170,6 +170,7 @@ class Shutdown:
             with self._idle:
                 self._running -= 1
                 self._idle.notify_all()
+                # Copied: a waiter takes its entry out when it has been woken.
                 emptied = tuple(self._emptied)
             for waker in emptied:
                 waker()
@@ -200,6 +201,7 @@ class Shutdown:
                 "installed in the main thread only. Enter it there, or pass signals=() and call request()."
             )
         self._pid = os.getpid()
+        # Before any handler is installed, so that no signal finds no mailbox.
         self._mail = SignalMailbox()
         self._watcher = threading.Thread(
             target=self._watch, args=(self._mail,), name="chaoskit-shutdown", daemon=True
@@ -303,6 +305,7 @@ class Shutdown:
         with self._idle:
             if self.requested:
                 return
+            # The first request counts: another one must not put off the end.
             self._deadline = self._clock.monotonic() + self.options.grace
             self.reason, self.exit_code = reason, code
         if self._mail is not None and threading.current_thread() is not self._watcher:
@@ -327,6 +330,7 @@ class Shutdown:
         def wake() -> None:
             loop.call_soon_threadsafe(emptied.set)
 
+        # Not the condition: waiting on it would block the loop that the operations run in.
         self._emptied.append(wake)
         try:
             while self._running and self.remaining > 0:

@@ -94,6 +94,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
         Work that ends well counts as a success with the value None, unless :meth:`succeed` was told
         another. Raises ``PartialFailure`` if the batch is given up because of this item.
         """
+        # Only what comes from here on can be about this item, though other threads may add to it.
         before = len(self._successes)
         try:
             yield
@@ -116,6 +117,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
             if all(kept.error is not error for kept in self._failures[-KEPT_IN_MIND:]):
                 error.add_note(f"item: {_short(item)}")
             self._failures.append(ItemFailure(item, error))
+            # It stays given up, even if later successes bring the share down again.
             self.aborted = self.aborted or self._is_too_many()
             aborted = self.aborted
         if wanted(self._listeners):
@@ -165,6 +167,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
             finally:
                 for worker in workers:
                     worker.cancel()
+                # Awaited after the cancellation: a task that still runs could count its item twice.
                 await asyncio.gather(*workers, return_exceptions=True)
         return self.successes
 
@@ -177,6 +180,7 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
         synchronous("the function of a batch", fn, optional=False)
         todo = self._begin(items)
         futures = {executor.submit(fn, item): item for item in todo}
+        # The executor has them all now; what it will not begin is found by its futures.
         todo.clear()
         try:
             with self._giving_up(todo):
@@ -256,6 +260,8 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
 
     def _gather(self, futures: dict[Future[R], T]) -> None:
         while futures:
+            # In the order of completion, so that a bad batch is given up without waiting for a
+            # slow first item.
             done, _ = wait(futures, return_when=FIRST_COMPLETED)
             for future in done:
                 self._settle(future, futures.pop(future))
@@ -337,4 +343,5 @@ def _check_async(fn: Callable[..., Any]) -> None:
 def _short(item: object) -> str:
     """``item`` for a note: a batch of megabyte payloads should still print."""
     text = repr(item)
+    # Enough to tell items apart by eye; the item itself is in the event and in `failures`.
     return text if len(text) <= 200 else f"{text[:197]}..."

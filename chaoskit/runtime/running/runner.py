@@ -28,10 +28,10 @@ logger = logging.getLogger("chaoskit")
 
 
 class JobRunner:
-    """Runs ``fn(ticket)`` for each job in a thread of its own, by a :class:`JobBoard`.
+    """Runs ``fn(ticket)`` for each job in a separate thread, as a :class:`JobBoard` directs.
 
     Leaving the block waits for all jobs to end; if an error leaves it, waiting jobs are withdrawn and
-    running ones asked to end, and nobody waits. Long work should call ``ticket.beat()`` as it goes on
+    running ones asked to end, without a wait. Long work should call ``ticket.beat()`` as it goes on
     and return soon after ``ticket.cancelled`` is set. ``stop``, such as ``shutdown.wake``, withdraws the
     board when it is set: what then has not ended is in ``board.left``.
     """
@@ -74,6 +74,7 @@ class JobRunner:
 
     def sweep(self) -> tuple[str, ...]:
         """:meth:`JobBoard.sweep`, and give the freed slots to the next jobs. Done by itself, too."""
+        # Told with all stacks: where a stuck thread hangs can only be seen while it does.
         stuck = self.board.sweep()
         if stuck:
             logger.error("jobs are stuck: %s\n%s", ", ".join(stuck), all_stacks())
@@ -85,6 +86,7 @@ class JobRunner:
             raise UsageError(
                 "This JobRunner is in use, or was; expected one block. Make a new one for another."
             )
+        # Before the outer signal is linked: it may have been set already.
         self._stop.tell(self._withdraw)
         if self._outer is not None:
             self._forget = watched(self._outer, self._stop)
@@ -142,6 +144,7 @@ class JobRunner:
         try:
             called("job", self._work[ticket.job], ticket)
         except BaseException as error:
+            # BaseException too: a job that calls sys.exit() has failed, and must not look as if it ran on.
             counts = self.board.fail(ticket, error)
             self._look.set()
         else:

@@ -44,7 +44,7 @@ class ShutdownOptions:
         if not 0 < self.grace < math.inf:
             raise wrong("grace", self.grace, "seconds, more than 0 and finite")
         for name in self.signals:
-            # Nobody can catch these two.
+            # The system lets no process catch these two.
             if name in ("SIGKILL", "SIGSTOP") or not isinstance(getattr(signal, name, None), signal.Signals):
                 raise wrong("signal", name, "a signal of this platform, such as SIGTERM or SIGINT")
 
@@ -60,7 +60,7 @@ class ShutdownStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShutdownRequested(Event):
-    """Somebody asked the program to end."""
+    """The program was asked to end, by a signal or by a call."""
 
     name: ClassVar[str] = "shutdown.requested"
     reason: str

@@ -166,17 +166,17 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
+        """True while the thread runs."""
         return self.thread is not None and self.thread.is_alive()
 
     def beat(self) -> None:
-        """A sign of life: whoever gives none for ``stuck_after`` seconds is reported as stuck."""
+        """Give a sign of life; a thread that gives none for ``stuck_after`` seconds is reported as stuck."""
         self._beaten = self._clock.monotonic()
         self._reported = False
 
 
 class Supervisor:
-    """Starts threads, watches them from a thread of its own, and joins them all when the block is left.
+    """Starts threads, watches them from a separate thread, and joins them all when the block is left.
 
     ``stop`` is a signal from outside, such as ``shutdown.wake``, that stops all threads; leaving the block
     stops them as well, and sets nothing outside. ``on_give_up`` is called with the worker when a thread
@@ -203,6 +203,7 @@ class Supervisor:
         synchronous("on_give_up", on_give_up)
         self._on_give_up = on_give_up
         self._clock = clock or SystemClock()
+        # Ends come through a queue, so that the monitor wakes at once and polls no thread.
         self._ended: queue.SimpleQueue[tuple[Worker, threading.Thread] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._monitor: threading.Thread | None = None
@@ -305,7 +306,7 @@ class Supervisor:
         return max(0.0, min([self.options.check_every, *pauses]))
 
     def _guarded(self, step: Callable[..., None], *args: Any) -> None:
-        """Nobody watches the watcher: nothing that a listener raises may end it."""
+        """Run ``step``; nothing that a listener raises may end the watcher, which has no watcher itself."""
         try:
             step(*args)
         except BaseException:
@@ -314,6 +315,7 @@ class Supervisor:
     def _buried(self, worker: Worker, thread: threading.Thread) -> None:
         """Deal with the end of ``thread``, once, however it was noticed."""
         with self._lock:
+            # check() and the queue may both have noticed it, and a restart may have come between.
             if worker.thread is not thread:
                 return
             worker.thread = None
@@ -349,6 +351,7 @@ class Supervisor:
         now = self._clock.monotonic()
         deaths = worker._deaths
         deaths.append(now)
+        # A sliding window, as in Erlang: a total would one day give up a thread that dies once a week.
         while deaths and deaths[0] <= now - self.options.within:
             deaths.popleft()
         return len(deaths) > self.options.restarts

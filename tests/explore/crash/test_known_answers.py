@@ -9,7 +9,15 @@ import pytest
 from crash_recorder import Recorder
 from programs import NEW, OLD, created, old_or_new, published, replaced, replaced_and_promised
 
-from chaoskit.explore.crash import CrashStates, Rule, explain, models_named, simplest, state_tree, warnings
+from chaoskit.explore.crash import (
+    CrashStates,
+    ModelRule,
+    explain,
+    models_named,
+    simplest,
+    state_tree,
+    warnings,
+)
 
 States = Callable[..., CrashStates]
 
@@ -148,5 +156,5 @@ def test_every_rule_of_a_real_model_has_its_source(model: str) -> None:
     """No rule without a reason to believe it; strict has no rules at all."""
     (found,) = models_named(model)
     assert all(source.strip() for source in found.rules.values())
-    assert Rule.ORDERED_METADATA in found
+    assert ModelRule.ORDERED_METADATA in found
     assert not models_named("strict")[0].rules

@@ -130,7 +130,8 @@ def test_what_a_command_leaves_behind_is_named_and_killed(run: Run) -> None:
 def test_programs_are_named_by_what_they_run(run: Run, root: str) -> None:
     """Processes have the name of their program and count among equals."""
     ran = run(Command(("sh", "-c", "mkdir a; mkdir b; rmdir a"), cwd=root), record=True)
-    assert [(str(one), one.place.process) for one in ran.trace] == [
+    # A shell asks for its own directory when it starts, as one more look-up.
+    assert [(str(one), one.place.process) for one in ran.trace if one.call != "stat"] == [
         ("mkdir(a)#1 = 0", "mkdir~1"),
         ("mkdir(b)#1 = 0", "mkdir~2"),
         ("rmdir(a)#1 = 0", "rmdir~1"),

@@ -27,7 +27,7 @@ from chaoskit.inject.base import Plan, Ran, WorkloadError
 from chaoskit.inject.kernel import KernelBackend, domains
 from chaoskit.inject.kernel.ending import Ending
 from chaoskit.inject.kernel.seccomp import abi, syscalls
-from chaoskit.inject.kernel.supervisor import Supervisor
+from chaoskit.inject.kernel.supervisor import CallSupervisor
 from chaoskit.inject.kernel.workload.memory import Memory
 from chaoskit.inject.kernel.workload.tree import Tree
 
@@ -250,10 +250,10 @@ def test_a_kill_takes_at_once_who_has_made_no_call_that_stopped(
 ) -> None:
     """What a child writes after the kill would be on no disk."""
     found: list[bytes] = []
-    supervisors: list[Supervisor] = []
-    wind_up, begin = Ending.wind_up, Supervisor.serve
+    supervisors: list[CallSupervisor] = []
+    wind_up, begin = Ending.wind_up, CallSupervisor.serve
 
-    def serving(supervisor: Supervisor, *given: Any) -> int:
+    def serving(supervisor: CallSupervisor, *given: Any) -> int:
         supervisors.append(supervisor)
         return begin(supervisor, *given)
 
@@ -277,7 +277,7 @@ def test_a_kill_takes_at_once_who_has_made_no_call_that_stopped(
         channel.promise(int(os.read(reader, 20)))
         os.mkdir(f"{root}/d")
 
-    monkeypatch.setattr(Supervisor, "serve", serving)
+    monkeypatch.setattr(CallSupervisor, "serve", serving)
     monkeypatch.setattr(Ending, "wind_up", looking)
     ran = run(work, "mkdir(d)#1=kill")
     assert (ran.signal, len(ran.receipts)) == (signal.SIGKILL, 1)
@@ -353,7 +353,7 @@ def test_an_interrupt_at_the_fork_leaves_no_process(
     def planted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("chaoskit.inject.kernel.backend.Supervisor", planted)
+    monkeypatch.setattr("chaoskit.inject.kernel.backend.CallSupervisor", planted)
     with pytest.raises(KeyboardInterrupt):
         run(lambda: time.sleep(100))
     monkeypatch.setattr("chaoskit.inject.kernel.backend._take_over", planted)
@@ -382,13 +382,13 @@ def test_no_program_of_ours_inherits_the_listener(
 ) -> None:
     """With a copy of it in other hands, a workload whose supervisor is gone would wait for ever."""
     inherited: list[bool] = []
-    serve = Supervisor.serve
+    serve = CallSupervisor.serve
 
-    def looking(supervisor: Supervisor, listener: int, before_fork: set[int]) -> int:
+    def looking(supervisor: CallSupervisor, listener: int, before_fork: set[int]) -> int:
         inherited.append(os.get_inheritable(listener))
         return serve(supervisor, listener, before_fork)
 
-    monkeypatch.setattr(Supervisor, "serve", looking)
+    monkeypatch.setattr(CallSupervisor, "serve", looking)
     assert run(lambda: os.mkdir(f"{root}/d")).ok
     assert inherited == [False]
 

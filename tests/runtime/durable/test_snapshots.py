@@ -11,14 +11,16 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import RecordCorrupt, SnapshotInfo, Snapshots, StateCodec, StoreTooNew
 from chaoskit.runtime.clock import VirtualClock
-from chaoskit.runtime.durable.snapshots import folder, reserve
+from chaoskit.runtime.durable import reserve
+from chaoskit.runtime.durable.snapshots import folder
 from chaoskit.runtime.failures.taxonomy import CheckpointError, DiskFull
+
+np = pytest.importorskip("numpy")
 
 
 def kept(directory: Path, **options: Any) -> Snapshots:

@@ -18,8 +18,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +26,9 @@ from chaoskit.core.errors import ChaoskitError, UsageError
 from chaoskit.runtime import RecordCorrupt, SignedPickle, StateCodec, StoreTooNew
 from chaoskit.runtime.durable.snapshots import checksums, container, encoding
 from chaoskit.runtime.failures.taxonomy import CheckpointError, ConfigurationError, SecurityError
+
+np = pytest.importorskip("numpy")
+pd = pytest.importorskip("pandas")
 
 CODEC = StateCodec()
 KEY = b"k" * 32

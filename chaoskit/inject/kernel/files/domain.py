@@ -8,7 +8,7 @@ from chaoskit.core.operation import FileDetail
 from chaoskit.faults.errnos import calls_that_keep_failing
 from chaoskit.faults.shapes import Errno, Filled, Shape
 from chaoskit.inject.kernel.armed import Armed
-from chaoskit.inject.kernel.border import Around, Effect
+from chaoskit.inject.kernel.border import Around, FaultEffect
 from chaoskit.inject.kernel.files import effects
 from chaoskit.inject.kernel.files.calls import FileCall, FileDecoder
 from chaoskit.inject.kernel.files.counting import Counting
@@ -53,7 +53,7 @@ class Files:
         """Record the call, carry it out wherever its result matters, and see that it is answered."""
         self._recorder.observe(call, stopped)
 
-    def effect(self, shape: Shape, call: FileCall) -> Effect:
+    def effect(self, shape: Shape, call: FileCall) -> FaultEffect:
         """What a fault does to the call; see :mod:`chaoskit.inject.kernel.files.effects`."""
         return effects.effect(shape, call, self._recorder)
 

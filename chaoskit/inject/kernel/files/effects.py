@@ -7,7 +7,7 @@ import os
 
 from chaoskit.core.operation import Operation
 from chaoskit.faults.shapes import Errno, Filled, LostReply, Shape, Shortened, Torn
-from chaoskit.inject.kernel.border import CannotExecute, Effect
+from chaoskit.inject.kernel.border import CannotExecute, FaultEffect
 from chaoskit.inject.kernel.files import execute
 from chaoskit.inject.kernel.files.calls import FileCall
 from chaoskit.inject.kernel.files.fulldisk import FullDisk
@@ -16,7 +16,7 @@ from chaoskit.inject.kernel.log import bare
 from chaoskit.inject.kernel.standing import failing
 
 
-def effect(shape: Shape, call: FileCall, recorder: Recorder) -> Effect:
+def effect(shape: Shape, call: FileCall, recorder: Recorder) -> FaultEffect:
     """Make what a fault of this ``shape`` makes happen at once, and say what is left to do.
 
     Raises:
@@ -41,10 +41,10 @@ def _to_release(call: FileCall) -> int | None:
     return call.fd if call.family == "close" else None
 
 
-def _lost(reply: LostReply, call: FileCall) -> Effect:
+def _lost(reply: LostReply, call: FileCall) -> FaultEffect:
     released = _to_release(call)
     if released is not None:
-        return Effect(f"answered {reply.name}", answer=-reply.number, release=released)
+        return FaultEffect(f"answered {reply.name}", answer=-reply.number, release=released)
     if call.row.opens:
         opened = execute.perform_open(call)
         if opened >= 0:
@@ -53,30 +53,30 @@ def _lost(reply: LostReply, call: FileCall) -> Effect:
     else:
         done = execute.perform(call)
     _took_effect(done)
-    return Effect(f"took effect (result {done}), answered {reply.name}", answer=-reply.number)
+    return FaultEffect(f"took effect (result {done}), answered {reply.name}", answer=-reply.number)
 
 
-def _short(wanted: int, call: FileCall) -> Effect:
+def _short(wanted: int, call: FileCall) -> FaultEffect:
     whole = execute.would_transfer(call)
     if wanted >= whole:
         raise CannotExecute(f"it transfers {whole} bytes as it is")
     done = execute.transfer(call, wanted)
     _took_effect(done)
-    return Effect(f"{done} of {execute.length_of(call)} bytes transferred", answer=done)
+    return FaultEffect(f"{done} of {execute.length_of(call)} bytes transferred", answer=done)
 
 
-def _torn(length: int, call: FileCall) -> Effect:
+def _torn(length: int, call: FileCall) -> FaultEffect:
     done = execute.transfer(call, length)
-    return Effect(f"{done} of {execute.length_of(call)} bytes written, then SIGKILL to all", kill="all")
+    return FaultEffect(f"{done} of {execute.length_of(call)} bytes written, then SIGKILL to all", kill="all")
 
 
-def _full(left: int, call: FileCall, recorder: Recorder) -> Effect:
+def _full(left: int, call: FileCall, recorder: Recorder) -> FaultEffect:
     disk = FullDisk(left)
     answer, text = None, ""
     # A disk can be full from any call on, also from one that does not notice.
     if call.family in disk.families:
         answer, text = disk.answer(call, lambda: _bare(call, recorder))
-    return Effect(text or f"{left} bytes left on the disk", answer=answer, standing=disk)
+    return FaultEffect(text or f"{left} bytes left on the disk", answer=answer, standing=disk)
 
 
 def _bare(call: FileCall, recorder: Recorder) -> Operation:

@@ -76,7 +76,7 @@ class _SpillFile:
         os.close(self.fd)
 
 
-class Store:
+class PayloadStore:
     """Takes the payloads of one run."""
 
     def __init__(self, in_memory: int = IN_MEMORY) -> None:

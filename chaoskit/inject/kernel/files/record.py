@@ -15,7 +15,7 @@ from chaoskit.core.operation import FileDetail, Payload
 from chaoskit.inject.kernel.border import CannotExecute
 from chaoskit.inject.kernel.files import execute
 from chaoskit.inject.kernel.files.calls import FileCall, mapped_at
-from chaoskit.inject.kernel.files.payload import WHOLE, Store
+from chaoskit.inject.kernel.files.payload import WHOLE, PayloadStore
 from chaoskit.inject.kernel.files.releases import Releases
 from chaoskit.inject.kernel.files.translate import duplicate
 from chaoskit.inject.kernel.files.unseen import Unseen
@@ -36,7 +36,7 @@ class Recorder:
     def __init__(self, root: str, log: Log) -> None:
         self._root = root
         self._log = log
-        self._store = Store()
+        self._store = PayloadStore()
         self.unseen = Unseen(self._store)
         self._releases: Releases | None = None
 
@@ -261,7 +261,7 @@ def _text(call: FileCall, index: int) -> str:
     return os.fsdecode(call.task.process.memory.string(call.args[index]) or b"")
 
 
-def _payload(call: FileCall, store: Store) -> Payload | None:
+def _payload(call: FileCall, store: PayloadStore) -> Payload | None:
     """The data that a call is about to put into the directory."""
     try:
         if call.row.moves and call.row.transfers:
@@ -277,7 +277,7 @@ def _payload(call: FileCall, store: Store) -> Payload | None:
     return None
 
 
-def _copied(call: FileCall, store: Store) -> Payload:
+def _copied(call: FileCall, store: PayloadStore) -> Payload:
     assert call.other_fd is not None
     with duplicate(call.task.process, call.other_fd) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -287,7 +287,7 @@ def _copied(call: FileCall, store: Store) -> Payload:
         return store.copy(fd, _start(call, fd), length)
 
 
-def _brought_in(call: FileCall, store: Store) -> Payload | None:
+def _brought_in(call: FileCall, store: PayloadStore) -> Payload | None:
     """The content of a file that comes from outside, where its writes were not seen."""
     assert call.path is not None
     if not stat.S_ISREG(os.lstat(call.path).st_mode):

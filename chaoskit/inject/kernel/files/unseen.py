@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 
 from chaoskit.core.operation import Payload
 from chaoskit.inject.kernel.files.calls import FileCall
-from chaoskit.inject.kernel.files.payload import WHOLE, Store
+from chaoskit.inject.kernel.files.payload import WHOLE, PayloadStore
 
 Identity = tuple[int, int]
 
@@ -25,7 +25,7 @@ _CHUNK = 1 << 20
 class Unseen:
     """Keeps a private open file for each, so that names do not matter. Must be closed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: PayloadStore) -> None:
         self._store = store
         self._files: dict[Identity, int] = {}
         self._last: dict[Identity, bytes] = {}

@@ -67,10 +67,19 @@ def _unknown(name: str, number: int) -> Watched:
     return Watched(name, "", number, number, caveat="refused", text=_UNKNOWN, refused=True)
 
 
-# A row says what is done about a call; only five need code (chaoskit.inject.kernel.watching).
+_FORKS: tuple[tuple[str, int, int | None], ...] = (
+    ("clone", 56, 220),
+    ("fork", 57, None),
+    ("vfork", 58, None),
+    ("clone3", 435, 435),
+)
+
+# A row says what is done about a call; few need code (chaoskit.inject.kernel.watching).
 _ROWS = (
     Watched("execve", "", 59, 221),
     Watched("execveat", "", 322, 281),
+    # From then on calls may wait for each other, and a child's end is a signal.
+    *(Watched(name, "", x86_64, aarch64) for name, x86_64, aarch64 in _FORKS),
     Watched("setsid", "", 112, 157),
     Watched("seccomp", "", 317, 277),
     Watched("prctl", "", 157, 167, ((0, "any", (abi.PR_SET_SECCOMP,)),)),

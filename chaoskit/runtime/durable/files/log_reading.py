@@ -55,7 +55,7 @@ def read_log(path: str | os.PathLike[str], *, skip_damaged: bool = False) -> Ite
 
 
 def open_to_read(path: Path) -> int:
-    """A descriptor of its own; closing it takes no lock from anyone, since a log's lock is another file."""
+    """A separate descriptor; closing it releases no lock, since a log's lock is another file."""
     return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
 
 

@@ -75,7 +75,7 @@ class StagedFile:
             sync_published(self._target)
 
     def discard(self) -> None:
-        """Remove the file, as far as that goes; what stays is rubbish by its name."""
+        """Remove the file if that is possible; what stays is rubbish by its name."""
         with contextlib.suppress(OSError):
             if self._open:
                 self._open = False

@@ -1,8 +1,8 @@
 """Waiting until what was written is on the medium.
 
 An fsync that failed is never tried again on the same descriptor: the kernel has marked the pages as
-clean, and the second try succeeds without writing anything. Whoever calls these functions and gets an
-error has to write the data again, to a new file or through a new descriptor.
+clean, and the second try succeeds without writing anything. After an error from
+these functions the data has to be written again, to a new file or through a new descriptor.
 """
 
 from __future__ import annotations

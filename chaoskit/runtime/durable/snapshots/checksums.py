@@ -3,7 +3,7 @@
 ======  ==========================  ===============================================================
 name    speed, 8 MB                 for
 ======  ==========================  ===============================================================
-sha256  4 to 20 ms by processor     everything; always there, also proves that nobody has forged it if
+sha256  4 to 20 ms by processor     everything; always there, also proves that it is not forged if
                                     the digest is kept elsewhere
 xxh3    0.3 ms                      large states: against accidents, not against an adversary. Needs the
                                     package ``xxhash``

@@ -78,7 +78,7 @@ def ndarray_from_json(node: Mapping[str, Any], buffers: Sequence[memoryview]) ->
     if not raw.nbytes:
         return numpy.zeros(shape, dtype, order=node["o"])
     found = numpy.frombuffer(raw, dtype)
-    # Whoever loads a state goes on computing with it: what is in memory that may be written stays there.
+    # A program that loads a state computes on with it: what is in memory that may be written stays there.
     return (found.copy() if raw.readonly else found).reshape(shape, order=node["o"])
 
 

@@ -154,7 +154,7 @@ class Queue:
         After an exception of a signal handler it may be done, now or a moment later, but once at most.
         """
         # An error is raised here, not where it is found: the frames below hold their turn, and with it
-        # all later ones, for as long as somebody keeps the traceback.
+        # all later ones, for as long as the traceback is kept.
         error = self._submit(operation)
         if error is not None:
             raise error

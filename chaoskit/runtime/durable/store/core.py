@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import os
 import sqlite3
 import uuid
@@ -35,11 +36,16 @@ BATCH = 256
 LOOK = 1.0
 """Seconds after which a commit looks again whether the file is still there."""
 _COMMIT = ("commit",)
-# After these the connection itself may be what is wrong. Not after an I/O error: as long as a connection
-# is open, what a failed commit left in the WAL is overwritten by the next commit, and never recovered.
-_BROKEN = frozenset({sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# The pages of a commit that failed may stand in the WAL, seen by no connection that is open, but by the next
+# opening. Whatever is committed now takes their place or follows them, and so decides it: this, if need be.
+SETTLE = "update settled set n = n + 1"
+# After these the connection itself may be what is wrong. After a sync that failed SQLite even calls the
+# database malformed, over the same connection, when it is not.
+_BROKEN = frozenset(
+    {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+)
 # One of these in a batch fails all of it.
-_FATAL = _BROKEN | {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM}
+_FATAL = _BROKEN | {sqlite3.SQLITE_NOMEM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,8 @@ class Core:
                 try:
                     connection.execute("rollback" if repeated else "commit")
                 except sqlite3.Error as error:
+                    if self._mend(error, [operation.id]):
+                        connection = None
                     raise self._failure(error, True, operation.id) from error
                 self.commits += 1
                 self.operations += 1
@@ -122,17 +130,14 @@ class Core:
         """What became of an operation, once and for all."""
 
         def look(tx: SqliteTx) -> Outcome:
-            # A commit that failed is not seen by the connections that are open, but its pages may stand
-            # in the WAL, where the next opening would find them. Whatever is committed now takes their
-            # place: so this writes, and only then the answer is final.
-            tx.execute("update settled set n = n + 1")
+            tx.execute(SETTLE)
             named = tx.rows("select 1 from operation where id = ?", (id,))
             wrote = named or tx.rows("select 1 from record where operation_id = ? limit 1", (id,))
             return "committed" if wrote else "absent"
 
         outcome: Outcome = self.queue.submit(Write(self.next_id(), work=look))
         if outcome == "committed" and self.settings.durability == "power-loss":
-            # It may have been recovered from pages whose sync had failed: copied, it is written anew.
+            # It may have been recovered from pages whose sync had failed: copied, it is written again.
             with self.exclusive() as connection:
                 self.upkeep.checkpoint(connection, "full")
         return outcome
@@ -173,8 +178,7 @@ class Core:
             self._execute(connection, batch)
         except sqlite3.Error as error:
             batch.failure = partial(self._failure, error, batch.committing)
-            if primary(error) in _BROKEN:
-                self._disconnect()
+            if self._mend(error, [one.id for one in batch.operations] if batch.committing else []):
                 connection = None
         except Exception as error:
             batch.failure = partial(_again, self._typed(error))
@@ -269,7 +273,7 @@ class Core:
         self._looked = self.settings.clock.monotonic()
 
     def _after(self, batch: Round) -> None:
-        """What is due after a commit. Its errors are nobody's answer: the next time it is tried again."""
+        """What is due after a commit. Its errors answer no caller: it is tried again the next time."""
         if not self.upkeep.due(batch.operations):
             return
         try:
@@ -298,6 +302,32 @@ class Core:
             " expected a turn sooner. Nothing was changed; keep transactions short, or raise lock_timeout.",
             context={"pid": self.pid},
         )
+
+    def _mend(self, error: sqlite3.Error, unsettled: list[str]) -> bool:
+        """Give up a connection that may be what is wrong; False if it is not.
+
+        Call with the lock held. ``unsettled`` are operations whose commit failed: with a new connection they
+        may be there, and whether they are is decided now and noted, before another process can overwrite
+        what they wrote.
+        """
+        if primary(error) not in _BROKEN:
+            return False
+        self._disconnect()
+        if unsettled:
+            try:
+                connection = self._connected()
+                connection.execute("begin immediate")
+                connection.execute(SETTLE)
+                connection.execute(
+                    "insert into operation(id, at) select distinct operation_id, ? from record"
+                    " where operation_id in (select value from json_each(?)) on conflict do nothing",
+                    (self.settings.clock.time(), json.dumps(unsettled)),
+                )
+                connection.execute("commit")
+            except (sqlite3.Error, ResilienceError, OSError) as again:
+                self.upkeep.failed(again)
+                self._disconnect()
+        return True
 
     def _disconnect(self) -> None:
         connection, self._writer = self._writer, None

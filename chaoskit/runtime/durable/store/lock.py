@@ -29,7 +29,7 @@ from chaoskit.runtime.failures.taxonomy import StorageError
 __all__ = ["FIRST_OWNER", "LockFile"]
 
 FIRST_OWNER = 1000
-_OWNERS = 100_000
+_OWNERS = 10_000
 # What a lock answers when another process has it, or when the system has no locks left for the moment.
 _BUSY = frozenset({errno.EAGAIN, errno.EACCES, errno.ENOLCK, errno.EDEADLK})
 # struct flock as Linux lays it out on 64 bits; elsewhere the holder's pid stays unknown.
@@ -147,26 +147,37 @@ class LockFile:
         if _FLOCK is not None:
             asked = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, byte, 1, 0)
             return bool(struct.unpack(_FLOCK, fcntl(self.fd, F_GETLK, asked))[0] != F_UNLCK)
-        if not self._try(byte):
+        if self._try(byte) is not None:
             return True
         lockf(self.fd, LOCK_UN, 1, byte)
         return False
 
     def take_owner(self) -> int:
-        """Take the first free byte of the owners, until the process ends. Call with byte 0 held."""
-        for byte in range(FIRST_OWNER, FIRST_OWNER + _OWNERS):
-            if self._try(byte):
-                return byte
-        raise StorageError(f"{self.path} has {_OWNERS:,} owners; expected fewer processes than that")
+        """Take the first free byte of the owners, until the process ends. Call with byte 0 held.
 
-    def _try(self, byte: int) -> bool:
+        Raises:
+            StoreBusy: the system has no lock left to give.
+        """
+        for byte in range(FIRST_OWNER, FIRST_OWNER + _OWNERS):
+            refused = self._try(byte)
+            if refused is None:
+                return byte
+            # Without another process in the way it is the system that refuses, and would each time.
+            if refused.errno not in (errno.EAGAIN, errno.EACCES) or not self.held(byte):
+                raise StoreBusy(
+                    f"{self.path} gives no lock to this owner: {refused.strerror}; expected a free one."
+                    " Nothing was changed; try again."
+                )
+        raise StorageError(f"{self.path} has {_OWNERS:,} owners; expected fewer processes than that.")
+
+    def _try(self, byte: int) -> OSError | None:
         try:
             lockf(self.fd, LOCK_EX | LOCK_NB, 1, byte)
         except OSError as error:
             if error.errno in _BUSY:
-                return False
+                return error
             raise
-        return True
+        return None
 
 
 def _forget() -> None:

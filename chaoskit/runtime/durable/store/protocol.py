@@ -6,7 +6,7 @@ what claims need: an owner, a fence, the attempts so far, and ``due``. A record 
 are settled never slow them.
 
 A feature asks for what it means (put, change under a fence, claim) and never writes SQL. Each database
-answers in a dialect of its own: one text for both would be wrong, since the claim that is right in SQLite
+answers in its own dialect: one text for both would be wrong, since the claim that is right in SQLite
 hands jobs out twice in PostgreSQL.
 
 ``Storage`` is the store as features see it. What must happen together goes into one ``write``, with a

@@ -51,34 +51,27 @@ def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) ->
 
 def connect_writer(path: Path, durability: Durability, *, create: bool) -> sqlite3.Connection:
     """The connection that writes. Call with the lock of the store held: the switch to WAL does not wait."""
-    connection = _connect(path, "rwc" if create else "rw")
-    for pragma in (
+    pragmas = [
         "journal_mode = wal",
         f"synchronous = {SYNCHRONOUS[durability]}",
         # A checkpoint happens under our lock alone.
         "wal_autocheckpoint = 0",
         f"journal_size_limit = {JOURNAL_LIMIT}",
         "trusted_schema = off",
-    ):
-        connection.execute(f"pragma {pragma}").fetchall()
+    ]
     if sys.platform == "darwin" and durability == "power-loss":
         # Only F_FULLFSYNC makes the drive itself write, says fsync(2) there.
-        connection.execute("pragma fullfsync = on")
-        connection.execute("pragma checkpoint_fullfsync = on")
-    return connection
+        pragmas += ["fullfsync = on", "checkpoint_fullfsync = on"]
+    return _connect(path, "rwc" if create else "rw", pragmas)
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A connection that cannot write."""
-    connection = _connect(path, "rw")
-    connection.execute("pragma query_only = on")
-    connection.execute("pragma trusted_schema = off")
-    connection.execute("pragma wal_autocheckpoint = 0").fetchall()
-    return connection
+    return _connect(path, "rw", ["query_only = on", "trusted_schema = off", "wal_autocheckpoint = 0"])
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(
+def _connect(path: Path, mode: str, pragmas: list[str]) -> sqlite3.Connection:
+    connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=BUSY_TIMEOUT,
@@ -86,6 +79,13 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
+    try:
+        for pragma in pragmas:
+            connection.execute(f"pragma {pragma}").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def primary(error: sqlite3.Error) -> int:

@@ -1,4 +1,4 @@
-"""What a directory must hold: names, sizes, checksums. A plain tar has none of its own for its data."""
+"""What a directory must hold: names, sizes, checksums. A plain tar has no checksum of its data."""
 
 from __future__ import annotations
 

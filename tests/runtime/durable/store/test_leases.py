@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime import Store
+from chaoskit.runtime import Store, StoreBusy
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.durable.store.protocol import RUNNING, Kind, Record
 
@@ -22,7 +24,7 @@ HOUR = 3600.0
 
 CLAIMER = """
 import sys
-from chaoskit.runtime import Store
+from chaoskit.runtime import Store, StoreBusy
 from chaoskit.runtime.durable.store.protocol import Kind
 store = Store.open(sys.argv[1], durability="process-crash", reserve=0)
 for line in sys.stdin:
@@ -185,6 +187,25 @@ def test_an_owner_of_an_earlier_boot_is_dead(
     monkeypatch.undo()
     with Store.open(path, durability="memory", clock=clock, reserve=0) as store:
         assert [one.fence for one in claim(store)] == [2]
+
+
+def test_a_system_without_locks_is_not_asked_for_each(shared: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the system refuses the lock of an owner it would refuse the next too: the claim fails at once."""
+    add(shared, "a")
+    asked: list[int] = []
+
+    def refuse(fd: int, how: int, length: int, byte: int) -> None:
+        if byte:
+            asked.append(byte)
+            raise OSError(errno.ENOLCK, "No locks available")
+        fcntl.lockf(fd, how, length, byte)
+
+    monkeypatch.setattr("chaoskit.runtime.durable.store.lock.lockf", refuse)
+    with pytest.raises(StoreBusy, match="gives no lock to this owner: No locks available"):
+        claim(shared)
+    assert len(asked) == 1
+    monkeypatch.undo()
+    assert [one.attempts for one in claim(shared)] == [1]
 
 
 def test_a_lease_is_more_than_no_time(shared: Store) -> None:

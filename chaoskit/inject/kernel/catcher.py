@@ -1,0 +1,185 @@
+"""Receiving calls at once, while the supervisor is busy with others.
+
+A call that waits can be interrupted by a signal until it was received, and then fails with EINTR: even a
+``close``, which no kernel interrupts and no shell repeats, and whose descriptor stays open. So a process with
+nothing else to do receives each call as soon as it is made, and passes it on through a pipe. Answers do not
+come by this way: every holder of the listener may give them (seccomp_unotify(2)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+from typing import NoReturn
+
+from chaoskit.inject import processes
+from chaoskit.inject.kernel.seccomp import abi
+
+_PATIENCE = 0.5
+"""Seconds that it has to say that it is done; then it is ended, and the next run gets another."""
+_DESCRIPTORS = struct.Struct("=2i")
+_ATTRIBUTES = struct.Struct("=IIQiIQQQ")
+"""``struct sched_attr`` of linux/sched/types.h."""
+_SLICE = 100_000
+"""Nanoseconds: the shortest slice that the kernel gives."""
+_BEGIN, _STOP, _DONE = b"b", b"s", b"d"
+
+
+class Catcher:
+    """The receiving process of one supervisor: it lives for as many runs as its owner lets it."""
+
+    def __init__(self) -> None:
+        # Both ends are closed when a program is executed, and by the child.
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours.settimeout(_PATIENCE)
+        parent = os.getpid()
+        self._pid = processes.fork()
+        if self._pid == 0:
+            _catch(theirs, parent)
+        theirs.close()
+        # A number may come to mean another process.
+        self._pidfd = os.pidfd_open(self._pid)
+
+    def begin(self, listener: int) -> int:
+        """Receive from ``listener`` from now on; return the pipe from which its calls can be read.
+
+        Raises:
+            OSError: if its process is gone.
+        """
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            given = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTORS.pack(listener, writer))]
+            self._ours.sendmsg([_BEGIN], given)
+            self._ours.recv(1)
+        except OSError:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        return reader
+
+    def stop(self) -> bool:
+        """Stop receiving; False if it did not, and has to be dismissed."""
+        try:
+            self._ours.send(_STOP)
+            return self._ours.recv(1) == _DONE
+        except OSError:
+            return False
+
+    def leave(self) -> None:
+        """Close what a fork has inherited."""
+        self._ours.close()
+        os.close(self._pidfd)
+
+    def dismiss(self) -> None:
+        """End the process."""
+        self._ours.close()
+        # A block that collects all children may have done so with this one.
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+        os.close(self._pidfd)
+
+
+_hired: tuple[int, Catcher] | None = None
+"""The process that has a catcher, and the catcher. A fork inherits the variable but not the catcher."""
+
+
+def receiving(listener: int, guard: processes.Guard) -> int:
+    """Have this process's catcher receive from ``listener``; return the pipe that its calls come from.
+
+    The catcher is made if there is none, and stays as long as ``guard`` does. Returns -1 if none can be had:
+    then calls are received when the supervisor comes to it.
+    """
+    global _hired
+    for _ in range(2):
+        try:
+            if _hired is None or _hired[0] != os.getpid():
+                _hired = (os.getpid(), Catcher())
+                guard.at_dismissal(let_go)
+            return _hired[1].begin(listener)
+        except OSError:
+            # The one from before may have been collected as a child that was left over.
+            let_go()
+    return -1
+
+
+def over() -> None:
+    """The run is over."""
+    if _hired is not None and not _hired[1].stop():
+        let_go()
+
+
+def let_go() -> None:
+    """End this process's catcher, if it has one."""
+    global _hired
+    if _hired is not None and _hired[0] == os.getpid():
+        _hired[1].dismiss()
+    _hired = None
+
+
+def leave() -> None:
+    """In a workload: keep nothing of the supervisor's catcher."""
+    if _hired is not None:
+        _hired[1].leave()
+
+
+def _catch(control: socket.socket, parent: int) -> NoReturn:
+    try:
+        processes.die_with(parent)
+        processes.name("chaoskit-catcher")
+        _hurry()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        # A pipe whose writing end we held would never end for the process that reads from it.
+        os.closerange(0, control.fileno())
+        os.closerange(control.fileno() + 1, 1 << 20)
+        while True:
+            message, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(_DESCRIPTORS.size))
+            if message == _BEGIN:
+                _pass_on(control, *_DESCRIPTORS.unpack(ancillary[0][2]))
+            elif message == _STOP:
+                control.send(_DONE)
+            else:
+                break
+    finally:
+        os._exit(0)
+
+
+def _hurry() -> None:
+    """Be scheduled before others as soon as a call is made, as well as this user may be."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except OSError:
+        # For the asking: a short slice has an early deadline (sched_setattr(2), Linux 6.12).
+        wanted = ctypes.create_string_buffer(_ATTRIBUTES.pack(_ATTRIBUTES.size, 0, 0, 0, 0, _SLICE, 0, 0))
+        abi.libc().syscall({"x86_64": 314, "aarch64": 274}[abi.machine()], 0, wanted, 0)
+
+
+def _pass_on(control: socket.socket, listener: int, writer: int) -> None:
+    """Receive until something is said, or nothing can come any more."""
+    poll = select.poll()
+    poll.register(control.fileno(), select.POLLIN)
+    poll.register(listener, select.POLLIN)
+    call = bytearray(abi.NOTIF.size)
+    only = [(listener, select.POLLIN)]
+    control.send(_DONE)
+    try:
+        while poll.poll() == only:
+            call[:] = abi.NO_NOTIF
+            try:
+                fcntl.ioctl(listener, abi.IOCTL_RECV, call)
+            except OSError:  # It was withdrawn in between.
+                continue
+            os.write(writer, call)
+    except OSError:  # The supervisor reads no more.
+        pass
+    finally:
+        os.close(listener)
+        os.close(writer)
