@@ -148,7 +148,7 @@ def test_another_database_is_not_taken_for_a_store(path: Path) -> None:
 def test_what_is_no_database_is_corrupt(path: Path) -> None:
     """A file that SQLite does not know is refused with a typed error."""
     path.write_bytes(b"not a database, by far" * 100)
-    with pytest.raises(StoreCorrupt, match=r"damaged\. Keep a copy"):
+    with pytest.raises(StoreCorrupt, match=r"the file is damaged"):
         Store.open(path, reserve=0)
 
 
