@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -252,7 +252,7 @@ class Trace:
 
 
 class OrdinalCounter:
-    """Gives operations their ordinals one by one, as they occur."""
+    """Gives each operation its ordinal among its equals, in the order in which they occur."""
 
     def __init__(self) -> None:
         # By place as well: threads interleave differently from run to run.
@@ -264,12 +264,6 @@ class OrdinalCounter:
 
 
 _from_one = partial(itertools.count, 1)
-
-
-def count_ordinals(operations: Sequence[Operation]) -> tuple[int, ...]:
-    """Return for each operation its ordinal among its equals, from 1, in the order given."""
-    counter = OrdinalCounter()
-    return tuple(counter.next(operation.key) for operation in operations)
 
 
 @dataclass(frozen=True, slots=True)
