@@ -117,6 +117,7 @@ def case_result(index: int, case: Case, first: Observation, patterns: tuple[str,
     """The record of one judged case; what a broken one left is compared with the baseline."""
     seen, judgement = case.seen, case.judgement
     broken = judgement.failure is not None
+    # Only for broken cases: of the others it is known that the test accepts what they left.
     found = differences(first.snapshot, seen.snapshot, patterns) if broken and seen.snapshot else ()
     return CaseResult(
         index=index,
@@ -171,6 +172,7 @@ def simplest_by_model(
     """For each model the simplest case of a finding that it allows."""
     members = [case for case in cases if case.finding == finding.index]
     found: dict[str, CaseResult] = {}
+    # The simplest first, so that setdefault keeps that one.
     for case in sorted(members, key=lambda case: simplicity(case, sizes)):
         for model in case.models:
             found.setdefault(model, case)
@@ -195,6 +197,7 @@ def crash_states_of(worlds: Sequence[World], run: Sequence[Case]) -> StateCounts
     """The counts of crash states; ``worlds`` are all that were listed, whether or not they were run."""
     ways: dict[Hashable, int] = {}
     for world in worlds:
+        # Equal content is one state, which several worlds may list.
         ways.setdefault(world.content, world.ways)
     if not ways:
         return None
@@ -226,6 +229,7 @@ def point_summaries(
     """Every operation of the recording with the faults offered there and how many were run."""
     offered: dict[int, dict[str, None]] = {}
     for case in planned:
+        # The last strike: those before it are how the case got there, and were offered by another.
         for struck in case.points[-1:]:
             offered.setdefault(struck, {})[str(case.planned.schedule.strikes[-1].fault)] = None
     explored = Counter(point for case in cases for point in case.points)
@@ -255,5 +259,6 @@ def caveat_summaries(
     seen = [first.caveats, *(source.caveats() for source in sources), *(case.seen.caveats for case in run)]
     for caveats in seen:
         for caveat in caveats:
+            # Without numbers: process ids and descriptors would make each one another blind spot.
             all_of_them.setdefault((caveat.kind, without_numbers(caveat.target)), caveat)
     return tuple(all_of_them.values())

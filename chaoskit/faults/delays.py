@@ -33,7 +33,11 @@ class Delay:
 
 
 def checked(seconds: float) -> float:
-    """``seconds`` if it is a finite number above zero."""
+    """``seconds``, if that is a finite number above zero.
+
+    Raises:
+        UsageError: for anything else.
+    """
     # bool is an int: delay(True) would pass for one second.
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise wrong("delay", seconds, "a number of seconds")

@@ -39,7 +39,11 @@ class Sent:
 
 
 def checked(signal: str | int) -> _signal.Signals:
-    """The member that a name (``SIGTERM`` or ``TERM``), a number or a member stands for."""
+    """The member that a name (``SIGTERM`` or ``TERM``), a number or a member stands for.
+
+    Raises:
+        UsageError: for an unknown signal, and for one that no program can handle.
+    """
     # By name in schedules: numbers differ between processors.
     member = _named(signal) if isinstance(signal, str) else _numbered(signal)
     if member in _REFUSED:

@@ -221,6 +221,7 @@ def _fix(advice: Advice) -> str:
 
 
 def _first(lines: Sequence[str], limit: int) -> str:
+    # Bounded, since a page of CI is cut off without a word.
     more = [f"- … and {len(lines) - limit:,} more; the JSON has all."] if len(lines) > limit else []
     return "\n".join([*lines[:limit], *more])
 
@@ -262,6 +263,7 @@ def _row(cells: Iterable[str]) -> str:
 
 def escape(text: str) -> str:
     """Plain text on one line, with every character escaped that means something to Markdown."""
+    # A node id may hold brackets and underscores, which Markdown would swallow.
     return re.sub(r"([\\`*_\[\]<>#])", r"\\\1", " ".join(text.split()))
 
 
@@ -276,7 +278,9 @@ def code(text: str) -> str:
 def block(text: str, limit: int = LONGEST_EXPLANATION) -> str:
     """Text as a code block. After ``limit`` characters it is cut, and the block says so."""
     if len(text) > limit:
+        # From the front: the first lines say what broke.
         text = f"{text[:limit]}\n… {len(text) - limit:,} more characters; the JSON has all."
+    # Longer than any in the text, which would end the block.
     fence = "`" * max(3, _longest_run(text) + 1)
     return f"{fence}text\n{text.rstrip()}\n{fence}"
 

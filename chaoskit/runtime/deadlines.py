@@ -48,7 +48,11 @@ def nested(outer: Scope | None, seconds: float | None, clock: Clock) -> Scope | 
 
 @block
 def deadline(seconds: float, *, clock: Clock = _SYSTEM) -> Iterator[None]:
-    """Within the block, everything has to be done ``seconds`` from now (or by the outer deadline)."""
+    """Within the block, everything has to be done ``seconds`` from now (or by the outer deadline).
+
+    Raises:
+        UsageError: for a negative number of seconds.
+    """
     if not seconds >= 0:
         raise wrong("deadline", seconds, "zero or more seconds")
     token = CURRENT.set(nested(CURRENT.get(), seconds, clock))
@@ -66,7 +70,11 @@ def remaining() -> float | None:
 
 
 def check() -> None:
-    """Raise :class:`DeadlineExceeded` if the deadline in force has passed."""
+    """Look at the deadline in force.
+
+    Raises:
+        DeadlineExceeded: it has passed.
+    """
     if remaining() == 0.0:
         raise DeadlineExceeded("the deadline has passed")
 

@@ -193,6 +193,7 @@ def read_settings(
     if file is not None:
         layers.append(from_file(Path(file)))
     layers += [
+        # After the files: what is set for one start is meant to win.
         from_environment(prefix, environment, ignore=_others(prefix, environment)),
         from_mapping(code or {}),
     ]
@@ -202,6 +203,7 @@ def read_settings(
 def _others(prefix: str, environment: Mapping[str, str] | None) -> list[str]:
     """The variables under ``prefix`` that set nothing of ours. All options are groups: they have ``__``."""
     groups = {one.name for one in fields(RuntimeSettings)}
+    # What has a double underscore is not passed over: a misspelt option has to be an error.
     names = list(os.environ if environment is None else environment)
     rests = {name: name[len(prefix) :].lower() for name in names if name.upper().startswith(prefix.upper())}
     return [name for name, rest in rests.items() if "__" not in rest and rest not in groups]
@@ -213,6 +215,7 @@ def live_settings(file: str | os.PathLike[str] | None = None, **sources: Any) ->
 
 
 def _category(name: str) -> Category | type[ResilienceError]:
+    # Categories are in lower case and classes are not, so no name means both.
     if name in set(Category):
         return Category(name)
     found = getattr(taxonomy, name, None)

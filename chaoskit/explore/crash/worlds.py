@@ -67,6 +67,7 @@ class CrashWorld(World):
     def promised(self, path: str) -> tuple[Any, ...]:
         """What the run had acknowledged before, as if it had worked in ``path``."""
         moved = Moved(self.recorded.roots, path)
+        # Of this run alone: the case has run those before it, and has their promises.
         promised = self.recorded.states.promised(self.state)[self.recorded.promised_before(self.run) :]
         return tuple(map(moved.value, promised))
 
@@ -78,6 +79,7 @@ class CrashWorld(World):
     @property
     def content(self) -> Hashable:
         """The run, the tree, and what had been promised by then."""
+        # With the promises: one tree is right before a promise and wrong after it.
         return self.run, self.state.hash, repr(self.recorded.states.promised(self.state))
 
     @property
@@ -92,6 +94,7 @@ class CrashWorld(World):
 
     def lacking(self, parts: Iterable[Hashable]) -> CrashWorld | None:
         """The same power loss with only these parts missing, and what cannot be there without them."""
+        # Parts of another recording are no keys here: shrinking must not mix two histories.
         numbers = dict(zip(self.parts, self.state.dropped, strict=True))
         state = self.recorded.lacking(self.state, mask_of(numbers[part] for part in parts))
         return None if state is None else self.recorded.world(state, self.before)
@@ -192,6 +195,7 @@ class CrashHistory:
 
     def aftermath(self, operation: int) -> Aftermath:
         """What a power loss after an operation can leave; each is worked out once."""
+        # Kept, since shrinking and blaming come back to the same few operations.
         if operation not in self._aftermaths:
             self._aftermaths[operation] = Aftermath(self.states.script, models_named(self.models), operation)
         return self._aftermaths[operation]

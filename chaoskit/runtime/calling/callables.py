@@ -87,6 +87,9 @@ def protectable(what: str, fn: object) -> None:
     """Refuse what ``what`` (a strategy's name) cannot protect: non-callables and generator functions.
 
     The call of a generator function does no work yet, so a strategy around it would protect nothing.
+
+    Raises:
+        UsageError: for one of these.
     """
     kind = kind_of(fn)
     if kind is CallableKind.NOT_CALLABLE or kind is CallableKind.METHOD:
@@ -108,6 +111,9 @@ def decorated(what: str, fn: F, wrap: Callable[[Any], Any]) -> F:
 
     A static or class method is wrapped inside, so that it binds as before. A class is refused: in its
     place would stand a function, and ``isinstance`` and inheritance would break far from here.
+
+    Raises:
+        UsageError: for a class, and for what :func:`protectable` refuses.
     """
     if isinstance(fn, staticmethod | classmethod):
         return cast(F, type(fn)(decorated(what, fn.__func__, wrap)))
@@ -140,7 +146,11 @@ def protect(what: str, fn: F, run: Run, arun: Callable[..., Awaitable[Any]]) -> 
 
 
 def finished(what: str, fn: Callable[..., Any], value: Any) -> Any:
-    """Return ``value``, the result of sync ``fn``; refuse a coroutine, whose work has not even begun."""
+    """Return ``value``, the result of sync ``fn``.
+
+    Raises:
+        UsageError: for a coroutine, whose work has not even begun.
+    """
     if type(value) is CoroutineType:
         value.close()
         raise wrong(
@@ -159,6 +169,9 @@ def synchronous(what: str, fn: object, *, optional: bool = True) -> None:
     """Refuse ``fn`` as ``what`` unless calling it does the work; None passes if it is ``optional``.
 
     What calls it does not await. A coroutine would be true whatever it answers, and its work never done.
+
+    Raises:
+        UsageError: for an async or generator function, and for what cannot be called.
     """
     if fn is None and optional:
         return
@@ -178,10 +191,12 @@ def synchronous_all(what: str, fns: Iterable[T]) -> tuple[T, ...]:
 
 
 def called(what: str, fn: Callable[..., Any], *args: Any) -> Any:
-    """Call ``fn`` as ``what``; refuse a coroutine or generator as its result, closed, and so never warned of.
+    """Call ``fn`` as ``what``, for what :func:`synchronous` cannot know beforehand.
 
-    For what :func:`synchronous` cannot know beforehand: a lambda around an async function looks like any
-    other until it is called.
+    A lambda around an async function looks like any other until it is called.
+
+    Raises:
+        UsageError: for a coroutine or generator as its result, which is closed first.
     """
     value = fn(*args)
     if isinstance(value, CoroutineType | GeneratorType):
@@ -218,8 +233,10 @@ def asked(what: str, fn: Callable[..., Any], about: Any, *, if_it_raises: bool) 
 
 def _faces(fn: Any) -> tuple[Any, ...]:
     """``fn`` and, for an object with a call of its class, that call."""
+    # A partial is no function itself; what it calls decides.
     while isinstance(fn, functools.partial):
         fn = fn.func
     if inspect.isroutine(fn) or inspect.isclass(fn):
         return (fn,)
+    # By the class, as the interpreter looks it up.
     return (fn, type(fn).__call__)

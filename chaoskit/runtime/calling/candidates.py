@@ -36,6 +36,8 @@ class Candidate(Generic[T]):
     not including, ``valid_until`` (seconds since the epoch; None: no bound). ``quality`` of the value,
     a number or a function of it, must reach the chain's ``minimum_quality``. One of ``last_resort``, such
     as a constant, is tried when there is no last known good value either, and never kept as one.
+
+    Raises ``UsageError`` for functions that cannot be asked, and for an interval that ends before it begins.
     """
 
     name: str
@@ -61,7 +63,8 @@ class LastGood:
     """Keep the last acceptable value, for ``max_age`` seconds, and offer it when all candidates fail.
 
     A value is only offered for the call it was made for: ``key`` makes something hashable of the
-    arguments. Without ``key`` all calls must be without arguments. ``size`` values are kept at most.
+    arguments. Without ``key`` all calls must be without arguments. ``size`` values are kept at most. Raises
+    ``UsageError`` for an age or a size that is not above zero.
     """
 
     max_age: float
@@ -69,6 +72,7 @@ class LastGood:
     size: int = 1024
 
     def __post_init__(self) -> None:
+        # Written so that NaN is refused as well.
         if not self.max_age > 0:
             raise wrong("max_age", self.max_age, "seconds, more than zero")
         if self.size < 1:

@@ -52,7 +52,7 @@ class FallbackChain(Lasting, Generic[T]):
     Errors that are instances of ``on`` reject a candidate; others come through, as do ``BaseException``
     such as Ctrl-C. If nothing is acceptable ``NoCandidate`` is raised: its context has all rejections,
     its cause is the last error among them. Candidates whose quality is not known are refused if a
-    ``minimum_quality`` is asked for.
+    ``minimum_quality`` is asked for. Raises ``UsageError`` if two candidates have one name.
     """
 
     def __init__(

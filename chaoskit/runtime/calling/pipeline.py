@@ -44,6 +44,7 @@ class Pipeline:
     Each place takes one strategy, ours or any other decorator; ``deadline`` takes seconds as well.
     Leave out what is not wanted. ``print(pipeline)`` shows the order. Decorator for sync and async
     functions, or ``call(fn, ...)``; a function that is called often is better decorated once.
+    Raises ``UsageError`` for a strategy that cannot be called.
     """
 
     def __init__(

@@ -215,7 +215,11 @@ class ErrorMetrics:
         self.success(operation)
 
     def rate(self, operation: str = ANY, error_type: str = ANY, window: float | None = None) -> Rate:
-        """The rate in one of the windows that are kept: the options' own and those of the rules."""
+        """The rate in one of the windows that are kept: the options' own and those of the rules.
+
+        Raises:
+            UsageError: for another window.
+        """
         seconds = self.options.window if window is None else window
         if seconds not in self._windows:
             raise wrong(

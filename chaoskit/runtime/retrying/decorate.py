@@ -18,7 +18,11 @@ __all__ = ["asynchronous", "decorate", "synchronous"]
 
 
 def decorate(rules: RetryRules, fn: Any) -> Any:
-    """``fn`` retried as its kind wants it; a static or class method is wrapped inside."""
+    """``fn`` retried as its kind wants it; a static or class method is wrapped inside.
+
+    Raises:
+        UsageError: for a class, for what cannot be called, and for options that do not suit the kind.
+    """
     if isinstance(fn, staticmethod | classmethod):
         # Wrapped outside, the descriptor would no longer bind.
         return type(fn)(decorate(rules, fn.__func__))
@@ -36,7 +40,7 @@ def decorate(rules: RetryRules, fn: Any) -> Any:
 
 
 def synchronous(rules: RetryRules, fn: Any) -> Any:
-    """``fn``, a synchronous function, retried."""
+    """``fn``, a synchronous function, retried; raises ``UsageError`` for another kind, or async options."""
     if is_async(fn):
         raise wrong("the function to call", fn, "a synchronous function", "Use 'await policy.acall(...)'.")
     if kind_of(fn) in LAZY:
@@ -50,7 +54,7 @@ def synchronous(rules: RetryRules, fn: Any) -> Any:
 
 
 def asynchronous(rules: RetryRules, fn: Any) -> Any:
-    """``fn``, a function that returns an awaitable, retried."""
+    """``fn``, a function that returns an awaitable, retried; raises ``UsageError`` for another kind."""
     from chaoskit.runtime.retrying.async_shell import async_retried
 
     if kind_of(fn) in LAZY:

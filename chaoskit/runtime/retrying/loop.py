@@ -68,6 +68,7 @@ class Attempt:
         """The error of a failed attempt, or None if the block went through; forgets it."""
         if not self._entered:
             raise UsageError("the attempt was not entered. Put the body of the loop into 'with attempt:'.")
+        # Let go, so that the error is not kept by an attempt that the user keeps.
         error, self._error = self._error, None
         return error
 
@@ -81,6 +82,7 @@ class _Turns:
         _check_loop(rules)
         until = begin(rules)
         self._rules = rules
+        # A generator yields between two steps to code that is not part of the call.
         self._scope = until if scoped else None
         self.course = Course(rules, until, None, keep=True)
         self.error: BaseException | None = None
@@ -106,7 +108,12 @@ class _Turns:
 
 
 def attempts(rules: RetryRules, *, scoped: bool = True) -> Iterator[Attempt]:
-    """The attempts of one call; ``scoped`` ones pass the deadline on to what is called in their block."""
+    """The attempts of one call; ``scoped`` ones pass the deadline on to what is called in their block.
+
+    Raises:
+        UsageError: for options that a loop cannot carry out.
+        Exception: the error of the last attempt, when none is left.
+    """
     if rules.repair is not None and is_async(rules.repair):
         raise wrong("repair", rules.repair, "a synchronous function, as the loop is one", "Use 'async for'.")
     turns = _Turns(rules, scoped)
@@ -123,7 +130,7 @@ def attempts(rules: RetryRules, *, scoped: bool = True) -> Iterator[Attempt]:
 
 
 async def async_attempts(rules: RetryRules, *, scoped: bool = True) -> AsyncIterator[Attempt]:
-    """The same, with waits that do not block the event loop."""
+    """The same, with waits that do not block the event loop. Raises what :func:`attempts` raises."""
     from chaoskit.runtime.retrying.async_shell import async_pause
 
     turns = _Turns(rules, scoped)

@@ -239,7 +239,7 @@ class JobBoard:
         return self._get(job).attempts
 
     def forget(self, job: str) -> None:
-        """Drop an ended job, whose name may then be used again."""
+        """Drop an ended job, whose name may then be used again. Raises ``UsageError`` if it goes on."""
         with self._lock:
             if not self._get(job).state.ended:
                 raise wrong("job", job, "one that has ended", "Wait for its end first.")

@@ -71,6 +71,7 @@ class JobOptions:
         for name in ("requeues", "delay", "delay_cap", "remember"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise wrong(name, getattr(self, name), "zero or more")
+        # The other way round an attempt would be written off that no one had asked to end.
         if self.stuck_after < self.timeout:
             raise wrong(
                 "stuck_after",

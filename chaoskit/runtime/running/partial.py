@@ -153,7 +153,8 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
         """Await ``fn`` for each of ``items``, ``concurrency`` at a time; return the successes so far.
 
         When the batch ends early, by giving up, an error that is not collected, or cancellation, the
-        items in progress are cancelled and awaited first; they count as skipped.
+        items in progress are cancelled and awaited first; they count as skipped. Raises ``UsageError`` for a
+        function that gives no awaitable.
         """
         if not isinstance(concurrency, int) or concurrency < 1:
             raise wrong("concurrency", concurrency, "a whole number of 1 or more")
@@ -214,7 +215,11 @@ class PartialFailureCollector(Lasting, Generic[T, R]):
             return Summary(*counts, dict(kinds), self.aborted)
 
     def raise_if_failed(self) -> None:
-        """Raise ``PartialFailure`` with all errors, if there are any."""
+        """Look at the outcome.
+
+        Raises:
+            PartialFailure: with all errors, if there are any.
+        """
         if self._failures:
             raise self._failure()
 

@@ -57,7 +57,12 @@ class JobRunner:
         self._sweeper: threading.Thread | None = None
 
     def submit(self, job: str, fn: Callable[[Ticket], object]) -> None:
-        """Queue ``fn`` under the name ``job``, in the caller's context, and begin it when a slot is free."""
+        """Queue ``fn`` under the name ``job``, in the caller's context, and begin it when a slot is free.
+
+        Raises:
+            UsageError: outside of the block, for an async ``fn``, and for a name that is known already.
+            ShuttingDown: the board has been withdrawn.
+        """
         if self._sweeper is None:
             raise UsageError("The runner is not started; expected to be in its with block. Enter it first.")
         synchronous("job", fn, optional=False)

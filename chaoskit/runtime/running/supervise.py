@@ -209,7 +209,10 @@ class Supervisor:
         self._monitor: threading.Thread | None = None
 
     def spawn(self, name: str, target: Callable[[Worker], object], *args: Any, **kwargs: Any) -> Worker:
-        """Run ``target(worker, *args, **kwargs)`` in a thread, in the caller's context."""
+        """Run ``target(worker, *args, **kwargs)`` in a thread, in the caller's context.
+
+        Raises ``UsageError`` outside of the block, and for a name that is in use.
+        """
         if self._monitor is None:
             raise UsageError(
                 "The supervisor does not watch yet; expected to be in its with block. Enter it first."

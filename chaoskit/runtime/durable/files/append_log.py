@@ -143,6 +143,7 @@ class AppendLog:
     def _make(self, max_record: int) -> None:
         """Make the log with its head, in one step: a log is never seen without."""
         if not self._path.exists():
+            # Another process may have made it since the look above.
             with contextlib.suppress(FileExistsError):
                 write_file(self._path, head(max_record), durability=self._durability, exclusive=True)
 

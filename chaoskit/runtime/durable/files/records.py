@@ -86,6 +86,7 @@ def records(read: Read, start: int, stop: int, max_record: int) -> Iterator[LogR
     base, chunk = start, b""
     offset = start
     while offset < stop:
+        # First what a small record needs, and only if that is not enough the longest one.
         for needed in (_FRAME.size, _FRAME.size + max_record):
             at = offset - base
             if len(chunk) - at < needed and base + len(chunk) < stop:
@@ -135,6 +136,7 @@ def torn_tail(read: Read, damage: int, stop: int, max_record: int) -> bool:
 
     It can't if more follows than one record, or if an intact one follows.
     """
+    # Appending is one record at a time: a crash tears one at most.
     short = stop - damage <= _FRAME.size + max_record
     return short and intact_after(read, damage, stop, max_record) is None
 

@@ -72,6 +72,7 @@ def pack(state: Any, meta: dict[str, Any], buffers: Sequence[Buffer], checksum: 
     pieces: list[Buffer] = [prefix, envelope, text]
     length = len(prefix) + len(envelope) + len(text)
     for buffer, size in zip(buffers, sizes, strict=True):
+        # Arrays are used where they are read to, and want to be aligned.
         padding = -length % _ALIGN
         pieces += [bytes(padding), buffer]
         length += padding + size
@@ -107,6 +108,7 @@ def unpack(data: memoryview) -> Unpacked:
         raise StoreTooNew(f"the snapshot has the checksum {envelope.checksum!r}; {expected}")
     if data.nbytes != offset + digest_size:
         raise _corrupt(f"has {data.nbytes} bytes", f"{offset + digest_size}")
+    # In constant time: a keyed digest must not be guessed byte by byte.
     if not compare_digest(digest_of(envelope.checksum, [data[:offset]]), data[offset:]):
         raise _corrupt(f"does not have the {envelope.checksum} that it was written with", "an unchanged file")
     return Unpacked(_parsed(data[start : start + envelope.state]), buffers)
@@ -121,6 +123,7 @@ def envelope_length(prefix: Buffer) -> int:
     if memoryview(prefix).nbytes < _PREFIX.size:
         raise _corrupt("ends within its first bytes", "a whole file")
     magic, version, _, length = _PREFIX.unpack(prefix)
+    # Before the version: in another kind of file that number means nothing.
     if magic != _MAGIC:
         raise _corrupt("does not begin as one", "the bytes of a snapshot")
     if version > _FORMAT:

@@ -47,11 +47,13 @@ class StateDecoder:
         if tag is None:
             return {key: self(item) for key, item in node.items()}
         simple = FROM_JSON.get(tag)
+        # A tag that is not known is a KeyError, which the caller turns into the one error.
         return simple(node) if simple is not None else _TAGS[tag](self, node)
 
     def _floats_of(self, node: Mapping[str, Any]) -> list[float]:
         start, count = node["at"], node["n"]
         found = self._floats[start : start + count].tolist()
+        # A slice takes any numbers: without this, damage would come back as fewer values.
         if start < 0 or count < 0 or len(found) != count:
             raise ValueError("there are not so many floats")
         return found

@@ -61,6 +61,7 @@ class Encoder:
 
     def put(self, data: Any) -> int:
         """Keep a buffer; its number. Buffer 0 is that of all floats."""
+        # Kept as it is: it is copied once, into the file.
         self._buffers.append(data)
         return len(self._buffers)
 
@@ -104,6 +105,7 @@ class Encoder:
     def _simple(self, kind: type, to_json: Callable[[Any], Any], value: Any) -> Any:
         if kind is bytes and len(value) >= _LARGE_BYTES:
             return {"$": "raw", "b": self.put(value)}
+        # Otherwise json finds a lone surrogate itself, for the whole state at once.
         if self._precise and kind is str:
             _check_text(value)
         try:
@@ -142,6 +144,7 @@ class Encoder:
 
     def _lists(self, items: list[list[Any]]) -> Any:
         self._refuse_shared(items)
+        # One list of all: the lists of a table are short and many.
         flat = list(chain.from_iterable(items))
         return {"$": "lists", "n": list(map(len, items)), "v": self(flat)}
 
@@ -149,6 +152,7 @@ class Encoder:
         keys = list(items[0])
         if not keys or not set(map(type, keys)) <= {str}:
             return None
+        # In this order, too: dictionaries that come back in another would not be what was saved.
         if any(list(item) != keys for item in items):
             return None
         self._refuse_shared(items)
@@ -177,6 +181,7 @@ class Encoder:
             plain = self._calling(f"encode of {known.name!r}", known.encode, value)
             return {"$": "object", "t": known.name, "v": self._step(f".({known.name})", self, plain)}
         for package, name, encode in _FOREIGN:
+            # Not imported: a value of a package can only exist where the package is loaded.
             module = sys.modules.get(package)
             if module is not None and isinstance(value, base := getattr(module, name)):
                 # Subclasses may hold more; scalars are all subclasses of the one that is asked for.

@@ -133,6 +133,7 @@ def _column(series: Any, encode: Values) -> dict[str, Any]:
         return {"k": "string", "v": encode(said), "s": dtype.storage, "a": dtype.na_value is pandas.NA}
     if str(dtype) in _MASKED:
         missing = array.isna()
+        # What lies under the mask is arbitrary: zeros make equal tables equal bytes.
         filled = array.to_numpy(dtype=dtype.numpy_dtype, na_value=dtype.type(0))
         return {"k": "masked", "d": str(dtype), "v": encode(filled), "m": encode(missing)}
     values = series.to_numpy()

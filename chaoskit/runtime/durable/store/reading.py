@@ -81,6 +81,7 @@ class SqliteReader:
         if live:
             where.add("due is not null")
         if after is not None:
+            # Not an offset, which would skip or repeat rows while others write.
             where.add("(scope, key) > (?, ?)", *after)
         rows = self.rows(
             f"select {COLUMNS} from record where {where} order by scope, key limit ?",
@@ -90,6 +91,7 @@ class SqliteReader:
         return Page(
             tuple(_record(row) for row, damage in damaged if damage is None),
             tuple(damage for _, damage in damaged if damage is not None),
+            # By the last row read and not the last sound one: else a page of damaged rows would end the list.
             (rows[-1][1], rows[-1][2]) if len(rows) == limit else None,
         )
 
@@ -101,6 +103,7 @@ class SqliteReader:
         )
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
+        """All rows of a statement; raises the store's error for each of SQLite's."""
         try:
             return self.connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
@@ -108,6 +111,7 @@ class SqliteReader:
 
 
 def check_limit(limit: int) -> int:
+    """``limit``; raises ``UsageError`` if it is less than 1."""
     if limit < 1:
         raise wrong("limit", limit, "at least 1")
     return limit
@@ -122,6 +126,7 @@ def damage_of(row: Row, kind: Kind) -> DamagedRecord | None:
         sound = False
     if not sound:
         return DamagedRecord(str(name), str(scope), str(key), "corrupt")
+    # After the checksum: only then is it known that this number was written.
     if form > kind.format:
         return DamagedRecord(name, scope, key, "newer format")
     try:
@@ -132,7 +137,12 @@ def damage_of(row: Row, kind: Kind) -> DamagedRecord | None:
 
 
 def record_of(row: Row, kind: Kind) -> Record:
-    """The record of a row that was asked for by name."""
+    """The record of a row that was asked for by name.
+
+    Raises:
+        RecordCorrupt: it is not what was written.
+        StoreTooNew: its format is newer than the kind's.
+    """
     name, scope, key, _, payload, form, *_ = row
     damage = damage_of(row, kind)
     place = f"record {key!r} of {name!r}" + (f" in scope {scope!r}" if scope else "")

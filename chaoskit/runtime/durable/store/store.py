@@ -72,6 +72,7 @@ class Store:
             StoreTooNew, StoreCorrupt, DiskFull, FileMissing: as they say.
             ConfigurationError: a network file system, another kind of database, or a SQLite without threads.
         """
+        # As a path it would make a directory with that name.
         if "://" in str(target):
             raise ConfigurationError(
                 f"{str(target).partition('://')[0]}:// is no kind of store; expected the path of a file."
@@ -203,6 +204,7 @@ class Store:
 
     def close(self) -> None:
         """Close it; other stores on the same file stay open. Twice does nothing."""
+        # Taken out first, so that a second close, or one in a signal handler, finds nothing to do.
         core, self._core = self._core, None
         if core is not None and core.pid == os.getpid():
             close(core)
@@ -231,6 +233,7 @@ class Store:
                 f" {os.getpid()}; expected each process to open it. Open it after the fork, or with"
                 " on_fork='reopen'."
             )
+        # Not created: a child that finds no file has lost its store, and must not go on with an empty one.
         self._core = open_core(self._path, self._settings, create=False)
         return self._core
 

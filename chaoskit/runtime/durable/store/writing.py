@@ -142,6 +142,7 @@ class SqliteTx(SqliteReader):
             return False
         record = record_of(row, kind)
         new = status if status is not None else record.status
+        # A record would run without an owner, and nothing would ever free it.
         if new == RUNNING != record.status:
             raise wrong("status", new, "another status", "Only claim() makes a record run.")
         if isinstance(due, Keep):
@@ -173,6 +174,7 @@ class SqliteTx(SqliteReader):
         where.scope(scope)
         if key is not None:
             where.add("key = ?", check_name("key", key))
+        # Settled records are most of them, and never claimed.
         where.add("due is not null")
         where.add(
             f"case when status <> '{RUNNING}' then due <= ?"
@@ -197,6 +199,7 @@ class SqliteTx(SqliteReader):
     def _sound(self, kind: Kind, where: Where, limit: int) -> list[Row]:
         """The first rows that can be read: damaged ones never stand in the way of those behind them."""
         statement = f"select {COLUMNS} from record where {where} order by due limit ? offset ?"
+        # One statement more only if damaged rows were among the first.
         found: list[Row] = []
         passed = 0
         while len(found) < limit:
@@ -249,6 +252,7 @@ class SqliteTx(SqliteReader):
         where.updated_before(updated_before)
         return self.execute(
             "delete from record where (kind, scope, key) in"
+            # By a subselect: SQLite has "delete … limit" only as an option of its build.
             f" (select kind, scope, key from record where {where} limit ?)",
             (*where.values, check_limit(limit)),
         )

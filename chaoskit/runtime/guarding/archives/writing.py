@@ -45,6 +45,7 @@ class StageWriter:
         self._directory(member.parts[:-1])
         self._new(member.parts)
         if data is None:
+            # Last of all: nothing can be written through a link that is not there yet.
             self._links.append(member)
         else:
             self._file(member, data)
@@ -56,6 +57,7 @@ class StageWriter:
 
     def _new(self, parts: Parts) -> None:
         """Note a name that must not be there yet, in whatever case or composition."""
+        # Folded, since the archive may be unpacked where A and a are one file.
         key = folded(parts)
         if key in self._seen:
             raise UnsafeArchive(
@@ -71,6 +73,7 @@ class StageWriter:
             if known is None:
                 self._new(part)
                 self._directories.add(part)
+                # Private: other users must not reach into what is half unpacked.
                 os.mkdir(self._place(part), 0o700)
             elif known != part or part not in self._directories:
                 raise UnsafeArchive(f"{_path(part)!r} clashes with {_path(known)!r}")

@@ -82,6 +82,7 @@ def read_rows(
     if max_field < 1:
         raise wrong("max_field", max_field, "a number of characters, at least 1")
     wanted = None if columns is None else tuple(columns)
+    # The generator is another function, so that wrong arguments raise here and not at the first row.
     return _rows(path, wanted, encoding, delimiter, max_field)
 
 
@@ -132,6 +133,7 @@ def _ragged(record: _Split, names: tuple[str, ...], file: str) -> MalformedData:
     place = Position(file)
     index = min(len(names), len(record.values) - 1)
     place.line, place.column = record.at[index]
+    # At the first value too many, or the last one that there is.
     return place.error(f"{len(record.values)} values for {len(names)} columns")
 
 
@@ -147,6 +149,7 @@ def _lines(found: Iterator[str], file: str, max_field: int) -> Iterator[tuple[in
         for line in lines:
             yield number, line
             number += 1
+        # 64 fields of the longest kind: a file without line ends must not fill the memory.
         if len(rest) > 64 * max_field + (1 << 16):
             place = Position(file)
             place.line = number
@@ -171,6 +174,7 @@ class _Records:
 
     def __next__(self) -> _Split:
         for number, line in self._lines:
+            # RFC 4180 has no empty records; editors leave such lines at the end.
             if not line:
                 continue
             record = self._quoted(number, line) if _QUOTE in line else self._plain(number, line)
