@@ -96,7 +96,10 @@ def test_a_backup_keeps_the_locks(path: Path, way: str) -> None:
         assert child.heard() == "done"
     with Store.open(path, reserve=0) as store:
         found = store.count(JOB)["x"]
-    assert found == 11 if way == "the store's" else found < 11
+    if way == "the store's":
+        assert found == 11
+    elif sqlite3.sqlite_version_info < (3, 51):  # Later ones notice that their locks are gone.
+        assert found < 11
 
 
 def test_a_backup_is_a_store(store: Store, path: Path, tmp_path: Path) -> None:
