@@ -441,5 +441,5 @@ def test_a_time_out_of_the_coroutine_in_the_moment_of_the_cut_is_its_error(strat
         except asyncio.CancelledError:
             raise TimeoutError("mine") from None
 
-    with pytest.raises(TimeoutError, match="^mine$"):
+    with pytest.raises(TimeoutError, match=r"^mine$"):
         run(VirtualClock(), lambda: strategy(coroutine)(World(())))
