@@ -56,6 +56,7 @@ class SupervisionOptions:
 
     ``delay`` is the pause before a restart. It doubles with each death within ``within``, up to
     ``delay_cap``: what is away for a moment would else use up all restarts before it is back.
+    Raises ``UsageError`` for a number out of its bounds.
     """
 
     # Erlang/OTP's default is one restart in five seconds; networks fail in bursts: three a minute.
