@@ -15,6 +15,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "chaoskit.cli.explore:explore",
         "Strike a program at every call with every fault, and check what it leaves.",
     ),
+    "recovery": (
+        "chaoskit.cli.recovery:recovery",
+        "Look at what a pipeline has recorded, and put it right.",
+    ),
     "replay": (
         "chaoskit.cli.explore:replay",
         "Run the one case that SCHEDULE names, with the same options as for explore.",

@@ -146,7 +146,7 @@ class Backend(Protocol):
 
         Raises:
             UsageError: for wrong use that only the backend can see: a result that cannot be
-                pickled, a run inside of a run, a descriptor below the root that is still open.
+                sent, a run inside of a run, a descriptor below the root that is still open.
             ScheduleError: for a fault that :meth:`check` refuses; nothing has run then.
         """
 

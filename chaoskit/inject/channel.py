@@ -31,7 +31,7 @@ def promise(value: Any) -> None:
     Returns once the harness has it: the promise was made, whatever happens next.
 
     Raises:
-        UsageError: outside of a workload, or for a value that cannot be pickled.
+        UsageError: outside of a workload, or for what :mod:`chaoskit.inject.plain` cannot send.
     """
     if _send_promise is None:
         raise UsageError(

@@ -50,6 +50,23 @@ if TYPE_CHECKING:
     from chaoskit.runtime.clock import VirtualClock as VirtualClock
     from chaoskit.runtime.deadlines import deadline as deadline
     from chaoskit.runtime.deadlines import remaining as remaining
+    from chaoskit.runtime.durable.checkpoints import Artefact as Artefact
+    from chaoskit.runtime.durable.checkpoints import CheckpointBatch as CheckpointBatch
+    from chaoskit.runtime.durable.checkpoints import CheckpointRecord as CheckpointRecord
+    from chaoskit.runtime.durable.checkpoints import Checkpoints as Checkpoints
+    from chaoskit.runtime.durable.checkpoints import CheckpointStatistics as CheckpointStatistics
+    from chaoskit.runtime.durable.checkpoints import CheckpointVerification as CheckpointVerification
+    from chaoskit.runtime.durable.checkpoints import Checksum as Checksum
+    from chaoskit.runtime.durable.checkpoints import Claim as Claim
+    from chaoskit.runtime.durable.checkpoints import Fingerprint as Fingerprint
+    from chaoskit.runtime.durable.checkpoints import StageDead as StageDead
+    from chaoskit.runtime.durable.checkpoints import StageHeld as StageHeld
+    from chaoskit.runtime.durable.checkpoints import Stages as Stages
+    from chaoskit.runtime.durable.dead_letters import DeadLetter as DeadLetter
+    from chaoskit.runtime.durable.dead_letters import DeadLetters as DeadLetters
+    from chaoskit.runtime.durable.dead_letters import DeadLetterStatistics as DeadLetterStatistics
+    from chaoskit.runtime.durable.dead_letters import RedriveLimit as RedriveLimit
+    from chaoskit.runtime.durable.dead_letters import RedrivePlan as RedrivePlan
     from chaoskit.runtime.durable.files import AppendLog as AppendLog
     from chaoskit.runtime.durable.files import Flag as Flag
     from chaoskit.runtime.durable.files import FlagInfo as FlagInfo
@@ -60,6 +77,8 @@ if TYPE_CHECKING:
     from chaoskit.runtime.durable.files import read_log as read_log
     from chaoskit.runtime.durable.files import write_file as write_file
     from chaoskit.runtime.durable.levels import Durability as Durability
+    from chaoskit.runtime.durable.outbox import Outbox as Outbox
+    from chaoskit.runtime.durable.outbox import OutboxMessage as OutboxMessage
     from chaoskit.runtime.durable.snapshots import SignedPickle as SignedPickle
     from chaoskit.runtime.durable.snapshots import SnapshotInfo as SnapshotInfo
     from chaoskit.runtime.durable.snapshots import Snapshots as Snapshots
@@ -257,11 +276,17 @@ _EXPORTS = {
     "clock": "Clock SystemClock VirtualClock",
     "core.errors": "ChaoskitError UsageError",
     "deadlines": "deadline remaining",
+    "durable.checkpoints": (
+        "Artefact CheckpointBatch CheckpointRecord CheckpointStatistics CheckpointVerification Checkpoints"
+        " Checksum Claim Fingerprint StageDead StageHeld Stages"
+    ),
+    "durable.dead_letters": "DeadLetter DeadLetterStatistics DeadLetters RedriveLimit RedrivePlan",
     "durable.files": (
         "AppendLog Flag FlagInfo clean_leftovers make_directories open_atomic publish_directory "
         "read_log write_file "
     ),
     "durable.levels": "Durability",
+    "durable.outbox": "Outbox OutboxMessage",
     "durable.snapshots": "SignedPickle SnapshotInfo Snapshots StateCodec",
     "durable.store.protocol": "DamagedRecord Kind Page Record Statistics Tx VerifyReport",
     "durable.store.store": "Store",

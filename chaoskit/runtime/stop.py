@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-__all__ = ["Stop", "watched"]
+from chaoskit.runtime.clock import Clock
+
+__all__ = ["GLANCE", "Stop", "sleep_async", "watched"]
 
 # How often an Event that is not ours is looked at: nothing tells when it is set.
 GLANCE = 0.02
@@ -57,6 +59,22 @@ class Stop(threading.Event):
         finally:
             forget()
         return self.is_set()
+
+
+async def sleep_async(clock: Clock, seconds: float, wake: threading.Event | None) -> bool:
+    """Wait ``seconds`` in the running event loop, or until ``wake`` is set; return whether it is.
+
+    It is looked at now and then rather than told: a virtual clock's time, and another loop than asyncio's,
+    must pass in the same way with it as without.
+    """
+    if wake is None:
+        if seconds > 0:
+            await clock.asleep(seconds)
+        return False
+    end = clock.monotonic() + seconds
+    while not wake.is_set() and (left := end - clock.monotonic()) > 0:
+        await clock.asleep(min(left, GLANCE))
+    return wake.is_set()
 
 
 def watched(event: threading.Event, then: Stop) -> Callable[[], None]:

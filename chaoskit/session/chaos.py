@@ -39,7 +39,7 @@ class Outcome:
         For a command: True if it exited with 0; ``value`` has its ``returncode``, ``stdout`` and
         ``stderr`` in any case.
     ``error``
-        What it raised, as an exception of the same type where that can be pickled; ``traceback`` is
+        What it raised, as an exception of the same type where that can be sent; ``traceback`` is
         the text of it.
     ``signal``
         The number of the signal that killed it, or None.
@@ -107,12 +107,13 @@ class Chaos:
         """Execute ``fn(*args, **kwargs)`` as the workload: faults strike in it and nowhere else.
 
         It runs in a forked process: what it changes in memory stays there, and what it returns must
-        be picklable. A coroutine function is run on a fresh event loop. In the baseline an error
+        be plain data, a dataclass or an exception. A coroutine function is run on a fresh event loop. In
+        the baseline an error
         is raised here; in a case it is part of the outcome.
 
         Raises:
             UsageError: from inside of a workload; with other threads running or a file below
-                ``path`` open; for a result that cannot be pickled.
+                ``path`` open; for a result that cannot be sent.
         """
         if not callable(fn):
             raise self._refusing(
@@ -148,7 +149,7 @@ class Chaos:
         """Execute the recovery ``fn(*args, **kwargs)``, and see that doing so again changes nothing.
 
         It runs in a forked process like a workload, so it must bring everything that it needs from
-        the disk, and its result must be picklable. Faults strike in it only with ``strike_recovery``
+        the disk, and its result must be plain data. Faults strike in it only with ``strike_recovery``
         or as the second fault of a pair; it is then run again without faults, as after a restart.
 
         Returns:
@@ -180,7 +181,7 @@ class Chaos:
         """Called inside a workload: acknowledge ``value``. From then on no crash may take it back.
 
         Raises:
-            UsageError: outside of a workload, or for a value that cannot be pickled.
+            UsageError: outside of a workload, or for a value that cannot be sent.
         """
         channel.promise(value)
 

@@ -11,7 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_store import JOB, TIMEOUT, VALUES, check_errors, content, create_and_save, opened, save, value_of
+from test_store import (
+    JOB,
+    TIMEOUT,
+    VALUES,
+    check_not_called_damaged,
+    content,
+    create_and_save,
+    opened,
+    save,
+    value_of,
+)
 
 from chaoskit import Chaos, faults, scenario
 from chaoskit.runtime import OutcomeUnknown, Store
@@ -65,7 +75,7 @@ def test_the_connection_is_kept_after_an_error(chaos: Chaos, monkeypatch: Patch)
     with opened(chaos.path) as store:
         store.put(JOB, "k", content(1), status="done")
     monkeypatch.setattr(core, "_BROKEN", frozenset())
-    check_errors(chaos.run(save, chaos.path, chaos.promise))
+    check_not_called_damaged(chaos.run(save, chaos.path, chaos.promise))
 
 
 def finish_in_two_steps(directory: Path) -> None:

@@ -124,7 +124,7 @@ MODULE = """
         return lambda: None
 
     @scenario(faults.kill())
-    def test_result_not_picklable(chaos):
+    def test_result_cannot_travel(chaos):
         chaos.run(returning_function, chaos.path)
 
     @scenario(faults.kill())
@@ -261,8 +261,8 @@ REFUSED = {
     "test_open_connection": ["(jobs.db)", "is open in the test process", "would survive the kill"],
     "test_given": ["@given", "parametrize"],
     "test_threads": ["other threads (heartbeat)", "expected none", "Stop them"],
-    "test_result_not_picklable": ["cannot be pickled", "function", "Return plain data"],
-    "test_refusal_is_caught": ["caught what chaos.run said", "cannot be pickled", "Return plain data"],
+    "test_result_cannot_travel": ["cannot leave its process", "function", "Return plain data"],
+    "test_refusal_is_caught": ["caught what chaos.run said", "cannot leave its process", "Return plain data"],
     "test_refusal_of_an_argument_is_caught": ["caught what chaos.run said", "'ls -l' (str)"],
     "test_nested": ["inside of a workload", "Call the function directly"],
     "test_without_fixture": ["test_without_fixture", "does not ask for the fixture 'chaos'"],

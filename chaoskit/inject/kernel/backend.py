@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import resource
 import signal
 import socket
@@ -18,7 +17,7 @@ from chaoskit.core.errors import BackendUnavailable, UsageError
 from chaoskit.core.operation import Trace
 from chaoskit.core.schedule import Fault
 from chaoskit.faults.shapes import Afterwards, shape_of, unsupported
-from chaoskit.inject import processes
+from chaoskit.inject import plain, processes
 from chaoskit.inject.base import (
     Check,
     Command,
@@ -65,7 +64,7 @@ class KernelBackend:
         Raises:
             UsageError: inside of another run; with other threads that may hold locks; with a
                 descriptor (in a recording: or mapping) below the root open; for a result that
-                cannot be pickled.
+                cannot be sent.
             ScheduleError: for a fault that this backend does not know.
             BackendUnavailable: if the kernel refuses the filter.
         """
@@ -86,6 +85,7 @@ class KernelBackend:
             workload = Tree(family.pid, child.boundary(), plan.run, guard)
             family.at_end(workload.close)
             supervisor = CallSupervisor(workload, plan, streams, inherited | {ours.fileno()}, guard)
+            supervisor.promises.secret = family.secret
             status = supervisor.serve(_take_over(ours, family, plan), family.before)
             return _outcome(work, plan, supervisor, streams, status)
 
@@ -96,6 +96,7 @@ class _ProcessFamily:
     def __init__(self) -> None:
         self.before = processes.children()
         self.pid = 0
+        self.secret = os.urandom(child.SECRET)
         self._at_end: list[Callable[[], object]] = []
 
     def at_end(self, release: Callable[[], object]) -> None:
@@ -143,7 +144,7 @@ def _fork(
     with _uninterrupted():
         family.pid = pid = processes.fork()
     if pid == 0:
-        _in_child(work, theirs, plan, program, parent, standard)
+        _in_child(work, theirs, plan, program, parent, standard, family.secret)
     theirs.close()
     return ours
 
@@ -155,11 +156,12 @@ def _in_child(
     program: bytes,
     parent: int,
     standard: tuple[int, int, int] | None,
+    secret: bytes,
 ) -> NoReturn:
     catcher.leave()
     for number, fd in enumerate(standard or ()):
         os.dup2(fd, number)
-    child.enter(work, control, plan.record, program, parent)
+    child.enter(work, control, plan.record, program, parent, secret)
 
 
 def _standard_streams(
@@ -238,7 +240,7 @@ def _outcome(
     # A command that could not be started has sent an error, like a function.
     if isinstance(work, Command) and not mailbox.kind:
         return _completed(work, streams, os.waitstatus_to_exitcode(status), fields)
-    return _returned(mailbox.kind, mailbox.body, status, fields)
+    return _returned(mailbox.kind, mailbox.parts, status, fields)
 
 
 def _completed(work: Command, streams: Streams, code: int, fields: dict[str, Any]) -> Ran:
@@ -248,18 +250,19 @@ def _completed(work: Command, streams: Streams, code: int, fields: dict[str, Any
     return Ran(ok=False, value=done, error=CommandFailed(done), **fields)
 
 
-def _returned(kind: bytes, body: bytes, status: int, fields: dict[str, Any]) -> Ran:
+def _returned(kind: bytes, parts: list[Any], status: int, fields: dict[str, Any]) -> Ran:
     if kind == child.RESULT:
-        return Ran(ok=True, value=_value(body), **fields)
-    if kind == child.UNPICKLABLE:
+        return Ran(ok=True, value=_value(parts[0]), **fields)
+    if kind == child.UNSENDABLE:
         raise UsageError(
-            f"the workload returned a value that cannot be pickled ({pickle.loads(body)}); expected one that "
-            "can, since the workload runs in another process. Return plain data, or nothing."
+            f"the workload returned a value that cannot leave its process ({parts[0]}); expected plain data, "
+            "a dataclass or an exception: its process is not trusted with more. Return plain data, or "
+            "nothing."
         )
     if kind == child.ERROR:
         # Name and message apart, for an error whose class cannot be found here.
-        itself, name, message, text = pickle.loads(body)
-        return Ran(ok=False, error=_error(itself, name, message), traceback=text, **fields)
+        itself, name, message, text = parts
+        return Ran(ok=False, error=_error(itself, str(name), str(message)), traceback=str(text), **fields)
     code = os.waitstatus_to_exitcode(status)
     message = (
         f"the workload's process ended with status {code} before its function returned; expected it to "
@@ -268,21 +271,21 @@ def _returned(kind: bytes, body: bytes, status: int, fields: dict[str, Any]) -> 
     return Ran(ok=False, error=WorkloadError("", message), **fields)
 
 
-def _value(body: bytes) -> Any:
+def _value(part: Any) -> Any:
     try:
-        return pickle.loads(body)
-    except Exception as error:
+        return plain.read(part)
+    except plain.Malformed as error:
         raise UsageError(
-            f"the workload returned a value that cannot be unpickled in the test process ({error}); expected "
-            "plain data, or objects of classes that can be imported here too."
+            f"the workload returned a value that cannot be made again in the test process ({error}); "
+            "expected plain data, or objects of classes that are imported here too."
         ) from error
 
 
-def _error(itself: bytes, name: str, message: str) -> BaseException:
+def _error(part: Any, name: str, message: str) -> BaseException:
     """The workload's own error; a stand-in where it cannot be built in this process."""
     try:
-        error = pickle.loads(itself) if itself else None
-    except Exception:
+        error = plain.read(part)
+    except plain.Malformed:
         error = None
     return error if isinstance(error, BaseException) else WorkloadError(name, message)
 

@@ -126,7 +126,7 @@ class Lookups:
 
     def perform(self, call: Lookup, stopped: Stopped) -> None:
         """Record the look-up with what will come of it, and let the kernel answer."""
-        self._log.add(self._log.operation(call, _expected(call), self.describe(call, whole=False)))
+        self._log.record(call, _expected(call), self.describe(call, whole=False))
         stopped.go_on()
 
     def effect(self, shape: Shape, call: Lookup) -> FaultEffect:

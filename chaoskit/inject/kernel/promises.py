@@ -26,6 +26,7 @@ from chaoskit.inject.kernel.strike import PROMISE, Strikes
 from chaoskit.inject.kernel.workload import child
 from chaoskit.inject.kernel.workload.messages import Mailbox, Streams
 from chaoskit.inject.kernel.workload.tree import Task
+from chaoskit.inject.plain import Malformed
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
 
@@ -51,6 +52,9 @@ class Promises:
         self._streams = streams
         self._reached = reached
         self.mailbox = Mailbox()
+        self.secret = b""
+        """What stands before each message of this run, so that no other write is taken for one."""
+        self._begun = False
 
     @property
     def by_writing(self) -> bool:
@@ -59,21 +63,36 @@ class Promises:
 
     def take(self, tid: int, args: tuple[int, ...], stopped: Stopped, holds_more: Callable[[], bool]) -> None:
         """Take one message. A result is asked for again while ``holds_more`` returns True."""
-        if not args[2]:  # Empty: the first call of the workload, from whose number on they are counted.
+        if (
+            not args[2] and not self._begun
+        ):  # The workload's first call, from whose number on they are counted.
+            self._begun = True
             stopped.answer(0)
             return
         task = self._tree.task(tid)
+        secret = b"" if task is None else task.process.memory.read(args[1], child.SECRET)
+        if task is None or secret != self.secret:
+            # There is no such descriptor, and for a stray write there is not to be one.
+            stopped.answer(-errno.EBADF)
+            return
+        if args[2] > self.mailbox.room:
+            stopped.answer(-errno.EMSGSIZE)
+            return
         # Read from its memory: the call itself is never carried out.
-        data = b"" if task is None else task.process.memory.read(args[1], args[2])
-        if task is None or len(data) != args[2]:
+        data = task.process.memory.read(args[1] + child.SECRET, args[2] - child.SECRET)
+        if len(data) != args[2] - child.SECRET:
             # The workload sees an error rather than a promise that was lost.
             stopped.answer(-errno.EIO)
             return
-        done = partial(stopped.answer, len(data))
+        done = partial(stopped.answer, args[2])
         if data[:1] != child.PROMISE and task.process is not self._tree.main:
             done()  # A forked child that returned from the workload: the result is its parent's to give.
             return
-        family = self.mailbox.take(data)
+        try:
+            family = self.mailbox.take(data)
+        except Malformed:
+            stopped.answer(-errno.EINVAL)
+            return
         if family != PROMISE and holds_more():
             # The workload collects garbage and reports once more.
             stopped.answer(child.HOLDS_MORE)

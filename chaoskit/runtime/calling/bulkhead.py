@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 from collections import deque
@@ -18,6 +17,8 @@ from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import BulkheadFull
 from chaoskit.runtime.forks import Lasting, survive_fork
 from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
+from chaoskit.runtime.running.shutdown_records import ShuttingDown
+from chaoskit.runtime.stop import Stop, watched
 
 __all__ = ["Bulkhead", "BulkheadRejected"]
 
@@ -52,7 +53,8 @@ class Bulkhead(Lasting):
 
     Without a queue (the default) a call that finds no place is rejected at once with ``BulkheadFull``.
     In the queue it waits ``max_wait`` seconds at most (no limit by default), and never past the
-    deadline in force. A wait that is interrupted or cancelled leaves the queue and loses no place.
+    deadline in force. A wait that is interrupted or cancelled leaves the queue and loses no place. Setting
+    ``wake``, such as ``shutdown.wake``, ends every wait within 50 ms: ``ShuttingDown``.
 
     Decorator for sync and async functions, or ``call(fn, ...)``. Threads and tasks of any event loop
     may share it. A function that calls itself through its own bulkhead takes two places, and with
@@ -69,6 +71,7 @@ class Bulkhead(Lasting):
         name: str = "bulkhead",
         clock: Clock = SystemClock(),  # noqa: B008 - has no state
         listeners: Sequence[Listener] = (),
+        wake: threading.Event | None = None,
     ) -> None:
         _whole("limit", limit, 1)
         _whole("queue", queue, 0)
@@ -79,6 +82,7 @@ class Bulkhead(Lasting):
         self.listeners = synchronous_all("listener", listeners)
         self._queue = queue
         self._max_wait = max_wait
+        self._wake = wake
         self._clock = clock
         # Reentrant, because a signal handler may make a call while its own thread holds it.
         self._lock = threading.RLock()
@@ -139,13 +143,16 @@ class Bulkhead(Lasting):
         if waiter is None:
             return
         patience = self._patience()
+        stop, forget = self._listen(event.set)
         try:
             # A thread cannot wait for more than TIMEOUT_MAX (292 years on Linux): as good as for ever.
             self._clock.sleep(min(patience, threading.TIMEOUT_MAX), event)
         except BaseException:
             self._give_up(waiter)
             raise
-        self._granted_or_rejected(waiter, patience)
+        finally:
+            forget()
+        self._granted_or_rejected(waiter, patience, stop.is_set())
 
     async def _aenter(self) -> None:
         if self._queue:
@@ -154,6 +161,8 @@ class Bulkhead(Lasting):
             return
         if not self._queue:
             raise self._rejection(0.0)
+        import asyncio  # 35 ms that a program without an event loop does not pay
+
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
         # The place may be freed in another thread, where setting an asyncio event wakes no one.
@@ -161,6 +170,7 @@ class Bulkhead(Lasting):
         if waiter is None:
             return
         patience = self._patience()
+        stop, forget = self._listen(lambda: loop.call_soon_threadsafe(event.set))
         try:
             async with asyncio.timeout(None if patience == math.inf else patience):
                 await event.wait()
@@ -169,7 +179,15 @@ class Bulkhead(Lasting):
         except BaseException:
             self._give_up(waiter)
             raise
-        self._granted_or_rejected(waiter, patience)
+        finally:
+            forget()
+        self._granted_or_rejected(waiter, patience, stop.is_set())
+
+    def _listen(self, waker: Callable[[], object]) -> tuple[Stop, Callable[[], None]]:
+        """A signal for one wait that is set with ``wake`` and then calls ``waker``; and what ends that."""
+        stop = Stop()
+        stop.tell(waker)
+        return stop, (lambda: None) if self._wake is None else watched(self._wake, stop)
 
     def _patience(self) -> float:
         left = remaining()
@@ -187,12 +205,14 @@ class Bulkhead(Lasting):
                 return waiter
         raise self._rejection(0.0)
 
-    def _granted_or_rejected(self, waiter: _Waiter, waited: float) -> None:
+    def _granted_or_rejected(self, waiter: _Waiter, waited: float, woken: bool) -> None:
         """The wait is over: either a place was granted, perhaps at the last moment, or there is none."""
         with self._lock:
             if waiter.granted:
                 return
             self._waiters.remove(waiter)
+        if woken:
+            raise ShuttingDown(f"{self.name}: the wait for a place was ended by its wake signal")
         raise self._rejection(waited)
 
     def _give_up(self, waiter: _Waiter) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from asyncio import _get_running_loop as running_loop
 from collections.abc import Awaitable, Callable, Generator, Iterator
+from sys import modules
 from types import CoroutineType, coroutine
 from typing import Any
 
@@ -26,11 +26,9 @@ from chaoskit.runtime.retrying.start import (
     opener,
     repairing,
 )
+from chaoskit.runtime.stop import sleep_async
 
 __all__ = ["async_pause", "async_retried"]
-
-# How often a wait looks at a threading.Event, which cannot be awaited.
-_GLANCE = 0.02
 
 _NO_ERROR = Exception()
 
@@ -75,7 +73,8 @@ def _guarded(parts: Retried, nested: Function) -> Callable[..., Any]:
     limited = rules.deadline is not None or rules.attempt_timeout is not None
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
-        if limited and running_loop() is None:
+        # Where trio is not even loaded, to ask which loop runs would be a fifth of the cost of all this.
+        if limited and "trio" in modules:
             needs_asyncio("a deadline or an attempt_timeout", to_wait=True)
         scope = opened()
         if scope is INHERITED:
@@ -114,7 +113,7 @@ def _nested(parts: Retried) -> Function:
     rules, _, attempt, catch, _ = parts
 
     async def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if running_loop() is None:
+        if "trio" in modules:
             needs_asyncio("a deadline or an attempt_timeout", to_wait=True)
         scope = inherit(rules, CURRENT.get())
         token = CURRENT.set(scope)
@@ -134,7 +133,7 @@ def _nested(parts: Retried) -> Function:
 async def async_pause(rules: RetryRules, course: Course, error: BaseException) -> bool:
     """Wait and repair; True if the next attempt may begin."""
     with hooked(rules, course):
-        woken = await _sleep(rules, course.wait)
+        woken = await sleep_async(rules.clock, course.wait, rules.wake)
     if woken:
         course.stopped("shutdown", error)
     elif rules.repair is None:
@@ -200,18 +199,6 @@ def _let_cancellation_win(error: BaseException) -> None:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise error
-
-
-async def _sleep(rules: RetryRules, seconds: float) -> bool:
-    wake = rules.wake
-    if wake is None:
-        if seconds > 0:
-            await rules.clock.asleep(seconds)
-        return False
-    end = rules.clock.monotonic() + seconds
-    while not wake.is_set() and (left := end - rules.clock.monotonic()) > 0:
-        await rules.clock.asleep(min(left, _GLANCE))
-    return wake.is_set()
 
 
 async def _limited(rules: RetryRules, work: Awaitable[Any], scope: Scope | None) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +13,7 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.failures.taxonomy import PermanentError, ResourceError
+from chaoskit.runtime.stop import Stop, watched
 
 __all__ = ["HandoffQueue", "HandoffTimeout", "QueueClosed", "QueueOptions"]
 
@@ -53,10 +54,17 @@ class HandoffQueue(Generic[T]):
     """First in, first out. Iterating over it takes items until it is closed and empty.
 
     Threads share an instance. A timeout of zero does not wait. The time in the limits is real time;
-    ``clock`` is for the age of items.
+    ``clock`` is for the age of items. ``stop``, such as ``shutdown.wake``, closes the queue when it is set.
     """
 
-    def __init__(self, name: str, options: QueueOptions | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        options: QueueOptions | None = None,
+        *,
+        clock: Clock | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
         self.name = name
         self.options = options or QueueOptions()
         self._clock = clock or SystemClock()
@@ -66,6 +74,11 @@ class HandoffQueue(Generic[T]):
         lock = threading.Lock()
         self._filled = threading.Condition(lock)
         self._emptied = threading.Condition(lock)
+        self._forget: Callable[[], None] | None = None
+        if stop is not None:
+            ours = Stop()
+            ours.tell(self.close)
+            self._forget = watched(stop, ours)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -109,6 +122,9 @@ class HandoffQueue(Generic[T]):
             # All: none of them will be woken by an item any more.
             self._filled.notify_all()
             self._emptied.notify_all()
+        # Nothing is left to stop: what looks at the signal need not look on.
+        if self._forget is not None:
+            self._forget()
 
     def drain(self) -> list[T]:
         """Close the queue and return what was left in it, oldest first, to be saved for the next start."""

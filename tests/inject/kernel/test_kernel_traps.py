@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import errno
 import gc
 import mmap
@@ -1009,10 +1010,11 @@ def test_monitoring_ends_in_a_case_and_goes_on_in_a_recording(run: Run) -> None:
 
 
 class Stubborn(Exception):
-    """Does not unpickle."""
+    """Cannot be made again from its arguments by its own constructor."""
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__("only one")
+        self.sum = one + two
 
 
 class Unprintable(Exception):
@@ -1022,9 +1024,9 @@ class Unprintable(Exception):
         raise RuntimeError("no")
 
 
-def test_a_result_that_cannot_be_pickled_is_wrong_use(run: Run) -> None:
+def test_a_result_that_cannot_travel_is_wrong_use(run: Run) -> None:
     """The message says what it was and what to return instead."""
-    with pytest.raises(UsageError, match=r"cannot be pickled \(generator"):
+    with pytest.raises(UsageError, match=r"cannot leave its process \(generator"):
         run(lambda: (number for number in range(3)))
 
 
@@ -1032,21 +1034,21 @@ def test_a_result_that_exists_only_there_is_wrong_use(run: Run, monkeypatch: pyt
     """A class that the workload has made cannot be brought here."""
 
     def work() -> Any:
-        made = type("Made", (), {"__module__": __name__})
+        made = dataclasses.make_dataclass("Made", [], namespace={"__module__": __name__})
         globals()["Made"] = made
         return made()
 
-    with pytest.raises(UsageError, match="cannot be unpickled in the test process"):
+    with pytest.raises(UsageError, match="cannot be made again in the test process"):
         run(work)
 
     def promising() -> None:
         channel.promise(work())
 
-    with pytest.raises(UsageError, match="a promised value cannot be unpickled"):
+    with pytest.raises(UsageError, match="a promised value cannot be made again"):
         run(promising)
 
 
-def test_a_promise_that_cannot_be_pickled_is_wrong_use_inside(run: Run) -> None:
+def test_a_promise_that_cannot_travel_is_wrong_use_inside(run: Run) -> None:
     """promise() raises where it was called, and nothing was promised."""
     ran = run(lambda: channel.promise(lambda: 1))
     assert isinstance(ran.error, UsageError)
@@ -1058,11 +1060,11 @@ def test_an_error_that_does_not_travel_is_described(run: Run) -> None:
     """Class, message and traceback arrive as text where the exception itself cannot."""
 
     def fail() -> None:
-        raise Stubborn(1, 2)
+        raise type("Local", (Exception,), {})("only one")
 
     ran = run(fail)
     assert isinstance(ran.error, WorkloadError)
-    assert str(ran.error) == f"{__name__}.Stubborn: only one"
+    assert str(ran.error) == f"{__name__}.Local: only one"
     assert "in fail" in ran.traceback
 
     def mute() -> None:
@@ -1073,11 +1075,22 @@ def test_an_error_that_does_not_travel_is_described(run: Run) -> None:
     assert not ran.ok
 
 
+def test_an_error_with_a_constructor_of_its_kind_arrives(run: Run) -> None:
+    """It is filled without a call of its constructor, which may want other arguments than it keeps."""
+
+    def fail() -> None:
+        raise Stubborn(1, 2)
+
+    error = run(fail).error
+    assert isinstance(error, Stubborn)
+    assert (error.args, error.sum) == (("only one",), 3)
+
+
 @pytest.mark.parametrize(
     "error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), OSError(28, "No space left")]
 )
 def test_errors_that_travel_are_themselves(run: Run, error: BaseException) -> None:
-    """What can be pickled arrives as what it was, whatever its class."""
+    """What can be sent arrives as what it was, whatever its class."""
 
     def fail() -> None:
         raise error

@@ -10,6 +10,12 @@ from typing import Any
 import pytest
 
 from chaoskit.runtime import (
+    Bulkhead,
+    Constant,
+    HandoffQueue,
+    QueueClosed,
+    QueueOptions,
+    RateLimiter,
     Shutdown,
     ShuttingDown,
     Stop,
@@ -17,6 +23,7 @@ from chaoskit.runtime import (
     Supervisor,
     UsageError,
     VirtualClock,
+    retry,
 )
 
 
@@ -229,3 +236,83 @@ def test_a_restart_waits_and_the_waits_double() -> None:
                 ended.set()
     assert begun == [0.0, 1.0, 3.0, 6.0]
     assert worker.given_up
+
+
+@pytest.mark.parametrize("make", [Stop, threading.Event])
+@pytest.mark.parametrize("kind", ["limiter", "bulkhead", "retry", "queue"])
+def test_the_signal_ends_the_waits_of_threads(kind: str, make: Any) -> None:
+    """A turn, a place, a further attempt, an item: what waits for one in a thread is told at once."""
+    wake = make()
+    waiting, release = threading.Event(), threading.Event()
+    limiter = RateLimiter(0.001, max_wait=1e6, wake=wake)
+    bulkhead = Bulkhead(1, queue=5, wake=wake)
+    queue: HandoffQueue[int] = HandoffQueue("q", QueueOptions(timeout=1e6), stop=wake)
+
+    def fails() -> None:
+        waiting.set()
+        raise OSError
+
+    def wait() -> None:
+        if kind == "retry":
+            retry(on=OSError, wait=Constant(1e6), wake=wake).call(fails)
+        waiting.set()
+        if kind == "limiter":
+            limiter.acquire()
+        elif kind == "bulkhead":
+            bulkhead.call(lambda: None)
+        else:
+            queue.get()
+
+    limiter.acquire()
+    holder = threading.Thread(target=lambda: bulkhead.call(lambda: release.wait(30)))
+    holder.start()
+    errors: list[BaseException] = []
+    ended: list[float] = []
+
+    def run() -> None:
+        try:
+            wait()
+        except Exception as error:
+            errors.append(error)
+        ended.append(time.monotonic())
+
+    while bulkhead.in_use == 0:
+        time.sleep(0)
+    waiter = threading.Thread(target=run)
+    waiter.start()
+    assert waiting.wait(10)
+    begun = time.monotonic()
+    wake.set()
+    waiter.join(10)
+    release.set()
+    holder.join(10)
+    expected = {"retry": OSError, "queue": QueueClosed}.get(kind, ShuttingDown)
+    assert [type(error) for error in errors] == [expected]
+    assert ended[0] - begun < 0.5
+    assert bulkhead.in_use == bulkhead.waiting == 0
+
+
+@pytest.mark.parametrize("make", [Stop, threading.Event])
+@pytest.mark.parametrize("kind", ["limiter", "bulkhead"])
+def test_the_signal_ends_the_waits_of_tasks(kind: str, make: Any) -> None:
+    """The same for coroutines; the turn goes back, and the place in the queue is free."""
+    wake = make()
+    limiter = RateLimiter(0.001, max_wait=1e6, wake=wake)
+    bulkhead = Bulkhead(1, queue=5, wake=wake)
+
+    async def main() -> None:
+        hold = asyncio.Event()
+        limiter.acquire()
+        holder = asyncio.create_task(bulkhead.call(hold.wait))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        work = limiter.aacquire() if kind == "limiter" else bulkhead(hold.wait)()
+        waiter = asyncio.create_task(work)  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        wake.set()
+        with pytest.raises(ShuttingDown, match="wake signal"):
+            await asyncio.wait_for(waiter, 10)
+        hold.set()
+        await holder
+
+    asyncio.run(main())
+    assert bulkhead.in_use == bulkhead.waiting == 0

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from chaoskit.inject.kernel.border import CannotExecute
 from chaoskit.inject.kernel.files import translate
 from chaoskit.inject.kernel.files.calls import FileCall
-from chaoskit.inject.kernel.files.translate import Borrowed, duplicate
+from chaoskit.inject.kernel.files.translate import Borrowed, Duplicate
 from chaoskit.inject.kernel.seccomp import abi
 
 _LONGEST = 0x7FFFF000
@@ -161,7 +161,7 @@ def _regular_file(call: FileCall) -> Iterator[int]:
     if not call.row.moves or call.spec.other is not None:
         raise CannotExecute(f"{call.spec.name} transfers no bytes from or to memory")
     assert call.fd is not None
-    with duplicate(call.task.process, call.fd) as fd:
+    with Duplicate(call.task.process, call.fd) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CannotExecute("not a regular file")
         yield fd

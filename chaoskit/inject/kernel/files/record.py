@@ -17,7 +17,7 @@ from chaoskit.inject.kernel.files import execute
 from chaoskit.inject.kernel.files.calls import FileCall, mapped_at
 from chaoskit.inject.kernel.files.payload import WHOLE, PayloadStore
 from chaoskit.inject.kernel.files.releases import Releases
-from chaoskit.inject.kernel.files.translate import duplicate
+from chaoskit.inject.kernel.files.translate import Duplicate
 from chaoskit.inject.kernel.files.unseen import Unseen
 from chaoskit.inject.kernel.listener import Stopped
 from chaoskit.inject.kernel.log import Log
@@ -94,7 +94,7 @@ class Recorder:
         _after(call, result, facts)
         if result is not None and result >= 0 and _empties(call, facts):
             self._watch_release(call, facts.get("inode"))
-        self._log.add(self._log.operation(call, result, FileDetail(**facts), where))
+        self._log.record(call, result, FileDetail(**facts), where)
         # The kernel still has to make it.
         if expected is not None or result is None:
             return True
@@ -133,7 +133,7 @@ class Recorder:
         elif call.path is not None:
             self._releases.watch(call.path, inode)
         elif call.fd is not None:
-            with suppress(OSError, CannotExecute), duplicate(call.task.process, call.fd) as fd:
+            with suppress(OSError, CannotExecute), Duplicate(call.task.process, call.fd) as fd:
                 self._releases.watch(f"/proc/self/fd/{fd}", inode)
 
     def settle(self) -> None:
@@ -182,7 +182,7 @@ def _length(call: FileCall) -> int | None:
 
 def _descriptor(call: FileCall, facts: Facts) -> None:
     assert call.fd is not None
-    with duplicate(call.task.process, call.fd) as fd:
+    with Duplicate(call.task.process, call.fd) as fd:
         found = os.fstat(fd)
         flags = fcntl.fcntl(fd, fcntl.F_GETFL)
         facts |= _stated(found)
@@ -279,7 +279,7 @@ def _payload(call: FileCall, store: PayloadStore) -> Payload | None:
 
 def _copied(call: FileCall, store: PayloadStore) -> Payload:
     assert call.other_fd is not None
-    with duplicate(call.task.process, call.other_fd) as fd:
+    with Duplicate(call.task.process, call.other_fd) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CannotExecute("not a regular file")
         # A length of 0 is all that there is from the offset on: ioctl_ficlonerange(2).
@@ -298,7 +298,7 @@ def _brought_in(call: FileCall, store: PayloadStore) -> Payload | None:
 
 def _source_offset(call: FileCall) -> int:
     assert call.other_fd is not None
-    with duplicate(call.task.process, call.other_fd) as fd:
+    with Duplicate(call.task.process, call.other_fd) as fd:
         return _start(call, fd)
 
 

@@ -10,8 +10,6 @@ import ctypes
 import os
 import resource
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from chaoskit.inject.kernel.border import CannotExecute
 from chaoskit.inject.kernel.files.calls import CLONE_RANGE, FileCall
@@ -25,11 +23,32 @@ _PATH_MAX = 4096
 """Bytes of a name with its final NUL that the kernel takes (limits.h)."""
 
 
-@contextmanager
-def duplicate(process: Process, fd: int) -> Iterator[int]:
-    """The same open file as descriptor ``fd`` of ``process``, as a descriptor of ours."""
-    with Borrowed() as opened:
-        yield opened.duplicate(process, fd)
+# Not a generator: two are made for each recorded call, and each would be six calls more.
+class Duplicate:
+    """The same open file as descriptor ``fd`` of ``process``, as a descriptor of ours in a block.
+
+    Raises CannotExecute where the system does not allow it.
+    """
+
+    __slots__ = ("_fd", "_mine", "_process")
+
+    def __init__(self, process: Process, fd: int) -> None:
+        self._process = process
+        self._fd = fd
+
+    def __enter__(self) -> int:
+        self._mine = _duplicated(self._process, self._fd)
+        return self._mine
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._mine)
+
+
+def _duplicated(process: Process, fd: int) -> int:
+    mine = abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), process.pidfd, fd, 0)
+    if mine < 0:
+        raise CannotExecute(f"descriptor {fd} could not be duplicated ({os.strerror(-mine)})")
+    return mine
 
 
 class Borrowed:
@@ -68,9 +87,7 @@ class Borrowed:
 
         Raises CannotExecute where the system does not allow it.
         """
-        mine = abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), process.pidfd, fd, 0)
-        if mine < 0:
-            raise CannotExecute(f"descriptor {fd} could not be duplicated ({os.strerror(-mine)})")
+        mine = _duplicated(process, fd)
         self._fds.append(mine)
         return mine
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import inspect
 import os
-import pickle
 import socket
 import struct
 import sys
@@ -19,13 +19,18 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from chaoskit.core.errors import UsageError
-from chaoskit.inject import channel, processes
+from chaoskit.inject import channel, plain, processes
 from chaoskit.inject.base import Command
 from chaoskit.inject.kernel.seccomp import abi, bpf
 
-# A pickle may begin with any byte, so the kind stands before it.
-PROMISE, RESULT, ERROR, UNPICKLABLE = b"P", b"R", b"E", b"U"
-"""First byte of what is written to the control descriptor; the rest is a pickle."""
+PROMISE, RESULT, ERROR, UNSENDABLE = b"P", b"R", b"E", b"U"
+"""First byte of what is written to the control descriptor, behind the secret of the run. The rest is a list
+in the form of :mod:`chaoskit.inject.plain`."""
+PARTS = {PROMISE: 1, RESULT: 2, ERROR: 5, UNSENDABLE: 2}
+"""How many parts the list has. At an end the last one names the threads that are left; those of an error
+before are the error or None, the name of its class, its message, and its text with the traceback."""
+SECRET = 16
+"""Bytes before each message: it comes from the function that was run, and not from a write gone astray."""
 READY, FAILED = b"+", b"-"
 DESCRIPTOR = struct.Struct("=i")
 """A descriptor as it travels beside a message (unix(7), SCM_RIGHTS)."""
@@ -43,8 +48,14 @@ def enter(
     record: bool,
     program: bytes,
     parent: int,
+    secret: bytes,
 ) -> NoReturn:
-    """Become the workload under the filter ``program``. Neither returns nor raises."""
+    """Become the workload under the filter ``program``. Neither returns nor raises.
+
+    ``secret`` precedes all that is written to the control descriptor.
+    """
+    global _secret
+    _secret = secret
     status = 70
     try:
         _prepare(parent)
@@ -141,17 +152,25 @@ def _serve(work: Callable[[], Any], record: bool) -> int:
     # Only now: promises of the set-up would be lost.
     channel.install(_send_promise)
     try:
-        message = _pickled(RESULT, _call(work))
+        kind, parts = _result(_call(work))
     except BaseException as error:
-        message = _pickled_error(error, record)
+        kind, parts = ERROR, _parts_of_error(error, record)
     _flush()
-    message += pickle.dumps(_threads())
-    # Python closes files when it collects them: not a leak, if it would have come to that.
-    if _tell(message) == HOLDS_MORE:
-        gc.collect()
-        _tell(message)
+    message = _message(kind, [*parts, plain.dumps(_threads())])
+    try:
+        # Python closes files when it collects them: not a leak, if it would have come to that.
+        if _tell(message) == HOLDS_MORE:
+            gc.collect()
+            _tell(message)
+    except OSError as error:
+        if error.errno != errno.EMSGSIZE:
+            raise
+        text = f"{len(message)} bytes of it are more than the 256 MiB that a workload may send"
+        _tell(_message(UNSENDABLE, [plain.dumps(text), plain.dumps([])]))
     return 0
 
+
+_secret = b""
 
 _OURS = frozenset(function.__code__ for function in (_call, _awaited, _serve))
 """The functions that stand above the workload in every traceback."""
@@ -159,13 +178,25 @@ _OURS = frozenset(function.__code__ for function in (_call, _awaited, _serve))
 
 def _send_promise(value: Any) -> None:
     try:
-        body = pickle.dumps(value)
-    except Exception as error:
+        body = plain.dumps(value)
+    except plain.NotPlain as error:
         raise UsageError(
-            f"promise() was given a {type(value).__qualname__} that cannot be pickled ({error}); expected a "
-            "value that can, since it leaves the workload's process. Promise plain data."
-        ) from error
-    _tell(PROMISE + body)
+            f"promise() was given what cannot leave the workload's process ({error}); expected plain data, "
+            "a dataclass or an exception. Promise plain data."
+        ) from None
+    try:
+        _tell(_message(PROMISE, [body]))
+    except OSError as error:
+        if error.errno != errno.EMSGSIZE:
+            raise
+        raise UsageError(
+            f"promise() was given {len(body)} bytes; expected less: a workload may send 256 MiB in all. "
+            "Promise a name or a checksum."
+        ) from None
+
+
+def _message(kind: bytes, parts: list[bytes]) -> bytes:
+    return _secret + kind + b"[" + b",".join(parts) + b"]"
 
 
 def _tell(message: bytes) -> int:
@@ -185,34 +216,30 @@ def _tell(message: bytes) -> int:
             library.prctl(abi.PR_SET_DUMPABLE, before)
 
 
-def _pickled(kind: bytes, value: Any) -> bytes:
+def _result(value: Any) -> tuple[bytes, list[bytes]]:
     try:
-        body = pickle.dumps(value)
-        # Some values pickle and do not unpickle; here the error still names the value.
-        pickle.loads(body)
-    except Exception as error:
-        text = f"{type(value).__qualname__}: {type(error).__name__}: {error}"
-        kind, body = UNPICKLABLE, pickle.dumps(text)
-    return kind + struct.pack("=Q", len(body)) + body
+        return RESULT, [plain.dumps(value)]
+    except plain.NotPlain as error:
+        return UNSENDABLE, [plain.dumps(str(error))]
 
 
-def _pickled_error(error: BaseException, record: bool = True) -> bytes:
-    """The error, its text with the traceback, and its class's name for when it cannot be pickled."""
+def _parts_of_error(error: BaseException, record: bool = True) -> list[bytes]:
+    """The error, its class's name for when it cannot be sent, and its text with the traceback."""
     name = f"{type(error).__module__}.{type(error).__qualname__}"
     began = _below_ours(error)
     # The traceback of a case is shown only if it becomes a finding.
     text = _formatted(error, began) if record else _brief(error, began, name)
     try:
-        itself = pickle.dumps(error)
+        itself = plain.dumps(error)
     except Exception:
-        itself = b""
-    body = pickle.dumps((itself, name, _message(error), text))
+        itself = plain.dumps(None)
+    parts = [itself, plain.dumps(name), plain.dumps(_said(error)), plain.dumps(text)]
     # Frames hold what the workload had open: it must be closed before descriptors are counted.
     traceback.clear_frames(error.__traceback__)
-    return ERROR + struct.pack("=Q", len(body)) + body
+    return parts
 
 
-def _message(error: BaseException) -> str:
+def _said(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:
@@ -243,7 +270,7 @@ def _brief(error: BaseException, began: TracebackType | None, name: str) -> str:
         code = step.tb_frame.f_code
         lines.append(f'  File "{code.co_filename}", line {step.tb_lineno}, in {code.co_name}')
         step = step.tb_next
-    name, message = name.removeprefix("builtins.").removeprefix("__main__."), _message(error)
+    name, message = name.removeprefix("builtins.").removeprefix("__main__."), _said(error)
     lines.append(f"{name}: {message}" if message else name)
     lines += map(str, getattr(error, "__notes__", ()))
     return "\n".join(lines) + "\n"
@@ -298,5 +325,5 @@ def _become(command: Command) -> NoReturn:
         os.execvpe(command.argv[0], list(command.argv), environment)
     except OSError as error:
         error.filename = command.argv[0]  # Not the last of the places in which it was looked for.
-        _tell(_pickled_error(error) + pickle.dumps([]))
+        _tell(_message(ERROR, [*_parts_of_error(error), plain.dumps([])]))
     os._exit(127)

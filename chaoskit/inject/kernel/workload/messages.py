@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import pickle
-import struct
 from dataclasses import dataclass, field
 from typing import Any
 
 from chaoskit.core.errors import UsageError
-from chaoskit.inject.kernel.workload.child import PROMISE
+from chaoskit.inject import plain
+from chaoskit.inject.kernel.workload.child import PARTS, PROMISE
 
 _MOST_OUTPUT = 1024 * 1024
 """Bytes kept of each stream of a command."""
+MOST = 256 * 1024 * 1024
+"""Bytes of all promises of a run, and of its result."""
 
 
 @dataclass(slots=True)
@@ -21,28 +22,37 @@ class Mailbox:
 
     promised: list[Any] = field(default_factory=list)
     kind: bytes = b""
-    body: bytes = b""
+    parts: list[Any] = field(default_factory=list)
+    """What was sent with the end, not read yet; see :data:`chaoskit.inject.kernel.workload.child.PARTS`."""
     threads: list[str] = field(default_factory=list)
+    room: int = MOST
+    """Bytes that may still come; an end takes none of them, since it may have to be told twice."""
 
     def take(self, data: bytes) -> str:
-        """Keep one message; return the pseudo-call that it is: ``promise`` or ``end``."""
-        if data[:1] == PROMISE:
-            self.promised.append(_promised(data[1:]))
+        """Keep one message; return the pseudo-call that it is: ``promise`` or ``end``.
+
+        Raises:
+            Malformed: for what no workload sends by itself.
+        """
+        kind, parts = data[:1], plain.split(data[1:])
+        if len(parts) != PARTS.get(kind):
+            raise plain.Malformed(f"{len(parts)} parts of kind {kind!r}")
+        if kind == PROMISE:
+            self.room -= len(data)
+            self.promised.append(_promised(parts[0]))
             return "promise"
-        # The pickle of the result, then that of the threads: the first must not swallow the second.
-        (length,) = struct.unpack_from("=Q", data, 1)
-        self.kind, self.body = data[:1], data[9 : 9 + length]
-        self.threads = pickle.loads(data[9 + length :])
+        *self.parts, threads = parts
+        self.kind, self.threads = kind, [str(name) for name in plain.read(threads)]
         return "end"
 
 
-def _promised(body: bytes) -> Any:
+def _promised(part: Any) -> Any:
     try:
-        return pickle.loads(body)
-    except Exception as error:
+        return plain.read(part)
+    except plain.Malformed as error:
         raise UsageError(
-            f"a promised value cannot be unpickled in the test process ({error}); expected plain data, or "
-            "objects of classes that can be imported here too."
+            f"a promised value cannot be made again in the test process ({error}); expected plain data, or "
+            "objects of classes that are imported here too."
         ) from error
 
 

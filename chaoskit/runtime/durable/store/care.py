@@ -36,24 +36,25 @@ def back_up(source: sqlite3.Connection, path: Path, target: Path) -> None:
         UsageError: ``target`` is the store itself.
         DiskFull, StoreCorrupt, StorageError: and what was under ``target`` is still there.
     """
-    if target.exists() and path.exists() and target.samefile(path):
-        raise wrong("target", str(target), "a path other than the store's", "Give the backup its own name.")
-    staged = target.with_name(f".{target.name}.{os.getpid()}.backup")
-    try:
-        with closing(sqlite3.connect(staged, isolation_level=None)) as copy:
-            source.backup(copy)
-            # One file alone: a copy in WAL mode would want two more beside it as soon as it is opened.
-            copy.execute("pragma journal_mode = delete").fetchall()
-        with typed_errors("finish the backup", target):
+    with typed_errors("write the backup", target):
+        if target.exists() and path.exists() and target.samefile(path):
+            raise wrong("target", str(target), "a path other than the store's", "Give it a name to itself.")
+        staged = target.with_name(f".{target.name}.{os.getpid()}.backup")
+        try:
+            with closing(sqlite3.connect(staged, isolation_level=None)) as copy:
+                source.backup(copy)
+                # One file alone: a copy in WAL mode would want two more beside it as soon as it is opened.
+                copy.execute("pragma journal_mode = delete").fetchall()
             # Before the rename: a power loss must not leave the new name with half of the content.
             _sync(staged)
             os.replace(staged, target)
             sync_directory(target.parent)
-    except sqlite3.Error as error:
-        raise failure(error, target) from error
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(staged)
+        except sqlite3.Error as error:
+            raise failure(error, target) from error
+        finally:
+            # What cannot be removed is in no one's way: the next backup of this process takes its place.
+            with suppress(OSError):
+                os.unlink(staged)
 
 
 def verify(core: Core, *, deep: bool) -> VerifyReport:
@@ -104,18 +105,19 @@ def statistics(core: Core) -> Statistics:
     rows = core.readers.read(
         lambda reader: reader.rows("select kind, status, count(*) from record group by kind, status")
     )
-    return Statistics(
-        records={(kind, status): count for kind, status, count in rows},
-        size=os.stat(core.files.database).st_size,
-        wal=core.files.wal_size(),
-        operations=core.operations,
-        commits=core.commits,
-        checkpoints=core.upkeep.checkpoints,
-        waited=core.lock.longest,
-        damaged=core.damaged,
-        reserve=core.upkeep.reserve.there,
-        warnings=tuple(_warnings(core)),
-    )
+    with typed_errors("look at the files of", core.files.database):
+        return Statistics(
+            records={(kind, status): count for kind, status, count in rows},
+            size=os.stat(core.files.database).st_size,
+            wal=core.files.wal_size(),
+            operations=core.operations,
+            commits=core.commits,
+            checkpoints=core.upkeep.checkpoints,
+            waited=core.lock.longest,
+            damaged=core.damaged,
+            reserve=core.upkeep.reserve.there,
+            warnings=tuple(_warnings(core)),
+        )
 
 
 def _warnings(core: Core) -> Iterator[str]:

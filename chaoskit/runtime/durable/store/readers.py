@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.durable.store.connections import Connections
+from chaoskit.runtime.durable.store.files import typed_errors
 from chaoskit.runtime.durable.store.reading import SqliteReader
 from chaoskit.runtime.durable.store.sqlite import connect_reader, failure
 
@@ -49,11 +50,12 @@ class Readers:
         return found
 
     def _connect(self) -> sqlite3.Connection:
-        self._look()
-        try:
-            connection = connect_reader(self._path)
-        except sqlite3.Error as error:
-            raise failure(error, self._path) from error
+        with typed_errors("read from", self._path):
+            self._look()
+            try:
+                connection = connect_reader(self._path)
+            except sqlite3.Error as error:
+                raise failure(error, self._path) from error
         return self._connections.keep(connection)
 
     def _close_idle(self) -> None:

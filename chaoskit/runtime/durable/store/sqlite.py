@@ -120,7 +120,11 @@ def failure(
     if code == sqlite3.SQLITE_READONLY:
         return ReadOnlyFilesystem(f"{text}: expected to be able to write.", filename=str(path))
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return StoreCorrupt(f"{text}: the file is damaged. Keep a copy, then restore the latest backup.")
+        # SQLite says so of a read that failed too: sqlite.org/rescode.html, SQLITE_IOERR_CORRUPTFS.
+        return StoreCorrupt(
+            f"{text}: the file is damaged, or the disk cannot read it. Look for errors of the disk, and ask"
+            " verify(); keep a copy, then restore the latest backup."
+        )
     if code == sqlite3.SQLITE_NOMEM:
         return OutOfMemory(f"{text}. Nothing was changed.")
     if committing is not None and code == sqlite3.SQLITE_IOERR:

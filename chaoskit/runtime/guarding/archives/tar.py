@@ -95,10 +95,14 @@ class _HeadersOnly:
         self._file = file
         # Each member may have a name and a link of full length; the rest is for attributes.
         self._left = members * 4 * _BLOCK + 8 * _LONGEST_READ
+        self._header = 0
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _LONGEST_READ:
-            raise ArchiveTooBig(f"an extended header of {size:,} bytes; the limit is {_LONGEST_READ:,}")
+        # From 3.14.8 on tarfile reads an extended header in pieces; what follows it is read block by block.
+        self._header = self._header + size if size != _BLOCK else 0
+        if not 0 <= size <= _LONGEST_READ or self._header > _LONGEST_READ:
+            asked = max(size, self._header)
+            raise ArchiveTooBig(f"an extended header of {asked:,} bytes; the limit is {_LONGEST_READ:,}")
         self._left -= size
         if self._left < 0:
             raise ArchiveTooBig("its headers alone are larger than those of all members that it may have")

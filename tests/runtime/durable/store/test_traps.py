@@ -96,7 +96,10 @@ def test_a_backup_keeps_the_locks(path: Path, way: str) -> None:
         assert child.heard() == "done"
     with Store.open(path, reserve=0) as store:
         found = store.count(JOB)["x"]
-    assert found == 11 if way == "the store's" else found < 11
+    if way == "the store's":
+        assert found == 11
+    elif sqlite3.sqlite_version_info < (3, 51):  # Later ones notice that their locks are gone.
+        assert found < 11
 
 
 def test_a_backup_is_a_store(store: Store, path: Path, tmp_path: Path) -> None:
@@ -145,7 +148,7 @@ def test_another_database_is_not_taken_for_a_store(path: Path) -> None:
 def test_what_is_no_database_is_corrupt(path: Path) -> None:
     """A file that SQLite does not know is refused with a typed error."""
     path.write_bytes(b"not a database, by far" * 100)
-    with pytest.raises(StoreCorrupt, match=r"damaged\. Keep a copy"):
+    with pytest.raises(StoreCorrupt, match=r"the file is damaged"):
         Store.open(path, reserve=0)
 
 

@@ -1,0 +1,153 @@
+"""The condition of a store: verify, stats, health."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from chaoskit.cli.group import NO
+from chaoskit.cli.output import print_table
+from chaoskit.cli.recovery.opening import DAMAGED, Target, as_json_option, moment, opened, pipelines_of, say
+from chaoskit.runtime.durable.checkpoints.checkpoints import Checkpoints
+from chaoskit.runtime.durable.checkpoints.inspecting import walk
+from chaoskit.runtime.durable.checkpoints.records import kind_of
+from chaoskit.runtime.durable.dead_letters import DeadLetters
+from chaoskit.runtime.durable.outbox import OUTBOX
+from chaoskit.runtime.durable.store.protocol import RUNNING
+from chaoskit.runtime.durable.store.store import Store
+
+__all__ = ["health", "stats", "verify"]
+
+
+@click.command()
+@click.option("--deep", is_flag=True, help="Compare the indexes too.")
+@click.option("--base", type=click.Path(path_type=Path), help="Where artefacts lie, if not beside the store.")
+@click.option("--no-artefacts", is_flag=True, help="Look at the store alone.")
+@as_json_option
+@click.pass_obj
+def verify(target: Target, deep: bool, base: Path | None, no_artefacts: bool, as_json: bool) -> int:
+    """Look for damage; exit code 4 if the store has any, 1 if artefacts have."""
+    with opened(target) as store:
+        # By SQL within the store: opening the file by other means would drop SQLite's locks in this process.
+        report = store.verify(deep)
+        wrongs: list[dict[str, str]] = []
+        for name in [] if no_artefacts else pipelines_of(store, None):
+            # Completed means that the artefacts are there: that is looked at by reading them.
+            with Checkpoints(store, pipeline=name, base=base) as steps:
+                for scope, key, path, trouble in steps.verify().artefacts:
+                    wrongs.append(
+                        {"pipeline": name, "scope": scope, "key": key, "path": path, "trouble": trouble}
+                    )
+    damaged = [asdict(one) for one in report.damaged]
+
+    def text() -> None:
+        for line in report.problems:
+            click.echo(f"store: {line}")
+        for one in damaged:
+            click.echo(f"record {one['key']!r} of {one['kind']!r}: {one['reason']}")
+        for one in wrongs:
+            click.echo(f"artefact {one['path']!r} of {one['key']!r} in {one['pipeline']!r}: {one['trouble']}")
+        found = len(report.problems) + len(damaged) + len(wrongs)
+        click.echo(f"{report.records} records read, {found or 'no'} problem{'s' if found != 1 else ''}.")
+
+    document = {
+        "ok": report.ok and not wrongs,
+        "records": report.records,
+        "problems": list(report.problems),
+        "damaged": damaged,
+        "artefacts": wrongs,
+    }
+    say(as_json, "verify", document, text)
+    # A damaged store matters more than a file that can be made again.
+    return DAMAGED if not report.ok else NO if wrongs else 0
+
+
+@click.command()
+@as_json_option
+@click.pass_obj
+def stats(target: Target, as_json: bool) -> int:
+    """Count what there is, by pipeline and status."""
+    with opened(target) as store:
+        # Counted now, one after the other: while the job runs the numbers need not add up.
+        numbers, letters = store.statistics(), DeadLetters(store).statistics()
+        counted = {name: dict(store.count(kind_of(name))) for name in pipelines_of(store, None)}
+        queued = dict(store.count(OUTBOX))
+
+    def text() -> None:
+        rows = [
+            ("checkpoints", name, status, count)
+            for name, some in counted.items()
+            for status, count in sorted(some.items())
+        ]
+        rows += [
+            ("dead letters", name, status, count)
+            for name, some in sorted(letters.by_pipeline.items())
+            for status, count in sorted(some.items())
+        ]
+        rows += [("outbox", "", status, count) for status, count in sorted(queued.items())]
+        print_table("", ("what", "pipeline", "status", "count"), rows)
+        click.echo(f"\nStore: {numbers.size:,} bytes, and {numbers.wal:,} in its WAL.")
+        if letters.oldest is not None:
+            click.echo(f"Unresolved letters: the oldest is of {moment(letters.oldest)}.")
+        for line in numbers.warnings:
+            click.echo(f"warning: {line}")
+
+    document = {
+        "checkpoints": counted,
+        "dead_letters": asdict(letters),
+        "outbox": queued,
+        "store": {"size": numbers.size, "wal": numbers.wal, "warnings": list(numbers.warnings)},
+    }
+    say(as_json, "stats", document, text)
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """One thing that was looked at."""
+
+    name: str
+    status: Literal["healthy", "degraded", "unhealthy"]
+    detail: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+@click.command()
+@as_json_option
+@click.pass_obj
+def health(target: Target, as_json: bool) -> int:
+    """Say whether the store and what is in it are well; exit code 1 if not."""
+    with opened(target) as store:
+        checks = list(_checks(store))
+    # One word for a probe that looks at nothing else.
+    worst = max((one.status for one in checks), key=("healthy", "degraded", "unhealthy").index)
+
+    def text() -> None:
+        print_table("", ("check", "status", "detail"), [(c.name, c.status, c.detail) for c in checks])
+
+    say(as_json, "health", {"status": worst, "checks": [one.to_dict() for one in checks]}, text)
+    return 0 if worst == "healthy" else NO
+
+
+def _checks(store: Store) -> Iterator[HealthCheck]:
+    # The version of SQLite is a matter for the doctor: nothing that an operator can mend at night.
+    warnings = [line for line in store.statistics().warnings if "SQLite" not in line]
+    yield HealthCheck("store", "degraded" if warnings else "healthy", " ".join(warnings) or "it can be read")
+    # Not unhealthy: the pipeline goes on, and a person has something to do in the morning.
+    letters = DeadLetters(store).statistics()
+    detail = f"{letters.unresolved} unresolved, {letters.poison} poison"
+    yield HealthCheck("dead letters", "degraded" if letters.unresolved else "healthy", detail)
+    running = [
+        one for name in pipelines_of(store, None) for one in walk(store, kind_of(name), status=RUNNING)
+    ]
+    # Nothing needs to be done about them: the next claim takes them. Many of them tell of a crash.
+    gone = sum(1 for one in running if one.owner and store.owner_alive(one.owner) is False)
+    detail = f"{len(running)} running, {gone} whose worker is gone"
+    yield HealthCheck("claims", "degraded" if gone else "healthy", detail)

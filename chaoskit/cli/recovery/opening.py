@@ -1,0 +1,121 @@
+"""What all commands of ``chaoskit recovery`` share: the store, JSON with a version, times and ages."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chaoskit.cli.output import print_json
+from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.durable.checkpoints.records import PREFIX
+from chaoskit.runtime.durable.store.store import Store
+from chaoskit.runtime.failures.taxonomy import FileMissing
+
+__all__ = [
+    "BUSY",
+    "DAMAGED",
+    "Target",
+    "as_json_option",
+    "by_option",
+    "moment",
+    "opened",
+    "pipelines_of",
+    "say",
+    "seconds",
+]
+
+BUSY, DAMAGED = 3, 4
+VERSION = 1
+"""Of the JSON documents. It grows when a key changes its meaning or goes; new keys leave it."""
+
+# No months: their length is a matter of opinion.
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which store, and how long to wait for other processes, in seconds."""
+
+    path: Path
+    wait: float
+
+
+@contextmanager
+def opened(target: Target) -> Iterator[Store]:
+    """The store, for one command. It must be there: a console never makes one by mistake.
+
+    Raises:
+        UsageError: there is none.
+    """
+    # As ``Checkpoints(directory)`` does, so that an operator can name what the program names.
+    path = target.path / "checkpoints.db" if target.path.is_dir() else target.path
+    try:
+        # No reserve: setting one aside is the job's affair, and needs room that there may not be.
+        store = Store.open(path, create=False, lock_timeout=target.wait, reserve=0)
+    except FileMissing as error:
+        raise UsageError(
+            f"there is no store {str(path)!r}; expected the file that the job has opened."
+            " Name it by --store or CHAOSKIT_STORE."
+        ) from error
+    with store:
+        yield store
+
+
+def say(as_json: bool, command: str, document: dict[str, Any], text: Callable[[], object]) -> None:
+    """Print ``document`` for programs, or call what prints for people."""
+    if as_json:
+        print_json({"version": VERSION, "command": command, **document})
+    else:
+        text()
+
+
+def by_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option that says which person acts."""
+    return click.option("--by", default=_user, show_default="the user", help="The name that is recorded.")(
+        function
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # A container without a name for its user.
+        return f"uid {os.getuid()}"
+
+
+def moment(seconds: float | None) -> str:
+    """A time for people, in UTC."""
+    # UTC, since at night two people in two zones compare what they see.
+    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
+
+
+def seconds(text: str) -> float:
+    """A span of time, such as ``90``, ``30m``, ``12h`` or ``7d``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text)
+    if found is None:
+        raise wrong("--older-than", text, "a span such as 90, 30m, 12h or 7d")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def pipelines_of(store: Store, only: str | None) -> list[str]:
+    """The pipelines that have checkpoints, or the one that was asked for."""
+    if only is not None:
+        return [only]
+    # Not from a list of the configuration: what was recorded under a name that is gone is still there.
+    kinds = {kind for kind, _ in store.statistics().records}
+    return sorted(kind.removeprefix(PREFIX) for kind in kinds if kind.startswith(PREFIX))

@@ -1,0 +1,43 @@
+"""What became of a write whose answer was lost: the store is asked before the caller sees an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chaoskit.runtime.durable.checkpoints.records import CheckpointContent
+from chaoskit.runtime.durable.checkpoints.transitions import ClaimedRecord
+from chaoskit.runtime.durable.store.protocol import RUNNING, Kind, Storage, Tx
+from chaoskit.runtime.failures.stored import OutcomeUnknown
+
+__all__ = ["claimed_by", "settle"]
+
+
+def settle(store: Storage, work: Callable[[Tx], bool], *, urgent: bool = False) -> bool:
+    """Write; what ``work`` returned. Where the answer was lost the store is asked, and True if it is there.
+
+    Raises:
+        ResilienceError: the store's. After ``OutcomeUnknown`` it was not committed, or not even that could
+            be found out.
+    """
+    try:
+        return store.write(work, urgent=urgent)
+    except OutcomeUnknown as unknown:
+        if unknown.operation_id is None or store.outcome(unknown.operation_id) != "committed":
+            raise
+        return True
+
+
+def claimed_by(store: Storage, kind: Kind, operation_id: str) -> list[ClaimedRecord]:
+    """What one committed write has claimed. Without it the claims would be held as long as the process."""
+    held: list[ClaimedRecord] = []
+    after = None
+    while True:
+        page = store.find(kind, status=RUNNING, after=after, limit=1000)
+        held += [
+            ClaimedRecord(one, CheckpointContent.of(one))
+            for one in page.records
+            if one.operation_id == operation_id
+        ]
+        after = page.next
+        if after is None:
+            return held

@@ -1,0 +1,234 @@
+"""A claim: the right to work on one checkpoint, for as long as no other worker has taken it over."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from chaoskit.core.errors import UsageError
+from chaoskit.runtime.durable.checkpoints.answers import settle
+from chaoskit.runtime.durable.checkpoints.renewal import Renewal
+from chaoskit.runtime.durable.checkpoints.transitions import ClaimedRecord, Terms, complete, fail, release
+from chaoskit.runtime.durable.recorded import record_error
+from chaoskit.runtime.durable.store.protocol import RUNNING, Tx
+from chaoskit.runtime.failures.base import ResilienceError
+from chaoskit.runtime.failures.stored import LeaseLost, OutcomeUnknown, StoreBusy
+
+__all__ = ["Claim", "End"]
+
+End = Callable[[Tx], bool]
+"""Writes how a claim ended; False if it was not valid any more. May run more than once."""
+
+
+class Claim:
+    """One attempt at one checkpoint.
+
+    Leaving the block without an error completes it, with an error fails it. An interrupt, a lost lease and
+    errors of the store itself are no results: they give it back. Every write of a claim that was taken over
+    raises ``LeaseLost`` and changes nothing. ``lost`` is set when that was noticed.
+    """
+
+    def __init__(
+        self, terms: Terms, held: ClaimedRecord, renewal: Renewal, submit: Callable[[Claim, End, bool], None]
+    ) -> None:
+        """Use ``Checkpoints.claim``."""
+        self.lost = threading.Event()
+        self._terms, self._held, self._renewal, self._submit = terms, held, renewal, submit
+        self._open = True
+        renewal.add(self)
+
+    @property
+    def key(self) -> str:
+        return self._held.record.key
+
+    @property
+    def scope(self) -> str:
+        return self._held.record.scope
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first; it was counted before this claim was handed out."""
+        return self._held.attempt
+
+    @property
+    def fence(self) -> int:
+        """Greater than that of every earlier claim: give it to other systems that can compare it."""
+        return self._held.record.fence
+
+    @property
+    def value(self) -> Any:
+        """What the checkpoint was saved with."""
+        return self._held.content.value
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What goes with the value."""
+        return self._held.content.metadata
+
+    @property
+    def reached(self) -> Any:
+        """What ``progress`` recorded last, in this attempt or an earlier one; None if nothing."""
+        return self._held.content.progress
+
+    @property
+    def held(self) -> ClaimedRecord:
+        """The record as it was claimed, and what it holds by now."""
+        return self._held
+
+    @property
+    def open(self) -> bool:
+        """True until it is completed, failed or released."""
+        return self._open
+
+    def check(self) -> None:
+        """Return if the claim is still valid: call it before what cannot be undone.
+
+        Raises:
+            LeaseLost: another worker has it, or it was cleared.
+        """
+        record = self._held.record
+        if not self.lost.is_set():
+            now = self._terms.store.get(self._terms.kind, record.key, scope=record.scope)
+            if now is not None and now.status == RUNNING and now.fence == record.fence:
+                return
+            self.lost.set()
+        raise self._lost()
+
+    def progress(self, value: Any) -> None:
+        """Record how far it has come, durably, and renew the lease; a later attempt finds it in ``reached``.
+
+        Raises:
+            LeaseLost: the claim is not valid any more.
+            CheckpointError: the value cannot be kept.
+        """
+        self._check_open()
+        content = replace(self._held.content, progress=value)
+        record, terms, text = self._held.record, self._terms, content.encoded()
+
+        def work(tx: Tx) -> bool:
+            due = tx.now + terms.lease
+            return tx.change(
+                terms.kind, record.key, scope=record.scope, value=text, due=due, fence=record.fence
+            )
+
+        # Not only at the end: work that goes on for an hour after it was taken over is an hour wasted, and
+        # progress is the moment at which it can learn of it.
+        if not settle(terms.store, work):
+            self.lost.set()
+            raise self._lost()
+        self._held = ClaimedRecord(record, content)
+
+    def complete(
+        self,
+        value: Any = None,
+        *,
+        artefacts: Sequence[str | os.PathLike[str]] = (),
+        tx: Tx | None = None,
+    ) -> None:
+        """Record that it is done, with its result and the files that it made. None keeps the value it had.
+
+        The artefacts are synced and their checksums kept. With ``tx`` it is part of that transaction, and
+        happens when that commits.
+
+        Raises:
+            LeaseLost: the claim is not valid any more; nothing was recorded.
+            CheckpointError: an artefact is missing, or the value cannot be kept; the claim goes on.
+        """
+        self._check_open()
+        # Before any lock: hashing a large artefact takes seconds, in which no other write should wait.
+        made = self._terms.outputs.take(artefacts, sync=self._terms.store.durability == "power-loss")
+        # An attempt whose result cannot be kept has not failed for that: the caller may convert it and try
+        # again. Encoded once here, so that a value that cannot be kept is the caller's error, before any
+        # lock.
+        kept = self.value if value is None else value
+        replace(self._held.content, value=kept, artefacts=made, error=None).encoded()
+        held, terms = self._held, self._terms
+        self._end(lambda tx: complete(tx, terms, held, kept, made), tx)
+
+    def fail(self, error: BaseException, *, retry_in: float | None = None, tx: Tx | None = None) -> None:
+        """Record that it failed. With ``retry_in`` it is due again after so many seconds.
+
+        At the last attempt it becomes a dead letter in the same transaction. On a full disk the store's
+        reserve is given up for it.
+
+        Raises:
+            LeaseLost: the claim is not valid any more; nothing was recorded.
+        """
+        self._check_open()
+        # As text, and here: a traceback holds frames, and frames hold what the work had in its hands.
+        told, held, terms = record_error(error), self._held, self._terms
+        self._end(lambda tx: fail(tx, terms, held, told, retry_in), tx, urgent=True)
+
+    def release(self) -> None:
+        """Give it back as it was: it is due at once, and the attempt does not count. Twice does nothing.
+
+        Raises:
+            LeaseLost: the claim is not valid any more.
+        """
+        if self._open:
+            held, terms = self._held, self._terms
+            self._end(lambda tx: release(tx, terms, held), None)
+
+    def _end(self, end: End, tx: Tx | None, *, urgent: bool = False) -> None:
+        # Closed before the write, so that the renewal never takes one that has just ended for lost.
+        self._open = False
+        try:
+            if tx is None:
+                self._submit(self, end, urgent)
+            elif not end(tx):
+                self.lost.set()
+                raise self._lost()
+        except BaseException as error:
+            self._open = not isinstance(error, LeaseLost)
+            raise
+        finally:
+            if not self._open:
+                self._renewal.drop(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._open:
+            return
+        try:
+            if error is None:
+                self.complete()
+            # An interrupt says something about this process, and a busy store about the store. Recorded as
+            # failures of the step they would use up attempts that the step never had.
+            elif isinstance(error, Exception) and not isinstance(
+                error, (StoreBusy, OutcomeUnknown, LeaseLost)
+            ):
+                self.fail(error)
+            else:
+                self.release()
+        except ResilienceError as trouble:
+            with suppress(ResilienceError):
+                self.release()  # Else it would be held as long as this process lives.
+            if error is None:
+                raise
+            # The error of the work is the one to see: ours would hide it behind the store's.
+            error.add_note(f"This was not recorded: {trouble}")
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise UsageError(
+                f"the claim of {self.key!r} has ended; expected one that was neither completed, failed nor"
+                " released. Claim it again."
+            )
+
+    def _lost(self) -> LeaseLost:
+        return LeaseLost(
+            f"the claim of {self.key!r} (fence {self.fence}) is not valid any more; expected to hold it."
+            " Nothing was recorded."
+        )

@@ -1,0 +1,181 @@
+"""What a checkpoint says, and how it is kept in a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, TypeAlias, get_args
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.checkpoints.sources import Artefact, Fingerprint
+from chaoskit.runtime.durable.dead_letters.origins import FORGIVEN
+from chaoskit.runtime.durable.store.codec import MAX_PAYLOAD, Encoded, encode
+from chaoskit.runtime.durable.store.protocol import Kind, Record
+from chaoskit.runtime.failures.taxonomy import CheckpointError
+
+__all__ = [
+    "PREFIX",
+    "CheckpointRecord",
+    "CheckpointContent",
+    "Status",
+    "check_status",
+    "kind_of",
+    "record_of",
+]
+
+PREFIX = "checkpoint:"
+"""How the kind of a pipeline's checkpoints begins; the rest is the pipeline's name."""
+HISTORY = 20
+"""Failures that a checkpoint remembers, the newest."""
+SHORT = 300
+"""Characters of a message in the history."""
+ROOM = 128 << 10
+"""Bytes that are left for an error and the history: 20,000 characters, at 6 bytes each at worst."""
+
+Status: TypeAlias = Literal["pending", "running", "completed", "failed", "dead"]
+
+
+def kind_of(pipeline: str) -> Kind:
+    """The kind of records that a pipeline's checkpoints are."""
+    return Kind(PREFIX + pipeline)
+
+
+def check_status(name: str, *, saved: bool = False) -> Status:
+    """The status of this name; with ``saved`` one that a plain save can set.
+
+    Raises:
+        UsageError: there is none.
+    """
+    known = ("pending", "completed", "failed") if saved else get_args(Status)
+    for one in known:
+        if name == one:
+            return one  # type: ignore[no-any-return]
+    raise wrong("status", name, f"one of {', '.join(map(repr, known))}")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointContent:
+    """The value of a checkpoint's record."""
+
+    value: Any = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    source: Fingerprint | None = None
+    artefacts: tuple[Artefact, ...] = ()
+    progress: Any = None
+    error: Mapping[str, Any] | None = None
+    history: tuple[Mapping[str, Any], ...] = ()
+    forgiven: int = 0
+    letter: str | None = None
+    correlation_id: str | None = None
+
+    @classmethod
+    def of(cls, record: Record) -> CheckpointContent:
+        """What a record holds."""
+        kept = dict(record.value)
+        source = kept.pop("source")
+        return cls(
+            source=None if source is None else Fingerprint(**source),
+            artefacts=tuple(Artefact(**one) for one in kept.pop("artefacts")),
+            history=tuple(kept.pop("history")),
+            forgiven=kept.pop(FORGIVEN),
+            **kept,
+        )
+
+    def encoded(self) -> Encoded:
+        """As the store keeps it; there is always room left in which to say how it failed.
+
+        Raises:
+            CheckpointError: a value in it cannot be kept, or all of it is too large.
+        """
+        text = encode(self._plain())
+        # A character has at most 4 bytes, so most checkpoints are never encoded a second time to be measured.
+        if len(text) > (MAX_PAYLOAD - ROOM) // 4 and len(text.encode()) > MAX_PAYLOAD - ROOM:
+            raise CheckpointError(
+                f"the checkpoint is {len(text.encode()):,} bytes as JSON; expected at most"
+                f" {MAX_PAYLOAD - ROOM:,}. Keep large state with Snapshots, or in a file that is an artefact."
+            )
+        return text
+
+    def failed(self, attempt: int, error: Mapping[str, Any], at: float) -> CheckpointContent:
+        """The same, with one failure more."""
+        seen = {"attempt": attempt, "type": error["type"], "message": error["message"][:SHORT], "at": at}
+        return replace(self, error=error, history=(*self.history, seen)[-HISTORY:])
+
+    def recorded(self) -> Encoded:
+        """As :meth:`encoded`, after a failure: uses the room that was left."""
+        return encode(self._plain())
+
+    def _plain(self) -> dict[str, Any]:
+        return {
+            "value": self.value,
+            "metadata": dict(self.metadata),
+            "source": None if self.source is None else self.source.to_value(),
+            "artefacts": [asdict(one) for one in self.artefacts],
+            "progress": self.progress,
+            "error": self.error,
+            "history": list(self.history),
+            FORGIVEN: self.forgiven,
+            "letter": self.letter,
+            "correlation_id": self.correlation_id,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRecord:
+    """One checkpoint as it was read. Times are seconds since the epoch.
+
+    ``status`` is ``"pending"``, ``"running"``, ``"completed"``, ``"failed"`` (may be tried again) or
+    ``"dead"`` (its attempts are used up; ``letter`` is the id of its dead letter). ``attempts`` counts the
+    starts that count against the limit. ``due`` is when it may be claimed or, while it runs, when its lease
+    ends. ``error`` is the last failure: type, message, chain, traceback.
+    """
+
+    key: str
+    scope: str
+    pipeline: str
+    status: str
+    value: Any
+    metadata: Mapping[str, Any]
+    attempts: int
+    fence: int
+    owner: str | None
+    due: float | None
+    created: float
+    updated: float
+    source: Fingerprint | None = None
+    artefacts: tuple[Artefact, ...] = ()
+    progress: Any = None
+    error: Mapping[str, Any] | None = None
+    history: tuple[Mapping[str, Any], ...] = ()
+    letter: str | None = None
+    correlation_id: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        return asdict(self)
+
+
+def record_of(record: Record) -> CheckpointRecord:
+    """The checkpoint that a record is."""
+    content = CheckpointContent.of(record)
+    return CheckpointRecord(
+        key=record.key,
+        scope=record.scope,
+        pipeline=record.kind.removeprefix(PREFIX),
+        status=record.status,
+        value=content.value,
+        metadata=content.metadata,
+        attempts=record.attempts - content.forgiven,
+        fence=record.fence,
+        owner=record.owner,
+        due=record.due,
+        created=record.created,
+        updated=record.updated,
+        source=content.source,
+        artefacts=content.artefacts,
+        progress=content.progress,
+        error=content.error,
+        history=content.history,
+        letter=content.letter,
+        correlation_id=content.correlation_id,
+    )

@@ -1,0 +1,236 @@
+"""What a step was made from and what it made: files, by checksum.
+
+A file whose size, times and number are as they were is taken for unchanged, unless told to read it. A file
+that was written within the last two seconds before it was read is always read again: it may have been
+written once more within one tick of the file system's clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.files.syncing import sync_directory, sync_file
+from chaoskit.runtime.durable.store.files import typed_errors
+from chaoskit.runtime.failures.taxonomy import CheckpointError, FileMissing
+
+__all__ = ["Artefact", "Checksum", "Fingerprint", "Outputs", "Source", "fingerprint_of", "is_same"]
+
+PIECE = 1 << 20
+"""Bytes that are read at once."""
+ENDS = ("", "-wal", "-shm", ".lock", ".reserve")
+"""How the names of a store's files end."""
+TICK = 2_000_000_000
+"""Nanoseconds: the coarsest clock of a file system, FAT's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """The identity of an input that is no file: ``Checksum("sha256:9f86d0…")``, or any ``NAME:TEXT``.
+
+    Raises:
+        UsageError: it has another form.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        name, colon, rest = self.text.partition(":")
+        if not (name and colon and rest):
+            raise wrong("checksum", self.text, "NAME:TEXT, such as 'sha256:9f86d0…'")
+
+
+Source = str | os.PathLike[str] | Checksum
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """An input as it was: its checksum and, of a file, what tells without reading it that it is the same."""
+
+    checksum: str
+    path: str | None = None
+    size: int = 0
+    stamp: tuple[int, ...] = ()
+    """Modification time, change time and number of the file; empty if they prove nothing."""
+
+    def __post_init__(self) -> None:
+        # JSON has given it back as a list.
+        object.__setattr__(self, "stamp", tuple(self.stamp))
+
+    def to_value(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {**asdict(self), "stamp": list(self.stamp)}
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """One file or directory that a step made: below the base directory, or absolute."""
+
+    path: str
+    size: int
+    checksum: str
+
+
+def fingerprint_of(source: Source) -> Fingerprint:
+    """Read the input.
+
+    Raises:
+        FileMissing, FilesystemError: it cannot be read.
+        CheckpointError: it was changed while it was read.
+    """
+    if isinstance(source, Checksum):
+        return Fingerprint(source.text)
+    path = os.path.abspath(source)
+    with typed_errors("read the source", Path(path)):
+        # Twice, around the reading: what was written to meanwhile has a checksum of neither version.
+        before = os.stat(path)
+        checksum = f"sha256:{_digest(Path(path))}"
+        after = os.stat(path)
+    if _stamp(before) != _stamp(after) or before.st_size != after.st_size:
+        raise CheckpointError(
+            f"the source {path!r} was written to while it was read; expected it to stay as it is."
+            " Start when it is complete."
+        )
+    # The time of change as well: unlike that of modification no program can set it.
+    fresh = time.time_ns() - max(after.st_mtime_ns, after.st_ctime_ns) < TICK
+    return Fingerprint(checksum, path, after.st_size, () if fresh else _stamp(after))
+
+
+def is_same(source: Source | None, kept: Fingerprint | None, *, read: bool = False) -> bool:
+    """True if the input is what it was; ``read`` reads the file in any case. No source: the kept path."""
+    if source is None:
+        if kept is None or kept.path is None:
+            return True
+        source = kept.path
+    if kept is None:
+        return False
+    if isinstance(source, Checksum):
+        return source.text == kept.checksum
+    path = os.path.abspath(source)
+    try:
+        seen = os.stat(path)
+        # Another size is another content, without reading a byte. Of a bare checksum the size is not known.
+        if seen.st_size != kept.size and kept.path is not None:
+            return False
+        if not read and path == kept.path and kept.stamp and _stamp(seen) == kept.stamp:
+            return True
+        return fingerprint_of(path).checksum == kept.checksum
+    except (FileNotFoundError, FileMissing):
+        return False
+
+
+def _stamp(seen: os.stat_result) -> tuple[int, int, int]:
+    return (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino)
+
+
+class Outputs:
+    """The files that steps make, relative to ``base``; the files of the store are refused.
+
+    Reading a database file closes it, and with that drops the locks that SQLite holds on it in this process.
+    """
+
+    def __init__(self, base: Path, store: Path | None) -> None:
+        self._base = base
+        # By their real names, so that a link to the database is refused as well.
+        files = [] if store is None else [store.with_name(store.name + end) for end in ENDS]
+        self._names = frozenset(os.path.realpath(one) for one in files)
+
+    def take(self, paths: Sequence[str | os.PathLike[str]], *, sync: bool) -> tuple[Artefact, ...]:
+        """Read and, with ``sync``, sync what a step has made.
+
+        Raises:
+            CheckpointError: one is not there.
+        """
+        found = []
+        for given in paths:
+            path = self._base / given
+            if not path.exists():
+                raise CheckpointError(
+                    f"the artefact {str(path)!r} is not there; expected it before its step is complete."
+                    " Write it first, or leave it out."
+                )
+            with typed_errors("keep the artefact", path):
+                if sync:
+                    self._sync(path)
+                size, checksum = self._look(path)
+            inside = path.is_relative_to(self._base)
+            name = path.relative_to(self._base).as_posix() if inside else str(path)
+            found.append(Artefact(name, size, checksum))
+        return tuple(found)
+
+    def _sync(self, path: Path) -> None:
+        """Have the files, and the names under which they stand, on the medium."""
+        for one in self._files(path):
+            _sync_file(one)
+        if path.is_dir():
+            for folder in (path, *path.rglob("*")):
+                if folder.is_dir() and not folder.is_symlink():
+                    sync_directory(folder)
+        sync_directory(path.parent)
+
+    def damage(self, artefact: Artefact, *, read: bool = True) -> str:
+        """What is wrong with an artefact, in words; empty if nothing. Without ``read`` sizes alone count."""
+        path = self._base / artefact.path
+        try:
+            if not read:
+                # A step is asked for on each start of a pipeline; reading terabytes then would be no start.
+                size = sum(os.stat(one).st_size for one in self._files(path))
+                return "" if size == artefact.size else f"has {size:,} bytes instead of {artefact.size:,}"
+            size, checksum = self._look(path)
+        except FileNotFoundError:
+            return "is missing"
+        except OSError as error:
+            return f"cannot be read ({error.strerror})"
+        if size != artefact.size:
+            return f"has {size:,} bytes instead of {artefact.size:,}"
+        return "" if checksum == artefact.checksum else "has another content"
+
+    def refuse(self, path: Path) -> None:
+        """Return if it is none of the store's own files. Raises UsageError if it is one."""
+        if os.path.realpath(path) in self._names:
+            raise wrong("path", str(path), "a file that is not the store's", "Keep the two apart.")
+
+    def _look(self, path: Path) -> tuple[int, str]:
+        files = list(self._files(path))
+        size = sum(os.stat(one).st_size for one in files)
+        if not path.is_dir():
+            return size, f"sha256:{_digest(path)}"
+        whole = hashlib.sha256()
+        for one in files:
+            line = f"{one.relative_to(path).as_posix()}\0{_digest(one)}\n"
+            whole.update(line.encode(errors="surrogateescape"))
+        return size, f"sha256-tree:{whole.hexdigest()}"
+
+    def _files(self, path: Path) -> Iterator[Path]:
+        """The file itself, or every file below it, in the order of names; links are not followed."""
+        if not path.is_dir():
+            self.refuse(path)
+            yield path
+            return
+        # Sorted: the order of a directory is the file system's, and differs between two that hold the same.
+        for one in sorted(path.rglob("*")):
+            if stat.S_ISREG(one.lstat().st_mode) and os.path.realpath(one) not in self._names:
+                yield one
+
+
+def _digest(path: Path) -> str:
+    state = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while piece := file.read(PIECE):
+            state.update(piece)
+    return state.hexdigest()
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sync_file(descriptor)
+    finally:
+        os.close(descriptor)

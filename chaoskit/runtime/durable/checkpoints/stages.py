@@ -1,0 +1,106 @@
+"""The stages of one job: each is a checkpoint, and a restart goes on at the first that is not complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.durable.checkpoints.checkpoints import Checkpoints
+from chaoskit.runtime.failures.base import PermanentError, TransientError
+
+__all__ = ["StageHeld", "StageDead", "Stages"]
+
+T = TypeVar("T")
+
+
+class StageHeld(TransientError):
+    """Another worker runs the stage, or it is not due yet."""
+
+    default_hint = "Wait for it, or end the worker that runs it."
+
+
+class StageDead(PermanentError):
+    """The attempts of the stage are used up; its dead letter says why."""
+
+    default_hint = "Mend the cause, then redrive its dead letter."
+
+
+class Stages:
+    """The stages ``names`` of ``job``, in their order. The job is the scope of their checkpoints.
+
+    A crash loses at most the stage that ran. A stage whose artefacts are not what they were counts as not
+    complete, and so do those after it. Raises UsageError for names that are missing or stand twice.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, job: str, names: Sequence[str]) -> None:
+        if not names or len(set(names)) < len(names):
+            raise wrong("names", list(names), "at least one name, each once")
+        self._checkpoints, self._job, self._names = checkpoints, job, tuple(names)
+
+    def resume(self) -> str | None:
+        """The first stage that is not complete; None if all are. Artefacts are read.
+
+        Raises:
+            RecordCorrupt, StoreTooNew: a checkpoint cannot be read.
+        """
+        return next((name for name in self._names if not self._complete(name)), None)
+
+    def run(self, name: str, fn: Callable[[], T], *, artefacts: Sequence[str | os.PathLike[str]] = ()) -> T:
+        """The result of the stage: recorded by an earlier run, or by ``fn`` now, with what it made.
+
+        The result is plain data (see ``Store``). An error of ``fn`` is recorded and raised.
+
+        Raises:
+            UsageError: there is no such stage, or one before it is not complete.
+            StageHeld, StageDead: it cannot be run now; it cannot be run.
+            CheckpointError: an artefact is missing after ``fn``, or its result cannot be kept.
+        """
+        place = self._place(name)
+        # A stage that ran on an input which is no longer what it was would be complete and wrong.
+        missing = next((one for one in self._names[:place] if not self._complete(one)), None)
+        if missing is not None:
+            raise UsageError(
+                f"stage {name!r} of {self._job!r} was started and {missing!r} is not complete; expected the"
+                " stages in their order. Begin with resume()."
+            )
+        if self._complete(name):
+            value: T = self._checkpoints.load(name, scope=self._job)
+            return value
+        found = self._checkpoints.record(name, scope=self._job)
+        if found is not None and found.status == "completed":
+            claim = self._checkpoints.reclaim(name, scope=self._job)
+        else:
+            claim = self._checkpoints.claim(name, scope=self._job)
+        if claim is None:
+            raise self._refusal(name)
+        with claim:
+            result = fn()
+            claim.complete(result, artefacts=artefacts)
+        return result
+
+    def reset(self, name: str) -> None:
+        """Have the stage and all after it run again.
+
+        Raises:
+            UsageError: there is no such stage.
+        """
+        later = self._names[self._place(name) :]
+        self._checkpoints.forget(later, scope=self._job)
+
+    def _complete(self, name: str) -> bool:
+        # Read, not only measured: there are few stages, and each stands for hours of work.
+        return self._checkpoints.is_completed(name, scope=self._job, verify_checksum=True)
+
+    def _place(self, name: str) -> int:
+        if name not in self._names:
+            raise wrong("stage", name, f"one of {', '.join(map(repr, self._names))}")
+        return self._names.index(name)
+
+    def _refusal(self, name: str) -> Exception:
+        found = self._checkpoints.record(name, scope=self._job)
+        where = f"stage {name!r} of {self._job!r}"
+        if found is not None and found.status == "dead":
+            return StageDead(f"{where} failed too often; expected attempts to be left. See {found.letter}.")
+        return StageHeld(f"{where} is run by another worker or not due yet; expected it to be free.")

@@ -1,0 +1,299 @@
+"""The dead letters of a store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.context import correlation_id as current_correlation_id
+from chaoskit.runtime.durable.dead_letters.origins import Origin, revive
+from chaoskit.runtime.durable.dead_letters.records import (
+    DEAD,
+    UNRESOLVED,
+    DeadLetter,
+    DeadLetterStatistics,
+    Failed,
+    RedriveLimit,
+    RedrivePlan,
+    letter_of,
+    pipeline_of,
+)
+from chaoskit.runtime.durable.outbox import Outbox, OutboxMessage
+from chaoskit.runtime.durable.recorded import fingerprint, record_error
+from chaoskit.runtime.durable.store.protocol import Record, Storage, Tx
+
+__all__ = ["DeadLetters"]
+
+T = TypeVar("T")
+
+SWEEP = 3600.0
+"""Seconds between two looks at the age of the letters."""
+PAGE = 1000
+
+
+class DeadLetters:
+    """What failed for good, kept for ``keep`` seconds after it was resolved; unresolved letters stay.
+
+    Letters are settled records: however many there are, they never slow what is still to be done. A redrive
+    puts a message into the outbox, or revives the record that the letter is about, in one transaction with
+    the letter's own change; so none is lost and none doubled, whatever is killed where. Raises UsageError
+    for limits that cannot be.
+    """
+
+    def __init__(
+        self, store: Storage, *, keep: float = 90 * 86400.0, max_redrives: int = 3, poison_after: int = 3
+    ) -> None:
+        if not (keep >= 0 and max_redrives >= 1 and poison_after >= 1):
+            raise wrong(
+                "keep, max_redrives, poison_after",
+                (keep, max_redrives, poison_after),
+                "seconds, at least 0, and two numbers of at least 1",
+            )
+        self._store, self._keep = store, keep
+        self._max_redrives, self._poison_after = max_redrives, poison_after
+        self._swept: float | None = None
+
+    def add(
+        self,
+        *,
+        pipeline: str,
+        run_id: str,
+        error: BaseException | Mapping[str, Any],
+        payload: Any = None,
+        attempts: int,
+        history: Sequence[Mapping[str, Any]] = (),
+        session: str = "",
+        subject: str = "",
+        correlation_id: str | None = None,
+        redrive: int = 0,
+        origin: Origin | None = None,
+        tx: Tx | None = None,
+    ) -> str:
+        """Keep one final failure; the id of its letter.
+
+        Idempotent: a failure that was reported before, by (pipeline, run id, redrive, attempts), changes
+        nothing. A later failure of the same run opens its letter again; one of a run whose letter is
+        resolved gets a new letter. ``redrive`` is the number in the key of the message that failed, 0 if
+        it was never redriven. On a full disk the store's reserve is given up for it.
+
+        Raises:
+            CheckpointError: the payload cannot be kept; then keep a name for it.
+        """
+        told = error if isinstance(error, Mapping) else record_error(error)
+        # Here and not in the transaction, which may run in another thread, under another context.
+        known = correlation_id or current_correlation_id()
+        failed = Failed(
+            pipeline, run_id, told, payload, attempts, history, session, subject, known, redrive, origin
+        )
+        if tx is not None:
+            return self._add(tx, failed)
+        id = self._store.write(lambda tx: self._add(tx, failed), urgent=True)
+        now = self._store.now()
+        # By age at most once in an hour; abs(), since clocks step back as well.
+        if self._swept is None or abs(now - self._swept) >= SWEEP:
+            self._swept = now
+            self.purge()
+        return id
+
+    def _add(self, tx: Tx, failed: Failed) -> str:
+        id, pipeline = failed.name(), failed.pipeline
+        record = tx.get(DEAD, id, scope=pipeline)
+        if record is None:
+            tx.add(DEAD, id, failed.value(), scope=pipeline, status="open")
+            return id
+        # A report of what is known, sent again by a worker that did not hear the first answer; or one that
+        # comes late, after a redrive has failed as well.
+        if failed.number <= tuple(record.value["number"]):
+            return id
+        if record.status == "resolved":
+            # Resolved stays resolved.
+            id = failed.name(*failed.number)
+            tx.add(DEAD, id, failed.value(), scope=pipeline, status="open")
+            return id
+        before = record.value
+        # By the text of the error, not the type alone: three different KeyErrors are three chances.
+        same = before["same"] + 1 if before["fingerprint"] == fingerprint(failed.error) else 1
+        value = failed.value(
+            redrives=before["redrives"],
+            same=same,
+            # The first failure was no redrive: so many redrives failed alike as follow it.
+            poison=before["poison"] or same > self._poison_after,
+        )
+        tx.change(DEAD, id, scope=pipeline, status="open", value=value)
+        return id
+
+    def get(self, id: str, *, tx: Tx | None = None) -> DeadLetter | None:
+        """The letter, or None.
+
+        Raises:
+            RecordCorrupt, StoreTooNew: it is there and cannot be read.
+            UsageError: that is no id.
+        """
+        record = (tx or self._store).get(DEAD, id, scope=pipeline_of(id))
+        return None if record is None else letter_of(record)
+
+    def find(
+        self, pipeline: str | None = None, *, resolved: bool | None = False, poison: bool | None = None
+    ) -> Iterator[DeadLetter]:
+        """The letters that match, by (pipeline, id); unresolved ones unless told. Damaged ones are left out.
+
+        No read is held open between two pages.
+        """
+        status = None if resolved is None else "resolved" if resolved else UNRESOLVED
+        after = None
+        while True:
+            # Pages, and not one long read: an open read keeps the WAL from being checkpointed.
+            page = self._store.find(DEAD, scope=pipeline, status=status, after=after)
+            for record in page.records:
+                if poison is None or record.value["poison"] == poison:
+                    yield letter_of(record)
+            after = page.next
+            if after is None:
+                return
+
+    def statistics(self) -> DeadLetterStatistics:
+        """Counted now, by pipeline and status."""
+        numbers: dict[str, Counter[str]] = {}
+        poison, oldest = 0, None
+        for letter in self.find(resolved=None):
+            numbers.setdefault(letter.pipeline, Counter())[letter.status] += 1
+            if not letter.resolved:
+                poison += letter.poison
+                oldest = letter.created if oldest is None else min(oldest, letter.created)
+        total = sum(sum(one.values()) for one in numbers.values())
+        settled = sum(one["resolved"] for one in numbers.values())
+        plain = {name: dict(one) for name, one in numbers.items()}
+        return DeadLetterStatistics(total, total - settled, poison, oldest, plain)
+
+    def redrive(self, id: str, *, by: str, force: bool = False, tx: Tx | None = None) -> OutboxMessage:
+        """Put the run back: its message, with the key ``ID#n``, or the record that the letter is about.
+
+        Letter and message are one transaction. A letter that is redriven already is left, and gives the same
+        message again; ``force`` puts back once more, and beyond the limits.
+
+        Raises:
+            RedriveLimit: it was put back ``max_redrives`` times, or is poison; and there was no ``force``.
+            UsageError: there is no letter of that id, or it is resolved.
+        """
+        return self._within(tx, lambda tx: self._redrive(tx, id, by, force))
+
+    def _redrive(self, tx: Tx, id: str, by: str, force: bool) -> OutboxMessage:
+        record = self._record(tx, id)
+        value, count = record.value, record.value["redrives"]
+        topic = record.scope
+        # An operator that presses twice, or two at once, must not start the run twice.
+        if record.status == "redriven" and not force:
+            return OutboxMessage(topic, f"{id}#{count}", value["payload"], record.updated)
+        reason = self._refusal(record, force)
+        if reason:
+            raise RedriveLimit(f"the dead letter {id} {reason}; expected less. Nothing was changed.")
+        if record.status == "resolved":
+            raise UsageError(
+                f"the dead letter {id} was resolved by {value['resolved']['by']}; expected an unresolved one."
+                " Start the run again by other means if it is still wanted."
+            )
+        message = OutboxMessage(topic, f"{id}#{count + 1}", value["payload"], tx.now)
+        changed = {**value, "redrives": count + 1, "redriven": {"by": by, "at": tx.now}}
+        tx.change(DEAD, id, scope=topic, status="redriven", value=changed)
+        # A checkpoint needs no message: workers find it by claiming. With both it would run twice.
+        if value["origin"] is None:
+            Outbox(self._store).put(topic, message.payload, key=message.key, tx=tx)
+        elif not revive(tx, Origin(**value["origin"])):
+            raise UsageError(
+                f"the record {value['origin']['key']!r} that the dead letter {id} is about runs, is done"
+                " or was removed; expected one that failed. Nothing was changed. Resolve the letter instead."
+            )
+        return message
+
+    def _refusal(self, record: Record, force: bool) -> str:
+        """Why it may not be put back; empty if it may."""
+        if force:
+            return ""
+        if record.value["poison"]:
+            return f"failed the same way {record.value['same']} times"
+        if record.value["redrives"] >= self._max_redrives:
+            return f"was redriven {record.value['redrives']} times"
+        return ""
+
+    def redrive_all(
+        self,
+        filter: Callable[[DeadLetter], bool] = lambda letter: True,
+        *,
+        by: str,
+        pipeline: str | None = None,
+        dry_run: bool = True,
+    ) -> RedrivePlan:
+        """Redrive every open letter that ``filter`` accepts; by default only say what that would be.
+
+        What may not be put back is in ``left``, with the error that ``redrive`` raises.
+        """
+        redriven: list[str] = []
+        left: dict[str, str] = {}
+        for letter in self.find(pipeline):
+            # One that is redriven already is on its way; only a person that looks at it may say that it is
+            # lost.
+            if letter.status != "open" or not filter(letter):
+                continue
+            try:
+                if dry_run:
+                    record = self._record(self._store, letter.id)
+                    reason = self._refusal(record, False)
+                    if reason:
+                        raise RedriveLimit(f"it {reason}")
+                else:
+                    self.redrive(letter.id, by=by)
+            except (RedriveLimit, UsageError) as error:
+                left[letter.id] = str(error)
+            else:
+                redriven.append(letter.id)
+        return RedrivePlan(tuple(redriven), left, dry_run)
+
+    def resolve(self, id: str, *, by: str, notes: str = "", tx: Tx | None = None) -> bool:
+        """Settle the letter; False if it was resolved before, and then who and when are those of before.
+
+        Raises:
+            UsageError: there is no letter of that id.
+        """
+
+        def work(tx: Tx) -> bool:
+            record = self._record(tx, id)
+            if record.status == "resolved":
+                return False
+            value = {**record.value, "resolved": {"by": by, "at": tx.now, "notes": notes}}
+            return tx.change(DEAD, id, scope=record.scope, status="resolved", value=value)
+
+        return self._within(tx, work)
+
+    def purge(self, *, dry_run: bool = False) -> int:
+        """Remove the letters that were resolved more than ``keep`` seconds ago; how many they are."""
+        before = self._store.now() - self._keep
+        gone = 0
+        after = None
+        while True:
+            if dry_run:
+                page = self._store.find(
+                    DEAD, status="resolved", updated_before=before, after=after, limit=PAGE
+                )
+                gone += len(page.records) + len(page.damaged)
+                after = page.next
+                if after is None:
+                    return gone
+            else:
+                # Unresolved letters are never removed, however old: a run must not be lost by waiting.
+                some = self._store.write(
+                    lambda tx: tx.purge(DEAD, status="resolved", updated_before=before, limit=PAGE)
+                )
+                gone += some
+                if some < PAGE:
+                    return gone
+
+    def _record(self, place: Storage | Tx, id: str) -> Record:
+        record = place.get(DEAD, id, scope=pipeline_of(id))
+        if record is None:
+            raise UsageError(f"there is no dead letter {id!r}; expected one that find() lists.")
+        return record
+
+    def _within(self, tx: Tx | None, work: Callable[[Tx], T]) -> T:
+        return work(tx) if tx is not None else self._store.write(work)

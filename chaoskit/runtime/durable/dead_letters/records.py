@@ -1,0 +1,193 @@
+"""What a dead letter says, and what its record holds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.durable.dead_letters.origins import Origin
+from chaoskit.runtime.durable.recorded import fingerprint
+from chaoskit.runtime.durable.store.protocol import Kind, Record
+from chaoskit.runtime.failures.base import PermanentError
+
+__all__ = [
+    "DEAD",
+    "DeadLetter",
+    "DeadLetterStatistics",
+    "Failed",
+    "RedriveLimit",
+    "RedrivePlan",
+    "letter_of",
+    "pipeline_of",
+]
+
+DEAD = Kind("dead letter")
+UNRESOLVED = ("open", "redriven")
+
+
+class RedriveLimit(PermanentError):
+    """The letter has been put back too often, or fails the same way each time; nothing was changed."""
+
+    default_hint = "Mend the cause first; then redrive it with force."
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """One final failure, as it is reported. Two reports of one failure have the same identity.
+
+    Raises UsageError for an empty pipeline or run id.
+    """
+
+    pipeline: str
+    run_id: str
+    error: Mapping[str, Any]
+    payload: Any
+    attempts: int
+    history: Sequence[Mapping[str, Any]] = ()
+    session: str = ""
+    subject: str = ""
+    correlation_id: str | None = None
+    redrive: int = 0
+    origin: Origin | None = None
+
+    def __post_init__(self) -> None:
+        if not self.pipeline or not self.run_id:
+            raise wrong("pipeline, run_id", (self.pipeline, self.run_id), "two names that are not empty")
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """Grows with each failure of one run."""
+        return (self.redrive, self.attempts)
+
+    def name(self, *more: object) -> str:
+        """The id of its letter; ``more`` tells apart letters of one run."""
+        scope = "" if self.origin is None else self.origin.scope
+        # From what identifies the run alone, so that two workers that report it at once name one letter.
+        text = "\0".join(map(str, (self.pipeline, scope, self.run_id, *more)))
+        # A pipe in a shell or a cell in a table should not need more of it than a person can compare.
+        # The pipeline in front: with it a letter is found without an index, and a person sees where it
+        # belongs.
+        return f"{self.pipeline}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def value(self, **more: Any) -> dict[str, Any]:
+        """What is kept of it."""
+        return {
+            "run_id": self.run_id,
+            "error": dict(self.error),
+            "payload": self.payload,
+            "attempts": self.attempts,
+            "number": list(self.number),
+            "history": [dict(one) for one in self.history],
+            "session": self.session,
+            "subject": self.subject,
+            "correlation_id": self.correlation_id,
+            "origin": None if self.origin is None else asdict(self.origin),
+            "fingerprint": fingerprint(self.error),
+            "redrives": 0,
+            "same": 1,
+            "poison": False,
+            "resolved": None,
+            **more,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One run that failed for good. Times are seconds since the epoch.
+
+    ``status`` is ``"open"``, ``"redriven"`` (put back, not known to have succeeded) or ``"resolved"``.
+    ``poison`` is set when redriving ended the same way again and again. ``resolved_by``, ``resolved_at`` and
+    ``notes`` say how it ended.
+    """
+
+    id: str
+    pipeline: str
+    run_id: str
+    status: str
+    error: Mapping[str, Any]
+    payload: Any
+    attempts: int
+    history: tuple[Mapping[str, Any], ...]
+    session: str
+    subject: str
+    correlation_id: str | None
+    redrives: int
+    poison: bool
+    created: float
+    updated: float
+    origin: Origin | None = None
+    resolved_by: str | None = None
+    resolved_at: float | None = None
+    notes: str = ""
+
+    @property
+    def resolved(self) -> bool:
+        """True if a person, or a later success, has settled it."""
+        return self.status == "resolved"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        return {**asdict(self), "history": list(self.history)}
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterStatistics:
+    """Numbers of letters. ``by_pipeline`` has those of each status; ``oldest`` is of the unresolved."""
+
+    total: int = 0
+    unresolved: int = 0
+    poison: int = 0
+    oldest: float | None = None
+    by_pipeline: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RedrivePlan:
+    """What ``redrive_all`` put back, or would; and what it left, with the reason. Ids of letters."""
+
+    redriven: tuple[str, ...]
+    left: Mapping[str, str]
+    dry_run: bool
+
+
+def pipeline_of(id: str) -> str:
+    """The pipeline that an id names.
+
+    Raises:
+        UsageError: it is no id of a dead letter.
+    """
+    pipeline, colon, rest = id.rpartition(":")
+    if not (colon and pipeline and rest):
+        raise UsageError(
+            f"{id!r} is no id of a dead letter; expected PIPELINE:DIGITS, as find() and the command"
+            " 'recovery list' show it."
+        )
+    return pipeline
+
+
+def letter_of(record: Record) -> DeadLetter:
+    value, resolved = record.value, record.value["resolved"] or {}
+    return DeadLetter(
+        id=record.key,
+        pipeline=record.scope,
+        run_id=value["run_id"],
+        status=record.status,
+        error=value["error"],
+        payload=value["payload"],
+        attempts=value["attempts"],
+        history=tuple(value["history"]),
+        session=value["session"],
+        subject=value["subject"],
+        correlation_id=value["correlation_id"],
+        redrives=value["redrives"],
+        poison=value["poison"],
+        created=record.created,
+        updated=record.updated,
+        origin=None if value["origin"] is None else Origin(**value["origin"]),
+        resolved_by=resolved.get("by"),
+        resolved_at=resolved.get("at"),
+        notes=resolved.get("notes", ""),
+    )

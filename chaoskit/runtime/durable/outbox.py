@@ -1,0 +1,142 @@
+"""The outbox: a message is written in the transaction of what it tells, and sent afterwards.
+
+Sending inside of a transaction sends what may be rolled back; sending after it loses the message of a
+process that is killed in between. A row in the same transaction does neither. It is sent at least once:
+the receiver makes that exactly once by calling :meth:`Outbox.once` in the transaction of its result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from chaoskit.runtime.durable.recorded import record_error
+from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx
+
+__all__ = ["OUTBOX", "OutboxMessage", "Outbox"]
+
+OUTBOX = Kind("outbox")
+SEEN = Kind("seen")
+LEASE = 300.0
+"""Seconds after which a relay on another machine that says nothing is taken for dead."""
+LONGEST = 300.0
+"""Seconds between two attempts at most."""
+KEEP = 30 * 86400.0
+"""Seconds for which sent messages and the keys of :meth:`Outbox.once` are remembered, unless told."""
+
+logger = logging.getLogger("chaoskit")
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    """What is to be sent. ``key`` is its identity: a receiver that has seen it drops it.
+
+    ``attempts`` counts the sends before this one; ``error`` is what became of the last of them.
+    """
+
+    topic: str
+    key: str
+    payload: Any
+    created: float = 0.0
+    attempts: int = 0
+    error: str = ""
+
+
+class Outbox:
+    """The messages of one store. Threads and processes may share it."""
+
+    def __init__(self, store: Storage) -> None:
+        self._store = store
+
+    def put(self, topic: str, payload: Any, *, key: str, tx: Tx) -> bool:
+        """Have the message sent if, and only if, ``tx`` commits; False if that key is there already.
+
+        Raises:
+            CheckpointError: the payload cannot be kept.
+        """
+        # ``add``, so that writing the same message again in a repeated transaction changes nothing.
+        return tx.add(OUTBOX, key, {"topic": topic, "payload": payload}, status="pending", due=tx.now)
+
+    def relay(self, send: Callable[[OutboxMessage], object], *, limit: int = 100) -> int:
+        """Call ``send`` for up to ``limit`` messages that are due; how many it took.
+
+        Several relays may run at once: each message is given to one of them. A message whose ``send`` raises
+        is logged, stays, and is due again after 1 s, then 2, 4 … 300; the others go on. One whose relay is
+        killed is sent again, so ``send`` may see a key twice.
+        """
+        # Claimed first and sent outside: a send may take seconds, and no other write must wait for it.
+        claimed = self._store.write(lambda tx: tx.claim(OUTBOX, lease=LEASE, limit=limit))
+        sent: list[Record] = []
+        failed: dict[str, str] = {}
+        try:
+            for record in claimed:
+                try:
+                    send(_message(record, record.attempts - 1))
+                # One receiver that is down must not hold up the messages to all others.
+                except Exception as error:
+                    logger.warning("message %s could not be sent: %s", record.key, error)
+                    failed[record.key] = record_error(error)["message"]
+                else:
+                    sent.append(record)
+        finally:
+            # Also after Ctrl-C: what was sent is noted, and what was not is free again.
+            self._store.write(lambda tx: _settle(tx, claimed, sent, failed))
+        return len(sent)
+
+    def pending(self) -> Iterator[OutboxMessage]:
+        """What has not been sent, by key. No read is held open between two pages."""
+        after = None
+        while True:
+            page = self._store.find(OUTBOX, live=True, after=after)
+            yield from (_message(record, record.attempts) for record in page.records)
+            after = page.next
+            if after is None:
+                return
+
+    def once(self, key: str, *, tx: Tx) -> bool:
+        """True the first time that a transaction with this ``key`` commits; False ever after.
+
+        Call it in the transaction of the result: then a message that arrives twice has one effect.
+        """
+        return tx.add(SEEN, key, None, status="seen")
+
+    def purge(self, *, keep: float = KEEP) -> int:
+        """Forget what was sent, and the keys of ``once``, more than ``keep`` seconds ago; how many.
+
+        ``keep`` must be longer than a message can be on its way: a key that is forgotten counts as new.
+        """
+        # Both at once: a key is needed for as long as its message may still arrive.
+        before = self._store.now() - keep
+        gone = 0
+        for kind, status in ((OUTBOX, "sent"), (SEEN, "seen")):
+            while True:
+                some = self._store.write(
+                    lambda tx, kind=kind, status=status: tx.purge(kind, status=status, updated_before=before)  # type: ignore[misc]
+                )
+                gone += some
+                if some < 1000:
+                    break
+        return gone
+
+
+def _settle(tx: Tx, claimed: list[Record], sent: list[Record], failed: dict[str, str]) -> None:
+    # Under the fence: a relay that was overtaken must not mark as sent what another one is sending.
+    done = {record.key for record in sent}
+    for record in claimed:
+        if record.key in done:
+            tx.change(OUTBOX, record.key, status="sent", fence=record.fence)
+            continue
+        # Doubling, up to five minutes: soon after a blip, and gently while a receiver is down for the night.
+        wait = min(2.0 ** min(record.attempts - 1, 20), LONGEST) if record.key in failed else 0.0
+        value = {**record.value, "error": failed.get(record.key, "")}
+        due = tx.now + wait
+        tx.change(OUTBOX, record.key, status="pending", value=value, due=due, fence=record.fence)
+
+
+def _message(record: Record, attempts: int) -> OutboxMessage:
+    value = record.value
+    return OutboxMessage(
+        value["topic"], record.key, value["payload"], record.created, attempts, value.get("error", "")
+    )

@@ -1,0 +1,346 @@
+"""Who works on what: the fence, the count of attempts, the end of a claim, and what no end is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chaoskit.core.errors import UsageError
+from chaoskit.runtime import Checkpoints, Claim, DeadLetters, LeaseLost, OutcomeUnknown, Store, StoreBusy
+from chaoskit.runtime.clock import VirtualClock
+from chaoskit.runtime.durable.checkpoints import transitions
+
+
+def claimed(checkpoints: Checkpoints, key: str = "a") -> Claim:
+    claim = checkpoints.claim(key)
+    assert claim is not None
+    return claim
+
+
+def status(checkpoints: Checkpoints, key: str = "a") -> tuple[str, int]:
+    found = checkpoints.record(key)
+    assert found is not None
+    return found.status, found.attempts
+
+
+# --- the end of a claim ------------------------------------------------------------------------------------
+
+
+def test_the_attempt_is_counted_before_the_work(checkpoints: Checkpoints) -> None:
+    """As soon as the claim is there, it is on record that there was one."""
+    claim = claimed(checkpoints)
+    assert status(checkpoints) == ("running", 1)
+    assert checkpoints.claim("a") is None
+    claim.complete({"n": 1})
+    assert checkpoints.load("a") == {"n": 1}
+    assert checkpoints.claim("a") is None
+
+
+def test_leaving_the_block_ends_it(checkpoints: Checkpoints) -> None:
+    """Without an error it is completed, and keeps what it was saved with; with one it failed."""
+    checkpoints.save("a", "input", status="pending")
+    with claimed(checkpoints) as claim:
+        assert claim.value == "input"
+    assert status(checkpoints) == ("completed", 1)
+    assert checkpoints.load("a") == "input"
+    with pytest.raises(ValueError, match="bad"), claimed(checkpoints, "b"):
+        raise ValueError("bad")
+    assert status(checkpoints, "b") == ("failed", 1)
+    with claimed(checkpoints, "c") as claim:
+        claim.fail(ValueError("told"))
+    assert status(checkpoints, "c") == ("failed", 1)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), StoreBusy("busy"), OutcomeUnknown("?")])
+def test_what_is_no_result_gives_it_back(checkpoints: Checkpoints, error: BaseException) -> None:
+    """An interrupt, and the store's own trouble: the attempt does not count, and it is due at once."""
+    for _ in range(5):
+        with pytest.raises(type(error)), claimed(checkpoints):
+            raise error
+    assert status(checkpoints) == ("pending", 0)
+    assert [claim.attempt for claim in checkpoints.claim_next()] == [1]
+
+
+def test_an_ended_claim_does_no_more(checkpoints: Checkpoints) -> None:
+    """Completing twice is an error that says so; releasing after the end does nothing."""
+    claim = claimed(checkpoints)
+    claim.complete()
+    for again in (claim.complete, lambda: claim.fail(ValueError()), lambda: claim.progress(1)):
+        with pytest.raises(UsageError, match="has ended"):
+            again()
+    claim.release()
+    assert status(checkpoints) == ("completed", 1)
+
+
+def test_progress_outlives_the_attempt(checkpoints: Checkpoints) -> None:
+    """The next attempt finds how far the last one came."""
+    claim = claimed(checkpoints)
+    claim.progress({"row": 7})
+    claim.fail(ValueError("bad"))
+    assert claimed(checkpoints).reached == {"row": 7}
+
+
+def test_a_failure_can_wait(checkpoints: Checkpoints, clock: VirtualClock) -> None:
+    """It is due again after the time that was given, and not before."""
+    claimed(checkpoints).fail(ValueError("bad"), retry_in=30)
+    assert status(checkpoints) == ("pending", 1)
+    assert checkpoints.claim("a") is None
+    assert checkpoints.claim_next() == []
+    clock.advance(30)
+    assert [claim.attempt for claim in checkpoints.claim_next()] == [2]
+
+
+def test_an_end_in_a_transaction_comes_with_it(checkpoints: Checkpoints, store: Store) -> None:
+    """The result and what else is written are one."""
+    claim = claimed(checkpoints)
+
+    def work() -> None:
+        with store.transaction() as tx:
+            claim.complete(1, tx=tx)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert status(checkpoints) == ("running", 1)
+
+
+# --- attempts ----------------------------------------------------------------------------------------------
+
+
+def fail(checkpoints: Checkpoints, times: int) -> None:
+    for n in range(times):
+        claimed(checkpoints).fail(ValueError(f"bad {n}"))
+
+
+def test_the_last_attempt_leaves_a_dead_letter(checkpoints: Checkpoints, letters: DeadLetters) -> None:
+    """With payload, error and history, in one transaction with the end; it is not to be had any more."""
+    checkpoints.save("a", {"file": "x"}, status="pending")
+    fail(checkpoints, 3)
+    assert status(checkpoints) == ("dead", 3)
+    assert checkpoints.claim("a") is None
+    assert checkpoints.claim_next() == []
+    [letter] = letters.find()
+    assert (letter.pipeline, letter.run_id, letter.attempts) == ("p", "a", 3)
+    assert letter.payload == {"file": "x"}
+    assert letter.error["message"] == "bad 2"
+    assert [one["attempt"] for one in letter.history] == [1, 2, 3]
+    found = checkpoints.record("a")
+    assert found is not None
+    assert found.letter == letter.id
+
+
+def test_a_redriven_letter_revives_its_checkpoint(checkpoints: Checkpoints, letters: DeadLetters) -> None:
+    """All attempts anew, with the same fence line; failing again opens the letter, completing resolves it."""
+    fail(checkpoints, 3)
+    [letter] = letters.find()
+    letters.redrive(letter.id, by="me")
+    assert status(checkpoints) == ("pending", 0)
+    fail(checkpoints, 3)
+    [letter] = letters.find()
+    assert (letter.status, letter.attempts, letter.redrives) == ("open", 6, 1)
+    letters.redrive(letter.id, by="me")
+    claimed(checkpoints).complete()
+    [letter] = letters.find(resolved=True)
+    assert (letter.resolved_by, letter.redrives) == ("attempt 7 of 'a'", 2)
+
+
+def test_a_completed_checkpoint_is_not_revived(checkpoints: Checkpoints, letters: DeadLetters) -> None:
+    """A late redrive must not undo what a person has put right; nothing is changed."""
+    fail(checkpoints, 3)
+    [letter] = letters.find()
+    checkpoints.save("a", "by hand")
+    with pytest.raises(UsageError, match="runs, is done or was removed"):
+        letters.redrive(letter.id, by="me")
+    assert [one.status for one in letters.find()] == ["open"]
+    assert checkpoints.load("a") == "by hand"
+
+
+def test_room_is_left_for_a_failure(checkpoints: Checkpoints, letters: DeadLetters) -> None:
+    """However large a value was taken, a long error full of odd characters can be recorded with it."""
+    checkpoints.save("a", "x" * 900_000, status="pending")
+    for _ in range(3):
+        claimed(checkpoints).fail(ValueError("\x01\ud800é" * 100_000))
+    assert [one.status for one in letters.find()] == ["open"]
+
+
+# --- fences ------------------------------------------------------------------------------------------------
+
+
+def test_a_late_end_changes_nothing(checkpoints: Checkpoints) -> None:
+    """Whatever the claim tries that was taken over: the later one's result stays."""
+    claim = claimed(checkpoints)
+    checkpoints.save("a", "by hand", status="pending")
+    later = claimed(checkpoints)
+    assert later.fence > claim.fence
+    late = claimed_again(checkpoints, claim)
+    with pytest.raises(LeaseLost, match=f"fence {claim.fence}"):
+        claim.complete("late")
+    for end in (lambda: late.fail(ValueError()), late.release, lambda: late.progress(1), late.check):
+        late._open = True
+        with pytest.raises(LeaseLost):
+            end()
+    assert claim.lost.is_set()
+    later.check()
+    later.complete("right")
+    assert checkpoints.load("a") == "right"
+
+
+def claimed_again(checkpoints: Checkpoints, claim: Claim) -> Claim:
+    """The same claim once more, as another part of the program may hold it."""
+    return Claim(checkpoints._terms, claim.held, checkpoints._renewal, checkpoints._submit)
+
+
+def test_without_the_fence_a_late_end_wins(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: an end that looks at the key alone overwrites the later result."""
+
+    def unfenced(tx, terms, held, value, artefacts):  # type: ignore[no-untyped-def]
+        record = held.record
+        text = transitions.replace(held.content, value=value).encoded()
+        return tx.change(terms.kind, record.key, status="completed", value=text)
+
+    claim = claimed(checkpoints)
+    checkpoints.save("a", "by hand")
+    monkeypatch.setattr("chaoskit.runtime.durable.checkpoints.claims.complete", unfenced)
+    claim.complete("late")
+    assert checkpoints.load("a") == "late"
+
+
+def test_renewal_keeps_leases_and_tells_what_is_lost(checkpoints: Checkpoints, clock: VirtualClock) -> None:
+    """One commit for all of them; one that was taken over learns of it."""
+    kept, gone = claimed(checkpoints), claimed(checkpoints, "b")
+    checkpoints.save("b", "by hand")
+    clock.advance(40)
+    checkpoints._renewal.renew()
+    found = checkpoints.record("a")
+    assert found is not None
+    assert found.due == clock.time() + 60
+    assert gone.lost.is_set()
+    assert not kept.lost.is_set()
+    kept.complete()
+    checkpoints._renewal.renew()
+    assert not kept.lost.is_set()
+
+
+def test_the_thread_renews(store: Store) -> None:
+    """By itself, at a third of the lease; it ends with the checkpoints, which give back what is held."""
+    with Checkpoints(store, pipeline="p", lease=0.03) as checkpoints:
+        claim = claimed(checkpoints)
+        checkpoints.save("a", "by hand")
+        assert claim.lost.wait(20)
+        claimed(checkpoints, "b")
+    with Checkpoints(store, pipeline="p") as checkpoints:
+        assert status(checkpoints, "b") == ("pending", 0)
+
+
+# --- other processes ---------------------------------------------------------------------------------------
+
+WORKER = """
+import sys
+from chaoskit.runtime import Checkpoints
+checkpoints = Checkpoints(sys.argv[1], pipeline="p", attempts=3, lease=0.001, durability="process-crash")
+for line in sys.stdin:
+    claim = checkpoints.claim(line.strip())
+    print(claim and claim.attempt, flush=True)
+"""
+
+
+class Worker:
+    """Another process that claims when it is told to, and holds on to it."""
+
+    def __init__(self, path: Path) -> None:
+        command = [sys.executable, "-c", WORKER, str(path)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def claim(self, key: str) -> str:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{key}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def shared(tmp_path: Path, clock: VirtualClock) -> Iterator[Checkpoints]:
+    with (
+        Store.open(tmp_path / "shared.db", durability="process-crash", clock=clock, reserve=0) as store,
+        Checkpoints(store, pipeline="p", attempts=3) as checkpoints,
+    ):
+        yield checkpoints
+
+
+def test_a_suspended_worker_keeps_its_claim(shared: Checkpoints, tmp_path: Path, clock: VirtualClock) -> None:
+    """Its lease is long over and the clock an hour ahead: it lives, so it has it; killed, it has not."""
+    worker = Worker(tmp_path / "shared.db")
+    assert worker.claim("a") == "1"
+    os.kill(worker.process.pid, signal.SIGSTOP)
+    clock.step(3600)
+    assert shared.claim("a") is None
+    worker.kill()
+    claim = shared.claim("a")
+    assert claim is not None
+    assert claim.attempt == 2
+
+
+def test_killed_workers_use_up_the_attempts(shared: Checkpoints, tmp_path: Path) -> None:
+    """Three that were killed without a word: the fourth claim is a dead letter that says so."""
+    for attempt in "123":
+        worker = Worker(tmp_path / "shared.db")
+        assert worker.claim("a") == attempt
+        worker.kill()
+    assert shared.claim("a") is None
+    [letter] = DeadLetters(shared._store).find()
+    assert (letter.error["type"], letter.attempts) == ("WorkerLost", 3)
+    assert status(shared)[0] == "dead"
+
+
+def test_a_poisonous_one_does_not_stop_the_next(shared: Checkpoints, tmp_path: Path) -> None:
+    """claim_next buries what has no attempt left, and hands out what stands behind it."""
+    shared.save("a", 1, status="pending")
+    for _ in "123":
+        worker = Worker(tmp_path / "shared.db")
+        assert worker.claim("a") != "None"
+        worker.kill()
+    shared.save("b", 2, status="pending")
+    assert [claim.key for claim in shared.claim_next(limit=1)] == ["b"]
+
+
+# --- lost answers ------------------------------------------------------------------------------------------
+
+
+class Deaf:
+    """A store whose writes commit, and whose answer is lost."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self.deaf = store, True
+
+    def write(self, work, *, operation_id=None, urgent=False):  # type: ignore[no-untyped-def]
+        if not self.deaf:
+            return self._store.write(work, operation_id=operation_id, urgent=urgent)
+        ids: list[str] = []
+        self._store.write(lambda tx: (ids.append(tx.operation_id), work(tx)))
+        raise OutcomeUnknown("the answer was lost", operation_id=ids[0])
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+
+def test_a_lost_answer_is_asked_for(checkpoints: Checkpoints, store: Store) -> None:
+    """What was claimed is held, and what was completed is: neither is left to a worker that does not know."""
+    deaf = Deaf(store)
+    object.__setattr__(checkpoints._terms, "store", deaf)
+    checkpoints._store = deaf  # type: ignore[assignment]
+    claim = claimed(checkpoints)
+    claim.complete(5)
+    deaf.deaf = False
+    assert checkpoints.load("a") == 5
+    assert status(checkpoints) == ("completed", 1)
