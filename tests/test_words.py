@@ -37,7 +37,7 @@ COMMENTS = 5.0
 SPLINTERS = 0.13
 """Private functions of at most four lines with one use, as a share of all: the models have 0 to 0.07."""
 
-RAISES = 0.8
+RAISES = 0.82
 """Public functions that raise and say so in their docstring, as a share of those that raise, at least."""
 
 
