@@ -103,11 +103,13 @@ class SqliteTx(SqliteReader):
         self.operation_id, self.now, self.repeated = operation_id, now, repeated
         self._owners = owners
         self._living: tuple[str, list[str], list[str]] | None = None
+        self.size = 0
 
     def put(
         self, kind: Kind, key: str, value: Any, *, scope: str = "", status: str, due: float | None = None
     ) -> None:
         put = self._put(kind, key, value, scope, status, due)
+        self.size += put.size
         with self._typed(put.size):
             put.run(self.connection)
 
@@ -291,6 +293,7 @@ class SqliteTx(SqliteReader):
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         size = sum(len(value) for value in values if isinstance(value, str))
+        self.size += size
         with self._typed(size):
             return self.connection.execute(statement, values).rowcount
 
