@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from chaoskit import Chaos, Outcome, faults, scenario
-from chaoskit.runtime import DeadLetters, Outbox, OutboxMessage, Store, write_file
+from chaoskit.runtime import DeadLetters, Outbox, OutboxMessage, Store, VirtualClock, write_file
 from chaoskit.runtime.failures.taxonomy import ResilienceError
 
 EVERYTHING = faults.disk() | faults.kill() | faults.power_loss()
 TIMEOUT = 30
 
 
-def opened(directory: Path) -> Store:
-    return Store.open(directory / "store.db", lock_timeout=0.3, reserve=0)
+HOUR = 3600.0
+
+
+def opened(directory: Path, *, later: float = 0.0) -> Store:
+    """The store, so many seconds later: a message that could not be sent waits before it is tried again."""
+    clock = VirtualClock(epoch=time.time() + later)
+    return Store.open(directory / "store.db", lock_timeout=0.3, reserve=0, clock=clock)
 
 
 def prepared(directory: Path) -> None:
@@ -53,7 +59,7 @@ def received(directory: Path, store: Store, *, deduplicates: bool = True) -> lis
 
 def judge(directory: Path, *, deduplicates: bool = True) -> None:
     """After a restart of the relay the run has happened once; or its letter is open, and it has not."""
-    with opened(directory) as store:
+    with opened(directory, later=HOUR) as store:
         Outbox(store).relay(lambda message: publish(directory, message))
         effects = received(directory, store, deduplicates=deduplicates)
         [letter] = DeadLetters(store).find(resolved=None)

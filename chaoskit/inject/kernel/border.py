@@ -26,6 +26,9 @@ class CannotExecute(Exception):
     """The call must be left to the kernel; the argument says why."""
 
 
+UNFAITHFUL = (CannotExecute, OSError, OverflowError, MemoryError, ValueError)
+"""What comes of making a call that cannot be made here as it was meant: wild arguments, a limit of ours."""
+
 Answer = tuple[int | None, str]
 """What to answer (None: let the kernel do it) and what that was, in words."""
 

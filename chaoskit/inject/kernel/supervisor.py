@@ -15,7 +15,7 @@ from chaoskit.inject import processes
 from chaoskit.inject.base import Plan
 from chaoskit.inject.kernel import catcher
 from chaoskit.inject.kernel.armed import Armed
-from chaoskit.inject.kernel.border import Around, CannotExecute, Counter, Domain
+from chaoskit.inject.kernel.border import UNFAITHFUL, Around, CannotExecute, Counter, Domain
 from chaoskit.inject.kernel.domains import DOMAINS, by_number
 from chaoskit.inject.kernel.ending import Ending
 from chaoskit.inject.kernel.listener import Listener, Notification, Stopped
@@ -261,8 +261,8 @@ class CallSupervisor:
             effect = self.strikes.common(armed.shape, call.task) or domain.effect(armed.shape, call)
             if effect.release is not None and not stopped.release(effect.release):
                 raise CannotExecute("its descriptor could not be released")
-        except CannotExecute as why:
-            self.strikes.not_injected(armed, why)
+        except UNFAITHFUL as why:
+            self.strikes.not_injected(armed, CannotExecute(str(why) or type(why).__name__))
             return False
         if effect.standing is not None:
             self.strikes.standing.append(effect.standing)

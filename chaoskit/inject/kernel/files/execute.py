@@ -29,6 +29,8 @@ from chaoskit.inject.kernel.seccomp import abi
 
 _LONGEST = 0x7FFFF000
 """The most bytes that one read or write transfers (write(2), "Notes")."""
+_MOST = 1 << 30
+"""Bytes that are read from a caller's memory at once; lengths that are longer are rarely meant."""
 _O_DIRECT = getattr(os, "O_DIRECT", 0)
 _RWF_APPEND = 0x10
 
@@ -62,7 +64,7 @@ def perform_open(call: FileCall) -> int:
     assert call.path is not None
     translate.reachable(call)
     if call.restricted:
-        raise CannotExecute("openat2 with resolve flags")
+        raise CannotExecute("openat2 with more than flags and mode")
     try:
         # A FIFO would block, and a device may act when it is opened.
         kind = os.stat(call.path, follow_symlinks=call.follow).st_mode
@@ -103,6 +105,8 @@ def data_of(call: FileCall) -> bytes:
     if call.data is not None:
         return call.data
     spec, memory = call.spec, call.task.process.memory
+    if length_of(call) > _MOST:
+        raise CannotExecute("it carries more than 1 GiB at once")
     if spec.vector is not None:
         data = memory.gather(_vector(call))
     else:
@@ -198,7 +202,7 @@ def _write(call: FileCall, fd: int, offset: int, moves: bool, length: int) -> in
 
 def _has_no_descriptor_left(call: FileCall) -> bool:
     """Return True if the caller is at its limit of descriptors: an open must not create the file then."""
-    limit = resource.prlimit(call.task.process.pid, resource.RLIMIT_NOFILE)[0]
+    limit = translate.limit_of(call, resource.RLIMIT_NOFILE)
     if call.table < limit:  # The table of descriptors is smaller: no need to count.
         return False
     return len(os.listdir(f"/proc/{call.task.tid}/fd")) >= limit

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from chaoskit.core.operation import FileDetail, Payload
-from chaoskit.inject.kernel.border import CannotExecute
+from chaoskit.inject import processes
+from chaoskit.inject.kernel.border import UNFAITHFUL, CannotExecute
 from chaoskit.inject.kernel.files import execute
 from chaoskit.inject.kernel.files.calls import FileCall, mapped_at
 from chaoskit.inject.kernel.files.payload import WHOLE, PayloadStore
@@ -111,10 +112,10 @@ class Recorder:
     def _carried_out(self, call: FileCall, stopped: Stopped) -> int | None:
         try:
             return _open(call, stopped) if call.row.opens else execute.perform(call)
-        except CannotExecute as why:
+        except UNFAITHFUL as why:
             # What only reads may go unknown; what a verdict rests on needs a caveat.
             if call.row.opens or call.row.changes or call.row.syncs:
-                self._unconfirmed(call, str(why))
+                self._unconfirmed(call, str(why) or type(why).__name__)
             return None
 
     def _unconfirmed(self, call: FileCall, why: str) -> None:
@@ -163,7 +164,7 @@ def _before(call: FileCall) -> Facts:
     if call.fd is None and call.path is None:
         return {}  # It is about everything: sync(2).
     facts: Facts = {"fd": call.fd, "flags": call.flags, "mode": call.mode, "length": _length(call)}
-    with suppress(OSError, CannotExecute):
+    with suppress(*UNFAITHFUL):
         if call.fd is not None:
             # A record with gaps is better than none: the call is made in any case.
             _descriptor(call, facts)
@@ -272,7 +273,7 @@ def _payload(call: FileCall, store: PayloadStore) -> Payload | None:
             return _copied(call, store)
         if call.second is not None and os.path.isabs(call.target):
             return _brought_in(call, store)
-    except (OSError, CannotExecute):
+    except UNFAITHFUL:
         pass
     return None
 
@@ -292,8 +293,16 @@ def _brought_in(call: FileCall, store: PayloadStore) -> Payload | None:
     assert call.path is not None
     if not stat.S_ISREG(os.lstat(call.path).st_mode):
         return None
+    # Closing any descriptor of a file gives up the locks that this process has on it (fcntl(2)).
+    if _locked_by_us(os.lstat(call.path)):
+        raise CannotExecute("the test process holds a lock on it")
     with open(call.path, "rb", buffering=0) as file:
         return store.copy(file.fileno(), 0, WHOLE)
+
+
+def _locked_by_us(found: os.stat_result) -> bool:
+    wanted = f" {os.getpid()} {os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino} "
+    return wanted.encode() in processes.read("/proc/locks")
 
 
 def _source_offset(call: FileCall) -> int:

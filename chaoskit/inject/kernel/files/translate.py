@@ -204,8 +204,16 @@ def reachable(call: FileCall) -> None:
         raise CannotExecute("its name is too long with the way to the caller's directory before it")
 
 
+def limit_of(call: FileCall, which: int) -> int:
+    """The caller's soft limit; CannotExecute where it may not be asked for (another user's process)."""
+    try:
+        return resource.prlimit(call.task.process.pid, which)[0]
+    except OSError as why:
+        raise CannotExecute(f"the caller's limits cannot be read ({why.strerror})") from None
+
+
 def within_limit(call: FileCall, size: int) -> None:
     """Raise CannotExecute where a limit is reached: the kernel fails the call then, and sends its signal."""
-    limit = resource.prlimit(call.task.process.pid, resource.RLIMIT_FSIZE)[0]
+    limit = limit_of(call, resource.RLIMIT_FSIZE)
     if limit not in (resource.RLIM_INFINITY, -1) and size > limit:
         raise CannotExecute("a limit on the size of files is set")
