@@ -74,7 +74,12 @@ def test_interpreter_dependent_part_is_there():
     """What ``make test`` runs on every Python exists: a folder that was moved would run on two only."""
     asked = ["make", "--no-print-directory", "-s", "-f", "Makefile", "-f", "-", "part"]
     show = "part: ; @echo $(PART)\n"
-    told = subprocess.run(asked, cwd=ROOT, input=show, capture_output=True, text=True, check=True).stdout
+    # What a make around this was told, such as another PART, does not count.
+    plain = {
+        name: value for name, value in os.environ.items() if not re.match("M(AKE)?FLAGS|MAKE|PART", name)
+    }
+    done = subprocess.run(asked, cwd=ROOT, env=plain, input=show, capture_output=True, text=True, check=True)
+    told = done.stdout
     assert len(told.split()) > 5
     assert [place for place in told.split() if not (ROOT / place).exists()] == []
 
