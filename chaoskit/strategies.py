@@ -169,13 +169,16 @@ def damage(format: str, data: bytes | None = None) -> st.SearchStrategy[bytes]:
     """
     if format not in formats.names():
         raise wrong("format", format, f"one of {', '.join(sorted(formats.names()))}")
+    # A small file: a large one gives more places to damage, and the same damages.
     good = examples().get(format) if data is None else data
     if good is None:
         raise wrong("data", data, f"a good file: there is no example of {format}")
     if formats.format_of(good) != format:
         raise wrong("data", good[:20], f"a {format} file; it looks like {formats.format_of(good)}")
+    # Not the lazy ones: Hypothesis draws hundreds, and each bomb takes its time.
     structural = [made.make for _, made in formats.damages(good) if not made.lazy]
     edit = st.tuples(st.sampled_from(_EDITS), st.integers(0, max(0, len(good) - 1)), st.integers(1, 512))
+    # Few: after many edits a parser fails at the first of them.
     edits = st.lists(edit, min_size=1, max_size=3).map(lambda drawn: _edited(good, drawn))
     return st.sampled_from(structural).map(lambda make: make()) | edits
 

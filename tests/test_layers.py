@@ -260,6 +260,22 @@ def test_importing_the_runtime_is_cheap():
     assert runs[0][1:] == ["False", "False"]
 
 
+def test_strategies_load_asyncio_only_for_coroutines():
+    """A program without an event loop does not pay for one: not when it builds them, nor when it calls."""
+    used = (
+        "Bulkhead, Candidate, CircuitBreaker, Deadline, FallbackChain, Pipeline, RateLimiter, Timeout, retry"
+    )
+    code = (
+        "import sys\n"
+        f"from chaoskit.runtime import {used}\n"
+        "made = [Bulkhead(1), RateLimiter(9), CircuitBreaker(), Timeout(9, abandon=1), Deadline(9)]\n"
+        "made += [retry(on=OSError), FallbackChain(Candidate('a', int)), Pipeline(bulkhead=Bulkhead(1))]\n"
+        "print(all(one(lambda: 0)() == 0 for one in made), 'asyncio' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
 def test_the_exports_are_the_same_for_the_loader_and_for_type_checkers():
     """Each name stands in both tables, from the same module, and none is hidden by a module of that name."""
     tree = ast.parse(Path(chaoskit.runtime.__file__).read_text("utf-8"))

@@ -31,13 +31,13 @@ HOMONYMS: Mapping[str, str] = {
 }
 """Class names that stand in several modules for good, and why."""
 
-COMMENTS = 4.9
+COMMENTS = 5.0
 """Lines with a comment for each 100 lines of code, at least: the models have 6 to 24."""
 
 SPLINTERS = 0.13
 """Private functions of at most four lines with one use, as a share of all: the models have 0 to 0.07."""
 
-RAISES = 0.74
+RAISES = 0.82
 """Public functions that raise and say so in their docstring, as a share of those that raise, at least."""
 
 

@@ -101,6 +101,7 @@ def _faults(asked: Asked) -> FaultSet:
     words = names(asked.faults)
     if not words:
         raise wrong("--faults", asked.faults, f"families with commas: {', '.join(_families())}")
+    # The union, so that a fault which two families offer is tried once.
     united = FaultSet()
     for word in words:
         united = united | _family(word)
@@ -132,6 +133,7 @@ def _family(word: str) -> FaultSet:
     given: tuple[Any, ...] = ()
     if argument:
         given = (_seconds(argument),) if name == "delay" else (argument,)
+    # By name from the public module, so that the command line cannot differ from it.
     family: FaultSet = getattr(catalogue, name.replace("-", "_"))(*given)
     return family
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from chaoskit.core.schedule import Schedule
 from chaoskit.explore.execute import Executor, Serial
 from chaoskit.explore.workers import Workers
 from chaoskit.inject import backends
+from chaoskit.inject.removal import remove
 from chaoskit.session.exploring import Exploration, Request
 from chaoskit.session.program import ProgramRunner
 
@@ -83,7 +83,7 @@ def _directory() -> Iterator[Path]:
     try:
         yield Path(os.path.realpath(name))
     finally:
-        shutil.rmtree(name, ignore_errors=True)
+        remove(name)
         for number, handler in before.items():
             signal.signal(number, handler)
 

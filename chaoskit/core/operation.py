@@ -6,8 +6,11 @@ Every record is frozen. Backends produce traces; all other parts only read them.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 # Not "", which is the target of a call without a name, such as a promise.
@@ -248,15 +251,19 @@ class Trace:
         return self.operations[index]
 
 
-def count_ordinals(operations: Sequence[Operation]) -> tuple[int, ...]:
-    """Return for each operation its ordinal among its equals, from 1, in the order given."""
-    seen: dict[tuple[Place, str, str, str | None], int] = {}
-    ordinals = []
-    for operation in operations:
+class OrdinalCounter:
+    """Gives each operation its ordinal among its equals, in the order in which they occur."""
+
+    def __init__(self) -> None:
         # By place as well: threads interleave differently from run to run.
-        seen[operation.key] = ordinal = seen.get(operation.key, 0) + 1
-        ordinals.append(ordinal)
-    return tuple(ordinals)
+        self._equals: defaultdict[tuple[Place, str, str, str | None], Iterator[int]] = defaultdict(_from_one)
+
+    def next(self, key: tuple[Place, str, str, str | None]) -> int:
+        """The ordinal of the next operation with this :attr:`Operation.key`, from 1."""
+        return next(self._equals[key])
+
+
+_from_one = partial(itertools.count, 1)
 
 
 @dataclass(frozen=True, slots=True)

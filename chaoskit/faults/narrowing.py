@@ -26,10 +26,12 @@ class On:
 
     @classmethod
     def checked(cls, call: str | Sequence[str], path: str | Sequence[str], site: str | Sequence[str]) -> On:
+        """The narrowing; raises ``UsageError`` for an unknown call, and if nothing was given."""
         narrowing = cls(_alternatives("call", call), _alternatives("path", path), _alternatives("site", site))
         for name in narrowing.call:
             if name not in CALLS:
                 raise unknown("call", name, CALLS)
+        # It would let everything pass, which looks like a narrowing and is none.
         if narrowing == cls():
             raise UsageError("on() was given nothing; expected at least one of call=, path= and site=.")
         return narrowing
@@ -40,7 +42,7 @@ class On:
         return f".on({', '.join(parts)})"
 
     def lets(self, operation: Operation) -> bool:
-        """Whether ``operation`` is in a place where the faults may strike."""
+        """True if ``operation`` is in a place where the faults may strike."""
         return (
             (not self.call or operation.call in self.call)
             and (not self.path or any(_fits_path(p, operation) for p in self.path))
@@ -56,6 +58,7 @@ class Only:
 
     @classmethod
     def checked(cls, names: tuple[str, ...], known: frozenset[str], owner: str) -> Only:
+        """The narrowing; raises ``UsageError`` for a name that is not among ``known``, and for none."""
         if not names:
             raise UsageError(f"only() was given nothing; expected names of faults, of {_listed(known)}.")
         wanted = []
@@ -77,7 +80,7 @@ class Only:
         return f".only({', '.join(map(repr, texts))})"
 
     def lets(self, fault: Fault) -> bool:
-        """Whether ``fault`` is one of those wanted."""
+        """True if ``fault`` is one of those wanted."""
         return any(
             fault.name == name
             and (argument is None or _glob(argument, within=".").fullmatch(fault.argument) is not None)
@@ -88,6 +91,7 @@ class Only:
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a misspelt name: it shows the nearest known one and then all of them."""
     known = list(known)
+    # The nearest first: a list of sixty errnos is not read to its end.
     near = max(known, key=lambda candidate: _likeness(name, candidate), default="")
     hint = f"Did you mean {near!r}?" if _likeness(name, near) > 0.5 else ""
     return wrong(what, name, f"one of {_listed(known)}", hint)
@@ -115,10 +119,12 @@ def _alternatives(keyword: str, given: str | Sequence[str]) -> tuple[str, ...]:
 def _fits_path(pattern: str, operation: Operation) -> bool:
     glob = _glob(pattern, within="[^/]")
     names = (n for n in (operation.target, operation.second) if n)
+    # Without a slash the last part is compared, as in .gitignore.
     return any(glob.fullmatch(n if "/" in pattern else n.rpartition("/")[2]) for n in names)
 
 
 def _fits_site(pattern: str, stack: tuple[Frame, ...]) -> bool:
+    # From behind: a path of Windows has a colon in front.
     file, colon, line = pattern.rpartition(":")
     if not colon:
         glob = _glob(pattern, within=".")
@@ -132,12 +138,14 @@ def _bare(function: str) -> str:
 
 
 def _ends_with(file: str, glob: re.Pattern[str], pattern: str) -> bool:
-    """Whether the last parts of a file's name fit, as many as the pattern has."""
+    """True if the last parts of a file's name fit, as many as the pattern has."""
+    # As many parts as the pattern has, since a traceback shows paths from the root.
     parts = file.replace("\\", "/").split("/")
     wanted = pattern.count("/") + 1
     return glob.fullmatch("/".join(parts[-wanted:])) is not None or glob.fullmatch(file) is not None
 
 
+# Asked for each operation of a trace, while patterns are few.
 @lru_cache(maxsize=256)
 def _glob(pattern: str, *, within: str) -> re.Pattern[str]:
     """Compile a glob in which ``*`` and ``?`` stand for characters that fit ``within``, ``**`` for any."""

@@ -130,6 +130,7 @@ class FaultSet:
         if host:
             raise wrong("host=", host, "to be left out, since none of these faults touches a network")
         narrowing = On.checked(call, path, site)
+        # Filters add up and never replace one another: narrowing twice narrows further.
         return FaultSet(tuple(_FilteredFamily(e.family, (*e.filters, narrowing)) for e in self.entries))
 
     def only(self, *names: str) -> FaultSet:

@@ -105,6 +105,7 @@ class Form:
 
 def _errno(name: str, argument: str) -> Errno | None:
     number = getattr(errno, name, None)
+    # None, and not an error: whether it is unknown or only unknown here, the message lists what there is.
     return None if number is None else Errno(name, number, argument == PERSISTENT)
 
 
@@ -180,6 +181,7 @@ def shape_of(fault: Fault) -> Shape:
         ScheduleError: for a fault that does not exist, naming those that do.
     """
     for form in FORMS:
+        # Both in full: "kills" or "ENOSPC[persistent!]" must not pass for what they begin with.
         if re.fullmatch(form.name, fault.name) and re.fullmatch(form.argument, fault.argument):
             shape = form.make(fault.name, fault.argument)
             if shape is not None:

@@ -10,13 +10,14 @@ import ctypes
 import mmap
 import os
 import select
-import shutil
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import NoReturn
+
+from chaoskit.inject import removal
 
 # From linux/prctl.h; Python has no names for them.
 _PR_SET_PDEATHSIG = 1
@@ -169,7 +170,7 @@ class Guard:
             while left := self._left():
                 kill_tree(*left)
             if self._directory:
-                shutil.rmtree(self._directory, ignore_errors=True)
+                removal.remove(self._directory)
         finally:
             os._exit(0)
 

@@ -18,10 +18,11 @@ from chaoskit.explore.execute import Watch
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.snapshot import take
+from chaoskit.inject.removal import remove
 from chaoskit.invariants import Evidence
 from chaoskit.plugin.fixture import prepared
 from chaoskit.plugin.names import PLUGIN
-from chaoskit.plugin.state import STATE, Underway, remove
+from chaoskit.plugin.state import STATE, Underway
 
 try:
     from _pytest.tmpdir import tmppath_result_key

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from chaoskit.core.errors import UsageError
-from chaoskit.plugin.state import STATE, remove
+from chaoskit.inject.removal import remove
+from chaoskit.plugin.state import STATE
 from chaoskit.session.chaos import Chaos
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from chaoskit.core.case import CaseFailure
 from chaoskit.explore.execute import Patience, Watch
 from chaoskit.explore.job import Job
 from chaoskit.inject.processes import stand_guard
+from chaoskit.inject.removal import remove
 from chaoskit.session.chaos import Chaos
 from chaoskit.session.exploring import Exploration
 
@@ -41,24 +40,13 @@ class Places:
         self._count += 1
         # Equal length: a crash state is moved by replacing one path by another.
         path = self.base / f"w{self._worker:02}-{self._count:06}"
-        os.mkdir(path)
+        os.mkdir(path, 0o700)
         return path
 
     def close(self) -> None:
         """Remove all of them."""
         self._guard.dismiss()
         remove(self.base)
-
-
-def remove(path: Path) -> None:
-    """Remove a directory, also one whose permissions a workload has taken away."""
-    with contextlib.suppress(OSError):
-        shutil.rmtree(path)
-        return
-    for directory, _, _ in os.walk(path):
-        with contextlib.suppress(OSError):
-            os.chmod(directory, 0o700)
-    shutil.rmtree(path, ignore_errors=True)
 
 
 @dataclass(slots=True)

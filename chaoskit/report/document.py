@@ -150,6 +150,7 @@ class Report:
 def _check(entry: Entry, runs: int) -> None:
     """Raise ValueError for what would only fail later, in the middle of a view."""
     result = entry.result
+    # Negative indices would be taken from the end, and show the wrong run.
     if not 0 <= entry.run < runs:
         raise ValueError(f"{result.nodeid} refers to run {entry.run} of {runs}")
     if entry.outcome not in OUTCOMES:
@@ -163,6 +164,7 @@ def _check(entry: Entry, runs: int) -> None:
 
 def in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     """Sorted so that neither the order of execution nor the number of workers shows."""
+    # By name, since xdist ends scenarios in any order.
     return tuple(sorted(entries, key=lambda entry: (entry.result.nodeid, entry.run)))
 
 

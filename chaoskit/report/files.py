@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,11 @@ def replace_file(path: Path, text: str) -> None:
 
     Nothing is left behind if that fails. Raises OSError if the directory cannot be written.
     """
-    # In the same directory, since a rename does not cross file systems; with the process in its name,
-    # since two shards may share a place.
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # In the same directory, since a rename does not cross file systems. Made by this process, with a name
+    # that cannot be foreseen: a link that was put there must not be followed. For its owner alone.
+    number, draft = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
-        with open(draft, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        with open(number, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.write(text)
             file.flush()
             # Before the rename: ext4, XFS and btrfs may otherwise make the name durable without the content.
@@ -98,5 +99,5 @@ def replace_file(path: Path, text: str) -> None:
     # Ctrl-C included: the draft is of no use to anyone.
     except BaseException:
         with contextlib.suppress(OSError):
-            draft.unlink()
+            os.unlink(draft)
         raise

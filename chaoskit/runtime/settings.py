@@ -104,6 +104,9 @@ class RetrySettings:
 
     ``on`` has no default: categories (``transient``) and names of exception classes. ``waits`` maps a
     category, or a class of the taxonomy, to another backoff.
+
+    Raises:
+        UsageError: for an empty ``on``, and an unknown name in ``waits``.
     """
 
     on: tuple[Category | type[BaseException], ...]

@@ -100,6 +100,7 @@ class Chaos:
     @property
     def promised(self) -> list[Any]:
         """All that the workloads of this case have promised so far, in order."""
+        # A copy: a test that changes it must not change what it is held to.
         return list(self._promised)
 
     def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Outcome:
@@ -134,6 +135,9 @@ class Chaos:
         ``cwd`` defaults to ``path``, ``env`` to this process's environment. Each line on standard
         output is a promise, unless ``promise_stdout`` is False. In the baseline an exit status other
         than 0 is raised as an error.
+
+        Raises:
+            UsageError: as for :meth:`run`, and for a command that is no list of words.
         """
         if isinstance(argv, str | bytes) or not argv:
             raise self._refusing(wrong("argv", argv, "a list of the program and its arguments"))
@@ -162,6 +166,7 @@ class Chaos:
             outcome = _outcome(self._without_faults(work))
         if not outcome.ok:
             _raise(outcome, "the recovery", self._words)
+        # After the first recovery: only what a second one changes is compared.
         before = take(self._root)
         again = _outcome(self._without_faults(work))
         if not again.ok:
@@ -226,6 +231,7 @@ class Chaos:
 
     def _refusing(self, error: UsageError) -> UsageError:
         """Remember wrong use for a test that catches the error: it must not pass as if it never called."""
+        # The first: what follows is often only its consequence.
         self._refused = self._refused or str(error)
         return error
 
@@ -239,6 +245,7 @@ class Chaos:
     def _due(self, number: int) -> tuple[Any, ...]:
         """The next strikes of the schedule that belong to this run."""
         waiting = self._job.schedule.strikes[self._reached :]
+        # In order: a strike of a later run is not due, nor is what stands behind it.
         end = next((i for i, s in enumerate(waiting) if s.point.place.run != number), len(waiting))
         return waiting[:end]
 

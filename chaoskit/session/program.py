@@ -30,6 +30,7 @@ from chaoskit.explore.observation import Observation
 from chaoskit.explore.snapshot import EMPTY, take
 from chaoskit.inject.base import TIMEOUT, Backend, CommandFailed
 from chaoskit.inject.processes import kill_tree, reaping
+from chaoskit.inject.removal import remove
 from chaoskit.session.chaos import Chaos
 
 _SHOWN = 4000
@@ -113,11 +114,11 @@ class ProgramRunner:
             look = failure is not None or job.record
             seen = replace(chaos.observed(), snapshot=take(str(root)) if look else EMPTY)
             if self._keep is not None and job.schedule:
-                shutil.rmtree(self._keep, ignore_errors=True)
+                remove(self._keep)
                 _copy(root, self._keep, lambda path, kind: None)
             return replace(seen, failure=failure, seconds=time.monotonic() - began)
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            remove(place)
 
     def _fresh(self, place: Path, watch: Watch) -> Path:
         root = place / "work"

@@ -6,11 +6,12 @@ Run by ``test_planted.py``, which says what each of them shows; run alone, all o
 from __future__ import annotations
 
 import pytest
-from test_checkpoints import KEYS, TIMEOUT, fail_for_good, opened, prepared, work
+from test_checkpoints import KEYS, TIMEOUT, fail_for_good, fail_on_a_full_disk, opened, prepared, work
 
 from chaoskit import Chaos, faults, scenario
-from chaoskit.runtime import Checkpoints, DeadLetters
+from chaoskit.runtime import Checkpoints, DeadLetters, Store
 from chaoskit.runtime.durable.checkpoints import sources, transitions
+from chaoskit.runtime.durable.reserve import Reserve
 
 Patch = pytest.MonkeyPatch
 KILLED, LOST = faults.kill(), faults.power_loss()
@@ -82,3 +83,12 @@ def test_a_batch_acknowledges_before_it_flushes(chaos: Chaos) -> None:
     with opened(chaos.path) as store, Checkpoints(store, attempts=2) as checkpoints:
         for key in KEYS:
             assert key not in chaos.promised or checkpoints.is_completed(key)
+
+
+@scenario(faults.disk().only("full"), timeout=TIMEOUT, budget=40)
+def test_the_reserve_is_not_given_up(chaos: Chaos, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(Reserve, "give_up", lambda reserve: False)
+    with Store.open(chaos.path / "store.db", reserve=256 << 10) as store, Checkpoints(store) as checkpoints:
+        checkpoints.save("a", {"input": "a"}, status="pending")
+    chaos.run(fail_on_a_full_disk, chaos.path, chaos.promise)
+    assert "claimed" not in chaos.promised or "failed" in chaos.promised

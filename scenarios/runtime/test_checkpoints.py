@@ -125,3 +125,32 @@ def test_a_batch_keeps_what_it_acknowledged(chaos: Chaos) -> None:
                 assert key not in chaos.promised
                 assert checkpoints.claim(key) is not None
     check_errors(outcome)
+
+
+# --- a full disk -------------------------------------------------------------------------------------------
+
+
+def fail_on_a_full_disk(directory: Path, promise: Callable[[str], None]) -> None:
+    with (
+        Store.open(directory / "store.db", lock_timeout=0.3, reserve=256 << 10) as store,
+        Checkpoints(store, attempts=1) as checkpoints,
+    ):
+        claim = checkpoints.claim("a")
+        assert claim is not None
+        promise("claimed")
+        claim.fail(ValueError("bad"))
+        promise("failed")
+        assert len(list(DeadLetters(store).find())) == 1
+        promise("listed")
+
+
+@scenario(faults.disk().only("full"), timeout=TIMEOUT, budget=40)
+def test_a_failure_is_recorded_on_a_full_disk(chaos: Chaos) -> None:
+    """The reserve is given up for it: a step that was claimed leaves its letter, which can be listed."""
+    (chaos.path / "out").mkdir()
+    with Store.open(chaos.path / "store.db", reserve=256 << 10) as store, Checkpoints(store) as checkpoints:
+        checkpoints.save("a", {"input": "a"}, status="pending")
+    chaos.run(fail_on_a_full_disk, chaos.path, chaos.promise)
+    assert "claimed" not in chaos.promised or "listed" in chaos.promised
+    with opened(chaos.path) as store:
+        assert len(list(DeadLetters(store).find())) == ("failed" in chaos.promised)

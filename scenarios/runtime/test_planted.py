@@ -57,6 +57,12 @@ PLANTED: Mapping[str, Mapping[str, str]] = {
         "test_the_letter_is_another_write": "kill",
         "test_the_attempt_is_not_counted": "kill",
         "test_a_batch_acknowledges_before_it_flushes": "kill",
+        "test_the_reserve_is_not_given_up": "full",
+    },
+    "planted_dead_letters.py": {
+        "test_publish_and_then_mark": "kill",
+        "test_mark_and_then_publish": "kill",
+        "test_the_receiver_does_not_deduplicate": "kill",
     },
     "planted_store.py": {
         "test_a_level_without_syncs_is_called_durable": "power_loss",

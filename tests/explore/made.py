@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from chaoskit.core.operation import MAIN, Frame, Operation, Place, Trace, count_ordinals
+from chaoskit.core.operation import MAIN, Frame, Operation, OrdinalCounter, Place, Trace
 from chaoskit.core.schedule import Fault
 from chaoskit.faults import FaultSet
 
@@ -42,10 +42,8 @@ def operation(
 
 def trace(*operations: Operation) -> Trace:
     """A trace of these operations, with indices and ordinals set."""
-    ordinals = count_ordinals(operations)
-    numbered = (
-        replace(one, index=i, ordinal=n) for i, (one, n) in enumerate(zip(operations, ordinals, strict=True))
-    )
+    ordinals = OrdinalCounter()
+    numbered = (replace(one, index=i, ordinal=ordinals.next(one.key)) for i, one in enumerate(operations))
     return Trace(tuple(numbered), root="/case")
 
 

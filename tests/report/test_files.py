@@ -128,3 +128,14 @@ def test_reader_never_sees_half_a_file(tmp_path):
         writer.send_signal(signal.SIGKILL)
         writer.communicate()
     assert file.read_text() in whole
+
+
+def test_a_planted_link_is_not_followed(tmp_path):
+    """Drafts have names that cannot be foreseen, and what is written is for its owner alone."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / f".report.json.{os.getpid()}.tmp").symlink_to(victim)
+    replace_file(tmp_path / "report.json", "report")
+    assert victim.read_text() == "mine"
+    assert (tmp_path / "report.json").read_text() == "report"
+    assert (tmp_path / "report.json").stat().st_mode & 0o777 == 0o600

@@ -11,9 +11,10 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from chaoskit.core.operation import ROOT, Bytes, FileDetail, Operation, PromiseDetail, Trace, count_ordinals
+from chaoskit.core.operation import ROOT, Bytes, FileDetail, Operation, OrdinalCounter, PromiseDetail, Trace
 
 
 def _checked(result: int) -> int:
@@ -42,11 +43,8 @@ class Recorder:
 
     def trace(self) -> Trace:
         """Everything so far."""
-        ordinals = count_ordinals(self._operations)
-        operations = tuple(
-            Operation(o.index, o.call, o.target, o.second, n, result=o.result, detail=o.detail, stack=o.stack)
-            for o, n in zip(self._operations, ordinals, strict=True)
-        )
+        ordinals = OrdinalCounter()
+        operations = tuple(replace(one, ordinal=ordinals.next(one.key)) for one in self._operations)
         return Trace(operations, root=self.root)
 
     def _path(self, name: str) -> str:

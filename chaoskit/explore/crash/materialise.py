@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 
 from chaoskit.explore.crash.moved import Moved
 from chaoskit.explore.crash.snapshot import TOP, Inode, NodeKind
 from chaoskit.explore.crash.states import CrashState, CrashStates
 from chaoskit.explore.crash.tables import Tables
+from chaoskit.inject.removal import remove
 
 # Large enough for the files of a test, small enough for each of several workers to have it.
 _KEPT = 64 * 1024 * 1024
@@ -178,14 +178,10 @@ def _remove_tree(path: str) -> None:
         return
     except OSError:
         pass
-    try:
-        shutil.rmtree(path)
-    except PermissionError:
-        for parent, directories, _ in os.walk(path):
-            for name in directories:
-                os.chmod(os.path.join(parent, name), stat.S_IRWXU)
-        os.chmod(path, stat.S_IRWXU)
-        shutil.rmtree(path)
+    remove(path)
+    # What is left there would be taken for a part of the next state.
+    if os.path.lexists(path):
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
 
 
 def tree_of(tables: Tables, state: int) -> dict[str, object]:

@@ -39,6 +39,7 @@ class CrashSource(CaseSource):
     def before_run(self, run: int, path: str) -> None:
         """Note what the directory holds."""
         self._before[run] = Snapshot.take(path)
+        # Names in promises may have the directory in which the run worked.
         self._home = path
 
     def after_run(self, run: int, path: str) -> None:
@@ -132,6 +133,7 @@ class CrashSource(CaseSource):
             return None
         state = state_named(recorded.states.script, at, strike.fault.argument)
         models = tuple(model for model in state.models if model in offered)
+        # Not a case of this scenario: refuse() says why.
         if not models or recorded.is_unknown(state):
             return None
         return recorded.planned(replace(state, models=models), struck, hit, strike)
@@ -194,6 +196,7 @@ class CrashSource(CaseSource):
             begins.setdefault(operation.place.run, operation.index)
             ends[operation.place.run] = operation.index
         first, *later = begins
+        # What the directory held before each later run: the test may have changed it between two.
         between = {begins[run]: before[run] for run in later}
         # Other recordings were made elsewhere; what cannot be followed is the same in them.
         after = {ends[run]: self._after[run] for run in begins if run in self._after and not recording.noted}

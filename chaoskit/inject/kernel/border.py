@@ -26,6 +26,9 @@ class CannotExecute(Exception):
     """The call must be left to the kernel; the argument says why."""
 
 
+UNFAITHFUL = (CannotExecute, OSError, OverflowError, MemoryError, ValueError)
+"""What comes of making a call that cannot be made here as it was meant: wild arguments, a limit of ours."""
+
 Answer = tuple[int | None, str]
 """What to answer (None: let the kernel do it) and what that was, in words."""
 
@@ -57,6 +60,7 @@ class FaultEffect:
     release: int | None = None
     """The caller's descriptor whose file must be let go before the answer, as a close does."""
     standing: Standing | None = None
+    # Then no answer is awaited: there is no caller left to get it.
     fatal: bool = False
     """True if the workload's own process dies of it at once."""
 
@@ -86,6 +90,7 @@ class Around:
     tree: Tree
 
 
+# So that a domain gets back its own kind of call, and not any.
 C = TypeVar("C", bound=Call)
 
 

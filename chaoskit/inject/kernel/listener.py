@@ -5,9 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 from chaoskit.inject.kernel.seccomp import abi
+
+GoesBy = Callable[[int, int, int, int], bool]
+"""Given thread, number, architecture and first argument of a call: it may go on unexamined."""
 
 
 class Notification(NamedTuple):
@@ -53,10 +57,38 @@ class Listener:
         """
         return self._last - self._first + 1 - self._received if self._received else 0
 
-    def receive(self) -> Notification | None:
-        """Take the next call; None if it was withdrawn before it could be received."""
+    def receive(self, goes_by: GoesBy | None, alone: Callable[[], bool], most: int) -> Notification | None:
+        """Take up to ``most`` calls and let them go on while ``goes_by`` is true; return the first other.
+
+        None means that there is something else to do first: ``alone``, which is asked after each call that
+        goes on, has returned False, or a call was withdrawn.
+        """
+        take, send, unpack = self._next, self._send, abi.NOTIF.unpack
+        for _ in range(most):
+            data = take()
+            if data is None:
+                return None
+            # One loop for all that is only counted: what a call costs here, it costs a thousand times.
+            ident, tid, _, number, arch, _, first, *others = unpack(data)
+            missed, self._last = ident != self._last + 1, ident
+            self._received += 1
+            if missed:  # Or it is the very first, which has some number, too.
+                self._first = self._first or ident
+            if goes_by is None or not goes_by(tid, number, arch, first):
+                return Notification(ident, tid, number, arch, (first, *others))
+            if not send(ident, 0, 0, abi.FLAG_CONTINUE) or missed or not alone():
+                return None
+        return None
+
+    def drop(self) -> None:
+        """Take a call of a workload that was killed: it is neither answered nor counted."""
+        self._next()
+
+    def _next(self) -> bytes | bytearray | None:
+        """A notification as the kernel writes it; None if it was withdrawn before it could be received."""
         if self.source != self._fd:
-            return self._passed_on()
+            data = os.read(self.source, abi.NOTIF.size)
+            return data if len(data) == abi.NOTIF.size else None
         call = self._call
         # The kernel refuses a buffer that is not zeroed.
         call[:] = abi.NO_NOTIF
@@ -64,17 +96,7 @@ class Listener:
             fcntl.ioctl(self._fd, abi.IOCTL_RECV, call)
         except OSError:
             return None
-        return _notification(call)
-
-    def _passed_on(self) -> Notification | None:
-        data = os.read(self.source, abi.NOTIF.size)
-        return _notification(data) if len(data) == abi.NOTIF.size else None
-
-    def count(self, ident: int) -> None:
-        """Take the call into account for :attr:`withdrawn`."""
-        self._first = self._first or ident
-        self._last = ident
-        self._received += 1
+        return call
 
     def go_on(self, ident: int) -> bool:
         """Let the kernel carry the call out; False if there was no thread left to do it."""
@@ -120,11 +142,6 @@ class Listener:
                 return False
         self.released.add(fd)
         return True
-
-
-def _notification(data: bytes | bytearray) -> Notification:
-    ident, tid, _, number, arch, _, *args = abi.NOTIF.unpack(data)
-    return Notification(ident, tid, number, arch, tuple(args))
 
 
 class Stopped:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from chaoskit.core.operation import Caveat, Detail, Frame, Operation, Place, count_ordinals
+from chaoskit.core.operation import Caveat, Detail, Frame, Operation, OrdinalCounter, Place
 from chaoskit.inject.kernel.seccomp.syscalls import Spec
 from chaoskit.inject.kernel.workload.tree import Task, Tree
 
@@ -50,6 +49,7 @@ class Log:
         # By kind and target: a loop must not fill the report with one sentence.
         self.caveats: dict[tuple[str, str], Caveat] = {}
         self.recording = recording
+        self._ordinals = OrdinalCounter()
         self._tree = tree
 
     def caveat(self, kind: str, target: str, text: str) -> None:
@@ -60,16 +60,25 @@ class Log:
         """Where ``task`` stands. Call before a call is answered: afterwards its thread runs on."""
         return self._tree.place(task), self._tree.stack(task) if self.recording else ()
 
-    def operation(
-        self, call: Call, result: int | None, detail: Detail, where: Where | None = None
-    ) -> Operation:
-        """The record of ``call``; its ordinal is given when the trace is complete."""
-        place, stack = self.where(call.task) if where is None else where
+    def operation(self, call: Call, result: int | None, detail: Detail) -> Operation:
+        """The record of ``call``; its ordinal is given when it is added."""
+        return self._made(call, result, detail, self.where(call.task), 1)
+
+    def record(self, call: Call, result: int | None, detail: Detail, where: Where | None = None) -> None:
+        """Make the record of ``call`` and add it; ``where`` is where its thread stood when it was made."""
+        place, stack = where or self.where(call.task)
+        # All at once: to copy a record costs as much as a system call.
+        ordinal = self._ordinals.next((place, call.family, call.target, call.second))
+        self.operations.append(self._made(call, result, detail, (place, stack), ordinal))
+
+    def _made(self, call: Call, result: int | None, detail: Detail, where: Where, ordinal: int) -> Operation:
+        place, stack = where
         return Operation(
             index=len(self.operations),
             call=call.family,
             target=call.target,
             second=call.second,
+            ordinal=ordinal,
             place=place,
             syscall=call.spec.name,
             result=result,
@@ -80,24 +89,12 @@ class Log:
         )
 
     def add(self, operation: Operation) -> None:
-        """Append an operation; its index is the one at which it now stands."""
-        index = len(self.operations)
+        """Append an operation that was made before; its index is the one at which it now stands."""
         # Its index was given when it began; another may have been recorded since.
-        self.operations.append(operation if operation.index == index else replace(operation, index=index))
-
-    def numbered(self) -> tuple[Operation, ...]:
-        """All operations with their ordinals."""
-        return _numbered(self.operations)
+        index, ordinal = len(self.operations), self._ordinals.next(operation.key)
+        self.operations.append(replace(operation, index=index, ordinal=ordinal))
 
 
 def bare(call: Call, detail: Detail) -> Operation:
     """What a lasting condition needs to know of a call: no stack, no place."""
     return Operation(0, call.family, call.target, call.second, syscall=call.spec.name, detail=detail)
-
-
-def _numbered(operations: Sequence[Operation]) -> tuple[Operation, ...]:
-    ordinals = count_ordinals(operations)
-    return tuple(
-        replace(one, ordinal=ordinal) if ordinal != 1 else one
-        for one, ordinal in zip(operations, ordinals, strict=True)
-    )

@@ -108,9 +108,11 @@ class Lookups:
         """Understand a call; None if its name leads elsewhere, or there is none."""
         assert isinstance(spec, LookupSpec)
         raw = task.process.memory.string(args[spec.path])
+        # An empty name fails with ENOENT, or means the descriptor: no name of a file either way.
         if not raw:
             return None
         base = None if spec.base is None else abi.signed(args[spec.base])
+        # The older calls have none, and follow or not by their name.
         flags = 0 if spec.flags is None else args[spec.flags]
         follow = spec.follow and not flags & abi.AT_SYMLINK_NOFOLLOW
         path = paths.as_seen(task.tid, None if base == abi.AT_FDCWD else base, os.fsdecode(raw))
@@ -124,7 +126,7 @@ class Lookups:
 
     def perform(self, call: Lookup, stopped: Stopped) -> None:
         """Record the look-up with what will come of it, and let the kernel answer."""
-        self._log.add(self._log.operation(call, _expected(call), self.describe(call, whole=False)))
+        self._log.record(call, _expected(call), self.describe(call, whole=False))
         stopped.go_on()
 
     def effect(self, shape: Shape, call: Lookup) -> FaultEffect:
@@ -165,6 +167,7 @@ def _expected(call: Lookup) -> int | None:
     if spec.base is not None:
         given[spec.base] = abi.AT_FDCWD
     if spec.buffer is not None and given[spec.buffer]:
+        # Into our own memory: the caller gets its answer from the kernel.
         given[spec.buffer] = ctypes.create_string_buffer(_ANSWER)
     if spec.size is not None:
         given[spec.size] = min(call.args[spec.size], _ANSWER)

@@ -54,6 +54,7 @@ class Poller:
             _, _, action = heapq.heappop(self._held)
             action()
 
-    def only(self, called: list[tuple[int, int]]) -> bool:
-        """Return True if nothing but ``called`` (descriptors with events) happens within a millisecond."""
-        return self._poll.poll(1) == called
+    def only(self, called: list[tuple[int, int]]) -> Callable[[], bool]:
+        """A question: does nothing but ``called`` (descriptors with events) happen within a millisecond?"""
+        poll = self._poll.poll
+        return lambda: poll(1) == called

@@ -61,6 +61,8 @@ class Strikes:
 
         A later strike counts from the beginning, too: its ordinal is that of the whole run.
         """
+        if self.reached == len(self._armed):
+            return None
         due = None
         place: Place | None = None
         for position, armed in enumerate(self.pending):

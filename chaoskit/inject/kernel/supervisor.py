@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from chaoskit.inject import processes
 from chaoskit.inject.base import Plan
 from chaoskit.inject.kernel import catcher
 from chaoskit.inject.kernel.armed import Armed
-from chaoskit.inject.kernel.border import Around, CannotExecute, Counter, Domain
+from chaoskit.inject.kernel.border import UNFAITHFUL, Around, CannotExecute, Counter, Domain
 from chaoskit.inject.kernel.domains import DOMAINS, by_number
 from chaoskit.inject.kernel.ending import Ending
 from chaoskit.inject.kernel.listener import Listener, Notification, Stopped
@@ -72,7 +73,7 @@ class CallSupervisor:
         self._arch = abi.AUDIT_ARCH[abi.machine()]
         self._families: Families = None
         self._counter: Counter | None = None
-        self._only_calls: list[tuple[int, int]] = []
+        self._only_calls: Callable[[], bool] = bool
         self._look_again()
 
     # The loop.
@@ -109,7 +110,7 @@ class CallSupervisor:
 
     def _receive_from(self, source: int) -> None:
         self._listener.source = source
-        self._only_calls = [(source, select.POLLIN)]
+        self._only_calls = self._poller.only([(source, select.POLLIN)])
         self._poller.watch(source, partial(self._listen, source))
 
     def _have_caught(self) -> None:
@@ -142,21 +143,17 @@ class CallSupervisor:
     def _receive(self) -> None:
         """Receive a call and see to it; calls that only count are received one after the other."""
         listener, counter = self._listener, self._counter
+        if self.ending.dying:
+            listener.drop()
+            return
         # With something put off the clock must be looked at after each call.
-        for _ in range(1 if self._poller.holding else _AT_ONCE):
-            call = listener.receive()
-            if call is None or self.ending.dying:
-                return
-            # Counted as received, or as one that was withdrawn by a signal.
-            listener.count(call.ident)
-            if listener.withdrawn:
-                self._have_caught()
-            if counter is None or not counter.goes_by(call.tid, call.number, call.arch, call.args[0]):
-                self._see_to(call)
-                return
-            # Whatever else there is waits for the next turn of the loop.
-            if not listener.go_on(call.ident) or not self._poller.only(self._only_calls):
-                return
+        most = 1 if counter is None or self._poller.holding else _AT_ONCE
+        # Whatever else there is waits for the next turn of the loop.
+        call = listener.receive(None if counter is None else counter.goes_by, self._only_calls, most)
+        if listener.withdrawn:
+            self._have_caught()
+        if call is not None:
+            self._see_to(call)
 
     def _see_to(self, call: Notification) -> None:
         stopped = Stopped(self._listener, call.ident)
@@ -185,7 +182,7 @@ class CallSupervisor:
 
     def trace(self) -> tuple[Operation, ...]:
         """The operations of all domains, numbered; complete once the run is over."""
-        return self.log.numbered()
+        return tuple(self.log.operations)
 
     # Calls.
 
@@ -205,7 +202,9 @@ class CallSupervisor:
         """Find the domain whose operation the call is, and let it have its way."""
         families = self._families
         # Most calls of a case are of families that no longer matter: they go on unread.
-        wanted = [one for one in self._calls[call.number] if families is None or one[1].family in families]
+        wanted = self._calls[call.number]
+        if families is not None:
+            wanted = tuple(one for one in wanted if one[1].family in families)
         task = self._tree.task(call.tid) if wanted else None
         if task is None:
             stopped.go_on()
@@ -262,8 +261,8 @@ class CallSupervisor:
             effect = self.strikes.common(armed.shape, call.task) or domain.effect(armed.shape, call)
             if effect.release is not None and not stopped.release(effect.release):
                 raise CannotExecute("its descriptor could not be released")
-        except CannotExecute as why:
-            self.strikes.not_injected(armed, why)
+        except UNFAITHFUL as why:
+            self.strikes.not_injected(armed, CannotExecute(str(why) or type(why).__name__))
             return False
         if effect.standing is not None:
             self.strikes.standing.append(effect.standing)

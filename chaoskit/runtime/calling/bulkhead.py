@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 from collections import deque
@@ -162,6 +161,8 @@ class Bulkhead(Lasting):
             return
         if not self._queue:
             raise self._rejection(0.0)
+        import asyncio  # 35 ms that a program without an event loop does not pay
+
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
         # The place may be freed in another thread, where setting an asyncio event wakes no one.

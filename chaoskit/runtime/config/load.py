@@ -80,6 +80,8 @@ def load(record: type[T], *layers: Layer) -> Loaded[T]:
     reader = _RecordReader([p for layer in layers for p in layer.problems])
     try:
         for layer in layers:
+            # Merged before anything is checked: a weaker layer's mistake is none if a stronger
+            # one corrects it.
             merged.add(layer, layer.values, ())
         value = reader.record(record, merged, ())
     # A file may be nested as deep as its author likes; without this the error would be Python's.
@@ -206,6 +208,7 @@ class _RecordReader:
             rest = setting.path[len(".".join((*path, name))) :]
             origin = known.get(".".join((*path, DEFAULT)) + rest)
             if setting.origin == DEFAULT and origin is not None:
+                # With the place where it was really written, which is where it has to be changed.
                 self.settings[position] = dataclasses.replace(setting, origin=origin)
 
     def _leaf(self, kind: Any, leaf: _Leaf, info: OptionInfo, path: KeyPath) -> Any:
@@ -287,6 +290,7 @@ class _RecordReader:
         self.settings.append(Setting(".".join(path), value, origin, secret))
 
     def _unknown(self, name: str, entry: _Table | _Leaf, known: list[str], path: KeyPath) -> None:
+        # The nearest name: most unknown options are misspelt ones.
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         proposal = f"did you mean {near[0]!r}? " if near else ""
         self._problem(

@@ -219,6 +219,7 @@ class AlsoTimeout(ResilienceError, TimeoutError):
 
 
 def _utc(seconds: float) -> str:
+    # In UTC, so that reports of several machines can be put in one order.
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{whole}.{int(seconds % 1 * 1000):03d}Z"
 
@@ -235,6 +236,7 @@ def picklable(value: object) -> object:
 
 
 def _plain(value: object, depth: int = 8) -> object:
+    # Kept as they are; everything else becomes text.
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
@@ -256,7 +258,9 @@ def _shown(value: object) -> str:
 
 def _causes(error: BaseException) -> list[dict[str, str]]:
     causes: list[dict[str, str]] = []
+    # A chain of causes may lead back to itself.
     seen = {id(error)}
+    # As a traceback would show them, except that a suppressed context is told, too.
     cause = error.__cause__ or error.__context__
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))

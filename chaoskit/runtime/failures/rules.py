@@ -24,6 +24,9 @@ class Rule:
     its bases), so that nothing has to be imported. ``errnos`` are names like ``"ENOSPC"``. ``message`` and
     ``stderr`` are regular expressions, searched without regard to case. ``stages`` are the names
     that the caller gives to its steps. ``when`` is the last word.
+
+    Raises:
+        UsageError: for a rule without a condition, and a condition that cannot be one.
     """
 
     name: str

@@ -41,7 +41,11 @@ logger = logging.getLogger("chaoskit")
 
 @dataclass(frozen=True, slots=True)
 class DetailOptions:
-    """Where the files go, and how many of the newest are kept (0: all)."""
+    """Where the files go, and how many of the newest are kept (0: all).
+
+    Raises:
+        UsageError: for a negative number of files.
+    """
 
     directory: Path
     keep: int = 1000
@@ -81,6 +85,7 @@ class ErrorDetails:
         if written is not None and written.parent == self.options.directory:
             return written
         now = self._clock.time()
+        # The format first, so that a reader can tell without reading on.
         record = {"format": FORMAT, "time": _utc(now), **_process(self._redactor)}
         record["context"] = self._redactor.plain(_context())
         record["errors"] = describe_error(error, self._redactor)
@@ -116,6 +121,7 @@ class ErrorDetails:
 
     def _name(self, now: float, error: BaseException) -> str:
         kind = _UNSAFE.sub("", type(error).__name__)[:60] or "Error"
+        # In UTC: names must sort by time also when the clock of summer ends.
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
         unique = f"{os.getpid():x}{next(self._count):04x}{os.urandom(3).hex()}"
         return f"error-{stamp}{int(now % 1 * 1e6):06d}-{kind}-{unique}.json"
@@ -142,6 +148,7 @@ def describe_error(error: BaseException, redactor: Redactor = DEFAULT) -> list[d
     index = {id(error): 0}
     for one in order:
         for other in _related(one):
+            # By identity: errors may compare equal, or not at all.
             if id(other) not in index and len(order) < _MAX_ERRORS:
                 index[id(other)] = len(order)
                 order.append(other)
@@ -214,6 +221,7 @@ def _source(frame: FrameType, line: int) -> str:
 
 
 def _locals(frame: FrameType, redactor: Redactor) -> Any:
+    # Modules say nothing, and their text is long.
     kept = {k: v for k, v in frame.f_locals.items() if not isinstance(v, ModuleType)}
     return redactor.plain(kept)
 

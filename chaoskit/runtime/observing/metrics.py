@@ -33,6 +33,9 @@ class AlertRule:
     It clears when the ratio falls below ``clear_below`` (default: ``ratio``), or when the window has
     emptied to fewer than ``minimum`` calls. ``*`` stands for every operation together, and for any
     error type. The defaults are the watcher's: ten percent in five minutes.
+
+    Raises:
+        UsageError: for a number out of its bounds.
     """
 
     ratio: float = option(default=0.1, above=0, maximum=1, unit="ratio", help="share of failed calls")

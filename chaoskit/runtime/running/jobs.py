@@ -49,7 +49,11 @@ class JobState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """The defaults are the optimizer's: 300 s, 3 attempts, stuck after 600 s, 3 at once, requeued once."""
+    """The defaults are the optimizer's: 300 s, 3 attempts, stuck after 600 s, 3 at once, requeued once.
+
+    Raises:
+        UsageError: for a number out of its bounds, and a ``stuck_after`` below ``timeout``.
+    """
 
     timeout: float = option(default=300.0, above=0, unit="s", help="seconds an attempt may take")
     attempts: int = option(default=3, minimum=1, help="attempts of a job, requeued ones included")

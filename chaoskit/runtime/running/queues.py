@@ -22,7 +22,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class QueueOptions:
-    """``size`` items at most; a put or a get gives up after ``timeout`` seconds."""
+    """``size`` items at most; a put or a get gives up after ``timeout`` seconds.
+
+    Raises:
+        UsageError: for a size below 1, and a time that is negative or infinite.
+    """
 
     size: int = option(default=100, minimum=1)
     timeout: float = option(default=60.0, minimum=0, unit="s")
@@ -106,6 +110,7 @@ class HandoffQueue(Generic[T]):
                 item = self._items.popleft()[1]
                 self._emptied.notify()
                 return item
+            # After the items: one that came at the last moment is still taken.
             if not some:
                 raise self._late("was empty", limit)
             raise QueueClosed(f"queue {self.name!r} is closed and empty")
@@ -114,6 +119,7 @@ class HandoffQueue(Generic[T]):
         """Accept no more items, and wake all waiting threads; what is inside can still be taken."""
         with self._filled:
             self._closed = True
+            # All: none of them will be woken by an item any more.
             self._filled.notify_all()
             self._emptied.notify_all()
         # Nothing is left to stop: what looks at the signal need not look on.

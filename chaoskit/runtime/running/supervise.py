@@ -56,6 +56,7 @@ class SupervisionOptions:
 
     ``delay`` is the pause before a restart. It doubles with each death within ``within``, up to
     ``delay_cap``: what is away for a moment would else use up all restarts before it is back.
+    Raises ``UsageError`` for a number out of its bounds.
     """
 
     # Erlang/OTP's default is one restart in five seconds; networks fail in bursts: three a minute.
@@ -211,7 +212,7 @@ class Supervisor:
     def spawn(self, name: str, target: Callable[[Worker], object], *args: Any, **kwargs: Any) -> Worker:
         """Run ``target(worker, *args, **kwargs)`` in a thread, in the caller's context.
 
-        Raises ``UsageError`` outside of the block, and for a name that is in use.
+        Raises ``UsageError`` outside of the block, and for a name in use.
         """
         if self._monitor is None:
             raise UsageError(
@@ -365,9 +366,8 @@ class Supervisor:
             with self._lock:
                 self._start(worker)
         except (RuntimeError, MemoryError) as error:
-            # The machine has no thread left to give.
             worker.thread = None
-            self._give_up(worker, error)
+            self._give_up(worker, error)  # the machine has no thread left to give
             return
         event = ThreadRestarted(at=self._clock.monotonic(), thread=worker.name, restarts=worker.restarts)
         emit(self._listeners, event)

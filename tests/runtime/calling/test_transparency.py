@@ -427,3 +427,19 @@ def test_hosts_are_tried_one_after_the_other_on_a_real_loop(name: str) -> None:
             return int(await STRATEGIES[name]()(connect)(World(())))
 
     assert asyncio.run(main()) == 3
+
+
+@pytest.mark.parametrize(
+    "strategy", [Timeout(TICK), Deadline(TICK), retry(on=KeyError, attempt_timeout=TICK)]
+)
+def test_a_time_out_of_the_coroutine_in_the_moment_of_the_cut_is_its_error(strategy: Any) -> None:
+    """What answers the cancellation with a TimeoutError of its making is not taken for the cut."""
+
+    async def coroutine(world: World) -> None:
+        try:
+            await asyncio.sleep(1)
+        except asyncio.CancelledError:
+            raise TimeoutError("mine") from None
+
+    with pytest.raises(TimeoutError, match=r"^mine$"):
+        run(VirtualClock(), lambda: strategy(coroutine)(World(())))

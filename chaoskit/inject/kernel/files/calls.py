@@ -50,7 +50,8 @@ class FileCall:
     mode: int | None = None
     follow: bool = False
     restricted: bool = False
-    """True if ``openat2`` was given resolve flags, which mean something else from here."""
+    """True if ``openat2`` was given resolve flags, which mean something else from here, or will refuse what
+    it was given."""
     data: bytes | None = None
     """What a write carries, once it was read."""
     whole: bool = False
@@ -161,7 +162,7 @@ class FileDecoder:
             if len(how) < _OPEN_HOW.size:
                 return False
             call.flags, mode, resolve = _OPEN_HOW.unpack(how)
-            call.mode, call.restricted = mode & 0xFFFF, resolve != 0
+            call.mode, call.restricted = mode & 0xFFFF, resolve != 0 or not _is_plain(call, mode)
         # It opens nothing: neither data nor metadata can be reached through it.
         if call.flags & os.O_PATH:
             return False
@@ -285,6 +286,17 @@ def mapped_at(pid: int, address: int) -> str | None:
 def _unescaped(path: bytes) -> str:
     """A name as ``/proc/PID/maps`` spells it: a line feed as octal digits."""
     return os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8) & 255]), path))
+
+
+_OPEN_FLAGS = os.O_ACCMODE | os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+"""The flags with which ``openat2``, which refuses those that it does not know, does what ``open`` does."""
+
+
+def _is_plain(call: FileCall, mode: int) -> bool:
+    """Return True if ``openat2`` takes its arguments as ``open`` would (openat2(2), "Errors")."""
+    unusual = call.flags & ~(_OPEN_FLAGS | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_SYNC | os.O_NONBLOCK)
+    creates = bool(call.flags & os.O_CREAT)
+    return call.args[3] == _OPEN_HOW.size and not unusual and not mode & ~(0o7777 if creates else 0)
 
 
 def makes_file(call: FileCall) -> bool:

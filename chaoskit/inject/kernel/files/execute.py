@@ -24,11 +24,13 @@ from contextlib import contextmanager
 from chaoskit.inject.kernel.border import CannotExecute
 from chaoskit.inject.kernel.files import translate
 from chaoskit.inject.kernel.files.calls import FileCall
-from chaoskit.inject.kernel.files.translate import Borrowed, duplicate
+from chaoskit.inject.kernel.files.translate import Borrowed, Duplicate
 from chaoskit.inject.kernel.seccomp import abi
 
 _LONGEST = 0x7FFFF000
 """The most bytes that one read or write transfers (write(2), "Notes")."""
+_MOST = 1 << 30
+"""Bytes that are read from a caller's memory at once; lengths that are longer are rarely meant."""
 _O_DIRECT = getattr(os, "O_DIRECT", 0)
 _RWF_APPEND = 0x10
 
@@ -62,7 +64,7 @@ def perform_open(call: FileCall) -> int:
     assert call.path is not None
     translate.reachable(call)
     if call.restricted:
-        raise CannotExecute("openat2 with resolve flags")
+        raise CannotExecute("openat2 with more than flags and mode")
     try:
         # A FIFO would block, and a device may act when it is opened.
         kind = os.stat(call.path, follow_symlinks=call.follow).st_mode
@@ -103,6 +105,8 @@ def data_of(call: FileCall) -> bytes:
     if call.data is not None:
         return call.data
     spec, memory = call.spec, call.task.process.memory
+    if length_of(call) > _MOST:
+        raise CannotExecute("it carries more than 1 GiB at once")
     if spec.vector is not None:
         data = memory.gather(_vector(call))
     else:
@@ -161,7 +165,7 @@ def _regular_file(call: FileCall) -> Iterator[int]:
     if not call.row.moves or call.spec.other is not None:
         raise CannotExecute(f"{call.spec.name} transfers no bytes from or to memory")
     assert call.fd is not None
-    with duplicate(call.task.process, call.fd) as fd:
+    with Duplicate(call.task.process, call.fd) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CannotExecute("not a regular file")
         yield fd
@@ -187,6 +191,7 @@ def transfer(call: FileCall, length: int) -> int:
 def _write(call: FileCall, fd: int, offset: int, moves: bool, length: int) -> int:
     data: bytes | memoryview = data_of(call)[:length]
     translate.within_limit(call, offset + length)
+    translate.keeps_its_marks(call, fd)
     if fcntl.fcntl(fd, fcntl.F_GETFL) & _O_DIRECT:
         # O_DIRECT wants aligned memory; an anonymous mapping always is.
         data = _aligned(bytes(data))
@@ -198,7 +203,7 @@ def _write(call: FileCall, fd: int, offset: int, moves: bool, length: int) -> in
 
 def _has_no_descriptor_left(call: FileCall) -> bool:
     """Return True if the caller is at its limit of descriptors: an open must not create the file then."""
-    limit = resource.prlimit(call.task.process.pid, resource.RLIMIT_NOFILE)[0]
+    limit = translate.limit_of(call, resource.RLIMIT_NOFILE)
     if call.table < limit:  # The table of descriptors is smaller: no need to count.
         return False
     return len(os.listdir(f"/proc/{call.task.tid}/fd")) >= limit

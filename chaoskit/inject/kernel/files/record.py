@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from chaoskit.core.operation import FileDetail, Payload
-from chaoskit.inject.kernel.border import CannotExecute
+from chaoskit.inject import processes
+from chaoskit.inject.kernel.border import UNFAITHFUL, CannotExecute
 from chaoskit.inject.kernel.files import execute
 from chaoskit.inject.kernel.files.calls import FileCall, mapped_at
 from chaoskit.inject.kernel.files.payload import WHOLE, PayloadStore
 from chaoskit.inject.kernel.files.releases import Releases
-from chaoskit.inject.kernel.files.translate import duplicate
+from chaoskit.inject.kernel.files.translate import Duplicate
 from chaoskit.inject.kernel.files.unseen import Unseen
 from chaoskit.inject.kernel.listener import Stopped
 from chaoskit.inject.kernel.log import Log
@@ -94,7 +95,7 @@ class Recorder:
         _after(call, result, facts)
         if result is not None and result >= 0 and _empties(call, facts):
             self._watch_release(call, facts.get("inode"))
-        self._log.add(self._log.operation(call, result, FileDetail(**facts), where))
+        self._log.record(call, result, FileDetail(**facts), where)
         # The kernel still has to make it.
         if expected is not None or result is None:
             return True
@@ -111,10 +112,10 @@ class Recorder:
     def _carried_out(self, call: FileCall, stopped: Stopped) -> int | None:
         try:
             return _open(call, stopped) if call.row.opens else execute.perform(call)
-        except CannotExecute as why:
+        except UNFAITHFUL as why:
             # What only reads may go unknown; what a verdict rests on needs a caveat.
             if call.row.opens or call.row.changes or call.row.syncs:
-                self._unconfirmed(call, str(why))
+                self._unconfirmed(call, str(why) or type(why).__name__)
             return None
 
     def _unconfirmed(self, call: FileCall, why: str) -> None:
@@ -133,7 +134,7 @@ class Recorder:
         elif call.path is not None:
             self._releases.watch(call.path, inode)
         elif call.fd is not None:
-            with suppress(OSError, CannotExecute), duplicate(call.task.process, call.fd) as fd:
+            with suppress(OSError, CannotExecute), Duplicate(call.task.process, call.fd) as fd:
                 self._releases.watch(f"/proc/self/fd/{fd}", inode)
 
     def settle(self) -> None:
@@ -163,7 +164,7 @@ def _before(call: FileCall) -> Facts:
     if call.fd is None and call.path is None:
         return {}  # It is about everything: sync(2).
     facts: Facts = {"fd": call.fd, "flags": call.flags, "mode": call.mode, "length": _length(call)}
-    with suppress(OSError, CannotExecute):
+    with suppress(*UNFAITHFUL):
         if call.fd is not None:
             # A record with gaps is better than none: the call is made in any case.
             _descriptor(call, facts)
@@ -182,7 +183,7 @@ def _length(call: FileCall) -> int | None:
 
 def _descriptor(call: FileCall, facts: Facts) -> None:
     assert call.fd is not None
-    with duplicate(call.task.process, call.fd) as fd:
+    with Duplicate(call.task.process, call.fd) as fd:
         found = os.fstat(fd)
         flags = fcntl.fcntl(fd, fcntl.F_GETFL)
         facts |= _stated(found)
@@ -272,14 +273,14 @@ def _payload(call: FileCall, store: PayloadStore) -> Payload | None:
             return _copied(call, store)
         if call.second is not None and os.path.isabs(call.target):
             return _brought_in(call, store)
-    except (OSError, CannotExecute):
+    except UNFAITHFUL:
         pass
     return None
 
 
 def _copied(call: FileCall, store: PayloadStore) -> Payload:
     assert call.other_fd is not None
-    with duplicate(call.task.process, call.other_fd) as fd:
+    with Duplicate(call.task.process, call.other_fd) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CannotExecute("not a regular file")
         # A length of 0 is all that there is from the offset on: ioctl_ficlonerange(2).
@@ -292,13 +293,21 @@ def _brought_in(call: FileCall, store: PayloadStore) -> Payload | None:
     assert call.path is not None
     if not stat.S_ISREG(os.lstat(call.path).st_mode):
         return None
+    # Closing any descriptor of a file gives up the locks that this process has on it (fcntl(2)).
+    if _locked_by_us(os.lstat(call.path)):
+        raise CannotExecute("the test process holds a lock on it")
     with open(call.path, "rb", buffering=0) as file:
         return store.copy(file.fileno(), 0, WHOLE)
 
 
+def _locked_by_us(found: os.stat_result) -> bool:
+    wanted = f" {os.getpid()} {os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino} "
+    return wanted.encode() in processes.read("/proc/locks")
+
+
 def _source_offset(call: FileCall) -> int:
     assert call.other_fd is not None
-    with duplicate(call.task.process, call.other_fd) as fd:
+    with Duplicate(call.task.process, call.other_fd) as fd:
         return _start(call, fd)
 
 

@@ -8,6 +8,7 @@ kernel headers of the machine.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from chaoskit.inject.kernel.seccomp import abi
@@ -82,6 +83,7 @@ _ROWS = (
     *(Watched(name, "", x86_64, aarch64) for name, x86_64, aarch64 in _FORKS),
     Watched("setsid", "", 112, 157),
     Watched("seccomp", "", 317, 277),
+    Watched("landlock_restrict_self", "", 446, 446),
     Watched("prctl", "", 157, 167, ((0, "any", (abi.PR_SET_SECCOMP,)),)),
     Watched(
         "io_uring_setup",
@@ -124,6 +126,8 @@ OTHERS: dict[str, Spec] = {"pidfd_getfd": Spec("pidfd_getfd", "", 438, 438)}
 """Calls that the supervisor makes for itself and Python does not offer."""
 
 
+# Asked for each descriptor that is duplicated, several times in a recorded call.
+@cache
 def number_of(name: str, machine: str) -> int:
     """The number of one of :data:`WATCHED` or :data:`OTHERS`; a KeyError where it does not exist."""
     number = (WATCHED.get(name) or OTHERS[name]).number(machine)

@@ -83,10 +83,11 @@ class Write:
     """One write: of a single record (``put``), or ``work`` with a transaction.
 
     ``taken`` says in one step which batch has it; ``error`` is the operation's alone, its neighbours in the
-    batch are committed. ``named``: the id is the caller's, and goes into the ledger.
+    batch are committed. ``size`` is what it has written, in characters. ``named``: the id is the caller's,
+    and goes into the ledger.
     """
 
-    __slots__ = ("error", "id", "named", "put", "result", "taken", "wake", "work")
+    __slots__ = ("error", "id", "named", "put", "result", "size", "taken", "wake", "work")
 
     def __init__(
         self,
@@ -98,6 +99,7 @@ class Write:
     ) -> None:
         self.id, self.named = id, named
         self.put, self.work = put, work
+        self.size: int = put.size if put is not None else 0
         self.wake: threading.Lock | None = None
         self.renew()
 
@@ -137,7 +139,7 @@ class Queue:
         timeout: float,
         clock: Clock,
         late: Callable[[float], Exception],
-        after: Callable[[Round], None],
+        after: Callable[[list[Write]], None],
     ) -> None:
         self._commit, self._late, self._after = commit, late, after
         self._most, self._linger = most, linger
@@ -236,7 +238,7 @@ class Queue:
         if batch.committed:
             for one in batch.operations[1:]:
                 _release(one.wake)
-            self._after(batch)
+            self._after(batch.operations)
         return batch
 
     def _gather(self, batch: Round) -> None:

@@ -26,7 +26,7 @@ from chaoskit.runtime.durable.store.readers import Readers
 from chaoskit.runtime.durable.store.sqlite import connect_writer, failure, primary
 from chaoskit.runtime.durable.store.upkeep import Upkeep
 from chaoskit.runtime.durable.store.writing import SqliteTx
-from chaoskit.runtime.failures.stored import StoreBusy, StoreGone
+from chaoskit.runtime.failures.stored import OutcomeUnknown, StoreBusy, StoreGone
 from chaoskit.runtime.failures.taxonomy import ResilienceError
 
 __all__ = ["Core", "Settings"]
@@ -103,28 +103,41 @@ class Core:
         with self.queue.alone():
             connection = None
             try:
-                self.lock.acquire(self.settings.lock_timeout, self.settings.clock)
-                connection = self._connected()
-                try:
+                with self._named(operation.id):
+                    self.lock.acquire(self.settings.lock_timeout, self.settings.clock)
+                    connection = self._connected()
                     connection.execute("begin immediate")
                     repeated = operation.named and not self._enter(connection, operation.id)
-                except sqlite3.Error as error:
-                    raise self._failure(error, False, operation.id) from error
-                yield self._tx(connection, operation.id, repeated)
-                try:
+                # Errors of the caller's block pass as they are: one of SQLite's may be another file's.
+                tx = self._tx(connection, operation.id, repeated)
+                yield tx
+                operation.size = tx.size
+                with self._named(operation.id, committing=True):
                     connection.execute("rollback" if repeated else "commit")
-                except sqlite3.Error as error:
-                    if self._mend(error, [operation.id]):
-                        connection = None
-                    raise self._failure(error, True, operation.id) from error
                 self.commits += 1
                 self.operations += 1
+            except ResilienceError as error:
+                cause = error.__cause__
+                unsettled = [operation.id] if isinstance(error, OutcomeUnknown) else []
+                if isinstance(cause, sqlite3.Error) and self._mend(cause, unsettled):
+                    connection = None
+                raise
             finally:
                 try:
                     if connection is not None:
                         _roll_back(connection)
                 finally:
                     lockf(self.lock.fd, LOCK_UN, 1, 0)
+            self._after([operation])
+
+    @contextmanager
+    def _named(self, id: str, *, committing: bool = False) -> Iterator[None]:
+        """Raise what goes wrong under the names of the taxonomy."""
+        try:
+            with typed_errors("write to", self.files.database):
+                yield
+        except sqlite3.Error as error:
+            raise self._failure(error, committing, id) from error
 
     def settle(self, id: str) -> Outcome:
         """What became of an operation, once and for all."""
@@ -219,7 +232,9 @@ class Core:
                 connection.execute("savepoint one")
             repeated = operation.named and not self._enter(connection, operation.id)
             if operation.work is not None:
-                operation.result = operation.work(self._tx(connection, operation.id, repeated))
+                tx = self._tx(connection, operation.id, repeated)
+                operation.result = operation.work(tx)
+                operation.size = tx.size
             elif not repeated:
                 operation.put.run(connection)
         except Exception as error:
@@ -272,9 +287,9 @@ class Core:
             )
         self._looked = self.settings.clock.monotonic()
 
-    def _after(self, batch: Round) -> None:
+    def _after(self, operations: list[Write]) -> None:
         """What is due after a commit. Its errors answer no caller: it is tried again the next time."""
-        if not self.upkeep.due(batch.operations):
+        if not self.upkeep.due(operations):
             return
         try:
             self.lock.acquire(self.settings.lock_timeout, self.settings.clock)

@@ -43,7 +43,7 @@ class Upkeep:
     def due(self, operations: Sequence[Write]) -> bool:
         """True about once per ``wal_limit`` pages of what was written since the last checkpoint."""
         for one in operations:
-            self._written += 1 + one.put.size // PAGE if one.put is not None else 3
+            self._written += 1 + one.size // PAGE
         return self._written * self._pages >= self._limit
 
     def run(self, connection: sqlite3.Connection, now: float) -> None:
@@ -60,7 +60,7 @@ class Upkeep:
         if self._written:
             # SQLite tells how long the WAL is only here. So a page of ours is taken to be as many in the WAL
             # as it was the last time: indexes and the writes of other processes count too.
-            self._pages = min(max(pages / self._written, 0.5), 8.0)
+            self._pages = min(max(pages / self._written, 1.0), 8.0)
         self._written = 0
         return not busy and pages == copied
 

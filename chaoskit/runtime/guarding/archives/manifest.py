@@ -62,6 +62,7 @@ class Manifest:
     def compare(self, found: Manifest) -> None:
         """Compare with another manifest; raises as :meth:`verify` does."""
         expected = {entry.path: entry for entry in self.entries}
+        # Compared both ways: a file too many can be as wrong as one too few.
         there = {entry.path: entry for entry in found.entries}
         wrongs = [f"{path} is missing" for path in expected if path not in there]
         wrongs += [f"{path} is not listed" for path in there if path not in expected]
@@ -91,6 +92,7 @@ class Manifest:
             if plain["format"] != _FORMAT:
                 raise wrong("the manifest's format", plain["format"], f"{_FORMAT}", "Use a newer chaoskit.")
             return cls.made(ManifestEntry(**entry) for entry in plain["entries"])
+        # It is a ValueError too, and has said already what is wrong.
         except UsageError:
             raise
         except (ValueError, KeyError, TypeError) as error:
@@ -104,6 +106,7 @@ def _walk(root: Path, below: str = "") -> Iterator[ManifestEntry]:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
         path = f"{below}/{entry.name}" if below else entry.name
+        # The link itself: what it leads to may lie outside, or nowhere.
         mode = entry.stat(follow_symlinks=False).st_mode
         if stat.S_ISLNK(mode):
             yield ManifestEntry(path, link=os.readlink(entry.path))
@@ -118,5 +121,6 @@ def _walk(root: Path, below: str = "") -> Iterator[ManifestEntry]:
 def _entry(place: Path, path: str, executable: bool) -> ManifestEntry:
     with open(place, "rb") as file:
         digest = hashlib.file_digest(file, "sha256")
+        # What was read, and not what stat says: the two may differ while a file grows.
         size = file.tell()
     return ManifestEntry(path, size, f"sha256:{digest.hexdigest()}", executable)

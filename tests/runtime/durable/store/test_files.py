@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -108,11 +108,13 @@ def test_a_claim_keeps_the_format_of_the_value(store: Store) -> None:
 
 
 @pytest.mark.parametrize("size", [100, 20_000])
-def test_the_wal_is_bounded(path: Path, size: int) -> None:
-    """However much is written, small records or large ones, the WAL stays near its limit."""
+@pytest.mark.parametrize("block", [False, True])
+def test_the_wal_is_bounded(path: Path, size: int, block: bool) -> None:
+    """However much is written, small records or large, alone or in blocks, the WAL stays near its limit."""
     with Store.open(path, durability="process-crash", wal_limit=50, reserve=0) as store:
         for n in range(600):
-            store.put(JOB, str(n % 20), "x" * size + str(n), status="x")
+            with store.transaction() if block else nullcontext(store) as writer:
+                writer.put(JOB, str(n % 20), "x" * size + str(n), status="x")
         assert store.statistics().wal < 4 * 50 * 4096
         assert store.statistics().checkpoints >= 3
 

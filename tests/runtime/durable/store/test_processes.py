@@ -72,7 +72,7 @@ class Team:
         self.start(me)
 
     def stop(self, me: int) -> None:
-        """Stop it while others go on; at once when it is the holder of the lock, whom all wait for."""
+        """Stop it while others go on; at once when it is the holder of the lock, for which all wait."""
         process = self.running[me]
         process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)

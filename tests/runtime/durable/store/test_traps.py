@@ -522,7 +522,7 @@ def test_a_store_is_refused_in_a_child(path: Path) -> None:
 
 
 def test_a_store_is_opened_again_in_a_child(path: Path) -> None:
-    """With ``on_fork='reopen'`` parent and child each have connections of their own, and owners too."""
+    """With ``on_fork='reopen'`` parent and child have separate connections, and are separate owners."""
     with Store.open(path, reserve=0, on_fork="reopen") as store:
         store.put(JOB, "a", 1, status="pending", due=1.0)
         [claim] = store.write(lambda tx: tx.claim(JOB, lease=60))

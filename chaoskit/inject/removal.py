@@ -1,0 +1,127 @@
+"""Removing what a workload has left, and nothing else.
+
+A workload may have mounted something below its directory, and a fault may have kept it from unmounting it.
+To remove a tree through such a mount would delete files that were never the test's. So mounts are detached
+first, and no directory is entered that lies behind one, or on another file system.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+import stat
+import warnings
+from collections.abc import Iterator
+
+_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+_DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+_Identity = tuple[int, int]
+
+
+def remove(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Remove a directory and what is in it, whatever modes a workload has left there; a missing one is fine.
+
+    What cannot be removed stays, and so does what is behind a mount. Returns the mounts that were there,
+    below or at ``path``, after a warning that names them.
+    """
+    # The last link is not followed, and mountinfo knows no others.
+    whole = os.path.join(os.path.realpath(os.path.dirname(os.path.abspath(path))), os.path.basename(path))
+    mounts = detach(whole)
+    with contextlib.suppress(OSError):
+        _remove(whole, None, os.lstat(whole), _held(whole))
+    if mounts:
+        warnings.warn(
+            f"a workload left mounts behind, which were detached: {', '.join(mounts)}. Unmount them in the "
+            "test's own clean-up too: a fault may keep the workload from doing it.",
+            stacklevel=2,
+        )
+    return mounts
+
+
+def detach(path: str) -> tuple[str, ...]:
+    """Detach all mounts at and below ``path`` that this process may detach; return all that there were."""
+    found: dict[str, None] = {}
+    # Again, since one mount may hide another; more than that many are not worth waiting for.
+    for _ in range(64):
+        mounts = list(mounts_below(path))
+        if not mounts:
+            break
+        found |= dict.fromkeys(mounts)
+        # Those that came last are the outermost of their place.
+        if not sum(map(_unmount, reversed(mounts))):
+            break
+    return tuple(found)
+
+
+def mounts_below(path: str) -> Iterator[str]:
+    """The mounts at or below ``path``, in the order of mounting; none where the system does not say."""
+    wanted = os.fsencode(path)
+    try:
+        with open("/proc/self/mountinfo", "rb") as file:
+            data = file.read()
+    except OSError:
+        return
+    # Nearly always there is none: a look for the name costs less than taking every line apart.
+    if _escaped(wanted) not in data:
+        return
+    for line in data.splitlines():
+        place = _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), line.split(b" ", 5)[4])
+        if place == wanted or place.startswith(wanted.rstrip(b"/") + b"/"):
+            yield os.fsdecode(place)
+
+
+def _escaped(path: bytes) -> bytes:
+    """A name as mountinfo spells it (seq_path of fs/seq_file.c: these four as octal digits)."""
+    return re.sub(rb"[ \t\n\\]", lambda match: b"\\%03o" % match[0][0], path)
+
+
+def _unmount(path: str) -> bool:
+    library = ctypes.CDLL(None, use_errno=True)
+    return bool(library.umount2(os.fsencode(path), _MNT_DETACH | _UMOUNT_NOFOLLOW) == 0)
+
+
+def _held(path: str) -> frozenset[_Identity]:
+    """What is at the mounts that could not be detached: a bind mount is of no other file system."""
+    held = set()
+    for one in mounts_below(path):
+        with contextlib.suppress(OSError):
+            held.add(_identity(os.lstat(one)))
+    return frozenset(held)
+
+
+def _identity(found: os.stat_result) -> _Identity:
+    return found.st_dev, found.st_ino
+
+
+def _remove(name: str, parent: int | None, found: os.stat_result, held: frozenset[_Identity]) -> None:
+    """Remove the directory ``name``; OSError if something is left."""
+    if not stat.S_ISDIR(found.st_mode) or _identity(found) in held:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name)
+    if found.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        os.chmod(name, stat.S_IRWXU, dir_fd=parent)
+    fd = os.open(name, _DIRECTORY, dir_fd=parent)
+    try:
+        # Nothing of it may have been replaced since it was looked at.
+        if _identity(os.fstat(fd)) == _identity(found):
+            _clear(fd, found.st_dev, held)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=parent)
+
+
+def _clear(fd: int, device: int, held: frozenset[_Identity]) -> None:
+    with os.scandir(fd) as entries:
+        names = [entry.name for entry in entries]
+    for name in names:
+        # The rest is removed all the same.
+        with contextlib.suppress(OSError):
+            found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if not stat.S_ISDIR(found.st_mode):
+                os.unlink(name, dir_fd=fd)
+            elif found.st_dev == device:
+                _remove(name, fd, found, held)
