@@ -12,6 +12,8 @@ from chaoskit.inject.kernel.seccomp.syscalls import WATCHED, Watched
 from chaoskit.inject.kernel.workload import tree
 from chaoskit.inject.kernel.workload.tree import Tree
 
+_CLONE_FILES = 0x400
+
 
 class Watching:
     """Sees to the calls of :data:`WATCHED`. For most of them the row says all there is to do.
@@ -53,6 +55,16 @@ class Watching:
         """Note that the process leads a session: everything in it dies with the run, met or not."""
         self._tree.leads(int(tree.status(call.tid).get("Tgid", b"0")))
 
+    def _confined(self, row: Watched, call: Notification) -> None:
+        """What is made for the process from here would be made outside of its Landlock domain."""
+        self._tree.confine()
+
+    def _table(self, row: Watched, call: Notification) -> None:
+        """The thread may have descriptors that its process does not."""
+        task = self._tree.task(call.tid)
+        if task is not None and call.args[0] & _CLONE_FILES:
+            task.process.tables_differ = True
+
     def _program(self, row: Watched, call: Notification) -> None:
         """The process may be another program when it is seen next."""
         task = self._tree.task(call.tid)
@@ -72,6 +84,8 @@ _SPECIAL: Mapping[str, Callable[[Watching, Watched, Notification], None]] = {
     "clone3": Watching._company,
     "fork": Watching._company,
     "vfork": Watching._company,
+    "landlock_restrict_self": Watching._confined,
+    "unshare": Watching._table,
     "setsid": Watching._session,
     "execve": Watching._program,
     "execveat": Watching._program,

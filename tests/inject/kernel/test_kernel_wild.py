@@ -105,3 +105,106 @@ def test_a_lock_of_the_test_process_is_kept(root: str, run: Run, tmp_path: Path)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         finally:
             os.unlink(outside)
+
+
+def test_links_that_mean_the_caller_are_the_callers(root: str, run: Run, tmp_path: Path) -> None:
+    """``/proc/self`` behind a link is the workload, and never the test process."""
+    (tmp_path / "important").write_text("x")
+    before = os.getcwd()
+    os.chdir(tmp_path)
+    try:
+
+        def work() -> str:
+            os.chdir(root)
+            os.symlink("/proc/self/cwd", "link")
+            Path("mine").write_text("mine")
+            os.rename("link/mine", "renamed")
+            Path("link/opened").write_text("x")
+            try:
+                os.rename("link/important", "stolen")
+            except FileNotFoundError:
+                return "not there"
+            return "stolen"
+
+        ran = run(work, record=True)
+    finally:
+        os.chdir(before)
+    assert (ran.value, os.listdir(tmp_path)) == ("not there", ["important"])
+    assert sorted(os.listdir(root)) == ["link", "opened", "renamed"]
+
+
+def test_threads_with_tables_of_their_own_keep_them(root: str, run: Run) -> None:
+    """After unshare(CLONE_FILES) the same number is another file in another thread."""
+    import threading
+
+    def work() -> list[str]:
+        fd = os.open(f"{root}/a", _CREATE)
+
+        def other() -> None:
+            if _LIBRARY.unshare(0x400):
+                raise OSError(ctypes.get_errno(), "unshare")
+            mine = os.open(f"{root}/b", _CREATE)
+            os.dup2(mine, fd)
+            os.write(fd, b"for b")
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        os.write(fd, b"for a")
+        return [Path(f"{root}/{name}").read_text() for name in "ab"]
+
+    ran = run(work, record=True)
+    assert ran.value == ["for a", "for b"], ran.traceback
+
+
+def test_a_landlock_domain_is_kept(root: str, run: Run, tmp_path: Path) -> None:
+    """What the workload has forbidden itself, nothing does in its place."""
+
+    def work() -> list[int]:
+        attributes = struct.pack("=Q", 1 << 1 | 1 << 7 | 1 << 8)  # Write files, make directories and files.
+        ruleset = _LIBRARY.syscall(ctypes.c_long(444), attributes, ctypes.c_size_t(8), 0)
+        if ruleset < 0:
+            return []
+        _LIBRARY.syscall(ctypes.c_long(446), ctypes.c_int(ruleset), 0)
+        results = [_sign(_result(_LIBRARY.mkdir(f"{root}/made".encode(), 0o700)))]
+        return [*results, _sign(_result(_LIBRARY.open(f"{root}/file".encode(), _CREATE, 0o600)))]
+
+    ran = run(work, record=True)
+    if not ran.value:
+        pytest.skip("this kernel has no Landlock")
+    assert ran.value == [-errno.EACCES, -errno.EACCES]
+    assert os.listdir(root) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_set_id_bits_go_as_the_callers_rights_say(root: str, run: Run) -> None:
+    """A change by a user without rights takes the bit away, also when root supervises."""
+    os.chmod(root, 0o777)
+
+    def work() -> list[int]:
+        modes = []
+        for number, change in enumerate(
+            (
+                lambda fd: os.write(fd, b"x"),
+                lambda fd: os.ftruncate(fd, 1),
+                lambda fd: os.posix_fallocate(fd, 0, 4096),
+            )
+        ):
+            fd = os.open(f"{root}/{number}", _CREATE, 0o755)
+            os.fchown(fd, 65534, 65534)
+            os.fchmod(fd, 0o6755)
+            os.seteuid(65534)
+            try:
+                change(fd)
+            finally:
+                os.seteuid(0)
+            modes.append(os.fstat(fd).st_mode & 0o7777)
+        return modes
+
+    ran = run(work, record=True)
+    child = os.fork()
+    if child == 0:
+        for name in os.listdir(root):
+            os.unlink(f"{root}/{name}")
+        os._exit(0 if work() == ran.value else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, list(map(oct, ran.value or []))

@@ -191,6 +191,7 @@ def transfer(call: FileCall, length: int) -> int:
 def _write(call: FileCall, fd: int, offset: int, moves: bool, length: int) -> int:
     data: bytes | memoryview = data_of(call)[:length]
     translate.within_limit(call, offset + length)
+    translate.keeps_its_marks(call, fd)
     if fcntl.fcntl(fd, fcntl.F_GETFL) & _O_DIRECT:
         # O_DIRECT wants aligned memory; an anonymous mapping always is.
         data = _aligned(bytes(data))

@@ -7,9 +7,12 @@ roots, names that are too long once the way to the caller's directory stands bef
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import re
 import resource
 import stat
+import struct
 
 from chaoskit.inject.kernel.border import CannotExecute
 from chaoskit.inject.kernel.files.calls import CLONE_RANGE, FileCall
@@ -19,6 +22,11 @@ from chaoskit.inject.kernel.seccomp.syscalls import number_of
 from chaoskit.inject.kernel.workload import rights
 from chaoskit.inject.kernel.workload.tree import Process, status
 
+_START = re.compile(r"(/proc/\d+/(?:cwd|root|fd/\d+))/*(.*)", re.DOTALL)
+"""How a name begins that is relative to a directory of the caller."""
+_OPENAT2 = 437
+_NO_MAGIC = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, 2)
+"""``struct open_how`` with RESOLVE_NO_MAGICLINKS (openat2(2))."""
 _PATH_MAX = 4096
 """Bytes of a name with its final NUL that the kernel takes (limits.h)."""
 
@@ -45,6 +53,8 @@ class Duplicate:
 
 
 def _duplicated(process: Process, fd: int) -> int:
+    if process.tables_differ:
+        raise CannotExecute("its threads have descriptors of the same numbers for different files")
     mine = abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), process.pidfd, fd, 0)
     if mine < 0:
         raise CannotExecute(f"descriptor {fd} could not be duplicated ({os.strerror(-mine)})")
@@ -118,7 +128,10 @@ def arguments(call: FileCall, opened: Borrowed) -> list[Argument]:
     if spec.second is not None:
         _translate_name(call, args, spec.second_base, spec.second, call.other_path, opened)
     if spec.fd is not None and spec.name != "mmap":
-        args[spec.fd] = opened.duplicate(call.task.process, abi.signed(call.args[spec.fd]))
+        mine = opened.duplicate(call.task.process, abi.signed(call.args[spec.fd]))
+        args[spec.fd] = mine
+        if call.row.changes:
+            keeps_its_marks(call, mine)
     for index, size in spec.pointers:
         if call.args[index]:
             args[index] = _pointed_at(call, index, size)
@@ -175,6 +188,7 @@ def _translate_copy(call: FileCall, opened: Borrowed) -> list[Argument]:
     out = opened.duplicate(call.task.process, call.other_fd)
     if not all(stat.S_ISREG(os.fstat(fd).st_mode) for fd in (into, out)):
         raise CannotExecute("not two regular files")
+    keeps_its_marks(call, into)
     if call.family == "clone":
         if call.whole:
             return [into, abi.FICLONE, out]
@@ -193,9 +207,43 @@ def same_user(call: FileCall) -> None:
     fields = status(call.task.tid)
     call.umask = int(fields.get("Umask", b"022"), 8)
     call.table = int(fields.get("FDSize", b"0"))
+    if call.task.process.confined:
+        raise CannotExecute("the caller may have a Landlock domain")
     why = rights.difference(call.task.tid, fields)
     if why:
         raise CannotExecute(why)
+    for path in (call.path, call.other_path):
+        if path:
+            _without_magic(path, call.follow)
+
+
+def keeps_its_marks(call: FileCall, fd: int) -> None:
+    """Raise CannotExecute where a change takes set-id bits away or not, as the caller's rights say."""
+    if os.fstat(fd).st_mode & (stat.S_ISUID | stat.S_ISGID):
+        same_user(call)
+
+
+def _without_magic(path: str, follow: bool) -> None:
+    """Raise CannotExecute if a link on the way means another place for each process, as ``/proc/self``."""
+    start = _START.match(path)
+    base, rest = (start[1], start[2]) if start else ("/", path.lstrip("/"))
+    # The last part is not followed by most calls.
+    way = rest if follow else rest.rstrip("/").rpartition("/")[0]
+    if not way:
+        return
+    try:
+        fd = os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        raise CannotExecute("the caller's directory cannot be reached") from None
+    try:
+        name, how = ctypes.create_string_buffer(os.fsencode(way)), ctypes.create_string_buffer(_NO_MAGIC)
+        found = abi.libc().syscall(_OPENAT2, fd, name, how, len(_NO_MAGIC))
+    finally:
+        os.close(fd)
+    if found == -errno.ELOOP:
+        raise CannotExecute("a link on the way means another place for each process")
+    if found >= 0:
+        os.close(found)
 
 
 def reachable(call: FileCall) -> None:

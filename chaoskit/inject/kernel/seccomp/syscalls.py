@@ -83,6 +83,7 @@ _ROWS = (
     *(Watched(name, "", x86_64, aarch64) for name, x86_64, aarch64 in _FORKS),
     Watched("setsid", "", 112, 157),
     Watched("seccomp", "", 317, 277),
+    Watched("landlock_restrict_self", "", 446, 446),
     Watched("prctl", "", 157, 167, ((0, "any", (abi.PR_SET_SECCOMP,)),)),
     Watched(
         "io_uring_setup",

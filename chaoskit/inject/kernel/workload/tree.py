@@ -52,6 +52,10 @@ class Process:
         self.threads = 0
         self.reader: StackReader | None = None
         self.runs_our_python = False
+        self.tables_differ = False
+        """Some thread has a table of descriptors that the others do not share."""
+        self.confined = False
+        """It, or what it descends from, may have a Landlock domain."""
         self.replacing: tuple[int, tuple[bytes, str]] | None = None
         """The thread that is at an exec, and what the process was before."""
 
@@ -89,6 +93,8 @@ class Task:
 
     def link(self, fd: int) -> str | None:
         """What descriptor ``fd`` refers to, as the kernel spells it; None if it is not open."""
+        if self.process.tables_differ:
+            return self._own_link(fd)
         try:
             return os.readlink(str(fd), dir_fd=self.process.descriptors)
         # Not closed but forbidden: the call must be reported as unseen.
@@ -120,6 +126,7 @@ class Tree:
         """Processes that were met since the list was last emptied; the supervisor watches them."""
         self._sessions: set[int] = set()
         self._most_sessions = _MANY_SESSIONS
+        self._confined = False
         self._main_image = _image(pid)
         self.main = self._add(pid, runs_our_python=True)
         self.leads(pid)
@@ -154,8 +161,15 @@ class Tree:
         process = self.processes[pid] = Process(pid)
         self._guard.answer_for(pid)
         process.runs_our_python = runs_our_python
+        process.confined = self._confined
         self.arrivals.append(process)
         return process
+
+    def confine(self) -> None:
+        """Take every process to have a Landlock domain from now on: those that follow inherit it."""
+        self._confined = True
+        for process in self.processes.values():
+            process.confined = True
 
     def forget(self, pid: int) -> None:
         """Drop a process that has ended: its numbers may be given to others now."""
