@@ -12,7 +12,8 @@ MEMORY = $(if $(wildcard /dev/shm/.),-o chaoskit_tmp=/dev/shm)
 # What depends on the interpreter, and is enough on a Python that is neither the oldest nor the most common:
 # all that forks workloads, reads stacks, runs inside pytest, or lives in threads and event loops.
 # make test PART= runs everything everywhere.
-PART ?= tests/inject tests/session tests/plugin tests/explore tests/regressions tests/doctor tests/runtime
+PART ?= tests/inject tests/conformance tests/session tests/explore tests/doctor tests/runtime tests/test_project.py \
+	$(addprefix tests/plugin/test_,running.py scenarios.py fixtures.py planted_bugs.py)
 SET_UP = @sh .ci/bootstrap.sh
 FIRST = $$(cat .venv/python)
 

@@ -123,7 +123,7 @@ def test_an_error_that_cannot_travel_is_told_by_a_stand_in(run: Run) -> None:
 
 def test_a_value_that_cannot_travel_is_wrong_use(run: Run) -> None:
     """The message says what to return instead."""
-    with pytest.raises(UsageError, match="cannot be pickled"):
+    with pytest.raises(UsageError, match="Return plain data"):
         run(lambda: lambda: None)
 
 
