@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chaoskit.core.operation import Bytes, Payload
+from chaoskit.inject.kernel.files import extents
 
 IN_MEMORY = 32 * 1024 * 1024
 """Bytes of captured data kept in memory for one run; what comes after goes to a file."""
@@ -45,7 +46,6 @@ class Spilled:
 
 WHOLE = 1 << 63
 """More bytes than any file has."""
-_CHUNK = 8 * 1024 * 1024
 
 
 class _SpillFile:
@@ -58,18 +58,21 @@ class _SpillFile:
         self.size = 0
 
     def append(self, data: bytes) -> Spilled:
-        return self.extend(iter((data,)))
+        return self.sparse(len(data), iter(((0, data),)))
 
-    def extend(self, parts: Iterator[bytes]) -> Spilled:
-        """Take everything that ``parts`` gives as one payload."""
-        offset = self.size
-        for data in parts:
-            view = memoryview(data)
+    def sparse(self, length: int, parts: Iterator[tuple[int, bytes]]) -> Spilled:
+        """Take a payload of ``length`` bytes that is zero but for ``parts``, which have offsets in it."""
+        begin = self.size
+        for offset, data in parts:
+            view, place = memoryview(data), begin + offset
             while view:
-                written = os.pwrite(self.fd, view, self.size)
-                self.size += written
+                written = os.pwrite(self.fd, view, place)
+                place += written
                 view = view[written:]
-        return Spilled(self, offset, self.size - offset)
+        # What was not written is a hole here, too.
+        self.size = begin + length
+        os.ftruncate(self.fd, self.size)
+        return Spilled(self, begin, length)
 
     def __del__(self) -> None:
         # With the last payload, which may live longer than the run.
@@ -96,20 +99,15 @@ class PayloadStore:
         Raises OSError where it cannot be read.
         """
         length = max(0, min(length, os.fstat(fd).st_size - start))
-        parts = _parts(fd, start, length)
-        return self.keep(b"".join(parts)) if length <= self._left else self._spilled().extend(parts)
+        parts = extents.data(fd, start, start + length)
+        if length > self._left:
+            return self._spilled().sparse(length, ((offset - start, part) for offset, part in parts))
+        whole = bytearray(length)
+        for offset, part in parts:
+            whole[offset - start : offset - start + len(part)] = part
+        return self.keep(bytes(whole))
 
     def _spilled(self) -> _SpillFile:
         if self._file is None:
             self._file = _SpillFile()
         return self._file
-
-
-def _parts(fd: int, start: int, length: int) -> Iterator[bytes]:
-    while length > 0:
-        part = os.pread(fd, min(length, _CHUNK), start)
-        if not part:
-            return
-        yield part
-        start += len(part)
-        length -= len(part)

@@ -14,12 +14,11 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from chaoskit.core.operation import Payload
+from chaoskit.inject.kernel.files import extents
 from chaoskit.inject.kernel.files.calls import FileCall
 from chaoskit.inject.kernel.files.payload import WHOLE, PayloadStore
 
 Identity = tuple[int, int]
-
-_CHUNK = 1 << 20
 
 
 class Unseen:
@@ -82,8 +81,9 @@ class Unseen:
 
 
 def _digest(fd: int) -> bytes:
-    digest, offset = hashlib.blake2b(digest_size=16), 0
-    while part := os.pread(fd, _CHUNK, offset):
+    size = os.fstat(fd).st_size
+    digest = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=16)
+    for offset, part in extents.data(fd, 0, size):
+        digest.update(offset.to_bytes(8, "little"))
         digest.update(part)
-        offset += len(part)
     return digest.digest()

@@ -1,0 +1,46 @@
+"""The parts of a file that hold data: holes are neither read nor written out."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+
+CHUNK = 1024 * 1024
+
+
+def data(fd: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Offsets with what is there, in order, from ``start`` to ``end``; what is left out is zero.
+
+    The pieces depend on the content alone, and not on how the file system stores it. The position of ``fd``,
+    which it may share, is as before. Raises OSError where it cannot be read.
+    """
+    zeros = bytes(CHUNK)
+    offset = start
+    while offset < end:
+        found = _next_data(fd, offset)
+        if found is None or found >= end:
+            return
+        # On a grid: where a hole begins is for the file system to choose.
+        offset = max(start, found - found % CHUNK)
+        wanted = min(end, offset - offset % CHUNK + CHUNK) - offset
+        piece = os.pread(fd, wanted, offset)
+        if not piece:
+            return
+        if piece != zeros[: len(piece)]:
+            yield offset, piece
+        offset += len(piece)
+
+
+def _next_data(fd: int, offset: int) -> int | None:
+    """Where the next data begins; None if there is only a hole to the end."""
+    before = os.lseek(fd, 0, os.SEEK_CUR)
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return None
+        # A file system that does not know holes: all is data.
+        return offset
+    finally:
+        os.lseek(fd, before, os.SEEK_SET)
