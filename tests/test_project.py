@@ -15,7 +15,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 TOP = {
     *("pyproject.toml", "chaoskit", "scenarios", "tests", "reports", "conftest.py", "README.md"),
-    *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", ".ci", "docs", "benchmarks", ".gitignore"),
+    *(
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "LICENSE",
+        "SECURITY.md",
+        "Makefile",
+        ".ci",
+        "docs",
+        "benchmarks",
+        ".gitignore",
+    ),
 }
 
 

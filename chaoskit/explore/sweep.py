@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from chaoskit.core.case import BROKEN
+from chaoskit.core.errors import UsageError
 from chaoskit.core.result import OVER_BUDGET, Budget
 from chaoskit.explore.border import Planned, World
 from chaoskit.explore.case import Case, Question
@@ -104,6 +105,9 @@ class Sweep:
         return Budget(self.question.options.budget, self._possible, run, left_out)
 
     def _judge(self, case: Case, seen: Observation, attempt: int) -> None:
+        if seen.refused:
+            # Wrong use is the test's, whenever it comes: no verdict on the program can follow from it.
+            raise UsageError(f"in the case {case.job.schedule} chaos.run was refused: {seen.refused}")
         case.seen, case.judgement = seen, judge(case.job, seen)
         case.attempts += 1
         if attempt == 0:

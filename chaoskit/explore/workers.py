@@ -17,6 +17,7 @@ import selectors
 import signal
 import struct
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -103,9 +104,13 @@ class Workers:
             self._prepare(self._forked)
             # What the worker has inherited is never garbage; a collection that touches it would copy it.
             gc.freeze()
+            usual = threading.active_count()
             while text := os.read(queue, _NUMBER.size):
                 number = _NUMBER.unpack(text)[0]
                 _send(results, (number, self._one(jobs[number], number, inside)))
+                # No further workload could be forked from here: a thread that is left may hold a lock.
+                if threading.active_count() > usual:
+                    os._exit(_RETIRED)
         except BaseException:
             # Ends up in the worker's output, which the error of the batch shows.
             import traceback
@@ -150,6 +155,10 @@ class _Inside:
     def printed(self, start: int) -> str:
         end = os.lseek(self.output.fileno(), 0, os.SEEK_CUR)
         return os.pread(self.output.fileno(), end - start, start).decode("utf-8", "replace")
+
+
+_RETIRED = 75
+"""The status of a worker in which a case has left threads: another takes its place."""
 
 
 class _Batch:
@@ -217,15 +226,18 @@ class _Batch:
         yield from worker.take()
         number, _ = worker.status.get()
         how = self._drop(worker)
+        retired = how == f"ended with status {_RETIRED}" and number not in self._open
         try:
             if number in self._open:
                 yield number, cut_short(worker, death(how, worker), "")
-            elif how and self._open:
+            elif how and self._open and not retired:
                 raise RuntimeError(f"a worker process {how} outside of any case: {tail(worker.output)}")
         finally:
             worker.close()
         if self._open and not self._workers:
             self._restart()
+        elif self._open and retired:
+            self._add_worker()
 
     def _overdue(self) -> Iterator[tuple[int, Observation]]:
         now = time.monotonic()

@@ -208,3 +208,36 @@ def test_set_id_bits_go_as_the_callers_rights_say(root: str, run: Run) -> None:
             os.unlink(f"{root}/{name}")
         os._exit(0 if work() == ran.value else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, list(map(oct, ran.value or []))
+
+
+def test_an_open_that_breaks_a_lease_waits_alone(root: str, run: Run) -> None:
+    """The holder's own calls are answered meanwhile, or it could not give the lease up."""
+    import signal
+
+    def hold(ready: int) -> None:
+        def give_up(*_: object) -> None:
+            Path(f"{root}/said").write_text("x")
+            fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            os._exit(0)
+
+        held = os.open(f"{root}/a", os.O_RDWR | os.O_CREAT)
+        signal.signal(signal.SIGIO, give_up)
+        fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        os.write(ready, b"x")
+        while True:
+            signal.pause()
+
+    def work() -> int:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            hold(writing)
+        os.close(writing)
+        os.read(reading, 1)
+        fd = os.open(f"{root}/a", os.O_RDWR)
+        os.waitpid(child, 0)
+        return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK
+
+    ran = run(work, record=True, timeout=10)
+    assert (ran.value, ran.timed_out) == (0, False)
+    assert Path(f"{root}/said").exists()

@@ -78,8 +78,14 @@ def perform_open(call: FileCall) -> int:
     try:
         with _umask_of(call):
             # Close-on-exec for our copy; the caller's gets the flag that it asked for.
-            return os.open(call.path, call.flags | os.O_CLOEXEC, call.mode or 0)
+            # Not waiting, or an open that breaks a lease (fcntl(2)) would keep us from hearing its holder.
+            mine = os.open(call.path, call.flags | os.O_CLOEXEC | os.O_NONBLOCK, call.mode or 0)
+        if not call.flags & os.O_NONBLOCK:
+            os.set_blocking(mine, True)
+        return mine
     except OSError as error:
+        if error.errno == errno.EAGAIN and not call.flags & os.O_NONBLOCK:
+            raise CannotExecute("it has to wait for the holder of a lease") from None
         if error.errno == errno.EMFILE:
             # Our limit, not the caller's: the kernel can still do it.
             raise CannotExecute("this process has no descriptor left") from None
