@@ -6,6 +6,8 @@ WORKERS ?= 2
 # More arguments for pytest, for example: make test PYTEST="-k report -x"
 PYTEST ?=
 REPORT ?= reports/latest
+# make scenarios BUDGET=all runs every case of the sweeps of the runtime, which takes half an hour more.
+BUDGET ?=
 # Where scenarios keep the directories of their cases: in memory, where there is such a place, since
 # thousands of cases that wait for a disk to sync take minutes.
 MEMORY = $(if $(wildcard /dev/shm/.),-o chaoskit_tmp=/dev/shm)
@@ -22,7 +24,8 @@ FIRST = $$(cat .venv/python)
 help:
 	@echo "make test       lint, types, and the suite on every CPython from 3.11 on that is found"
 	@echo "make pythons    CPython 3.14 and 3.15 in .cache/, where Debian's packages can be had"
-	@echo "make scenarios  the scenarios on real programs; report in $(REPORT)/"
+	@echo "make scenarios  the scenarios on real programs and on the runtime; report in $(REPORT)/"
+	@echo "                BUDGET=all runs every case of all of them"
 	@echo "make validation compares the models of power loss with mounted file systems; needs root"
 	@echo "make lint       ruff and mypy"
 	@echo "make docs       the documentation, in docs/_build/html/"
@@ -50,7 +53,7 @@ pythons:
 # The workers are chaoskit's own: they share the cases of one scenario, so that the longest does not decide.
 scenarios:
 	$(SET_UP) --first --groups test,scenarios,peers
-	@$(FIRST) -m pytest scenarios --ignore scenarios/validation -p no:randomly -p no:xdist \
+	@BUDGET=$(BUDGET) $(FIRST) -m pytest scenarios --ignore scenarios/validation -p no:randomly -p no:xdist \
 		--chaoskit-workers $(WORKERS) --chaoskit-report $(REPORT) $(MEMORY) $(PYTEST)
 
 # Whether the models of power loss are true: compares them with file systems that are mounted. Needs root.

@@ -6,6 +6,7 @@ Run by ``test_planted.py``, which says what each of them shows; run alone, all o
 from __future__ import annotations
 
 import pytest
+from budgets import bounded
 from test_checkpoints import KEYS, TIMEOUT, fail_for_good, fail_on_a_full_disk, opened, prepared, work
 
 from chaoskit import Chaos, faults, scenario
@@ -85,7 +86,7 @@ def test_a_batch_acknowledges_before_it_flushes(chaos: Chaos) -> None:
             assert key not in chaos.promised or checkpoints.is_completed(key)
 
 
-@scenario(faults.disk().only("full"), timeout=TIMEOUT, budget=40)
+@scenario(faults.disk().only("full"), timeout=TIMEOUT, budget=bounded(40))
 def test_the_reserve_is_not_given_up(chaos: Chaos, monkeypatch: Patch) -> None:
     monkeypatch.setattr(Reserve, "give_up", lambda reserve: False)
     with Store.open(chaos.path / "store.db", reserve=256 << 10) as store, Checkpoints(store) as checkpoints:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from budgets import bounded
+
 from chaoskit import Chaos, Outcome, faults, scenario
 from chaoskit.runtime import Checkpoints, DeadLetters, Store
 from chaoskit.runtime.failures.taxonomy import ResilienceError
@@ -45,7 +47,7 @@ def work(directory: Path, promise: Callable[[str], None]) -> None:
         promise("done")
 
 
-@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=80)
+@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=bounded(80))
 def test_a_completed_step_has_its_artefact(chaos: Chaos) -> None:
     """Done means: recorded, with a file that is what it was; not done means that it can be had again."""
     prepared(chaos.path)
@@ -77,7 +79,7 @@ def fail_for_good(directory: Path, promise: Callable[[str], None]) -> None:
         promise("dead")
 
 
-@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=80)
+@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=bounded(80))
 def test_the_last_failure_is_never_lost(chaos: Chaos) -> None:
     """The step is always in exactly one place: to be had, or a dead letter; never both or none."""
     prepared(chaos.path)
@@ -109,7 +111,7 @@ def work_through(directory: Path, promise: Callable[[str], None]) -> None:
             promise(key)
 
 
-@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=80)
+@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=bounded(80))
 def test_a_batch_keeps_what_it_acknowledged(chaos: Chaos) -> None:
     """What the block has left is done; what it has not is to be had again, with at most one start counted."""
     prepared(chaos.path)
@@ -144,7 +146,7 @@ def fail_on_a_full_disk(directory: Path, promise: Callable[[str], None]) -> None
         promise("listed")
 
 
-@scenario(faults.disk().only("full"), timeout=TIMEOUT, budget=40)
+@scenario(faults.disk().only("full"), timeout=TIMEOUT, budget=bounded(40))
 def test_a_failure_is_recorded_on_a_full_disk(chaos: Chaos) -> None:
     """The reserve is given up for it: a step that was claimed leaves its letter, which can be listed."""
     (chaos.path / "out").mkdir()

@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from budgets import bounded
+
 from chaoskit import Chaos, Outcome, faults, scenario
 from chaoskit.runtime import DeadLetters, Outbox, OutboxMessage, Store, VirtualClock, write_file
 from chaoskit.runtime.failures.taxonomy import ResilienceError
@@ -75,7 +77,7 @@ def redrive(directory: Path, promise: Callable[[str], None]) -> None:
         promise("sent")
 
 
-@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=80)
+@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=bounded(80))
 def test_a_redrive_is_neither_lost_nor_doubled(chaos: Chaos) -> None:
     """The letter, the message, the send and the effect agree, whatever is struck where."""
     prepared(chaos.path)
@@ -93,7 +95,7 @@ def add(directory: Path, promise: Callable[[str], None]) -> None:
         promise(letters.add(pipeline="p", run_id="other", error=ValueError("bad"), payload=8, attempts=1))
 
 
-@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=60)
+@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=bounded(60))
 def test_a_letter_that_was_acknowledged_is_there(chaos: Chaos) -> None:
     """And one that was reported again after the crash is still one."""
     prepared(chaos.path)
