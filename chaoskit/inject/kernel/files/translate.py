@@ -25,6 +25,8 @@ from chaoskit.inject.kernel.workload.tree import Process, status
 _START = re.compile(r"(/proc/\d+/(?:cwd|root|fd/\d+))/*(.*)", re.DOTALL)
 """How a name begins that is relative to a directory of the caller."""
 _OPENAT2 = 437
+MARKS = stat.S_ISUID | stat.S_ISGID
+"""What a change by a user without rights takes away from a file."""
 _NO_MAGIC = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, 2)
 """``struct open_how`` with RESOLVE_NO_MAGICLINKS (openat2(2))."""
 _PATH_MAX = 4096
@@ -219,7 +221,7 @@ def same_user(call: FileCall) -> None:
 
 def keeps_its_marks(call: FileCall, fd: int) -> None:
     """Raise CannotExecute where a change takes set-id bits away or not, as the caller's rights say."""
-    if os.fstat(fd).st_mode & (stat.S_ISUID | stat.S_ISGID):
+    if os.fstat(fd).st_mode & MARKS:
         same_user(call)
 
 
