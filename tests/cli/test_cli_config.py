@@ -127,7 +127,8 @@ def test_a_wrong_schema_is_named(schema: str, said: str, capsys: pytest.CaptureF
 
 
 def test_a_missing_file_is_a_problem(capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that is not there is a problem with its name; another suffix is wrong use."""
+    """A file that is not there, and one of another suffix, is a problem with its name."""
     assert run(["config", "check", "none.yaml"]) == 1
     assert "none.yaml: (top): cannot be read: No such file" in capsys.readouterr().out
-    assert run(["config", "check", "none.ini"]) == 2
+    assert run(["config", "check", "none.ini"]) == 1
+    assert "none.ini: (top): cannot be read: its suffix is '.ini'" in capsys.readouterr().out
