@@ -42,7 +42,8 @@ def test_a_childs_end_does_not_interrupt_a_close(root: str, run: Run, record: bo
     Without the right to be scheduled first, one in a few hundred may still be interrupted, and is counted.
     """
     ran = run(_closes_while_children_end, "" if record else "close(a)#1=EIO", record=record, timeout=60)
-    assert ran.value == ran.stray_interrupts
+    # Other calls than closes may be interrupted, too, and a thread may die while its call waits.
+    assert ran.value <= ran.stray_interrupts
     assert ran.value <= (0 if os.geteuid() == 0 else CLOSES // 50)
     assert bool(ran.value) == any(caveat.kind == "interrupted" for caveat in ran.caveats)
 
