@@ -44,6 +44,15 @@ def test_list_prints_points_and_runs_no_case(project: Path) -> None:
     assert seen.report == {}
 
 
+def test_a_listing_expects_no_failure(tmp_path: Path) -> None:
+    """No case is run, so a scenario that must fail has not passed either."""
+    marked = MODULE.replace("    @scenario(", "    @pytest.mark.xfail(strict=True)\n    @scenario(")
+    inner.write(tmp_path, "    import pytest\n" + marked)
+    seen = inner.run(tmp_path, "--chaoskit-list")
+    assert seen.status == 0
+    assert "fault points of test_inner.py::test_wrong" in seen.output
+
+
 def test_replay_runs_the_one_case_and_fails_like_it(project: Path) -> None:
     """The schedule that a failure prints shows the same failure again."""
     seen = inner.run(project, "--chaoskit-replay", "write(job.json)#1=kill")
