@@ -62,7 +62,8 @@ def extract(
         FileExistsError: ``destination`` is there, and ``replace`` was not given.
         OSError: the disk's own answer; :class:`~chaoskit.runtime.DiskFull` when it is full.
     """
-    _check(links)
+    if links not in ("refuse", "inside"):
+        raise wrong("links", links, "'refuse' or 'inside'")
     source = Path(archive)
     with publish_directory(destination, replace=replace) as stage:
         writer = StageWriter(stage, limits, source.stat().st_size)
@@ -96,11 +97,6 @@ def inspect_archive(
             if len(found) > limits.members:
                 raise ArchiveTooBig(f"more than {limits.members:,} members")
     return tuple(found)
-
-
-def _check(links: str) -> None:
-    if links not in ("refuse", "inside"):
-        raise wrong("links", links, "'refuse' or 'inside'")
 
 
 def _refuse_links(member: ArchiveMember, links: Links) -> None:

@@ -50,11 +50,6 @@ class StageWriter:
         else:
             self._file(member, data)
 
-    def _count_one(self) -> None:
-        self._count += 1
-        if self._count > self._limits.members:
-            raise ArchiveTooBig(f"more than {self._limits.members:,} members")
-
     def _new(self, parts: Parts) -> None:
         """Note a name that must not be there yet, in whatever case or composition."""
         # Folded, since the archive may be unpacked where A and a are one file.
@@ -63,7 +58,9 @@ class StageWriter:
             raise UnsafeArchive(
                 f"{_path(parts)!r} and {_path(self._seen[key])!r} are one name, or it is there twice"
             )
-        self._count_one()
+        self._count += 1
+        if self._count > self._limits.members:
+            raise ArchiveTooBig(f"more than {self._limits.members:,} members")
         self._seen[key] = parts
 
     def _directory(self, parts: Parts) -> None:
