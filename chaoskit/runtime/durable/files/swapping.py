@@ -109,14 +109,18 @@ def restore(old: Path, target: Path) -> bool:
 
 
 def remove_tree(path: Path) -> bool:
-    """Remove a directory with all in it, or a link; False if something could not be removed."""
-    if path.is_symlink():
+    """Remove a directory with all in it, or a link; False if something could not be removed.
+
+    Raises nothing: what is removed here has been replaced already, and an error would deny that.
+    """
+    try:
         led_to = path.parent / os.readlink(path)
+    except OSError:  # No link, or one that cannot be read: rmtree refuses that by itself.
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         with contextlib.suppress(OSError):
             path.unlink()
         known = parse(led_to.name)
         if known and known.kind == "tree":
             shutil.rmtree(led_to, ignore_errors=True)
-    else:
-        shutil.rmtree(path, ignore_errors=True)
     return identity(path) is None
