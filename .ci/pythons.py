@@ -1,7 +1,7 @@
 """CPython releases that this machine lacks, from Debian's archive, in ``.cache/pythons`` and nowhere else.
 
 The packages of a Debian release that has them are downloaded and verified by apt, with lists and a state of
-their own, and unpacked, not installed: nothing of the machine changes, nobody has to be root, and no mount or
+their own, and unpacked, not installed: nothing of the machine changes, root is not needed, and no mount or
 chroot is left behind. They bring their own C library, which the interpreters are then told to use, so that
 ``sys.executable``, child processes, environments and ``ctypes`` are those of any other Python. What is
 unpacked works in the place where it was made; in a clone that was moved it is made again.

@@ -102,7 +102,7 @@ async def do_sleep(world: World, ticks: int) -> None:
 
 
 async def do_fails(world: World, ticks: int) -> None:
-    """A future that somebody else fails: the error arrives at a suspension."""
+    """A future that fails from outside: the error arrives at a suspension."""
     loop = asyncio.get_running_loop()
     future = loop.create_future()
     loop.call_later(

@@ -70,7 +70,7 @@ def test_a_number_of_too_many_digits_is_a_problem(tmp_path: Path, name: str) -> 
 
 
 def test_an_unknown_suffix_is_a_problem_like_any_other() -> None:
-    """It is caught by whoever catches the problems of a configuration."""
+    """Code that catches the problems of a configuration catches it."""
     with pytest.raises(ConfigurationProblems, match=r"its suffix is '\.ini'"):
         from_file("settings.ini")
 

@@ -24,6 +24,8 @@ class Tar:
         self._file = file
         self._limits = limits
         self._current: tarfile.TarInfo | None = None
+        self._size = file.seek(0, 2)
+        file.seek(0)
 
     def members(self) -> Iterator[ArchiveMember]:
         guard: Any = _HeadersOnly(self._file, self._limits.members)  # It has what tarfile calls, and no more.
@@ -61,9 +63,10 @@ class Tar:
 
     def _within_file(self, found: tarfile.TarInfo) -> None:
         """Find a member that is cut where tarfile would only find the next one missing."""
-        end = self._file.seek(0, 2)
-        if found.isreg() and found.offset_data + found.size > end:
-            raise CorruptArchive(f"{found.name!r} is cut: {end - found.offset_data} of {found.size} bytes")
+        if found.isreg() and found.offset_data + found.size > self._size:
+            raise CorruptArchive(
+                f"{found.name!r} is cut: {self._size - found.offset_data} of {found.size} bytes"
+            )
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Data]:

@@ -29,7 +29,7 @@ def test_a_window_is_one_commit(checkpoints: Checkpoints, store: Store) -> None:
 
 
 def test_what_was_not_flushed_is_not_promised(checkpoints: Checkpoints) -> None:
-    """A result counts from the flush on; before it, whoever looks sees the step running."""
+    """A result counts from the flush on; before it, a reader sees the step running."""
     with checkpoints.batch(KEYS[:2]) as batch:
         first, second = batch
         first.complete(1)

@@ -152,7 +152,7 @@ def test_a_source_may_be_a_checksum(checkpoints: Checkpoints) -> None:
 
 
 def test_a_changed_source_is_claimed_again(checkpoints: Checkpoints) -> None:
-    """Completed from this source: not to be had. From another one: all attempts begin anew."""
+    """Completed from this source: not to be had. From another one: all attempts begin again."""
     one, two = Checksum("etag:1"), Checksum("etag:2")
     claim = checkpoints.claim("a", source=one)
     assert claim is not None
@@ -167,7 +167,7 @@ def test_a_changed_source_is_claimed_again(checkpoints: Checkpoints) -> None:
 
 
 def test_artefacts_must_be_there_and_stay(checkpoints: Checkpoints, tmp_path: Path) -> None:
-    """At the end of the step, and as they were whenever somebody asks; directories are looked at whole."""
+    """At the end of the step, and as they were at every later check; directories are looked at whole."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "part").write_text("1")
     claim = checkpoints.claim("a")
