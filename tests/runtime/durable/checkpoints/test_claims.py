@@ -136,7 +136,7 @@ def test_the_last_attempt_leaves_a_dead_letter(checkpoints: Checkpoints, letters
 
 
 def test_a_redriven_letter_revives_its_checkpoint(checkpoints: Checkpoints, letters: DeadLetters) -> None:
-    """All attempts again, with the same fences; failing again opens the letter, completing resolves it."""
+    """All attempts again, and the fence counts on; failing again opens the letter, completing resolves it."""
     fail(checkpoints, 3)
     [letter] = letters.find()
     letters.redrive(letter.id, by="me")
