@@ -6,29 +6,35 @@ Needs Hypothesis: ``pip install chaoskit[contracts]``.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import strategies as st
-
 from chaoskit.core.errors import wrong
+from chaoskit.core.extras import missing as _missing_extra
+from chaoskit.core.schedule import Schedule
+from chaoskit.faults import FaultSet, default
 from chaoskit.faults.corrupt import formats
 from chaoskit.faults.corrupt.examples import examples
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.failures import taxonomy
-from chaoskit.runtime.retrying import (
+from chaoskit.runtime.retrying.backoff import (
     EQUAL,
     FULL,
     NONE,
     Backoff,
-    Constant,
-    Decorrelated,
     Exponential,
-    Linear,
-    RetryPolicy,
     band,
 )
+from chaoskit.runtime.retrying.backoffs import Constant, Decorrelated, Linear
+from chaoskit.runtime.retrying.policy import RetryPolicy
+from chaoskit.session.worlds import Data, DrawnWorld, Prepare
+
+try:
+    from hypothesis import note
+    from hypothesis import strategies as st
+except ModuleNotFoundError as _error:
+    raise _missing_extra(_error, "hypothesis", "contracts", "chaoskit.strategies") from None
 
 __all__ = [
     "Answers",
@@ -40,6 +46,8 @@ __all__ = [
     "jitters",
     "retry_policies",
     "answers",
+    "world",
+    "worlds",
 ]
 
 # Not PartialFailure: an ExceptionGroup, which cannot be made without errors.
@@ -199,3 +207,49 @@ def _edited(data: bytes, edits: list[tuple[str, int, int]]) -> bytes:
         else:
             data = head + part * 2 + tail
     return data
+
+
+def worlds(
+    data: st.SearchStrategy[Data], faults: FaultSet | None = None, *, prepare: Prepare | None = None
+) -> st.SearchStrategy[DrawnWorld[Data]]:
+    """Data and a schedule together: an input, and one fault at one call that the workload makes with it.
+
+    ``world.run(workload)`` calls ``workload(world.path, world.data)`` twice, each time in another process:
+    without faults, to learn which calls it makes with this data, and then under the schedule that is drawn.
+    Both are made simpler together: towards simpler data, no fault, and an earlier call. In either directory
+    ``prepare(path, data)`` makes what is there before. ``faults``: ``faults.default()``.
+
+    A failing example prints a line for ``@example`` that repeats it: see :func:`world`. Use
+    ``@settings(deadline=None)``, since an example takes two forks.
+
+    Raises:
+        UsageError: for ``faults`` that is no set of faults.
+    """
+    asked = default() if faults is None else faults
+    if not isinstance(asked, FaultSet):
+        raise wrong("faults", faults, "a set of faults such as faults.disk()")
+
+    @st.composite
+    def drawn(draw: st.DrawFn) -> DrawnWorld[Data]:
+        value, later = draw(data), draw(st.data())
+
+        def choose(schedules: Sequence[str]) -> int:
+            number = later.draw(st.integers(0, len(schedules) - 1), label="schedule")
+            note(f"@example(world({value!r}, {schedules[number]!r}))")
+            return number
+
+        return DrawnWorld(value, asked, choose, prepare=prepare)
+
+    return drawn()
+
+
+def world(data: Data, schedule: str, *, prepare: Prepare | None = None) -> DrawnWorld[Data]:
+    """The world with these data and this schedule, for ``@example``: what a failing example has printed.
+
+    ``prepare`` as in :func:`worlds`.
+
+    Raises:
+        ScheduleError: for a text that is no schedule; ``world.run`` raises it for one that names a call
+            that does not happen.
+    """
+    return DrawnWorld(data, FaultSet(), lambda schedules: 0, prepare=prepare, replay=Schedule.parse(schedule))

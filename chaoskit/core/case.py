@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from chaoskit.core.operation import Frame, Receipt
-from chaoskit.core.plain import ADDED
 
-Verdict = Literal["tolerated", "failed safe", "violated", "hung", "diverged", "not injected"]
-"""What one case has come to; see the design's section "Verdicts"."""
+Verdict = Literal["tolerated", "failed safe", "violated", "hung", "diverged", "not injected", "interpreter"]
+"""What one case has come to; ``interpreter``: CPython itself failed, so nothing is known of the program."""
 
 PASSING: tuple[Verdict, ...] = ("tolerated", "failed safe")
 BROKEN: tuple[Verdict, ...] = ("violated", "hung")
 INCONCLUSIVE: tuple[Verdict, ...] = ("diverged", "not injected")
-VERDICTS: tuple[Verdict, ...] = PASSING + BROKEN + INCONCLUSIVE
+NO_JUDGEMENT: tuple[Verdict, ...] = (*INCONCLUSIVE, "interpreter")
+"""Those that say nothing about the program. A scenario passes with any number of ``interpreter``, since no
+test can do anything about it: it is told once for each place."""
+VERDICTS: tuple[Verdict, ...] = PASSING + BROKEN + NO_JUDGEMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,17 @@ class RunSummary:
     receipts: tuple[Receipt, ...] = ()
     stray_interrupts: int = 0
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class OutsidePromise:
+    """A promise that the test made itself, outside of a run. ``after`` is the run before it, 0 for none.
+
+    ``value`` is its ``repr``, cut where that is long.
+    """
+
+    after: int
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,5 +136,5 @@ class CaseResult:
     finding: int | None = None
     models: tuple[str, ...] = ()
     """For a power loss the persistence models that allow its crash state."""
-    timeline: Timeline | None = field(default=None, metadata=ADDED)
+    timeline: Timeline | None = None
     """What it did, for a case by which a finding is shown; None for every other."""

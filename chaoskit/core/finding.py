@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from chaoskit.core.case import CaseFailure, Difference, Verdict
 from chaoskit.core.operation import Frame
-from chaoskit.core.plain import ADDED
+from chaoskit.core.source import Excerpt
+
+FaultClass = Literal["local", "share", "interference"]
+"""Where a fault comes from: the machine and its own disk, a network file system, or other processes that
+change names or hold locks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +20,7 @@ class Advice:
     """Which call is to blame, and what to write instead.
 
     ``kind`` is stable (``rename-before-sync``, ``directory-not-synced`` …), ``text`` one sentence, ``fix``
-    at most two lines of Python or English, ``operation`` the guilty call as text, ``site`` where it was
+    at most three lines of Python or English, ``operation`` the guilty call as text, ``site`` where it was
     made, ``models`` the persistence models under which it matters.
     """
 
@@ -29,7 +34,13 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Cases that broke in the same way at the same call site; ``schedule`` is the shortest of them.
+    """One cause, and the cases that show it; ``schedule`` is the plainest of them.
+
+    ``id`` is the finding's name: short, and the same on other machines, with other budgets and after lines
+    have moved. ``cause`` says what is wrong: ``stopped`` (it is not safe to stop the program there),
+    ``answered`` (it reports an error and has made it worse), ``went on`` (it took no notice of an error),
+    ``unsynced`` (a power loss takes back what it relies on), ``damaged`` (it trusts what it finds). ``known``
+    is why the finding is accepted, empty for a new one.
 
     ``stack`` is the Python stack of the operation that was hit, innermost first;
     ``source`` has the line of source for each of its frames, as it was then: a page that is made later, or
@@ -45,16 +56,23 @@ class Finding:
     stack: tuple[Frame, ...]
     failure: CaseFailure
     differences: tuple[Difference, ...] = ()
-    source: tuple[str, ...] = field(default=(), metadata=ADDED)
+    source: tuple[str, ...] = ()
     reproduced: bool | None = None
     """True if it showed again when it was run once more; None if that was not tried."""
     models: tuple[str, ...] = ()
     """For a power loss the persistence models under which it shows."""
     advice: Advice | None = None
-    by_model: Mapping[str, str] = field(default_factory=dict, metadata=ADDED)
+    id: str = ""
+    cause: str = ""
+    known: str = ""
+    by_model: Mapping[str, str] = field(default_factory=dict)
     """For a power loss by model the simplest of ``schedules`` whose crash state that model allows."""
-    shrunk_from: str = field(default="", metadata=ADDED)
+    shrunk_from: str = ""
     """The schedule of the larger crash state that broke first, if ``schedule`` was made from one."""
-    smallest: bool | None = field(default=None, metadata=ADDED)
+    smallest: bool | None = None
     """True if every smaller crash state was seen not to break in this way; None if that was not tried,
     False if the search was stopped by its bound."""
+    fault_class: FaultClass = "local"
+    """Where the trouble comes from, of the most ordinary of its cases."""
+    excerpt: Excerpt | None = None
+    """The lines around the innermost place in ``stack`` that is the project's; None without one."""

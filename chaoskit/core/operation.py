@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 # Not "", which is the target of a call without a name, such as a promise.
 ROOT = "."
@@ -90,6 +90,22 @@ class Detail:
 
 
 @dataclass(frozen=True, slots=True)
+class Brought:
+    """One thing in a directory that comes from elsewhere; ``name`` is relative to that directory.
+
+    ``unsynced`` files were written by this run and not synced; ``text`` is where a link points.
+    """
+
+    name: str
+    kind: Literal["file", "directory", "symlink"]
+    mode: int
+    inode: tuple[int, int]
+    data: Payload | None = None
+    text: str = ""
+    unsynced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FileDetail(Detail):
     """What a call on a file was given and what it changed; fields that the call does not have stay empty.
 
@@ -121,12 +137,19 @@ class FileDetail(Detail):
     truncated: bool = False
     made_mode: int | None = None
     released: bool = False
+    brought: tuple[Brought, ...] = ()
+    """What is in a directory that is moved in from elsewhere."""
+    unsynced: bool = False
+    """What is moved or linked in was written by this run elsewhere, and not synced there."""
     synchronous: str = ""
     """``"O_SYNC"`` or ``"O_DSYNC"`` when the descriptor or the call demands it, else empty."""
     text: str | None = None
     data: Payload | None = None
     seen: tuple[tuple[tuple[int, int], Payload], ...] = ()
     """What files that can change without a call held just before this one: inode and content."""
+    held: Payload | None = None
+    """What a file held that is opened to be read. None where it cannot be damaged as it is, and where this
+    run has opened it before and it has not changed since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +161,53 @@ class LookupDetail(Detail):
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkDetail(Detail):
+    """What went over the network in one operation. ``peer`` is the name of the other side.
+
+    ``sent`` and ``received`` are bytes of a request and of its answer, ``head`` those of the header of an
+    HTTP answer. ``method``, ``path`` and ``status`` are those of HTTP; 0 is the status of no answer.
+    ``kind`` is the content type of the answer without its parameters. ``request`` is what was sent, cut
+    where it is long. ``connection`` tells what went over one connection from what went over another of the
+    same run.
+    """
+
+    peer: str = ""
+    sent: int = 0
+    received: int = 0
+    head: int = 0
+    method: str = ""
+    path: str = ""
+    status: int = 0
+    kind: str = ""
+    request: Payload | None = None
+    connection: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InsideDetail(Detail):
+    """``allocations``: how many the line has made in this execution, until the next line began."""
+
+    allocations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PromiseDetail(Detail):
     """``value`` is what ``promise`` was given."""
 
     value: Any = None
 
 
+@dataclass(frozen=True, slots=True)
+class TimeDetail(Detail):
+    """``length``: nanoseconds that a wait is to last. ``virtual``: how many the run had not waited before."""
+
+    length: int = 0
+    virtual: int = 0
+
+
 # One for all: it is the default of every operation.
 _NO_FILE = FileDetail()
+_NO_NETWORK = NetworkDetail()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +244,16 @@ class Operation:
         Questions such as "which inode?" can so be asked of every operation, and most have no answer.
         """
         return self.detail if isinstance(self.detail, FileDetail) else _NO_FILE
+
+    @property
+    def network(self) -> NetworkDetail:
+        """The record of the network's domain; an empty one for an operation of another domain."""
+        return self.detail if isinstance(self.detail, NetworkDetail) else _NO_NETWORK
+
+    @property
+    def allocations(self) -> int:
+        """How many allocations a line has made; 0 for every operation that is no ``alloc``."""
+        return self.detail.allocations if isinstance(self.detail, InsideDetail) else 0
 
     @property
     def promised(self) -> Any:

@@ -6,10 +6,11 @@ and schedules, which are written as the one line of text that they parse back fr
 
 from __future__ import annotations
 
+import operator
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeVar, Union
 
@@ -20,20 +21,32 @@ ADDED = MappingProxyType({"added": True})
 
 _T = TypeVar("_T")
 _readers: dict[type, dict[str, Callable[[Any], Any]]] = {}
+_fields: dict[type, tuple[str, ...] | None] = {}
 
 
-def to_plain(value: Any) -> Any:
-    """``value`` as dictionaries, lists, text and numbers, ready for ``json.dumps``."""
+def to_plain(value: Any, brief: frozenset[type] = frozenset()) -> Any:
+    """``value`` as dictionaries, lists, text and numbers, ready for ``json.dumps``.
+
+    Of records of the classes in ``brief`` the fields that have their default value are left out:
+    :func:`from_plain` gives it back.
+    """
     if isinstance(value, Schedule):
         return str(value)
-    if is_dataclass(value):
-        return {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
+    if (names := _names(type(value))) is not None:
+        if type(value) in brief:
+            names = tuple(f.name for f in fields(value) if getattr(value, f.name) != default_of(f))
+        return {name: to_plain(getattr(value, name), brief) for name in names}
     if isinstance(value, tuple | list):
-        return [to_plain(item) for item in value]
+        return [to_plain(item, brief) for item in value]
     if isinstance(value, Mapping):
         # Keys are text in every record, so JSON keeps them as they are.
-        return {key: to_plain(item) for key, item in value.items()}
+        return {key: to_plain(item, brief) for key, item in value.items()}
     return value
+
+
+def default_of(one: Field[Any]) -> Any:
+    """The value that a field has if none is given; ``MISSING`` if one must be."""
+    return one.default if one.default_factory is MISSING else one.default_factory()
 
 
 def from_plain(cls: type[_T], plain: Mapping[str, Any]) -> _T:
@@ -55,24 +68,54 @@ def with_text(value: Any, change: Callable[[str], str], in_schedules: Callable[[
     """``value`` with ``change`` made to every text in it, the keys of mappings included.
 
     A schedule escapes what it spells when it is written, so it needs a separate change: of the names in
-    its points.
+    its points. What has nothing to change comes back as it is.
     """
-    if isinstance(value, str):
-        return change(value)
-    # Before the records in general, since a point is one.
-    if isinstance(value, Point):
-        second = None if value.second is None else in_schedules(value.second)
-        return Point(value.call, in_schedules(value.target), second, value.ordinal, value.place)
-    if isinstance(value, Schedule):
-        change = in_schedules
-    if isinstance(value, tuple):
-        return tuple(with_text(item, change, in_schedules) for item in value)
-    if isinstance(value, Mapping):
-        return {change(key): with_text(item, change, in_schedules) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        changed = {f.name: with_text(getattr(value, f.name), change, in_schedules) for f in fields(value)}
-        return type(value)(**changed)
-    return value
+    return _Retold(change, in_schedules).of(value)
+
+
+class _Retold:
+    """One change of all texts in a value, which looks once at what occurs many times in it."""
+
+    def __init__(self, change: Callable[[str], str], in_schedules: Callable[[str], str]) -> None:
+        self._change = change
+        self._schedules = self if change is in_schedules else None
+        self._in_schedules = in_schedules
+        # By identity, while the whole value lives: the same frames stand in thousands of points.
+        self._known: dict[int, Any] = {}
+
+    def of(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._change(value)
+        names = _names(type(value))
+        if names is None and not isinstance(value, tuple | Mapping):
+            return value
+        if id(value) not in self._known:
+            self._known[id(value)] = self._rebuilt(value, names)
+        return self._known[id(value)]
+
+    def _rebuilt(self, value: Any, names: tuple[str, ...] | None) -> Any:
+        if isinstance(value, tuple):
+            items = tuple(map(self.of, value))
+            return value if all(map(operator.is_, items, value)) else items
+        if names is None:
+            return {self._change(key): self.of(item) for key, item in value.items()}
+        change: Callable[[Any], Any] = self.of
+        # Before the records in general, since a point is one.
+        if isinstance(value, Point):
+            names, change = ("target", "second"), lambda name: name and self._in_schedules(name)
+        elif isinstance(value, Schedule):
+            self._schedules = self._schedules or _Retold(self._in_schedules, self._in_schedules)
+            change = self._schedules.of
+        changed = {name: change(getattr(value, name)) for name in names}
+        same = all(part is getattr(value, name) for name, part in changed.items())
+        return value if same else replace(value, **changed)
+
+
+def _names(cls: type) -> tuple[str, ...] | None:
+    """The fields of a record, worked out once for each class; None for what is none."""
+    if cls not in _fields:
+        _fields[cls] = tuple(f.name for f in fields(cls)) if is_dataclass(cls) else None
+    return _fields[cls]
 
 
 def _reader(hint: Any) -> Callable[[Any], Any]:

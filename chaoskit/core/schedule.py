@@ -7,7 +7,7 @@ Grammar (blanks around ``;`` and ``->`` are optional when parsing and always wri
     place     =  part *( "/" part )        parts: run2, a process such as git~1, a thread such as t1
     fault     =  name [ "[" argument "]" ]
 
-Targets and arguments are ASCII. A target may hold letters, digits and ``. _ / + ~ @ , -`` as they
+Targets and arguments are ASCII. A target may hold letters, digits and ``. _ / + ~ @ , : -`` as they
 are; every other byte of the name (as the file system spells it) is written ``%XX``. A bare ``*``
 stands for any characters but ``/``. Arguments may hold blanks too.
 """
@@ -25,18 +25,18 @@ from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import MAIN, Operation, Place
 
 # Nothing here has a meaning to a shell: a schedule can be pasted after --replay, quoted once.
-_AS_IT_IS = re.compile(r"[A-Za-z0-9._/+~@,-]*")
+_AS_IT_IS = re.compile(r"[A-Za-z0-9._/+~@,:-]*")
 _PLAIN = frozenset(byte for byte in range(128) if _AS_IT_IS.fullmatch(chr(byte)))
 _PLACE = re.compile(
     r"(?:run(?P<run>[1-9]\d*))?/?(?P<process>[A-Za-z0-9_.+%-]+~[1-9]\d*)?/?(?:t(?P<thread>[1-9]\d*))?"
 )
-_STRIKE = re.compile(
+_POINT = re.compile(
     r"(?:(?P<place>[A-Za-z0-9_.+%~/-]+):)?"
     r"(?P<call>[a-z_][a-z0-9_]*)"
     r"\((?P<target>[^()\s;=#>]*?)(?:\s*->\s*(?P<second>[^()\s;=#>]*))?\)"
     r"#(?P<ordinal>[1-9]\d*)"
-    r"=(?P<fault>[A-Za-z_][A-Za-z0-9_]*)(?:\[(?P<argument>[^\[\];]*)\])?"
 )
+_STRIKE = re.compile(rf"{_POINT.pattern}=(?P<fault>[A-Za-z_][A-Za-z0-9_]*)(?:\[(?P<argument>[^\[\];]*)\])?")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _EXAMPLE = (
@@ -63,7 +63,22 @@ class Point:
         both = escape(self.target)
         if self.second is not None:
             both = f"{both} -> {escape(self.second)}"
-        return f"{_place_text(self.place)}{self.call}({both})#{self.ordinal}"
+        place = f"{spelt}:" if (spelt := place_text(self.place)) else ""
+        return f"{place}{self.call}({both})#{self.ordinal}"
+
+    @classmethod
+    def parse(cls, text: str) -> Point:
+        """Read a point back: ``Point.parse(str(point)) == point``.
+
+        Raises:
+            ScheduleError: for what is no point.
+        """
+        match = _POINT.fullmatch(text)
+        if match is None or not text.isascii():
+            raise ScheduleError(
+                f"point {text!r} does not parse; expected something like 'rename(a.tmp -> a)#1'."
+            )
+        return _point(match)
 
     @property
     def key(self) -> tuple[Place, str, str, str | None]:
@@ -220,7 +235,8 @@ def _escape_argument(text: str) -> str:
     )
 
 
-def _place_text(place: Place) -> str:
+def place_text(place: Place) -> str:
+    """The place as a schedule spells it; empty for the main thread of the first run."""
     parts = []
     if place.run != 1:
         parts.append(f"run{place.run}")
@@ -228,7 +244,7 @@ def _place_text(place: Place) -> str:
         parts.append(place.process)
     if place.thread:
         parts.append(f"t{place.thread}")
-    return "/".join(parts) + ":" if parts else ""
+    return "/".join(parts)
 
 
 def _parse_place(text: str | None, strike: str) -> Place:
@@ -243,6 +259,18 @@ def _parse_place(text: str | None, strike: str) -> Place:
     return Place(int(match["run"] or 1), match["process"] or "", int(match["thread"] or 0))
 
 
+def _point(match: re.Match[str]) -> Point:
+    second = match["second"]
+    return Point(
+        match["call"],
+        # Empty is a target, too: a promise has no name, and is written promise().
+        unescape(match["target"]),
+        None if second is None else unescape(second),
+        int(match["ordinal"]),
+        _parse_place(match["place"], match[0]),
+    )
+
+
 def _parse_strike(text: str) -> Strike:
     match = _STRIKE.fullmatch(text)
     if match is None:
@@ -252,15 +280,8 @@ def _parse_strike(text: str) -> Strike:
         raise ScheduleError(
             f"schedule part {text!r} holds characters that are not ASCII; expected names escaped as %XX."
         )
-    # Empty is a target, too: a promise has no name, and is written promise().
-    second = match["second"]
-    point = Point(
-        match["call"],
-        unescape(match["target"]),
-        None if second is None else unescape(second),
-        int(match["ordinal"]),
-        _parse_place(match["place"], text),
-    )
     # Byte by byte first: one character may be written as several escapes.
     argument = _ESCAPE.sub(lambda m: chr(int(m[1], 16)), match["argument"] or "")
-    return Strike(point, Fault(match["fault"], argument.encode("latin-1").decode("utf-8", "surrogateescape")))
+    return Strike(
+        _point(match), Fault(match["fault"], argument.encode("latin-1").decode("utf-8", "surrogateescape"))
+    )

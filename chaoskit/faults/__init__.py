@@ -12,35 +12,74 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from chaoskit.core.errors import UsageError
-from chaoskit.faults import delays, power, signals
+from chaoskit.faults import (
+    clocks,
+    corruptions,
+    delays,
+    interrupts,
+    memories,
+    networks,
+    power,
+    signals,
+)
 from chaoskit.faults.disks import Disk
+from chaoskit.faults.inside import checked_packages
+from chaoskit.faults.interference import Interference
 from chaoskit.faults.kills import Kill
 from chaoskit.faults.narrowing import unknown
 from chaoskit.faults.sets import Family, FaultSet
+from chaoskit.faults.shares import Share
 
 __all__ = [
     "Family",
     "FaultSet",
     "all",
+    "clock",
+    "corruption",
     "default",
     "delay",
     "disk",
     "fsync_lies",
+    "http",
+    "interference",
+    "interrupt",
     "kill",
+    "memory",
+    "network",
     "power_loss",
+    "share",
     "signal",
 ]
 
-_FAMILIES = ("disk", "kill", "power_loss", "fsync_lies", "signal", "delay", "default", "all")
+_FAMILIES = (
+    *("disk", "share", "interference", "kill", "power_loss", "fsync_lies", "network", "http"),
+    *("corruption", "memory", "interrupt", "signal", "delay", "clock", "default", "all"),
+)
 
 
 def disk() -> FaultSet:
-    """Errors of file calls, once and persistent, short transfers, lost replies, full disk, late errors."""
+    """The local disk: errors of file calls, once and persistent, short transfers, full disk, late errors."""
     return FaultSet.of(Disk())
 
 
+def share() -> FaultSet:
+    """What network file systems add: ESTALE, lost replies, soft mounts, names that blink or are seen late."""
+    return FaultSet.of(Share(), "share")
+
+
+def interference() -> FaultSet:
+    """What other processes may do: ENOENT of a file that is there, a name that is taken, a lock that is held.
+
+    ``disk()`` offers these too, but only where another process of the run really makes or removes that name,
+    or takes that lock.
+    """
+    return FaultSet.of(Interference(), "interference")
+
+
 def kill() -> FaultSet:
-    """SIGKILL before each change of the disk, inside large writes, at each promise and at the end."""
+    """SIGKILL before each change of the disk, inside large writes, around each request, at each promise
+    and at the end.
+    """
     return FaultSet.of(Kill())
 
 
@@ -48,7 +87,7 @@ def power_loss(model: str | Iterable[str] | None = None) -> FaultSet:
     """The power goes after an operation: each state that the disk may then be in is a case.
 
     ``model`` names one or several persistence models (``"ext4"``, ``"xfs"``, ``"btrfs"``,
-    ``"strict"``, ``"ext4-late"``); without it those of the scenario count.
+    ``"portable"``, ``"strict"``, ``"ext4-ordered"``); without it those of the scenario count.
 
     Raises:
         UsageError: for a model that does not exist.
@@ -64,6 +103,63 @@ def fsync_lies() -> FaultSet:
     return FaultSet.of(power.FsyncLies())
 
 
+def network() -> networks.NetworkFaults:
+    """Connections that fail, names that do not resolve, requests and answers that do not get through.
+
+    Four faults at each connection and each exchange. ``network().slow()``, ``.bytes()`` and
+    ``.thorough()`` have more.
+    """
+    return networks.NetworkFaults.of(networks.NetworkFamily())
+
+
+def http() -> networks.HttpFaults:
+    """Answers of HTTP in clear text: 401, 429, 500 and 503, a gateway's 504, a request delivered twice, a
+    body that is cut or is no JSON, an answer without its length. ``http().aws("s3")`` adds the errors of a
+    service of Amazon's.
+    """
+    return networks.HttpFaults.of(networks.Http())
+
+
+def memory(*packages: str) -> memories.MemoryFaults:
+    """Memory that runs out: MemoryError at allocations of the program's own lines.
+
+    Some ten cases for a line that allocates much: its first and last execution, and in each the allocations
+    1, 2, 4 … and the last. Where a run has several processes also the kernel's kill of the largest one.
+    ``memory().lasting()`` and ``.limited()`` have more. Lines of the project count, and those of the
+    ``packages`` named (``"diskcache"``); what a line calls elsewhere counts as the line's.
+
+    Raises:
+        UsageError: for what is no name of a package.
+    """
+    return memories.MemoryFaults.of(memories.Shortage(checked_packages("memory", packages)))
+
+
+def interrupt(*packages: str) -> FaultSet:
+    """Ctrl-C and cancellation: one case for each place of the program's own code at which it can come.
+
+    KeyboardInterrupt when a function begins, a loop turns, or a call has returned; SIGINT at the first
+    system call of each Python stack; cancellation of the task at each await that waits. ``packages`` as for
+    :func:`memory`.
+
+    Raises:
+        UsageError: for what is no name of a package.
+    """
+    return FaultSet.of(interrupts.Interrupt(checked_packages("interrupt", packages)))
+
+
+def corruption(*, per_file: int = corruptions.PER_FILE) -> corruptions.CorruptionFaults:
+    """Damage to files, by their format, just before they are opened to be read: cut, flipped, torn, hostile.
+
+    At most ``per_file`` damages for what one file holds; one of each kind before a second of any.
+    ``corruption().inputs()`` keeps to files that were there before the first run, ``.detectable()`` to what
+    the format itself tells.
+
+    Raises:
+        UsageError: for a ``per_file`` that is no whole number from 1.
+    """
+    return corruptions.CorruptionFaults.of(corruptions.Corruption(corruptions.checked_per_file(per_file)))
+
+
 def signal(signal: str | int) -> FaultSet:
     """One signal that a program may handle, at every call: ``"SIGTERM"``, 15 or ``signal.SIGTERM``.
 
@@ -74,18 +170,33 @@ def signal(signal: str | int) -> FaultSet:
 
 
 def delay(seconds: float) -> FaultSet:
-    """Every call may take ``seconds`` longer. Each case then takes that long, too."""
+    """Every call may take ``seconds`` longer. Where time is real each case takes that long, too."""
     return FaultSet.of(delays.Delay(delays.checked(seconds)))
 
 
+def clock(whole: bool = False) -> FaultSet:
+    """The wall clock is set by an hour back or ahead, or by a microsecond back, at each line that reads it.
+
+    At each line that sleeps, the machine is suspended for an hour: the wall clock goes on, the monotonic one
+    does not. ``whole`` adds a read that shows the same time again, a clock that stands still, one set to the
+    ends of 32-bit time, one that drifts; and sleeps that are interrupted, late, or across a step. The time of
+    the scenario must be virtual, which it is unless it says otherwise.
+    """
+    return FaultSet.of(clocks.Clocks(whole))
+
+
 def default() -> FaultSet:
-    """What ``@scenario()`` means without faults: everything that no program is spared."""
-    return disk() | kill() | power_loss()
+    """What ``@scenario()`` means without faults: everything that no program is spared.
+
+    Of corruption only what a reader of the format can tell, and only in files that were there before.
+    """
+    return disk() | kill() | power_loss() | fsync_lies() | network() | corruption().inputs().detectable()
 
 
 def all() -> FaultSet:
     """Every family that needs no choice of the user's, and SIGTERM. Delays are not in it: they cost time."""
-    return default() | fsync_lies() | signal("SIGTERM")
+    whole = default() | corruption() | http() | share() | interference()
+    return whole | memory() | interrupt() | signal("SIGTERM")
 
 
 class UnknownFamily(UsageError, AttributeError):

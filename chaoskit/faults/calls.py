@@ -60,6 +60,15 @@ class CallFamily:
     """Only asks, and leaves nothing behind. There are many such calls, so they are offered few faults."""
     pseudo: bool = False
     """No system call: something was acknowledged, or the workload is over."""
+    remote: bool = False
+    """Leads to another program by way of the network. Counted by the other side, over all processes of a
+    run: which thread of a pool asks is chance."""
+    talks: bool = False
+    """A request and its answer, or one of the two."""
+    inside: bool = False
+    """Happens inside of the interpreter, at a line of the program: it is no call to the outside."""
+    witnessed: bool = False
+    """The outside knows of it: what it was told must not be taken back."""
 
     @property
     def durable(self) -> bool:
@@ -136,18 +145,61 @@ _LOOKUPS: tuple[CallFamily, ...] = (
     CallFamily(name="stat", looks=True),
     CallFamily(name="access", looks=True),
     CallFamily(name="readlink", looks=True),
+    CallFamily(name="getcwd", looks=True),
 )
 
-_PSEUDO = (CallFamily(name="promise", pseudo=True), CallFamily(name="end", pseudo=True))
+_TIMES: tuple[CallFamily, ...] = (
+    CallFamily(name="sleep", by_caller=True),
+    CallFamily(name="clock", looks=True),
+)
 
-FAMILIES: Mapping[str, CallFamily] = {row.name: row for row in (*_FILES, *_LOOKUPS, *_PSEUDO)}
+_NETWORK: tuple[CallFamily, ...] = (
+    CallFamily(name="dns", remote=True),
+    CallFamily(name="connect", remote=True),
+    CallFamily(name="exchange", remote=True, talks=True, witnessed=True),
+    CallFamily(name="http", remote=True, talks=True, witnessed=True),
+    CallFamily(name="greeting", remote=True, talks=True),
+    CallFamily(name="sendto", remote=True),
+    # The side of a server: its descriptors are the process's own.
+    CallFamily(name="socket"),
+    CallFamily(name="bind"),
+    CallFamily(name="listen"),
+    CallFamily(name="accept"),
+)
+
+# Only their first and last executions are in a recording, each under its real number.
+_INSIDE = (
+    CallFamily(name="alloc", inside=True),
+    CallFamily(name="line", inside=True),
+    CallFamily(name="returned", inside=True),
+    CallFamily(name="await", inside=True),
+)
+
+_PSEUDO = (
+    CallFamily(name="promise", pseudo=True, witnessed=True),
+    CallFamily(name="end", pseudo=True),
+)
+
+FAMILIES: Mapping[str, CallFamily] = {
+    row.name: row for row in (*_FILES, *_LOOKUPS, *_NETWORK, *_TIMES, *_INSIDE, *_PSEUDO)
+}
 """Every family by its name, which is ``Operation.call``."""
 
 CALLS: tuple[str, ...] = tuple(FAMILIES)
 """The names of all families, in the order of the documents."""
 
+NETWORK_CALLS: tuple[str, ...] = tuple(row.name for row in _NETWORK)
+"""The families that go over a network, or get ready for it."""
+
+INSIDE_CALLS: frozenset[str] = frozenset(row.name for row in _INSIDE)
+"""What happens inside of the interpreter: an allocation, a line, a call that returns, an await."""
+
 FILE_CALLS: tuple[str, ...] = tuple(row.name for row in (*_FILES, *_LOOKUPS))
 """The families that act on files, or ask for them."""
+
+
+TIME_CALLS: frozenset[str] = frozenset(row.name for row in _TIMES)
+"""The families of which there are operations only where time is virtual."""
 
 
 def happened(operation: Operation) -> bool:

@@ -1,8 +1,8 @@
-"""What a disk or a network share can do to a program that keeps running."""
+"""What the disk of a machine can do to a program that keeps running."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
@@ -10,17 +10,22 @@ from typing import ClassVar
 from chaoskit.core.operation import Operation, Trace
 from chaoskit.core.schedule import PERSISTENT, Fault
 from chaoskit.faults.calls import FAMILIES, extends, happened, transferred
-from chaoskit.faults.errnos import LOST, TABLE, possible
+from chaoskit.faults.contention import contended
+from chaoskit.faults.errnos import TABLE, ErrnoRow, lost, possible
 from chaoskit.faults.facts import facts
 
-_ERRNOS = frozenset(row.name for rows in TABLE.values() for row in rows)
+# Those of other processes are among them, since a run may have several.
+_ERRNOS = frozenset(row.name for rows in TABLE.values() for row in rows if row.fault_class != "share")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Disk:
-    """Errors once and for good, short transfers, lost replies, a disk that fills up, late errors.
+    """Errors once and for good, short transfers, a disk that fills up, late errors.
 
-    Only calls that succeeded in the baseline are struck: another errno in the place of an error that
+    What the state of the disk contradicts is offered only where another process of the same run is about
+    to bring that state about: see :mod:`chaoskit.faults.contention`.
+
+    Only calls that succeeded in the baseline are struck: another errno in place of an error that
     the program already met teaches nothing.
     """
 
@@ -34,20 +39,30 @@ class Disk:
             return
         # Most closes have nothing on its way that could fail; see keeps_failing().
         if operation.call != "close" or operation.index in facts(trace).late_closes:
-            yield from _errors(operation)
+            yield from errors(_rows(operation))
+        yield from errors(
+            row for row in possible(operation, "interference") if contended(row, operation, trace)
+        )
         yield from (Fault("short", str(n)) for n in _parts(operation) if operation.call in ("read", "write"))
         # From this call on: a disk that is full stays full for every later call.
         yield from (Fault("full", str(n)) for n in _room_left(operation))
-        for row in LOST.get(operation.call, ()):
-            if row.when(operation):
-                yield Fault("lost", row.name)
+        yield from (Fault("lost", row.name) for row in lost(operation, "local"))
+        others = _of_others(lost(operation, "interference"), operation, trace)
+        yield from (Fault("lost", row.name) for row in others)
 
 
-def _errors(operation: Operation) -> Iterator[Fault]:
-    rows = possible(operation)
-    if FAMILIES[operation.call].looks:
-        # Programs ask for names all the time, and one error tells "is not there" from "cannot be known".
-        rows = islice(rows, 1)
+def _rows(operation: Operation) -> Iterator[ErrnoRow]:
+    rows = possible(operation, "local")
+    # Programs ask for names all the time, and one error tells "is not there" from "cannot be known".
+    return islice(rows, 1) if FAMILIES[operation.call].looks else rows
+
+
+def _of_others(rows: Iterable[ErrnoRow], operation: Operation, trace: Trace) -> Iterator[ErrnoRow]:
+    return (row for row in rows if contended(row, operation, trace))
+
+
+def errors(rows: Iterable[ErrnoRow]) -> Iterator[Fault]:
+    """The faults of some rows: each once, and to stay where it can."""
     for row in rows:
         yield Fault(row.name)
         if row.lasting:

@@ -4,8 +4,11 @@ Each row cites its source: the manual page of the call, or where that leaves it 
 ``errno(3)`` (ESTALE: "can occur for NFS and for other filesystems") and ``nfs(5)`` (a soft mount gives
 up and the call fails with EIO or ETIMEDOUT; with this every call on a share can fail with EIO).
 Left out is what only a mistake of the program can cause (EBADF, EFAULT, EINVAL of arguments, ENOTDIR,
-ELOOP, ENAMETOOLONG) and what the state of the disk would contradict: an ``unlink`` that fails with
-ENOENT while the file stays is no fault but a lie. What remains of those is in :data:`LOST`.
+ELOOP, ENAMETOOLONG).
+
+Each row has a class, which says where such trouble comes from. A disk in the machine does not do what only
+the server of a network file system does, and neither contradicts what is on it: that a file which is there
+is not found takes another process (``interference``), or a client that remembers otherwise (``share``).
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
+from chaoskit.core.finding import FaultClass
 from chaoskit.core.operation import Operation
 from chaoskit.faults.calls import creates, extends, opens_for_writing
 
@@ -29,6 +33,7 @@ class ErrnoRow:
     source: str
     when: Condition
     lasting: bool = True
+    fault_class: FaultClass = "local"
 
 
 def _always(_: Operation) -> bool:
@@ -96,13 +101,35 @@ def _takes_lock(op: Operation) -> bool:
     return not (op.syscall == "flock" and op.file.flags & _LOCK_UN)
 
 
+def _makes_nothing(op: Operation) -> bool:
+    """True if an open does not create what it does not find."""
+    return not op.file.flags & os.O_CREAT
+
+
 def _rows(
-    source: str, names: str, when: Condition = _always, *, lasting: bool = True
+    source: str,
+    names: str,
+    when: Condition = _always,
+    *,
+    lasting: bool = True,
+    fault_class: FaultClass = "local",
 ) -> tuple[ErrnoRow, ...]:
-    return tuple(ErrnoRow(name, source, when, lasting) for name in names.split())
+    return tuple(ErrnoRow(name, source, when, lasting, fault_class) for name in names.split())
 
 
-_SHARE = (*_rows("nfs(5)", "EIO"), *_rows("errno(3)", "ESTALE"))
+_share = partial(_rows, fault_class="share")
+_others = partial(_rows, fault_class="interference", lasting=False)
+"""What other processes cause. It passes: the next call may find that they are done."""
+
+_STALE = _share("errno(3)", "ESTALE")
+_GIVEN_UP = _share("nfs(5)", "EIO")
+# "A (local) disk is not a slow device according to this definition; I/O operations on disk devices are not
+# interrupted by signals." What waits for a server is.
+_INTERRUPTED = _share("signal(7)", "EINTR", lasting=False)
+# A client answers look-ups from what it remembers, of names that were not there too, for a minute and more:
+# nfs(5), "lookupcache" and "acdirmax". So a name blinks while the server replaces it, and what other clients
+# have made is seen late.
+_BLINKS = _share("nfs(5)", "ENOENT", lasting=False)
 
 TABLE: dict[str, tuple[ErrnoRow, ...]] = {
     "open": (
@@ -110,86 +137,96 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
         *_rows("open(2)", "EROFS", opens_for_writing),
         *_rows("ioctl_iflags(2)", "EPERM", opens_for_writing),  # an immutable file
         *_rows("open(2)", "EACCES EMFILE ENFILE"),
-        *_rows("open(2)", "ENOENT EINTR", lasting=False),
-        *_rows("open(2)", "EEXIST", _exclusive, lasting=False),
-        *_SHARE,
+        *_rows("errno(3)", "EIO"),  # the disk cannot read what it needs to find the file
+        *_share("nfs(5)", "ENOENT", _makes_nothing, lasting=False),
+        *_GIVEN_UP,
+        *_INTERRUPTED,
+        *_STALE,
+        *_others("open(2)", "ENOENT"),
+        *_others("open(2)", "EEXIST", _exclusive),
     ),
-    "read": (
-        *_rows("read(2)", "EIO"),
-        *_rows("errno(3)", "ESTALE"),
-        *_rows("read(2)", "EINTR", lasting=False),
-    ),
+    "read": (*_rows("read(2)", "EIO"), *_STALE, *_INTERRUPTED),
     "write": (
         *_rows("write(2)", "ENOSPC EDQUOT EIO"),
         *_rows("write(2)", "EFBIG", extends, lasting=False),
-        *_rows("write(2)", "EINTR", lasting=False),
-        *_rows("errno(3)", "ESTALE"),
+        *_INTERRUPTED,
+        *_STALE,
     ),
-    # Only where data may still be on its way: chaoskit.faults.facts says which closes these are.
-    "close": _rows("close(2)", "EIO ENOSPC EDQUOT EINTR", lasting=False),
+    # Only where data may still be on its way: chaoskit.faults.facts says which closes these are. What is said
+    # there of room and quota is "On NFS".
+    "close": (
+        *_rows("close(2)", "EIO", lasting=False),
+        *_share("close(2)", "ENOSPC EDQUOT EINTR", lasting=False),
+    ),
+    # "ENOSPC EDQUOT: fd is bound to a file on NFS or another filesystem which does not allocate space at the
+    # time of a write(2) system call". ENOSPC alone is there once more, of any file system.
     "fsync": (
         *_rows("fsync(2)", "EIO"),
-        *_rows("fsync(2)", "ENOSPC EDQUOT", _is_file),
-        *_rows("fsync(2)", "EINTR", lasting=False),
-        *_rows("errno(3)", "ESTALE"),
+        *_rows("fsync(2)", "ENOSPC", _is_file),
+        *_share("fsync(2)", "EDQUOT", _is_file),
+        *_INTERRUPTED,
+        *_STALE,
     ),
     "fdatasync": (
         *_rows("fdatasync(2)", "EIO"),
-        *_rows("fdatasync(2)", "ENOSPC EDQUOT", _is_file),
-        *_rows("fdatasync(2)", "EINTR", lasting=False),
-        *_rows("errno(3)", "ESTALE"),
+        *_rows("fdatasync(2)", "ENOSPC", _is_file),
+        *_share("fdatasync(2)", "EDQUOT", _is_file),
+        *_INTERRUPTED,
+        *_STALE,
     ),
     "sync_file_range": _rows("sync_file_range(2)", "EIO ENOSPC"),
     "sync": (),  # sync(2): "sync() is always successful."
-    "syncfs": _rows("syncfs(2)", "EIO ENOSPC EDQUOT"),
+    "syncfs": (*_rows("syncfs(2)", "EIO"), *_share("syncfs(2)", "ENOSPC EDQUOT")),
     "msync": _rows("fsync(2)", "EIO", _synchronous_msync),  # MS_SYNC ends in the same vfs_fsync_range
     "rename": (
         *_rows("rename(2)", "EXDEV", _across),
         *_rows("rename(2)", "ENOSPC EDQUOT EACCES EPERM EROFS"),
-        *_rows("rename(2)", "EBUSY", _is_directory),
         *_rows("rename(3p)", "EIO"),
-        *_rows("errno(3)", "ESTALE"),
+        *_STALE,
+        *_others("rename(2)", "EBUSY", _is_directory, lasting=True),
     ),
     "link": (
         *_rows("link(2)", "EXDEV", _across),
         *_rows("link(2)", "ENOSPC EDQUOT EACCES EPERM EROFS EMLINK EIO"),
-        *_rows("errno(3)", "ESTALE"),
+        *_STALE,
     ),
-    "symlink": (
-        *_rows("symlink(2)", "ENOSPC EDQUOT EACCES EPERM EROFS EIO"),
-        *_rows("errno(3)", "ESTALE"),
-    ),
+    "symlink": (*_rows("symlink(2)", "ENOSPC EDQUOT EACCES EPERM EROFS EIO"), *_STALE),
     "unlink": (
-        *_rows("unlink(2)", "EACCES EPERM EROFS EBUSY EIO"),
-        *_rows("errno(3)", "ESTALE"),
+        *_rows("unlink(2)", "EACCES EPERM EROFS EIO"),
+        *_STALE,
+        *_others("unlink(2)", "EBUSY", lasting=True),
     ),
-    "mkdir": (*_rows("mkdir(2)", "ENOSPC EDQUOT EACCES EROFS EMLINK"), *_SHARE),
+    "mkdir": (*_rows("mkdir(2)", "ENOSPC EDQUOT EACCES EROFS EMLINK"), *_GIVEN_UP, *_STALE),
     "rmdir": (
-        *_rows("rmdir(2)", "EACCES EPERM EROFS EBUSY"),
-        # Another process made a file there, or an NFS client left its .nfsXXXX for an open one.
-        *_rows("rmdir(2)", "ENOTEMPTY", lasting=False),
+        *_rows("rmdir(2)", "EACCES EPERM EROFS"),
         *_rows("rmdir(3p)", "EIO"),
-        *_rows("errno(3)", "ESTALE"),
+        *_STALE,
+        # An NFS client leaves its .nfsXXXX for a file that is still open.
+        *_share("rmdir(2)", "ENOTEMPTY", lasting=False),
+        *_others("rmdir(2)", "EBUSY", lasting=True),
+        *_others("rmdir(2)", "ENOTEMPTY"),
     ),
-    "mknod": (*_rows("mknod(2)", "ENOSPC EDQUOT EACCES EPERM EROFS"), *_SHARE),
+    "mknod": (*_rows("mknod(2)", "ENOSPC EDQUOT EACCES EPERM EROFS"), *_GIVEN_UP, *_STALE),
     "truncate": (
         *_rows("truncate(2)", "EACCES EROFS", _by_name),
         *_rows("ioctl_iflags(2)", "EPERM", _by_name),
         *_rows("truncate(2)", "EIO"),
         *_rows("truncate(2)", "EFBIG", _lengthens, lasting=False),
-        *_rows("truncate(2)", "EINTR", lasting=False),
-        *_rows("errno(3)", "ESTALE"),
+        *_INTERRUPTED,
+        *_STALE,
     ),
     "fallocate": (
         *_rows("fallocate(2)", "ENOSPC EIO EOPNOTSUPP EPERM"),
-        *_rows("errno(3)", "EDQUOT ESTALE"),
+        *_rows("errno(3)", "EDQUOT"),
         *_rows("fallocate(2)", "EFBIG", extends, lasting=False),
+        # Unlike other calls, this one looks for signals on a local disk too (mm/shmem.c, shmem_fallocate).
         *_rows("fallocate(2)", "EINTR", lasting=False),
+        *_STALE,
     ),
     "copy_file_range": (
         *_rows("copy_file_range(2)", "ENOSPC EIO EXDEV EOPNOTSUPP EPERM"),
         *_rows("copy_file_range(2)", "EFBIG", extends, lasting=False),
-        *_rows("errno(3)", "ESTALE"),
+        *_STALE,
     ),
     "sendfile": (
         *_rows("write(2)", "ENOSPC EDQUOT"),
@@ -207,75 +244,125 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
     "chmod": (
         *_rows("chmod(2)", "EPERM EROFS EIO"),
         *_rows("chmod(2)", "EACCES", _by_name),
-        *_rows("errno(3)", "ESTALE"),
+        *_STALE,
     ),
     "chown": (
         *_rows("chown(2)", "EPERM EROFS EIO"),
         *_rows("chown(2)", "EACCES", _by_name),
-        *_rows("errno(3)", "EDQUOT ESTALE"),
+        *_rows("errno(3)", "EDQUOT"),
+        *_STALE,
     ),
-    "utimens": (*_rows("utimensat(2)", "EACCES EPERM EROFS"), *_SHARE),
+    "utimens": (*_rows("utimensat(2)", "EACCES EPERM EROFS"), *_GIVEN_UP, *_STALE),
     # setxattr(2) leaves the checks of permission to stat(2) and to what the kernel does for all changes.
     "setxattr": (
         *_rows("setxattr(2)", "ENOSPC EDQUOT EOPNOTSUPP EPERM"),
         *_rows("stat(2)", "EACCES"),
         *_rows("errno(3)", "EROFS"),
-        *_SHARE,
+        *_GIVEN_UP,
+        *_STALE,
     ),
     "removexattr": (
         *_rows("removexattr(2)", "EOPNOTSUPP"),
         *_rows("ioctl_iflags(2)", "EPERM"),
         *_rows("stat(2)", "EACCES"),
         *_rows("errno(3)", "EROFS"),
-        *_SHARE,
+        *_GIVEN_UP,
+        *_STALE,
     ),
     "lock": (
-        *_rows("flock(2)", "EWOULDBLOCK", _tries_flock),
-        *_rows("fcntl(2)", "EAGAIN", _tries_fcntl),
         *_rows("flock(2)", "EINTR", _waits_flock, lasting=False),
-        *_rows("fcntl(2)", "EINTR EDEADLK", _waits_fcntl, lasting=False),
+        *_rows("fcntl(2)", "EINTR", _waits_fcntl, lasting=False),
         *_rows("flock(2), fcntl(2)", "ENOLCK", _takes_lock),
+        *_others("flock(2)", "EWOULDBLOCK", _tries_flock, lasting=True),
+        *_others("fcntl(2)", "EAGAIN", _tries_fcntl, lasting=True),
+        *_others("fcntl(2)", "EDEADLK", _waits_fcntl),
     ),
     "mmap": _rows("mmap(2)", "ENOMEM ENODEV EAGAIN"),
     # Not ENOENT: a directory that was removed is empty, and libc hides that errno as its end.
-    "getdents": _SHARE,
-    # Not ENOENT, ENOTDIR, ELOOP or ENAMETOOLONG, which the state of the disk would contradict. Another
-    # process may change the permissions of a directory, though, at any time. That trouble is over with
-    # the call: a name that was looked up lately is answered from memory and not from the disk.
+    "getdents": (*_rows("errno(3)", "EIO"), *_GIVEN_UP, *_STALE),
+    # Permissions of a directory may change at any time. That trouble is over with the call: a name that was
+    # looked up lately is answered from memory and not from the disk.
     "stat": (
         *_rows("stat(2)", "EACCES", lasting=False),
         *_rows("stat(3p)", "EIO", lasting=False),
+        *_BLINKS,
+        *_share("errno(3)", "ESTALE", lasting=False),
+        *_others("stat(2)", "ENOENT"),
     ),
-    "access": _rows("access(2)", "EACCES EIO", lasting=False),
-    "readlink": _rows("readlink(2)", "EACCES EIO", lasting=False),
+    "access": (
+        *_rows("access(2)", "EACCES EIO", lasting=False),
+        *_BLINKS,
+        *_share("errno(3)", "ESTALE", lasting=False),
+        *_others("access(2)", "ENOENT"),
+    ),
+    "readlink": (
+        *_rows("readlink(2)", "EACCES EIO", lasting=False),
+        *_BLINKS,
+        *_share("errno(3)", "ESTALE", lasting=False),
+        *_others("readlink(2)", "ENOENT"),
+    ),
+    "getcwd": (
+        *_rows("getcwd(3)", "EACCES", lasting=False),
+        *_others("getcwd(3)", "ENOENT"),
+    ),
 }
+
+_lost_reply = partial(_share, lasting=False)
 
 LOST: dict[str, tuple[ErrnoRow, ...]] = {
     # link(2), rename(2): "On NFS filesystems, … the return code may be wrong in case the NFS server performs
     # the … and dies before it can say so": the request is sent again and now fails on its own effect.
-    "rename": (*_rows("rename(2)", "EIO ENOENT", lasting=False),),
-    "link": (*_rows("link(2)", "EIO EEXIST", lasting=False),),
-    "symlink": (*_rows("link(2), of its kind", "EIO EEXIST", lasting=False),),
-    "mkdir": (*_rows("link(2), of its kind", "EIO EEXIST", lasting=False),),
-    "unlink": (*_rows("link(2), of its kind", "EIO ENOENT", lasting=False),),
-    "rmdir": (*_rows("link(2), of its kind", "EIO ENOENT", lasting=False),),
-    "open": (*_rows("nfs(5)", "EIO", creates, lasting=False),),
-    "truncate": _rows("nfs(5)", "EIO", lasting=False),
-    "chmod": _rows("nfs(5)", "EIO", lasting=False),
-    "chown": _rows("nfs(5)", "EIO", lasting=False),
-    "utimens": _rows("nfs(5)", "EIO", lasting=False),
-    "setxattr": _rows("nfs(5)", "EIO", lasting=False),
-    "removexattr": _rows("nfs(5)", "EIO", lasting=False),
+    "rename": _lost_reply("rename(2)", "EIO ENOENT"),
+    "link": _lost_reply("link(2)", "EIO EEXIST"),
+    "symlink": _lost_reply("link(2), of its kind", "EIO EEXIST"),
+    # Another process that is quicker leaves the same: the directory is there, or the name is gone.
+    "mkdir": (*_lost_reply("link(2), of its kind", "EIO EEXIST"), *_others("mkdir(2)", "EEXIST")),
+    "unlink": (*_lost_reply("link(2), of its kind", "EIO ENOENT"), *_others("unlink(2)", "ENOENT")),
+    "rmdir": (*_lost_reply("link(2), of its kind", "EIO ENOENT"), *_others("rmdir(2)", "ENOENT")),
+    "open": _lost_reply("nfs(5)", "EIO", creates),
+    "truncate": _lost_reply("nfs(5)", "EIO"),
+    "chmod": _lost_reply("nfs(5)", "EIO"),
+    "chown": _lost_reply("nfs(5)", "EIO"),
+    "utimens": _lost_reply("nfs(5)", "EIO"),
+    "setxattr": _lost_reply("nfs(5)", "EIO"),
+    "removexattr": _lost_reply("nfs(5)", "EIO"),
     # With O_SYNC or O_DSYNC (open(2)) the data is in the file before the disk is asked and says no.
     "write": _rows("write(2)", "EIO", lambda op: bool(op.file.synchronous), lasting=False),
 }
-"""Errors of calls that took effect all the same: the reply was lost, or only the last step failed."""
+"""Errors of calls that took effect all the same: the reply was lost, another process was quicker, or only
+the last step failed."""
 
 
-def possible(operation: Operation) -> Iterator[ErrnoRow]:
-    """The rows of :data:`TABLE` whose condition ``operation`` meets, in the table's order."""
+OF_ONE_FILE = frozenset({"EACCES", "EPERM", "ESTALE", "ENOENT", "EEXIST", "EISDIR", "ENOTDIR", "ETXTBSY"})
+"""Errors that stay with a file and not with the disk."""
+
+FAULT_CLASSES: tuple[FaultClass, ...] = ("local", "share", "interference")
+"""From what every program has to expect to what only some ever meet."""
+
+
+def possible(operation: Operation, *classes: FaultClass) -> Iterator[ErrnoRow]:
+    """The rows of :data:`TABLE` whose condition ``operation`` meets, in the table's order.
+
+    Of ``classes`` alone, if any are named.
+    """
     # A call without rows, such as a promise, cannot fail.
-    return (row for row in TABLE.get(operation.call, ()) if row.when(operation))
+    rows = TABLE.get(operation.call, ())
+    return (row for row in rows if (not classes or row.fault_class in classes) and row.when(operation))
+
+
+def lost(operation: Operation, *classes: FaultClass) -> Iterator[ErrnoRow]:
+    """The rows of :data:`LOST` whose condition ``operation`` meets, in the same way."""
+    rows = LOST.get(operation.call, ())
+    return (row for row in rows if row.fault_class in classes and row.when(operation))
+
+
+def class_of(call: str, name: str, argument: str) -> FaultClass:
+    """The most ordinary class in which a fault of this name and argument exists at a call."""
+    rows = (LOST if name == "lost" else TABLE).get(call, ())
+    wanted = argument if name == "lost" else name
+    found = {row.fault_class for row in rows if row.name == wanted}
+    # What is no error of a call, such as a kill, needs no share and no other process.
+    return next((one for one in FAULT_CLASSES if one in found), "local")
 
 
 def can_fail(operation: Operation, name: str) -> bool:

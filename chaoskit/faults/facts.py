@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chaoskit.core.operation import Operation, Trace
-from chaoskit.faults.calls import FAMILIES, happened
+from chaoskit.faults.calls import FAMILIES, TIME_CALLS, happened
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,12 @@ class Facts:
     """The closes of files that hold data not yet synced: only there may a file system report late."""
     forking_runs: frozenset[int]
     """The runs in which more than one process acted."""
+    first_at_site: frozenset[int]
+    """Of the sleeps and clock reads of a process, the first for each different stack."""
     survivors: frozenset[int]
     """What processes did that were left when the workload of their run was over."""
+    firsts: frozenset[int]
+    """The first call to the outside from each Python stack; without stacks, the first on each name."""
 
 
 # One slot, by identity: the explorer asks for every operation of one trace before it turns to another,
@@ -29,7 +33,16 @@ def facts(trace: Trace) -> Facts:
     """The facts of ``trace``; cheap when asked again for the same object."""
     global _latest
     if _latest is None or _latest[0] is not trace:
-        _latest = (trace, Facts(_late_closes(trace), _forking_runs(trace), _survivors(trace)))
+        _latest = (
+            trace,
+            Facts(
+                late_closes=_late_closes(trace),
+                forking_runs=_forking_runs(trace),
+                first_at_site=_first_at_site(trace),
+                survivors=_survivors(trace),
+                firsts=_firsts(trace),
+            ),
+        )
     return _latest[1]
 
 
@@ -37,6 +50,19 @@ def _forking_runs(trace: Trace) -> frozenset[int]:
     seen = {(op.place.run, op.place.process) for op in trace}
     runs = [run for run, _ in seen]
     return frozenset(run for run in runs if runs.count(run) > 1)
+
+
+def _first_at_site(trace: Trace) -> frozenset[int]:
+    seen: set[object] = set()
+    found = set()
+    for op in trace:
+        if op.call in TIME_CALLS:
+            # Without a stack, as in other languages, the place is all that tells them apart.
+            site = (op.place.run, op.place.process, op.call, op.target, op.stack)
+            if site not in seen:
+                seen.add(site)
+                found.add(op.index)
+    return frozenset(found)
 
 
 def _survivors(trace: Trace) -> frozenset[int]:
@@ -48,6 +74,15 @@ def _survivors(trace: Trace) -> frozenset[int]:
         elif op.call == "end":
             over.add(op.place.run)
     return frozenset(found)
+
+
+def _firsts(trace: Trace) -> frozenset[int]:
+    seen: dict[object, int] = {}
+    for op in trace:
+        row = FAMILIES[op.call]
+        if not (row.pseudo or row.looks or row.inside):
+            seen.setdefault((op.place.run, op.stack or (op.place, op.call, op.target)), op.index)
+    return frozenset(seen.values())
 
 
 def _late_closes(trace: Trace) -> frozenset[int]:

@@ -21,8 +21,9 @@ class Kill:
     """Kills that leave states which no other kill of the same trace leaves.
 
     Before each operation that changes the disk: what lies between two changes looks the same
-    afterwards. At each promise and at the end. Inside a write of more than a page. Of the calling
-    process alone where the run has more than one.
+    afterwards. At each promise and at the end. Inward a write of more than a page. Of the calling
+    process alone where the run has more than one. Before a request has arrived, and once it was
+    answered: it has happened to the outside, or it has not.
     """
 
     names: ClassVar[frozenset[str]] = frozenset({"kill"})
@@ -33,6 +34,11 @@ class Kill:
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
         if FAMILIES[operation.call].pseudo:
             yield Fault("kill")
+        elif FAMILIES[operation.call].talks:
+            if operation.call != "greeting":
+                yield Fault("kill", "request")
+            if operation.network.received:
+                yield Fault("kill", "answer")
         elif changes(operation):
             yield Fault("kill")
             if operation.place.run in facts(trace).forking_runs:

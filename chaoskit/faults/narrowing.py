@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.operation import Frame, Operation
-from chaoskit.core.schedule import Fault
+from chaoskit.core.schedule import PERSISTENT, Fault
 from chaoskit.faults.calls import CALLS
+from chaoskit.faults.power import MODELS
+from chaoskit.faults.shapes import FORMS
 
 _FAULT = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:\[(?P<argument>[^\[\]]*)\])?")
 
@@ -23,21 +25,31 @@ class On:
     call: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
     site: tuple[str, ...] = ()
+    host: tuple[str, ...] = ()
 
     @classmethod
-    def checked(cls, call: str | Sequence[str], path: str | Sequence[str], site: str | Sequence[str]) -> On:
+    def checked(
+        cls,
+        call: str | Sequence[str],
+        path: str | Sequence[str],
+        site: str | Sequence[str],
+        host: str | Sequence[str] = (),
+    ) -> On:
         """The narrowing; raises ``UsageError`` for an unknown call, and if nothing was given."""
-        narrowing = cls(_alternatives("call", call), _alternatives("path", path), _alternatives("site", site))
+        given = {"call": call, "path": path, "site": site, "host": host}
+        narrowing = cls(**{name: _alternatives(name, value) for name, value in given.items()})
         for name in narrowing.call:
             if name not in CALLS:
                 raise unknown("call", name, CALLS)
         # It would let everything pass, which looks like a narrowing and is none.
         if narrowing == cls():
-            raise UsageError("on() was given nothing; expected at least one of call=, path= and site=.")
+            raise UsageError(
+                "on() was given nothing; expected one of call=, path=, site= and host= at least."
+            )
         return narrowing
 
     def __repr__(self) -> str:
-        given = {"call": self.call, "path": self.path, "site": self.site}
+        given = {"call": self.call, "path": self.path, "site": self.site, "host": self.host}
         parts = (f"{k}={v[0]!r}" if len(v) == 1 else f"{k}={v!r}" for k, v in given.items() if v)
         return f".on({', '.join(parts)})"
 
@@ -47,7 +59,28 @@ class On:
             (not self.call or operation.call in self.call)
             and (not self.path or any(_fits_path(p, operation) for p in self.path))
             and (not self.site or any(_fits_site(s, operation.stack) for s in self.site))
+            and (
+                not self.host
+                or any(_glob(h, within=".").fullmatch(operation.network.peer) for h in self.host)
+            )
         )
+
+    def misses(self, operations: Sequence[Operation]) -> Iterator[str]:
+        """A sentence for each path here that is the path of no operation, with what was perhaps meant."""
+        names = sorted({n for one in operations for n in (one.target, one.second) if n})
+        for pattern in self.path:
+            if any(_fits_path(pattern, one) for one in operations):
+                continue
+            deeper = re.sub(r"(?<!\*)\*(?!\*)", "**", pattern)
+            glob = _glob(deeper, within="[^/]")
+            # Without a slash only the last part is compared: there the nearest is looked for among these.
+            known = names if "/" in pattern else sorted({name.rpartition("/")[2] for name in names})
+            near = max(known, key=lambda candidate: _likeness(pattern, candidate), default="")
+            if deeper != pattern and "/" in pattern and any(glob.fullmatch(name) for name in names):
+                hint = f" '*' stops at '/': did you mean {deeper!r}?"
+            else:
+                hint = f" Did you mean {near!r}?" if _likeness(pattern, near) > 0.5 else ""
+            yield f"path={pattern!r} fits no file of this workload.{hint}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -59,33 +92,118 @@ class Only:
     @classmethod
     def checked(cls, names: tuple[str, ...], known: frozenset[str], owner: str) -> Only:
         """The narrowing; raises ``UsageError`` for a name that is not among ``known``, and for none."""
-        if not names:
-            raise UsageError(f"only() was given nothing; expected names of faults, of {_listed(known)}.")
-        wanted = []
-        for text in names:
-            match = _FAULT.fullmatch(text) if isinstance(text, str) else None
-            if match is None:
-                raise wrong("fault", text, "a name such as 'ENOSPC', 'ENOSPC[persistent]' or 'kill[torn *]'")
-            if match["name"] not in known:
-                raise unknown(f"fault of {owner}", match["name"], sorted(known))
-            wanted.append((match["name"], match["argument"]))
-        return cls(tuple(wanted))
-
-    @property
-    def names(self) -> frozenset[str]:
-        return frozenset(name for name, _ in self.wanted)
+        return cls(_named("only", names, known, owner))
 
     def __repr__(self) -> str:
-        texts = (name if argument is None else f"{name}[{argument}]" for name, argument in self.wanted)
-        return f".only({', '.join(map(repr, texts))})"
+        return f".only({_written(self.wanted)})"
+
+    def could(self, name: str) -> bool:
+        """True if some fault of this name passes."""
+        return any(name == wanted for wanted, _ in self.wanted)
 
     def lets(self, fault: Fault) -> bool:
         """True if ``fault`` is one of those wanted."""
-        return any(
-            fault.name == name
-            and (argument is None or _glob(argument, within=".").fullmatch(fault.argument) is not None)
-            for name, argument in self.wanted
-        )
+        return any(_is(fault, name, argument) for name, argument in self.wanted)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Without:
+    """Lets faults pass whose name, or argument where one is given, is not among those unwanted."""
+
+    unwanted: tuple[tuple[str, str | None], ...]
+
+    @classmethod
+    def checked(cls, names: tuple[str, ...], known: frozenset[str], owner: str) -> Without:
+        """The narrowing; raises ``UsageError`` for a name that is not among ``known``, and for none."""
+        return cls(_named("without", names, known, owner))
+
+    def __repr__(self) -> str:
+        return f".without({_written(self.unwanted)})"
+
+    def could(self, name: str) -> bool:
+        """True if some fault of this name may pass."""
+        return (name, None) not in self.unwanted
+
+    def lets(self, fault: Fault) -> bool:
+        """True if ``fault`` is none of those unwanted."""
+        return not any(_is(fault, name, argument) for name, argument in self.unwanted)
+
+
+Named = Only | Without
+
+_ONCE = "once"
+"""How the form that does not last is written; in a schedule it has no brackets."""
+
+
+def _named(
+    method: str, names: tuple[str, ...], known: frozenset[str], owner: str
+) -> tuple[tuple[str, str | None], ...]:
+    """What names of faults mean: a name, and a glob for its argument or None for all forms."""
+    if not names:
+        raise UsageError(f"{method}() was given nothing; expected names of faults, of {_listed(known)}.")
+    found = []
+    for text in names:
+        match = _FAULT.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise wrong("fault", text, "a name such as 'ENOSPC', 'ENOSPC[persistent]' or 'kill[torn *]'")
+        name, argument = match["name"], match["argument"]
+        if name not in known:
+            raise unknown(f"fault of {owner}", name, sorted(known))
+        if argument is not None and not fits_form(name, argument):
+            raise wrong("fault", text, _forms_of(name), f"In all forms: {name!r}.")
+        found.append((name, "" if argument == _ONCE else argument))
+    return tuple(found)
+
+
+def _forms_of(name: str) -> str:
+    if name == "power_loss":
+        return f"a persistence model in them, one of {', '.join(MODELS)}: states follow from a recording"
+    return f"one of {', '.join(forms_of(name)) or name}"
+
+
+def _written(several: Iterable[tuple[str, str | None]]) -> str:
+    texts = (
+        name if argument is None else f"{name}[{argument or _empty(name)}]" for name, argument in several
+    )
+    return ", ".join(map(repr, texts))
+
+
+def _empty(name: str) -> str:
+    return _ONCE if fits_form(name, _ONCE) else ""
+
+
+def _is(fault: Fault, name: str, argument: str | None) -> bool:
+    if fault.name != name:
+        return False
+    return argument is None or _glob(argument, within=".").fullmatch(fault.argument) is not None
+
+
+def fits_form(name: str, argument: str) -> bool:
+    """True if a fault of this name can have such an argument, in which there may be wildcards."""
+    if name == "power_loss":
+        # Which states there are is not known before a recording; here it is the models that count.
+        return not argument or any(_glob(argument, within=".").fullmatch(model) for model in MODELS)
+    rows = [form for form in FORMS if re.fullmatch(form.name, name)]
+    lasting = any(re.fullmatch(form.argument, PERSISTENT) for form in rows)
+    if argument == _ONCE:
+        return lasting
+    # What a wildcard stands for is not worked out: it is enough that there is something in brackets at all.
+    if "*" in argument or "?" in argument:
+        return any(form.argument for form in rows)
+    return not argument or any(re.fullmatch(form.argument, argument) for form in rows)
+
+
+def forms_of(name: str) -> tuple[str, ...]:
+    """Examples of all forms that a fault of this name has."""
+    found = []
+    for form in FORMS:
+        if not re.fullmatch(form.name, name):
+            continue
+        if re.fullmatch(form.argument, PERSISTENT):
+            found += [f"{name}[{_ONCE}]", f"{name}[{PERSISTENT}]"]
+        else:
+            found += [example for example in form.examples if " such as " not in example] or [name]
+    return tuple(found)
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:

@@ -10,12 +10,12 @@ from chaoskit.core.operation import Operation, Trace
 from chaoskit.core.schedule import Fault
 from chaoskit.faults.calls import FAMILIES, changes, happened
 
-MODELS = ("ext4", "ext4-late", "xfs", "btrfs", "strict")
+MODELS = ("ext4", "ext4-ordered", "xfs", "btrfs", "portable", "strict")
 """The names of the persistence models; :mod:`chaoskit.explore.crash.models` says what they mean."""
 
 DEFAULT_MODELS = ("ext4", "xfs", "btrfs")
-"""The real file systems together, ext4 as its documentation promises. ``strict`` is for programs that promise
-to work everywhere."""
+"""The real file systems together, each as its default mount behaves. ``portable`` is for programs that are to
+work on any file system with a journal or copy-on-write, ``strict`` for those to be right anywhere."""
 
 LIES = "fsync_lies"
 """The name by which a set of faults says that failed syncs are to be followed by power losses."""
@@ -23,7 +23,7 @@ LIES = "fsync_lies"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PowerLoss:
-    """The power goes right after an operation that changed, synced or promised something.
+    """The power goes after an operation that changed, synced or promised something, or after an exchange.
 
     What is offered is the place; which states the disk may then be in follows from the whole trace,
     and each becomes a separate case. ``models`` empty means those of the scenario.
@@ -38,9 +38,10 @@ class PowerLoss:
         return f"faults.power_loss(model={(self.models[0] if len(self.models) == 1 else self.models)!r})"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        synced = FAMILIES[operation.call].durable and happened(operation)
+        row = FAMILIES[operation.call]
+        synced = row.durable and happened(operation)
         # Also a call at which a file is found to have changed: a shared mapping changes it without any call.
-        if operation.call == "promise" or synced or changes(operation) or operation.file.seen:
+        if row.witnessed or synced or changes(operation) or operation.file.seen:
             yield Fault("power_loss", ",".join(self.models))
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, Self, TypeVar
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.core.finding import FaultClass
 from chaoskit.core.operation import Operation, Trace
 from chaoskit.core.schedule import Fault
-from chaoskit.faults.narrowing import On, Only
+from chaoskit.faults import errnos
+from chaoskit.faults.narrowing import Named, On, Only, Without
 
 OneOrMore = str | Sequence[str]
+
+_REMOTE = frozenset({"reset", "status", "aws", "kill", "delay", "power_loss"})
+"""Faults by which a family is known to strike at operations that have another side."""
 
 
 class Family(Protocol):
@@ -31,12 +36,16 @@ class Family(Protocol):
         """How the user wrote it: ``faults.kill()``."""
 
 
+F = TypeVar("F", bound=Family)
+
+
 @dataclass(frozen=True, slots=True)
 class _FilteredFamily:
-    """One family with the filters that all must let a fault pass."""
+    """One family with the filters that all must let a fault pass, and the class of what it offers."""
 
     family: Family
-    filters: tuple[On | Only, ...] = ()
+    filters: tuple[On | Named, ...] = ()
+    fault_class: FaultClass = "local"
 
     def __repr__(self) -> str:
         return repr(self.family) + "".join(map(repr, self.filters))
@@ -46,13 +55,20 @@ class _FilteredFamily:
         places = [f for f in self.filters if isinstance(f, On)]
         if not all(place.lets(operation) for place in places):
             return
-        kinds = [f for f in self.filters if isinstance(f, Only)]
+        kinds = [f for f in self.filters if not isinstance(f, On)]
         for fault in self.family.offers(operation, trace):
             if all(kind.lets(fault) for kind in kinds):
                 yield fault
 
-    def leaves(self, only: Only) -> bool:
-        return not self.family.names.isdisjoint(only.names)
+    def narrowed(self, narrowing: On | Named) -> _FilteredFamily:
+        """The same with one filter more."""
+        return replace(self, filters=(*self.filters, narrowing))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all faults that pass the filters somewhere."""
+        kinds = [f for f in self.filters if not isinstance(f, On)]
+        return frozenset(name for name in self.family.names if all(kind.could(name) for kind in kinds))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -66,9 +82,9 @@ class FaultSet:
     entries: tuple[_FilteredFamily, ...] = ()
 
     @classmethod
-    def of(cls, family: Family) -> FaultSet:
+    def of(cls, family: Family, fault_class: FaultClass = "local") -> Self:
         """The set of everything that one family offers."""
-        return cls((_FilteredFamily(family),))
+        return cls((_FilteredFamily(family, fault_class=fault_class),))
 
     def __repr__(self) -> str:
         return " | ".join(map(repr, self.entries)) or "FaultSet()"
@@ -84,15 +100,24 @@ class FaultSet:
     def __ror__(self, other: object) -> FaultSet:
         raise _not_a_set(other)
 
+    def _each(self, kind: type[F], change: Callable[[F], F]) -> Self:
+        """The same set in which ``change`` was made to every family of ``kind``."""
+        entries = (
+            replace(entry, family=change(entry.family)) if isinstance(entry.family, kind) else entry
+            for entry in self.entries
+        )
+        return type(self)(tuple(entries))
+
     @property
     def names(self) -> frozenset[str]:
         """The names of all faults that this set could offer somewhere, filters by name included."""
-        return frozenset(
-            name
-            for entry in self.entries
-            for name in entry.family.names
-            if all(name in only.names for only in entry.filters if isinstance(only, Only))
-        )
+        return frozenset(name for entry in self.entries for name in entry.names)
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The names of the functions that made its parts, each once: ``disk``, ``kill`` …"""
+        written = (repr(entry.family).partition("(")[0] for entry in self.entries)
+        return tuple(dict.fromkeys(name.rpartition(".")[2] for name in written))
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
         """The faults that can really happen at ``operation`` of ``trace``, each once, in fixed order."""
@@ -102,6 +127,21 @@ class FaultSet:
                 if fault not in seen:
                     seen.add(fault)
                     yield fault
+
+    def class_of(self, fault: Fault, operation: Operation, trace: Trace) -> FaultClass:
+        """Where ``fault`` at ``operation`` comes from: as the first family sees it that offers it there.
+
+        A schedule may name a fault that this set does not offer; then the table of errors says it.
+        """
+        for entry in self.entries:
+            if fault in entry.offers(operation, trace):
+                return entry.fault_class
+        return errnos.class_of(operation.call, fault.name, fault.argument)
+
+    def misses(self, operations: Sequence[Operation]) -> tuple[str, ...]:
+        """A sentence for each path that narrows this set and is the path of no operation."""
+        places = (place for one in self.entries for place in one.filters if isinstance(place, On))
+        return tuple(dict.fromkeys(text for place in places for text in place.misses(operations)))
 
     def on(
         self,
@@ -122,29 +162,40 @@ class FaultSet:
             Where in the Python code: ``store.py:42``, ``pkg/store.py:*``, or a glob for a function,
             ``Store.save`` or ``*_atomic``. Any frame of the call's stack may fit, so that naming a
             function means all that is done beneath it.
+        ``host``
+            A glob for the name of the other side of a connection: ``api.example``, ``*.internal``.
 
         Raises:
-            UsageError: for a call that does not exist, for an empty narrowing, and for ``host``:
-                no family offered yet touches a network.
+            UsageError: for a call that does not exist, for an empty narrowing, and for ``host`` where
+                no fault of the set touches a network.
         """
-        if host:
+        if host and self.names.isdisjoint(_REMOTE):
             raise wrong("host=", host, "to be left out, since none of these faults touches a network")
-        narrowing = On.checked(call, path, site)
+        narrowing = On.checked(call, path, site, host)
         # Filters add up and never replace one another: narrowing twice narrows further.
-        return FaultSet(tuple(_FilteredFamily(e.family, (*e.filters, narrowing)) for e in self.entries))
+        return FaultSet(tuple(e.narrowed(narrowing) for e in self.entries))
 
     def only(self, *names: str) -> FaultSet:
         """Keep the faults named: ``ENOSPC`` in all its forms, or one form, ``ENOSPC[persistent]``.
 
-        ``*`` in the brackets stands for anything: ``kill[torn *]``. ``ENOSPC[]`` is the bare form.
-        Parts of the set that cannot make any of these faults fall out.
+        ``*`` in the brackets stands for anything: ``kill[torn *]``. ``ENOSPC[once]`` is the form that does
+        not last. Parts of the set that cannot make any of these faults fall out.
 
         Raises:
-            UsageError: for a name that no part of this set knows.
+            UsageError: for a name that no part of this set knows, and for brackets that it cannot have.
         """
-        narrowing = Only.checked(names, self.names, repr(self))
-        kept = tuple(e for e in self.entries if e.leaves(narrowing))
-        return FaultSet(tuple(_FilteredFamily(e.family, (*e.filters, narrowing)) for e in kept))
+        return self._narrowed(Only.checked(names, self.names, repr(self)))
+
+    def without(self, *names: str) -> FaultSet:
+        """Leave out the faults named, spelt as for :meth:`only`; everything else stays.
+
+        Raises:
+            UsageError: as for :meth:`only`.
+        """
+        return self._narrowed(Without.checked(names, self.names, repr(self)))
+
+    def _narrowed(self, narrowing: Named) -> FaultSet:
+        return FaultSet(tuple(one for e in self.entries if (one := e.narrowed(narrowing)).names))
 
 
 def _not_a_set(other: object) -> UsageError:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import errno
 import re
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.schedule import PERSISTENT, Fault
+from chaoskit.faults import inner, timing, traffic
+from chaoskit.faults.forms import NETWORK, TIME, Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,28 +80,47 @@ class Delayed:
 
 
 @dataclass(frozen=True, slots=True)
+class Damaged:
+    """The file that is opened is damaged before, in place; ``label`` says how (``zip.entry1.flip.crc``)."""
+
+    label: str
+
+    @property
+    def nature(self) -> str:
+        """What a program must do against it: ``hostile``, ``cut``, or ``changed`` for all else.
+
+        It refuses what would do harm, notices where something ends too early, and checks what it reads.
+        """
+        words = re.split(r"[./]", self.label)
+        if "hostile" in words or "bomb" in words:
+            return "hostile"
+        return "cut" if {"cut", "empty"} & set(words) else "changed"
+
+
+@dataclass(frozen=True, slots=True)
 class Afterwards:
     """Strikes no call: the explorer makes its states out of a recorded trace (``power_loss``)."""
 
     argument: str
 
 
-Shape = Errno | LostReply | Shortened | Filled | Killed | Torn | Signalled | Delayed | Afterwards
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """One row of the grammar: ``name[argument]`` where both fit in full, and what it means.
-
-    ``make`` gets name and argument; None from it refuses them after all, as for an errno that this
-    machine does not have. ``examples`` are what a message shows, ``meaning`` is for the documents.
-    """
-
-    name: str
-    argument: str
-    make: Callable[[str, str], Shape | None]
-    examples: tuple[str, ...]
-    meaning: str
+Shape = (
+    Errno
+    | LostReply
+    | Shortened
+    | Filled
+    | Killed
+    | Torn
+    | Signalled
+    | Delayed
+    | inner.Inner
+    | inner.MemoryLimited
+    | inner.LargestKilled
+    | Damaged
+    | Afterwards
+    | traffic.Traffic
+    | timing.OfTime
+)
 
 
 def _errno(name: str, argument: str) -> Errno | None:
@@ -118,6 +138,44 @@ def _signal(name: str, _: str) -> Signalled | None:
     # Not every SIG… of the module is one: SIG_BLOCK and SIG_IGN have an underscore and do not fit.
     number = getattr(signal, name, None)
     return None if number is None else Signalled(name, int(number))
+
+
+_INSIDE: tuple[Form, ...] = (
+    Form(
+        "MemoryError",
+        rf"[1-9]\d*(,{PERSISTENT})?",
+        lambda _, argument: _allocation_fails(argument),
+        ("MemoryError[J]", f"MemoryError[J,{PERSISTENT}]"),
+        "the J-th allocation of this line fails; ``persistent``: and every one of 64 KiB or more after it",
+    ),
+    Form(
+        "KeyboardInterrupt",
+        "",
+        lambda _, __: inner.Interrupted(),
+        ("KeyboardInterrupt",),
+        "raised where Python looks for signals: when a function begins, a loop turns or a call has returned",
+    ),
+    Form("cancel", "", lambda _, __: inner.Cancelled(), ("cancel",), "the task that waits here is cancelled"),
+    Form(
+        "memory_limit",
+        r"[1-9]\d*",
+        lambda _, mebibytes: inner.MemoryLimited(int(mebibytes)),
+        ("memory_limit[MIB]",),
+        "from this call on the process may have this many MiB more than it has, and no more",
+    ),
+    Form(
+        "oom",
+        "",
+        lambda _, __: inner.LargestKilled(),
+        ("oom",),
+        "SIGKILL to the process with the most memory, as the kernel does when there is none left",
+    ),
+)
+
+
+def _allocation_fails(argument: str) -> inner.AllocationFails:
+    nth, _, lasting = argument.partition(",")
+    return inner.AllocationFails(int(nth), bool(lasting))
 
 
 FORMS: tuple[Form, ...] = (
@@ -167,6 +225,17 @@ FORMS: tuple[Form, ...] = (
         ("delay[SECONDS]",),
         "the call takes so much longer",
     ),
+    Form(
+        "damage",
+        r"[a-z][^\[\];]*",
+        lambda _, label: Damaged(label),
+        ("damage[LABEL]",),
+        "the file is damaged just before it is opened, in place; the label says how, as in "
+        "``damage[zip.entry1.flip.crc]``",
+    ),
+    *NETWORK,
+    *TIME,
+    *_INSIDE,
     Form("power_loss", ".*", lambda _, text: Afterwards(text), (), "the power goes after this operation"),
 )
 """The grammar of faults. A row without examples is none that a backend is asked for."""
@@ -183,7 +252,7 @@ def shape_of(fault: Fault) -> Shape:
     for form in FORMS:
         # Both in full: "kills" or "ENOSPC[persistent!]" must not pass for what they begin with.
         if re.fullmatch(form.name, fault.name) and re.fullmatch(form.argument, fault.argument):
-            shape = form.make(fault.name, fault.argument)
+            shape: Shape | None = form.make(fault.name, fault.argument)
             if shape is not None:
                 return shape
     raise ScheduleError(f"fault '{fault}' is not known; expected {_listed()}.")

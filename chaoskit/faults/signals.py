@@ -14,7 +14,7 @@ from chaoskit.faults.facts import facts
 from chaoskit.faults.narrowing import unknown
 
 # SIGKILL is kill(), which knows where it pays; SIGSTOP leaves a workload that never ends.
-_REFUSED = {_signal.SIGKILL: "Use faults.kill().", _signal.SIGSTOP: "It would stop the workload for ever."}
+_REFUSED = {"SIGKILL": "Use faults.kill().", "SIGSTOP": "It would stop the workload for ever."}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -33,8 +33,9 @@ class Sent:
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
         # At the end and after it no process is left to handle it. A look-up changes nothing, so that a signal
         # there finds the disk as at the next call.
-        looks = FAMILIES[operation.call].looks
-        if operation.call != "end" and not looks and operation.index not in facts(trace).survivors:
+        row = FAMILIES[operation.call]
+        passive = row.looks or row.inside
+        if operation.call != "end" and not passive and operation.index not in facts(trace).survivors:
             yield Fault(self.signal.name)
 
 
@@ -46,8 +47,8 @@ def checked(signal: str | int) -> _signal.Signals:
     """
     # By name in schedules: numbers differ between processors.
     member = _named(signal) if isinstance(signal, str) else _numbered(signal)
-    if member in _REFUSED:
-        raise wrong("signal", member.name, "one that a program can handle", _REFUSED[member])
+    if member.name in _REFUSED:
+        raise wrong("signal", member.name, "one that a program can handle", _REFUSED[member.name])
     return member
 
 

@@ -28,6 +28,15 @@ def unpacked(data: bytes) -> bytes:
     return bz2.BZ2Decompressor().decompress(data, _BOMB)
 
 
+def is_sound(data: bytes) -> bool:
+    """True if a strict reader takes it."""
+    try:
+        bz2.decompress(data)
+    except (OSError, ValueError):
+        return False
+    return bool(data)
+
+
 def packed(data: bytes) -> bytes:
     """The content in one stream."""
     return bz2.compress(data)

@@ -34,11 +34,14 @@ class Damage:
         return re.sub(r"\d+", "", self.structure), self.kind
 
 
+ABSOLUTE = "/tmp/chaoskit-evil"
+"""The name of a hostile member that is absolute: a program that obeys it writes four bytes there."""
+
 Damages: TypeAlias = Iterator[Damage]
 Enumerator: TypeAlias = Callable[[bytes], Damages]
 """Gives the damages of a file by its content, in the order of their interest; the same for equal content.
 
-It may raise on content that is not of its format after all; what it has yielded by then is kept.
+It may raise on content that turns out not to be of its format; what it has yielded before is kept.
 """
 
 
@@ -56,7 +59,7 @@ def flipped(data: bytes, at: int, bit: int = 0) -> bytes:
 
 
 def replaced(data: bytes, at: int, new: bytes) -> bytes:
-    """``data`` with ``new`` in the place of as many bytes."""
+    """``data`` with the bytes from ``at`` on replaced by ``new``, as many as it has."""
     return data[:at] + new + data[at + len(new) :]
 
 

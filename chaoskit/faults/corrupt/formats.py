@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from chaoskit.core.errors import wrong
 from chaoskit.faults.corrupt import (
@@ -24,11 +25,11 @@ from chaoskit.faults.corrupt import (
 from chaoskit.faults.corrupt import zip as zips
 from chaoskit.faults.corrupt.damage import Damage, Damages, Enumerator
 
-LIMIT = 60
-"""Damages of one file that a sweep tries, unless told otherwise."""
-
 OTHER = "file"
 """The format of a file of which no more is known."""
+
+BOMB = "bomb"
+"""How the labels end of small files that become large ones, of at most 64 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Format:
     name: str
     matches: Callable[[bytes], bool]
     damages: Enumerator
+    sound: Callable[[bytes], bool] | None = None
+    """Says if a strict reader takes a file for a whole one; None if the format has no such rules."""
     unpacked: Callable[[bytes], bytes] | None = None
     packed: Callable[[bytes], bytes] | None = None
 
@@ -52,28 +55,35 @@ def _begins(*magics: bytes) -> Callable[[bytes], bool]:
 
 # In the order in which they are tried: what has a magic first, what is guessed last.
 _KNOWN: list[Format] = [
-    Format("gzip", _begins(gzip.MAGIC), gzip.damages, gzip.unpacked, gzip.packed),
-    Format("xz", _begins(xz.MAGIC), xz.damages, xz.unpacked, xz.packed),
-    Format("bzip2", _begins(bzip2.MAGIC), bzip2.damages, bzip2.unpacked, bzip2.packed),
-    Format("zip", _begins(*zips.MAGICS), zips.damages),
-    Format("sqlite", _begins(sqlite.MAGIC), sqlite.damages),
-    Format("parquet", parquet.is_parquet, parquet.damages),
-    Format("tar", tar.is_tar, tar.damages),
-    Format("pickle", pickle.is_pickle, pickle.damages),
-    Format("json", json.is_json, json.damages),
-    Format("csv", csv.is_csv, csv.damages),
-    Format("yaml", yaml.is_yaml, yaml.damages),
+    Format("gzip", _begins(gzip.MAGIC), gzip.damages, gzip.is_sound, gzip.unpacked, gzip.packed),
+    Format("xz", _begins(xz.MAGIC), xz.damages, xz.is_sound, xz.unpacked, xz.packed),
+    Format("bzip2", _begins(bzip2.MAGIC), bzip2.damages, bzip2.is_sound, bzip2.unpacked, bzip2.packed),
+    Format("zip", _begins(*zips.MAGICS), zips.damages, zips.is_sound),
+    Format("sqlite", _begins(sqlite.MAGIC), sqlite.damages, sqlite.is_sound),
+    Format("parquet", parquet.is_parquet, parquet.damages, parquet.is_sound),
+    Format("tar", tar.is_tar, tar.damages, tar.is_sound),
+    Format("pickle", pickle.is_pickle, pickle.damages, pickle.is_sound),
+    Format("json", json.is_json, json.damages, json.is_sound),
+    Format("csv", csv.is_csv, csv.damages, csv.is_sound),
+    Format("yaml", yaml.is_yaml, yaml.damages, yaml.is_sound),
     Format("text", text.is_text, text.damages),
 ]
 
 
-def register(name: str, matches: Callable[[bytes], bool], damages: Enumerator) -> Callable[[], None]:
+def register(
+    name: str,
+    matches: Callable[[bytes], bool],
+    damages: Enumerator,
+    sound: Callable[[bytes], bool] | None = None,
+) -> Callable[[], None]:
     """Make a format of a project's own known; it is tried before the built-in ones.
 
     Args:
         name: lower-case letters, digits and ``-``; it begins the labels.
         matches: says from the whole content if a file is of this format.
         damages: gives the damages of such a file.
+        sound: says if a strict reader takes a file for a whole one, as by its checksum. Without it no damage
+            counts as detectable, so that ``faults.default()`` has none of this format.
 
     Returns:
         A function that takes the format back.
@@ -85,10 +95,16 @@ def register(name: str, matches: Callable[[bytes], bool], damages: Enumerator) -
         raise wrong("format", name, "a name of lower-case letters, digits and '-'")
     if name in names():
         raise wrong("format", name, f"a name that is not taken; there are {', '.join(names())}")
-    made = Format(name, matches, damages)
+    made = Format(name, matches, damages, sound)
     # Before the built-in ones: a format of a project is often one of these with a convention on top.
     _KNOWN.insert(0, made)
-    return lambda: _KNOWN.remove(made)
+    chosen.cache_clear()
+
+    def take_back() -> None:
+        _KNOWN.remove(made)
+        chosen.cache_clear()
+
+    return take_back
 
 
 def names() -> tuple[str, ...]:
@@ -132,7 +148,7 @@ def _all(data: bytes, *, inner: bool) -> Iterator[tuple[str, Damage]]:
 
 
 def _of(enumerate_: Enumerator, data: bytes) -> Damages:
-    """Damages that change something, until the enumerator meets content that is not as its format has it."""
+    """Damages that change something, until the enumerator meets content that breaks its format."""
     try:
         yield from (damage for damage in enumerate_(data) if damage.lazy or damage.make() != data)
     except Exception:  # A file that is damaged already has fewer structures to damage.
@@ -150,11 +166,17 @@ def _wrapped(packed: Callable[[bytes], bytes], make: Callable[[], bytes]) -> Cal
     return lambda: packed(make())
 
 
-def chosen(data: bytes, limit: int = LIMIT) -> tuple[str, ...]:
-    """The labels of at most ``limit`` damages: one of each kind of structure first, then the others."""
+# Asked for each case of a file again. Few, since the contents are kept with the answers.
+@lru_cache(maxsize=8)
+def chosen(data: bytes, limit: int | None = None, *, detectable: bool = False) -> tuple[str, ...]:
+    """The labels of at most ``limit`` damages: one of each kind of structure first, then the others.
+
+    ``detectable``: only those that the rules of the format tell (:attr:`Format.sound`).
+    """
     first: dict[tuple[str, str, str], str] = {}
     rest = []
-    for label, damage in damages(data):
+    found = _told_by_the_format(data) if detectable else damages(data)
+    for label, damage in found:
         key = (label.removesuffix(damage.name), *damage.alike)
         if key in first:
             rest.append(label)
@@ -163,15 +185,42 @@ def chosen(data: bytes, limit: int = LIMIT) -> tuple[str, ...]:
     return (*first.values(), *rest)[:limit]
 
 
+def _told_by_the_format(data: bytes, *, inner: bool = True) -> Iterator[tuple[str, Damage]]:
+    known = _found(data)
+    # What is not sound before it is damaged tells nothing.
+    if known is None or not _is_sound(known, data):
+        return
+    for label, damage in _all(data, inner=False):
+        # A bomb is well-formed; to make one for the question takes longer than all others.
+        if not (damage.lazy and label.endswith(BOMB)) and not _is_sound(known, damage.make()):
+            yield label, damage
+    content = _content(known.unpacked, data) if inner and known.unpacked else None
+    if content is not None and known.packed:
+        # Judged before they are packed again, which is what takes the time.
+        for label, damage in _told_by_the_format(content, inner=False):
+            yield f"{known.name}/{label}", replace(damage, make=_wrapped(known.packed, damage.make))
+
+
+def _is_sound(known: Format, data: bytes) -> bool:
+    """True if a strict reader takes it, or if the format has no rules that would tell."""
+    try:
+        return known.sound is None or known.sound(data)
+    except Exception:  # However it says so, a reader that raises has noticed.
+        return False
+
+
 def damaged(data: bytes, label: str) -> bytes:
     """The file under one damage.
 
     Raises:
         UsageError: the file has no damage of that name; near ones are in the message.
     """
-    known = dict(damages(data))
-    if label not in known:
-        kind = label.rpartition(".")[0]
-        near = [one for one in known if one.startswith(kind)][:5] or list(known)[:5]
-        raise wrong("damage", label, f"a damage of this {format_of(data)} file, such as {', '.join(near)}")
-    return known[label].make()
+    known = []
+    # One after the other: all damages of a large file at once would need as much memory.
+    for name, damage in damages(data):
+        if name == label:
+            return damage.make()
+        known.append(name)
+    kind = label.rpartition(".")[0]
+    near = [one for one in known if one.startswith(kind)][:5] or known[:5]
+    raise wrong("damage", label, f"a damage of this {format_of(data)} file, such as {', '.join(near)}")

@@ -70,6 +70,16 @@ def unpacked(data: bytes) -> bytes:
     return zlib.decompressobj(wbits=31).decompress(data, _BOMB)
 
 
+def is_sound(data: bytes) -> bool:
+    """True if a strict reader takes it: every member is whole, and nothing comes after them."""
+    try:
+        gzip.decompress(data)
+    except (OSError, EOFError, zlib.error):
+        return False
+    # Python takes nothing at all for an empty stream, which has a header and a trailer.
+    return bool(data)
+
+
 def packed(data: bytes) -> bytes:
     """The content in one member."""
     return gzip.compress(data, mtime=0)

@@ -32,6 +32,19 @@ def is_json(data: bytes) -> bool:
     return True
 
 
+def is_sound(data: bytes) -> bool:
+    """True if it is a document by the letter of RFC 8259, in UTF-8 and without a byte order mark."""
+    try:
+        json.loads(data.decode(), parse_constant=_refused)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"JSON has no {constant}")
+
+
 def damages(data: bytes) -> Damages:
     """Enumerate."""
     text = data.decode()

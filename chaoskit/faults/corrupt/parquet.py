@@ -12,6 +12,12 @@ def is_parquet(data: bytes) -> bool:
     return data[:4] == data[-4:] == MAGIC and len(data) >= 12
 
 
+def is_sound(data: bytes) -> bool:
+    """True if it has its two magics, and a footer of the length that it names."""
+    end = len(data)
+    return is_parquet(data) and 0 < int.from_bytes(data[end - 8 : end - 4], "little") <= end - 12
+
+
 def damages(data: bytes) -> Damages:
     """Enumerate."""
     end = len(data)

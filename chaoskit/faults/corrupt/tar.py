@@ -6,7 +6,7 @@ import io
 import tarfile
 from collections.abc import Iterator
 
-from chaoskit.faults.corrupt.damage import Damages, cuts, flips, made, replaced
+from chaoskit.faults.corrupt.damage import ABSOLUTE, Damages, cuts, flips, made, replaced
 
 _BLOCK = 512
 _SIZE, _CHECKSUM, _MAGIC = 124, 148, 257
@@ -17,6 +17,20 @@ _SHOWN = 4
 def is_tar(data: bytes) -> bool:
     """True for a tar with the POSIX or GNU mark."""
     return data[_MAGIC : _MAGIC + 5] == b"ustar"
+
+
+def is_sound(data: bytes) -> bool:
+    """True if every header is right and every member whole; its data have no checksum."""
+    try:
+        # Strictly: a reader that is not takes a header that is broken for the end.
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:", errorlevel=2) as tar:
+            for member in tar:
+                file = tar.extractfile(member) if member.isreg() else None
+                if file is not None and len(file.read()) != member.size:
+                    return False
+            return not data[tar.offset :].strip(b"\0")
+    except (tarfile.TarError, ValueError, OverflowError, OSError):
+        return False
 
 
 def _with_checksum(header: bytes) -> bytes:
@@ -78,8 +92,9 @@ def _hostile(first: str, data: bytes) -> Damages:
     regular, link = tarfile.REGTYPE, tarfile.SYMTYPE
     for kind, added in (
         ("traversal", [("../evil", regular, "")]),
-        ("absolute", [("/evil-absolute", regular, "")]),
-        ("symlink-out", [("link", link, "../.."), ("link/evil", regular, "")]),
+        ("absolute", [(ABSOLUTE, regular, "")]),
+        # One level up and no further, as the traversal: what is written there can be looked for.
+        ("symlink-out", [("link", link, ".."), ("link/evil", regular, "")]),
         ("hardlink-out", [("hard", tarfile.LNKTYPE, "../secret")]),
         ("device", [("device", tarfile.CHRTYPE, "")]),
         ("fifo", [("fifo", tarfile.FIFOTYPE, "")]),

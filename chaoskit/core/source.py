@@ -1,0 +1,47 @@
+"""Source code around a place, as it was when the place was recorded."""
+
+from __future__ import annotations
+
+import linecache
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from chaoskit.core.operation import Frame
+
+AROUND = 2
+"""Lines of source before and after the one that is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Some lines of one file around ``site``; the first of them has the number ``first``."""
+
+    site: Frame
+    first: int
+    lines: tuple[str, ...]
+
+
+def excerpt(stack: Iterable[Frame]) -> Excerpt | None:
+    """The lines around the innermost place in ``stack`` that belongs to no library.
+
+    None without one, and where the source cannot be read.
+    """
+    site = next((frame for frame in stack if not of_a_library(frame.file)), None)
+    if site is None:
+        return None
+    first = max(1, site.line - AROUND)
+    lines = [linecache.getline(site.file, number) for number in range(first, site.line + AROUND + 1)]
+    # Behind the end of a file there are no lines; an empty one within it has its line end.
+    while lines and not lines[-1]:
+        lines.pop()
+    return Excerpt(site, first, tuple(line.rstrip() for line in lines)) if lines else None
+
+
+def of_a_library(file: str) -> bool:
+    """True if a file belongs to Python or to an installed package, as its name shows."""
+    return (
+        file.startswith("<")
+        or "/site-packages/" in file
+        or re.search(r"/lib/python3[.\d]+t?/", file) is not None
+    )

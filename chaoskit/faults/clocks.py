@@ -1,0 +1,58 @@
+"""Clocks that are set while a program runs, and waits that take longer than they should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from chaoskit.core.operation import Operation, Trace
+from chaoskit.core.schedule import Fault
+from chaoskit.faults.facts import facts
+
+NAMES: frozenset[str] = frozenset({"step", "same", "freeze", "set", "drift", "suspend", "late"})
+"""What can only be made to happen where time is virtual."""
+
+_HOUR = 3600
+_STEPS = (Fault("step", f"-{_HOUR}"), Fault("step", str(_HOUR)), Fault("step", "-0.000001"))
+"""An hour covers what people and time zones set; a microsecond is what a time server takes back, and makes
+two moments the wrong way round that were one behind the other."""
+_AT_READS = (
+    Fault("same"),
+    Fault("freeze"),
+    Fault("set", "2038-01-19T03:14:07Z"),
+    Fault("set", "1970-01-01T00:00:00Z"),
+    Fault("drift", "500"),
+    Fault("drift", "-500"),
+)
+_SUSPENDED = Fault("suspend", str(_HOUR))
+_AT_SLEEPS = (Fault("step", f"-{_HOUR}"), Fault("step", str(_HOUR)), Fault("late", "60"), Fault("EINTR"))
+_NO_EINTR = "futex"
+"""The C library goes on waiting (futex(2), "EINTR")."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Clocks:
+    """The wall clock is set. With ``whole`` also what happens more rarely to a clock, and to a wait."""
+
+    whole: bool = False
+    names: ClassVar[frozenset[str]] = NAMES | {"EINTR"}
+
+    def __repr__(self) -> str:
+        return "faults.clock(whole=True)" if self.whole else "faults.clock()"
+
+    def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
+        # A loop reads a clock, and sleeps, a thousand times at one line: the first stands for all.
+        if operation.index not in facts(trace).first_at_site:
+            return
+        if operation.call == "clock":
+            yield from _STEPS
+            if self.whole:
+                again = operation.ordinal > 1
+                yield from (one for one in _AT_READS if again or one.name != "same")
+        elif operation.call == "sleep":
+            yield _SUSPENDED
+            if self.whole:
+                yield from (
+                    one for one in _AT_SLEEPS if one.name != "EINTR" or operation.syscall != _NO_EINTR
+                )

@@ -1,0 +1,139 @@
+"""Where two processes of one run meet at a name or a lock, and might have met in another order.
+
+An error that the state of the disk contradicts, such as ENOENT of a file that is there, is possible all the
+same where another process of the run makes or removes that very name at about that time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chaoskit.core.operation import Operation, Trace
+from chaoskit.faults.calls import FAMILIES, creates, happened
+from chaoskit.faults.errnos import ErrnoRow
+
+_Process = tuple[int, str]
+"""A run, and a process of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Touch:
+    """One operation that makes or removes a name, or takes a lock."""
+
+    index: int
+    process: _Process
+    locks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Meetings:
+    """What several processes of a run did: by name, and when each of them was seen first and last."""
+
+    by_name: dict[str, list[_Touch]]
+    lives: dict[_Process, tuple[int, int]]
+
+
+def contended(row: ErrnoRow, operation: Operation, trace: Trace) -> bool:
+    """True if another process of the run makes ``row`` possible at ``operation``.
+
+    The other one acts on the name while the caller is at work, or the caller comes by while the other is.
+    So what a parent does after its child, or before it, does not count: that order never varies. From when
+    on a process was there is not known before its first operation.
+    """
+    meetings = _meetings(trace)
+    if not meetings.by_name:
+        return False
+    caller = _process(operation)
+    at = operation.index
+    for name in _names(row, operation):
+        for touch in meetings.by_name.get(name, ()):
+            if touch.process == caller or touch.process[0] != caller[0]:
+                continue
+            if touch.locks is not (operation.call == "lock"):
+                continue
+            first, last = meetings.lives[caller]
+            if at < touch.index < last:
+                return True
+            if first < touch.index < at < meetings.lives[touch.process][1]:
+                return True
+    return False
+
+
+def _names(row: ErrnoRow, operation: Operation) -> Iterator[str]:
+    """The names at which another process would have to act."""
+    if row.name == "ENOTEMPTY":
+        yield _inside(operation.target)
+    elif row.name == "EBUSY":
+        # A mount, or the like: none of that is seen in a recording.
+        return
+    elif row.name == "ENOENT":
+        # A directory above that is moved away takes the name with it. An open that creates makes the name.
+        names = _above(operation.target)
+        yield from names if operation.file.flags & os.O_CREAT else (operation.target, *names)
+    else:
+        yield operation.target
+
+
+def _above(name: str) -> tuple[str, ...]:
+    parts = name.split("/")
+    return tuple("/".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
+
+
+def _inside(directory: str) -> str:
+    """The key under which names within a directory are noted; no file has such a name."""
+    return f"{directory}/"
+
+
+# One slot, by identity, as in chaoskit.faults.facts.
+_latest: tuple[Trace, _Meetings] | None = None
+
+
+def _meetings(trace: Trace) -> _Meetings:
+    global _latest
+    if _latest is None or _latest[0] is not trace:
+        _latest = (trace, _found(trace))
+    return _latest[1]
+
+
+def _found(trace: Trace) -> _Meetings:
+    by_name: dict[str, list[_Touch]] = {}
+    lives: dict[_Process, tuple[int, int]] = {}
+    for op in trace:
+        process = _process(op)
+        first, _ = lives.get(process, (op.index, op.index))
+        lives[process] = (first, op.index)
+    # Most runs are of one process, and have nothing to meet.
+    if len(lives) == len({run for run, _ in lives}):
+        return _Meetings({}, lives)
+    for op in trace:
+        if not happened(op):
+            continue
+        touch = _Touch(op.index, _process(op), locks=op.call == "lock")
+        for name in _touched(op):
+            by_name.setdefault(name, []).append(touch)
+    return _Meetings(by_name, lives)
+
+
+def _touched(op: Operation) -> Iterator[str]:
+    """What an operation makes, removes or locks."""
+    if op.call == "lock":
+        yield op.target
+    elif FAMILIES[op.call].opens:
+        if creates(op):
+            yield from (op.target, _inside(_directory(op.target)))
+    elif op.call in ("rename", "symlink", "unlink", "mkdir", "rmdir", "mknod"):
+        for name in (op.target, op.second):
+            if name is not None:
+                yield from (name, _inside(_directory(name)))
+    elif op.call == "link" and op.second is not None:
+        yield from (op.second, _inside(_directory(op.second)))
+
+
+def _directory(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _process(op: Operation) -> _Process:
+    return (op.place.run, op.place.process)

@@ -1,0 +1,95 @@
+"""Files that are damaged under a program's hands: cut, flipped, torn, or made to do harm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from chaoskit.core.errors import wrong
+from chaoskit.core.operation import Operation, Trace
+from chaoskit.core.schedule import Fault
+from chaoskit.faults.calls import changes
+from chaoskit.faults.sets import FaultSet
+
+PER_FILE = 60
+"""Damages that are offered for one file, unless told otherwise: one of each kind before a second of any."""
+
+Narrowed = Literal["inputs", "detectable"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Corruption:
+    """Offers the damages of a file's format where an open first reads what the file holds.
+
+    ``inputs``: only files that were there before the test's first run and that nothing has changed since.
+    ``detectable``: only what the format's own rules tell, as a checksum or a missing bracket does.
+    """
+
+    per_file: int = PER_FILE
+    narrowed: frozenset[Narrowed] = frozenset()
+    names: ClassVar[frozenset[str]] = frozenset({"damage"})
+
+    def __repr__(self) -> str:
+        given = "" if self.per_file == PER_FILE else f"per_file={self.per_file}"
+        return f"faults.corruption({given})" + "".join(f".{one}()" for one in sorted(self.narrowed))
+
+    def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
+        held = operation.file.held
+        if held is None or not operation.ok or not _is_read(operation, trace):
+            return
+        if "inputs" in self.narrowed and not _is_input(operation, trace):
+            return
+        # Here and not above: the formats load archive and database modules, which most scenarios do not need.
+        from chaoskit.faults.corrupt import formats
+
+        chosen = formats.chosen(held.read(), self.per_file, detectable="detectable" in self.narrowed)
+        yield from (Fault("damage", label) for label in chosen)
+
+
+def _is_read(operation: Operation, trace: Trace) -> bool:
+    """True if the run goes on to read the file: what is only opened, as a lock is, meets no damage."""
+    run, inode = operation.place.run, operation.file.inode
+    later = trace.operations[operation.index + 1 :]
+    return any(one.call == "read" and one.file.inode == inode and one.place.run == run for one in later)
+
+
+def _is_input(operation: Operation, trace: Trace) -> bool:
+    """True if the trace has made neither this file nor what it holds, nor read it before."""
+    inode = operation.file.inode
+    for before in trace.operations[: operation.index]:
+        if before.file.inode == inode and (changes(before) or before.file.held is not None):
+            return False
+    return True
+
+
+class CorruptionFaults(FaultSet):
+    """Damages of files. Each method gives a set with fewer of them."""
+
+    __slots__ = ()
+
+    def inputs(self) -> CorruptionFaults:
+        """Only files that were there before the first run, and that nothing has changed since."""
+        return self._with("inputs")
+
+    def detectable(self) -> CorruptionFaults:
+        """Only damage that the rules of the file's format tell: what a strict reader of it refuses.
+
+        Not another number in place of a number, nor a row that is missing: for these the program needs
+        a checksum. Not hostile members either, which are well-formed.
+        """
+        return self._with("detectable")
+
+    def _with(self, narrowed: Narrowed) -> CorruptionFaults:
+        return self._each(Corruption, lambda family: replace(family, narrowed=family.narrowed | {narrowed}))
+
+
+def checked_per_file(number: int) -> int:
+    """The number of damages for one file.
+
+    Raises:
+        UsageError: for what is no whole number from 1.
+    """
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise wrong("per_file", number, "a whole number of damages, from 1")
+    return number

@@ -1,0 +1,102 @@
+"""Memory that runs out: an allocation that fails, an address space that is full, the kernel's last resort."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from chaoskit.core.errors import wrong
+from chaoskit.core.operation import Operation, Trace
+from chaoskit.core.schedule import PERSISTENT, Fault
+from chaoskit.faults.calls import FAMILIES, changes
+from chaoskit.faults.facts import facts
+from chaoskit.faults.sets import FaultSet
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Shortage:
+    """MemoryError at allocations of the program's lines; the kernel's kill where there are several processes.
+
+    Of each line the first and the last execution, and in each the allocations 1, 2, 4, 8 … and the last:
+    a line that handles its first allocation and its fourth handles its third. ``packages`` are those whose
+    lines count besides the project's.
+    """
+
+    packages: tuple[str, ...] = ()
+    names: ClassVar[frozenset[str]] = frozenset({"MemoryError", "oom"})
+
+    def __repr__(self) -> str:
+        return f"faults.memory({', '.join(map(repr, self.packages))})"
+
+    def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
+        for nth in sparse(operation.allocations):
+            yield Fault("MemoryError", str(nth))
+        # With one process it is the same as a kill.
+        if operation.place.run in facts(trace).forking_runs and changes(operation):
+            yield Fault("oom")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LastingShortage:
+    """From an allocation on, everything large fails: memory stays short, as it does in the real world."""
+
+    packages: tuple[str, ...] = ()
+    names: ClassVar[frozenset[str]] = frozenset({"MemoryError"})
+
+    def __repr__(self) -> str:
+        return f"faults.memory({', '.join(map(repr, self.packages))}).lasting()"
+
+    def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
+        if operation.allocations:
+            yield Fault("MemoryError", f"1,{PERSISTENT}")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Limited:
+    """Room for a few MiB more and no more, from the first call of each Python stack on."""
+
+    mebibytes: tuple[int, ...]
+    names: ClassVar[frozenset[str]] = frozenset({"memory_limit"})
+
+    def __repr__(self) -> str:
+        return f"faults.memory().limited({', '.join(map(repr, self.mebibytes))})"
+
+    def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
+        if operation.index in facts(trace).firsts and not FAMILIES[operation.call].remote:
+            for mebibytes in self.mebibytes:
+                yield Fault("memory_limit", str(mebibytes))
+
+
+class MemoryFaults(FaultSet):
+    """What ``faults.memory()`` returns: a set of faults, and methods that add what costs more cases."""
+
+    __slots__ = ()
+
+    def lasting(self) -> FaultSet:
+        """With a shortage that lasts: from a line's first allocation on, all of 64 KiB and more fail.
+
+        One case more for each line and execution.
+        """
+        packages = (family.packages for one in self.entries if isinstance(family := one.family, Shortage))
+        return self | FaultSet.of(LastingShortage(next(packages, ())))
+
+    def limited(self, *mebibytes: int) -> FaultSet:
+        """With an address space that is nearly full: this many MiB are left (8 if nothing is said).
+
+        One case more for each limit and each Python stack that makes a call. It is the limit of
+        setrlimit(2), so C libraries, child processes and programs in other languages meet it, too.
+
+        Raises:
+            UsageError: for what is no whole number above zero.
+        """
+        for one in mebibytes:
+            if isinstance(one, bool) or not isinstance(one, int) or one < 1:
+                raise wrong("memory().limited", one, "whole MiB from 1")
+        return self | FaultSet.of(Limited(mebibytes or (8,)))
+
+
+def sparse(count: int) -> tuple[int, ...]:
+    """1, 2, 4, 8 … below ``count``, and ``count`` itself; nothing for 0."""
+    powers = [1 << bit for bit in range(count.bit_length()) if 1 << bit < count]
+    return (*powers, count) if count else ()
