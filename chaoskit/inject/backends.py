@@ -36,9 +36,18 @@ _ENTRIES: Mapping[str, _BackendEntry] = {
         "chaoskit.inject.kernel.backend",
         "KernelBackend",
         frozenset({"linux"}),
-        "Use Linux, a container or WSL 2 for the harness; chaoskit.runtime works everywhere.",
-    )
+        "chaoskit.injecting and chaoskit.runtime work everywhere, the first at the calls of Python code; for "
+        "scenarios on the kernel's backend use Linux, a container or WSL 2.",
+    ),
+    "inprocess": _BackendEntry(
+        "chaoskit.inject.inprocess.backend",
+        "InProcessBackend",
+        frozenset({"linux", "darwin", "win32"}),
+        "It works wherever Python does; use a system of which pytest is known to work.",
+    ),
 }
+
+_BY_HAND = "Faults by hand, in a block of any test, work here: chaoskit.injecting."
 
 NAMES: tuple[str, ...] = tuple(_ENTRIES)
 """The backends by name, in the order in which :data:`AUTO` prefers them."""
@@ -65,15 +74,19 @@ def backend(name: str = AUTO) -> Backend:
 
 
 def found(name: str = AUTO) -> tuple[Backend | None, str]:
-    """The backend called ``name`` if it works here, else None and why not, with what would help.
+    """The backend called ``name`` if scenarios can run on it here, else None, why not, and what would help.
 
     Raises:
         UsageError: for a name that is none of :data:`NAMES`.
     """
     try:
         made = backend(name)
-    except BackendUnavailable as why:
-        return None, str(why)
+    except BackendUnavailable as error:
+        return None, str(error)
+    # Workers and guards are processes that are watched by descriptor (pidfd_open(2)).
+    if sys.platform != "linux":
+        why = f"scenarios run their cases in processes of Linux, and this is {sys.platform}. {_BY_HAND}"
+        return None, why
     reason = made.unavailable()
     return (None, reason) if reason is not None else (made, "")
 

@@ -13,6 +13,9 @@ from typing import Any, Protocol
 from chaoskit.core.errors import ChaoskitError
 from chaoskit.core.operation import Caveat, Receipt, Trace
 from chaoskit.core.schedule import Fault, Strike
+from chaoskit.faults.inside import NOTHING_INWARD, Inward
+from chaoskit.faults.shapes import Shape, shape_of
+from chaoskit.inject.handlers import HandlerWatch
 
 TIMEOUT = 60.0
 """Seconds until a workload counts as hung where nothing else was asked for. Most take far less than one; a
@@ -43,6 +46,40 @@ class Completed:
 
 
 @dataclass(frozen=True, slots=True)
+class VirtualTime:
+    """Waiting costs nothing: when everything waits, the workload's clocks go to the first end of a wait.
+
+    ``ahead`` is by how many nanoseconds they are ahead of the real ones at the start. With ``operations``
+    sleeps and reads of the wall clock are operations, that are recorded and can be struck.
+    """
+
+    ahead: int = 0
+    operations: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAddress:
+    """The program that a name stands for, and where it really listens."""
+
+    name: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRequest:
+    """What a peer was asked, whole: a request of HTTP, or without method what was sent in one exchange.
+
+    ``body`` is cut after 1 MiB.
+    """
+
+    peer: str
+    method: str
+    path: str
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 # Plain values only: a plan is the same for every backend, and can be printed when one misbehaves.
 class Plan:
     """What is asked of one run.
@@ -60,7 +97,23 @@ class Plan:
         Wildcard targets that the trace of this scenario knows; a name that fits one is counted
         under the pattern.
     ``timeout``
-        Seconds until the workload counts as hung and is killed.
+        Seconds of real time until the workload counts as hung and is killed.
+    ``peers``
+        The programs that the workload may talk to by name.
+    ``threads``
+        Globs for threads of the test process beside which the workload may be forked: of their names, or
+        of the plugin or package that they belong to.
+    ``unsynced``
+        Files outside of ``root`` that earlier runs of the test have written and not synced.
+    ``time``
+        None for the real time; else how the workload's own time is.
+    ``handlers``
+        What notes which handlers of exceptions run; of programs that are executed nothing is noted.
+    ``shapes``
+        What the faults of ``strikes`` mean, in their order: their text is read here, and nowhere behind.
+
+    Raises:
+        ScheduleError: for a fault that does not exist.
     """
 
     root: str
@@ -69,15 +122,32 @@ class Plan:
     strikes: tuple[Strike, ...] = ()
     patterns: tuple[str, ...] = ()
     timeout: float = TIMEOUT
+    peers: tuple[PeerAddress, ...] = ()
+    threads: tuple[str, ...] = ()
+    unsynced: frozenset[str] = frozenset()
+    time: VirtualTime | None = None
+    inside: Inward = NOTHING_INWARD
+    handlers: HandlerWatch | None = None
+    shapes: tuple[Shape, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shapes", tuple(shape_of(one.fault) for one in self.strikes))
 
 
 @dataclass(frozen=True, slots=True)
 class Leaks:
-    """What the workload's process still held when the workload was over."""
+    """What the workload's process still held when the workload was over.
+
+    ``unclosed`` has what it no longer held only because the garbage collector had closed it, in the words of
+    Python's ResourceWarning: files of objects, which a caller may keep. ``forgotten`` has those of which no
+    more is known than that they were left open, as by a variable of a frame.
+    """
 
     descriptors: tuple[str, ...] = ()
     threads: tuple[str, ...] = ()
     processes: tuple[str, ...] = ()
+    unclosed: tuple[str, ...] = ()
+    forgotten: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +165,10 @@ class Ran:
     traceback: str = ""
     signal: int | None = None
     timed_out: bool = False
+    stuck: bool = False
+    """It was stopped before its time was up: all of it waited, and nothing could have ended that."""
+    skipped: int = 0
+    """Nanoseconds that were not waited, since its time was virtual."""
     stacks: str = ""
     trace: Trace = field(default_factory=Trace)
     receipts: tuple[Receipt, ...] = ()
@@ -103,6 +177,11 @@ class Ran:
     promised: tuple[Any, ...] = ()
     caveats: tuple[Caveat, ...] = ()
     leaks: Leaks = field(default_factory=Leaks)
+    requests: tuple[PeerRequest, ...] = ()
+    """What the peers of the plan have got from the workload, in order."""
+    unsynced: frozenset[str] = frozenset()
+    """Of a recording: files outside of the root that were written by now, in this run or before, and not
+    synced."""
     stray_interrupts: int = 0
     """Calls that were interrupted before the injector had them: the workload may have seen an EINTR
     that no fault of the plan accounts for."""
@@ -124,6 +203,12 @@ class Backend(Protocol):
     """Runs workloads under observation. Reports a run only when every process of it is gone."""
 
     name: str
+
+    def time_is_real(self) -> str | None:
+        """Why the time of a workload cannot be virtual here; None if it can be."""
+
+    def clocks_cannot_be_set(self) -> str | None:
+        """Why reads of clocks, and sleeps, cannot be struck here; None if they can."""
 
     def unavailable(self) -> str | None:
         """Why this backend cannot work on this machine, with what would help; None if it can."""

@@ -47,8 +47,10 @@ def dumps(value: Any) -> bytes:
     Raises:
         NotPlain: naming the type of what cannot be sent.
     """
+    if value is None:  # What most workloads return. The encoder is made of a hundred objects.
+        return b"null"
     try:
-        return json.dumps(_sent(value), separators=(",", ":")).encode()
+        return _encode(_sent(value)).encode()
     except RecursionError:
         name = type(value).__qualname__
         raise NotPlain(f"{name}: it contains itself, or is nested too deeply") from None
@@ -83,7 +85,17 @@ def read(part: Any) -> Any:
         raise Malformed(f"{type(error).__name__}: {error}") from None
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _AS_IT_IS = (str, int, float, bool, type(None))
+
+
+def copied(value: Any) -> Any:
+    """``value`` as it is when it has crossed to another process.
+
+    Raises:
+        NotPlain: if it cannot.
+    """
+    return read(split(b"[" + dumps(value) + b"]")[0])
 
 
 def _sent(value: Any) -> Any:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import mmap
 import os
 import select
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import NoReturn
 
-from chaoskit.inject import removal
+from chaoskit.inject import private, removal
+from chaoskit.inject.answered import AnsweredFor, survivors
 
 # From linux/prctl.h; Python has no names for them.
 _PR_SET_PDEATHSIG = 1
@@ -105,19 +106,15 @@ class Guard:
     (prctl(2)). So another process watches this one, and kills the processes that are listed in shared
     memory. It also kills everything in their sessions and below them, but spares any process without a
     seccomp filter: its PID may have been reused. With ``own_session`` it also ends what is left in the
-    session that this process leads. Then it removes ``directory``, if one is given.
+    session that this process leads. Then it removes ``directory``, if one is given. Should the guard be
+    killed as well, the next run ends those on the list, see :mod:`chaoskit.inject.leftovers`.
     """
-
-    _MOST = 4096
 
     def __init__(self, directory: str = "", *, own_session: bool = False) -> None:
         self._directory = directory
         self._session = os.getpid() if own_session else -1
         # Shared with the guard: a message would have to be read, and it only watches one descriptor.
-        self._memory = mmap.mmap(-1, 8 * self._MOST)
-        self._words = memoryview(self._memory).cast("q")
-        self._places: dict[int, int] = {}
-        self._free = list(range(self._MOST - 1, -1, -1))
+        self._answered = AnsweredFor(directory or _directory)
         self._companions: list[Callable[[], object]] = []
         # A pidfd and not the number: it becomes readable at the end and cannot mean another process.
         watched = os.pidfd_open(os.getpid())
@@ -125,19 +122,16 @@ class Guard:
         if self._pid == 0:
             self._stand(watched)
         os.close(watched)
+        # A workload that wrote there would name processes to be killed.
+        private.withhold_memory(self._answered.release)
 
     def answer_for(self, pid: int) -> None:
         """Have ``pid`` killed when this process dies."""
-        if pid not in self._places and self._free:
-            place = self._places[pid] = self._free.pop()
-            self._words[place] = pid
+        self._answered.add(pid)
 
     def forget(self, pid: int) -> None:
         """Take ``pid`` off the list: it is gone, and its number may be given to another process."""
-        place = self._places.pop(pid, None)
-        if place is not None:
-            self._words[place] = 0
-            self._free.append(place)
+        self._answered.discard(pid)
 
     def at_dismissal(self, end: Callable[[], object]) -> None:
         """Call ``end`` when the guard is dismissed: what serves several runs ends with the last one."""
@@ -145,16 +139,19 @@ class Guard:
 
     def dismiss(self) -> None:
         """End the guard: nothing is left to watch for."""
-        global _guard
+        global _guard, _directory
         while self._companions:
             self._companions.pop()()
         if _guard is not None and _guard[1] is self:
             _guard = None
+        if self._directory:
+            _directory = ""
         # Killed, since it ignores everything else on purpose.
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
-        self._words.release()
-        self._memory.close()
+        private.inherit_again(self._answered.release)
+        self._answered.remove()
+        self._answered.release()
 
     def _stand(self, watched: int) -> NoReturn:
         try:
@@ -169,16 +166,24 @@ class Guard:
             # Again until none is left: a process that was starting another may have been missed.
             while left := self._left():
                 kill_tree(*left)
-            if self._directory:
-                removal.remove(self._directory)
+            self._remove()
         finally:
             os._exit(0)
 
+    def _remove(self) -> None:
+        """Remove the directory, again while something that is being ended still writes there."""
+        deadline = time.monotonic() + PATIENCE
+        while self._directory and os.path.lexists(self._directory) and time.monotonic() < deadline:
+            # The guards of workers may have been killed, too.
+            kill_tree(*survivors(self._directory))
+            removal.remove(self._directory)
+            time.sleep(0.01)
+
     def _left(self) -> list[int]:
-        known = set(filter(None, self._words))
+        known = self._answered.pids()
         return [pid for pid in all_processes() if self._is_ours(pid, known)]
 
-    def _is_ours(self, pid: int, known: set[int]) -> bool:
+    def _is_ours(self, pid: int, known: frozenset[int]) -> bool:
         try:
             session = os.getsid(pid)
         except ProcessLookupError:
@@ -190,13 +195,20 @@ class Guard:
         return session == self._session or ((pid in known or session in known) and b"\nSeccomp:\t2" in status)
 
 
+PATIENCE = 5.0
+"""Seconds in which all that a dead process has left is ended; a guard needs milliseconds."""
+
+_directory = ""
+"""Where guards write down what they answer for: the directory of the run. A fork inherits it."""
+
 _guard: tuple[int, Guard] | None = None
 """The process that has a guard, and the guard. A fork inherits the variable but not the guard."""
 
 
 def stand_guard(directory: str = "", *, own_session: bool = False) -> Guard:
     """Give this process a guard until that is dismissed, at the latest when the process ends."""
-    global _guard
+    global _guard, _directory
+    _directory = directory or _directory
     guard = Guard(directory, own_session=own_session)
     _guard = (os.getpid(), guard)
     return guard
@@ -288,7 +300,7 @@ def kill_tree(*pids: int) -> None:
     for pid in pids:
         _stop_tree(pid, stopped)
     for pid in reversed(stopped):
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
@@ -296,7 +308,8 @@ def _stop_tree(pid: int, stopped: dict[int, None]) -> None:
     if pid in stopped:
         return
     stopped[pid] = None
-    with contextlib.suppress(ProcessLookupError):
+    # One that became another user stays, and its children may not.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGSTOP)
     for child in children(pid):
         _stop_tree(child, stopped)

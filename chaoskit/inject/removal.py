@@ -12,15 +12,22 @@ import ctypes
 import errno
 import os
 import re
+import shutil
 import stat
 import warnings
 from collections.abc import Iterator
 
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 _OCTAL = re.compile(rb"\\([0-7]{3})")
-_DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_DIRECTORY = os.O_RDONLY
+for _name in ("O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW"):  # not all are known everywhere
+    _DIRECTORY |= getattr(os, _name, 0)
 
 _Identity = tuple[int, int]
+_met: list[str] = []
+
+MARK = ".chaoskit-run"
+"""A file that says that a directory is a run's. It goes last, so that a killed removal can be repeated."""
 
 
 def remove(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -32,15 +39,27 @@ def remove(path: str | os.PathLike[str]) -> tuple[str, ...]:
     # The last link is not followed, and mountinfo knows no others.
     whole = os.path.join(os.path.realpath(os.path.dirname(os.path.abspath(path))), os.path.basename(path))
     mounts = detach(whole)
+    if os.open not in os.supports_dir_fd:
+        # Windows: no directory can be held open there, and none of these mounts can be made.
+        shutil.rmtree(whole, ignore_errors=True)
+        return mounts
     with contextlib.suppress(OSError):
         _remove(whole, None, os.lstat(whole), _held(whole))
     if mounts:
+        _met.extend(mounts)
         warnings.warn(
             f"a workload left mounts behind, which were detached: {', '.join(mounts)}. Unmount them in the "
             "test's own clean-up too: a fault may keep the workload from doing it.",
             stacklevel=2,
         )
     return mounts
+
+
+def met() -> tuple[str, ...]:
+    """The mounts that this process has met in removals since this was asked last."""
+    found = tuple(_met)
+    _met.clear()
+    return found
 
 
 def detach(path: str) -> tuple[str, ...]:
@@ -116,8 +135,10 @@ def _remove(name: str, parent: int | None, found: os.stat_result, held: frozense
 
 def _clear(fd: int, device: int, held: frozenset[_Identity]) -> None:
     with os.scandir(fd) as entries:
-        names = [entry.name for entry in entries]
+        names = sorted((entry.name for entry in entries), key=MARK.__eq__)
     for name in names:
+        if name == MARK and os.listdir(fd) != [MARK]:
+            continue
         # The rest is removed all the same.
         with contextlib.suppress(OSError):
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)

@@ -16,8 +16,9 @@ from typing import Any, NoReturn
 from chaoskit.core.errors import BackendUnavailable, UsageError
 from chaoskit.core.operation import Trace
 from chaoskit.core.schedule import Fault
-from chaoskit.faults.shapes import Afterwards, shape_of, unsupported
-from chaoskit.inject import plain, processes
+from chaoskit.faults.inner import MemoryLimited
+from chaoskit.faults.shapes import Afterwards, Shape, shape_of, unsupported
+from chaoskit.inject import forking, plain, private, processes
 from chaoskit.inject.base import (
     Check,
     Command,
@@ -28,7 +29,9 @@ from chaoskit.inject.base import (
     Ran,
     WorkloadError,
 )
-from chaoskit.inject.kernel import catcher, domains, interest, probe
+from chaoskit.inject.interpreter.watch import InnerWatch, watch
+from chaoskit.inject.kernel import catcher, domains, inner, interest, probe
+from chaoskit.inject.kernel.clock import ability
 from chaoskit.inject.kernel.supervisor import CallSupervisor
 from chaoskit.inject.kernel.workload import child, preconditions, stack, tree
 from chaoskit.inject.kernel.workload.messages import Streams
@@ -42,8 +45,17 @@ class KernelBackend:
 
     def unavailable(self) -> str | None:
         """Why this backend cannot work here, with what would help; None if it can."""
-        missing = [check for check in self.examine() if check.needed and not check.ok]
+        checks = probe.probe(self.run, whole=False)
+        missing = [check for check in checks if check.needed and not check.ok]
         return "; ".join(f"{one.name}: {one.detail}. {one.hint}".strip() for one in missing) or None
+
+    def time_is_real(self) -> str | None:
+        """Why the time of a workload cannot be virtual here; None if it can be."""
+        return ability.unavailable()
+
+    def clocks_cannot_be_set(self) -> str | None:
+        """Why no clock can be struck; None if it can. It takes a time that is the workload's own."""
+        return self.time_is_real()
 
     def examine(self) -> tuple[Check, ...]:
         """Everything that it needs of the machine, tried out; see :mod:`chaoskit.inject.kernel.probe`."""
@@ -55,7 +67,10 @@ class KernelBackend:
         Raises:
             ScheduleError: naming the fault, and those that there are.
         """
-        if isinstance(shape_of(fault), Afterwards):
+        self._check(fault, shape_of(fault))
+
+    def _check(self, fault: Fault, shape: Shape) -> None:
+        if isinstance(shape, Afterwards):
             raise unsupported(fault, self.name)
 
     def run(self, work: Callable[[], Any] | Command, plan: Plan) -> Ran:
@@ -68,26 +83,34 @@ class KernelBackend:
             ScheduleError: for a fault that this backend does not know.
             BackendUnavailable: if the kernel refuses the filter.
         """
-        for one in plan.strikes:
-            self.check(one.fault)
+        for strike, shape in zip(plan.strikes, plan.shapes, strict=True):
+            self._check(strike.fault, shape)
         # Before the fork: what is wrong here is wrong use, and must be an error of the test.
-        inherited = preconditions.check(plan)
+        inherited = preconditions.check(plan) - private.descriptors()
         promises = isinstance(work, Command) and work.promise_stdout
-        program = domains.program(interest.at_any_time(plan, promises))
+        program = domains.program(interest.at_any_time(plan, promises), plan.time is not None)
         # All that the child would have to import or compile: after the fork it would cost a case.
         child.prepare(program)
-        if plan.record:
+        forking.prepare()
+        if plan.record or (plan.time is not None and plan.time.operations):
             stack.calibrate()
+        inside = None if isinstance(work, Command) else watch(plan)
         streams = Streams(promises)
         with processes.adopting(), processes.guarded() as guard, _ProcessFamily() as family:
-            ours = _fork(work, plan, program, streams, family)
+            words = None
+            if inside is not None:
+                words = inside.words
+                inherited |= inside.descriptors
+                family.at_end(inside.close)
+            ours = _fork(work, plan, program, streams, family, inside)
             # Made while the child gets ready, on another processor.
             workload = Tree(family.pid, child.boundary(), plan.run, guard)
             family.at_end(workload.close)
-            supervisor = CallSupervisor(workload, plan, streams, inherited | {ours.fileno()}, guard)
+            supervisor = CallSupervisor(workload, plan, streams, inherited | {ours.fileno()}, guard, words)
             supervisor.promises.secret = family.secret
             status = supervisor.serve(_take_over(ours, family, plan), family.before)
-            return _outcome(work, plan, supervisor, streams, status)
+            crash = "" if inside is None else inside.crash()
+            return _outcome(work, plan, supervisor, streams, status, crash)
 
 
 class _ProcessFamily:
@@ -126,7 +149,12 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _fork(
-    work: Callable[[], Any] | Command, plan: Plan, program: bytes, streams: Streams, family: _ProcessFamily
+    work: Callable[[], Any] | Command,
+    plan: Plan,
+    program: bytes,
+    streams: Streams,
+    family: _ProcessFamily,
+    inside: InnerWatch | None,
 ) -> socket.socket:
     """Fork the workload, note its process, and return our end of the hand-over socket.
 
@@ -142,9 +170,9 @@ def _fork(
             stream.flush()
     parent = os.getpid()
     with _uninterrupted():
-        family.pid = pid = processes.fork()
+        family.pid = pid = forking.fork()
     if pid == 0:
-        _in_child(work, theirs, plan, program, parent, standard, family.secret)
+        _in_child(work, theirs, plan, program, parent, standard, family.secret, inside)
     theirs.close()
     return ours
 
@@ -157,11 +185,14 @@ def _in_child(
     parent: int,
     standard: tuple[int, int, int] | None,
     secret: bytes,
+    inside: InnerWatch | None,
 ) -> NoReturn:
     catcher.leave()
+    private.let_go()
     for number, fd in enumerate(standard or ()):
         os.dup2(fd, number)
-    child.enter(work, control, plan.record, program, parent, secret)
+    limited = any(isinstance(shape, MemoryLimited) for shape in plan.shapes)
+    child.enter(work, control, plan.record, program, parent, secret, inside, plan.handlers, limited=limited)
 
 
 def _standard_streams(
@@ -216,27 +247,40 @@ def _use_all_descriptors(family: _ProcessFamily) -> None:
 
 
 def _outcome(
-    work: Callable[[], Any] | Command, plan: Plan, supervisor: CallSupervisor, streams: Streams, status: int
+    work: Callable[[], Any] | Command,
+    plan: Plan,
+    supervisor: CallSupervisor,
+    streams: Streams,
+    status: int,
+    crash: str,
 ) -> Ran:
     ending, mailbox = supervisor.ending, supervisor.promises.mailbox
-    caveats = tuple(supervisor.log.caveats.values())
+    for line in mailbox.imports:
+        text = f"{line} in each case, since each is a new process; import it at the top of the test's module"
+        supervisor.log.caveat("import", line.rpartition(":")[0], text)
+    caveats = (*supervisor.log.caveats.values(), *inner.caveats(supervisor.words))
     fields: dict[str, Any] = {
         "trace": Trace(supervisor.trace(), caveats, plan.root) if plan.record else Trace(root=plan.root),
-        "receipts": tuple(supervisor.strikes.receipts),
+        "receipts": (*supervisor.strikes.receipts, *inner.receipts(plan, supervisor.words)),
         "reached": supervisor.strikes.reached,
         "promised": tuple(mailbox.promised),
         "caveats": caveats,
         "stray_interrupts": supervisor.withdrawn,
+        "skipped": 0 if supervisor.clockwork is None else supervisor.clockwork.dial.skipped,
+        "requests": tuple(supervisor.requests),
+        "unsynced": frozenset(supervisor.unsynced),
         "leaks": Leaks(
             tuple(_below(plan.root, link) for link in supervisor.descriptors),
             tuple(mailbox.threads),
             tuple(ending.left_over),
+            tuple(text.replace(plan.root + os.sep, "") for text in mailbox.unclosed),
+            tuple(text.replace(plan.root + os.sep, "") for text in mailbox.forgotten),
         ),
     }
     if ending.timed_out:
-        return Ran(ok=False, timed_out=True, stacks=ending.stacks, **fields)
+        return Ran(ok=False, timed_out=True, stuck=ending.stuck, stacks=ending.stacks, **fields)
     if os.WIFSIGNALED(status):
-        return Ran(ok=False, signal=os.WTERMSIG(status), **fields)
+        return Ran(ok=False, signal=os.WTERMSIG(status), stacks=crash, **fields)
     # A command that could not be started has sent an error, like a function.
     if isinstance(work, Command) and not mailbox.kind:
         return _completed(work, streams, os.waitstatus_to_exitcode(status), fields)

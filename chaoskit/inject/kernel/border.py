@@ -8,15 +8,16 @@ allocations stand beside them. A domain is a class that is listed in
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeVar
 
 from chaoskit.core.operation import Detail, Operation
 from chaoskit.faults.shapes import Shape
-from chaoskit.inject.kernel.armed import Armed
+from chaoskit.inject.armed import Armed
+from chaoskit.inject.base import PeerRequest, Plan
 from chaoskit.inject.kernel.listener import Stopped
-from chaoskit.inject.kernel.log import Call, Log
+from chaoskit.inject.kernel.log import Call, Log, Where
 from chaoskit.inject.kernel.poller import Poller
 from chaoskit.inject.kernel.seccomp.syscalls import Spec
 from chaoskit.inject.kernel.workload.tree import Process, Task, Tree
@@ -41,7 +42,10 @@ class Standing(Protocol):
         """Those of which it may answer a call; it is asked about no others."""
 
     def answer(self, call: Call, as_operation: Callable[[], Operation]) -> Answer:
-        """What becomes of ``call``; ``as_operation`` says what is known before it takes effect."""
+        """What becomes of ``call``; ``as_operation`` says what is known before it takes effect.
+
+        A text without an answer: the call goes its ordinary way, and that it was made proves the condition.
+        """
 
 
 @dataclass(slots=True)
@@ -57,9 +61,13 @@ class FaultEffect:
     answer: int | None = None
     kill: str = ""
     delay: float = 0.0
+    waits: Callable[[Callable[[int], object]], object] | None = None
+    """Begins to wait for what decides the call; it is given the function to call with the answer."""
     release: int | None = None
     """The caller's descriptor whose file must be let go before the answer, as a close does."""
     standing: Standing | None = None
+    shown: Callable[[], bool] | None = None
+    """Asked when the run is over, of a condition that no call has proven: whether it was met all the same."""
     # Then no answer is awaited: there is no caller left to get it.
     fatal: bool = False
     """True if the workload's own process dies of it at once."""
@@ -75,19 +83,77 @@ class Counter(Protocol):
         """
 
 
+class Timekeeping(Protocol):
+    """The time in which the workload lives: the real one, or its own."""
+
+    def later(self, seconds: float, action: Callable[[], object], tid: int = 0) -> None:
+        """Call ``action`` in this many seconds of the workload's time.
+
+        ``tid`` is the thread whose call is held for it: time may be skipped while it waits.
+        """
+
+
+class Happening(Protocol):
+    """An operation that is no call and has begun, such as a request that goes over a socket."""
+
+    @property
+    def shape(self) -> Shape | None:
+        """What is to strike it; None for nothing, or for what has struck it already."""
+
+    @property
+    def text(self) -> str:
+        """The strike as the schedule spells it."""
+
+    def prove(self, effect: str) -> None:
+        """The fault took effect now; without this the case counts as not injected."""
+
+    def kill(self, effect: str) -> None:
+        """SIGKILL to every process of the workload, and the proof of it."""
+
+    def impossible(self, why: str) -> None:
+        """The fault cannot be made to happen here after all."""
+
+    def watch(self, families: frozenset[str]) -> None:
+        """Go on looking at calls of these families, though no strike is due at one."""
+
+    def known(self, result: int | None, detail: Detail) -> None:
+        """What has become of the operation so far; in a recording its record says so."""
+
+
+class Happenings(Protocol):
+    """Where a domain tells of operations that are no calls."""
+
+    def begin(self, call: Call, detail: Detail, where: Where | None = None) -> Happening:
+        """Count, record and strike an operation; kills and signals happen before this returns."""
+
+    def near(self, family: str, within: int) -> bool:
+        """True if one of the next ``within`` operations of a family may be struck.
+
+        If not, what carries them may be passed on before it is understood: no fault is too late then.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Around:
     """What a domain stands in for the time of one run.
 
     ``root`` is the scenario's directory, resolved. Operations are added to ``log``. A domain that waits for
-    descriptors or deadlines puts them into ``poller``, and may then answer a call long after it
-    was asked to perform it.
+    descriptors puts them into ``poller``, deadlines into ``time``, and may then answer a call long after it
+    was asked to perform it. ``plan`` is what was asked of the run. Operations that are no calls begin by
+    ``happenings``.
     """
 
     root: str
     log: Log
     poller: Poller
     tree: Tree
+    time: Timekeeping
+    plan: Plan
+    happenings: Happenings
+    requests: list[PeerRequest] = field(default_factory=list)
+    """What the peers of the plan have got; a domain adds to it."""
+    unsynced: set[str] = field(default_factory=set)
+    """Files outside of ``root`` that are written and not synced; a domain adds and removes."""
 
 
 # So that a domain gets back its own kind of call, and not any.
@@ -107,13 +173,20 @@ class Domain(Protocol[C]):
         """The families that a fault of this shape may go on to answer once it has struck here."""
 
     def decode(self, spec: Spec, task: Task, args: tuple[int, ...]) -> C | None:
-        """Understand a call; None if it is no operation of this domain."""
+        """Understand a call; None if it is no operation of this domain.
+
+        One whose family is empty is no operation either, but the domain answers it: it is performed,
+        and neither counted, recorded nor struck.
+        """
 
     def describe(self, call: C, whole: bool) -> Detail:
         """What is known of a call before it takes effect; with the data that it carries if ``whole``."""
 
     def perform(self, call: C, stopped: Stopped) -> None:
-        """In a recording: add the operation to the log, and see that ``stopped`` gets its one answer."""
+        """See that ``stopped`` gets its one answer; in a recording, add the operation to the log.
+
+        In a case this is asked only of calls that always stop.
+        """
 
     def effect(self, shape: Shape, call: C) -> FaultEffect:
         """What a fault does to a call; SIGKILL, signals and delays never get here.
@@ -125,6 +198,17 @@ class Domain(Protocol[C]):
     def counter(self, armed: Armed, main: Process) -> Counter | None:
         """A cheap way to count what ``main`` does until ``armed`` is due; None if all must be decoded."""
 
+    @property
+    def outstanding(self) -> bool:
+        """True if something outside still owes the workload an event, so that no time may be skipped."""
+
+    @property
+    def relayed(self) -> Mapping[int, int | None]:
+        """Each socket of ours that passes on what comes from another of ours, by inode.
+
+        None for one through which nothing comes any more, since a fault says so.
+        """
+
     def settle(self) -> None:
         """Complete what is under way: another operation is about to be recorded, of whatever domain."""
 
@@ -133,3 +217,31 @@ class Domain(Protocol[C]):
 
     def close(self) -> None:
         """Let everything go; the run is over."""
+
+
+class AtOnce:
+    """What a domain need not say whose calls are answered at once and leave nothing under way."""
+
+    def counter(self, armed: Armed, main: Process) -> Counter | None:
+        """What its calls are about has to be read before they can be counted."""
+        return None
+
+    @property
+    def outstanding(self) -> bool:
+        """Nothing outside owes the workload an event."""
+        return False
+
+    @property
+    def relayed(self) -> Mapping[int, int | None]:
+        """There are no sockets here."""
+        return {}
+
+    def settle(self) -> None:
+        """A call is complete when it is recorded."""
+
+    def at_end(self) -> Detail | None:
+        """Nothing is left to tell."""
+        return None
+
+    def close(self) -> None:
+        """Nothing is kept."""

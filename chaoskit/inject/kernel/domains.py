@@ -2,20 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 from chaoskit.faults.shapes import Shape
-from chaoskit.inject.kernel.border import Domain
+from chaoskit.inject.kernel.border import Around, Domain
+from chaoskit.inject.kernel.clock import clockwork
+from chaoskit.inject.kernel.clock.domain import Times
+from chaoskit.inject.kernel.clock.table import OTHERS, TimeSpec
 from chaoskit.inject.kernel.files.domain import Files
 from chaoskit.inject.kernel.lookups import Lookups
+from chaoskit.inject.kernel.network.domain import Network
 from chaoskit.inject.kernel.seccomp import abi, bpf
 from chaoskit.inject.kernel.seccomp.syscalls import Families, Spec
 
-DOMAINS: tuple[type[Domain[Any]], ...] = (Files, Lookups)
+DOMAINS: tuple[type[Domain[Any]], ...] = (Files, Lookups, Network, Times)
 
 SPECS: tuple[Spec, ...] = tuple(spec for domain in DOMAINS for spec in domain.specs)
 """Every call that can be an operation of some domain."""
+
+
+class Domains(dict[int, Domain[Any]]):
+    """The domains of one run, by their places in :data:`DOMAINS`.
+
+    A case seldom meets more than one: each is made when it is first asked for, which :meth:`values` is not.
+    """
+
+    def __init__(self, around: Around) -> None:
+        super().__init__()
+        self._around = around
+        if around.plan.record:
+            # What there was before the first call is part of what is recorded.
+            self.update(enumerate(domain(around) for domain in DOMAINS))
+
+    def __missing__(self, position: int) -> Domain[Any]:
+        self[position] = domain = DOMAINS[position](self._around)
+        return domain
+
+    def of(self, family: str) -> Iterator[Domain[Any]]:
+        """Those that have calls of this family."""
+        return map(self.__getitem__, _positions().get(family, ()))
+
+
+@cache
+def _positions() -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    for position, domain in enumerate(DOMAINS):
+        for family in dict.fromkeys(spec.family for spec in domain.specs):
+            found[family] = (*found.get(family, ()), position)
+    return found
 
 
 def lasting(shape: Shape) -> frozenset[str]:
@@ -25,9 +61,17 @@ def lasting(shape: Shape) -> frozenset[str]:
 
 # A sweep has thousands of cases and a few dozen filters: assembling one costs as much as a small case.
 @cache
-def program(families: Families) -> bytes:
-    """The filter under which, of all operations, only calls of ``families`` stop."""
-    return bpf.program(abi.machine(), SPECS, families)
+def program(families: Families, timed: bool = False) -> bytes:
+    """The filter under which, of all operations, only calls of ``families`` stop.
+
+    With ``timed`` all calls stop that have to do with time.
+    """
+    if not timed:
+        specs = tuple(spec for spec in SPECS if not isinstance(spec, TimeSpec))
+        return bpf.program(abi.machine(), specs, families)
+    if families is not None:
+        families = families | {clockwork.LOOKS} | {spec.family for spec in clockwork.SPECS}
+    return bpf.program(abi.machine(), (*SPECS, *OTHERS), families)
 
 
 @cache

@@ -16,6 +16,7 @@ GRACE = 0.25
 """Seconds that processes have to end after the workload's own has; then they count as left over."""
 _LOOK = 0.01
 """Seconds between two looks at whether those have ended: a process that was never met ends in silence."""
+_STUCK = "nothing was left that could have ended these waits:\n"
 
 
 class Ending:
@@ -28,7 +29,7 @@ class Ending:
         self._pidfds: dict[int, int] = {}
         self.dying = False
         """SIGKILL was sent to all: calls that still arrive are not answered, and do not take effect."""
-        self.timed_out = False
+        self.timed_out = self.stuck = False
         self.stacks = ""
         self.left_over: list[str] = []
 
@@ -48,17 +49,19 @@ class Ending:
         self._poller.forget(pidfd)
         self._tree.forget(self._pidfds.pop(pidfd))
 
-    def give_up(self) -> None:
-        """The time of the run is over: note what everything waits for, then kill it."""
-        self.timed_out = True
+    def give_up(self, stuck: bool = False) -> None:
+        """The time of the run is over, or it is stuck: note what everything waits for, then kill it."""
+        if self.dying:
+            return
+        self.timed_out, self.stuck = True, stuck
         # Also those that made no call which stopped: their stacks may be the interesting ones.
-        for pid in (*self._orphans(), self._tree.pid):
+        for pid in (*self.orphans(), self._tree.pid):
             self._tree.meet(pid)
         # Asked before the threads are stopped: afterwards it only shows the stop.
         waiting = self._tree.waiting()
         for process in list(self._tree.processes.values()):
             process.kill(signal.SIGSTOP)
-        self.stacks = self._tree.stacks(waiting)
+        self.stacks = (_STUCK if stuck else "") + self._tree.stacks(waiting)
         self.kill_all()
 
     def kill_all(self) -> int:
@@ -67,22 +70,22 @@ class Ending:
         # Stopped first, so that none forks, or acts on the death of another, while they are killed.
         alive = [pid for pid, one in list(self._tree.processes.items()) if one.kill(signal.SIGSTOP)]
         # Everything below as well: a process that was never met may hold the others up.
-        processes.kill_tree(*alive, *self._orphans())
+        processes.kill_tree(*alive, *self.orphans())
         return len(alive)
 
-    def _orphans(self) -> list[int]:
+    def orphans(self) -> list[int]:
         """Workload processes that were reparented to us; their own descendants are not listed."""
         return [pid for pid in tree.offspring(self._before, self._tree.pid) if pid != self._tree.pid]
 
     def wind_up(self) -> None:
         """After the workload's own process: wait for the others, then end and name what is left."""
-        if not self._tree.processes and not self._orphans():
+        if not self._tree.processes and not self.orphans():
             return  # What still descends from the workload has come to us, or has an ancestor that has.
         deadline = time.monotonic() + (0.0 if self.dying else GRACE)
         while self._others() and time.monotonic() < deadline:
             self._turn(min(deadline, time.monotonic() + _LOOK))
         if not self.dying and self._others():
-            for pid in self._orphans():
+            for pid in self.orphans():
                 self._tree.meet(pid)
             self._turn(time.monotonic())  # Forgets those that have ended.
         if not self.dying:
@@ -96,7 +99,7 @@ class Ending:
 
     def _others(self) -> list[int]:
         """Processes of the tree that still run; those that have ended are collected."""
-        return [pid for pid in {*self._orphans(), *self._tree.processes} if not _collect(pid)]
+        return [pid for pid in {*self.orphans(), *self._tree.processes} if not _collect(pid)]
 
     def _reap_all(self) -> None:
         """Kill and collect what is left, known to us or not."""

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 from chaoskit.core.schedule import Strike
 from chaoskit.faults.calls import FAMILIES
-from chaoskit.faults.shapes import shape_of
 from chaoskit.inject.base import Plan
 from chaoskit.inject.kernel import domains
 from chaoskit.inject.kernel.border import Standing
@@ -25,7 +24,7 @@ def at_any_time(plan: Plan, promised_by_writing: bool) -> Families:
     """
     if plan.record:
         return None
-    lasting = [domains.lasting(shape_of(strike.fault)) for strike in plan.strikes]
+    lasting = [domains.lasting(shape) for shape in plan.shapes]
     return _together(plan.strikes, lasting, promised_by_writing)
 
 

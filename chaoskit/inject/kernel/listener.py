@@ -34,7 +34,7 @@ class Listener:
         self._received = 0
         self._first = self._last = 0
         self.released: set[int] = set()
-        """The workload's descriptors that :meth:`release` has put ``/dev/null`` in the place of."""
+        """The workload's descriptors that :meth:`release` has put ``/dev/null`` in place of."""
         # Buffers that can be written: for others Python's ioctl raises and catches an error each time.
         self._call = bytearray(abi.NOTIF.size)
         self._reply = bytearray(abi.ANSWER.size)
@@ -133,7 +133,7 @@ class Listener:
             return result
 
     def release(self, ident: int, fd: int) -> bool:
-        """Put ``/dev/null`` in the place of a descriptor, so that its file and locks are let go."""
+        """Put ``/dev/null`` in place of a descriptor, so that its file and locks are let go."""
         with open(os.devnull, "rb") as null:
             request = abi.ADDFD.pack(ident, abi.ADDFD_FLAG_SETFD, null.fileno(), fd, os.O_CLOEXEC)
             try:
@@ -147,24 +147,24 @@ class Listener:
 class Stopped:
     """One call that waits for its answer. The holder of this object gives it, now or later."""
 
-    __slots__ = ("_ident", "_listener")
+    __slots__ = ("ident", "listener")
 
     def __init__(self, listener: Listener, ident: int) -> None:
-        self._listener = listener
-        self._ident = ident
+        self.listener = listener
+        self.ident = ident
 
     def go_on(self) -> bool:
         """Let the kernel carry the call out; False if there was no thread left to do it."""
-        return self._listener.go_on(self._ident)
+        return self.listener.go_on(self.ident)
 
     def answer(self, result: int) -> bool:
         """Answer with a result or minus the errno; False if there was no thread left to get it."""
-        return self._listener.answer(self._ident, result)
+        return self.listener.answer(self.ident, result)
 
     def give(self, mine: int, cloexec: bool) -> int:
         """Answer with a copy of our descriptor ``mine``; see :meth:`Listener.give`."""
-        return self._listener.give(self._ident, mine, cloexec)
+        return self.listener.give(self.ident, mine, cloexec)
 
     def release(self, fd: int) -> bool:
         """Let the file behind the caller's descriptor ``fd`` go, before the answer."""
-        return self._listener.release(self._ident, fd)
+        return self.listener.release(self.ident, fd)

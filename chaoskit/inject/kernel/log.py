@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from chaoskit.core.operation import Caveat, Detail, Frame, Operation, OrdinalCounter, Place
+from chaoskit.faults.calls import FAMILIES
+from chaoskit.inject.interpreter.words import POSITION, SharedWords
 from chaoskit.inject.kernel.seccomp.syscalls import Spec
 from chaoskit.inject.kernel.workload.tree import Task, Tree
 
@@ -44,7 +46,9 @@ class Log:
     operation of the recording that the schedule names has one.
     """
 
-    def __init__(self, tree: Tree, recording: bool) -> None:
+    def __init__(self, tree: Tree, recording: bool, words: SharedWords | None = None) -> None:
+        """``words`` are told how many operations there are, for what is noted between them."""
+        self._words = words
         self.operations: list[Operation] = []
         # By kind and target: a loop must not fill the report with one sentence.
         self.caveats: dict[tuple[str, str], Caveat] = {}
@@ -62,14 +66,24 @@ class Log:
 
     def operation(self, call: Call, result: int | None, detail: Detail) -> Operation:
         """The record of ``call``; its ordinal is given when it is added."""
-        return self._made(call, result, detail, self.where(call.task), 1)
+        return self._made(call, result, detail, self.where_of(call), 1)
+
+    def where_of(self, call: Call) -> Where:
+        """Where a call stands; one that is counted by its peer stands in no process or thread."""
+        return self.where_in_run(call.task) if FAMILIES[call.family].remote else self.where(call.task)
+
+    def where_in_run(self, task: Task) -> Where:
+        """Where ``task`` stands, for what belongs to no process or thread."""
+        return Place(self._tree.run), self._tree.stack(task) if self.recording else ()
 
     def record(self, call: Call, result: int | None, detail: Detail, where: Where | None = None) -> None:
         """Make the record of ``call`` and add it; ``where`` is where its thread stood when it was made."""
-        place, stack = where or self.where(call.task)
+        place, stack = where or self.where_of(call)
         # All at once: to copy a record costs as much as a system call.
         ordinal = self._ordinals.next((place, call.family, call.target, call.second))
         self.operations.append(self._made(call, result, detail, (place, stack), ordinal))
+        if self._words is not None:
+            self._words.words[POSITION] = len(self.operations)
 
     def _made(self, call: Call, result: int | None, detail: Detail, where: Where, ordinal: int) -> Operation:
         place, stack = where
@@ -88,11 +102,17 @@ class Log:
             tid=call.task.tid,
         )
 
+    def amend(self, index: int, result: int | None, detail: Detail) -> None:
+        """Complete the record of an operation that was added when it began."""
+        self.operations[index] = replace(self.operations[index], result=result, detail=detail)
+
     def add(self, operation: Operation) -> None:
         """Append an operation that was made before; its index is the one at which it now stands."""
         # Its index was given when it began; another may have been recorded since.
         index, ordinal = len(self.operations), self._ordinals.next(operation.key)
         self.operations.append(replace(operation, index=index, ordinal=ordinal))
+        if self._words is not None:
+            self._words.words[POSITION] = len(self.operations)
 
 
 def bare(call: Call, detail: Detail) -> Operation:

@@ -8,6 +8,7 @@ change it but other threads and processes, as with every read.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,14 +16,13 @@ from typing import ClassVar
 from chaoskit.core.operation import LookupDetail
 from chaoskit.faults.errnos import calls_that_keep_failing
 from chaoskit.faults.shapes import Errno, Shape
-from chaoskit.inject.kernel.armed import Armed
-from chaoskit.inject.kernel.border import Around, CannotExecute, FaultEffect
+from chaoskit.inject.kernel.border import Around, AtOnce, CannotExecute, FaultEffect
 from chaoskit.inject.kernel.listener import Stopped
 from chaoskit.inject.kernel.seccomp import abi
 from chaoskit.inject.kernel.seccomp.syscalls import Condition, Spec
 from chaoskit.inject.kernel.standing import failing
 from chaoskit.inject.kernel.workload import paths, rights
-from chaoskit.inject.kernel.workload.tree import Process, Task, status
+from chaoskit.inject.kernel.workload.tree import Task, status
 
 _PATH_MAX = 4096
 """Bytes of a name with its final NUL that the kernel takes (limits.h)."""
@@ -34,12 +34,13 @@ _ANSWER = 4096
 class LookupSpec(Spec):
     """What the arguments of one look-up are; every field added here but ``follow`` is an index.
 
-    ``path`` is looked up from the descriptor ``base`` (None: the working directory). The answer goes to
+    ``path`` is looked up from the descriptor ``base`` (None: the working directory); without one the working
+    directory itself is asked for. The answer goes to
     ``buffer``, of ``size`` bytes where that is given. ``mode`` is what ``access`` asks for. A symbolic
     link as the last part of the name is followed if ``follow``, unless ``flags`` say otherwise.
     """
 
-    path: int = 0
+    path: int | None = 0
     base: int | None = None
     flags: int | None = None
     mode: int | None = None
@@ -67,8 +68,9 @@ SPECS: tuple[LookupSpec, ...] = (
     LookupSpec("faccessat2", "access", 439, 439, _of_a_name(3), base=0, path=1, mode=2, flags=3, follow=True),
     LookupSpec("readlink", "readlink", 89, None, buffer=1, size=2),
     LookupSpec("readlinkat", "readlink", 267, 78, base=0, path=1, buffer=2, size=3),
+    LookupSpec("getcwd", "getcwd", 79, 17, path=None, buffer=0, size=1),
 )
-"""Every look-up, with its numbers; see stat(2), statx(2), access(2), readlink(2)."""
+"""Every look-up, with its numbers; see stat(2), statx(2), access(2), readlink(2), getcwd(2)."""
 
 
 @dataclass(slots=True)
@@ -85,11 +87,11 @@ class Lookup:
 
     @property
     def family(self) -> str:
-        """``stat``, ``access`` or ``readlink``."""
+        """``stat``, ``access``, ``readlink`` or ``getcwd``."""
         return self.spec.family
 
 
-class Lookups:
+class Lookups(AtOnce):
     """Names that are asked for below one root; see :class:`chaoskit.inject.kernel.border.Domain`."""
 
     specs: ClassVar[tuple[Spec, ...]] = SPECS
@@ -107,6 +109,8 @@ class Lookups:
     def decode(self, spec: Spec, task: Task, args: tuple[int, ...]) -> Lookup | None:
         """Understand a call; None if its name leads elsewhere, or there is none."""
         assert isinstance(spec, LookupSpec)
+        if spec.path is None:
+            return self._of_the_place(spec, task, args)
         raw = task.process.memory.string(args[spec.path])
         # An empty name fails with ENOENT, or means the descriptor: no name of a file either way.
         if not raw:
@@ -118,6 +122,16 @@ class Lookups:
         path = paths.as_seen(task.tid, None if base == abi.AT_FDCWD else base, os.fsdecode(raw))
         target = paths.below(self._root, paths.resolve(path, follow))
         return None if target is None else Lookup(spec, task, args, target, path, follow)
+
+    def _of_the_place(self, spec: LookupSpec, task: Task, args: tuple[int, ...]) -> Lookup | None:
+        """A call that asks for the working directory; None if that is elsewhere."""
+        path = f"/proc/{task.tid}/cwd"
+        try:
+            where = paths.without_mark(os.readlink(path), path)
+        except OSError:
+            return None
+        target = paths.below(self._root, where)
+        return None if target is None else Lookup(spec, task, args, target, path, follow=True)
 
     def describe(self, call: Lookup, whole: bool) -> LookupDetail:
         """What was asked; there is no data that would make it whole."""
@@ -139,20 +153,6 @@ class Lookups:
             return failing(shape, call)
         raise CannotExecute("a look-up can only fail")
 
-    def counter(self, armed: Armed, main: Process) -> None:
-        """A name has to be read and resolved before it can be counted."""
-        return
-
-    def settle(self) -> None:
-        """A look-up is complete when it is recorded."""
-
-    def at_end(self) -> None:
-        """Nothing is left of look-ups."""
-        return
-
-    def close(self) -> None:
-        """Nothing is kept."""
-
 
 def _expected(call: Lookup) -> int | None:
     """What the kernel will answer, by asking it the same; None where it would tell us something else."""
@@ -162,6 +162,8 @@ def _expected(call: Lookup) -> int | None:
         return None
     spec, number = call.spec, call.spec.number(abi.machine())
     assert number is not None
+    if spec.path is None:
+        return _expected_place(call)
     given: list[int | ctypes.Array[ctypes.c_char]] = list(call.args)
     given[spec.path] = ctypes.create_string_buffer(name)
     if spec.base is not None:
@@ -171,4 +173,20 @@ def _expected(call: Lookup) -> int | None:
         given[spec.buffer] = ctypes.create_string_buffer(_ANSWER)
     if spec.size is not None:
         given[spec.size] = min(call.args[spec.size], _ANSWER)
-    return abi.libc().syscall(number, *given)
+    result = abi.libc().syscall(number, *given)
+    # The way to the caller's directory is a link more than the caller's name has.
+    return None if result == -errno.ELOOP else result
+
+
+def _expected_place(call: Lookup) -> int | None:
+    """The length of the name of the working directory, as ``getcwd`` returns it, with its final NUL."""
+    assert call.spec.size is not None
+    try:
+        name = os.readlink(call.path)
+    except OSError:
+        return None
+    # The kernel marks what was removed, and then getcwd fails (getcwd(2)).
+    if paths.without_mark(name, call.path) != name:
+        return -errno.ENOENT
+    length = len(os.fsencode(name)) + 1
+    return length if length <= call.args[call.spec.size] else -errno.ERANGE

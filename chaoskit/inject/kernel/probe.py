@@ -9,15 +9,18 @@ import platform
 import re
 import signal
 import sys
-import tempfile
+import time
 from collections.abc import Callable, Iterator
 
 from chaoskit.core.errors import BackendUnavailable, ChaoskitError
 from chaoskit.inject import processes
-from chaoskit.inject.base import Check, Plan, Ran
+from chaoskit.inject.base import Check, Plan, Ran, VirtualTime
+from chaoskit.inject.kernel.clock import ability
 from chaoskit.inject.kernel.seccomp import abi
 from chaoskit.inject.kernel.seccomp.syscalls import number_of
+from chaoskit.inject.kernel.workload.preconditions import undumpable
 from chaoskit.inject.kernel.workload.stack import calibrate
+from chaoskit.inject.leftovers import scratch
 
 MINIMUM = (5, 19)
 """The first Linux with ``SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`` (seccomp(2))."""
@@ -27,17 +30,20 @@ Runner = Callable[[Callable[[], None], Plan], Ran]
 """The backend's own ``run``. It is handed in, so that the probe stands below the backend that asks it."""
 
 
-def probe(run: Runner) -> tuple[Check, ...]:
-    """Try everything, cheapest first; later checks are left out once a needed one has failed."""
+def probe(run: Runner, *, whole: bool = True) -> tuple[Check, ...]:
+    """Try everything, cheapest first; later checks are left out once a needed one has failed.
+
+    Without ``whole`` also those that say only how well the backend works, and take a run.
+    """
     done: list[Check] = []
-    for check in _checks(run):
+    for check in _checks(run, whole):
         done.append(check)
         if not check.ok and check.needed:
             break
     return tuple(done)
 
 
-def _checks(run: Runner) -> Iterator[Check]:
+def _checks(run: Runner, whole: bool) -> Iterator[Check]:
     yield _system()
     yield _architecture()
     yield _release()
@@ -47,6 +53,9 @@ def _checks(run: Runner) -> Iterator[Check]:
     yield _descriptors()
     yield _filter(run)
     yield _stacks()
+    if whole:
+        yield _time(run)
+        yield _reads()
 
 
 def _system() -> Check:
@@ -120,6 +129,9 @@ def _end(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
+_PTRACE = "Yama's ptrace_scope must be 0 or 1; in a container allow ptrace of own children."
+
+
 def _memory() -> Check:
     pid = _in_stopped_child()
     try:
@@ -135,7 +147,7 @@ def _memory() -> Check:
         good, detail = False, str(error)
     finally:
         _end(pid)
-    hint = "" if good else "Yama's ptrace_scope must be 0 or 1; in a container allow ptrace of own children."
+    hint = "" if good else undumpable() or _PTRACE
     return Check("memory of a child", good, detail, hint)
 
 
@@ -176,14 +188,56 @@ def one_call(run: Runner) -> str:
     Raises:
         BackendUnavailable: if it was not seen as it happened.
     """
-    with tempfile.TemporaryDirectory(prefix="chaoskit-trial-") as root:
-        root = os.path.realpath(root)
+    with scratch() as root:
         ran = run(lambda: os.mkdir(f"{root}/seen"), Plan(root, record=True, timeout=10.0))
         seen = [str(operation) for operation in ran.trace]
         # Both sides: the call was seen, and it took effect.
         if seen[:1] != ["mkdir(seen)#1 = 0"] or not os.path.isdir(f"{root}/seen"):
             raise BackendUnavailable(f"a directory was made, but what was seen is {seen}")
     return "a call was seen, made and answered"
+
+
+_LONG = 100.0
+"""Seconds that the trial of virtual time sleeps: far more than it may take."""
+
+
+def _time(run: Runner) -> Check:
+    """Let a workload sleep, and see that this took no time and that its clock shows it."""
+    name, why = "virtual time", ability.unavailable()
+    if why is None:
+        began = time.monotonic()
+        slept: list[float] = []
+        try:
+            slept = _slept(run)
+        except (OSError, ChaoskitError) as error:
+            why = str(error)
+        if why is None and not (slept and slept[0] >= _LONG and time.monotonic() - began < _LONG / 2):
+            why = f"a sleep of {_LONG:g} s took {time.monotonic() - began:.1f} s, and its clock shows {slept}"
+    if why is None:
+        return Check(name, True, f"a sleep of {_LONG:g} s cost nothing", needed=False)
+    reason, _, hint = why.partition(". ")
+    return Check(name, False, reason, hint or "Waits in workloads take their time.", needed=False)
+
+
+def _slept(run: Runner) -> list[float]:
+    with scratch() as root:
+        shown = f"{root}/shown"
+
+        def sleep() -> None:
+            before = time.monotonic()
+            time.sleep(_LONG)
+            with open(shown, "w") as file:
+                file.write(str(time.monotonic() - before))
+
+        run(sleep, Plan(root, timeout=10.0, time=VirtualTime()))
+        with open(shown) as file:
+            return [float(file.read())]
+
+
+def _reads() -> Check:
+    why = ability.reads_cost()
+    hint = "" if why is None else "A read of a clock takes some 15 µs in a workload with virtual time."
+    return Check("clock reads", why is None, why or "cost what they do without us", hint, needed=False)
 
 
 def _stacks() -> Check:

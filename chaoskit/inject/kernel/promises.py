@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -40,7 +40,7 @@ class Promises:
     def __init__(
         self,
         around: Around,
-        domains: Sequence[Domain[Any]],
+        domains: Iterable[Domain[Any]],
         strikes: Strikes,
         streams: Streams,
         reached: Callable[[], None],
@@ -93,7 +93,9 @@ class Promises:
         except Malformed:
             stopped.answer(-errno.EINVAL)
             return
-        if family != PROMISE and holds_more():
+        if not family:
+            done()
+        elif family != PROMISE and holds_more():
             # The workload collects garbage and reports once more.
             stopped.answer(child.HOLDS_MORE)
         elif self._occurred(family, task, stopped, done):

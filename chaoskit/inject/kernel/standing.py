@@ -6,13 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chaoskit.core.operation import Operation
-from chaoskit.faults.errnos import calls_that_keep_failing, keeps_failing
+from chaoskit.faults.errnos import OF_ONE_FILE, calls_that_keep_failing, keeps_failing
 from chaoskit.faults.shapes import Errno
 from chaoskit.inject.kernel.border import Answer, FaultEffect
 from chaoskit.inject.kernel.log import Call
-
-OF_ONE_FILE = frozenset({"EACCES", "EPERM", "ESTALE", "ENOENT", "EEXIST", "EISDIR", "ENOTDIR", "ETXTBSY"})
-"""Errors that stay with a file and not with the disk."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from chaoskit.core.operation import Operation, Place, Receipt
+from chaoskit.faults.calls import FAMILIES
+from chaoskit.faults.inner import LargestKilled, MemoryLimited
 from chaoskit.faults.shapes import Delayed, Killed, Shape, Signalled
+from chaoskit.inject.armed import Armed
 from chaoskit.inject.base import Plan
-from chaoskit.inject.kernel import interest
-from chaoskit.inject.kernel.armed import Armed
-from chaoskit.inject.kernel.border import CannotExecute, FaultEffect, Standing
+from chaoskit.inject.interpreter.words import SharedWords
+from chaoskit.inject.kernel import interest, shortage
+from chaoskit.inject.kernel.border import CannotExecute, FaultEffect, Standing, Timekeeping
 from chaoskit.inject.kernel.listener import Stopped
 from chaoskit.inject.kernel.log import Log
-from chaoskit.inject.kernel.poller import Poller
 from chaoskit.inject.kernel.seccomp.syscalls import Families
 from chaoskit.inject.kernel.workload import tree
 from chaoskit.inject.kernel.workload.tree import Task, Tree
@@ -34,17 +37,39 @@ class Killer(Protocol):
 class Strikes:
     """The strikes of one plan, in order, and the conditions that they have left behind."""
 
-    def __init__(self, plan: Plan, workload: Tree, log: Log, poller: Poller, killer: Killer) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        workload: Tree,
+        log: Log,
+        time: Timekeeping,
+        killer: Killer,
+        words: SharedWords | None = None,
+    ) -> None:
+        """``words`` are shared with a workload in which strikes happen that are no calls."""
         self._plan = plan
         self._tree = workload
         self._log = log
-        self._poller = poller
+        self._time = time
         self._killer = killer
-        self._armed = [Armed(strike) for strike in plan.strikes]
-        self._unproven: list[tuple[Standing, Receipt]] = []
+        self._armed = [Armed(strike, plan.patterns) for strike in plan.strikes]
+        self._unproven: list[tuple[FaultEffect, Receipt]] = []
         self.standing: list[Standing] = []
         self.receipts: list[Receipt] = []
-        self.reached = 0
+        self._words = words
+        self._reached = 0
+
+    @property
+    def reached(self) -> int:
+        """How many strikes of the plan had their point reached, in order."""
+        return self._reached if self._words is None else self._words.reached
+
+    @reached.setter
+    def reached(self, number: int) -> None:
+        if self._words is None:
+            self._reached = number
+        else:
+            self._words.reached = number
 
     @property
     def pending(self) -> list[Armed]:
@@ -61,7 +86,7 @@ class Strikes:
 
         A later strike counts from the beginning, too: its ordinal is that of the whole run.
         """
-        if self.reached == len(self._armed):
+        if not self._armed or self.reached == len(self._armed):
             return None
         due = None
         place: Place | None = None
@@ -70,10 +95,21 @@ class Strikes:
             if armed.family != family:
                 continue
             if place is None:
-                place = self.place(task)
+                place = self._stream(family, task)
             if place == armed.place and armed.due(target, second) and position == 0:
                 due = armed
         return due
+
+    def near(self, family: str, within: int) -> bool:
+        """True if one of the next ``within`` operations of a family may be struck."""
+        # Asked for each request, so without a generator.
+        for one in self._armed[self.reached :]:
+            if one.family == family and one.ordinal - one.seen <= within:
+                return True
+        return False
+
+    def _stream(self, family: str, task: Task) -> Place:
+        return Place(self._plan.run) if FAMILIES[family].remote else self.place(task)
 
     def place(self, task: Task) -> Place:
         """The stream of operations that ``task`` is; that of the first thread is known without a look."""
@@ -94,9 +130,25 @@ class Strikes:
                 return FaultEffect("SIGKILL to all", kill="all")
             case Delayed(text=text, seconds=seconds):
                 return FaultEffect(f"{text} s later", delay=seconds)
+            case MemoryLimited(mebibytes):
+                return FaultEffect(shortage.limit(task.process.pid, mebibytes))
+            case LargestKilled():
+                return self._out_of_memory()
             case Signalled(name, number):
                 return FaultEffect(f"{name} sent", fatal=self._signal_main(number))
         return None
+
+    def _out_of_memory(self) -> FaultEffect:
+        """Kill the process with the most memory; the others go on."""
+        # One that only computes has made no call that stopped, and is not known yet.
+        self._tree.meet(self._tree.pid)
+        process = shortage.largest(self._tree.processes.values())
+        text = f"SIGKILL to process {process.pid}, which had the most memory"
+        if process is self._tree.main:
+            return FaultEffect(text, kill="all")
+        if not process.kill(signal.SIGKILL):
+            raise CannotExecute("the process with the most memory has ended already")
+        return FaultEffect(text)
 
     def _signal_main(self, number: int) -> bool:
         """Send a signal to the workload's own process; True if it dies of it.
@@ -128,20 +180,28 @@ class Strikes:
             if self._kill(operation, effect):
                 self.receipts.append(_receipt(armed, operation, effect))
             return False
+        if effect.waits is not None:
+            effect.waits(partial(self._come, stopped, _receipt(armed, operation, effect)))
+            return False
         if effect.answer is not None and not stopped.answer(effect.answer):
             # An answer that came too late has changed nothing.
             return False  # Its thread was gone before: nothing was struck.
         # Made now: the operation is as it stands, and what follows may change it.
         proof = _receipt(armed, operation, effect)
         if effect.standing is not None and effect.answer is None:
-            self._unproven.append((effect.standing, proof))  # Nearly full, and nothing has failed of it.
+            self._unproven.append((effect, proof))  # Nearly full, and nothing has failed of it.
         else:
             self.receipts.append(proof)
         if effect.delay:
-            self._poller.later(effect.delay, go_on)
+            self._time.later(effect.delay, go_on, operation.tid)
             return False
         # A process that dies of a signal dies here, before the call: answered, it might still make it.
         return effect.answer is None and not (effect.fatal and operation.pid == self._tree.pid)
+
+    def _come(self, stopped: Stopped, proof: Receipt, result: int) -> None:
+        """What a call waited for has come."""
+        if stopped.answer(result):
+            self.receipts.append(proof)
 
     def _kill(self, operation: Operation, effect: FaultEffect) -> bool:
         """True if something was alive to be killed."""
@@ -149,12 +209,21 @@ class Strikes:
             # It may have ended since it made the call.
             process = self._tree.processes.get(operation.pid)
             return process is not None and process.kill(signal.SIGKILL)
+        return self.kill_all()
+
+    def kill_all(self) -> bool:
+        """SIGKILL to every process; True if one was alive."""
         return self._killer.kill_all() > 0
 
     def prove(self, condition: Standing) -> None:
         """A lasting condition has answered a call: if nothing had failed of it so far, now it has struck."""
-        self.receipts += [proof for standing, proof in self._unproven if standing is condition]
-        self._unproven = [one for one in self._unproven if one[0] is not condition]
+        self.receipts += [proof for effect, proof in self._unproven if effect.standing is condition]
+        self._unproven = [one for one in self._unproven if one[0].standing is not condition]
+
+    def settle(self) -> None:
+        """The run is over: add the proof of each condition that was met without a call that was seen."""
+        self.receipts += [proof for effect, proof in self._unproven if effect.shown and effect.shown()]
+        self._unproven.clear()
 
 
 def _receipt(armed: Armed, operation: Operation, effect: FaultEffect) -> Receipt:

@@ -11,13 +11,17 @@ from functools import partial
 from typing import Any
 
 from chaoskit.core.operation import Operation
+from chaoskit.faults.calls import FAMILIES
 from chaoskit.inject import processes
+from chaoskit.inject.armed import Armed
 from chaoskit.inject.base import Plan
-from chaoskit.inject.kernel import catcher
-from chaoskit.inject.kernel.armed import Armed
+from chaoskit.inject.interpreter.words import SharedWords
+from chaoskit.inject.kernel import catcher, inner
 from chaoskit.inject.kernel.border import UNFAITHFUL, Around, CannotExecute, Counter, Domain
-from chaoskit.inject.kernel.domains import DOMAINS, by_number
+from chaoskit.inject.kernel.clock import clockwork
+from chaoskit.inject.kernel.domains import Domains, by_number
 from chaoskit.inject.kernel.ending import Ending
+from chaoskit.inject.kernel.happenings import Begun
 from chaoskit.inject.kernel.listener import Listener, Notification, Stopped
 from chaoskit.inject.kernel.log import Call, Log, bare
 from chaoskit.inject.kernel.poller import Poller
@@ -49,20 +53,27 @@ class CallSupervisor:
         streams: Streams,
         inherited: frozenset[int],
         guard: processes.Guard,
+        words: SharedWords | None = None,
     ) -> None:
-        self._guard = guard
-        self._tree = workload
-        self._plan = plan
+        """``words`` are shared with a workload that is watched from inside, too."""
+        self._guard, self.words = guard, words
+        self._tree, self._plan = workload, plan
         self._streams = streams
         self._at_start = inherited
         self._poller = Poller()
         self._listener = Listener()
-        self.log = Log(workload, recording=plan.record)
+        self.log = Log(workload, recording=plan.record, words=words)
         self.ending = Ending(workload, self._poller)
-        self.strikes = Strikes(plan, workload, self.log, self._poller, self.ending)
-        around = Around(plan.root, self.log, self._poller, workload)
-        self._domains: tuple[Domain[Any], ...] = tuple(domain(around) for domain in DOMAINS)
-        self.promises = Promises(around, self._domains, self.strikes, streams, self._look_again)
+        self.clockwork = clockwork.of(plan, workload, self._poller, self.log, self.ending)
+        keeping = self.clockwork or self._poller
+        self.strikes = Strikes(plan, workload, self.log, keeping, self.ending, words)
+        begun = Begun(self.log, self.strikes, self._settle, self._look_again)
+        unsynced = set(plan.unsynced)
+        around = Around(plan.root, self.log, self._poller, workload, keeping, plan, begun, unsynced=unsynced)
+        self._domains = Domains(around)
+        self.requests, self.unsynced = around.requests, unsynced
+        clockwork.ask(self.clockwork, self._poller, self._domains.values())
+        self.promises = Promises(around, self._domains.values(), self.strikes, streams, self._look_again)
         self._watching = Watching(workload, self.log, self._have_caught)
         self.descriptors: list[str] = []
         """What the workload's own process had open at its end beyond what it started with."""
@@ -88,11 +99,14 @@ class CallSupervisor:
         deadline = time.monotonic() + self._plan.timeout
         try:
             while self._tree.pid in self._tree.processes:
-                self.ending.watch_arrivals()
+                if self._tree.arrivals:
+                    self.ending.watch_arrivals()
                 self._poller.turn(deadline)
                 # Once: after it was given up the loop only waits for the end.
                 if time.monotonic() >= deadline and not self.ending.dying:
                     self.ending.give_up()
+            if self.clockwork is not None:
+                self.clockwork.over()
             # Collected last: until then its number cannot be given to another process.
             _, status = os.waitpid(self._tree.pid, 0)
             self.ending.wind_up()
@@ -101,12 +115,15 @@ class CallSupervisor:
             self._let_catch_go()
             self._streams.drain_all()
             self._settle()
+            self.strikes.settle()
             if self.withdrawn:
                 # Threads that died while their call waited are counted, too: the kernel does not tell.
                 text = f"{self.withdrawn} calls were interrupted while they waited; a close may have failed"
                 self.log.caveat("interrupted", "", text)
-            for domain in self._domains:
+            for domain in self._domains.values():
                 domain.close()
+            if self.clockwork is not None:
+                self.clockwork.close()
 
     def _receive_from(self, source: int) -> None:
         self._listener.source = source
@@ -167,10 +184,15 @@ class CallSupervisor:
 
     def _dispatch(self, call: Notification, stopped: Stopped) -> None:
         wanted = self._calls.get(call.number) if call.arch == self._arch else None
+        if self.clockwork is not None and call.arch == self._arch:
+            kept = self.clockwork.take(call, stopped)
+            if kept is None:
+                return
+            stopped = kept
         if wanted is None:
             self._watching.see_to(call, stopped)
-        # No domain may see it: what is written there is for us.
-        elif call.args[0] == bpf.CONTROL and wanted[0][1].family == "write":
+        # No domain may see it: what is written there is for us. Other calls on it fail as the kernel says.
+        elif call.args[0] == bpf.CONTROL and wanted[0][1].name == "write":
             self.promises.take(call.tid, call.args, stopped, self._holds_more)
         else:
             self._called(call, stopped)
@@ -182,7 +204,7 @@ class CallSupervisor:
 
     def trace(self) -> tuple[Operation, ...]:
         """The operations of all domains, numbered; complete once the run is over."""
-        return tuple(self.log.operations)
+        return inner.merged(self.log.operations, self.promises.mailbox.noted, self._plan.run, self._tree.pid)
 
     # Calls.
 
@@ -190,12 +212,15 @@ class CallSupervisor:
         """Work out which calls matter now: at the start, and whenever a strike's point was reached."""
         pending, promises = self.strikes.pending, self.promises.by_writing
         self._families = self.strikes.families(promises)
+        if self.clockwork is not None:
+            reads = self._families is None or "clock" in self._families
+            self.clockwork.count(reads and self.clockwork.operations)
         # Only where one strike is all that can happen may calls be counted without a closer look.
         only = len(pending) == 1 and not self.strikes.standing and not promises
         self._counter = self._cheap(pending[0]) if only and self._families is not None else None
 
     def _cheap(self, armed: Armed) -> Counter | None:
-        counters = (domain.counter(armed, self._tree.main) for domain in self._domains)
+        counters = (domain.counter(armed, self._tree.main) for domain in self._domains.of(armed.family))
         return next((counter for counter in counters if counter is not None), None)
 
     def _called(self, call: Notification, stopped: Stopped) -> None:
@@ -204,7 +229,7 @@ class CallSupervisor:
         # Most calls of a case are of families that no longer matter: they go on unread.
         wanted = self._calls[call.number]
         if families is not None:
-            wanted = tuple(one for one in wanted if one[1].family in families)
+            wanted = tuple(one for one in wanted if one[1].always or one[1].family in families)
         task = self._tree.task(call.tid) if wanted else None
         if task is None:
             stopped.go_on()
@@ -213,14 +238,22 @@ class CallSupervisor:
             domain = self._domains[position]
             decoded = domain.decode(spec, task, call.args)
             if decoded is not None:
-                self._operation(domain, decoded, stopped)
+                if decoded.family:
+                    self._operation(domain, decoded, stopped)
+                else:
+                    domain.perform(decoded, stopped)
                 return
         if not any(self.promises.written(task, spec, call.args, stopped) for _, spec in wanted):
             stopped.go_on()
 
     def _operation(self, domain: Domain[Any], call: Call, stopped: Stopped) -> None:
         """See to an operation: strike it, let a lasting condition answer it, or let it go on."""
-        if self._families is None:
+        if self._plan.record:
+            # First, so that a request which was sent before this call also stands before it.
+            self._settle()
+            if self.ending.dying:
+                return
+        if self._families is None and not FAMILIES[call.family].remote:
             # Numbers are given in the order of first operations, struck or not.
             self.strikes.place(call.task)
         armed = self.strikes.due(call.family, call.target, call.second, call.task)
@@ -230,9 +263,10 @@ class CallSupervisor:
             if call.family not in condition.families:
                 continue
             # A lasting condition answers at most once: the first that began.
-            answer, _ = condition.answer(call, lambda: bare(call, domain.describe(call, whole=False)))
-            if answer is not None:
+            answer, text = condition.answer(call, lambda: bare(call, domain.describe(call, whole=False)))
+            if answer is not None or text:
                 self.strikes.prove(condition)
+            if answer is not None:
                 if self._plan.record:
                     self._struck(self._described(domain, call), answer)
                 stopped.answer(answer)
@@ -241,14 +275,13 @@ class CallSupervisor:
 
     def _go_on(self, domain: Domain[Any], call: Call, stopped: Stopped) -> None:
         """The call goes its ordinary way."""
-        if self._plan.record:
-            self._settle()
+        if self._plan.record or call.spec.always:
             domain.perform(call, stopped)
         else:
             stopped.go_on()
 
     def _settle(self) -> None:
-        for domain in self._domains:
+        for domain in self._domains.values():
             domain.settle()
 
     def _strike(self, domain: Domain[Any], armed: Armed, call: Call, stopped: Stopped) -> bool:

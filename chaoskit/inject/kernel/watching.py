@@ -18,12 +18,14 @@ _CLONE_FILES = 0x400
 class Watching:
     """Sees to the calls of :data:`WATCHED`. For most of them the row says all there is to do.
 
-    ``in_company`` is called before a process or thread is started: then more than one call may wait.
+    ``in_company`` is called before a process or thread is started: then more than one call may wait. And
+    before a timer is, whose signal may interrupt the one that waits.
     """
 
     def __init__(self, workload: Tree, log: Log, in_company: Callable[[], object]) -> None:
         self._in_company = in_company
         self._tree = workload
+        self._asked: set[str] = set()
         self._log = log
         self._arch = abi.AUDIT_ARCH[abi.machine()]
 
@@ -40,20 +42,37 @@ class Watching:
             self._log.caveat(row.caveat, tree.comm(call.tid), row.text.format(name=row.name))
         # Some change what we know of the process, whether they succeed or not.
         special = _SPECIAL.get(row.name)
-        if special is not None:
-            special(self, row, call)
+        answer = special(self, row, call) if special is not None else None
         # ENOSYS is what an older kernel says, so every program has a way around.
-        if row.refused:
-            stopped.answer(-errno.ENOSYS)
+        if row.refused or answer is not None:
+            stopped.answer(-errno.ENOSYS if answer is None else answer)
         else:
             stopped.go_on()
 
     def _company(self, row: Watched, call: Notification) -> None:
         self._in_company()
 
-    def _session(self, row: Watched, call: Notification) -> None:
-        """Note that the process leads a session: everything in it dies with the run, met or not."""
-        self._tree.leads(int(tree.status(call.tid).get("Tgid", b"0")))
+    def _session(self, row: Watched, call: Notification) -> int | None:
+        """Note that the process leads a session: everything in it dies with the run, met or not.
+
+        The first process leads one from its start, so that a signal to ours does not reach it. Started
+        without us it would not, and would get one now: the kernel, which refuses, is not asked.
+        """
+        pid = int(tree.status(call.tid).get("Tgid", b"0"))
+        self._tree.leads(pid)
+        own = pid == self._tree.pid and not self._asked
+        self._asked |= {"session"} if own else set()
+        return pid if own else None
+
+    def _group(self, row: Watched, call: Notification) -> int | None:
+        """Likewise where the first process makes itself the leader of a group, which it is already."""
+        pid = int(tree.status(call.tid).get("Tgid", b"0"))
+        # pid_t has 32 bits (setpgid(2)), and zero means the caller.
+        own = {argument & 0xFFFFFFFF for argument in call.args[:2]} <= {0, pid} and pid == self._tree.pid
+        if not own or "session" in self._asked:
+            return None
+        self._asked.add("group")
+        return 0
 
     def _confined(self, row: Watched, call: Notification) -> None:
         """What is made for the process from here would be made outside of its Landlock domain."""
@@ -79,14 +98,18 @@ class Watching:
             self._log.caveat("own-filter", tree.comm(call.tid), text)
 
 
-_SPECIAL: Mapping[str, Callable[[Watching, Watched, Notification], None]] = {
+_SPECIAL: Mapping[str, Callable[[Watching, Watched, Notification], int | None]] = {
     "clone": Watching._company,
     "clone3": Watching._company,
     "fork": Watching._company,
     "vfork": Watching._company,
+    "alarm": Watching._company,
+    "setitimer": Watching._company,
+    "timer_settime": Watching._company,
     "landlock_restrict_self": Watching._confined,
     "unshare": Watching._table,
     "setsid": Watching._session,
+    "setpgid": Watching._group,
     "execve": Watching._program,
     "execveat": Watching._program,
     "seccomp": Watching._filter,

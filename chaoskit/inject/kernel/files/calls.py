@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from chaoskit.core.operation import ROOT
 from chaoskit.faults.calls import FAMILIES, CallFamily
+from chaoskit.inject.kernel.files.elsewhere import Elsewhere
 from chaoskit.inject.kernel.files.table import FileSpec
 from chaoskit.inject.kernel.seccomp import abi
 from chaoskit.inject.kernel.workload import paths
@@ -54,6 +55,10 @@ class FileCall:
     it was given."""
     data: bytes | None = None
     """What a write carries, once it was read."""
+    vector: list[tuple[int, int]] | None = None
+    """The addresses and lengths of its parts, once they were read."""
+    asked: int | None = None
+    """How many bytes a read or write asks for, once they were counted."""
     whole: bool = False
     """A clone of all that its source has, and not of ``length`` bytes."""
     length: int | None = None
@@ -67,10 +72,17 @@ class FileCall:
     table: int = 0
     """For how many descriptors the caller's table has room as it is."""
 
-    @property
-    def family(self) -> str:
-        """The name of :attr:`row`."""
-        return self.row.name
+    held: int | None = None
+    """Our duplicate of ``fd``, while the call is recorded: described and carried out on the same one."""
+    family: str = ""
+    """The name of :attr:`row`."""
+
+    def __post_init__(self) -> None:
+        self.family = self.row.name
+
+    def is_rather(self, family: str) -> None:
+        """Make it a call of another family than the table says, as its arguments have shown."""
+        self.row, self.family = FAMILIES[family], family
 
 
 class FileDecoder:
@@ -80,9 +92,10 @@ class FileDecoder:
     from then on its file may change without a call.
     """
 
-    def __init__(self, root: str, becomes_writable: Callable[[str], None]) -> None:
+    def __init__(self, root: str, becomes_writable: Callable[[str], None], elsewhere: Elsewhere) -> None:
         self.root = root
         self._becomes_writable = becomes_writable
+        self._elsewhere = elsewhere
         self._maps_below = False
         """Some file below the root was mapped shared, to be read: it may become writable."""
 
@@ -110,6 +123,9 @@ class FileDecoder:
         link = call.task.link(fd)
         target = None if link is None else paths.below(self.root, link)
         if link is None or target is None:
+            # Through a mapping that can only be read nothing is written.
+            if link is not None and (call.family != "mmap" or call.args[2] & PROT_WRITE):
+                self._elsewhere.called(call.row, link, call.task.tid, fd)
             return False
         call.fd, call.target = fd, target
         # Only such a name can have the mark, and looking for it costs a system call.
@@ -150,9 +166,11 @@ class FileDecoder:
 
     def _nameless(self, call: FileCall) -> bool:
         """``utimensat(fd, NULL, …)`` acts on the descriptor itself."""
-        if call.spec.base is None or call.family != "utimens":
+        spec = call.spec
+        # A name that cannot be read is none as well, but the kernel refuses it.
+        if spec.base is None or call.family != "utimens" or not _is_null(call, spec.path):
             return False
-        return self._descriptor(call, abi.signed(call.args[call.spec.base]))
+        return self._descriptor(call, abi.signed(call.args[spec.base]))
 
     def _open(self, call: FileCall) -> bool:
         if call.spec.name == "creat":
@@ -185,14 +203,17 @@ class FileDecoder:
         if not first:
             call.target = paths.resolve(call.path, call.follow)
         call.second = resolved if second is None else second
+        if not first and second is None and call.family == "rename":
+            self._elsewhere.renamed(call.target, resolved)
         return first or second is not None
 
     def _unlink(self, call: FileCall) -> bool:
         if call.flags & abi.AT_REMOVEDIR:
-            call.row = FAMILIES["rmdir"]
+            call.is_rather("rmdir")
         return self._named(call)
 
     def _sync(self, call: FileCall) -> bool:
+        self._elsewhere.all_synced()
         return True
 
     def _transfer(self, call: FileCall) -> bool:
@@ -205,7 +226,7 @@ class FileDecoder:
         if self._descriptor(call, into):
             call.other_fd = out
             return True
-        call.row = FAMILIES["read"]
+        call.is_rather("read")
         return self._descriptor(call, out)
 
     def _clone(self, call: FileCall) -> bool:
@@ -290,6 +311,10 @@ def _unescaped(path: bytes) -> str:
 
 _OPEN_FLAGS = os.O_ACCMODE | os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
 """The flags with which ``openat2``, which refuses those that it does not know, does what ``open`` does."""
+
+
+def _is_null(call: FileCall, argument: int | None) -> bool:
+    return argument is not None and call.args[argument] == 0
 
 
 def _is_plain(call: FileCall, mode: int) -> bool:

@@ -11,7 +11,7 @@ from functools import cache
 
 from chaoskit.core.operation import ROOT
 from chaoskit.faults.calls import FAMILIES
-from chaoskit.inject.kernel.armed import Armed
+from chaoskit.inject.armed import Armed
 from chaoskit.inject.kernel.files.table import SPECS
 from chaoskit.inject.kernel.seccomp import abi
 from chaoskit.inject.kernel.seccomp.bpf import CONTROL

@@ -6,12 +6,14 @@ from typing import ClassVar
 
 from chaoskit.core.operation import FileDetail
 from chaoskit.faults.errnos import calls_that_keep_failing
-from chaoskit.faults.shapes import Errno, Filled, Shape
-from chaoskit.inject.kernel.armed import Armed
+from chaoskit.faults.shapes import Damaged, Errno, Filled, Shape
+from chaoskit.inject.armed import Armed
 from chaoskit.inject.kernel.border import Around, FaultEffect
 from chaoskit.inject.kernel.files import effects
 from chaoskit.inject.kernel.files.calls import FileCall, FileDecoder
 from chaoskit.inject.kernel.files.counting import Counting
+from chaoskit.inject.kernel.files.damaging import READERS
+from chaoskit.inject.kernel.files.elsewhere import Elsewhere
 from chaoskit.inject.kernel.files.fulldisk import FULL_FAMILIES
 from chaoskit.inject.kernel.files.record import Recorder
 from chaoskit.inject.kernel.files.table import SPECS, FileSpec
@@ -27,8 +29,9 @@ class Files:
 
     def __init__(self, around: Around) -> None:
         self._root = around.root
-        self._recorder = Recorder(around.root, around.log)
-        self._decoder = FileDecoder(around.root, self._recorder.becomes_writable)
+        elsewhere = Elsewhere(around.unsynced, heeds=around.log.recording)
+        self._recorder = Recorder(around.root, around.log, elsewhere)
+        self._decoder = FileDecoder(around.root, self._recorder.becomes_writable, elsewhere)
 
     @staticmethod
     def lasting(shape: Shape) -> frozenset[str]:
@@ -38,6 +41,8 @@ class Files:
                 return calls_that_keep_failing(name)
             case Filled():
                 return FULL_FAMILIES
+            case Damaged():
+                return READERS
         return frozenset()
 
     def decode(self, spec: Spec, task: Task, args: tuple[int, ...]) -> FileCall | None:
@@ -60,6 +65,16 @@ class Files:
     def counter(self, armed: Armed, main: Process) -> Counting | None:
         """One look at the descriptor, for families whose target is what that refers to."""
         return Counting.of(armed, self._root, main)
+
+    @property
+    def outstanding(self) -> bool:
+        """Files owe nothing."""
+        return False
+
+    @property
+    def relayed(self) -> dict[int, int | None]:
+        """There are no sockets here."""
+        return {}
 
     def settle(self) -> None:
         """Complete the last close: whether it was the last of its file is only known now."""

@@ -6,9 +6,9 @@ import errno
 import os
 
 from chaoskit.core.operation import Operation
-from chaoskit.faults.shapes import Errno, Filled, LostReply, Shape, Shortened, Torn
+from chaoskit.faults.shapes import Damaged, Errno, Filled, LostReply, Shape, Shortened, Torn
 from chaoskit.inject.kernel.border import CannotExecute, FaultEffect
-from chaoskit.inject.kernel.files import execute
+from chaoskit.inject.kernel.files import damaging, execute
 from chaoskit.inject.kernel.files.calls import FileCall
 from chaoskit.inject.kernel.files.fulldisk import FullDisk
 from chaoskit.inject.kernel.files.record import Recorder
@@ -33,6 +33,10 @@ def effect(shape: Shape, call: FileCall, recorder: Recorder) -> FaultEffect:
             return _torn(length, call)
         case Filled(left):
             return _full(left, call, recorder)
+        case Damaged(label):
+            # First, so that a recording of this case sees that the file has changed without a call.
+            recorder.may_change(call)
+            return damaging.effect(label, call)
     raise CannotExecute("a call on a file knows no such fault")
 
 

@@ -24,15 +24,19 @@ from contextlib import contextmanager
 from chaoskit.inject.kernel.border import CannotExecute
 from chaoskit.inject.kernel.files import translate
 from chaoskit.inject.kernel.files.calls import FileCall
-from chaoskit.inject.kernel.files.translate import Borrowed, Duplicate
+from chaoskit.inject.kernel.files.translate import Borrowed, duplicated
 from chaoskit.inject.kernel.seccomp import abi
 
 _LONGEST = 0x7FFFF000
 """The most bytes that one read or write transfers (write(2), "Notes")."""
 _MOST = 1 << 30
 """Bytes that are read from a caller's memory at once; lengths that are longer are rarely meant."""
+_LAST = (1 << 63) - 1
+"""The largest offset (``loff_t``)."""
+_MOST_PARTS = 1024
+"""Parts of a vector: UIO_MAXIOV (readv(2), "Notes")."""
 _O_DIRECT = getattr(os, "O_DIRECT", 0)
-_RWF_APPEND = 0x10
+_RWF_APPEND, _RWF_NOAPPEND = 0x10, 0x20
 
 
 def perform(call: FileCall) -> int:
@@ -51,8 +55,25 @@ def perform(call: FileCall) -> int:
         args = translate.arguments(call, opened)
         with _umask_of(call):
             result = abi.libc().syscall(translate.number(call), *args)
+        _not_ours(call, result)
         opened.give_back(call.task.process)
         return result
+
+
+def _not_ours(call: FileCall, result: int) -> None:
+    """Raise CannotExecute for an errno that the caller may not get.
+
+    A name may have too many links for us alone: the way to the caller's directory is one more. And a link may
+    be made of a descriptor by the one that has opened it (``AT_EMPTY_PATH``, Linux 6.10).
+    """
+    _no_more_links(call, result)
+    if result == -errno.ENOENT and call.family == "link" and call.flags & abi.AT_EMPTY_PATH:
+        raise CannotExecute("the caller may have opened what is linked")
+
+
+def _no_more_links(call: FileCall, result: int) -> None:
+    if result == -errno.ELOOP and call.path is not None:
+        raise CannotExecute("its name leads through too many links")
 
 
 def perform_open(call: FileCall) -> int:
@@ -86,6 +107,8 @@ def perform_open(call: FileCall) -> int:
     except OSError as error:
         if error.errno == errno.EAGAIN and not call.flags & os.O_NONBLOCK:
             raise CannotExecute("it has to wait for the holder of a lease") from None
+        if call.follow:  # Else a link is refused with the same errno.
+            _no_more_links(call, -(error.errno or 0))
         if error.errno == errno.EMFILE:
             # Our limit, not the caller's: the kernel can still do it.
             raise CannotExecute("this process has no descriptor left") from None
@@ -94,11 +117,14 @@ def perform_open(call: FileCall) -> int:
 
 def length_of(call: FileCall) -> int:
     """How many bytes a read or write asks for."""
-    spec = call.spec
-    assert spec.count is not None
-    if spec.vector is not None:
-        return sum(length for _, length in _vector(call))
-    return min(call.args[spec.count], _LONGEST)
+    if call.asked is None:
+        spec = call.spec
+        assert spec.count is not None
+        if spec.vector is not None:
+            call.asked = sum(length for _, length in _vector(call))
+        else:
+            call.asked = min(call.args[spec.count], _LONGEST)
+    return call.asked
 
 
 def data_of(call: FileCall) -> bytes:
@@ -117,7 +143,7 @@ def data_of(call: FileCall) -> bytes:
         data = memory.gather(_vector(call))
     else:
         assert spec.buffer is not None
-        data = memory.read(call.args[spec.buffer], length_of(call))
+        data = memory.data(call.args[spec.buffer], length_of(call))
     if len(data) != length_of(call):
         raise CannotExecute("its data cannot be read")
     call.data = data
@@ -125,10 +151,13 @@ def data_of(call: FileCall) -> bytes:
 
 
 def _vector(call: FileCall) -> list[tuple[int, int]]:
-    spec = call.spec
-    assert spec.vector is not None
-    assert spec.count is not None
-    return call.task.process.memory.vector(call.args[spec.vector], call.args[spec.count])
+    # Read once, like data: what is recorded and what is carried out must be the same parts.
+    if call.vector is None:
+        spec = call.spec
+        assert spec.vector is not None
+        assert spec.count is not None
+        call.vector = call.task.process.memory.vector(call.args[spec.vector], call.args[spec.count])
+    return call.vector
 
 
 def position(call: FileCall, fd: int) -> tuple[int, bool]:
@@ -148,8 +177,8 @@ def _signed_long(word: int) -> int:
 
 
 def _appends(call: FileCall, fd: int) -> bool:
-    if call.spec.name == "pwritev2" and call.flags & _RWF_APPEND:
-        return True
+    if call.spec.name == "pwritev2" and call.flags & (_RWF_APPEND | _RWF_NOAPPEND):
+        return not call.flags & _RWF_NOAPPEND
     return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
 
 
@@ -171,10 +200,15 @@ def _regular_file(call: FileCall) -> Iterator[int]:
     if not call.row.moves or call.spec.other is not None:
         raise CannotExecute(f"{call.spec.name} transfers no bytes from or to memory")
     assert call.fd is not None
-    with Duplicate(call.task.process, call.fd) as fd:
+    # No context manager around what is held: it would be three calls more for each recorded one.
+    fd = duplicated(call.task.process, call.fd) if call.held is None else call.held
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CannotExecute("not a regular file")
         yield fd
+    finally:
+        if call.held is None:
+            os.close(fd)
 
 
 def transfer(call: FileCall, length: int) -> int:
@@ -183,6 +217,7 @@ def transfer(call: FileCall, length: int) -> int:
     Raises:
         CannotExecute: for other calls and other files.
     """
+    _sound(call)
     with _regular_file(call) as fd:
         length = min(length, length_of(call))
         offset, moves = position(call, fd)
@@ -194,6 +229,21 @@ def transfer(call: FileCall, length: int) -> int:
             return -(error.errno or 0)
 
 
+def _sound(call: FileCall) -> None:
+    """Raise CannotExecute for what the kernel refuses before it looks at the file (readv(2), "Errors")."""
+    spec = call.spec
+    if spec.vector is not None and spec.count is not None and call.args[spec.count] > _MOST_PARTS:
+        raise CannotExecute("its vector has too many parts")
+    if spec.offset is None:
+        return
+    offset = _signed_long(call.args[spec.offset])
+    if offset < (-1 if spec.flags is not None else 0):
+        raise CannotExecute("its offset is negative")
+    # Also where the file is appended to, and the offset means nothing.
+    if offset + length_of(call) > _LAST:
+        raise CannotExecute("its end is beyond what an offset can be")
+
+
 def _write(call: FileCall, fd: int, offset: int, moves: bool, length: int) -> int:
     data: bytes | memoryview = data_of(call)[:length]
     translate.within_limit(call, offset + length)
@@ -201,8 +251,10 @@ def _write(call: FileCall, fd: int, offset: int, moves: bool, length: int) -> in
     if os.fstat(fd).st_mode & translate.MARKS:
         translate.same_user(call)
     if fcntl.fcntl(fd, fcntl.F_GETFL) & _O_DIRECT:
-        # O_DIRECT wants aligned memory; an anonymous mapping always is.
-        data = _aligned(bytes(data))
+        # O_DIRECT wants aligned memory, and takes a part of what it refuses: ours is aligned as the caller's.
+        if call.spec.buffer is None:
+            raise CannotExecute("each part of a vector must be aligned as it is")
+        data = _aligned(bytes(data), call.args[call.spec.buffer] % mmap.PAGESIZE)
     flags = call.flags if call.spec.name == "pwritev2" else 0
     if flags:
         return os.pwritev(fd, [data], offset, flags) if not moves else _moving(fd, data, offset, flags)
@@ -214,20 +266,24 @@ def _has_no_descriptor_left(call: FileCall) -> bool:
     limit = translate.limit_of(call, resource.RLIMIT_NOFILE)
     if call.table < limit:  # The table of descriptors is smaller: no need to count.
         return False
-    return len(os.listdir(f"/proc/{call.task.tid}/fd")) >= limit
+    # The lowest number that is free counts, and not how many are taken: one may be above the limit.
+    return sum(int(number) < limit for number in os.listdir(f"/proc/{call.task.tid}/fd")) >= limit
 
 
 def _moving(fd: int, data: bytes | memoryview, offset: int, flags: int) -> int:
     written = os.pwritev(fd, [data], offset, flags)
-    # pwritev2 with flags and no offset has no counterpart in Python that moves the position.
-    os.lseek(fd, offset + written, os.SEEK_SET)
+    # pwritev2 with flags and no offset has no counterpart in Python that moves the position. Nothing written
+    # moves nothing, also where it would have been appended.
+    if written:
+        os.lseek(fd, offset + written, os.SEEK_SET)
     return written
 
 
-def _aligned(data: bytes) -> memoryview:
-    buffer = mmap.mmap(-1, max(len(data), 1))
-    buffer[: len(data)] = data
-    return memoryview(buffer)[: len(data)]
+def _aligned(data: bytes, shift: int) -> memoryview:
+    """The data in memory that begins ``shift`` bytes behind a page border."""
+    buffer = mmap.mmap(-1, shift + max(len(data), 1))
+    buffer[shift : shift + len(data)] = data
+    return memoryview(buffer)[shift : shift + len(data)]
 
 
 def _read(call: FileCall, fd: int, offset: int, moves: bool, length: int) -> int:

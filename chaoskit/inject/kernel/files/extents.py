@@ -9,6 +9,22 @@ from collections.abc import Iterator
 CHUNK = 1024 * 1024
 
 
+_NO_ATIME = getattr(os, "O_NOATIME", 0)
+
+
+def opened(path: str) -> int:
+    """Open a file of the workload to read it; the time of its last access stays, where that may be asked for.
+
+    Raises OSError as an open does.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return os.open(path, flags | _NO_ATIME)
+    except PermissionError:
+        # Only its owner and root may ask for it (open(2)).
+        return os.open(path, flags)
+
+
 def data(fd: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     """Offsets with what is there, in order, from ``start`` to ``end``; what is left out is zero.
 

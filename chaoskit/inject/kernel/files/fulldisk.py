@@ -1,4 +1,4 @@
-"""A disk that fills up: from a strike on, until the run is over, only so many bytes are free."""
+"""A disk that fills up: from a strike on, until the run is over, only a given number of bytes is free."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from chaoskit.core.operation import Bytes, Payload
@@ -74,9 +74,10 @@ class _SpillFile:
         os.ftruncate(self.fd, self.size)
         return Spilled(self, begin, length)
 
-    def __del__(self) -> None:
-        # With the last payload, which may live longer than the run.
-        os.close(self.fd)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # With the last payload, which may live longer than the run; by the real one, also while pyfakefs has
+        # put another ``os`` into this module.
+        close(self.fd)
 
 
 class PayloadStore:

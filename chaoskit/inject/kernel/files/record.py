@@ -12,13 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 from chaoskit.core.operation import FileDetail, Payload
-from chaoskit.inject import processes
 from chaoskit.inject.kernel.border import UNFAITHFUL, CannotExecute
-from chaoskit.inject.kernel.files import execute
+from chaoskit.inject.kernel.files import brought, execute, extents, translate
 from chaoskit.inject.kernel.files.calls import FileCall, mapped_at
+from chaoskit.inject.kernel.files.elsewhere import Elsewhere
+from chaoskit.inject.kernel.files.held import KnownContents
 from chaoskit.inject.kernel.files.payload import WHOLE, PayloadStore
 from chaoskit.inject.kernel.files.releases import Releases
-from chaoskit.inject.kernel.files.translate import Duplicate
+from chaoskit.inject.kernel.files.translate import Duplicate, duplicated
 from chaoskit.inject.kernel.files.unseen import Unseen
 from chaoskit.inject.kernel.listener import Stopped
 from chaoskit.inject.kernel.log import Log
@@ -34,11 +35,13 @@ record is made of it at the end, since each copy of one costs as much as a syste
 class Recorder:
     """Adds the operations on files to the log of one run."""
 
-    def __init__(self, root: str, log: Log) -> None:
+    def __init__(self, root: str, log: Log, elsewhere: Elsewhere) -> None:
         self._root = root
         self._log = log
+        self._elsewhere = elsewhere
         self._store = PayloadStore()
         self.unseen = Unseen(self._store)
+        self._held = KnownContents(self._store)
         self._releases: Releases | None = None
 
     def shared_mapping(self, target: str) -> None:
@@ -52,15 +55,23 @@ class Recorder:
         if self._log.recording:
             self._watch_unseen(target, os.path.join(self._root, target))
 
+    def may_change(self, call: FileCall) -> None:
+        """Note that the file which ``call`` is about to open is changed by other means than a call."""
+        if self._log.recording and call.path is not None:
+            self._watch_unseen(call.target, call.path)
+
     def _watch_unseen(self, target: str, path: str) -> None:
         if not self.unseen.watch(path):
             self._log.caveat("content-unknown", target, f"{target} may change unseen, and cannot be read")
 
     def describe(self, call: FileCall, whole: bool) -> FileDetail:
         """What is known of a call before it takes effect; with the data it carries if ``whole``."""
-        facts = _before(call)
-        if whole:
-            facts["data"] = _payload(call, self._store)
+        try:
+            facts = _before(call)
+            if whole:
+                facts["data"] = _payload(call, self._store)
+        finally:
+            _let_go(call)
         return FileDetail(**facts)
 
     def observe(self, call: FileCall, stopped: Stopped) -> None:
@@ -68,6 +79,8 @@ class Recorder:
         try:
             by_kernel = self._observe(call, stopped)
         finally:
+            if call.held is not None:
+                _let_go(call)
             if call.opened is not None:
                 os.close(call.opened)
         if by_kernel:
@@ -77,6 +90,11 @@ class Recorder:
         """True if the kernel has to carry the call out; else it was answered."""
         facts = _before(call)
         facts["data"] = _payload(call, self._store)
+        if call.second is not None and os.path.isabs(call.target):
+            facts["unsynced"] = self._elsewhere.unsynced(call.target)
+            facts["brought"] = brought.in_directory(call, self._store, self._elsewhere.unsynced)
+        if call.row.opens:
+            facts["held"] = self._held.before(call)
         # Before the call, since it may sync or close what has changed.
         facts["seen"] = self.unseen.at(call, facts.get("inode"))
         if call.row.unseen and call.fd is not None:
@@ -100,6 +118,8 @@ class Recorder:
         if expected is not None or result is None:
             return True
         if call.opened is None:  # A descriptor that was handed over is the answer already.
+            # Not held open any longer than the thread waits: a lock of flock(2) lasts as long as it is.
+            _let_go(call)
             stopped.answer(result)
         return False
 
@@ -173,6 +193,12 @@ def _before(call: FileCall) -> Facts:
     return facts
 
 
+def _let_go(call: FileCall) -> None:
+    if call.held is not None:
+        os.close(call.held)
+        call.held = None
+
+
 def _length(call: FileCall) -> int | None:
     if call.row.moves:
         return None if call.spec.other is not None else execute.length_of(call)
@@ -183,13 +209,13 @@ def _length(call: FileCall) -> int | None:
 
 def _descriptor(call: FileCall, facts: Facts) -> None:
     assert call.fd is not None
-    with Duplicate(call.task.process, call.fd) as fd:
-        found = os.fstat(fd)
-        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-        facts |= _stated(found)
-        facts["synchronous"] = _synchronous(flags, call)
-        if stat.S_ISREG(found.st_mode):
-            facts["offset"] = _offset(call, fd)
+    # Kept, since most calls are carried out on it next.
+    fd = call.held = duplicated(call.task.process, call.fd)
+    found = os.fstat(fd)
+    facts |= _stated(found)
+    facts["synchronous"] = _synchronous(fcntl.fcntl(fd, fcntl.F_GETFL), call)
+    if stat.S_ISREG(found.st_mode):
+        facts["offset"] = _offset(call, fd)
     if call.row.copies:
         facts["source_offset"] = _source_offset(call)
     if call.spec.text is not None:
@@ -205,12 +231,9 @@ def _offset(call: FileCall, fd: int) -> int | None:
         # copy_file_range takes a pointer to its offset, which is null for the file's own.
         if call.spec.name == "copy_file_range" and call.args[3]:
             return call.task.process.memory.word(call.args[3])
-        return os.fstat(fd).st_size if _appends(fd) else os.lseek(fd, 0, os.SEEK_CUR)
+        appends = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
+        return os.fstat(fd).st_size if appends else os.lseek(fd, 0, os.SEEK_CUR)
     return None if call.spec.offset is None else call.args[call.spec.offset]
-
-
-def _appends(fd: int) -> bool:
-    return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
 
 
 def _synchronous(flags: int, call: FileCall) -> str:
@@ -272,42 +295,26 @@ def _payload(call: FileCall, store: PayloadStore) -> Payload | None:
         if call.row.copies:
             return _copied(call, store)
         if call.second is not None and os.path.isabs(call.target):
-            return _brought_in(call, store)
+            return brought.in_file(call, store)
     except UNFAITHFUL:
         pass
     return None
 
 
 def _copied(call: FileCall, store: PayloadStore) -> Payload:
-    assert call.other_fd is not None
-    with Duplicate(call.task.process, call.other_fd) as fd:
+    with translate.source_of(call) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CannotExecute("not a regular file")
         # A length of 0 is all that there is from the offset on: ioctl_ficlonerange(2).
         length = call.length or WHOLE if call.spec.count is None else call.args[call.spec.count]
-        return store.copy(fd, _start(call, fd), length)
-
-
-def _brought_in(call: FileCall, store: PayloadStore) -> Payload | None:
-    """The content of a file that comes from outside, where its writes were not seen."""
-    assert call.path is not None
-    if not stat.S_ISREG(os.lstat(call.path).st_mode):
-        return None
-    # Closing any descriptor of a file gives up the locks that this process has on it (fcntl(2)).
-    if _locked_by_us(os.lstat(call.path)):
-        raise CannotExecute("the test process holds a lock on it")
-    with open(call.path, "rb", buffering=0) as file:
-        return store.copy(file.fileno(), 0, WHOLE)
-
-
-def _locked_by_us(found: os.stat_result) -> bool:
-    wanted = f" {os.getpid()} {os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino} "
-    return wanted.encode() in processes.read("/proc/locks")
+        # Asked for first: it raises for what cannot be read, and what was opened before would stay open.
+        start = _start(call, fd)
+        # Opened once more: what is read by way of theirs changes the time of its last access.
+        return brought.kept(extents.opened(f"/proc/self/fd/{fd}"), store, start, length)
 
 
 def _source_offset(call: FileCall) -> int:
-    assert call.other_fd is not None
-    with Duplicate(call.task.process, call.other_fd) as fd:
+    with translate.source_of(call) as fd:
         return _start(call, fd)
 
 
@@ -360,8 +367,9 @@ def _after(call: FileCall, result: int | None, facts: Facts) -> None:
         return
     if call.row.opens:
         existed = facts.get("inode") is not None
+        unnamed = call.flags & os.O_TMPFILE == os.O_TMPFILE
         facts["truncated"] = existed and bool(call.flags & os.O_TRUNC) and bool(facts["size_before"])
-        facts["created"] = (not existed and bool(call.flags & os.O_CREAT)) or _is_unnamed(call)
+        facts["created"] = (not existed and bool(call.flags & os.O_CREAT)) or unnamed
         # The number that the caller has, not ours.
         facts["fd"] = result
         if call.opened is not None:
@@ -383,8 +391,3 @@ def _made(found: os.stat_result) -> Facts:
 
 def _empties(call: FileCall, facts: Facts) -> bool:
     return facts.get("truncated", False) or (call.family == "truncate" and facts.get("length") == 0)
-
-
-def _is_unnamed(call: FileCall) -> bool:
-    unnamed: int = os.O_TMPFILE
-    return call.flags & unnamed == unnamed

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Callable
 
 _EVENT = struct.Struct("iIII")
 _CLOSED = 0x08 | 0x10
@@ -48,6 +49,7 @@ class Releases:
                     found.add(inode)
         return found
 
-    def __del__(self) -> None:
+    # The real one: in a test with pyfakefs the garbage collector may find this while ``os`` is another.
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
+            close(self._fd)

@@ -13,7 +13,9 @@ import re
 import resource
 import stat
 import struct
+from functools import cache
 
+from chaoskit.inject.damageable import locked_here
 from chaoskit.inject.kernel.border import CannotExecute
 from chaoskit.inject.kernel.files.calls import CLONE_RANGE, FileCall
 from chaoskit.inject.kernel.files.table import CSTRING
@@ -22,7 +24,7 @@ from chaoskit.inject.kernel.seccomp.syscalls import number_of
 from chaoskit.inject.kernel.workload import rights
 from chaoskit.inject.kernel.workload.tree import Process, status
 
-_START = re.compile(r"(/proc/\d+/(?:cwd|root|fd/\d+))/*(.*)", re.DOTALL)
+_START = re.compile(r"(/proc/\d+/(?:cwd|root|fd/-?\d+))/*(.*)", re.DOTALL)
 """How a name begins that is relative to a directory of the caller."""
 _OPENAT2 = 437
 MARKS = stat.S_ISUID | stat.S_ISGID
@@ -47,20 +49,41 @@ class Duplicate:
         self._fd = fd
 
     def __enter__(self) -> int:
-        self._mine = _duplicated(self._process, self._fd)
+        self._mine = duplicated(self._process, self._fd)
         return self._mine
 
     def __exit__(self, *_: object) -> None:
         os.close(self._mine)
 
 
-def _duplicated(process: Process, fd: int) -> int:
+def duplicated(process: Process, fd: int) -> int:
+    """As :class:`Duplicate`, for a descriptor that the caller closes."""
     if process.tables_differ:
         raise CannotExecute("its threads have descriptors of the same numbers for different files")
     mine = abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), process.pidfd, fd, 0)
     if mine < 0:
         raise CannotExecute(f"descriptor {fd} could not be duplicated ({os.strerror(-mine)})")
     return mine
+
+
+def source_of(call: FileCall) -> Duplicate:
+    """What a copy reads from, for a block.
+
+    Raises CannotExecute where the test process would lose a lock by it.
+    """
+    assert call.other_fd is not None
+    # Unlike what is below the root, it may be open in the test process.
+    not_locked_by_us(os.stat(f"/proc/{call.task.tid}/fd/{call.other_fd}"))
+    return Duplicate(call.task.process, call.other_fd)
+
+
+def not_locked_by_us(found: os.stat_result) -> None:
+    """Raise CannotExecute for a file on which the test process holds a lock.
+
+    Closing any descriptor of a file gives up the locks that a process has on it (fcntl(2)).
+    """
+    if locked_here(found):
+        raise CannotExecute("the test process holds a lock on it")
 
 
 class Borrowed:
@@ -99,7 +122,7 @@ class Borrowed:
 
         Raises CannotExecute where the system does not allow it.
         """
-        mine = _duplicated(process, fd)
+        mine = duplicated(process, fd)
         self._fds.append(mine)
         return mine
 
@@ -117,7 +140,7 @@ def number(call: FileCall) -> int:
 def arguments(call: FileCall, opened: Borrowed) -> list[Argument]:
     """The arguments of a call, with descriptors, names and pointers that are valid here."""
     spec, args = call.spec, list[Argument](call.args)
-    # A signal (SIGXFSZ) would hit us in the place of the caller.
+    # A signal (SIGXFSZ) would hit us in place of the caller.
     if call.row.grows:
         within_limit(call, _largest(call))
     if call.row.by_permission and spec.path is None:
@@ -130,7 +153,9 @@ def arguments(call: FileCall, opened: Borrowed) -> list[Argument]:
     if spec.second is not None:
         _translate_name(call, args, spec.second_base, spec.second, call.other_path, opened)
     if spec.fd is not None and spec.name != "mmap":
-        mine = opened.duplicate(call.task.process, abi.signed(call.args[spec.fd]))
+        fd = abi.signed(call.args[spec.fd])
+        held = call.held if fd == call.fd else None
+        mine = opened.duplicate(call.task.process, fd) if held is None else held
         args[spec.fd] = mine
         if call.row.changes:
             keeps_its_marks(call, mine)
@@ -186,6 +211,7 @@ def _translate_copy(call: FileCall, opened: Borrowed) -> list[Argument]:
     """``copy_file_range``, ``sendfile`` and the clone requests: two files, positions in memory."""
     assert call.fd is not None
     assert call.other_fd is not None
+    not_locked_by_us(os.stat(f"/proc/{call.task.tid}/fd/{call.other_fd}"))
     into = opened.duplicate(call.task.process, call.fd)
     out = opened.duplicate(call.task.process, call.other_fd)
     if not all(stat.S_ISREG(os.fstat(fd).st_mode) for fd in (into, out)):
@@ -205,7 +231,7 @@ def _translate_copy(call: FileCall, opened: Borrowed) -> list[Argument]:
 
 
 def same_user(call: FileCall) -> None:
-    """Raise CannotExecute where permissions or names mean something else for us than for the caller."""
+    """Raises CannotExecute where permissions or names mean something else for us than for the caller."""
     fields = status(call.task.tid)
     call.umask = int(fields.get("Umask", b"022"), 8)
     call.table = int(fields.get("FDSize", b"0"))
@@ -231,31 +257,51 @@ def _without_magic(path: str, follow: bool) -> None:
     base, rest = (start[1], start[2]) if start else ("/", path.lstrip("/"))
     # The last part is not followed by most calls.
     way = rest if follow else rest.rstrip("/").rpartition("/")[0]
-    if not way:
+    # Most names are relative to the working directory, which is there.
+    if not rest or (not way and base.endswith("/cwd")):
         return
+    found = _walked(abi.AT_FDCWD, f"/{way}") if start is None else _walked_from(base, way)
+    if found == -errno.ELOOP:
+        raise CannotExecute("a link on the way means another place for each process")
+    if found >= 0:
+        device = os.fstat(found).st_dev
+        os.close(found)
+        # Not a magic link, but its content is the number of the process that reads it.
+        if device == _proc():
+            raise CannotExecute("/proc has other files for each process")
+
+
+def _walked_from(base: str, way: str) -> int:
     try:
         fd = os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         raise CannotExecute("the caller's directory cannot be reached") from None
     try:
-        name, how = ctypes.create_string_buffer(os.fsencode(way)), ctypes.create_string_buffer(_NO_MAGIC)
-        found = abi.libc().syscall(_OPENAT2, fd, name, how, len(_NO_MAGIC))
+        return _walked(fd, way or ".")
     finally:
         os.close(fd)
-    if found == -errno.ELOOP:
-        raise CannotExecute("a link on the way means another place for each process")
-    if found >= 0:
-        os.close(found)
+
+
+def _walked(base: int, way: str) -> int:
+    """A descriptor of what the way leads to without such links, or minus the errno."""
+    name, how = ctypes.create_string_buffer(os.fsencode(way)), ctypes.create_string_buffer(_NO_MAGIC)
+    return abi.libc().syscall(_OPENAT2, base, name, how, len(_NO_MAGIC))
+
+
+@cache
+def _proc() -> int:
+    """The device that ``/proc`` is."""
+    return os.stat("/proc").st_dev
 
 
 def reachable(call: FileCall) -> None:
-    """Raise CannotExecute for a name that is too long once the way to the caller's directory precedes it."""
+    """Raises CannotExecute for a name that is too long once the caller's directory stands before it."""
     if any(len(os.fsencode(path)) >= _PATH_MAX for path in (call.path, call.other_path) if path):
         raise CannotExecute("its name is too long with the way to the caller's directory before it")
 
 
 def limit_of(call: FileCall, which: int) -> int:
-    """The caller's soft limit; CannotExecute where it may not be asked for (another user's process)."""
+    """The caller's soft limit. Raises CannotExecute where it may not be asked for: another user's process."""
     try:
         return resource.prlimit(call.task.process.pid, which)[0]
     except OSError as why:
@@ -263,7 +309,7 @@ def limit_of(call: FileCall, which: int) -> int:
 
 
 def within_limit(call: FileCall, size: int) -> None:
-    """Raise CannotExecute where a limit is reached: the kernel fails the call then, and sends its signal."""
+    """Raises CannotExecute where a limit is reached: the kernel fails the call then, and sends its signal."""
     limit = limit_of(call, resource.RLIMIT_FSIZE)
     if limit not in (resource.RLIM_INFINITY, -1) and size > limit:
         raise CannotExecute("a limit on the size of files is set")

@@ -40,7 +40,7 @@ class Unseen:
         """Watch the regular file at ``path``, which may change unseen; False if it cannot be read."""
         try:
             # Opened again: a duplicate would share the position with the caller, and hold its locks.
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = extents.opened(path)
         except OSError:
             return False
         facts = os.fstat(fd)

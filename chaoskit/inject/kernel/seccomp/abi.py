@@ -62,16 +62,23 @@ IOCTL_ID_VALID = _ioc(1, 2, 8)
 IOCTL_ADDFD = _ioc(1, 3, ADDFD.size)
 IOCTL_SET_FLAGS = _ioc(1, 4, 8)
 
+MSG_PROBE = 0x10
+"""From linux/socket.h. The Internet protocols send nothing with it, sockets of one machine ignore it."""
+
 FICLONE = 0x40049409
 FICLONERANGE = 0x4020940D
 
 
 class _Libc:
-    """The two functions of the C library that are needed, looked up once, when first used."""
+    """The functions of the C library that are needed, looked up once, when first used."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(None, use_errno=True)
         self._library.syscall.restype = ctypes.c_long
+        self.process_vm_readv = self._library.process_vm_readv
+        self.process_vm_readv.restype = ctypes.c_ssize_t
+        self.process_vm_writev = self._library.process_vm_writev
+        self.process_vm_writev.restype = ctypes.c_ssize_t
         # Without conversions: after a fork each one would cost page faults.
         self.syscall_raw = self._library.syscall
 

@@ -22,6 +22,8 @@ _EQUAL = 0x15
 _GREATER_EQUAL = 0x35
 _AND = 0x54
 _RETURN = 0x06
+_ALWAYS = 0x05
+_FARTHEST = 255
 _INSTRUCTION = struct.Struct("=HBBI")
 _NR, _ARCH, _ARGS = 0, 4, 16
 
@@ -43,8 +45,8 @@ _TOLD = Spec("write", "", 1, 64, ((0, "any", (CONTROL,)),))
 def program(machine: str, specs: Iterable[Spec], families: Families = None) -> bytes:
     """Assemble the filter for ``machine`` as an array of ``struct sock_filter``.
 
-    Of ``specs`` only the calls of ``families`` stop, and what is written to :data:`CONTROL`. What only
-    has to be watched always stops.
+    Of ``specs`` only the calls of ``families`` stop, those that always do, and what is written to
+    :data:`CONTROL`. What only has to be watched always stops.
     """
     # The architecture first: a number says nothing without it.
     rows = [(_LOAD, _ARCH, 0, 0), (_EQUAL, abi.AUDIT_ARCH[machine], 1, 0), *_NOTIFY, (_LOAD, _NR, 0, 0)]
@@ -66,7 +68,7 @@ def _segments(machine: str, bodies: dict[int, list[_Row]]) -> list[tuple[int, li
 
 def _bodies(machine: str, specs: Iterable[Spec], families: Families) -> Iterator[tuple[int, list[_Row]]]:
     """The numbers of the calls that may stop, and what decides on that."""
-    wanted = [spec for spec in specs if families is None or spec.family in families]
+    wanted = [spec for spec in specs if families is None or spec.always or spec.family in families]
     choices: dict[int, list[tuple[Condition, ...]]] = {}
     for spec in (*wanted, _TOLD, *WATCHED.values()):
         number = spec.number(machine)
@@ -93,7 +95,10 @@ def _search(segments: list[tuple[int, list[_Row]]]) -> list[_Row]:
         return segments[0][1]
     middle = len(segments) // 2
     below, above = _search(segments[:middle]), _search(segments[middle:])
-    return [(_GREATER_EQUAL, segments[middle][0], len(below), 0), *below, *above]
+    if len(below) <= _FARTHEST:
+        return [(_GREATER_EQUAL, segments[middle][0], len(below), 0), *below, *above]
+    # A conditional jump has one byte for how far it leads.
+    return [(_GREATER_EQUAL, segments[middle][0], 0, 1), (_ALWAYS, len(below), 0, 0), *below, *above]
 
 
 def _when(conditions: tuple[Condition, ...]) -> list[_Row]:
@@ -101,11 +106,29 @@ def _when(conditions: tuple[Condition, ...]) -> list[_Row]:
     rows = list(_NOTIFY)
     # From the last one, since jumps lead forward by a number of rows.
     for argument, kind, values in reversed(conditions):
-        checks: list[_Row] = [(_LOAD, _ARGS + 8 * argument, 0, 0)]
-        if kind != "any":
-            checks.append((_AND, values[0], 0, 0))
-            values = values if kind == "bits" else (0,)
-        for left, value in zip(range(len(values) - 1, -1, -1), values, strict=True):
-            checks.append((_EQUAL, value, left, 0 if left else len(rows)))
+        low, high = (_LOAD, _ARGS + 8 * argument, 0, 0), (_LOAD, _ARGS + 8 * argument + 4, 0, 0)
+        beyond = len(rows)
+        match kind:
+            case "given":
+                checks = [low, (_EQUAL, 0, 0, 2), high, (_EQUAL, 0, beyond, 0)]
+            case "null":
+                checks = [low, (_EQUAL, 0, 0, beyond + 2), high, (_EQUAL, 0, 0, beyond)]
+            case "other":
+                lefts = range(len(values) - 1, -1, -1)
+                checks = [
+                    low,
+                    *((_EQUAL, value, left + beyond, 0) for left, value in zip(lefts, values, strict=True)),
+                ]
+            case "any":
+                checks = [low, *_one_of(values, beyond)]
+            case _:
+                wanted = values if kind == "bits" else (0,)
+                checks = [low, (_AND, values[0], 0, 0), *_one_of(wanted, beyond)]
         rows = checks + rows
     return rows
+
+
+def _one_of(values: tuple[int, ...], beyond: int) -> list[_Row]:
+    """Go on with the next row if the loaded word is one of ``values``, else ``beyond`` that."""
+    lefts = range(len(values) - 1, -1, -1)
+    return [(_EQUAL, value, left, 0 if left else beyond) for left, value in zip(lefts, values, strict=True)]

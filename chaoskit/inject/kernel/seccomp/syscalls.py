@@ -16,9 +16,10 @@ from chaoskit.inject.kernel.seccomp import abi
 Families = frozenset[str] | None
 """A choice of families of calls, by their names in :class:`Spec`; None for all."""
 
-Condition = tuple[int, Literal["any", "bits", "clear"], tuple[int, ...]]
-"""On which argument a call's interest depends, and how. ``any``: it is one of the values; ``bits``: it
-has all these bits; ``clear``: it has none of them. Only the low 32 bits are looked at."""
+Condition = tuple[int, Literal["any", "other", "bits", "clear", "given", "null"], tuple[int, ...]]
+"""On which argument a call's interest depends, and how. ``any``: it is one of the values; ``other``: it is
+none of them; ``bits``: it has all these bits; ``clear``: it has none of them. For these only the low 32 bits
+are looked at. ``given`` and ``null`` are for pointers, without values: it is not NULL, or it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Spec:
     """One system call: its numbers, the family of operations that it is, and when it is of interest.
 
     A number of None says that the machine does not have the call. All conditions of ``when`` must hold;
-    where one does not, the kernel carries the call out and we never hear of it.
+    where one does not, the kernel carries the call out and we never hear of it. A call that stops
+    ``always`` does so in cases too, and its domain performs it there as in a recording.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Spec:
     x86_64: int | None
     aarch64: int | None
     when: tuple[Condition, ...] = ()
+    always: bool = False
 
     def number(self, machine: str) -> int | None:
         """The call's number on ``machine``; None where the call does not exist."""
@@ -75,13 +78,22 @@ _FORKS: tuple[tuple[str, int, int | None], ...] = (
     ("clone3", 435, 435),
 )
 
+_TIMERS: tuple[tuple[str, int, int | None], ...] = (
+    ("alarm", 37, None),
+    ("setitimer", 38, 103),
+    ("timer_settime", 223, 110),
+)
+
 # A row says what is done about a call; few need code (chaoskit.inject.kernel.watching).
 _ROWS = (
     Watched("execve", "", 59, 221),
     Watched("execveat", "", 322, 281),
     # From then on calls may wait for each other, and a child's end is a signal.
     *(Watched(name, "", x86_64, aarch64) for name, x86_64, aarch64 in _FORKS),
+    # And from then on the first call of all may be interrupted.
+    *(Watched(name, "", x86_64, aarch64) for name, x86_64, aarch64 in _TIMERS),
     Watched("setsid", "", 112, 157),
+    Watched("setpgid", "", 109, 154),
     Watched("seccomp", "", 317, 277),
     Watched("landlock_restrict_self", "", 446, 446),
     Watched("prctl", "", 157, 167, ((0, "any", (abi.PR_SET_SECCOMP,)),)),
@@ -129,7 +141,7 @@ OTHERS: dict[str, Spec] = {"pidfd_getfd": Spec("pidfd_getfd", "", 438, 438)}
 # Asked for each descriptor that is duplicated, several times in a recorded call.
 @cache
 def number_of(name: str, machine: str) -> int:
-    """The number of one of :data:`WATCHED` or :data:`OTHERS`; a KeyError where it does not exist."""
+    """The number of one of :data:`WATCHED` or :data:`OTHERS`. Raises KeyError where it does not exist."""
     number = (WATCHED.get(name) or OTHERS[name]).number(machine)
     if number is None:
         raise KeyError(f"{name} on {machine}")

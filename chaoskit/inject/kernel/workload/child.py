@@ -7,6 +7,7 @@ import errno
 import gc
 import inspect
 import os
+import signal
 import socket
 import struct
 import sys
@@ -21,14 +22,21 @@ from typing import Any, NoReturn
 from chaoskit.core.errors import UsageError
 from chaoskit.inject import channel, plain, processes
 from chaoskit.inject.base import Command
+from chaoskit.inject.handlers import HandlerWatch
+from chaoskit.inject.interpreter import freelists
+from chaoskit.inject.interpreter.recording import packed
+from chaoskit.inject.interpreter.watch import InnerWatch
 from chaoskit.inject.kernel.seccomp import abi, bpf
+from chaoskit.inject.kernel.workload import garbage, heap, imports
 
-PROMISE, RESULT, ERROR, UNSENDABLE = b"P", b"R", b"E", b"U"
+PROMISE, RESULT, ERROR, UNSENDABLE, NOTED = b"P", b"R", b"E", b"U", b"N"
 """First byte of what is written to the control descriptor, behind the secret of the run. The rest is a list
 in the form of :mod:`chaoskit.inject.plain`."""
-PARTS = {PROMISE: 1, RESULT: 2, ERROR: 5, UNSENDABLE: 2}
-"""How many parts the list has. At an end the last one names the threads that are left; those of an error
+PARTS = {PROMISE: 1, NOTED: 1, RESULT: 2, ERROR: 5, UNSENDABLE: 2}
+"""How many parts the list has. At an end the last one has four lists: the threads that are left, what
+objects and frames have left to the garbage collector, and what imports took long. Those of an error
 before are the error or None, the name of its class, its message, and its text with the traceback."""
+NOTHING_LEFT = plain.dumps([[], [], [], []])
 SECRET = 16
 """Bytes before each message: it comes from the function that was run, and not from a write gone astray."""
 READY, FAILED = b"+", b"-"
@@ -49,20 +57,28 @@ def enter(
     program: bytes,
     parent: int,
     secret: bytes,
+    watch: InnerWatch | None = None,
+    handlers: HandlerWatch | None = None,
+    *,
+    limited: bool = False,
 ) -> NoReturn:
     """Become the workload under the filter ``program``. Neither returns nor raises.
 
-    ``secret`` precedes all that is written to the control descriptor.
+    ``secret`` precedes all that is written to the control descriptor. ``watch`` is for what is
+    struck inside of the interpreter, ``handlers`` notes which handlers of exceptions run. With ``limited``
+    the run is to be short of memory at some call, and has none left in its heap from before.
     """
-    global _secret
-    _secret = secret
+    global _secret, _watch
+    _secret, _watch = secret, watch
     status = 70
     try:
         _prepare(parent)
+        if limited and not isinstance(work, Command):
+            heap.settle()
         _install_filter(control, program)
         if isinstance(work, Command):
             _become(work)
-        status = _serve(work, record)
+        status = _serve(work, record, handlers)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -75,8 +91,14 @@ def boundary() -> int:
     return id(_call.__code__)
 
 
+_IGNORES_INTERRUPTS = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 def _prepare(parent: int) -> None:
     processes.die_with(parent, status=71)
+    if _IGNORES_INTERRUPTS:
+        # Inherited from a shell that runs the tests in the background, and none of the program's doing.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Collecting would touch every object of the test process, and copy each page of it.
     gc.freeze()
     if "asyncio" in sys.modules:
@@ -87,7 +109,7 @@ def _prepare(parent: int) -> None:
 def _install_filter(control: socket.socket, program: bytes) -> None:
     """Install the filter and hand its listener to the supervisor.
 
-    From here on every watched call waits for an answer: sending is none of them.
+    From here on every watched call waits for an answer: sending with ``MSG_PROBE`` is none of them.
     """
     no_new_privileges, install = _calls(program)
     # Without it only root may install a filter (seccomp(2)).
@@ -96,7 +118,8 @@ def _install_filter(control: socket.socket, program: bytes) -> None:
     if listener < 0:
         control.send(FAILED + str(-listener).encode())
         os._exit(72)
-    control.sendmsg([READY], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, DESCRIPTOR.pack(listener))])
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, DESCRIPTOR.pack(listener))
+    control.sendmsg([READY], [rights], abi.MSG_PROBE)
     # A copy in the workload would keep calls waiting for an answer that never comes.
     os.close(listener)
     control.close()
@@ -134,11 +157,17 @@ def prepare(program: bytes) -> None:
 
 def _call(function: Callable[[], Any]) -> Any:
     """The workload's stacks end below this frame."""
+    if _watch is not None:
+        _watch.begin(_call.__code__)
     result = function()
+    if _watch is not None:
+        _watch.pause()
     if inspect.iscoroutine(result):
         import asyncio
 
-        return asyncio.run(_awaited(result))
+        result = asyncio.run(_awaited(result))
+    if _watch is not None:
+        _watch.over()
     return result
 
 
@@ -146,31 +175,48 @@ async def _awaited(coroutine: Any) -> Any:
     return await coroutine
 
 
-def _serve(work: Callable[[], Any], record: bool) -> int:
-    if not record:
-        _stop_tracing()
+def _serve(work: Callable[[], Any], record: bool, handlers: HandlerWatch | None) -> int:
+    measured = imports.Imports()
+    if record:
+        measured.listen()
+    _trace(record, handlers)
     # Only now: promises of the set-up would be lost.
     channel.install(_send_promise)
+    garbage.listen()
+    held: set[str] = set()
     try:
         kind, parts = _result(_call(work))
     except BaseException as error:
+        if _watch is not None:
+            _watch.over()
+        # As long as its frames are there: afterwards it cannot be told what held a file.
+        held = garbage.held_by_objects()
         kind, parts = ERROR, _parts_of_error(error, record)
+    # The program is over: Ctrl-C could only come in the middle of what we do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _flush()
-    message = _message(kind, [*parts, plain.dumps(_threads())])
+    if _watch is not None and record:
+        _tell(_message(NOTED, [plain.dumps(packed(_watch.noted()))]))
+    threads = _threads()
+    slow = measured.slow()
+    message = _message(kind, [*parts, plain.dumps([threads, *garbage.unclosed(held), slow])])
     try:
-        # Python closes files when it collects them: not a leak, if it would have come to that.
+        # What Python closes when it collects it is no leak of descriptors, but it says that it did.
         if _tell(message) == HOLDS_MORE:
+            freelists.thaw()
             gc.collect()
+            message = _message(kind, [*parts, plain.dumps([threads, *garbage.unclosed(held), slow])])
             _tell(message)
     except OSError as error:
         if error.errno != errno.EMSGSIZE:
             raise
         text = f"{len(message)} bytes of it are more than the 256 MiB that a workload may send"
-        _tell(_message(UNSENDABLE, [plain.dumps(text), plain.dumps([])]))
+        _tell(_message(UNSENDABLE, [plain.dumps(text), NOTHING_LEFT]))
     return 0
 
 
 _secret = b""
+_watch: InnerWatch | None = None
 
 _OURS = frozenset(function.__code__ for function in (_call, _awaited, _serve))
 """The functions that stand above the workload in every traceback."""
@@ -257,7 +303,9 @@ def _below_ours(error: BaseException) -> TracebackType | None:
 
 
 def _formatted(error: BaseException, began: TracebackType | None) -> str:
-    return "".join(traceback.format_exception(type(error), error, began))
+    told = traceback.TracebackException(type(error), error, began)
+    told.stack[:] = [frame for frame in told.stack if frame.filename != imports.__file__]
+    return "".join(told.format())
 
 
 def _brief(error: BaseException, began: TracebackType | None, name: str) -> str:
@@ -303,6 +351,15 @@ def _flush() -> None:
             pass
 
 
+def _trace(record: bool, handlers: HandlerWatch | None) -> None:
+    """Stop what traced the test process, where its lines are not wanted, and begin to watch ``handlers``."""
+    # What tracing allocates would count as the program's.
+    if not record or _watch is not None:
+        _stop_tracing()
+    if handlers is not None:
+        handlers.start()
+
+
 def _stop_tracing() -> None:
     """Coverage and debuggers cost many times what the case does, and their data would be lost."""
     if sys.gettrace() is not None:
@@ -325,5 +382,5 @@ def _become(command: Command) -> NoReturn:
         os.execvpe(command.argv[0], list(command.argv), environment)
     except OSError as error:
         error.filename = command.argv[0]  # Not the last of the places in which it was looked for.
-        _tell(_message(ERROR, [*_parts_of_error(error), plain.dumps([])]))
+        _tell(_message(ERROR, [*_parts_of_error(error), NOTHING_LEFT]))
     os._exit(127)

@@ -7,11 +7,21 @@ checks); a child of ours is both.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import struct
+from collections.abc import Sequence
+
+from chaoskit.inject.kernel.seccomp import abi
 
 _WORD = struct.Struct("=Q")
 _IOVEC = struct.Struct("=QQ")
+_AT_ONCE = 1 << 20
+"""Bytes that are read by way of a buffer of our own."""
+_PAGE = os.sysconf("SC_PAGESIZE")
+_MOST_PARTS = 1024
+"""As many parts as one call takes: UIO_MAXIOV (process_vm_readv(2))."""
 _PATH_MAX = 4096
 
 
@@ -71,8 +81,57 @@ class Memory:
             data += more
         return data
 
+    def data(self, address: int, size: int) -> bytes:
+        """Read up to ``size`` bytes as a call of the process itself could; fewer where it could not.
+
+        What is not to be read (``PROT_NONE``, a guard page) ends it, while :meth:`read` goes through: that is
+        made for debuggers.
+        """
+        if size <= _AT_ONCE:
+            room = ctypes.create_string_buffer(size)
+            got = self._copied(room, size, [(address, size)])
+            return room.raw[:got]
+        # A byte of each page tells the same, and what is large is then read into its place at once.
+        end = address + size
+        pages = range(address - address % _PAGE, end, _PAGE)
+        room = ctypes.create_string_buffer(_MOST_PARTS)
+        for first in range(0, len(pages), _MOST_PARTS):
+            some = [(max(page, address), 1) for page in pages[first : first + _MOST_PARTS]]
+            got = self._copied(room, len(some), some)
+            if got < len(some):
+                end = some[got][0]
+                break
+        return self.read(address, end - address)
+
+    def _copied(self, room: ctypes.Array[ctypes.c_char], size: int, parts: list[tuple[int, int]]) -> int:
+        """Copy parts of the memory into ``room``, and return how many bytes that were."""
+        words = [ctypes.addressof(room), size, *(word for part in parts for word in part)]
+        vectors = ctypes.create_string_buffer(struct.pack(f"={len(words)}Q", *words))
+        remote = ctypes.c_void_p(ctypes.addressof(vectors) + _IOVEC.size)
+        return max(0, int(abi.libc().process_vm_readv(self._pid, vectors, 1, remote, len(parts), 0)))
+
+    def read_each(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Read at each of ``places``, (address, size) in bytes, as :meth:`read` does."""
+        return [self.read(address, size) for address, size in places]
+
     def write(self, address: int, data: bytes) -> bool:
-        """Write all of ``data``; False where that is not possible."""
+        """Write all of ``data`` as a call of the process itself could; False where it could not.
+
+        What is read-only stays so, while :meth:`overwrite` goes through.
+        """
+        if not data:
+            return True
+        room = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
+        vectors = ctypes.create_string_buffer(struct.pack("=4Q", room, len(data), address, len(data)))
+        remote = ctypes.c_void_p(ctypes.addressof(vectors) + _IOVEC.size)
+        done = int(abi.libc().process_vm_writev(self._pid, vectors, 1, remote, 1, 0))
+        if done < 0 and ctypes.get_errno() not in (errno.EFAULT, errno.EINVAL):
+            # Its first thread has ended before the others, or it may not be looked into, which this raises.
+            return self.overwrite(address, data)
+        return done == len(data)
+
+    def overwrite(self, address: int, data: bytes) -> bool:
+        """Write all of ``data``, also where the process itself only reads; False where there is nothing."""
         fd = self.descriptor()
         try:
             return os.pwrite(fd, data, address) == len(data) if data else True
@@ -105,8 +164,8 @@ class Memory:
         return list(_IOVEC.iter_unpack(self.read(address, 16 * min(count, 1024))[: 16 * count]))
 
     def gather(self, vector: list[tuple[int, int]]) -> bytes:
-        """The bytes that a vector of buffers holds."""
-        return b"".join(self.read(base, length) for base, length in vector)
+        """The bytes that a vector of buffers holds, as :meth:`data` reads them."""
+        return b"".join(self.data(base, length) for base, length in vector)
 
     def scatter(self, vector: list[tuple[int, int]], data: bytes) -> bool:
         """Write ``data`` into a vector of buffers."""

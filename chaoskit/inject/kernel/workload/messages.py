@@ -8,7 +8,8 @@ from typing import Any
 
 from chaoskit.core.errors import UsageError
 from chaoskit.inject import plain
-from chaoskit.inject.kernel.workload.child import PARTS, PROMISE
+from chaoskit.inject.interpreter.recording import Noted, unpacked
+from chaoskit.inject.kernel.workload.child import NOTED, PARTS, PROMISE
 
 _MOST_OUTPUT = 1024 * 1024
 """Bytes kept of each stream of a command."""
@@ -25,11 +26,17 @@ class Mailbox:
     parts: list[Any] = field(default_factory=list)
     """What was sent with the end, not read yet; see :data:`chaoskit.inject.kernel.workload.child.PARTS`."""
     threads: list[str] = field(default_factory=list)
+    unclosed: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+    noted: list[Noted] = field(default_factory=list)
+    """What a recording has seen inside of the interpreter."""
+    imports: list[str] = field(default_factory=list)
+    """Lines whose imports take long, with how long."""
     room: int = MOST
     """Bytes that may still come; an end takes none of them, since it may have to be told twice."""
 
     def take(self, data: bytes) -> str:
-        """Keep one message; return the pseudo-call that it is: ``promise`` or ``end``.
+        """Keep one message; return the pseudo-call that it is: ``promise`` or ``end``, or nothing.
 
         Raises:
             Malformed: for what no workload sends by itself.
@@ -37,13 +44,26 @@ class Mailbox:
         kind, parts = data[:1], plain.split(data[1:])
         if len(parts) != PARTS.get(kind):
             raise plain.Malformed(f"{len(parts)} parts of kind {kind!r}")
+        if kind == NOTED:
+            self.noted = unpacked(plain.read(parts[0]))
+            return ""
         if kind == PROMISE:
             self.room -= len(data)
             self.promised.append(_promised(parts[0]))
             return "promise"
-        *self.parts, threads = parts
-        self.kind, self.threads = kind, [str(name) for name in plain.read(threads)]
+        *self.parts, left = parts
+        self.kind, kept = kind, _left(left)
+        self.threads, self.unclosed, self.forgotten, self.imports = kept
         return "end"
+
+
+def _left(part: Any) -> list[list[str]]:
+    """Threads that are left, what objects and frames had open until it was collected, and slow imports."""
+    found = plain.read(part)
+    if not isinstance(found, list) or len(found) > 4 or not all(isinstance(one, list) for one in found):
+        raise plain.Malformed(f"what is left is {found!r}; expected up to four lists")
+    names = [[str(name) for name in names] for names in found]
+    return [*names, *([] for _ in range(4 - len(names)))]
 
 
 def _promised(part: Any) -> Any:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-import threading
+import socket
+import stat
 
-from chaoskit.core.errors import UsageError
-from chaoskit.inject import channel
+from chaoskit.core.errors import BackendUnavailable, UsageError
+from chaoskit.inject import channel, processes
 from chaoskit.inject.base import Plan
-from chaoskit.inject.kernel.workload import paths
-
-_HARMLESS = ("execnet.", "pytest_timeout.", "chaoskit.explore.", "chaoskit.inject.", "chaoskit.plugin.")
-"""Modules whose threads hold no lock that a forked child could need. Not all of chaoskit: the threads of
-its runtime run what the user gave them."""
+from chaoskit.inject.kernel.seccomp import abi
+from chaoskit.inject.kernel.workload import companions, paths
 
 
 def check(plan: Plan) -> frozenset[int]:
@@ -22,12 +19,22 @@ def check(plan: Plan) -> frozenset[int]:
 
     Raises:
         UsageError: naming what stands in the way and what to do about it.
+        BackendUnavailable: if nothing of a workload could be seen from this process.
     """
+    # It puts its own module in place of ``os``, here as everywhere.
+    if type(os).__module__.startswith("pyfakefs"):
+        raise UsageError(
+            "pyfakefs is active while run() is called; expected the real file system: pyfakefs keeps files "
+            "in memory, and its calls never reach the kernel, where faults strike. Leave out the fixture fs "
+            "(or the Patcher) in this test, and work below chaos.path."
+        )
     if channel.inside():
         raise UsageError(
             "run() was called inside of a workload; expected a call from the test itself. "
             "Call the function directly: its operations are seen already."
         )
+    if why := undumpable():
+        raise BackendUnavailable(f"no call of a workload could be seen. {why}")
     # With SIG_IGN children are reaped by the kernel, and their status is lost (wait(2)).
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         raise UsageError(
@@ -35,37 +42,27 @@ def check(plan: Plan) -> frozenset[int]:
             "kernel then keeps no status of the workload. Set it back with signal.signal(signal.SIGCHLD, "
             "signal.SIG_DFL)."
         )
-    _no_other_threads()
+    companions.check(plan.threads)
     opened = _nothing_open(plan.root)
+    _nothing_connected(plan)
     # In a case nothing is read of mappings, so one that stays open does no harm.
     if plan.record:
         _nothing_mapped(plan.root)
     return opened
 
 
-def _no_other_threads() -> None:
-    """A lock that another thread holds stays locked for ever in the child."""
-    own = threading.get_ident()
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    others = []
-    for ident, frame in sys._current_frames().items():
-        if ident != own and not _harmless(frame):
-            others.append(names.get(ident, f"thread {ident}"))
-    if others:
-        raise UsageError(
-            f"the test process has other threads ({', '.join(sorted(others))}); expected none, since a lock "
-            "that one of them holds would stay locked in the forked workload. Stop them before run(), or "
-            "start them inside of the workload."
-        )
+def undumpable() -> str:
+    """Why no child of this process can be looked into, with what would help; empty if they can.
 
-
-def _harmless(frame: object) -> bool:
-    while frame is not None:
-        module = str(frame.f_globals.get("__name__", ""))  # type: ignore[attr-defined]
-        if f"{module}.".startswith(_HARMLESS):
-            return True
-        frame = frame.f_back  # type: ignore[attr-defined]
-    return False
+    The kernel makes a process that has changed its user undumpable (prctl(2)), and so is each fork of it.
+    """
+    if abi.libc().prctl(abi.PR_GET_DUMPABLE) == 1 or os.access("/proc/self/mem", os.R_OK):
+        return ""
+    return (
+        "The test process has changed its user or its rights, so that the kernel lets root alone look into "
+        "its children. Start pytest as that user, drop the rights inside of the workload, or call "
+        "prctl(PR_SET_DUMPABLE, 1) after the change."
+    )
 
 
 def _nothing_open(root: str) -> frozenset[int]:
@@ -91,6 +88,26 @@ def _nothing_open(root: str) -> frozenset[int]:
     finally:
         os.close(directory)
     return frozenset(opened - {directory})
+
+
+def _nothing_connected(plan: Plan) -> None:
+    """A connection that the workload inherits leads past the relay: nothing said over it would be seen."""
+    peers = {(one.host, one.port): one.name for one in plan.peers}
+    # Without peers most test processes have no sockets, and those of debuggers are none of ours.
+    for fd in processes.open_files() if peers else ():
+        try:
+            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(fd)) as found:
+                name = peers.get(found.getpeername()[:2])
+        except OSError:
+            continue  # It listens, or is closed by now.
+        if name is not None:
+            raise UsageError(
+                f"descriptor {fd} is connected to {name} in the test process while run() is called; expected "
+                "no connection to a peer: nothing on it would be seen or struck. Close it, and connect "
+                "inside of the workload."
+            )
 
 
 def _nothing_mapped(root: str) -> None:

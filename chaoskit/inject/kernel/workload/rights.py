@@ -10,7 +10,7 @@ _RIGHTS = ("Uid", "Gid", "Groups", "CapEff")
 
 
 def difference(tid: int, fields: dict[str, bytes]) -> str:
-    """What keeps us from making a call in the place of thread ``tid``; empty if nothing does.
+    """What keeps us from making a call in place of thread ``tid``; empty if nothing does.
 
     ``fields`` is its ``/proc/TID/status``. Other rights would give other answers, and behind another root
     directory or view of the mounts a name means another file.

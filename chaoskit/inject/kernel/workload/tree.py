@@ -12,11 +12,12 @@ from functools import cached_property
 
 from chaoskit.core.operation import Frame, Place
 from chaoskit.inject import processes
-from chaoskit.inject.kernel.workload import stack
+from chaoskit.inject.kernel.workload import interpreters, stack
+from chaoskit.inject.kernel.workload.interpreters import Interpreter
 from chaoskit.inject.kernel.workload.memory import Memory, Unreadable
 from chaoskit.inject.kernel.workload.stack import StackReader, Whereabouts
 
-_FIELDS = "Tgid|Umask|Uid|Gid|FDSize|Groups|SigBlk|SigIgn|SigCgt|CapEff|Seccomp_filters"
+_FIELDS = "Tgid|Umask|Uid|Gid|FDSize|Groups|SigPnd|ShdPnd|SigBlk|SigIgn|SigCgt|CapEff|Seccomp_filters|VmData"
 _STATUS = re.compile(rf"^({_FIELDS}):[ \t]*(.*)$".encode(), re.MULTILINE)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]")
 # Forked without an exec there is no program to name it after.
@@ -41,10 +42,11 @@ class Process:
         self.pid = pid
         # First: whatever else is opened is then known to belong to the same process.
         self.pidfd = os.pidfd_open(pid)
-        self.memory = Memory(pid)
         try:
+            self.memory = Memory(pid)
             self.descriptors = os.open(f"/proc/{pid}/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
+        # Also when memory is short: the run goes on without this process.
+        except BaseException:
             os.close(self.pidfd)
             raise
         # Late, so that processes which never act on the directory do not shift the ordinals of others.
@@ -52,6 +54,11 @@ class Process:
         self.threads = 0
         self.reader: StackReader | None = None
         self.runs_our_python = False
+        """It is a fork of this process, and has its addresses."""
+        self.looked_at = False
+        self.python: Interpreter | None = None
+        """What it has executed, once that was looked at, if it is a Python that can be read."""
+        self.interpreter = 0
         self.tables_differ = False
         """Some thread has a table of descriptors that the others do not share."""
         self.confined = False
@@ -92,7 +99,10 @@ class Task:
         """Address of the interpreter's record of this thread, when last looked for."""
 
     def link(self, fd: int) -> str | None:
-        """What descriptor ``fd`` refers to, as the kernel spells it; None if it is not open."""
+        """What descriptor ``fd`` refers to, as the kernel spells it; None if it is not open.
+
+        Raises Unreadable if the process may not be looked into.
+        """
         if self.process.tables_differ:
             return self._own_link(fd)
         try:
@@ -118,7 +128,7 @@ class Tree:
         self.pid = pid
         self._guard = guard
         self._boundary = boundary
-        self._run = run
+        self.run = run
         self._names: dict[str, int] = {}
         self._tasks: dict[int, Task] = {}
         self.processes: dict[int, Process] = {}
@@ -221,7 +231,8 @@ class Tree:
             process.replacing = None
             # It stays with the address space that the exec has thrown away.
             process.memory.close()
-            process.runs_our_python = False
+            process.runs_our_python = process.looked_at = False
+            process.reader, process.interpreter = None, 0
             if process.pid != self.pid:
                 process.label = None
         elif caller == task.tid:
@@ -239,7 +250,7 @@ class Tree:
                 # In the order of first operations: thread numbers of the kernel differ between runs.
                 process.threads += 1
                 task.thread = process.threads
-        return Place(self._run, process.label, task.thread)
+        return Place(self.run, process.label, task.thread)
 
     def _name(self, process: Process) -> str:
         program = _FORKED
@@ -249,9 +260,11 @@ class Tree:
         return f"{program or '_'}~{ordinal}"
 
     def stack(self, task: Task) -> tuple[Frame, ...]:
-        """The Python frames of a waiting thread, innermost first; empty if it runs none of ours."""
+        """The Python frames of a waiting thread, innermost first; empty if it runs no Python we know."""
         process, python = task.process, self._python
-        if not process.runs_our_python or not python.state:
+        if not process.runs_our_python:
+            return self._stack_of_executed(task)
+        if not python.state:
             return ()
         if process.reader is None:
             process.reader = StackReader(process.memory, stack.calibrate())
@@ -262,6 +275,25 @@ class Tree:
             # Records come and go with threads, and a fork keeps only one; the first thread's stays.
             task.state = process.reader.find_thread(python.interpreter, task.tid)
         return process.reader.of_thread(task.state, self._boundary) if task.state else ()
+
+    def _stack_of_executed(self, task: Task) -> tuple[Frame, ...]:
+        """That of a program that is an interpreter, ours or another."""
+        process = task.process
+        if not process.looked_at:
+            process.looked_at, process.python = True, interpreters.of(process.pid)
+        if process.python is None:
+            return ()
+        # Again until it is there: the first calls come from the loader, before Python has begun.
+        if not process.interpreter:
+            process.interpreter = process.python.record(process.pid, process.memory)
+        if not process.interpreter:
+            return ()
+        if process.reader is None:
+            process.reader = StackReader(process.memory, process.python.layout)
+        if not (task.state and process.reader.is_thread(task.state, task.tid)):
+            task.state = process.reader.find_thread(process.interpreter, task.tid)
+        # To the outermost frame: none of them is ours.
+        return process.reader.of_thread(task.state, 0) if task.state else ()
 
     @cached_property
     def _python(self) -> Whereabouts:
@@ -360,7 +392,7 @@ def is_fatal(pid: int, number: int) -> bool:
         return False
     fields = status(pid)
     taken = (int(fields.get(name, b"0"), 16) for name in ("SigBlk", "SigIgn", "SigCgt"))
-    return not any(mask >> (number - 1) & 1 for mask in taken)
+    return not any(signals >> (number - 1) & 1 for signals in taken)
 
 
 def _filters(pid: int) -> int:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from chaoskit.core.schedule import Strike, fits, plain_name
 from chaoskit.faults.shapes import shape_of
 
 
 class Armed:
-    """One strike of a plan, and how many equal operations have gone by."""
+    """One strike of a plan, and how many equal operations have gone by.
 
-    def __init__(self, strike: Strike) -> None:
+    Of ``patterns``, those of the scenario, the ones without a wildcard are names that stand for
+    themselves: they do not count under a wildcard that fits them too.
+    """
+
+    def __init__(self, strike: Strike, patterns: Iterable[str] = ()) -> None:
         point = strike.point
         self.shape = shape_of(strike.fault)
         self.strike = strike
@@ -21,8 +27,9 @@ class Armed:
         self.name = plain_name(point.target) if point.second is None else None
         """The only name that the target can have; None for a wildcard or a pair of names."""
         # Compiled once: it is asked for each call of the family.
-        self._target = fits(point.target)
-        self._second = None if point.second is None else fits(point.second)
+        literal = frozenset(name for one in patterns if (name := plain_name(one)) is not None)
+        self._target = _except(point.target, literal)
+        self._second = None if point.second is None else _except(point.second, literal)
 
     def due(self, target: str, second: str | None) -> bool:
         """Count a call of the right family and place; True if it is the one to strike."""
@@ -36,3 +43,11 @@ class Armed:
             return False
         self.seen += 1
         return self.seen == self.ordinal
+
+
+def _except(pattern: str, literal: frozenset[str]) -> Callable[[str], object]:
+    """True of the names that fit ``pattern``, but for ``literal`` ones if it has a wildcard."""
+    fitting = fits(pattern)
+    if not literal or plain_name(pattern) is not None:
+        return fitting
+    return lambda name: name not in literal and fitting(name)

@@ -1,0 +1,122 @@
+"""Counting no references to what a worker and its workloads share for as long as they live.
+
+To call a function is to write to it: the references to it are counted in the object itself. After a fork each
+such write copies a page, in the worker and in the workload, and that is most of what a short case costs.
+CPython 3.12 and later have objects whose references are not counted (PEP 683). Here what the modules of the
+harness, of pytest and of the standard library define becomes such an object: it lives as long as its module
+anyway. What the program under test defines is left alone: its references are counted, and what it drops is
+gone, as without us.
+
+The number that says so is no part of an interface, so it is tried on an object of ours first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+
+__all__ = ["immortalize"]
+
+_PACKAGES = {"chaoskit", "pytest", "_pytest", "pluggy"} | sys.stdlib_module_names
+_DESCRIPTORS = {GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType}
+_BUILTIN = _DESCRIPTORS | {BuiltinFunctionType}
+_CONSTANTS = {tuple, bytes, float, int, frozenset}
+_COUNT = {(3, 12): 0xFFFFFFFF, (3, 13): 0xFFFFFFFF, (3, 14): 3 << 30, (3, 15): 3 << 30}
+"""The count of an immortal object by version: ``_Py_IMMORTAL_REFCNT`` and ``_Py_IMMORTAL_INITIAL_REFCNT`` of
+refcount.h and object.h, of which the low half is enough."""
+
+
+@cache
+def immortalize() -> bool:
+    """Make immortal what this process will not let go, once and for good; False if this Python cannot.
+
+    It takes some 60 ms, and saves each case one or two.
+    """
+    count = _COUNT.get(sys.version_info[:2])
+    # A debugging build adds all counts up, and one without the GIL has two for each object.
+    if count is None or hasattr(sys, "gettotalrefcount") or sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return False
+    if sys.byteorder != "little" or ctypes.sizeof(ctypes.c_void_p) != 8 or not _holds(count):
+        return False
+    # One that is met twice is written to twice: to remember all of them would take longer.
+    for one in _shared():
+        ctypes.c_uint32.from_address(id(one)).value = count
+    return True
+
+
+def _holds(count: int) -> bool:
+    """True if an object of ours with this count is one whose references are not counted."""
+    trial = object()
+    before = sys.getrefcount(trial)
+    written = ctypes.c_uint32.from_address(id(trial))
+    if written.value not in (before, before - 1):
+        return False
+    written.value = count
+    marked = sys.getrefcount(trial)
+    more = [trial] * 10
+    return marked == sys.getrefcount(more[0]) > before
+
+
+def _shared() -> Iterator[object]:
+    """What the modules of known packages define, each with what is only reached by way of it."""
+    known = {
+        name: module
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] in _PACKAGES and isinstance(module, ModuleType)
+    }
+    yield from known.values()
+    for name, module in known.items():
+        for value in list(vars(module).values()):
+            if not issubclass(type(value), type):
+                yield from _functions(value, known)
+            # A class that a module has from another is that one's, and that may be the program under test.
+            elif vars(value).get("__module__", name) == name:
+                yield value
+                for inner in list(vars(value).values()):
+                    yield from _functions(inner, known)
+
+
+def _functions(value: object, known: Mapping[str, ModuleType]) -> Iterator[object]:
+    """A function, method or property of a known module, with its code and the constants of that.
+
+    What a program has put in place of one belongs to the program, whatever name it has. The
+    type is looked at and not the object, since that could be one that makes itself when it is first used.
+    """
+    kind = type(value)
+    if kind is FunctionType:
+        module = known.get(value.__module__)
+        if module is not None and value.__globals__ is vars(module):  # type: ignore[attr-defined]
+            yield value
+            yield from _code(value.__code__)  # type: ignore[attr-defined]
+    elif kind is property:
+        yield value
+        for one in (value.fget, value.fset, value.fdel):  # type: ignore[attr-defined]
+            yield from _functions(one, known)
+    elif kind in (staticmethod, classmethod):
+        yield value
+        yield from _functions(value.__func__, known)  # type: ignore[attr-defined]
+    elif kind in _BUILTIN or issubclass(kind, enum.Enum):
+        yield value
+
+
+def _code(code: CodeType) -> Iterator[object]:
+    yield code
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            yield from _code(one)
+        elif type(one) in _CONSTANTS:
+            yield one

@@ -1,0 +1,135 @@
+"""Puts something in place of functions wherever they are bound, and puts them back.
+
+``from os import rename`` binds a function under a name of another module, and ``def f(write=os.write)`` in
+a default. So the heap is searched for what refers to it. That takes some 40 ms for 50,000 objects, so the
+places are kept, and later only what modules hold is looked at again; an audit hook
+(:mod:`chaoskit.inject.inprocess.witness`) tells when that was too little, and all is searched once more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from types import CellType, FunctionType, ModuleType
+from typing import Any
+
+Slot = tuple[Callable[[Any], object], Any]
+"""Sets what a place holds, and the function that it holds now."""
+Instead = Mapping[int, tuple[Any, Any]]
+"""By the identity of an original: itself, and what stands in its place."""
+
+_found: dict[int, Callable[[], Any]] = {}
+"""How to get at what holds one of the originals; weak where it can be, since it is the program's own."""
+_searched_for: frozenset[int] = frozenset()
+
+
+def forget() -> None:
+    """Search the heap the next time: a place was missed."""
+    global _searched_for
+    _searched_for = frozenset()
+
+
+def replaced(pairs: Mapping[Any, Any]) -> Callable[[], None]:
+    """Put each value in place of its key wherever that is bound; returns what undoes it.
+
+    Both are compared by identity. ``pairs`` maps originals to what is to stand for them.
+    """
+    instead = {id(old): (old, new) for old, new in pairs.items()}
+    undo: list[tuple[Callable[[Any], object], Any]] = []
+    for put, old in list(_slots(instead)):
+        put(instead[id(old)][1])
+        undo.append((put, old))
+
+    def restore() -> None:
+        while undo:
+            put, old = undo.pop()
+            put(old)
+
+    return restore
+
+
+def _slots(instead: Instead) -> Iterator[Slot]:
+    if _searched_for != frozenset(instead):
+        _search(instead)
+    seen: set[int] = set()
+    for module in list(sys.modules.values()):
+        names = getattr(module, "__dict__", None)
+        if isinstance(module, ModuleType) and isinstance(names, dict) and id(names) not in seen:
+            seen.add(id(names))
+            yield from _in_mapping(names, instead)
+    for get in list(_found.values()):
+        holder = get()
+        if holder is not None and id(holder) not in seen:
+            yield from _in(holder, instead)
+
+
+def _search(instead: Instead) -> None:
+    """Find all that holds one of the originals, but for frames: their variables cannot be written."""
+    global _searched_for
+    _searched_for = frozenset(instead)
+    _found.clear()
+    ours = {id(pair) for pair in instead.values()}
+    holders = [one for one in gc.get_referrers(*(old for old, _ in instead.values())) if id(one) not in ours]
+    # A tuple of defaults cannot be written to, and the namespace of a class only through the class.
+    tuples = [one for one in holders if isinstance(one, tuple)]
+    spaces = [one for one in holders if isinstance(one, dict)]
+    functions = [one for one in gc.get_referrers(*tuples) if isinstance(one, FunctionType)] if tuples else []
+    classes = [one for one in gc.get_referrers(*spaces) if isinstance(one, type)] if spaces else []
+    of_classes = {id(one) for owner in classes for one in gc.get_referents(owner)}
+    for one in [*functions, *classes, *holders]:
+        if id(one) not in of_classes and next(_in(one, instead), None) is not None:
+            _found[id(one)] = _held(one)
+
+
+def _held(one: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(one)
+    except TypeError:
+        return lambda: one
+
+
+def _in(holder: Any, instead: Instead) -> Iterator[Slot]:
+    if isinstance(holder, dict):
+        yield from _in_mapping(holder, instead)
+    elif isinstance(holder, list):
+        for place, value in enumerate(holder):
+            if id(value) in instead:
+                yield partial(holder.__setitem__, place), value
+    elif isinstance(holder, CellType):
+        # An empty cell raises ValueError.
+        with contextlib.suppress(ValueError):
+            if id(holder.cell_contents) in instead:
+                yield partial(setattr, holder, "cell_contents"), holder.cell_contents
+    elif isinstance(holder, type):
+        for name, value in list(vars(holder).items()):
+            if id(value) in instead:
+                yield partial(setattr, holder, name), value
+    else:
+        if isinstance(holder, FunctionType):
+            yield from _in_defaults(holder, instead)
+        if isinstance(getattr(holder, "__dict__", None), dict):
+            yield from _in_mapping(vars(holder), instead)
+
+
+def _in_mapping(names: dict[Any, Any], instead: Instead) -> Iterator[Slot]:
+    for name, value in list(names.items()):
+        # What wraps a function says so under this name, and calls it by another.
+        if id(value) in instead and name != "__wrapped__":
+            yield partial(names.__setitem__, name), value
+
+
+def _in_defaults(function: FunctionType, instead: Instead) -> Iterator[Slot]:
+    for place, value in enumerate(function.__defaults__ or ()):
+        if id(value) in instead:
+            yield partial(_set_default, function, place), value
+    yield from _in_mapping(function.__kwdefaults__ or {}, instead)
+
+
+def _set_default(function: FunctionType, place: int, value: Any) -> None:
+    kept = list(function.__defaults__ or ())
+    kept[place] = value
+    function.__defaults__ = tuple(kept)

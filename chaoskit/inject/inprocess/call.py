@@ -1,0 +1,61 @@
+"""One call of Python code, as its wrapper has understood it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from chaoskit.core.operation import Detail
+
+
+class CannotStrike(Exception):
+    """The call goes on without the fault; the argument says why."""
+
+
+def as_result(value: Any) -> int:
+    """What a system call would have returned where Python returns ``value``."""
+    return value if isinstance(value, int) else len(value) if isinstance(value, bytes) else 0
+
+
+@dataclass(slots=True)
+# Mutable, and not checked: it is made for every call of a workload.
+class PythonCall:
+    """One call that concerns a workload's directory, or its time, or its peers.
+
+    ``family``, ``target`` and ``second`` are as in :class:`chaoskit.core.operation.Operation`; ``name`` is
+    that of the system call behind the function. ``do`` carries it out, ``detail`` says what is known of it
+    before. ``part`` transfers only this many bytes, of the ``length`` that it would transfer. ``names`` are
+    the file names that an error of it tells. ``after`` completes the detail once the call has succeeded,
+    and keeps account of what is open.
+    """
+
+    family: str
+    target: str
+    name: str
+    do: Callable[[], Any]
+    detail: Callable[[], Detail]
+    second: str | None = None
+    part: Callable[[int], Any] | None = None
+    length: int = 0
+    names: tuple[Any, ...] = ()
+    after: Callable[[Any, Any], Any] | None = None
+    result: Callable[[Any], int] = as_result
+    retried: bool = False
+    """Python makes the call again when a signal interrupts it (PEP 475)."""
+    damage: Callable[[str, Any], Any] | None = None
+    """Damages the file that is about to be opened, as a label says; returns what tells of its being read."""
+    silence: Callable[[], Any] | None = None
+    """Begins a connection that is never answered, for a socket that does not wait."""
+    timeout: float | None = None
+    """Seconds that a connection waits for an answer; None for ever."""
+    lasts: bool = False
+    """It does nothing but wait, and other threads go on meanwhile."""
+
+    def error(self, number: int, text: str) -> OSError:
+        """The error that Python would raise for this call."""
+        names = [os.fspath(name) if hasattr(name, "__fspath__") else name for name in self.names]
+        if len(names) > 1:
+            return OSError(number, text, names[0], None, names[1])
+        return OSError(number, text, *names)

@@ -1,0 +1,14 @@
+"""What is raised in a workload that counts as ended, though the process that it runs in goes on."""
+
+from __future__ import annotations
+
+
+class ProcessKilled(BaseException):
+    """Raised by each call that a workload makes after it was killed, in ``finally`` and ``__exit__`` too.
+
+    No workload should catch it. One that does learns nothing by it: its next call raises it again.
+    """
+
+
+class WorkloadStopped(BaseException):
+    """Raised in a workload that has hung, wherever it stands."""

@@ -1,0 +1,51 @@
+"""What stands in place of a function while a run is armed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from chaoskit.inject.inprocess import run as runs
+from chaoskit.inject.inprocess.call import PythonCall
+from chaoskit.inject.inprocess.run import WatchedRun
+
+Understand = Callable[[WatchedRun, Callable[..., Any], tuple[Any, ...], dict[str, Any]], "PythonCall | None"]
+"""Says what a call of the original function is; None if it does not concern the run."""
+
+
+class Interception:
+    """Calls ``original``, and has the armed run see those calls that concern it.
+
+    An object and not a function: a function that is bound in a class would be given its instance, and the
+    functions of ``os`` are not. It is equal to the original, since programs look such functions up in sets
+    (``os.chmod in os.supports_follow_symlinks``).
+    """
+
+    def __init__(self, original: Callable[..., Any], understand: Understand) -> None:
+        self.__wrapped__ = original
+        self.__name__ = getattr(original, "__name__", repr(original))
+        self.__qualname__ = getattr(original, "__qualname__", self.__name__)
+        self.__doc__ = original.__doc__
+        self.__module__ = getattr(original, "__module__", "") or ""
+        self._understand = understand
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        run = runs.current()
+        if run is None or run.passes():
+            return self.__wrapped__(*args, **kwargs)
+        run.refuse_if_dead()
+        with run.within():
+            call = self._understand(run, self.__wrapped__, args, kwargs)
+        if call is None:
+            return self.__wrapped__(*args, **kwargs)
+        # What is kept account of, and is no operation.
+        return run.make(call) if call.family else call.do()
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or other == self.__wrapped__
+
+    def __hash__(self) -> int:
+        return hash(self.__wrapped__)
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)

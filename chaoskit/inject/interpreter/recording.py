@@ -1,0 +1,146 @@
+"""What a recording notes inside of the interpreter: lines, their allocations, looks for signals, awaits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any
+
+from chaoskit.core.operation import Frame
+from chaoskit.inject.interpreter import tasks
+from chaoskit.inject.interpreter.freelists import settle
+from chaoskit.inject.interpreter.places import CodePlaces, stack, user_frame
+from chaoskit.inject.interpreter.words import COUNTDOWN, NEVER, POSITION
+from chaoskit.inject.plain import Malformed
+
+
+@dataclass(slots=True)
+class Noted:
+    """One operation inside of the interpreter, and how many others were recorded before it."""
+
+    call: str
+    target: str
+    ordinal: int
+    position: int
+    stack: tuple[Frame, ...]
+    allocations: int = 0
+    order: int = 0
+    """Among those with one position."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A line: how often it was executed, and the first and the last time."""
+
+    target: str
+    count: int = 0
+    kept: list[Noted] = field(default_factory=list)
+
+
+class LineRecorder:
+    """Notes the first and the last execution of each line, and the first of all else; a ``EventListener``."""
+
+    def __init__(self, words: memoryview, places: CodePlaces, boundary: CodeType) -> None:
+        self._words = words
+        self._places = places
+        self._boundary = boundary
+        self._lines: dict[tuple[int, int], _Seen] = {}
+        self._sites: set[tuple[str, int, int]] = set()
+        self._counts: dict[tuple[str, str], int] = {}
+        self._others: list[Noted] = []
+        self._order = 0
+        self._current: Noted | None = None
+        self._spent = {0: 0, 256: 0, 1024: 0}
+
+    def calibrated(self, spent: dict[int, int]) -> None:
+        """How many allocations it takes to be told of a line, by the least number of such lines."""
+        self._spent = spent
+
+    def forget(self) -> None:
+        """Begin again."""
+        for kept in (self._lines, self._sites, self._counts, self._others):
+            kept.clear()
+        self._current = None
+        self._words[COUNTDOWN] = NEVER
+
+    def line(self, code: CodeType, number: int) -> None:
+        """A line begins: what was allocated since the last one did was that one's."""
+        left = self._words[COUNTDOWN]
+        self._close(left, number)
+        key = (id(code), number)
+        seen = self._lines.get(key)
+        if seen is None:
+            self._lines[key] = seen = _Seen(self._places.line(code, number))
+        seen.count += 1
+        self._current = noted = self._noted("alloc", seen.target, seen.count)
+        seen.kept[1:] = [noted]
+        settle()
+        # Last: nothing of the above is the line's.
+        self._words[COUNTDOWN] = NEVER
+
+    def left(self) -> None:
+        """The line goes no further for now."""
+        self._close(self._words[COUNTDOWN], 0)
+
+    def looked(self, code: CodeType, number: int) -> None:
+        """Python looks for signals."""
+        self._first("line", self._places.line(code, number), id(code), number)
+
+    def returned(self, code: CodeType, offset: int, callee: object) -> None:
+        """A call has returned."""
+        self._first("returned", self._places.called(code, callee), id(code), offset)
+
+    def waits(self, code: CodeType, number: int) -> None:
+        """A task waits."""
+        if tasks.canceller(_nothing) is not None:
+            self._first("await", self._places.line(code, number), id(code), number)
+
+    def noted(self) -> list[Noted]:
+        """All that was noted, in the order in which it happened."""
+        lines = (noted for seen in self._lines.values() for noted in seen.kept)
+        return sorted((*lines, *self._others), key=lambda one: (one.position, one.order))
+
+    def _first(self, call: str, target: str, code: int, where: int) -> None:
+        self._counts[call, target] = count = self._counts.get((call, target), 0) + 1
+        if (call, code, where) not in self._sites:
+            self._sites.add((call, code, where))
+            self._others.append(self._noted(call, target, count))
+
+    def _noted(self, call: str, target: str, ordinal: int) -> Noted:
+        frames = stack(user_frame(), self._boundary)
+        self._order += 1
+        return Noted(call, target, ordinal, self._words[POSITION], frames, order=self._order)
+
+    def _close(self, left: int, number: int) -> None:
+        if self._current is not None:
+            bracket = max(least for least in self._spent if least <= number)
+            # None too many: one that is not there would be struck in vain.
+            self._current.allocations = max(0, NEVER - left - self._spent[bracket])
+            self._current = None
+
+
+def _nothing() -> None:
+    """Called for no strike."""
+
+
+def packed(noted: list[Noted]) -> list[Any]:
+    """Plain data, in which each stack stands once."""
+    stacks: dict[tuple[Frame, ...], int] = {}
+    rows = []
+    for one in noted:
+        number = stacks.setdefault(one.stack, len(stacks))
+        rows.append([one.call, one.target, one.ordinal, one.position, number, one.allocations])
+    return [[[[frame.file, frame.line, frame.function] for frame in frames] for frames in stacks], rows]
+
+
+def unpacked(data: Any) -> list[Noted]:
+    """What :func:`packed` was given.
+
+    Raises:
+        Malformed: for anything else.
+    """
+    try:
+        stacks = [tuple(Frame(str(f), int(n), str(name)) for f, n, name in frames) for frames in data[0]]
+        return [Noted(str(c), str(t), int(o), int(p), stacks[s], int(a)) for c, t, o, p, s, a in data[1]]
+    except (TypeError, ValueError, LookupError) as error:
+        raise Malformed(f"no notes of lines: {error}") from None

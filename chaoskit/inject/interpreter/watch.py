@@ -1,0 +1,148 @@
+"""What goes on inside of the interpreter during one run: prepared before the fork, on in the workload."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+from collections.abc import Callable
+from types import CodeType
+
+from chaoskit.faults.calls import INSIDE_CALLS
+from chaoskit.faults.inside import Inward
+from chaoskit.inject.base import Plan
+from chaoskit.inject.interpreter import allocator
+from chaoskit.inject.interpreter.events import EventSource, events
+from chaoskit.inject.interpreter.places import CodePlaces
+from chaoskit.inject.interpreter.recording import LineRecorder, Noted
+from chaoskit.inject.interpreter.striking import Striker
+from chaoskit.inject.interpreter.words import SharedWords
+
+
+def watch(plan: Plan) -> InnerWatch | None:
+    """The watch that a run needs; None where nothing inside of the interpreter matters.
+
+    Raises:
+        BackendUnavailable: for allocations, where they cannot be made to fail.
+        UsageError: for more strikes than there is room for.
+    """
+    struck = frozenset(strike.point.call for strike in plan.strikes) & INSIDE_CALLS
+    # A case that strikes elsewhere is as fast as ever.
+    if not struck and not (plan.record and plan.inside):
+        return None
+    return InnerWatch(plan, Inward(plan.inside.families | struck, plan.inside.packages), noting=not struck)
+
+
+class InnerWatch:
+    """The watch over one run. The parent makes it and reads ``words``; the workload does all else."""
+
+    def __init__(self, plan: Plan, inside: Inward, *, noting: bool) -> None:
+        """Nothing is changed before :meth:`begin`. Without ``noting`` the strikes of ``plan`` happen.
+
+        Raises:
+            BackendUnavailable: as :func:`watch`.
+            UsageError: as :func:`watch`.
+        """
+        self._inside = inside
+        self._plan = plan
+        self._noting = noting
+        self.words = SharedWords(len(plan.strikes))
+        self._allocator: allocator.Allocator | None = None
+        self._events: EventSource | None = None
+        self._recorder: LineRecorder | None = None
+        self._crash = -1
+        if "alloc" in self._inside.families:
+            allocator.prepare()
+            if not noting:
+                self._crash = os.memfd_create("chaoskit-crash")
+
+    def begin(self, boundary: CodeType) -> None:
+        """In the workload: watch from here on. Stacks end at the frame that runs ``boundary``."""
+        places = CodePlaces(self._inside.packages)
+        listener: LineRecorder | Striker
+        if self._noting:
+            listener = self._recorder = LineRecorder(self.words.words, places, boundary)
+        else:
+            listener = Striker(self.words, places, self._plan)
+        if self._crash >= 0:
+            faulthandler.enable(self._crash)
+        if "alloc" in self._inside.families:
+            self._allocator = allocator.Allocator(self.words.address)
+            self._allocator.install()
+            if self._recorder is not None:
+                spent = _calibration(self._recorder, places, self._inside.families, self.words.words)
+                self._recorder.calibrated(spent)
+        # A forked child would count in the words of its parent.
+        os.register_at_fork(after_in_child=self.over)
+        self._events = events(listener, places, self._inside.families, self.words.words)
+        self._left: Callable[[], None] = listener.left
+        self._events.start()
+
+    def pause(self) -> None:
+        """In the workload: its function has returned, and what follows is no line's."""
+        if self._events is not None:
+            self._left()
+
+    def over(self) -> None:
+        """In the workload: watch no more. Nothing happens when it is over already."""
+        if self._events is not None:
+            self._left()
+            self._events.stop()
+            self._events = None
+        if self._allocator is not None:
+            self._allocator.remove()
+            self._allocator = None
+
+    @property
+    def descriptors(self) -> frozenset[int]:
+        """Those that the workload is given for this, and that are not the program's."""
+        return frozenset({self._crash} - {-1})
+
+    def crash(self) -> str:
+        """What was written when the interpreter died of an allocation that failed; empty if nothing was."""
+        return "" if self._crash < 0 else os.pread(self._crash, _LONGEST, 0).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Let go what is shared with the workload. Nothing happens when it was let go already."""
+        crash, self._crash = self._crash, -1
+        if crash >= 0:
+            os.close(crash)
+
+    def noted(self) -> list[Noted]:
+        """In the workload: what a recording has seen; empty in a case."""
+        return [] if self._recorder is None else self._recorder.noted()
+
+
+_LONGEST = 1 << 16
+"""Bytes of a crash that are kept. What faulthandler writes of a hundred frames is shorter."""
+
+
+def _calibration(
+    recorder: LineRecorder, places: CodePlaces, families: frozenset[str], words: memoryview
+) -> dict[int, int]:
+    """How many allocations it takes to be told of a line, by the least number of such lines.
+
+    The number of a line is an object, which has to be made unless it is small.
+    """
+    found = {}
+    for least in (0, 256, 1024):
+        namespace: dict[str, object] = {"__name__": "calibration"}
+        exec(compile("\n" * (least + 10) + _EMPTY, "calibration", "exec"), namespace)
+        source = events(recorder, places, families, words)
+        source.start()
+        try:
+            namespace["empty"]()  # type: ignore[operator]
+        finally:
+            source.stop()
+        # The second of three empty lines: nothing but the telling comes in between.
+        found[least] = sorted(one.allocations for one in recorder.noted() if one.call == "alloc")[1]
+        recorder.forget()
+    return found
+
+
+_EMPTY = """
+def empty():
+    a = None
+    b = None
+    c = None
+    d = None
+"""

@@ -1,0 +1,122 @@
+"""Who of a workload sleeps, and what could end that: ``/proc/PID/task/TID`` of every thread.
+
+Time may only be skipped when nothing runs, and a run only hangs if nothing outside of it can wake it. So
+what is not known for certain counts as running, or as something outside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+from chaoskit.inject import processes
+from chaoskit.inject.kernel.clock import reach
+from chaoskit.inject.kernel.workload.tree import Tree
+
+_SWITCHES = re.compile(rb"ctxt_switches:\s*(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Sleeper:
+    """A thread that waits in the kernel: for what, and how often it has been switched to and from."""
+
+    pid: int
+    tid: int
+    number: int
+    args: tuple[int, ...]
+    switches: tuple[bytes, ...]
+
+
+class Census:
+    """The threads of one workload. ``orphans`` are its processes that have come to us."""
+
+    def __init__(self, tree: Tree, orphans: Callable[[], Iterable[int]]) -> None:
+        self._tree = tree
+        self._orphans = orphans
+        self.company = False
+        """A process or thread was started, so that there may be more than one."""
+        self.relayed: Callable[[], dict[int, int | None]] = dict
+        """Asked for sockets of ours that stand in between; see the border's ``Domain.relayed``."""
+        self.timed_sockets = False
+        """A socket was given a time-out, which runs in real time."""
+        self._judged: tuple[object, bool] = ((), False)
+
+    def threads(self) -> list[tuple[int, int]]:
+        """Process and thread, for every one that there is."""
+        if not self.company:
+            return [(self._tree.pid, self._tree.pid)]
+        found: dict[tuple[int, int], None] = {}
+        waiting = [self._tree.pid, *self._orphans()]
+        while waiting:
+            pid = waiting.pop()
+            for tid in processes.threads(pid):
+                if (pid, tid) not in found:
+                    found[pid, tid] = None
+                    waiting += map(int, processes.read(f"/proc/{pid}/task/{tid}/children").split())
+        return list(found)
+
+    def worked(self, threads: Iterable[tuple[int, int]]) -> int:
+        """Nanoseconds for which these threads have had a processor; less once some have ended."""
+        used = 0
+        for pid, tid in threads:
+            fields = processes.read(f"/proc/{pid}/task/{tid}/schedstat").split()
+            used += int(fields[0]) if fields else 0
+        return used
+
+    def asleep(self, threads: Iterable[tuple[int, int]]) -> tuple[Sleeper, ...] | None:
+        """Where threads sleep, if all do; None if one runs. Those that have ended are left out."""
+        found = []
+        for pid, tid in threads:
+            sleeper = _look(pid, tid)
+            if sleeper is None:
+                return None
+            if sleeper is not _GONE:
+                found.append(sleeper)
+        return tuple(found)
+
+    def may_be_woken(self, sleepers: tuple[Sleeper, ...], descriptors: Collection[int]) -> bool:
+        """True if something outside of the workload could end one of these waits.
+
+        ``descriptors`` are duplicates of ours for which threads wait that are held.
+        """
+        links = tuple(reach.link("self", fd) for fd in descriptors)
+        relayed = self.relayed()
+        key = (sleepers, links, tuple(relayed.items()))
+        # Asked again and again of a run that waits: it costs a look at all sockets of the machine.
+        if self._judged[0] != key:
+            pids = {pid for pid, _ in self.threads()}
+            known = reach.Reach(self._tree.pid, pids, descriptors, relayed, self.timed_sockets)
+            outside = any(known.outside("self", fd) for fd in descriptors)
+            self._judged = (key, outside or any(known.wakes(s.pid, s.number, s.args) for s in sleepers))
+        return self._judged[1]
+
+    def silent(self, descriptors: Collection[int]) -> bool:
+        """True if all that these can tell of are peers that a fault has silenced."""
+        pids = {pid for pid, _ in self.threads()}
+        known = reach.Reach(self._tree.pid, pids, descriptors, self.relayed(), self.timed_sockets)
+        return all(known.silent("self", fd) for fd in descriptors)
+
+
+_GONE = Sleeper(0, 0, -1, (), ())
+
+
+def _look(pid: int, tid: int) -> Sleeper | None:
+    """Where one thread sleeps; None if it runs, or may be about to. ``_GONE`` if it has ended."""
+    base = f"/proc/{pid}/task/{tid}/"
+    state = processes.read(base + "stat").rpartition(b")")[2].split()[:1]
+    if not state or state[0] in (b"Z", b"X"):
+        return _GONE
+    # In a vfork the parent is in D until the child has its program, which runs.
+    if state[0] not in (b"S", b"T", b"t"):
+        return None
+    # Its call waits for us to receive it.
+    if b"seccomp" in processes.read(base + "wchan"):
+        return None
+    call = processes.read(base + "syscall").split()
+    if not call or call[0] == b"running":
+        return None
+    switches = tuple(_SWITCHES.findall(processes.read(base + "status")))
+    number = int(call[0])
+    args = tuple(int(word, 16) for word in call[1:7])
+    return Sleeper(pid, tid, number, args, switches)

@@ -1,0 +1,263 @@
+"""What of a wait lies outside of the workload: peers, terminals, locks of other processes, pipes of ours."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import struct
+from collections.abc import Collection, Mapping
+from functools import cached_property
+
+from chaoskit.inject import processes
+
+_ON_ONE = frozenset({0, 1, 17, 18, 19, 20, 42, 43, 44, 45, 46, 47, 288, 295, 296, 299, 307, 327, 328})
+"""Calls that wait for their first argument, a descriptor: read, write, connect, accept, send and recv and
+their like (x86-64)."""
+_POLLS, _SELECTS, _EPOLLS = frozenset({7, 271}), frozenset({23, 270}), frozenset({232, 281, 441})
+_LOCKS = frozenset({72, 73})  # fcntl, flock
+_POLLED = struct.Struct("=ihH")
+_EPOLL = "anon_inode:[eventpoll]"
+_MEMBER = re.compile(rb"^tfd:\s*(\d+)", re.MULTILINE)
+_NAMED = re.compile(r"(pipe|socket):\[(\d+)\]")
+
+
+def link(pid: int | str, fd: int) -> str:
+    """What a descriptor refers to, as the kernel spells it; empty if it is not open."""
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{fd}")
+    except OSError:
+        return ""
+
+
+class Reach:
+    """What the processes ``pids`` have to themselves, at one moment; ``main`` is the first of them.
+
+    ``duplicates`` are descriptors of this process that stand for some of theirs, ``relayed`` sockets of it
+    that pass on what comes from others, or None for nothing any more. With ``timed_sockets`` a
+    wait at a socket may end by a time-out of that.
+    """
+
+    def __init__(
+        self,
+        main: int,
+        pids: set[int],
+        duplicates: Collection[int],
+        relayed: Mapping[int, int | None],
+        timed_sockets: bool,
+    ) -> None:
+        self._main = main
+        self._pids = pids
+        self._duplicates = duplicates
+        self._relayed = relayed
+        self._timed_sockets = timed_sockets
+
+    @cached_property
+    def _inside(self) -> set[str]:
+        """All that the workload has open."""
+        return {link(pid, fd) for pid in self._pids for fd in processes.open_files(pid)}
+
+    @cached_property
+    def _ours(self) -> set[str]:
+        """All that this process has open itself."""
+        return {link("self", fd) for fd in processes.open_files() if fd not in self._duplicates}
+
+    def wakes(self, pid: int, number: int, args: tuple[int, ...]) -> bool:
+        """True if something outside could end the call ``number`` of a process."""
+        if number in _ON_ONE:
+            fd = _signed(args[0])
+            timed = self._timed_sockets and link(pid, fd).startswith("socket:")
+            return timed or self.outside(pid, fd)
+        if number in _POLLS:
+            data = self._memory(pid, args[0], min(args[1], 4096) * _POLLED.size)
+            fds = [fd for fd, _, _ in _POLLED.iter_unpack(data[: len(data) // 8 * 8]) if fd >= 0]
+            return any(self.outside(pid, fd) for fd in fds)
+        if number in _SELECTS:
+            return any(self.outside(pid, fd) for fd in self._selected(pid, args))
+        if number in _EPOLLS:
+            return self.outside(pid, _signed(args[0]))
+        if number in _LOCKS:
+            return self._locked_outside(pid)
+        # Futexes, children, signals and queues: all that is of the workload alone.
+        return False
+
+    def _selected(self, pid: int, args: tuple[int, ...]) -> list[int]:
+        count = min(args[0], 1024)
+        bits = 0
+        for address in args[1:4]:
+            if address:
+                bits |= int.from_bytes(self._memory(pid, address, (count + 7) // 8), "little")
+        return [fd for fd in range(count) if bits >> fd & 1]
+
+    def _memory(self, pid: int, address: int, size: int) -> bytes:
+        try:
+            with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+                memory.seek(address)
+                return memory.read(size)
+        except (OSError, ValueError):
+            return b""
+
+    def outside(self, pid: int | str, fd: int) -> bool:
+        """True if something outside of the workload could make a descriptor ready."""
+        name = link(pid, fd)
+        if name.startswith(_EPOLL):
+            return any(self.outside(one, member) for one, member in self._members(pid, fd))
+        if not name or name.startswith("anon_inode:"):
+            return False
+        found = _NAMED.fullmatch(name)
+        if found is None:
+            return self._file_outside(pid, fd)
+        if found[1] == "pipe":
+            # Other children of this process may hold the other end of what the workload inherited.
+            others = processes.children() - self._pids
+            return name in self._ours or any(self._may_hold(other, name) for other in others)
+        return self._socket_outside(int(found[2]))
+
+    def _may_hold(self, pid: int, name: str) -> bool:
+        """True if a process, or one below it, has that open, and where it cannot be known.
+
+        Our own helpers hold the ends of many pipes, and write to none.
+        """
+        if processes.read(f"/proc/{pid}/comm").startswith(b"chaoskit"):
+            return False
+        try:
+            numbers = os.listdir(f"/proc/{pid}/fd")
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        except OSError:
+            return True
+        below = processes.children(pid) - self._pids
+        return any(link(pid, int(fd)) == name for fd in numbers) or any(
+            self._may_hold(one, name) for one in below
+        )
+
+    def _members(self, pid: int | str, fd: int) -> list[tuple[int | str, int]]:
+        """What an epoll descriptor waits for."""
+        members = _MEMBER.findall(processes.read(f"/proc/{pid}/fdinfo/{fd}"))
+        # A member goes by the number that it had in the process that added it, which may be any.
+        owners = self._pids if pid == "self" else (pid,)
+        return [(one, int(member)) for one in owners for member in members]
+
+    def silent(self, pid: int | str, fd: int) -> bool:
+        """True if a descriptor is a connection through which a fault lets nothing come any more."""
+        name = link(pid, fd)
+        if name.startswith(_EPOLL):
+            members = [one for one in self._members(pid, fd) if link(*one)]
+            return bool(members) and all(self.silent(*one) for one in members)
+        found = _NAMED.fullmatch(name)
+        if found is None or found[1] != "socket":
+            return False
+        connected, reaching = self._peers
+        inode = int(found[2])
+        peer = connected.get(inode)
+        if peer is not None:
+            return peer in self._relayed and self._relayed[peer] is None
+        # On its way to a listener of ours that takes no connection.
+        return f"socket:[{reaching.get(inode)}]" in self._ours
+
+    def _file_outside(self, pid: int | str, fd: int) -> bool:
+        """A terminal or another device, or a pipe with a name, which any process may open."""
+        try:
+            mode = os.stat(f"/proc/{pid}/fd/{fd}").st_mode
+        except OSError:
+            return False
+        return mode & 0o170000 in (0o020000, 0o010000)
+
+    def _socket_outside(self, inode: int) -> bool:
+        """Its peer is outside, or one of ours that passes on what comes from there."""
+        connected, reaching = self._peers
+        peer = connected.get(inode)
+        if peer is not None and peer in self._relayed:
+            beyond = self._relayed[peer]
+            if beyond is None:
+                return False
+            peer = connected.get(beyond, 0)
+        if peer is not None:
+            return f"socket:[{peer}]" not in self._inside
+        # Of ours, these are a name server and a listener that takes no one: what they are to do is due.
+        name = f"socket:[{reaching.get(inode)}]"
+        return name not in self._inside and name not in self._ours
+
+    @cached_property
+    def _peers(self) -> tuple[dict[int, int], dict[int, int]]:
+        """By inode the peers of connected sockets, and those of sockets that are on their way to one."""
+        connected, reaching = _inet_peers(self._main)
+        return {**_unix_peers(), **connected}, reaching
+
+    def _locked_outside(self, pid: int) -> bool:
+        """True if a lock for which a process waits is held by one outside of the workload."""
+        holder = None
+        for line in processes.read("/proc/locks").decode().splitlines():
+            fields = line.split()
+            if fields[1] != "->":
+                holder = int(fields[4])
+            elif int(fields[5]) == pid and holder is not None:
+                return holder > 0 and holder not in self._pids
+        return False
+
+
+def _signed(word: int) -> int:
+    word &= 0xFFFFFFFF
+    return word - (1 << 32) if word >> 31 else word
+
+
+_REQUEST = struct.Struct("=IHHIIBBHIIIII")
+_SOCK_DIAG_BY_FAMILY, _DUMP = 20, 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+_SHOW_PEER, _PEER = 4, 2
+_OVER = (2, 3)  # NLMSG_ERROR and NLMSG_DONE
+
+
+def _unix_peers() -> dict[int, int]:
+    """The peers of all local sockets: sock_diag(7)."""
+    peers: dict[int, int] = {}
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4) as asked:
+        size, all_states = _REQUEST.size, 0xFFFFFFFF
+        request = (size, _SOCK_DIAG_BY_FAMILY, _DUMP, 1, 0, socket.AF_UNIX, 0, 0)
+        asked.send(_REQUEST.pack(*request, all_states, 0, _SHOW_PEER, 0xFFFFFFFF, 0xFFFFFFFF))
+        while True:
+            data = asked.recv(1 << 18)
+            while len(data) >= 16:
+                length, kind = struct.unpack_from("=IH", data)
+                if kind in _OVER or length < 16:
+                    return peers
+                _note_peer(data[16:length], peers)
+                data = data[(length + 3) & ~3 :]
+
+
+def _note_peer(message: bytes, peers: dict[int, int]) -> None:
+    (inode,) = struct.unpack_from("=I", message, 4)
+    attributes = message[16:]
+    while len(attributes) >= 4:
+        length, kind = struct.unpack_from("=HH", attributes)
+        if kind == _PEER and length >= 8:
+            (peers[inode],) = struct.unpack_from("=I", attributes, 4)
+        attributes = attributes[max(4, (length + 3) & ~3) :]
+
+
+_SYN_SENT, _LISTENS = "02", "0A"
+
+
+def _inet_peers(pid: int) -> tuple[dict[int, int], dict[int, int]]:
+    """The peers of TCP and UDP sockets of which both ends are of this machine.
+
+    Apart from connected ones: of a connection that is not there yet the socket that listens, and of a UDP
+    socket the one with the address to which it goes.
+    """
+    ends: dict[tuple[str, str], int] = {}
+    bound: dict[str, int] = {}
+    reaching: dict[int, str] = {}
+    for name in ("tcp", "tcp6", "udp", "udp6"):
+        try:
+            with open(f"/proc/{pid}/net/{name}") as table:
+                rows = [line.split() for line in table][1:]
+        except OSError:
+            continue
+        for row in rows:
+            local, remote, state, inode = row[1], row[2], row[3], int(row[9])
+            if name.startswith("udp") or state in (_SYN_SENT, _LISTENS):
+                bound[name + local] = inode
+                reaching[inode] = name + remote
+            else:
+                ends[local, remote] = inode
+    peers = {inode: ends[b, a] for (a, b), inode in ends.items() if (b, a) in ends}
+    return peers, {inode: bound[there] for inode, there in reaching.items() if there in bound}

@@ -1,0 +1,200 @@
+"""Timers on virtual time: setitimer, alarm, timer_settime and timerfd_settime.
+
+The kernel's own timers are never set, or set to go off at once when their virtual time has come: so what a
+program sees of one is what the kernel makes of it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chaoskit.inject import processes
+from chaoskit.inject.kernel.clock.dial import SECOND, Dial
+from chaoskit.inject.kernel.clock.table import TimeSpec
+from chaoskit.inject.kernel.clock.waits import Refused, time_at
+from chaoskit.inject.kernel.seccomp import abi
+from chaoskit.inject.kernel.seccomp.syscalls import number_of
+from chaoskit.inject.kernel.workload.memory import Unreadable
+from chaoskit.inject.kernel.workload.tree import Process, Task
+
+_SETTING = struct.Struct("=qqqq")
+_TIMERFD_SETTIME = {"x86_64": 286, "aarch64": 86}
+_ABSOLUTE = 1
+_LISTED = re.compile(rb"ID: (\d+)\nsignal: (\d+)/[0-9a-f]+\nnotify: (\w+)/(\w+)\.\d+\nClockID: (-?\d+)")
+
+
+@dataclass(slots=True, eq=False)
+class Timer:
+    """One timer that is set. ``due`` and ``order`` are the keeper's; ``go_off`` is False if it is gone."""
+
+    process: Process
+    key: object
+    length: int
+    period: int
+    go_off: Callable[[], bool]
+    wall: bool = False
+    due: int = 0
+    order: int = 0
+
+
+class Timers:
+    """The timers of all processes of a run.
+
+    ``start`` has a timer go off after its length, ``stop`` keeps it from doing so, both at the keeper's;
+    ``left`` says how long it still has.
+    """
+
+    def __init__(
+        self,
+        dial: Dial,
+        start: Callable[[Timer], None],
+        stop: Callable[[Timer], None],
+        left: Callable[[Timer], int],
+    ) -> None:
+        self._dial = dial
+        self._start = start
+        self._stop = stop
+        self._left = left
+        self._set: dict[object, Timer] = {}
+
+    def set(self, spec: TimeSpec, task: Task, args: tuple[int, ...]) -> int | None:
+        """Set a timer; return what the call answers, None if it is the kernel's to make.
+
+        Raises:
+            Refused: if the kernel is to say what is wrong with it.
+            Unreadable: if its arguments cannot be had.
+        """
+        if spec.name == "alarm":
+            return self._alarm(task, args[0] & 0xFFFFFFFF)
+        if spec.name == "setitimer":
+            return self._interval(task, args)
+        key, clock, go_off = self._posix(task, args) if spec.name == "timer_settime" else self._fd(task, args)
+        process = task.process
+        data = process.memory.read(args[2], _SETTING.size)
+        if len(data) != _SETTING.size:
+            raise Refused("no setting there")
+        period, length = time_at(process, args[2]), time_at(process, args[2] + 16)
+        wall = False
+        if length and args[1] & _ABSOLUTE:
+            wall = clock in (0, 11)
+            length = max(1, length - self._dial.now(clock))
+        before = self._shown(key)
+        self._replace(key, Timer(process, key, length, period, go_off, wall) if length else None)
+        if args[3]:
+            process.memory.write(args[3], before)
+        return 0
+
+    def shown(self, spec: TimeSpec, task: Task, args: tuple[int, ...]) -> int:
+        """Write what is left of a timer to where a call wants it; return its answer.
+
+        Raises:
+            Refused: if the kernel is to say what is wrong with the call.
+        """
+        if spec.name == "getitimer":
+            data = _micros(self._shown(("interval", task.process.pid)))
+        else:
+            find = self._posix if spec.name == "timer_gettime" else self._fd
+            data = self._shown(find(task, args)[0])
+        if not task.process.memory.write(args[1], data):
+            raise Refused("no place for it")
+        return 0
+
+    def gone_off(self, timer: Timer) -> None:
+        """A timer has come: set it again if it is periodic."""
+        alive = timer.go_off()
+        if alive and timer.period:
+            timer.length = timer.period
+            self._start(timer)
+        else:
+            self._set.pop(timer.key, None)
+
+    def _replace(self, key: object, timer: Timer | None) -> None:
+        former = self._set.pop(key, None)
+        if former is not None:
+            self._stop(former)
+        if timer is not None:
+            self._set[key] = timer
+            self._start(timer)
+
+    def _shown(self, key: object) -> bytes:
+        timer = self._set.get(key)
+        if timer is None:
+            return bytes(_SETTING.size)
+        return _SETTING.pack(*divmod(timer.period, SECOND), *divmod(max(1, self._left(timer)), SECOND))
+
+    # One for each process, whose signal is SIGALRM.
+
+    def _alarm(self, task: Task, seconds: int) -> int:
+        key = ("interval", task.process.pid)
+        timer = self._set.get(key)
+        left = 0 if timer is None else -(-self._left(timer) // SECOND)
+        new = Timer(task.process, key, seconds * SECOND, 0, _signals(task.process, signal.SIGALRM))
+        self._replace(key, new if seconds else None)
+        return left
+
+    def _interval(self, task: Task, args: tuple[int, ...]) -> int:
+        process, key = task.process, ("interval", task.process.pid)
+        before = _micros(self._shown(key))
+        if args[1]:
+            period = time_at(process, args[1], micros=True)
+            length = time_at(process, args[1] + 16, micros=True)
+            go_off = _signals(process, signal.SIGALRM)
+            self._replace(key, Timer(process, key, length, period, go_off) if length else None)
+        if args[2]:
+            process.memory.write(args[2], before)
+        return 0
+
+    # Made with timer_create(2): the kernel lists them for each process.
+
+    def _posix(self, task: Task, args: tuple[int, ...]) -> tuple[object, int, Callable[[], bool]]:
+        process, ident = task.process, abi.signed(args[0])
+        for number, signo, how, target, clock in _LISTED.findall(
+            processes.read(f"/proc/{process.pid}/timers")
+        ):
+            if int(number) != ident:
+                continue
+            if how != b"signal" or target != b"pid":
+                raise Unreadable("a timer that starts a thread runs in real time")
+            return ("posix", process.pid, ident), int(clock), _signals(process, int(signo))
+        raise Unreadable("a timer is not listed in /proc/PID/timers")
+
+    # Made with timerfd_create(2).
+
+    def _fd(self, task: Task, args: tuple[int, ...]) -> tuple[object, int, Callable[[], bool]]:
+        process, fd = task.process, abi.signed(args[0])
+        clock = _clock_of(process, fd)
+        if clock is None:
+            raise Refused("no timer")
+
+        def go_off() -> bool:
+            # As long as the process has it: a duplicate of ours would keep it alive for ever.
+            mine = abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), process.pidfd, fd, 0)
+            if mine < 0 or _clock_of(process, fd) != clock:
+                return False
+            at_once = ctypes.create_string_buffer(_SETTING.pack(0, 0, 0, 1), _SETTING.size)
+            abi.libc().syscall(_TIMERFD_SETTIME[abi.machine()], mine, 0, at_once, 0)
+            os.close(mine)
+            return True
+
+        return ("fd", process.pid, fd), clock, go_off
+
+
+def _clock_of(process: Process, fd: int) -> int | None:
+    found = re.search(rb"^clockid: (\d+)", processes.read(f"/proc/{process.pid}/fdinfo/{fd}"), re.MULTILINE)
+    return None if found is None else int(found[1])
+
+
+def _signals(process: Process, number: int) -> Callable[[], bool]:
+    return lambda: process.kill(number)
+
+
+def _micros(data: bytes) -> bytes:
+    """A setting in the form of setitimer(2), whose parts of seconds are microseconds."""
+    period, parts, length, rest = _SETTING.unpack(data)
+    return _SETTING.pack(period, parts // 1000, length, rest // 1000)

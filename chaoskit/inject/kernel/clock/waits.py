@@ -1,0 +1,315 @@
+"""Waits that end by themselves after some time: how long each is, what else ends it, how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from chaoskit.inject.kernel.clock.dial import SECOND, Dial
+from chaoskit.inject.kernel.clock.table import TimeSpec
+from chaoskit.inject.kernel.listener import Stopped
+from chaoskit.inject.kernel.seccomp import abi
+from chaoskit.inject.kernel.seccomp.syscalls import number_of
+from chaoskit.inject.kernel.workload.memory import Unreadable
+from chaoskit.inject.kernel.workload.tree import Process, Task
+
+_TIME = struct.Struct("=qq")
+_POLLED = struct.Struct("=ihH")
+_ABSOLUTE = 1
+_MILLISECOND = 1_000_000
+SHORT = 20 * _MILLISECOND
+"""Nanoseconds up to which a wait at a futex is taken for an interpreter's, for its own lock."""
+FUTEX_WALL = 256
+_WAIT_BITSET = 9
+_ALL_BITS = 0xFFFFFFFF
+_MOST_POLLED = 1 << 16
+
+
+class Refused(Exception):
+    """The kernel itself is to answer the call: it has nothing to wait for, or its arguments are wrong."""
+
+
+class Over(Refused):
+    """The moment that a sleep was to last to has come."""
+
+
+@dataclass(slots=True, eq=False)
+class Wait:
+    """One call that waits. ``due`` and ``order`` are the keeper's, ``length`` is nanoseconds.
+
+    ``answer`` is the result once the time is up, and ``clear`` what is done to the caller's memory before.
+    ``descriptors`` are duplicates of ours with the events of poll(2) that end it.
+    """
+
+    task: Task
+    stopped: Stopped
+    spec: TimeSpec
+    length: int
+    answer: int = 0
+    clear: Callable[[], object] | None = None
+    descriptors: dict[int, int] = field(default_factory=dict)
+    futex: tuple[object, ...] | None = None
+    address: int = 0
+    word: int = 0
+    bits: int = _ALL_BITS
+    wall: bool = False
+    """Its end is given as a time of the wall clock, so a step of that moves it."""
+    blocked: int | None = None
+    wanted: int = 0
+    remaining: int = 0
+    """Where the rest of the time is written to when a signal ends the wait; 0 for nowhere."""
+    due: int = 0
+    order: int = 0
+    began: float = 0.0
+
+    @property
+    def word_changed(self) -> bool:
+        """True if it waits at a futex that does not hold any more what it waits for to change."""
+        if self.futex is None:
+            return False
+        try:
+            data = self.task.process.memory.read(self.address, 4)
+        except Unreadable:
+            return False
+        return len(data) == 4 and int.from_bytes(data, "little") != self.word
+
+    @property
+    def short(self) -> bool:
+        """A wait of an interpreter for its own lock, or the like: real time is meant."""
+        return self.spec.kind == "futex" and self.length <= SHORT
+
+    def expire(self) -> None:
+        """The time is up."""
+        with contextlib.suppress(Unreadable):  # Its process is gone: there is no one to answer.
+            if self.clear is not None:
+                self.clear()
+        self.stopped.answer(self.answer)
+
+    def interrupt(self, left: int) -> None:
+        """A signal has come, ``left`` nanoseconds before the end."""
+        with contextlib.suppress(Unreadable):
+            if self.remaining:
+                self.task.process.memory.write(self.remaining, _TIME.pack(*divmod(max(0, left), SECOND)))
+        self.stopped.answer(-errno.EINTR)
+
+    def release(self) -> None:
+        """Close what is ours."""
+        for fd in self.descriptors:
+            os.close(fd)
+        self.descriptors.clear()
+
+
+def begin(spec: TimeSpec, task: Task, args: tuple[int, ...], stopped: Stopped, dial: Dial) -> Wait:
+    """Understand a call that waits.
+
+    Raises:
+        Refused: if it does not wait.
+        Unreadable: if the caller's memory or descriptors cannot be had.
+    """
+    return _KINDS[spec.kind](Wait(task, stopped, spec, 0), args, dial)
+
+
+def length(spec: TimeSpec, task: Task, args: tuple[int, ...], dial: Dial) -> int:
+    """How long a call is to wait, in nanoseconds.
+
+    Raises:
+        Refused: if it does not wait, or its arguments are wrong.
+        Over: if the moment that it is to wait for has come.
+    """
+    if spec.milliseconds:
+        wait = abi.signed(args[spec.time]) * _MILLISECOND
+    else:
+        wait = time_at(task.process, args[spec.time], spec.micros)
+    if spec.kind == "until" and abi.signed(args[1]) & _ABSOLUTE:
+        wait -= dial.now(args[0])
+        if wait <= 0:
+            raise Over("its moment has come")
+    elif spec.kind == "futex" and args[1] & 0x7F == _WAIT_BITSET:
+        wait -= dial.now(0 if args[1] & FUTEX_WALL else 1)
+    if wait <= 0:
+        raise Refused("no time to wait")
+    return wait
+
+
+def time_at(process: Process, address: int, micros: bool = False) -> int:
+    """A ``struct timespec`` or ``timeval`` in nanoseconds.
+
+    Raises:
+        Refused: if there is none, or it is no time.
+    """
+    data = process.memory.read(address, _TIME.size)
+    if len(data) != _TIME.size:
+        raise Refused("no time there")
+    whole, parts = _TIME.unpack(data)
+    if whole < 0 or not 0 <= parts < (1_000_000 if micros else SECOND):
+        raise Refused("not a time")
+    return int(whole) * SECOND + int(parts) * (1000 if micros else 1)
+
+
+def rounded(length: int, burst: int) -> int:
+    """A length that was worked out from a read of a clock, with what has passed since given back.
+
+    ``burst`` is how long the workload has run since all of it slept, so what has passed is at most that.
+    The result is the next round number: so two threads that sleep for equally long are due at one moment,
+    though one of them had to wait for a processor in between. It is longer by a tenth at most.
+    """
+    grain = 1
+    for candidate in _GRAINS:
+        if candidate * 10 > length:
+            break
+        grain = candidate
+        if candidate >= max(burst, length // 500):
+            break
+    return -(-length // grain) * grain
+
+
+_GRAINS = tuple(step * 10**power * _MILLISECOND for power in range(5) for step in (1, 2, 5))
+
+
+def _relative(wait: Wait, args: tuple[int, ...]) -> None:
+    spec = wait.spec
+    if spec.milliseconds:
+        wait.length = abi.signed(args[spec.time]) * _MILLISECOND
+        # Other negative numbers mean for ever, too.
+        if wait.length < 0:
+            raise Refused("for ever")
+    else:
+        wait.length = time_at(wait.task.process, args[spec.time], spec.micros)
+    if spec.mask is not None and args[spec.mask]:
+        # pselect6 points to a pointer, and is not asked: its row has no mask.
+        wait.blocked = wait.task.process.memory.word(args[spec.mask])
+    if not wait.length:
+        raise Refused("no time to wait")
+
+
+def _sleep(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
+    _relative(wait, args)
+    wait.remaining = args[1]
+    return wait
+
+
+def _until(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
+    clock = args[0]
+    length = time_at(wait.task.process, args[2])
+    if abi.signed(args[1]) & _ABSOLUTE:
+        wait.wall = clock in (0, 11)
+        # A time that is past is answered at once, with 0 like any other.
+        wait.length = rounded(max(0, length - dial.now(clock)), dial.burst)
+        return wait
+    wait.length, wait.remaining = length, args[3]
+    return wait
+
+
+def _poll(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
+    _relative(wait, args)
+    count, memory = args[1], wait.task.process.memory
+    if count > _MOST_POLLED:
+        raise Refused("more than there can be")
+    data = memory.read(args[0], _POLLED.size * count)
+    if len(data) != _POLLED.size * count:
+        raise Refused("no descriptors there")
+    rows = list(_POLLED.iter_unpack(data))
+
+    def clear() -> None:
+        memory.write(args[0], b"".join(_POLLED.pack(fd, events, 0) for fd, events, _ in rows))
+
+    wait.clear = clear
+    _watch(wait, [(fd, events & 0xFFFF) for fd, events, _ in rows if fd >= 0])
+    return wait
+
+
+_SETS = ((1, select.POLLIN | select.POLLHUP), (2, select.POLLOUT), (3, select.POLLPRI))
+
+
+def _select(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
+    _relative(wait, args)
+    count, memory = min(args[0], _MOST_POLLED), wait.task.process.memory
+    size = (count + 63) // 64 * 8
+    events: dict[int, int] = {}
+    for argument, wanted in _SETS:
+        if args[argument]:
+            bits = int.from_bytes(memory.read(args[argument], size), "little")
+            for fd in range(count):
+                if bits >> fd & 1:
+                    events[fd] = events.get(fd, 0) | wanted
+    given = [args[argument] for argument, _ in _SETS if args[argument]]
+
+    def clear() -> None:
+        for address in given:
+            memory.write(address, bytes(size))
+        # Linux writes the time that is left (select(2), "The timeout"): none.
+        memory.write(args[wait.spec.time], bytes(_TIME.size))
+
+    wait.clear = clear
+    _watch(wait, list(events.items()))
+    return wait
+
+
+def _epoll(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
+    _relative(wait, args)
+    _watch(wait, [(abi.signed(args[0]), select.POLLIN)])
+    return wait
+
+
+def _watch(wait: Wait, wanted: list[tuple[int, int]]) -> None:
+    """Take duplicates of what ends the wait; Refused if something has happened already."""
+    poll = select.poll()
+    number = number_of("pidfd_getfd", abi.machine())
+    process = wait.task.process
+    if process.tables_differ:
+        raise Unreadable("its threads have descriptors of the same numbers for different files")
+    try:
+        for fd, events in wanted:
+            mine = abi.libc().syscall(number, process.pidfd, fd, 0)
+            if mine == -errno.EBADF:
+                raise Refused("not open")
+            if mine < 0:
+                raise Unreadable(f"descriptor {fd} could not be duplicated ({os.strerror(-mine)})")
+            wait.descriptors[mine] = events
+            poll.register(mine, events)
+        if poll.poll(0):
+            raise Refused("ready")
+    except BaseException:
+        wait.release()
+        raise
+
+
+def _futex(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
+    process, operation = wait.task.process, args[1] & 0x7F
+    data = process.memory.read(args[0], 4)
+    if len(data) != 4 or args[0] % 4:
+        raise Refused("no futex there")
+    wait.answer = -errno.ETIMEDOUT
+    wait.address, wait.word = args[0], int.from_bytes(data, "little")
+    wait.length = time_at(process, args[3])
+    if operation == _WAIT_BITSET:
+        wait.bits = args[5] & _ALL_BITS
+        wait.wall = bool(args[1] & FUTEX_WALL)
+        wait.length = rounded(max(0, wait.length - dial.now(0 if wait.wall else 1)), dial.burst)
+    if wait.word != args[2] & 0xFFFFFFFF:
+        raise Refused("its word has changed")
+    return wait
+
+
+def _signal(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
+    _relative(wait, args)
+    wait.answer = -errno.EAGAIN
+    wait.wanted = wait.task.process.memory.word(args[0]) or 0
+    return wait
+
+
+_KINDS: dict[str, Callable[[Wait, tuple[int, ...], Dial], Wait]] = {
+    "sleep": _sleep,
+    "until": _until,
+    "poll": _poll,
+    "ppoll": _poll,
+    "select": _select,
+    "epoll": _epoll,
+    "futex": _futex,
+    "signal": _signal,
+}

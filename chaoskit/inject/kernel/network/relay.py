@@ -1,0 +1,205 @@
+"""The relay behind ``connect``: our side of every connection that the workload makes.
+
+The workload's socket is connected to a listener of ours, by the supervisor and on a duplicate of it, once
+the other side has been reached. From then on all is real TCP: readiness, options and errors are the
+kernel's, and nothing of the workload has to stop.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+
+from chaoskit.inject.kernel.network import sockets
+from chaoskit.inject.kernel.network.addresses import Address
+from chaoskit.inject.kernel.network.connection import Connection, Scene
+from chaoskit.inject.kernel.network.exchanges import Opening
+from chaoskit.inject.kernel.network.names import Destination
+from chaoskit.inject.kernel.network.wire import Wire
+from chaoskit.inject.kernel.workload.tree import Task
+
+_BACKLOG = 128
+_PATIENCE = 0.25
+"""Seconds that the other side has at the end to do what it was asked last, before the test looks at it."""
+_CONNECTED = (0, -errno.EINPROGRESS)
+
+
+class Caller:
+    """A connection that the workload asks for: which socket of which thread, and where it is to lead."""
+
+    def __init__(self, task: Task, link: str, address: Address, to: Destination) -> None:
+        self.task = task
+        self.link = link
+        self.address = address
+        self.to = to
+        self.upstream: socket.socket | None = None
+
+
+class Relay:
+    """All connections of one run."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._listeners: dict[int, socket.socket] = {}
+        self._expected: dict[int, Caller] = {}
+        self._connections: list[Connection] = []
+        self._by_link: dict[str, tuple[Caller, Connection | None]] = {}
+        self.traps = sockets.Traps()
+
+    # Reaching the other side.
+
+    def reach(self, caller: Caller, then: Callable[[int], object]) -> None:
+        """Connect to the destination; ``then`` is given 0 or the errno, perhaps much later."""
+        family = socket.AF_INET6 if ":" in caller.to.host else socket.AF_INET
+        # First the other side: if it refuses, the workload must be refused too.
+        upstream = socket.socket(family)
+        upstream.setblocking(False)
+        caller.upstream = upstream
+        try:
+            failed = upstream.connect_ex((caller.to.host, caller.to.port))
+        except OSError as error:
+            failed = error.errno or errno.EHOSTUNREACH
+        if failed == errno.EINPROGRESS:
+            # On loopback it is known at once.
+            if not sockets.readable(upstream.fileno(), select.POLLOUT):
+                self._scene.round.expect(
+                    upstream.fileno(), select.POLLOUT, partial(self._reached, upstream, then)
+                )
+                return
+            failed = sockets.error_of(upstream)
+        self._outcome(upstream, failed, then)
+
+    def _reached(self, upstream: socket.socket, then: Callable[[int], object], _: int) -> None:
+        self._scene.round.expect(upstream.fileno(), 0, bool)
+        self._outcome(upstream, sockets.error_of(upstream), then)
+
+    def _outcome(self, upstream: socket.socket, failed: int, then: Callable[[int], object]) -> None:
+        if failed:
+            upstream.close()
+        then(failed)
+
+    # The workload's side.
+
+    def join(self, caller: Caller, mine: int) -> int:
+        """Connect the workload's socket, of which ``mine`` is a duplicate, to us; its result."""
+        family = sockets.plain_family(caller.address)
+        port = self._listener(family).getsockname()[1]
+        result = sockets.connect(mine, caller.address.instead(port))
+        # The port by which our listener will know it; the kernel has chosen it by now.
+        local = sockets.local(mine) if result in _CONNECTED else None
+        if local is None:
+            if caller.upstream is not None:
+                caller.upstream.close()
+            return result
+        self._by_link[caller.link] = (caller, None)
+        self._expected[local.port] = caller
+        self._accept(family)
+        return result
+
+    def again(self, link: str, mine: int) -> int | None:
+        """The result of a second connect on a socket that is ours already; None for another socket."""
+        found = self._by_link.get(link)
+        if found is None:
+            return None
+        address = found[0].address
+        port = self._listener(sockets.plain_family(address)).getsockname()[1]
+        return sockets.connect(mine, address.instead(port))
+
+    def address_of(self, link: str) -> Address | None:
+        """Where the workload thinks that a socket leads."""
+        found = self._by_link.get(link)
+        return None if found is None else found[0].address
+
+    def connection(self, link: str) -> Connection | None:
+        """The connection of a socket, while there is one."""
+        found = self._by_link.get(link)
+        return None if found is None else found[1]
+
+    def forget(self, link: str) -> None:
+        """The number of a socket was given to another one."""
+        self._by_link.pop(link, None)
+
+    def cut_off(self, peer: str) -> None:
+        """Reset all connections to a peer that is down."""
+        for one in self._connections:
+            if one.peer == peer and not one.closed:
+                one.reset()
+
+    def _listener(self, family: int) -> socket.socket:
+        if family not in self._listeners:
+            listener = socket.socket(family)
+            listener.setblocking(False)
+            listener.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+            listener.listen(_BACKLOG)
+            self._listeners[family] = listener
+            self._scene.round.expect(listener.fileno(), select.POLLIN, lambda _: self._accept(family))
+        return self._listeners[family]
+
+    def _accept(self, family: int) -> None:
+        listener = self._listeners[family]
+        while True:
+            try:
+                accepted, address = listener.accept()
+            except OSError:
+                return
+            caller = self._expected.pop(address[1], None)
+            if caller is None or caller.upstream is None:
+                accepted.close()  # No socket of the workload: it stays as if we were not there.
+                continue
+            wires = Wire(accepted, self._scene.round), Wire(caller.upstream, self._scene.round)
+            connection = Connection(self._scene, caller.to, caller.task, wires, Opening)
+            self._by_link[caller.link] = (caller, connection)
+            if caller.to.peer in self._scene.silenced:
+                connection.mute()
+            self._connections.append(connection)
+            # Those that are over are kept only as long as they are few.
+            if len(self._connections) > 256:
+                self._connections = [one for one in self._connections if not one.closed]
+
+    # Time.
+
+    @property
+    def outstanding(self) -> bool:
+        """Something was asked of the other side, and the answer has not come."""
+        return any(one.outstanding for one in self._connections)
+
+    @property
+    def relayed(self) -> dict[int, int | None]:
+        """Each of our sides to the one that it passes things on from; None for those that are silent."""
+        found: dict[int, int | None] = {}
+        for one in self._connections:
+            if not (one.client.gone or one.server.gone):
+                client, server = (os.fstat(wire.sock.fileno()).st_ino for wire in (one.client, one.server))
+                still = one.muted or one.put_off
+                found |= {client: None if still else server, server: None if still else client}
+        return found
+
+    def end(self) -> None:
+        """See that what the workload has sent arrives, and let everything go."""
+        deadline = time.monotonic() + _PATIENCE
+        # The workload is over: what is left of it are bytes on their way, and the end behind them.
+        while self._scene.round.turn():
+            pass
+        # Else the test would look at the server while it still works.
+        while self.outstanding and time.monotonic() < deadline:
+            self._scene.round.turn(deadline - time.monotonic())
+        for connection in self._connections:
+            connection.close()
+        for caller in self._expected.values():
+            if caller.upstream is not None:
+                caller.upstream.close()
+        for listener in self._listeners.values():
+            self._scene.round.expect(listener.fileno(), 0, bool)
+            listener.close()
+        self.traps.close()
+
+
+def link_of(task: Task, fd: int) -> str | None:
+    """What tells one socket from all others; None for what is no socket."""
+    link = task.link(fd)
+    return link if link is not None and link.startswith("socket:") else None

@@ -1,0 +1,147 @@
+"""Where Python keeps its records in a process that was executed: a command, or a child that has called exec.
+
+A fork has our addresses. A program that was executed has others, since the kernel draws them again. But every
+process that runs the same interpreter has the same file mapped: what stands at a distance from the beginning
+of that file in one stands at the same distance in another.
+
+How far, and how an interpreter that is not ours lays out its frames, is known to that interpreter alone. It
+is run once to look at itself, as ours has done.
+"""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+import os
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+from functools import cache
+
+from chaoskit.inject.kernel.workload import layout, stack
+from chaoskit.inject.kernel.workload.layout import Layout
+from chaoskit.inject.kernel.workload.memory import Memory
+
+_RUNTIME_BYTES = 1 << 16
+"""How far into the runtime's record the address of the first interpreter is looked for."""
+_PYTHON = re.compile(r"python(\d+(\.\d+)?)?")
+"""Names of interpreters. A program that only contains one is not run: it may do anything."""
+_PATIENCE = 20.0
+"""Seconds that an interpreter has to look at itself; it needs a third of one."""
+_BEGUN = time.time()
+_LOOK = "import sys; sys.path.insert(0, {place!r}); from {module} import tell; tell()"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """How to find the interpreter's record: in which file's mapping, and how far from its beginning."""
+
+    file: bytes
+    distance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """What it takes to read the stacks of processes that run one interpreter."""
+
+    home: Home
+    layout: Layout
+
+    def record(self, pid: int, memory: Memory) -> int:
+        """The address of the interpreter's record in a process; 0 while it starts."""
+        begin = _begin_of(pid, self.home.file)
+        return 0 if begin is None else memory.word(begin + self.home.distance) or 0
+
+
+def of(pid: int) -> Interpreter | None:
+    """The interpreter that a process runs; None for another program, and for one that cannot be read.
+
+    One that is not ours is run, if it was there before us: what a workload has brought along is not.
+    """
+    try:
+        program = os.readlink(f"/proc/{pid}/exe")
+        if program == os.readlink("/proc/self/exe"):
+            return _ours()
+        facts = os.stat(program)
+    except OSError:
+        return None
+    if _PYTHON.fullmatch(os.path.basename(program)) is None or facts.st_ctime >= _BEGUN:
+        return None
+    return looked_at(program, facts.st_mtime_ns)
+
+
+def tell() -> None:
+    """Print what :func:`of` is to know about the interpreter that runs this."""
+    found = _ours()
+    print(None if found is None else (found.home.file, found.home.distance, layout.written(found.layout)))
+
+
+@cache
+def looked_at(program: str, changed: int) -> Interpreter | None:
+    """What ``program`` tells of itself; None if it cannot.
+
+    ``changed`` tells it from what stood there before.
+    """
+    # The part of the path that has the package: its modules of this layer need the standard library only.
+    place = os.path.abspath(__file__).removesuffix(os.path.join(*__name__.split(".")) + ".py")
+    # Isolated from the user's packages and variables, and nothing is written beside our modules.
+    command = [program, "-I", "-S", "-B", "-c", _LOOK.format(place=place, module=__name__)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=True, cwd="/")
+        file, distance, values = ast.literal_eval(done.stdout.decode())
+        return Interpreter(Home(file, distance), layout.read(values))
+    except (OSError, ValueError, TypeError, SyntaxError, subprocess.SubprocessError):
+        # Older than what we run on, not what its name says, or one that is not to be read.
+        return None
+
+
+@cache
+def _ours() -> Interpreter | None:
+    """That of this process; None where the interpreter does not show its runtime, or is not to be read."""
+    known = stack.calibrate()
+    try:
+        runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
+    except ValueError:
+        return None
+    memory = Memory(os.getpid())
+    try:
+        blob = memory.read(runtime, _RUNTIME_BYTES)
+    finally:
+        memory.close()
+    offset = blob.find(layout.interpreter().to_bytes(8, "little"))
+    found = _file_at(runtime)
+    if known.missing or offset < 0 or found is None:
+        return None
+    file, begin = found
+    return Interpreter(Home(file, runtime + offset - begin), known)
+
+
+def _file_at(address: int) -> tuple[bytes, int] | None:
+    """The file that is mapped at an address of this process, as device and inode, and where it begins."""
+    for line in _maps("self"):
+        begin, end = (int(part, 16) for part in line.split(None, 1)[0].split(b"-"))
+        if begin <= address < end:
+            file = _file(line)
+            first = _begin_of("self", file)
+            return None if first is None else (file, first)
+    return None
+
+
+def _begin_of(pid: int | str, file: bytes) -> int | None:
+    """The lowest address at which a process has a file mapped."""
+    found = (int(line.split(b"-", 1)[0], 16) for line in _maps(pid) if _file(line) == file)
+    return min(found, default=None)
+
+
+def _file(line: bytes) -> bytes:
+    """Device and inode of a line of maps (proc(5)); its name may be another one, by a link."""
+    return b" ".join(line.split(None, 5)[3:5])
+
+
+def _maps(pid: int | str) -> list[bytes]:
+    try:
+        with open(f"/proc/{pid}/maps", "rb") as maps:
+            return maps.read().splitlines()
+    except OSError:
+        return []
