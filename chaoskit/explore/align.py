@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from types import MappingProxyType
@@ -19,13 +19,16 @@ from chaoskit.core.operation import Operation, Place, Trace
 from chaoskit.core.result import Variation
 from chaoskit.core.schedule import Point, Schedule, literal, matcher
 from chaoskit.explore.border import Recording
+from chaoskit.faults.calls import FAMILIES
 
 # A random part of a name is long; two samples of it may agree in their first or last letters by
 # accident, and a pattern with such an accident in it would not fit the third run. mkstemp draws eight
 # letters out of 37, so a wildcard is widened to eight in all, or by two at each end when it is longer.
 _RANDOM_LENGTH = 8
+_C_LENGTHS = (6, 8, 10, 12)
 _MARGIN = 2
 _CLOCK_DIGITS = 9
+_DIGIT = re.compile(r"\d")
 _SEPARATOR = re.compile(r"[^A-Za-z0-9_]")
 
 _VARYING = "\0"
@@ -49,7 +52,7 @@ def align(first: Trace, second: Trace) -> Alignment:
     known = dict(zip(theirs, second.operations, strict=True))
     stable = tuple(point in known for point in ours)
     variations = (
-        *(Variation("name", pattern) for pattern in patterns),
+        *(Variation("name", pattern) for pattern in patterns if _is_wild(pattern)),
         *_only_in("only in first", ours, first.operations, known),
         *_only_in("only in second", theirs, second.operations, set(ours)),
         *_other_outcomes(ours, first.operations, known),
@@ -93,6 +96,9 @@ class Naming:
             second = None if operation.second is None else self.name(operation.second)
             key = (operation.place, operation.call, self.name(operation.target), second)
             seen[key] = ordinal = seen.get(key, 0) + 1
+            # Only some of their executions are in a recording, and a case counts them all.
+            if FAMILIES[operation.call].inside:
+                ordinal = operation.ordinal
             points.append(Point(key[1], key[2], second, ordinal, operation.place))
         return tuple(points)
 
@@ -117,7 +123,25 @@ def _find_patterns(first: Sequence[Operation], second: Sequence[Operation]) -> t
         for a, b in ((one.target, other.target), (one.second, other.second)):
             if a is not None and b is not None and a != b:
                 pairs.setdefault(pattern_for(a, b), []).extend((a, b))
-    return _broadest(_needed(pairs))
+    wild = _broadest(_needed(pairs))
+    return (*_kept_literal(wild, first, second), *wild)
+
+
+def _kept_literal(
+    wild: Sequence[str], first: Iterable[Operation], second: Iterable[Operation]
+) -> Iterator[str]:
+    """The names that both recordings have and that a wildcard would swallow, each as its own pattern.
+
+    They stand before the wildcards, and the first pattern that fits gives a name.
+    """
+    matchers = list(map(matcher, wild))
+    for name in sorted(_names(first) & _names(second)):
+        if any(expression.fullmatch(name) for expression in matchers):
+            yield literal(name)
+
+
+def _names(operations: Iterable[Operation]) -> set[str]:
+    return {name for operation in operations for name in (operation.target, operation.second) if name}
 
 
 def _needed(pairs: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -203,7 +227,15 @@ def _pattern_of_part(a: str, b: str) -> str:
         letters, at_each_end, in_all = _reach(differing)
         before, after = _run_length(reversed(head), letters), _run_length(tail, letters)
         before, after = _widened(before, after, at_each_end, in_all)
+        # Microseconds that begin with the same digit twice will not do so a third time: M813362, M834362.
+        before = max(before, _digits_at_edge(head[::-1], [part[:1] for part in differing]))
+        after = max(after, _digits_at_edge(tail, [part[-1:] for part in differing]))
     return f"{_timeless(head[: len(head) - before])}*{_timeless(tail[after:])}"
+
+
+def _digits_at_edge(beside: str, edges: Iterable[str]) -> int:
+    """How many digits beside a part that varies go on the number with which it begins or ends."""
+    return _run_length(beside, _DIGIT) if all(map(_DIGIT.fullmatch, edges)) else 0
 
 
 def _agreed(beside: Iterable[str], differing: tuple[str, ...]) -> int:
@@ -245,8 +277,12 @@ def _reach(differing: tuple[str, ...]) -> tuple[re.Pattern[str], int, int]:
         return re.compile(r"\d"), 64, 128
     if re.fullmatch(r"[0-9a-f]*", joined):
         return re.compile(r"[0-9a-f]"), 64, 128
-    # A name of eight random letters of which five differ has three that agreed by chance.
-    missing = _RANDOM_LENGTH - min(map(len, differing))
+    # A name of eight random letters of which five differ has three that agreed by chance. The C library draws
+    # six, capitals among them (mkstemp(3)), and Python eight without: "sedAbC12x" begins with all of "sed".
+    length = _RANDOM_LENGTH
+    if re.search("[A-Z]", joined):
+        length = next((one for one in _C_LENGTHS if one >= min(map(len, differing))), length)
+    missing = length - min(map(len, differing))
     if missing < 0:
         return re.compile(r"[A-Za-z0-9_]"), _MARGIN, 2 * _MARGIN
     return re.compile(r"[A-Za-z0-9_]"), missing, missing

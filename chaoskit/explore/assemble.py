@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from chaoskit.core.case import BROKEN, INCONCLUSIVE, CaseResult, Timeline
+from chaoskit.core.case import INCONCLUSIVE, NO_JUDGEMENT, CaseResult, Timeline
+from chaoskit.core.evidence import ALL, EACH, BrokenCase
 from chaoskit.core.finding import Finding
 from chaoskit.core.operation import Caveat
 from chaoskit.core.result import Conclusion, PointSummary, ScenarioResult, Shrinking, StateCounts, Timing
-from chaoskit.explore import timeline
+from chaoskit.core.schedule import place_text
+from chaoskit.explore import interpreters, timeline
 from chaoskit.explore.align import Alignment
-from chaoskit.explore.blame import blamed
 from chaoskit.explore.border import CaseSource, Recording, World
-from chaoskit.explore.case import Case, Question
-from chaoskit.explore.findings import how_broken, merge, simplicity
-from chaoskit.explore.judge import without_numbers
+from chaoskit.explore.case import Case, Question, state_shown
+from chaoskit.explore.classes import Classes
+from chaoskit.explore.evidence import Witness, broken_case
+from chaoskit.explore.handled import handler_results
+from chaoskit.explore.judge import forgotten, without_numbers
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.shrink import ALL, EACH, Shrinker, state_shown
+from chaoskit.explore.shrink import Shrinker
 from chaoskit.explore.snapshot import differences
+from chaoskit.explore.spots import Spots
 from chaoskit.explore.sweep import Sweep
-from chaoskit.faults.power import MODELS
+from chaoskit.grouping.groups import finding_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Material:
     """All that is known of a scenario when its cases are over.
 
     ``planned`` are the cases whose faults the points are said to have been offered, ``run`` those that were
-    judged. ``shrinker`` is None where nothing was made smaller.
+    judged. ``shrinker`` is None where nothing was made smaller. ``plan`` is the digest of the plan.
     """
 
     question: Question
@@ -38,38 +44,100 @@ class Material:
     planned: Sequence[Case]
     run: Sequence[Case]
     shrinker: Shrinker | None = None
+    plan: str = ""
 
 
 def result_of(material: Material, sweep: Sweep, timing: Timing, *, again: bool = True) -> ScenarioResult:
     """The result; ``again``: one case of each finding is run once more for it, and recorded."""
     question, run = material.question, material.run
     recording = material.alignment.recording
-    records = [case_result(i, case, material.first, recording.patterns) for i, case in enumerate(run)]
-    cases, findings = grouped(records, run)
+    cases, findings = _told(material, sweep)
+    known = question.known
+    findings = tuple(replace(one, known=known.get(one.id, "")) for one in findings)
+    # Where not every case was run, what is not seen may still be there.
+    whole = again and sweep.complete and not question.listing and question.options.replay is None
+    stale = tuple(sorted(known.keys() - {one.id for one in findings})) if whole else ()
     # After an interrupt nothing more is run: the user wants an end.
     if again:
         cases, findings = _shown_again(cases, findings, material, sweep)
-    findings = tuple(_with_size(with_advice(finding, run, cases), material.shrinker) for finding in findings)
-    return ScenarioResult(
+    not_waited = sum(seen.not_waited for seen in (material.first, *(case.seen for case in run)))
+    result = ScenarioResult(
         nodeid=question.nodeid,
-        state=state_of(cases, question),
+        state=state_of(cases, findings, stale, question),
         file=question.file,
         line=question.line,
         seed=question.seed,
         backend=question.backend,
         options=question.options,
+        plan=material.plan,
         points=tuple(point_summaries(recording, material.planned, cases)),
         cases=cases,
         findings=findings,
         variations=material.alignment.variations,
         caveats=caveat_summaries(material.first, run, question.sources),
         budget=sweep.budget(len(cases)),
-        timing=timing,
-        promises=sum(run.promised for run in material.first.runs),
+        timing=replace(timing, not_waited=not_waited),
+        promises=sum(run.promised for run in material.first.runs) + len(material.first.outside),
+        outside=material.first.outside,
         advice=tuple(one for source in question.sources for one in source.remarks()),
         crash_states=crash_states_of(sweep.worlds, run),
         shrinking=_shrinking(material.shrinker),
-    ).printable()
+        known=question.known,
+        stale=stale,
+    )
+    return replace(result, **_noted(material))
+
+
+def _noted(material: Material) -> dict[str, Any]:
+    """What the runs have noted beside their verdicts, by field of the result."""
+    question, first, run = material.question, material.first, material.run
+    return {
+        "promise": question.promise,
+        "sometimes": states_reached(first, run),
+        "resumed": dict(Counter(one.word for case in run for one in case.seen.resumed)),
+        "handlers": handler_results(question.handlers, first, run),
+    }
+
+
+def states_reached(first: Observation, run: Iterable[Case]) -> dict[str, int]:
+    """In how many cases each state was reached that some case must reach; the baseline is no case."""
+    seen = [case.seen.sometimes for case in run]
+    names = dict.fromkeys(name for states in (first.sometimes, *seen) for name in states)
+    return {name: sum(states.get(name, False) for states in seen) for name in names}
+
+
+def plan_of(planned: Iterable[Case]) -> str:
+    """A digest of the cases that were planned, in their order."""
+    texts = "\n".join(str(case.planned.schedule) for case in planned)
+    return hashlib.sha256(texts.encode("ascii")).hexdigest()[:16]
+
+
+def witness_of(material: Material) -> Witness:
+    """What says of each case what it shows."""
+    return Witness(Spots(material.alignment.recording, material.question.file), material.question.nodeid)
+
+
+def _told(material: Material, sweep: Sweep) -> tuple[tuple[CaseResult, ...], tuple[Finding, ...]]:
+    """The records of the cases, with their findings, and those."""
+    question, run = material.question, material.run
+    recording = material.alignment.recording
+    witness, classes = witness_of(material), Classes(question.faults, recording)
+    found = witness.grouped(run, complete=sweep.complete)
+    numbers = {found.at[i]: number for number, group in enumerate(found.groups) for i in group.members}
+    records = [case_result(i, case, material.first, recording.patterns) for i, case in enumerate(run)]
+    cases = tuple(replace(record, finding=numbers.get(record.index)) for record in records)
+
+    def shown(i: int) -> BrokenCase:
+        at = found.at[i]
+        return broken_case(run[at], cases[at], found.evidence[i], classes.of(run[at]))
+
+    findings = []
+    for number, group in enumerate(found.groups):
+        members = (classes.of(run[found.at[i]]) for i in group.members)
+        guilty = shown(group.guilty[group.shown])
+        one = finding_of(number, group, found.evidence, shown(group.shown), guilty, members)
+        findings.append(_with_size(one, material.shrinker))
+    return cases, tuple(findings)
 
 
 def _shown_again(
@@ -84,17 +152,30 @@ def _shown_again(
     index_of = {case.schedule: case.index for case in cases}
     timelines: dict[int, Timeline] = {}
     reproduced: dict[str, bool] = {}
+    texts: dict[str, str] = {}
     tried = [index_of[finding.schedule] for finding in findings if finding.verdict == "violated"]
     for number, (broke, seen) in sweep.again([material.run[index] for index in tried]).items():
-        case = material.run[tried[number]]
-        timelines[tried[number]] = timeline.recorded(case, seen)
-        reproduced[str(case.planned.schedule)] = broke
+        index = tried[number]
+        timelines[index] = recorded = timeline.recorded(material.run[index], seen)
+        failure = shown_again(cases[index], broke, seen, recorded).failure
+        reproduced[cases[index].schedule] = broke
+        texts[cases[index].schedule] = failure.text if failure is not None else ""
     for index in (index_of[finding.schedule] for finding in findings if finding.verdict == "hung"):
         timelines[index] = timeline.unrecorded(material.run[index], material.alignment.recording)
-    return (
-        tuple(replace(case, timeline=timelines.get(case.index)) for case in cases),
-        tuple(replace(finding, reproduced=reproduced.get(finding.schedule)) for finding in findings),
-    )
+    shown = []
+    for finding in findings:
+        failure = replace(finding.failure, text=finding.failure.text or texts.get(finding.schedule, ""))
+        shown.append(replace(finding, reproduced=reproduced.get(finding.schedule), failure=failure))
+    return tuple(replace(case, timeline=timelines.get(case.index)) for case in cases), tuple(shown)
+
+
+def shown_again(case: CaseResult, broke: bool, seen: Observation, recorded: Timeline) -> CaseResult:
+    """The record of a case that was run once more, with the timeline of that and the text of its failure."""
+    failure = case.failure
+    # Cases are mostly run without a text of their failure, since only this one is shown.
+    if failure is not None and not failure.text and broke and seen.failure is not None:
+        failure = replace(failure, text=seen.failure.text)
+    return replace(case, failure=failure, timeline=recorded)
 
 
 def _with_size(finding: Finding, shrinker: Shrinker | None) -> Finding:
@@ -137,60 +218,9 @@ def case_result(index: int, case: Case, first: Observation, patterns: tuple[str,
     )
 
 
-def grouped(
-    cases: Sequence[CaseResult], run: Sequence[Case]
-) -> tuple[tuple[CaseResult, ...], tuple[Finding, ...]]:
-    """Merge what broke into findings, with the calls to blame worked out. Both have the same cases."""
-    worlds = worlds_of(run)
-    broken = {case.index: how_broken(case) for case in cases if case.verdict in BROKEN}
-    struck = blamed(broken, worlds, {i: case.operations for i, case in enumerate(run)})
-    return merge(cases, struck, sizes_of(run))
-
-
 def worlds_of(run: Sequence[Case]) -> dict[int, World]:
     """The worlds of those cases that have one, by their index."""
     return {i: case.planned.world for i, case in enumerate(run) if case.planned.world is not None}
-
-
-def sizes_of(run: Sequence[Case]) -> dict[int, int]:
-    """How many parts are missing in each of the worlds."""
-    return {i: len(world.missing) for i, world in worlds_of(run).items()}
-
-
-def in_brief(index: int, case: Case) -> CaseResult:
-    """As much of a case's record as it takes to merge findings."""
-    models = case.planned.world.models if case.planned.world is not None else ()
-    judgement = case.judgement
-    return CaseResult(
-        index, str(case.planned.schedule), judgement.verdict, failure=judgement.failure, models=models
-    )
-
-
-def simplest_by_model(
-    finding: Finding, cases: Sequence[CaseResult], sizes: Mapping[int, int]
-) -> dict[str, CaseResult]:
-    """For each model the simplest case of a finding that it allows."""
-    members = [case for case in cases if case.finding == finding.index]
-    found: dict[str, CaseResult] = {}
-    # The simplest first, so that setdefault keeps that one.
-    for case in sorted(members, key=lambda case: simplicity(case, sizes)):
-        for model in case.models:
-            found.setdefault(model, case)
-    return {model: found[model] for model in MODELS if model in found}
-
-
-def with_advice(finding: Finding, run: Sequence[Case], cases: Sequence[CaseResult]) -> Finding:
-    """The finding with the models under which it shows, and what to do about it."""
-    by_model = simplest_by_model(finding, cases, sizes_of(run))
-    members = [case for case in cases if case.finding == finding.index]
-    shown = next((case for case in members if case.schedule == finding.schedule), None)
-    world = run[shown.index].planned.world if shown is not None else None
-    return replace(
-        finding,
-        models=tuple(by_model),
-        by_model={model: case.schedule for model, case in by_model.items()},
-        advice=world.told if world is not None else None,
-    )
 
 
 def crash_states_of(worlds: Sequence[World], run: Sequence[Case]) -> StateCounts | None:
@@ -206,18 +236,22 @@ def crash_states_of(worlds: Sequence[World], run: Sequence[Case]) -> StateCounts
         for case in run
         if case.planned.world is not None
         and state_shown(case) is not None
-        and case.judgement.verdict not in INCONCLUSIVE
+        and case.judgement.verdict not in NO_JUDGEMENT
     }
     return StateCounts(
         possible=sum(ways.values()), distinct=len(ways), checked=len(judged), left_out=len(ways) - len(judged)
     )
 
 
-def state_of(cases: Sequence[CaseResult], question: Question) -> Conclusion:
+def state_of(
+    cases: Sequence[CaseResult], findings: Iterable[Finding], stale: Sequence[str], question: Question
+) -> Conclusion:
     """What the cases come to, all together."""
     if question.listing:
         return "listed"
-    if any(case.verdict in BROKEN for case in cases):
+    # A shard cannot tell which finding a case belongs to, if that may be a known one: joining them does.
+    undecided = question.shard is not None and bool(question.known)
+    if not undecided and (stale or not all(finding.known for finding in findings)):
         return "failed"
     unjudged = sum(case.verdict in INCONCLUSIVE for case in cases)
     return "inconclusive" if unjudged > question.options.allow_inconclusive * len(cases) else "passed"
@@ -234,14 +268,13 @@ def point_summaries(
             offered.setdefault(struck, {})[str(case.planned.schedule.strikes[-1].fault)] = None
     explored = Counter(point for case in cases for point in case.points)
     for i, (operation, point) in enumerate(zip(recording.trace, recording.points, strict=True)):
-        text = str(point)
         yield PointSummary(
             index=i,
-            name=text,
+            name=str(point),
             call=operation.call,
             target=point.target,
             second=point.second,
-            place=text.partition("(")[0].rpartition(":")[0],
+            place=place_text(point.place),
             run=operation.place.run,
             outcome=timeline.outcome(operation),
             stack=operation.stack,
@@ -256,7 +289,9 @@ def caveat_summaries(
 ) -> tuple[Caveat, ...]:
     """Each blind spot once, however many cases and processes it showed in."""
     all_of_them: dict[tuple[str, str], Caveat] = {}
-    seen = [first.caveats, *(source.caveats() for source in sources), *(case.seen.caveats for case in run)]
+    seen: list[Iterable[Caveat]] = [first.caveats, *(source.caveats() for source in sources)]
+    for case in run:
+        seen += [case.seen.caveats, forgotten(case.job, case.seen), interpreters.caveats(case.job, case.seen)]
     for caveats in seen:
         for caveat in caveats:
             # Without numbers: process ids and descriptors would make each one another blind spot.

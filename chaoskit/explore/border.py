@@ -46,14 +46,25 @@ class World(Protocol):
     def content(self) -> Hashable:
         """Equal for worlds in which the same run leaves the same, and the same was promised before."""
 
-    def promised(self, path: str) -> tuple[Any, ...]:
-        """What this run had acknowledged before, with paths below ``path``."""
+    @property
+    def promised(self) -> tuple[Any, ...]:
+        """What this run had acknowledged before."""
 
     def build(self, path: str) -> tuple[Receipt, ...]:
         """Replace the content of the directory ``path``; return a receipt for each strike that is in it.
 
         ``path`` then holds what the case's own set-up and earlier runs have made.
         """
+
+    @property
+    def home(self) -> str:
+        """The directory in which the content was recorded; empty if it comes from none."""
+        return ""
+
+    @property
+    def tells_of_home(self) -> bool:
+        """True if something of it has the path of that directory in it: then it is true nowhere else."""
+        return False
 
     @property
     def operation(self) -> Operation:
@@ -82,6 +93,11 @@ class World(Protocol):
     def missing(self) -> frozenset[Hashable]:
         """The same as a set."""
         return frozenset(self.parts)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """What is missing, as numbers that are the same in every recording of the same run."""
+        return ()
 
     def lacking(self, parts: Iterable[Hashable]) -> World | None:
         """The world that begins to differ at the same operation and in which only ``parts`` are missing.
@@ -130,6 +146,19 @@ class Planned:
 
     schedule: Schedule
     world: World | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """The cases that would be possible had one call of the recording made nothing durable.
+
+    ``operation`` is its index in the trace; ``files`` are those of which something may then be missing, by
+    their names when all is done.
+    """
+
+    operation: int
+    cases: tuple[Planned, ...]
+    files: tuple[str, ...] = ()
 
 
 # A protocol with defaults, so that a source of plain faults is one method long.
@@ -190,6 +219,13 @@ class CaseSource(Protocol):
             ScheduleError: if it has a strike of the kind that the source knows; it says what is wrong.
         """
         return
+
+    def spared(self, broken: Sequence[World]) -> Iterable[Spared]:
+        """For each sync the cases that it prevents, without those that ``broken`` worlds explain.
+
+        Called after :meth:`cases`.
+        """
+        return ()
 
     def remarks(self) -> Iterable[Advice]:
         """What looks wrong in the recording alone. Called after :meth:`cases`."""

@@ -1,4 +1,4 @@
-"""Which cases to run when a budget does not allow all."""
+"""Which cases to run first, and which when a budget does not allow all."""
 
 from __future__ import annotations
 
@@ -8,39 +8,46 @@ from collections.abc import Sequence
 
 from chaoskit.core.operation import Operation
 from chaoskit.explore.border import Planned
+from chaoskit.faults.calls import FAMILIES
+from chaoskit.faults.shapes import shape_of
 
-# What changes the disk, or promises that it has changed, loses data; what reads rarely does.
-_SUSPICIOUS = frozenset(
-    {
-        "write", "rename", "fsync", "fdatasync", "sync_file_range", "sync", "syncfs", "link", "symlink",
-        "unlink", "truncate", "fallocate", "copy_file_range", "sendfile", "splice", "clone", "msync",
-        "promise", "end",
-    }
-)  # fmt: skip
+__all__ = ["choose", "ranked"]
+
+
+def ranked(planned: Sequence[Planned], operations: Sequence[Operation | None], seed: int) -> list[int]:
+    """The indices of all cases, the most telling first; ``operations[i]`` is struck by ``planned[i]``.
+
+    First one fault of each kind at every call stack, changes of the disk before the rest, then every other
+    fault of that kind there, and so on: most programs handle all errors of a call alike, so the second one
+    at a place tells less than the first one at another. The seed decides among equals, so that other seeds
+    see others.
+    """
+    chance = random.Random(seed)
+    kinds: Counter[tuple[object, ...]] = Counter()
+    names: Counter[tuple[object, ...]] = Counter()
+    order = []
+    # Shuffled before counting, so that the seed also decides which of the equals comes first.
+    shuffled = list(range(len(planned)))
+    chance.shuffle(shuffled)
+    for position, index in enumerate(shuffled):
+        operation = operations[index]
+        fault = planned[index].schedule.strikes[-1].fault
+        where = operation and (operation.stack or (operation.call, operation.target))
+        kind = (where, type(shape_of(fault)))
+        kinds[kind] += 1
+        names[where, fault.name] += 1
+        # What changes the disk, or promises that it has changed, loses data; what only reads rarely does.
+        row = FAMILIES.get(operation.call) if operation is not None else None
+        reads = row is not None and not (row.changes or row.syncs)
+        order.append((kinds[kind] > 1, names[where, fault.name], reads, position, index))
+    return [index for *_, index in sorted(order)]
 
 
 def choose(
     planned: Sequence[Planned], operations: Sequence[Operation | None], limit: int | None, seed: int
 ) -> list[int]:
-    """The indices of at most ``limit`` cases, ascending; ``operations[i]`` is struck by ``planned[i]``.
-
-    First every kind of fault once at every call stack, changes of the disk before the rest; then
-    each a second time, and so on. The seed decides among equals, so that other seeds see others.
-    """
+    """The indices of at most ``limit`` cases, ascending: those that :func:`ranked` has first."""
     # In their own order, so that a budget which is not reached changes nothing.
     if limit is None or len(planned) <= limit:
         return list(range(len(planned)))
-    chance = random.Random(seed)
-    seen: Counter[tuple[object, ...]] = Counter()
-    ranked = []
-    # Shuffled before counting, so that the seed also decides which of the equals comes first.
-    shuffled = list(range(len(planned)))
-    chance.shuffle(shuffled)
-    for order, index in enumerate(shuffled):
-        operation = operations[index]
-        fault = planned[index].schedule.strikes[-1].fault.name
-        where = operation and (operation.stack or (operation.call, operation.target))
-        seen[where, fault] += 1
-        dull = operation is not None and operation.call not in _SUSPICIOUS
-        ranked.append((seen[where, fault], dull, order, index))
-    return sorted(index for *_, index in sorted(ranked)[:limit])
+    return sorted(ranked(planned, operations, seed)[:limit])

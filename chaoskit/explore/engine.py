@@ -10,47 +10,64 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
-from chaoskit.core.result import OVER_BUDGET, UNSTABLE, ScenarioResult, Timing
+from chaoskit.core.auditing import SyncResult
+from chaoskit.core.case import BROKEN
+from chaoskit.core.errors import UsageError
+from chaoskit.core.evidence import BASELINE, PLANNED, Followed
+from chaoskit.core.result import OVER_BUDGET, UNSTABLE, OracleTrial, ScenarioResult, Timing
 from chaoskit.core.schedule import Point, Schedule
+from chaoskit.explore import oracle, sharding
 from chaoskit.explore.align import Alignment, align, patterns_with
-from chaoskit.explore.assemble import (
-    Material,
-    grouped,
-    in_brief,
-    result_of,
-    simplest_by_model,
-    sizes_of,
-    worlds_of,
-)
+from chaoskit.explore.assemble import Material, plan_of, result_of, worlds_of
+from chaoskit.explore.audit import SyncAudit
 from chaoskit.explore.border import Planned, Recording
 from chaoskit.explore.case import Case, Question
 from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
+from chaoskit.explore.evidence import Witness
 from chaoskit.explore.execute import Executor
 from chaoskit.explore.job import Expected, Job
+from chaoskit.explore.judge import judge
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.replay import planned_for, refused
 from chaoskit.explore.sequel import Sequel
 from chaoskit.explore.shrink import Shrinker
-from chaoskit.explore.sweep import ATTEMPTS, Progress, Sweep
+from chaoskit.explore.spots import Spots
+from chaoskit.explore.sweep import INTERRUPTED_ATTEMPTS, Progress, Sweep
 
 
 class Explorer:
     """Explores one scenario, once."""
 
-    def __init__(self, question: Question, executor: Executor, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        question: Question,
+        executor: Executor,
+        progress: Progress | None = None,
+        on_plan: Callable[[str], None] = lambda plan: None,
+    ) -> None:
         self._question = question
+        self._on_plan = on_plan
         self._wanted = question.options.replay
         self._sweep = Sweep(question, executor, progress)
         self._shrinker: Shrinker | None = None
+        self._oracle: OracleTrial | None = None
+        self._digest = ""
+        self._whole: sharding.WholePlan | None = None
+        self._followed: Sequence[Followed] = ()
         self._baseline: tuple[Observation, Alignment, float] | None = None
+        self.ran: Sequence[Case] = ()
+        """The cases that the result was made of."""
 
     def explore(self, first: Observation) -> ScenarioResult:
         """The result, given the observation of the first recording.
 
         Raises:
             WorkloadFailed: when the second recording fails although the first did not.
+            UsageError: when a run of the second recording is refused.
             NothingToExplore: when there is no case at all.
             ScheduleError: when the schedule to replay names what this scenario does not have.
         """
@@ -62,11 +79,29 @@ class Explorer:
         cases = self._plan(alignment.recording, first)
         if self._question.listing:
             return self._result(cases, [], Timing())
-        self._sweep.execute(cases)
-        run = self._beyond(cases, alignment.recording)
+        exit_first = self._question.exit_first
+        # A check that notices a case has shown what it is worth: where one is enough, it comes second.
+        self._oracle = None if exit_first else self._try_the_check(first, alignment.recording)
+        cases = self._sweep.execute(cases)
+        if exit_first and not _broke(cases):
+            self._oracle = self._try_the_check(first, alignment.recording)
+        run = [*self._of_the_baseline(first), *self._beyond(cases, alignment.recording)]
         now = time.monotonic()
         timing = Timing(first.seconds, after_second - began, now - after_second, now - began + first.seconds)
-        return self._result(run, run, timing)
+        audited = self._audited(run, alignment.recording, first)
+        result = self._result(run, run, timing)
+        return result if audited is None else replace(result, syncs=audited).printable()
+
+    def _audited(
+        self, run: Sequence[Case], recording: Recording, first: Observation
+    ) -> tuple[SyncResult, ...] | None:
+        """What each sync is good for, if that was asked."""
+        if not self._question.audit or self._wanted is not None:
+            return None
+        broken = [world for i, world in worlds_of(run).items() if run[i].judgement.verdict in BROKEN]
+        spared = [one for source in self._question.sources for one in source.spared(broken)]
+        audit = SyncAudit(self._sweep, recording, lambda one: self._job(one, first, recording.patterns))
+        return tuple(audit.results(spared))
 
     def so_far(self) -> ScenarioResult | None:
         """What the cases have shown that were over when :meth:`explore` was interrupted.
@@ -76,7 +111,7 @@ class Explorer:
         if self._baseline is None or not self._sweep.begun:
             return None
         first, _, began = self._baseline
-        over = self._sweep.interrupt()
+        over = [*self._of_the_baseline(first), *self._sweep.interrupt()]
         spent = time.monotonic() - began
         timing = Timing(first.seconds, 0.0, spent, spent + first.seconds)
         return self._result(self._sweep.begun, over, timing, again=False)
@@ -85,26 +120,52 @@ class Explorer:
         job = self._job(Planned(Schedule()), first, (), record=True)
         # Where cases run, too: what differs there shows as a variation, and no case is blamed for it.
         second = Observation()
-        for _ in range(ATTEMPTS):
+        for _ in range(INTERRUPTED_ATTEMPTS):
             with contextlib.closing(self._sweep.observe([job])) as stream:
                 for _, seen in stream:
                     second = seen
             # A failure after calls that waited for us and were interrupted may be of our making.
-            if second.failure is None or not any(run.stray_interrupts for run in second.runs):
+            if second.failure is None or not second.interrupted:
                 break
+        if second.refused:
+            raise UsageError(f"when the baseline was recorded again chaos.run was refused: {second.refused}")
         if second.failure is not None:
             raise WorkloadFailed(
                 f"{self._question.words.unsteady}\n{second.failure.text or second.failure.message}"
             )
         return align(first.trace, second.trace)
 
+    def _try_the_check(self, first: Observation, recording: Recording) -> OracleTrial | None:
+        """Whether the test notices what is put before it in place of what the workload has left."""
+        if self._question.onlooker is None:
+            return None
+        promised = any(run.promised for run in first.runs)
+        spoilings = self._question.onlooker.spoilings(recording.patterns, promised)
+        plain = self._job(Planned(Schedule()), first, recording.patterns)
+        jobs = [replace(plain, spoiling=spoiling) for spoiling in spoilings]
+        return oracle.verdict(spoilings, dict(self._sweep.observe(jobs)))
+
+    def _of_the_baseline(self, first: Observation) -> Sequence[Case]:
+        """What was wrong without any fault, as a case that strikes nowhere and was run already."""
+        shard = self._question.shard
+        if first.unrepeatable is None or self._wanted is not None or (shard is not None and shard.number > 1):
+            return []
+        planned = Planned(Schedule())
+        job = self._job(planned, first, ())
+        self._sweep.list([planned])
+        judged = judge(job, first)
+        return [Case(planned, (), (), job, seen=first, judgement=judged, attempts=1, order=(BASELINE,))]
+
     def _beyond(self, cases: Sequence[Case], recording: Recording) -> Sequence[Case]:
         """The cases with what comes behind them; in a replay only what was asked for."""
         sequel = Sequel(self._sweep, recording.patterns)
         if self._wanted is None:
+            if self._question.exit_first and _broke(cases):
+                return [*cases, *self._shrink(cases)]
             cases = [*cases, *sequel.brought_to_light(cases)]
-            if self._question.options.depth >= 2:
+            if self._question.options.depth >= 2 and not (self._question.exit_first and _broke(cases)):
                 cases = [*cases, *sequel.pairs(cases)]
+                self._followed = sequel.followed
             return [*cases, *self._shrink(cases)]
         # All of it could be planned, so there is nothing behind it to look for.
         if cases[0].planned.schedule == self._wanted:
@@ -125,8 +186,11 @@ class Explorer:
             world=planned.world,
             # The second fault of a pair may have struck in the recovery.
             strike_recovery=self._question.strike_recovery or len(planned.schedule) > 1,
-            expected=Expected(first.snapshot, first.leaks),
+            expected=Expected(first.snapshot, first.leaks, first.promised, first.unrepeatable is None),
             timeout=self._question.options.timeout,
+            inside=self._question.inside,
+            time=self._question.time,
+            handlers=self._question.handlers,
         )
 
     def _plan(self, recording: Recording, first: Observation) -> Sequence[Case]:
@@ -144,10 +208,31 @@ class Explorer:
             self._sweep.left_out[UNSTABLE] += len(planned) - len(stable)
         if not stable or not _works(recording):
             raise _nothing(self._question, recording, len(planned))
-        cases = [self._case(one, recording, index, first) for one in stable]
-        if self._question.listing:
+        cases: Sequence[Case] = [self._case(one, recording, index, first) for one in stable]
+        # All of them: what broke here before decides what a budget allows, and is not known elsewhere.
+        self._on_plan(plan_of(cases))
+        if not self._question.listing:
+            cases = self._within_budget(cases)
+        self._digest = plan_of(cases)
+        for number, case in enumerate(cases):
+            case.order = (PLANNED, number)
+        if self._question.shard is None or self._question.listing:
             return cases
-        return self._sweep.within(cases, self._question.options.budget)
+        self._whole = sharding.plan_for(cases, self._sweep)
+        return sharding.share(self._whole, self._question.shard, self._sweep)
+
+    def _within_budget(self, cases: Sequence[Case]) -> Sequence[Case]:
+        """Those that the budget allows, with what broke the scenario the last time before all others."""
+        limit = self._question.options.budget
+        ranks = {schedule: rank for rank, schedule in enumerate(self._question.first)}
+        if limit is None or not ranks:
+            return self._sweep.within(cases, limit)
+        known = [case for case in cases if str(case.planned.schedule) in ranks]
+        before = sorted(known, key=lambda case: ranks[str(case.planned.schedule)])[:limit]
+        early = set(map(id, before))
+        rest = [case for case in cases if id(case) not in early]
+        chosen = early | set(map(id, self._sweep.within(rest, limit - len(before))))
+        return [case for case in cases if id(case) in chosen]
 
     def _is_stable(self, one: Planned, recording: Recording, index: Mapping[Point, int]) -> bool:
         # A schedule that was asked for by name is run however unsteady it is.
@@ -169,10 +254,16 @@ class Explorer:
 
     def _shrink(self, cases: Sequence[Case]) -> Sequence[Case]:
         """Make worlds that broke smaller, until each finding shows a smallest one for each model."""
-        self._shrinker = shrinker = Shrinker(cases, self._sweep.execute)
+        self._shrinker = shrinker = Shrinker(cases, partial(self._sweep.execute, all_of_them=True))
         # A world that was made smaller may break in another way, and then be too large for that finding.
         while larger := self._not_smallest([*cases, *shrinker.added], shrinker):
             shrinker.shrink(larger)
+        if self._whole is not None:
+            assert self._baseline is not None
+            spots = Spots(self._baseline[1].recording, self._question.file)
+            sharding.shrink_all(cases, shrinker, Witness(spots, self._question.nodeid))
+            # Which of them belong to the whole is worked out when the shards are joined.
+            return []
         run_before = {world.content for world in worlds_of(cases).values()}
         listed = {world.content for world in self._sweep.worlds} - run_before
         for case in shrinker.added:
@@ -188,10 +279,11 @@ class Explorer:
 
     def _not_smallest(self, cases: Sequence[Case], shrinker: Shrinker) -> Sequence[Case]:
         """The cases by which findings would be shown, for each model one, and that may be too large."""
-        briefly, findings = grouped([in_brief(i, case) for i, case in enumerate(cases)], cases)
-        sizes = sizes_of(cases)
-        shown = (simplest_by_model(finding, briefly, sizes).values() for finding in findings)
-        indexes = dict.fromkeys(case.index for several in shown for case in several)
+        assert self._baseline is not None
+        spots = Spots(self._baseline[1].recording, self._question.file)
+        found = Witness(spots, self._question.nodeid).grouped(cases, complete=self._sweep.complete)
+        shown = (group.simplest_by_model(found.evidence).values() for group in found.groups)
+        indexes = dict.fromkeys(found.at[i] for several in shown for i in several)
         return [cases[index] for index in indexes if shrinker.can_be(cases[index])]
 
     def _result(
@@ -199,9 +291,20 @@ class Explorer:
     ) -> ScenarioResult:
         """The result of the cases ``run``; ``again``: run one case of each finding once more."""
         assert self._baseline is not None
+        self.ran = run
         first, alignment, _ = self._baseline
-        material = Material(self._question, first, alignment, planned, run, self._shrinker)
-        return result_of(material, self._sweep, timing, again=again)
+        shrinker = self._shrinker if self._whole is None else None
+        material = Material(self._question, first, alignment, planned, run, shrinker, self._digest)
+        result = replace(result_of(material, self._sweep, timing, again=again), oracle=self._oracle)
+        if self._whole is not None and self._shrinker is not None and again:
+            part = sharding.part_of(material, self._whole, self._sweep, self._shrinker, self._followed)
+            result = replace(result, part=part)
+        # Last, since what the check was tried with has names of files in it, too.
+        return result.printable()
+
+
+def _broke(cases: Sequence[Case]) -> bool:
+    return any(case.judgement.verdict in BROKEN for case in cases)
 
 
 def _works(recording: Recording) -> bool:
@@ -217,8 +320,9 @@ def _nothing(question: Question, recording: Recording, planned: int) -> NothingT
             f"all {planned} cases of this scenario strike at operations that are {UNSTABLE}; expected some "
             "that are. The workload must do the same each time: fix its seeds, its clock, its threads."
         )
+    hints = "".join(f"{text} " for text in question.faults.misses(recording.trace.operations))
     return NothingToExplore(
         f"none of the faults asked for can happen at the {len(recording.trace)} operations of this workload; "
-        f"expected at least one case. Faults: {question.faults!r}. {question.words.listing} prints "
+        f"expected at least one case. {hints}Faults: {question.faults!r}. {question.words.listing} prints "
         "the operations."
     )

@@ -8,8 +8,8 @@ from chaoskit.core.errors import ChaoskitError, UsageError
 class ScenarioViolated(ChaoskitError, AssertionError):
     """Some case broke the scenario: an invariant did not hold, or something hung.
 
-    The message tells every finding in full. A known finding is stated by
-    ``xfail(strict=True, raises=ScenarioViolated)``.
+    The message tells every new finding in full. One that is accepted is stated by its id: ``known=`` of the
+    scenario. One that is stated and gone is a violation, too.
     """
 
 

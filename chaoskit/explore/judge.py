@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from chaoskit.core.case import CaseFailure, Verdict
+from chaoskit.core.operation import Caveat
+from chaoskit.explore.interpreters import own_failure
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.inject.base import Leaks
@@ -15,36 +17,51 @@ from chaoskit.inject.base import Leaks
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict with what led to it; ``again`` says that the case should be tried once more."""
+    """A verdict with what led to it; ``again`` says that the case should be tried once more.
+
+    ``interrupted``: and oftener than others, for what went wrong may come from calls that were interrupted.
+    """
 
     verdict: Verdict
     failure: CaseFailure | None = None
     note: str = ""
     again: bool = False
+    interrupted: bool = False
 
 
 def judge(job: Job, seen: Observation) -> Judgement:
     """The verdict on one execution of ``job``.
 
     A failure is a violation even without a receipt: it must not hide behind an allowed share of
-    inconclusive cases. But it is tried again first. A hang after calls that a signal interrupted while they
-    waited for us is none of the program's, and never a finding.
+    inconclusive cases. But it is tried again first. What goes wrong after calls that a signal interrupted
+    while they waited for us may be none of the program's, and is never a finding. Neither is what a server
+    does that could not be brought to where it was when the power went, nor what CPython itself does wrong.
     """
+    if seen.unrepeatable is not None and not job.schedule.strikes:
+        return Judgement("violated", seen.unrepeatable)
+    if seen.untold:
+        return Judgement("diverged", note=_UNTOLD.format(seen.untold))
+    own = own_failure(job, seen)
+    if own is not None:
+        return Judgement("interpreter", note=f"Python itself failed: {own}")
     missing = _missing(job, seen)
-    stray = sum(run.stray_interrupts for run in seen.runs)
+    stray = seen.interrupted
     hang = _hang(seen)
     if hang is not None and stray:
         # A close that was interrupted leaves its descriptor open, and the reader of the pipe waits for ever.
-        return Judgement("diverged", note=f"it hung after {_interrupted(stray)}", again=True)
+        return _doubtful(stray, hang.message)
     if hang is not None:
         return Judgement("hung", hang)
+    if seen.failure is not None and stray:
+        return _doubtful(stray, seen.failure.message)
     if seen.failure is not None:
-        notes = [f"without a receipt: {missing[1]}"] if missing else []
-        notes += [_interrupted(stray)] if stray else []
-        return Judgement("violated", seen.failure, "; ".join(notes), again=bool(notes))
+        note = f"without a receipt: {missing[1]}" if missing else ""
+        return Judgement("violated", seen.failure, note, again=bool(note))
     if missing is not None:
-        return Judgement(missing[0], note=missing[1], again=True)
+        return Judgement(missing[0], note=missing[1], again=True, interrupted=stray > 0)
     leak = next(_leaks(job, seen), None)
+    if leak is not None and stray:
+        return _doubtful(stray, leak.message)
     if leak is not None:
         return Judgement("violated", leak)
     if seen.skipped:
@@ -54,9 +71,21 @@ def judge(job: Job, seen: Observation) -> Judgement:
     return Judgement(verdict, again=stray > 0, note=_interrupted(stray) if stray else "")
 
 
+_UNTOLD = (
+    "the server could not be told again what it was told before the power loss: {}. A log-in by a challenge, "
+    "or TLS, cannot be repeated: have the server take the program without, or strike this scenario without "
+    "faults.power_loss() and faults.fsync_lies()."
+)
+
+
+def _doubtful(stray: int, what: str) -> Judgement:
+    """What went wrong after a signal of the workload's own had interrupted calls before we had them."""
+    return Judgement("diverged", note=f"after {_interrupted(stray)}: {what}", again=True, interrupted=True)
+
+
 def _interrupted(stray: int) -> str:
-    """What is said of calls that a signal of the workload's own interrupted before we had them."""
-    return f"{stray} calls were interrupted"
+    """The number of such calls, in words."""
+    return f"{stray} {'call was' if stray == 1 else 'calls were'} interrupted by signals"
 
 
 def _missing(job: Job, seen: Observation) -> tuple[Verdict, str] | None:
@@ -93,6 +122,21 @@ def _leaks(job: Job, seen: Observation) -> Iterator[CaseFailure]:
             if more:
                 text = f"the workload of run {run.run} leaked {what}: {', '.join(more)}"
                 yield CaseFailure("invariant", f"no_leaked_{what}", text, text)
+        # The same leak, as soon as a caller keeps the object: it is no other invariant.
+        more = _more(before.unclosed, leaks.unclosed)
+        if more:
+            text = f"the workload of run {run.run} left to the garbage collector: {', '.join(more)}"
+            yield CaseFailure("invariant", "no_leaked_descriptors", text, text)
+
+
+def forgotten(job: Job, seen: Observation) -> Iterator[Caveat]:
+    """What was left open beyond the baseline, and closed with its frame: no leak where CPython runs it."""
+    usual = job.expected.leaks if job.expected is not None else ()
+    for index, leaks in enumerate(seen.leaks):
+        before = usual[index] if index < len(usual) else Leaks()
+        for text in _more(before.forgotten, leaks.forgotten):
+            where = "left to the garbage collector after a fault; 'with' closes it on every path"
+            yield Caveat("unclosed", text, f"{text} was {where}")
 
 
 def _more(before: Iterable[str], after: Iterable[str]) -> list[str]:
@@ -109,4 +153,4 @@ def _more(before: Iterable[str], after: Iterable[str]) -> list[str]:
 
 def without_numbers(name: str) -> str:
     """A name in which process ids, inode numbers and counters do not tell it from its like."""
-    return re.sub(r"\d+", "#", name)
+    return re.sub(r"0x[0-9a-f]+|\d+", "#", name)

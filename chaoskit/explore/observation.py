@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chaoskit.core.case import CaseFailure, RunSummary
+from chaoskit.core.case import CaseFailure, OutsidePromise, RunSummary
 from chaoskit.core.operation import Caveat, Trace
+from chaoskit.explore.resuming import RecoveryPlace
 from chaoskit.explore.snapshot import EMPTY, Snapshot
 from chaoskit.inject.base import Leaks
 
@@ -35,15 +36,38 @@ class Observation:
     output: str = ""
     skipped: str = ""
     refused: str = ""
+    unrepeatable: CaseFailure | None = None
+    """What was wrong with recovering a second time although nothing had struck: a finding of the baseline."""
+    untold: str = ""
+    """Why a fresh server does not know what the one before the power loss knew."""
+    outside: tuple[OutsidePromise, ...] = ()
+    """What the test itself has promised, outside of every run."""
     with_data: bool = False
     """True if the trace takes the data of writes along, which only a recording with notes does."""
     noted: Mapping[int, Any] = field(default_factory=dict)
     """By run what the job's ``note`` said of the directory just before it."""
 
+    sometimes: Mapping[str, bool] = field(default_factory=dict)
+    """The states that some case must reach, by name: True for those that this one has."""
+    promised: tuple[Any, ...] = ()
+    """The values that the baseline promises, in order; empty in a case."""
+    resumed: tuple[RecoveryPlace, ...] = ()
+    """Where its named recoveries went on. The values stay in the process of the case."""
+    handled: Mapping[int, int] = field(default_factory=dict)
+    """By number what was noted of handlers of exceptions; see :mod:`chaoskit.inject.handlers`."""
+    not_waited: float = 0.0
+    """Seconds that its runs did not wait, since their time was virtual."""
+
+    @property
+    def interrupted(self) -> int:
+        """How many calls of its runs were interrupted while they waited for us."""
+        return sum(run.stray_interrupts for run in self.runs)
+
     def __reduce__(self) -> tuple[object, ...]:
         # A mapping proxy cannot be pickled, and the data of writes is of no use to the judge.
         trace = self.trace if self.with_data else _light(self.trace)
-        light = replace(self, trace=trace, snapshot=dict(self.snapshot))
+        places = tuple(RecoveryPlace(None, None, one.word) for one in self.resumed)
+        light = replace(self, trace=trace, snapshot=dict(self.snapshot), promised=(), resumed=places)
         names = self.__dataclass_fields__
         return (Observation, tuple(getattr(light, name) for name in names))
 

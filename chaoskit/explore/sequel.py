@@ -11,16 +11,17 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from chaoskit.core.case import BROKEN, INCONCLUSIVE
+from chaoskit.core.case import BROKEN, NO_JUDGEMENT
+from chaoskit.core.evidence import LIGHT, PAIRED, Followed
 from chaoskit.core.result import ALIKE
 from chaoskit.explore.align import unaligned
 from chaoskit.explore.border import Planned, Recording
-from chaoskit.explore.case import Case
+from chaoskit.explore.case import Case, state_shown
+from chaoskit.explore.evidence import digest_of
 from chaoskit.explore.job import Job
 from chaoskit.explore.judge import judge
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.replay import wanted_among
-from chaoskit.explore.shrink import state_shown
 from chaoskit.explore.sweep import Sweep
 
 
@@ -32,20 +33,24 @@ class Sequel:
         self._sources = sweep.question.sources
         self._wanted = sweep.question.options.replay
         self._patterns = patterns
+        self.followed: list[Followed] = []
+        """What followed each fault behind which another was looked for; only a shard has to tell."""
 
     def brought_to_light(self, cases: Sequence[Case]) -> Sequence[Case]:
         """The cases that a source has for what a fault shows only later, executed."""
         origins = [c for c in cases if _passed(c) and any(s.follows(c.planned) for s in self._sources)]
-        found: list[Case] = []
+        behind: list[list[Case]] = [[] for _ in origins]
         with contextlib.closing(self._sweep.observe([self._job(case) for case in origins])) as stream:
             for number, seen in stream:
                 origin, again = origins[number], unaligned(seen.trace, self._patterns, seen.noted)
                 listed = [one for s in self._sources for one in s.after(origin.planned, again)]
-                found += [_behind(origin, one) for one in self._asked_for(listed, again, origin.planned)]
+                asked = self._asked_for(listed, again, origin.planned)
+                behind[number] = [_behind(origin, one, place) for place, one in enumerate(asked)]
+        # In the order of the origins, whichever was recorded first.
+        found = [case for several in behind for case in several]
         self._sweep.list([case.planned for case in found])
         chosen = self._sweep.within(found, self._sweep.room(len(cases)))
-        self._sweep.execute(chosen)
-        return chosen
+        return self._sweep.execute(chosen)
 
     def pairs(self, cases: Sequence[Case]) -> Sequence[Case]:
         """Each case that has passed with a second fault further on, executed."""
@@ -64,14 +69,16 @@ class Sequel:
                 found = self._seconds(origins[number], jobs[number], seen)
                 pairs[number] = [one for one in found if one.planned.schedule not in known]
                 follows[number] = _what_follows(origins[number], seen, self._patterns)
+        if self._sweep.question.shard is not None:
+            told = zip(origins, follows, strict=True)
+            self.followed = [Followed(origin.order, digest_of(what)) for origin, what in told]
         every = [case for several in pairs for case in several]
         # A world with another fault behind it is no new world.
         worlds = [world for case in every if (world := state_shown(case)) is not None]
         self._sweep.list([case.planned for case in every], worlds)
         # Pruned before the budget is applied: it is for cases that show something.
         chosen = self._sweep.within(self._pruned(pairs, follows), room)
-        self._sweep.execute(chosen)
-        return chosen
+        return self._sweep.execute(chosen)
 
     def _job(self, case: Case) -> Job:
         """What records a case once more, with notes if a source has a use for them."""
@@ -88,7 +95,7 @@ class Sequel:
     def _seconds(self, origin: Case, job: Job, seen: Observation) -> Iterator[Case]:
         """The pairs that begin with ``origin``, as ``seen`` has recorded it."""
         judgement = judge(origin.job, seen)
-        if judgement.verdict in (*BROKEN, *INCONCLUSIVE):
+        if judgement.verdict in (*BROKEN, *NO_JUDGEMENT):
             # It passed before: what it does now counts, and nothing that follows can be relied on.
             origin.seen, origin.judgement = seen, judgement
             return
@@ -96,7 +103,7 @@ class Sequel:
         behind = _end_of(origin, again)
         index = {point: i for i, point in enumerate(again.points)}
         listed = [p for s in self._sources for p in s.second(origin.planned, again, behind)]
-        for planned in self._asked_for(listed, again, origin.planned):
+        for place, planned in enumerate(self._asked_for(listed, again, origin.planned)):
             new = planned.world is not None and planned.world is not origin.planned.world
             # Where a world begins says little: what matters is which call let it come about.
             second = (
@@ -105,7 +112,8 @@ class Sequel:
                 else again.trace[index[planned.schedule.strikes[-1].point]]
             )
             job = replace(job, schedule=planned.schedule, world=planned.world, record=False, note=None)
-            yield Case(planned, (*origin.operations, second), origin.points, job)
+            order = (PAIRED, *origin.order, place)
+            yield Case(planned, (*origin.operations, second), origin.points, job, order=order)
 
     def _pruned(self, pairs: Sequence[list[Case]], follows: Sequence[object]) -> list[Case]:
         """Of first faults that lead to the same, strike only behind the first one.
@@ -135,14 +143,14 @@ class Sequel:
 
 
 def _passed(case: Case) -> bool:
-    return case.judgement.verdict not in (*BROKEN, *INCONCLUSIVE)
+    return case.judgement.verdict not in (*BROKEN, *NO_JUDGEMENT)
 
 
-def _behind(origin: Case, planned: Planned) -> Case:
+def _behind(origin: Case, planned: Planned, place: int) -> Case:
     """The case in which a world follows what struck in ``origin``; the call to blame is that of the world."""
     assert planned.world is not None
     job = replace(origin.job, schedule=planned.schedule, world=planned.world, record=False)
-    return Case(planned, (planned.world.blamed,), origin.points, job)
+    return Case(planned, (planned.world.blamed,), origin.points, job, order=(LIGHT, *origin.order, place))
 
 
 def _what_follows(origin: Case, seen: Observation, patterns: tuple[str, ...]) -> object:

@@ -11,19 +11,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from chaoskit.core.case import BROKEN, INCONCLUSIVE
+from chaoskit.core.case import BROKEN, NO_JUDGEMENT
+from chaoskit.core.evidence import ALL, EACH
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.border import Planned, World
-from chaoskit.explore.case import Case
-from chaoskit.explore.findings import broken_as
-
-EACH = 60
-"""How many cases are run at most to make one crash state smaller. Halving finds one step among a thousand
-in twenty; a state whose every step is needed takes one for each."""
-ALL = 240
-"""How many are run at most for one scenario."""
+from chaoskit.explore.case import Case, state_shown
+from chaoskit.explore.causes import harm_of
 
 Reducing = Generator[World, bool, None]
 
@@ -73,9 +68,12 @@ class _Reduction:
     waiting: World | None = None
     cases: int = 0
     ended: bool = False
+    asked: list[World] = field(default_factory=list)
 
     def tell(self, broke: bool | None) -> None:
         """Go on with the answer for the world that is waiting; None begins."""
+        if self.waiting is not None:
+            self.asked.append(self.waiting)
         if broke:
             assert self.waiting is not None
             self.smallest = self.waiting
@@ -93,12 +91,14 @@ class Shrinker:
     from which schedule they were made.
     """
 
-    def __init__(self, cases: Sequence[Case], execute: Callable[[Sequence[Case]], None]) -> None:
+    def __init__(self, cases: Sequence[Case], execute: Callable[[Sequence[Case]], object]) -> None:
         self._execute = execute
         self.added: list[Case] = []
         self.origins: dict[str, str] = {}
         self.complete: dict[str, bool] = {}
         """By schedule: True if it is as small as can be, False if the search was stopped by its bound."""
+        self.trails: dict[str, tuple[Sequence[Case], Case, bool]] = {}
+        """By schedule: what was tried in place of it, the smallest state, and if the search ended."""
         self._shown: dict[Hashable, Case] = {}
         self._known: dict[str, Case] = {}
         for case in cases:
@@ -123,7 +123,7 @@ class Shrinker:
 
     def _note(self, case: Case) -> None:
         world = state_shown(case)
-        if world is not None and case.judgement.verdict not in INCONCLUSIVE:
+        if world is not None and case.judgement.verdict not in NO_JUDGEMENT:
             self._shown.setdefault(_shown_by(case, world), case)
             self._known.setdefault(_name(case), case)
 
@@ -169,7 +169,9 @@ class Shrinker:
         unknown = [case for name, case in smallest.items() if name not in self._known]
         self._run(unknown[: max(0, ALL - len(self.added))])
         for task in tasks:
-            before, name = _name(task.origin), _name(_case_of(task.origin, task.smallest))
+            before, name = _name(task.origin), _name(last := _case_of(task.origin, task.smallest))
+            asked = [_case_of(task.origin, world) for world in task.asked]
+            self.trails[before] = (asked, last, task.ended)
             found = name in self._known and _broke_alike(self._known[name], task.origin)
             self.complete[before] = task.ended and found
             if name != before and found:
@@ -186,18 +188,10 @@ def _name(case: Case) -> str:
     return str(case.planned.schedule)
 
 
-def state_shown(case: Case) -> World | None:
-    """The world whose strike is the last of the case; with a fault behind it, it is no new one."""
-    world = case.planned.world
-    return world if world is not None and case.planned.schedule.strikes[-1] == world.strike else None
-
-
 def _broke_alike(case: Case, other: Case) -> bool:
     if case.judgement.verdict not in BROKEN:
         return False
-    return broken_as(case.judgement.verdict, case.judgement.failure) == broken_as(
-        other.judgement.verdict, other.judgement.failure
-    )
+    return harm_of(case.judgement) == harm_of(other.judgement)
 
 
 def _case_of(origin: Case, world: World) -> Case:

@@ -7,15 +7,19 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from chaoskit.core.case import Difference
 from chaoskit.core.schedule import matcher
+from chaoskit.explore.contents import Apart, described, first_difference, is_text, told_apart
 
-# Enough for a small state file; a report with whole contents would be unreadable.
-_SHOWN = 200
+# Enough for a small state file, and for every magic number: that of tar stands at 257. A report with whole
+# contents would be unreadable.
+_SHOWN = 264
 """Bytes of a small file that are kept to be shown beside each other."""
+_KEPT_OF_ONE, _KEPT_IN_ALL = 1 << 20, 8 << 20
+"""Bytes of binary files that are kept of a baseline. Small databases are whole in it."""
 
 _BLOCK = 1 << 16
 _ZEROES = bytes(_BLOCK)
@@ -26,7 +30,9 @@ class FileEntry:
     """One name: its kind (``file``, ``directory``, ``link``, …), permission bits, size and content.
 
     ``digest`` is a hash of the content, or a link's target; ``head`` the first bytes of a file. Equal
-    size and digest mean equal bytes, whether zeroes are written out or left as a hole.
+    size and digest mean equal bytes, whether zeroes are written out or left as a hole. ``content`` is more
+    of a baseline's file, if it is kept, and ``apart`` where a later one parts from that: neither counts
+    when entries are compared.
     """
 
     kind: str
@@ -34,6 +40,8 @@ class FileEntry:
     size: int = 0
     digest: str = ""
     head: bytes = b""
+    content: bytes = field(default=b"", compare=False, repr=False)
+    apart: Apart | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         if self.kind == "link":
@@ -48,9 +56,43 @@ Snapshot = Mapping[str, FileEntry]
 EMPTY: Snapshot = MappingProxyType({})
 
 
-def take(path: str) -> Snapshot:
-    """Read the whole directory. What cannot be read shows as kind ``unreadable``."""
-    return MappingProxyType(dict(sorted(_walk(path, ""))))
+def take(path: str, *, keep: bool = False, beside: Snapshot = EMPTY) -> Snapshot:
+    """Read the whole directory. What cannot be read shows as kind ``unreadable``.
+
+    ``keep`` keeps the contents of binary files, within bounds, so that a later one taken ``beside`` it can
+    say where it parts from them: there are thousands of those, and they keep no content.
+    """
+    taken = dict(sorted(_walk(path, "")))
+    if keep:
+        taken = _with_contents(path, taken)
+    for name in taken.keys() & beside.keys():
+        there, here = beside[name], taken[name]
+        if there.content and here.kind == "file" and here.digest != there.digest:
+            # No more than of the other: where only our copy of that ends, it does not part.
+            most = len(there.content) if len(there.content) < there.size else _KEPT_OF_ONE
+            apart = first_difference(there.content, _read(f"{path}/{name}", most))
+            taken[name] = replace(here, apart=apart)
+    return MappingProxyType(taken)
+
+
+def _with_contents(path: str, taken: dict[str, FileEntry]) -> dict[str, FileEntry]:
+    room = _KEPT_IN_ALL
+    kept = {}
+    for name, entry in taken.items():
+        if entry.kind == "file" and entry.size > len(entry.head) and room > 0 and not is_text(entry.head):
+            content = _read(f"{path}/{name}", min(room, _KEPT_OF_ONE))
+            room -= len(content)
+            entry = replace(entry, content=content)
+        kept[name] = entry
+    return kept
+
+
+def _read(path: str, size: int) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(size) or b""
+    except OSError:
+        return b""
 
 
 def _walk(directory: str, prefix: str) -> Iterator[tuple[str, FileEntry]]:
@@ -159,11 +201,23 @@ def _difference(path: str, expected: FileEntry | None, found: FileEntry | None) 
 def _contents(expected: FileEntry, found: FileEntry) -> str:
     if expected.kind != "file" or found.kind != "file" or expected.digest == found.digest:
         return ""
+    if not (is_text(expected.head) and is_text(found.head)):
+        apart = found.apart or first_difference(*_known_of_both(expected, found))
+        return told_apart(apart, (expected.head, expected.size), (found.head, found.size))
     return f"expected {_shown(expected)}, found {_shown(found)}"
 
 
+def _known_of_both(expected: FileEntry, found: FileEntry) -> tuple[bytes, bytes]:
+    """The first bytes of both, as many as are known of both: where a head was cut, its file does not end."""
+    cut = [len(one.head) for one in (expected, found) if len(one.head) < one.size]
+    size = min(cut, default=_SHOWN)
+    return expected.head[:size], found.head[:size]
+
+
 def _content(entry: FileEntry) -> str:
-    return f"holds {_shown(entry)}" if entry.kind == "file" else ""
+    if entry.kind != "file":
+        return ""
+    return f"holds {_shown(entry) if is_text(entry.head) else described(entry.head, entry.size)}"
 
 
 def _shown(entry: FileEntry) -> str:

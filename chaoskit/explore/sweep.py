@@ -9,17 +9,22 @@ from dataclasses import replace
 
 from chaoskit.core.case import BROKEN
 from chaoskit.core.errors import UsageError
-from chaoskit.core.result import OVER_BUDGET, Budget
+from chaoskit.core.evidence import HANGS
+from chaoskit.core.operation import Frame, Operation
+from chaoskit.core.result import AFTER_FIRST, ALIKE, HANGS_THERE, OVER_BUDGET, Budget
 from chaoskit.explore.border import Planned, World
 from chaoskit.explore.case import Case, Question
-from chaoskit.explore.choose import choose
-from chaoskit.explore.execute import Executor, Observations
+from chaoskit.explore.choose import choose, ranked
+from chaoskit.explore.execute import Executor, Observations, Wanted, always
 from chaoskit.explore.job import Job
-from chaoskit.explore.judge import judge
+from chaoskit.explore.judge import Judgement, judge
 from chaoskit.explore.observation import Observation
 
 ATTEMPTS = 3
 """How often a case is run at most when its fault leaves no receipt."""
+
+INTERRUPTED_ATTEMPTS = 8
+"""The same when what went wrong may come from a call that was interrupted: a busy machine does so often."""
 
 INTERRUPTED = "interrupted"
 
@@ -31,6 +36,7 @@ class Sweep:
 
     ``left_out`` counts by reason the cases that are possible and were not run; ``worlds`` are those of all
     cases that were listed, whether or not they were run; ``begun`` are the cases that were handed out.
+    ``elsewhere`` counts the cases that other shards run.
     """
 
     def __init__(self, question: Question, executor: Executor, progress: Progress | None = None) -> None:
@@ -38,8 +44,10 @@ class Sweep:
         self.left_out: Counter[str] = Counter()
         self.worlds: list[World] = []
         self.begun: list[Case] = []
+        self.elsewhere = 0
         self._executor = executor
         self._progress = progress or (lambda done, total: None)
+        self._hung: Counter[object] = Counter()
         self._possible = 0
         self._done = 0
 
@@ -51,33 +59,54 @@ class Sweep:
     def room(self, used: int) -> int | None:
         """How many cases the budget still allows when ``used`` were run; None without a budget."""
         limit = self.question.options.budget
-        return None if limit is None else max(0, limit - used)
+        return None if limit is None else max(0, limit - used - self.elsewhere)
 
     def within(self, cases: Sequence[Case], limit: int | None) -> Sequence[Case]:
         """As many of the cases as ``limit`` allows, the most suspicious; the rest counts as left out."""
-        struck = [case.operations[-1] if case.operations else None for case in cases]
-        chosen = choose([case.planned for case in cases], struck, limit, self.question.seed)
+        chosen = choose([case.planned for case in cases], struck(cases), limit, self.question.seed)
         if len(chosen) < len(cases):
             self.left_out[OVER_BUDGET] += len(cases) - len(chosen)
         return [cases[i] for i in chosen]
 
-    def observe(self, jobs: Sequence[Job]) -> Observations:
+    def observe(self, jobs: Sequence[Job], wanted: Wanted = always) -> Observations:
         """Each job's number with what it showed, in the order in which they end."""
         # Closed by name: an interrupt here must end the workers now, not when a frame is collected.
-        with contextlib.closing(self._executor.run(jobs)) as stream:
+        with contextlib.closing(self._executor.run(jobs, wanted)) as stream:
             yield from stream
 
-    def execute(self, cases: Sequence[Case]) -> None:
-        """Run every case, and those that could not be judged again."""
+    def execute(self, cases: Sequence[Case], *, all_of_them: bool = False) -> Sequence[Case]:
+        """Run the cases, and those that could not be judged again; return those that were run.
+
+        The most telling ones come first: what is stopped half-way has seen most of what there is to see.
+        After some hangs at one line the rest there is left out, unless ``all_of_them`` are asked for: each
+        would cost its whole time-out, and show the same.
+        """
         self.begun += cases
-        waiting = list(cases)
-        for attempt in range(ATTEMPTS):
-            with contextlib.closing(self.observe([case.job for case in waiting])) as stream:
+        first = _running_order(cases, self.question.seed)
+        waiting = [cases[i] for i in first]
+        if before := frozenset(self.question.first):
+            # What broke the scenario the last time comes before what is only likely to.
+            waiting.sort(key=lambda case: str(case.planned.schedule) not in before)
+        order = list(waiting)
+        enough = _Enough(order) if self.question.exit_first and not all_of_them else None
+        for attempt in range(INTERRUPTED_ATTEMPTS):
+            batch = waiting
+            wanted = always if all_of_them else lambda number: self._wanted(batch[number], enough)  # noqa: B023
+            with contextlib.closing(self.observe([case.job for case in batch], wanted)) as stream:
                 for number, seen in stream:
-                    self._judge(waiting[number], seen, attempt)
-            waiting = [case for case in waiting if case.judgement.again]
+                    self._judge(batch[number], seen, attempt)
+                    if enough is not None:
+                        enough.note(batch[number], attempt)
+            waiting = [case for case in batch if worth_another(case.judgement, attempt)]
             if not waiting:
-                return
+                break
+        if all_of_them:
+            return cases
+        behind = enough.behind() if enough is not None else set()
+        spared = _beyond_the_hangs([case for case in order if id(case) not in behind])
+        self.left_out[AFTER_FIRST] += len(behind)
+        self.left_out[HANGS_THERE] += len(spared)
+        return [case for case in cases if id(case) not in spared | behind]
 
     def again(self, cases: Sequence[Case]) -> dict[int, tuple[bool, Observation]]:
         """Run each case once more and record it: whether it broke again, and what it did.
@@ -86,11 +115,29 @@ class Sweep:
         schedule name the run that they belong to.
         """
         jobs = [replace(case.job, record=True, strike_recovery=True) for case in cases]
-        found = {}
-        with contextlib.closing(self.observe(jobs)) as stream:
-            for number, seen in stream:
-                found[number] = (judge(jobs[number], seen).verdict in BROKEN, seen)
+        found: dict[int, tuple[bool, Observation]] = {}
+        waiting = list(range(len(jobs)))
+        for _ in range(INTERRUPTED_ATTEMPTS):
+            batch, waiting = waiting, []
+            with contextlib.closing(self.observe([jobs[number] for number in batch])) as stream:
+                for place, seen in stream:
+                    number = batch[place]
+                    judgement = judge(jobs[number], seen)
+                    found[number] = (judgement.verdict in BROKEN, seen)
+                    waiting += [number] if judgement.interrupted else []
+            if not waiting:
+                break
         return found
+
+    @property
+    def possible(self) -> int:
+        """How many cases were listed."""
+        return self._possible
+
+    @property
+    def complete(self) -> bool:
+        """True if nothing was left out but what can show nothing new."""
+        return not any(number for why, number in self.left_out.items() if why not in (ALIKE, HANGS_THERE))
 
     def interrupt(self) -> Sequence[Case]:
         """The cases that are over although others are not, which count as left out from now on."""
@@ -98,6 +145,10 @@ class Sweep:
         over = [c for c in self.begun if c.attempts and (c.judgement.failure or not c.judgement.again)]
         self.left_out[INTERRUPTED] += len(self.begun) - len(over)
         return over
+
+    def _wanted(self, case: Case, enough: _Enough | None) -> bool:
+        """False if enough cases that strike where ``case`` does have hung, or one before it was enough."""
+        return self._hung[_line(case)] < HANGS and (enough is None or enough.wants(case))
 
     def budget(self, run: int) -> Budget:
         """The books, when ``run`` cases were run in the end."""
@@ -110,6 +161,74 @@ class Sweep:
             raise UsageError(f"in the case {case.job.schedule} chaos.run was refused: {seen.refused}")
         case.seen, case.judgement = seen, judge(case.job, seen)
         case.attempts += 1
+        if case.judgement.verdict == "hung" and (line := _line(case)):
+            self._hung[line] += 1
         if attempt == 0:
             self._done += 1
             self._progress(self._done, len(self.begun))
+
+
+class _Enough:
+    """The first case that broke, in the order of running, and what it spares.
+
+    Cases behind it may have been under way when it broke. They are left out all the same, and those before it
+    are still run: which one breaks first is a matter of time, and equal runs have equal results.
+    """
+
+    def __init__(self, order: Sequence[Case]) -> None:
+        self._order = order
+        self._place = {id(case): place for place, case in enumerate(order)}
+        self._broken = len(order)
+
+    def note(self, case: Case, attempt: int) -> None:
+        """Hear how a case was judged at the attempt of this number."""
+        if case.judgement.verdict in BROKEN and not worth_another(case.judgement, attempt):
+            self._broken = min(self._broken, self._place[id(case)])
+
+    def wants(self, case: Case) -> bool:
+        """True if no case before this one has broken."""
+        return self._place[id(case)] <= self._broken
+
+    def behind(self) -> set[int]:
+        """The identities of the cases that come behind the first one that broke."""
+        return {id(case) for case in self._order[self._broken + 1 :]}
+
+
+def _running_order(cases: Sequence[Case], seed: int) -> Sequence[int]:
+    """The indices of the cases, the most telling first: in a shard as in a run of all."""
+    if all(case.rank >= 0 for case in cases):
+        return sorted(range(len(cases)), key=lambda i: cases[i].rank)
+    return ranked([case.planned for case in cases], struck(cases), seed)
+
+
+def worth_another(judgement: Judgement, attempt: int) -> bool:
+    """True if the case is to be run once more behind the attempt of this number, from 0 on."""
+    most = INTERRUPTED_ATTEMPTS if judgement.interrupted else ATTEMPTS
+    return judgement.again and attempt + 1 < most
+
+
+def _line(case: Case) -> tuple[Frame, ...]:
+    """Where the program is when the case strikes; empty for a command, whose calls have no lines."""
+    return case.operations[-1].stack if case.operations else ()
+
+
+def _beyond_the_hangs(cases: Sequence[Case]) -> set[int]:
+    """The identities of the ``cases``, in the order of running, that come behind enough hangs at their line.
+
+    Some of them were under way by then. They are left out all the same: which ones is a matter of time, and
+    equal runs have equal results.
+    """
+    hung: Counter[object] = Counter()
+    beyond = set()
+    for case in cases:
+        line = _line(case)
+        if hung[line] >= HANGS:
+            beyond.add(id(case))
+        elif line and case.judgement.verdict == "hung":
+            hung[line] += 1
+    return beyond
+
+
+def struck(cases: Sequence[Case]) -> list[Operation | None]:
+    """The operation at which each case strikes last; None where it strikes at none of the recording."""
+    return [case.operations[-1] if case.operations else None for case in cases]

@@ -54,6 +54,9 @@ def _with_strikes(
         TimelineEntry(o.place.run, str(point), outcome(o), effects.pop(point, ""), o.site)
         for point, o in zip(points, operations, strict=True)
     ]
+    for promise in seen.outside:
+        end = next((i for i, e in enumerate(entries) if e.run > promise.after), len(entries))
+        entries.insert(end, TimelineEntry(promise.after, f"promise({promise.value}) by the test"))
     # A call before which the process was killed was never made, so no recording has it.
     for point, effect in effects.items():
         if effect:

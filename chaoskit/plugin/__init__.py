@@ -7,13 +7,17 @@ So it does as little as possible: options, the marker, the fixture, and two hook
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
+from chaoskit.core.extras import missing as _missing_extra
 from chaoskit.plugin.names import MARKER, RESULT
+
+try:
+    import pytest
+except ModuleNotFoundError as _error:
+    raise _missing_extra(_error, "pytest", "pytest", "chaoskit.plugin") from None
 
 if TYPE_CHECKING:
     from chaoskit.plugin.reporting import Reporting
@@ -25,7 +29,19 @@ _OPTIONS = {
     "depth": ("N", "how many faults strike in one case: 1 or 2"),
     "backend": ("NAME", "fail, instead of skipping, where this backend does not work: kernel"),
     "seed": ("N", "decides which cases a budget takes (default: 0)"),
-    "workers": ("N", "run cases on N processes (default: 1)"),
+    "workers": ("N", "run cases on N processes (default: one for each processor)"),
+    "handlers": (
+        "on|off",
+        "note which except, finally and with run under faults (default: on; off with Python 3.11, where it "
+        "makes cases slower)",
+    ),
+}
+
+_SWITCHES = {
+    "exitfirst": "end each scenario with the first case that breaks it",
+    "list": "list the fault points, run no case",
+    "sync-audit": "say of each fsync whether some power loss would break the test without it",
+    "show-secrets": "show what looks secret in messages and reports, too, and the contents of all files",
 }
 
 
@@ -36,14 +52,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         # Each as an ini key as well: what a project wants of every run belongs in its configuration.
         parser.addini(f"chaoskit_{name}", f"{text}; see --chaoskit-{name}")
     group.addoption("--chaoskit-replay", metavar="SCHEDULE", help="run this one schedule instead of all")
-    group.addoption("--chaoskit-list", action="store_true", help="list the fault points, run no case")
-    parser.addini("chaoskit_tmp", "directory for the directories of cases (default: pytest's basetemp)")
+    group.addoption(
+        "--chaoskit-shard",
+        metavar="I/N",
+        help="run the I-th of N parts of every scenario; 'chaoskit report merge' joins the N reports",
+    )
+    shards = "make every scenario N items, which pytest-xdist spreads over its workers; auto: one for each"
+    group.addoption("--chaoskit-shards", metavar="N|auto", help=shards)
+    parser.addini("chaoskit_shards", shards)
+    hosts = "run cases on these hosts: gateways of execnet, with commas, such as ssh=build1//chdir=project"
+    group.addoption("--chaoskit-hosts", metavar="LIST", help=hosts)
+    parser.addini("chaoskit_hosts", hosts)
+    first = "run first what broke a scenario the last time: on or off (default: on, off where CI is set)"
+    group.addoption("--chaoskit-failed-first", metavar="on|off", help=first)
+    parser.addini("chaoskit_failed_first", first)
+    for name, text in _SWITCHES.items():
+        group.addoption(f"--chaoskit-{name}", action="store_true", help=text)
+    parser.addini(
+        "chaoskit_required",
+        "fail when scenarios were collected and none was examined, as where all are skipped "
+        "(default: true if the environment variable CI is set)",
+    )
+    parser.addini(
+        "chaoskit_tmp", "place for the directories of cases (default: in memory, else pytest's basetemp)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("chaoskit_list"):
-        # A listing runs no case: a scenario that is expected to fail would count as one that passed.
-        config.option.runxfail = True
     config.addinivalue_line(
         "markers",
         f"{MARKER}(*faults, depth=1, budget=None, backend='auto', …): "
@@ -52,6 +87,20 @@ def pytest_configure(config: pytest.Config) -> None:
     # Workers of xdist send their results to the controller, which alone writes a report.
     place = None if hasattr(config, "workerinput") else _checked_place(config)
     config.pluginmanager.register(_Door(config, place), "chaoskit-door")
+    if config.getoption("chaoskit_shards") or config.getini("chaoskit_shards"):
+        from chaoskit.plugin import divided
+
+        if (shards := _checked(divided.number, config)) > 1:
+            config.pluginmanager.register(divided.Divided(shards), "chaoskit-divided")
+
+
+def _checked(ask: Callable[[pytest.Config], int], config: pytest.Config) -> int:
+    from chaoskit.core.errors import UsageError
+
+    try:
+        return ask(config)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def _checked_place(config: pytest.Config) -> Path | None:
@@ -82,25 +131,27 @@ class _Door:
         self._place = place
         self._began = time.monotonic()
         self._reporting: Reporting | None = None
+        self._told: set[str] = set()
 
     def pytest_report_header(self) -> str | None:
         # Only where nothing is collected in this process: the line belongs to runs that have scenarios.
         if not self._config.pluginmanager.has_plugin("dsession"):
             return None
         options = self._config.option
-        given = any(getattr(options, f"chaoskit_{name}", None) for name in (*_OPTIONS, "replay"))
+        given = any(getattr(options, f"chaoskit_{name}", None) for name in (*_OPTIONS, "replay", "shard"))
         return self._header() if given else None
 
     # Last, so that items which other plugins deselect are gone by then.
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        if not any(item.get_closest_marker(MARKER) for item in items):
+        scenarios = sum(item.get_closest_marker(MARKER) is not None for item in items)
+        if not scenarios:
             return
         from chaoskit.plugin.scenarios import Scenarios
 
         manager = self._config.pluginmanager
         if not manager.has_plugin("chaoskit-scenarios"):
-            manager.register(Scenarios(self._config), "chaoskit-scenarios")
+            manager.register(Scenarios(self._config, alone=scenarios == 1), "chaoskit-scenarios")
 
     def pytest_report_collectionfinish(self, items: list[pytest.Item]) -> str | None:
         used = self._config.pluginmanager.has_plugin("chaoskit-scenarios")
@@ -111,6 +162,8 @@ class _Door:
 
         return header(self._config)
 
+    # First, so that all who show a failure find it told.
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         plain: dict[str, Any] | None = report.__dict__.get(RESULT)
         if plain is None or hasattr(self._config, "workerinput"):
@@ -122,7 +175,25 @@ class _Door:
             # sees of a scenario.
             self._reporting = Reporting(self._config, self._began, self._place)
             self._config.pluginmanager.register(self._reporting, "chaoskit-reporting")
+            if self._config.pluginmanager.has_plugin("dsession"):
+                from chaoskit.plugin import interruption
+
+                # Here no scenario is run: what is lost is only what the workers are at.
+                interruption.arm()
+        self._told.add(report.nodeid)
         self._reporting.take(plain, report)
+
+    # Last, so that the workers of xdist are gone by then.
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if exitstatus == pytest.ExitCode.INTERRUPTED and self._config.pluginmanager.has_plugin("dsession"):
+            from chaoskit.plugin import left
+
+            for report in left.found(self._config):
+                if report.nodeid not in self._told:
+                    self._config.hook.pytest_runtest_logreport(report=report)
+        if self._reporting is not None:
+            self._reporting.finish(session, exitstatus)
 
 
 @pytest.fixture

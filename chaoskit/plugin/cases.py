@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from chaoskit.core.case import CaseFailure
-from chaoskit.core.operation import Frame
+from chaoskit.core.operation import Caveat, Frame
 from chaoskit.explore.errors import InvariantBroken
 from chaoskit.explore.execute import Watch
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
-from chaoskit.explore.snapshot import take
-from chaoskit.inject.removal import remove
+from chaoskit.explore.snapshot import EMPTY, take
+from chaoskit.inject import removal
 from chaoskit.invariants import Evidence
 from chaoskit.plugin.fixture import prepared
 from chaoskit.plugin.names import PLUGIN
@@ -84,6 +84,7 @@ class ItemRunner:
         self.item = item
         self.propagate = propagate
         self._chaos_alone = _needs_chaos_alone(item)
+        self._told: set[tuple[type[BaseException], Frame | None]] = set()
 
     def __call__(self, job: Job, watch: Watch) -> Observation:
         state = self.item.stash[STATE]
@@ -100,6 +101,9 @@ class ItemRunner:
         # The teardown may fail because the test did, so what the test said comes first.
         failure_after = self._tear_down()
         seconds = time.perf_counter() - began
+        if mounts := removal.met():
+            # A worker's warnings are heard by no one.
+            seen = replace(seen, caveats=(*seen.caveats, *map(_left_mount, mounts)))
         return replace(seen, failure=failure or failure_after, skipped=skipped, seconds=seconds)
 
     def _call(self, state: Underway, job: Job) -> tuple[CaseFailure | None, str]:
@@ -117,8 +121,19 @@ class ItemRunner:
                 error.add_note(f"chaoskit: in the case '{job.schedule}'")
                 state.stopped = failure_of(self.item, error)
                 raise
-            return failure_of(self.item, error), ""
+            return self._failure(error, job), ""
         return None, ""
+
+    def _failure(self, error: BaseException, job: Job) -> CaseFailure:
+        """What ``error`` means; with its text only where that may be shown.
+
+        To format it takes longer than most cases, and a finding shows one text: that of the run which is made
+        once more for it, and recorded. The first of each kind has one also without that.
+        """
+        kind = (type(error), _site(self.item, error))
+        shown = job.record or kind not in self._told
+        self._told.add(kind)
+        return failure_of(self.item, error, in_full=shown)
 
     def _set_up(self) -> None:
         """As pytest does it; but ``chaos`` alone is made directly, which costs a case less."""
@@ -146,6 +161,25 @@ class ItemRunner:
         return None
 
 
+def baseline_again(item: pytest.Function, state: Underway) -> None:
+    """Call the test as for the first time, with function-scoped fixtures that are fresh.
+
+    Raises:
+        Exception: what the test raises.
+    """
+    tear_down(item)
+    state.job, state.chaos = state.exploration.baseline, None
+    state.failed_subtests.clear()
+    _forget_logs(item.config)
+    _let_tmp_path_end(item)
+    _renew_instance(item)
+    item._initrequest()
+    item.session._setupstate.setup(item)
+    began = time.perf_counter()
+    item.runtest()
+    state.seconds = time.perf_counter() - began
+
+
 def kept_error(item: pytest.Item) -> BaseException | None:
     """What the test has failed with and not raised.
 
@@ -170,14 +204,19 @@ def observed(state: Underway, *, look: bool) -> Observation:
     if state.chaos is None:
         return Observation()
     seen = state.chaos.observed()
-    return replace(seen, snapshot=take(str(state.chaos.path))) if look else seen
+    if not look:
+        return seen
+    expected = state.job.expected
+    beside = EMPTY if expected is None else expected.snapshot
+    return replace(seen, snapshot=take(str(state.chaos.path), keep=expected is None, beside=beside))
 
 
 def _invariants(state: Underway, job: Job) -> CaseFailure | None:
     """Check the invariants that the scenario asked for beside its own assertions."""
     if not state.exploration.spec.invariants or state.chaos is None or job.expected is None:
         return None
-    evidence = Evidence(job.expected.snapshot, take(str(state.chaos.path)), job.patterns)
+    resumed = state.chaos.observed().resumed
+    evidence = Evidence(job.expected.snapshot, take(str(state.chaos.path)), job.patterns, resumed)
     for invariant in state.exploration.spec.invariants:
         try:
             invariant(evidence)
@@ -187,15 +226,15 @@ def _invariants(state: Underway, job: Job) -> CaseFailure | None:
     return None
 
 
-def failure_of(item: pytest.Function, error: BaseException) -> CaseFailure:
-    """What an exception out of the test means, with the text that pytest prints for it."""
+def failure_of(item: pytest.Function, error: BaseException, *, in_full: bool = True) -> CaseFailure:
+    """What an exception out of the test means; ``in_full`` with the text that pytest prints for it."""
     hide_harness(item, error)
     info = pytest.ExceptionInfo.from_exception(error)
     if isinstance(error, InvariantBroken):
         return CaseFailure("invariant", error.name, str(error), str(error))
     if isinstance(error, pytest.fail.Exception) and str(error).startswith("DID NOT RAISE"):
         error.add_note(_NO_RAISE)
-    text = _shortened(str(item.repr_failure(info)))
+    text = _shortened(str(item.repr_failure(info))) if in_full else ""
     kind = "assertion" if isinstance(error, AssertionError | pytest.fail.Exception) else "error"
     name = type(error).__name__
     message = f"{name}: {error}" if str(error) else name
@@ -250,7 +289,16 @@ def _let_tmp_path_end(item: pytest.Item) -> None:
 def _remove_tmp_path(path: object) -> None:
     """Thousands of cases would leave thousands of directories, which pytest counts one by one."""
     if isinstance(path, Path):
-        remove(path)
+        removal.remove(path)
+
+
+def _left_mount(path: str) -> Caveat:
+    name = os.path.basename(path)
+    text = (
+        f"the workload left a mount behind at {name}, which was detached before the directory was removed: a "
+        "fault kept it from unmounting. Unmount it in the test's own clean-up too."
+    )
+    return Caveat("left-mount", name, text)
 
 
 def _forget_logs(config: pytest.Config) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from chaoskit.core.errors import UsageError
+from chaoskit.explore.home import taken
 from chaoskit.inject.removal import remove
-from chaoskit.plugin.state import STATE
+from chaoskit.plugin.state import STATE, Underway
 from chaoskit.session.chaos import Chaos
 
 
@@ -28,14 +30,29 @@ def prepared(item: pytest.Item) -> Iterator[Chaos]:
             "decorator chaoskit.scenario or the marker chaoskit. "
             "Add @scenario(faults.disk() | faults.kill())."
         )
-    path = state.places.fresh()
     sources = state.exploration.sources if state.job.expected is None else ()
-    state.chaos = Chaos(path, state.exploration.backend, state.job, state.watch, sources)
-    try:
-        with _same_directory():
-            yield state.chaos
-    finally:
-        remove(path)
+    threads = state.exploration.spec.threads
+    with _place(state) as path:
+        state.chaos = Chaos(path, state.exploration.backend, state.job, state.watch, sources, threads=threads)
+        try:
+            with _same_directory():
+                yield state.chaos
+        finally:
+            if state.chaos is not None:
+                state.chaos.close()
+            remove(path)
+
+
+@contextlib.contextmanager
+def _place(state: Underway) -> Iterator[Path]:
+    """An empty directory for the case in hand: the one that it asks for, or any."""
+    if not state.job.home:
+        yield state.places.fresh()
+        return
+    with taken(state.job.home, state.watch, state.job.timeout):
+        path = Path(state.job.home)
+        path.mkdir(0o700)
+        yield path
 
 
 @contextlib.contextmanager

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chaoskit.core.errors import wrong
+from chaoskit.core.evidence import Shard
+from chaoskit.core.machine import memory, usable_processors
 from chaoskit.core.schedule import Schedule
+from chaoskit.inject.handlers import cheap
+from chaoskit.report.explain import BRIEF, FULL, LINES, Extent
 from chaoskit.session.exploring import Request
 from chaoskit.session.spec import BACKENDS, ScenarioSpec, positive_number
 
+_TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
-def request(config: pytest.Config) -> Request:
-    """Read what is asked for the whole session.
+
+def request(config: pytest.Config, part: Shard | None = None) -> Request:
+    """Read what is asked for the whole session, and put in which ``part`` of a scenario its item is.
 
     Raises:
         UsageError: naming the option and what it expects; ScheduleError for ``--chaoskit-replay``.
@@ -22,10 +31,77 @@ def request(config: pytest.Config) -> Request:
     replay = config.getoption("chaoskit_replay")
     return Request(
         seed=_integer(config, "seed", 0),
-        workers=positive_number("--chaoskit-workers", _integer(config, "workers", 1)),
+        workers=positive_number("--chaoskit-workers", _integer(config, "workers", _processors(config))),
         replay=None if replay is None else Schedule.parse(replay),
         listing=bool(config.getoption("chaoskit_list")),
+        # Which number a handler has depends on what was imported, and may differ on a host.
+        handlers=not hosts(config) and _handlers(config),
+        exit_first=bool(config.getoption("chaoskit_exitfirst")),
+        audit=bool(config.getoption("chaoskit_sync_audit")),
+        shard=part or _shard(config),
     )
+
+
+def hosts(config: pytest.Config) -> tuple[str, ...]:
+    """The gateways of execnet to the machines on which cases run; none for this one.
+
+    Raises:
+        UsageError: together with xdist, whose processes would each have their hosts; code that is not to come
+            from here, or is there and is to be sent as well.
+    """
+    text = config.getoption("chaoskit_hosts") or config.getini("chaoskit_hosts")
+    specs = tuple(one.strip() for one in str(text or "").split(",") if one.strip())
+    if specs and (hasattr(config, "workerinput") or config.getoption("numprocesses", None)):
+        raise wrong("--chaoskit-hosts", text, "none together with -n of xdist", "Leave one of them out.")
+    for spec in specs:
+        given = dict(word.partition("=")[::2] for word in spec.split("//"))
+        if "code" in given and (given["code"] != "here" or "chdir" in given):
+            raise wrong("--chaoskit-hosts", spec, "code=here to send the project, or chdir= where it is")
+    return specs
+
+
+def _shard(config: pytest.Config) -> Shard | None:
+    text = config.getoption("chaoskit_shard")
+    return None if text is None else Shard.parse(text, "--chaoskit-shard")
+
+
+def _handlers(config: pytest.Config) -> bool:
+    """True if it is noted which handlers of exceptions run; on by itself where that costs nothing."""
+    word = _text(config, "handlers")
+    if word not in ("", "on", "off"):
+        raise wrong("--chaoskit-handlers", word, "on or off")
+    return word == "on" or (not word and cheap())
+
+
+def failed_first(config: pytest.Config) -> bool:
+    """True if what broke a scenario the last time is run first, and what breaks it now is kept.
+
+    Raises:
+        UsageError: for a word other than on and off.
+    """
+    word = config.getoption("chaoskit_failed_first") or config.getini("chaoskit_failed_first")
+    if not word:
+        # A machine of a CI system is thrown away, and what it runs should depend on the commit alone.
+        return not os.environ.get("CI")
+    if word not in ("on", "off"):
+        raise wrong("--chaoskit-failed-first", word, "on or off")
+    return bool(word == "on")
+
+
+def required(config: pytest.Config) -> bool:
+    """True if a run that examined nothing must fail. Where CI is set it must, unless an ini file says no.
+
+    A green build whose scenarios were all skipped looks like one whose scenarios hold.
+
+    Raises:
+        UsageError: for another value than true or false.
+    """
+    text = str(config.getini("chaoskit_required") or "").strip().lower()
+    if not text:
+        return os.environ.get("CI", "").strip().lower() not in ("", "0", "false", "no")
+    if text not in _TRUTHS:
+        raise wrong("chaoskit_required", text, "true or false")
+    return _TRUTHS[text]
 
 
 def backend_asked(config: pytest.Config) -> bool:
@@ -50,19 +126,48 @@ def in_force(config: pytest.Config, spec: ScenarioSpec) -> ScenarioSpec:
     return replace(spec, **changes) if changes else spec
 
 
+def detail_for(config: pytest.Config) -> Extent:
+    """How much of a finding the terminal shows, by the options that pytest has for it."""
+    style = config.getoption("tbstyle", "auto")
+    if style in ("line", "no"):
+        return LINES
+    return FULL if style == "long" or config.getoption("verbose", 0) > 0 else BRIEF
+
+
 def header(config: pytest.Config) -> str:
     """The one line about chaoskit at the head of a test run."""
     parts = [f"seed {_text(config, 'seed') or 0}", f"backend {_text(config, 'backend') or 'auto'}"]
     parts.append(f"budget {_text(config, 'budget') or 'none'}")
-    for name in ("depth", "workers", "replay"):
+    parts.append(f"workers {_text(config, 'workers') or _processors(config)}")
+    for name in ("depth", "replay", "shard"):
         if value := _text(config, name):
             parts.append(f"{name} {value}")
-    return f"chaoskit: {', '.join(parts)}"
+    return f"chaoskit: {', '.join(parts)}, cases in {place(config)}"
+
+
+def place(config: pytest.Config) -> Path:
+    """Where the directories of the cases are made: as the ini file says, else in memory where there is room.
+
+    With ``--basetemp`` everything is made there.
+    """
+    if given := str(config.getini("chaoskit_tmp") or ""):
+        return Path(given)
+    found = None if config.getoption("basetemp", None) else memory()
+    if found is not None:
+        return found
+    factory: pytest.TempPathFactory | None = getattr(config, "_tmp_path_factory", None)
+    return Path(tempfile.gettempdir()) if factory is None else factory.getbasetemp()
+
+
+def _processors(config: pytest.Config) -> int:
+    """One worker for each processor; with pytest-xdist its processes have divided them already."""
+    distributed = hasattr(config, "workerinput") or config.getoption("numprocesses", None)
+    return 1 if distributed else usable_processors()
 
 
 def _text(config: pytest.Config, name: str) -> str:
     value = config.getoption(f"chaoskit_{name}")
-    if value is None and name != "replay":
+    if value is None and name not in ("replay", "shard"):
         value = config.getini(f"chaoskit_{name}")
     return str(value or "")
 

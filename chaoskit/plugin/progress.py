@@ -1,4 +1,4 @@
-"""How far a long exploration has come, as one line on a terminal."""
+"""How far a long exploration has come: as one line on a terminal, elsewhere as a line now and then."""
 
 from __future__ import annotations
 
@@ -13,32 +13,47 @@ _QUIET = 2.0
 """Seconds before anything is printed: most explorations are over by then."""
 _PAUSE = 0.5
 """Seconds between two changes of the line, at least."""
+_LINE_EVERY = 30.0
+"""Seconds between two lines where none can be changed: a log is to show that the job is not stuck."""
 
 
 class Progress:
-    """Rewrites one line on the terminal. Silent without one, under xdist, and in continuous integration."""
+    """Rewrites one line on the terminal; without one, and in continuous integration, it adds lines.
 
-    def __init__(self, config: pytest.Config) -> None:
+    Silent under xdist, whose workers have nothing to write on.
+    """
+
+    def __init__(self, config: pytest.Config, name: str = "") -> None:
         self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
         self._capture: Any = config.pluginmanager.get_plugin("capturemanager")
-        self._next = time.monotonic() + _QUIET
+        self._name = name
         self._shown = False
-        self._on = _wanted(config, self._reporter)
+        self._on = self._reporter is not None and not hasattr(config, "workerinput")
+        self._rewrites = bool(getattr(self._reporter, "isatty", False)) and not os.environ.get("CI")
+        self._began = time.monotonic()
+        self._next = self._began + (_QUIET if self._rewrites else _LINE_EVERY)
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
         if not self._on or now < self._next:
             return
-        self._next = now + _PAUSE
+        self._next = now + (_PAUSE if self._rewrites else _LINE_EVERY)
+        text = f"chaoskit: {done:,} of {total:,} cases"
         with self._terminal():
-            if not self._shown:
+            if self._rewrites:
+                if not self._shown:
+                    self._reporter.ensure_newline()
+                self._reporter.rewrite(text, erase=True)
+            else:
                 self._reporter.ensure_newline()
-                self._shown = True
-            self._reporter.rewrite(f"chaoskit: {done:,} of {total:,} cases", erase=True)
+                self._reporter.write_line(f"{text} in {now - self._began:.0f} s: {self._name}")
+                # Nothing else does it where the output goes to a file.
+                self._reporter.flush()
+        self._shown = True
 
     def close(self) -> None:
         """Leave the line empty."""
-        if self._shown:
+        if self._shown and self._rewrites:
             with self._terminal():
                 self._reporter.rewrite("", erase=True)
                 self._reporter.rewrite("")
@@ -49,9 +64,3 @@ class Progress:
         # pytest captures standard output at the file descriptor: the terminal is behind it.
         disabled: contextlib.AbstractContextManager[Any] = self._capture.global_and_fixture_disabled()
         return disabled
-
-
-def _wanted(config: pytest.Config, reporter: Any) -> bool:
-    if reporter is None or hasattr(config, "workerinput") or os.environ.get("CI"):
-        return False
-    return bool(getattr(reporter, "isatty", False))

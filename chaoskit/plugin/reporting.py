@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chaoskit.core.errors import UsageError
 from chaoskit.core.result import ScenarioResult
 from chaoskit.core.schedule import printable
+from chaoskit.core.source import of_a_library
+from chaoskit.plugin import interruption
+from chaoskit.plugin.divided import joined
+from chaoskit.plugin.names import NOT_HERE
+from chaoskit.plugin.options import detail_for, required
+from chaoskit.plugin.outcomes import tell
 from chaoskit.report import Collector, Line, Report, summary_lines, write
+from chaoskit.report.auditing import audit_lines
+from chaoskit.report.collect import shortener
+from chaoskit.report.document import Entry
+from chaoskit.report.explain import BRIEF, inconclusive_text, violation_text
+from chaoskit.report.gate import judge, limits_in
+from chaoskit.report.views import views
+from chaoskit.report.visible import on_one_line
+
+_WIDTH = 100
+_NOT_EXAMINED = (
+    "failed, since a scenario that is not examined shows nothing: 'chaoskit doctor' says what is missing "
+    "here; chaoskit_required = false in the ini file lets it pass"
+)
 
 
 class Reporting:
@@ -25,19 +46,28 @@ class Reporting:
         self._config = config
         self._place = place
         self._began = began
-        self._collector = Collector(config.rootpath, hide=_hidden(config))
+        show = bool(config.getoption("chaoskit_show_secrets"))
+        self._collector = Collector(config.rootpath, hide=_hidden(config), show_secrets=show)
         self._listed: list[ScenarioResult] = []
         self._report: Report | None = None
-        self._written = Line("")
+        self._written = self._missing = Line("")
+        self._apart = ""
+        self._by_all: list[Entry] = []
 
     def take(self, plain: Mapping[str, Any], report: pytest.TestReport) -> None:
         """One scenario's result, with what pytest made of its test."""
         if plain["state"] == "listed":
-            self._listed.append(ScenarioResult.from_dict(plain))
+            shorten = shortener({self._config.rootpath: ""})
+            self._listed.append(ScenarioResult.from_dict(plain).renamed(shorten))
             return
-        self._collector.add(plain, outcome=_outcome(report), reason=_reason(report))
+        # A test that calls pytest.xfail itself is reported as skipped, which is what it is to a scenario.
+        self._collector.add(plain, outcome=report.outcome, reason=_reason(report))
+        tell(report, self._config.getoption("tbstyle", "auto"))
 
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+    def finish(self, session: pytest.Session, exitstatus: int) -> None:
+        """All results are here: write the report, and let the exit status say what it says."""
+        if number := interruption.disarm():
+            session.exitstatus = 128 + number
         # Not in the summary: the exit status is settled by then, and there may be none (--no-summary).
         if not len(self._collector):
             return
@@ -48,28 +78,84 @@ class Reporting:
             place=next(iter(_hidden(self._config)), None),
             seconds=time.monotonic() - self._began,
         )
+        if self._config.pluginmanager.has_plugin("chaoskit-divided"):
+            self._join(session, exitstatus)
+        if self._replayed_nowhere() and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if not self._report.totals.cases and required(self._config) and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            self._missing = Line(_NOT_EXAMINED, {"red": True})
         if self._place is None:
             return
         try:
-            write(self._report, self._place)
-            self._written = Line(f"report: {self._place}")
+            self._written = self._write(self._report, self._place)
         except OSError as error:
             # The tests may have taken an hour: the summary is printed all the same.
             self._written = Line(f"report: not written into {self._place}: {error}", {"red": True})
             if exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+    def _join(self, session: pytest.Session, exitstatus: int) -> None:
+        """Make one result of the items of each scenario; what only all of them show fails the run here."""
+        assert self._report is not None
+        told = {entry.result.nodeid for entry in self._report.entries if entry.outcome == "failed"}
+        self._report, self._apart = joined(self._report)
+        self._by_all = [
+            entry
+            for entry in self._report.entries
+            if entry.outcome == "failed" and entry.result.nodeid not in told
+        ]
+        if (self._by_all or self._apart) and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write(self, report: Report, place: Path) -> Line:
+        judged, wrong_rules = None, ""
+        try:
+            limits = limits_in(self._config.rootpath / "pyproject.toml")
+            judged = judge(report, limits, now=datetime.fromisoformat(report.created))
+        except UsageError as error:
+            # The gate will say it again and fail; the report of an hour is written all the same.
+            wrong_rules = f"; its rules are the defaults: {error}"
+        made, missing = views(report, judged=judged)
+        write(report, place, made)
+        return Line(f"report: {place}" + (f" (no page: {missing})" if missing else "") + wrong_rules)
+
+    def _replayed_nowhere(self) -> bool:
+        """True if a schedule was to be replayed and no scenario has it."""
+        entries = () if self._report is None else self._report.entries
+        asked = self._config.getoption("chaoskit_replay") is not None
+        return asked and bool(entries) and all(entry.reason.startswith(NOT_HERE) for entry in entries)
+
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         for result in self._listed:
             terminalreporter.section(f"fault points of {result.nodeid}", sep="-")
             for text in _listing(result):
-                terminalreporter.write_line(text)
+                terminalreporter.write_line(on_one_line(text))
         if self._report is None:
             return
+        for entry in self._by_all:
+            terminalreporter.section(entry.result.nodeid, sep="_")
+            if entry.result.state == "failed":
+                shown = violation_text(entry.result, detail_for(self._config))
+            else:
+                shown = inconclusive_text(entry.result)
+            terminalreporter.write_line(shown)
         terminalreporter.section("chaoskit", sep="=")
-        lines = summary_lines(self._report)
-        for line in (*lines, self._written) if self._written.text else lines:
-            terminalreporter.write_line(line.text, **line.markup)
+        for text in audit_lines(self._report.entries):
+            terminalreporter.write_line(on_one_line(text))
+        for line in (*summary_lines(self._report), *self._notes(self._report), self._missing, self._written):
+            if line.text:
+                terminalreporter.write_line(line.text, **line.markup)
+
+    def _notes(self, report: Report) -> Iterator[Line]:
+        """What is said of how the run was shown, and of what was asked of it."""
+        if self._apart:
+            yield Line(f"shards: not joined: {self._apart}", {"red": True})
+        failed = any(entry.outcome == "failed" and entry.result.findings for entry in report.entries)
+        if failed and detail_for(self._config) is BRIEF:
+            yield Line("-v shows each finding whole")
+        if self._replayed_nowhere():
+            yield Line("replay: no scenario has this schedule, so nothing was replayed", {"red": True})
 
 
 def _hidden(config: pytest.Config) -> dict[Path, str]:
@@ -77,13 +163,6 @@ def _hidden(config: pytest.Config) -> dict[Path, str]:
     factory = getattr(config, "_tmp_path_factory", None)
     basetemp = getattr(factory, "_basetemp", None)
     return {} if basetemp is None else {Path(basetemp): "<tmp>"}
-
-
-def _outcome(report: pytest.TestReport) -> Any:
-    # How pytest marks an expected failure, and an unexpected success (_pytest/skipping.py).
-    if hasattr(report, "wasxfail"):
-        return "xfailed" if report.skipped else "xpassed"
-    return report.outcome
 
 
 def _reason(report: pytest.TestReport) -> str:
@@ -94,10 +173,25 @@ def _reason(report: pytest.TestReport) -> str:
 
 def _listing(result: ScenarioResult) -> Iterator[str]:
     for point in result.points:
-        site = f"  {point.stack[0].file}:{point.stack[0].line}" if point.stack else ""
+        own = next((frame for frame in point.stack if not of_a_library(frame.file)), None)
+        site = f"  {own.file}:{own.line}" if own else ""
         unstable = "" if point.stable else "  (not in both recordings)"
-        yield f"{point.name}  {len(point.faults)} faults{site}{unstable}"
+        yield f"{point.name}{site}{unstable}"
+        # By name: that is what .only() and --chaoskit-replay are given.
+        yield from _wrapped(point.faults or ("none",))
     faults = sum(len(point.faults) for point in result.points)
     yield f"{len(result.points)} points, {faults} cases"
     for variation in result.variations:
         yield f"not the same in two baselines: {variation.kind}: {variation.text}"
+
+
+def _wrapped(names: Sequence[str]) -> Iterator[str]:
+    """Names with commas, on lines of a hundred characters; none is broken, though they hold blanks."""
+    line = "   "
+    for number, name in enumerate(names, 1):
+        word = f" {name}," if number < len(names) else f" {name}"
+        if len(line) + len(word) > _WIDTH and line.strip():
+            yield line
+            line = "   "
+        line += word
+    yield line

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-import tempfile
 import time
 import unittest
 from collections.abc import Callable, Generator
@@ -12,39 +12,57 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.core.case import CaseFailure, CaseResult
-from chaoskit.core.errors import BackendUnavailable, ChaoskitError, UsageError, wrong
-from chaoskit.core.finding import Finding
-from chaoskit.core.result import Budget, ScenarioResult
-from chaoskit.core.schedule import printable
+from chaoskit.core.errors import BackendUnavailable, ChaoskitError, ScheduleError, UsageError, wrong
+from chaoskit.core.result import ScenarioResult
+from chaoskit.explore.engine import Explorer
 from chaoskit.explore.errors import ScenarioInconclusive, ScenarioViolated
 from chaoskit.explore.execute import Executor, Serial
+from chaoskit.explore.handled import lines_of
 from chaoskit.explore.observation import Observation
+from chaoskit.explore.sweep import INTERRUPTED_ATTEMPTS
 from chaoskit.explore.workers import Workers
 from chaoskit.inject import backends
 from chaoskit.inject.base import Backend
-from chaoskit.plugin import cases
-from chaoskit.plugin.names import MARKER, RESULT
-from chaoskit.plugin.options import backend_asked, in_force, request
+from chaoskit.plugin import cases, interruption
+from chaoskit.plugin.divided import shard_of, whole
+from chaoskit.plugin.elsewhere import RunHosts, server_of
+from chaoskit.plugin.names import MARKER, NOT_HERE, RESULT
+from chaoskit.plugin.options import backend_asked, detail_for, failed_first, in_force, place, request
+from chaoskit.plugin.outcomes import make_printable, unexplored
 from chaoskit.plugin.progress import Progress
 from chaoskit.plugin.state import PLAIN_ERROR, STATE, Places, Underway
-from chaoskit.report.explain import inconclusive_text, violation_text
-from chaoskit.session import chance
+from chaoskit.report.collect import shortener
+from chaoskit.report.concealing import concealed
+from chaoskit.report.explain import inconclusive_text, violation_text, weak_text
+from chaoskit.report.secrets import Secrets
+from chaoskit.session import chance, lines
 from chaoskit.session.exploring import Exploration, Specimen
+from chaoskit.session.known import beside
+from chaoskit.session.remembered import Remembered
 from chaoskit.session.spec import ScenarioSpec
 
 _RESULT = pytest.StashKey[ScenarioResult | None]()
+_NO_XFAIL = (
+    "{} is a scenario and is marked xfail; expected no such mark, since it hides every new finding behind "
+    "the old one. Take it off, run the scenario, and state each finding by the id that is printed: "
+    '@scenario(…, known={{"3fa9c1": "why it is accepted, until when"}}).'
+)
 _CHANCE = pytest.StashKey[Callable[[], None]]()
 
 
 class Scenarios:
     """Turns the call of a marked test into its exploration."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, *, alone: bool) -> None:
         self._config = config
+        self._alone = alone
+        self._remembered: Remembered | None = None
         self._backends: dict[str, tuple[Backend | None, str]] = {}
         self._places: list[Places] = []
         self._at: Underway | None = None
+        self._elsewhere = RunHosts(config)
+        if not hasattr(config, "workerinput"):
+            interruption.arm()
 
     # First, so that wrong arguments are an error before any fixture is set up.
     @pytest.hookimpl(tryfirst=True)
@@ -65,10 +83,14 @@ class Scenarios:
         if state is None:
             return (yield)
         # The ordinary call of the test is the first recording: nothing runs twice for it.
-        began = time.perf_counter()
-        result = yield
-        state.seconds = time.perf_counter() - began
         assert isinstance(item, pytest.Function)
+        began = time.perf_counter()
+        try:
+            result = yield
+            state.seconds = time.perf_counter() - began
+        except Exception as error:
+            result = None
+            self._recorded_again(item, state, error)
         if cases.kept_error(item) is not None:
             return result  # Pytest reports it: the baseline did not pass.
         try:
@@ -77,6 +99,22 @@ class Scenarios:
             item.stash[PLAIN_ERROR] = error
             raise
         return result
+
+    def _recorded_again(self, item: pytest.Function, state: Underway, error: Exception) -> None:
+        """Repeat a baseline that failed after calls were interrupted while they waited for us.
+
+        Without us none of them would have been. Any other failure is the test's own, and raised.
+        """
+        for _ in range(INTERRUPTED_ATTEMPTS - 1):
+            if state.chaos is None or not state.chaos.observed().interrupted:
+                break
+            try:
+                cases.baseline_again(item, state)
+            except Exception as next_error:
+                error = next_error
+            else:
+                return
+        raise error
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
@@ -104,37 +142,56 @@ class Scenarios:
         if self._at is not None and report.failed:
             self._at.failed_subtests.append(report.longreprtext)
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         # After an interrupt no test is torn down by its own hooks.
         self._close()
+        self._elsewhere.close()
+        if number := interruption.disarm():
+            # As of a program that has died of the signal, so that a script can tell.
+            session.exitstatus = 128 + number
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for line in self._elsewhere.lost():
+            terminalreporter.write_line(line)
 
     def _close(self) -> None:
         while self._places:
             self._places.pop().close()
 
-    @pytest.hookimpl(wrapper=True)
+    # Outside of the plugin that makes failures expected ones.
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         if call.excinfo is not None and _marker(item) is not None:
             cases.hide_harness(item, call.excinfo.value)
+            _note_lost_memory(item, call)
         report = yield
         error = item.stash.get(PLAIN_ERROR, None)
+        if hasattr(report, "wasxfail") and error is not None:
+            # Wrong use is never what was expected to fail.
+            del report.wasxfail
+            report.outcome = "failed"
         if report.failed and error is not None and call.excinfo is not None and call.excinfo.value is error:
             report.longrepr = str(error)
         result = item.stash.get(_RESULT, None) if call.when == "call" else None
         if result is None and not report.passed and _marker(item) is not None:
-            result = _unexplored(item, call)
+            result = unexplored(item, call)
         if result is not None:
             setattr(report, RESULT, result.to_dict())
         if _marker(item) is not None:
-            _make_printable(report)
+            make_printable(report)
         return report
 
     def _state(self, item: pytest.Item, marker: pytest.Mark) -> Underway:
         """Everything that can be refused before the test is called is refused here."""
+        if any(item.iter_markers("xfail")):
+            raise UsageError(_NO_XFAIL.format(item.name))
         spec = in_force(self._config, ScenarioSpec.checked(marker.args, marker.kwargs))
-        asked = request(self._config)
+        asked = request(self._config, shard_of(item))
+        self._remembered = Remembered(self._config.rootpath) if failed_first(self._config) else None
+        if self._remembered is not None:
+            asked = replace(asked, first=self._remembered.of(whole(item)))
         _check_item(item)
         backend = self._backend(spec, backend_asked(self._config) or spec.backend != backends.AUTO)
         exploration = Exploration(_specimen(item), spec, asked, backend)
@@ -152,33 +209,83 @@ class Scenarios:
             return backend
         if asked:
             raise BackendUnavailable(f"backend {name!r} was asked for and does not work here: {reason}")
-        pytest.skip(f"chaoskit: the backend {name!r} does not work here: {reason}")
+        others = [one for one in backends.NAMES if one != name and backends.found(one)[0] is not None]
+        instead = f" These do, for a scenario that can use them: {', '.join(others)}." if others else ""
+        pytest.skip(f"chaoskit: the backend {name!r} does not work here: {reason}{instead}")
 
     def _explore(self, item: pytest.Function, state: Underway) -> None:
-        seen = Observation() if state.chaos is None else state.chaos.observed()
-        if not seen.runs and seen.refused:
-            raise UsageError(f"{item.name} caught what chaos.run said about wrong use: {seen.refused}")
-        if not seen.runs:
-            raise UsageError(
-                f"{item.name} never called chaos.run; expected at least one call, since faults strike only "
-                "inside of it. Write chaos.run(function, argument) for the part that may go wrong."
-            )
+        _check_runs(item, state)
         first = replace(cases.observed(state, look=True), seconds=state.seconds)
         # The fixtures of the baseline must not live on into the cases.
         cases.tear_down(item)
-        progress = Progress(self._config)
-        explorer = state.exploration.explorer(state.seconds, self._executor(item, state), progress)
+        local, plans = self._local(item, state), [""]
+        spread = self._elsewhere.spread(item, local)
+        executor: Executor = local if spread is None else spread
+        server = server_of(self._config)
+        if server is not None:
+            state.exploration.explorer(state.seconds, executor, on_plan=plans.append).explore(first)
+            server.serve(item.nodeid, plans[-1], executor)
+            return
+        progress = Progress(self._config, item.nodeid)
+        on_plan = plans.append if spread is None else spread.planned
+        explorer = state.exploration.explorer(state.seconds, executor, progress, on_plan)
         try:
             result = explorer.explore(first)
+        except ScheduleError as error:
+            if self._alone:
+                raise
+            # A line that was pasted without its test: it is the schedule of another scenario.
+            pytest.skip(f"{NOT_HERE}: {error}")
+        except (KeyboardInterrupt, pytest.fail.Exception) as stop:
+            progress.close()
+            self._tell_so_far(item, explorer, stop)
+            raise
         finally:
             progress.close()
+            if spread is not None:
+                spread.close()
         item.stash[_RESULT] = result
-        if result.state == "failed":
-            raise ScenarioViolated(violation_text(result))
-        if result.state == "inconclusive":
-            raise ScenarioInconclusive(inconclusive_text(result))
+        if state.exploration.handlers is not None and lines.active():
+            lines.add_to_context(
+                f"{whole(item)} under faults", lines_of(state.exploration.handlers, explorer.ran)
+            )
+        self._conclude(item, state, result)
 
-    def _executor(self, item: pytest.Function, state: Underway) -> Executor:
+    def _conclude(self, item: pytest.Function, state: Underway, result: ScenarioResult) -> None:
+        """Keep what broke the scenario, and fail where it did."""
+        replayed = state.exploration.request.replay is not None
+        if self._remembered is not None and not replayed and result.state != "listed":
+            self._remembered.keep(result)
+        if result.state not in ("failed", "inconclusive"):
+            if state.exploration.spec.oracle == "strict" and result.oracle and result.oracle.accepted:
+                raise UsageError(f"{item.name}: {weak_text(result.oracle)}")
+            return
+        shown = self._shown(result)
+        if result.state == "failed":
+            raise ScenarioViolated(violation_text(shown, detail_for(self._config)))
+        raise ScenarioInconclusive(inconclusive_text(shown))
+
+    def _shown(self, result: ScenarioResult) -> ScenarioResult:
+        """The result as the terminal shows it: without secrets, and with names that a reader knows."""
+        show = bool(self._config.getoption("chaoskit_show_secrets"))
+        shorten = shortener({self._config.rootpath: ""})
+        return concealed(result, None if show else Secrets.of()).renamed(shorten)
+
+    def _tell_so_far(self, item: pytest.Function, explorer: Explorer, stop: BaseException) -> None:
+        """Keep what is known from the cases that were over when a user or a time limit stopped the rest."""
+        result = explorer.so_far()
+        if result is None:
+            return
+        shown = self._shown(result)
+        text = interruption.so_far_text(shown, detail_for(self._config))
+        if isinstance(stop, KeyboardInterrupt):
+            interruption.report_so_far(item, result, text)
+            return
+        # Such as pytest-timeout's: pytest reports the failure itself.
+        item.stash[_RESULT] = result
+        item.add_report_section("call", "chaoskit", text)
+
+    def _local(self, item: pytest.Function, state: Underway) -> Executor:
         # A debugger needs the terminal, so no worker can run the case.
         if self._config.getoption("usepdb", False):
             return Serial(cases.ItemRunner(item, propagate=True))
@@ -188,50 +295,23 @@ class Scenarios:
         )
 
 
-def _unexplored(item: pytest.Item, call: pytest.CallInfo[None]) -> ScenarioResult | None:
-    """What the report says of a scenario that was skipped or failed before its first case."""
-    if call.when == "teardown" or call.excinfo is None:
-        return None
+_LOST_MEMORY = (
+    "chaoskit: this failed after chaos.run, without any fault in it. A workload runs in a forked process: "
+    "what it changes in memory stays there (lists, mocks, recorded requests, counters). Let it return what "
+    "the test wants to know, or write it below chaos.path, or register mocks inside of the workload."
+)
+
+
+def _note_lost_memory(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Say the likely reason where a baseline fails although its workload did not."""
     state = item.stash.get(STATE, None)
-    if state is not None and state.stopped is not None and state.job.schedule.strikes:
-        return _stopped(state, state.stopped)
-    _, line, _ = item.reportinfo()
-    error = call.excinfo.exconly(tryshort=True)
-    result = ScenarioResult(item.nodeid, "error", file=str(item.path), line=(line or 0) + 1, error=error)
-    return result.printable()
-
-
-def _stopped(state: Underway, failure: CaseFailure) -> ScenarioResult:
-    """What the report says after a debugger has stopped in the first case that broke: this one case."""
-    question, schedule = state.exploration.question(state.seconds), str(state.job.schedule)
-    runs = () if state.chaos is None else state.chaos.observed().runs
-    case = CaseResult(0, schedule, "violated", runs=runs, failure=failure, attempts=1, finding=0)
-    call = str(state.job.schedule.strikes[-1].point)
-    finding = Finding(0, "violated", schedule, (schedule,), call, None, (), failure)
-    result = ScenarioResult(
-        question.nodeid,
-        "failed",
-        file=question.file,
-        line=question.line,
-        seed=question.seed,
-        backend=question.backend,
-        options=question.options,
-        cases=(case,),
-        findings=(finding,),
-        budget=Budget(None, 1, 1),
-        error="stopped in a debugger: the cases before this one, which passed, are not counted",
-    )
-    return result.printable()
-
-
-def _make_printable(report: pytest.TestReport) -> None:
-    """Names that are not UTF-8 escaped in all that pytest shows of a scenario, and xdist sends."""
-    text = report.longrepr
-    if isinstance(text, tuple):
-        report.longrepr = (text[0], text[1], printable(text[2]))
-    elif text is not None and printable(str(text)) != str(text):
-        report.longrepr = printable(str(text))
-    report.sections = [(printable(title), printable(content)) for title, content in report.sections]
+    error = None if call.excinfo is None else call.excinfo.value
+    if state is None or state.chaos is None or item.stash.get(_RESULT, None) is not None:
+        return
+    runs = state.chaos.observed().runs
+    baseline = state.job.expected is None and all(run.how == "returned" for run in runs)
+    if runs and baseline and isinstance(error, AssertionError) and not isinstance(error, ChaoskitError):
+        error.add_note(_LOST_MEMORY)
 
 
 def _marker(item: pytest.Item) -> pytest.Mark | None:
@@ -243,6 +323,17 @@ def _marker(item: pytest.Item) -> pytest.Mark | None:
     if marker is None or "chaos" in getattr(item, "fixturenames", ()):
         return marker
     return next((mark for mark in item.own_markers if mark.name == MARKER), None)
+
+
+def _check_runs(item: pytest.Item, state: Underway) -> None:
+    seen = Observation() if state.chaos is None else state.chaos.observed()
+    if not seen.runs and seen.refused:
+        raise UsageError(f"{item.name} caught what chaos.run said about wrong use: {seen.refused}")
+    if not seen.runs:
+        raise UsageError(
+            f"{item.name} never called chaos.run; expected at least one call, since faults strike only "
+            "inside of it. Write chaos.run(function, argument) for the part that may go wrong."
+        )
 
 
 def _check_item(item: pytest.Item) -> None:
@@ -264,17 +355,14 @@ def _check_item(item: pytest.Item) -> None:
 
 def _tmp(item: pytest.Item) -> Path:
     """The directory in which the cases have theirs."""
-    tmp = str(item.config.getini("chaoskit_tmp") or "")
-    if tmp:
-        try:
-            os.makedirs(tmp, exist_ok=True)
-        except OSError as error:
-            raise wrong(
-                "chaoskit_tmp", tmp, "a directory that is there or can be made", f"{error}."
-            ) from error
-        return Path(tmp)
-    factory: pytest.TempPathFactory | None = getattr(item.config, "_tmp_path_factory", None)
-    return Path(tempfile.gettempdir()) if factory is None else factory.getbasetemp()
+    tmp = place(item.config)
+    try:
+        os.makedirs(tmp, exist_ok=True)
+    except OSError as error:
+        raise wrong(
+            "chaoskit_tmp", str(tmp), "a directory that is there or can be made", f"{error}."
+        ) from error
+    return tmp
 
 
 def _specimen(item: pytest.Item) -> Specimen:
@@ -282,7 +370,18 @@ def _specimen(item: pytest.Item) -> Specimen:
 
     Its node id does for the root directory alone.
     """
-    file, colons, rest = item.nodeid.partition("::")
+    nodeid = whole(item)
+    file, colons, rest = nodeid.partition("::")
     path = os.path.relpath(item.config.rootpath / file, item.config.invocation_params.dir)
     _, line, _ = item.reportinfo()
-    return Specimen(item.nodeid, str(item.path), (line or 0) + 1, f"{path}{colons}{rest}")
+    known = beside(item.path, rest)
+    return Specimen(
+        nodeid,
+        str(item.path),
+        (line or 0) + 1,
+        f"{path}{colons}{rest}",
+        known=known,
+        checked=not item.config.getoption("usepdb", False),
+        # A paragraph: a sentence may end at an abbreviation.
+        promise=" ".join((inspect.getdoc(getattr(item, "obj", None)) or "").partition("\n\n")[0].split()),
+    )

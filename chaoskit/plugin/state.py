@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,21 +11,18 @@ import pytest
 from chaoskit.core.case import CaseFailure
 from chaoskit.explore.execute import Patience, Watch
 from chaoskit.explore.job import Job
+from chaoskit.inject.leftovers import RunDirectory
 from chaoskit.inject.processes import stand_guard
-from chaoskit.inject.removal import remove
 from chaoskit.session.chaos import Chaos
 from chaoskit.session.exploring import Exploration
 
 
 class Places:
-    """Gives out fresh directories of names with equal length, so that paths in files are, too.
-
-    They go with this process, however it ends.
-    """
+    """Gives out fresh directories. They go with this process, however it ends."""
 
     def __init__(self, parent: Path) -> None:
-        # realpath: backends compare the paths of system calls, in which no link is left.
-        self.base = Path(os.path.realpath(tempfile.mkdtemp(prefix="chaoskit-", dir=parent)))
+        self._directory = RunDirectory(str(parent))
+        self.base = Path(self._directory.path)
         self._guard = stand_guard(str(self.base))
         self._worker = 0
         self._count = 0
@@ -38,7 +34,7 @@ class Places:
     def fresh(self) -> Path:
         """A new empty directory."""
         self._count += 1
-        # Equal length: a crash state is moved by replacing one path by another.
+        # Equal length: a program that writes it does the same in each case.
         path = self.base / f"w{self._worker:02}-{self._count:06}"
         os.mkdir(path, 0o700)
         return path
@@ -46,7 +42,7 @@ class Places:
     def close(self) -> None:
         """Remove all of them."""
         self._guard.dismiss()
-        remove(self.base)
+        self._directory.close()
 
 
 @dataclass(slots=True)

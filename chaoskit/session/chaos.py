@@ -4,62 +4,40 @@ from __future__ import annotations
 
 import functools
 import os
-import signal as signals
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chaoskit.core.case import RunSummary
+from chaoskit.core.case import CaseFailure, OutsidePromise, RunSummary
 from chaoskit.core.errors import UsageError, wrong
-from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
+from chaoskit.core.operation import Caveat, Operation, Trace
 from chaoskit.core.words import PYTEST, Words
 from chaoskit.explore.border import CaseSource, World
-from chaoskit.explore.errors import InvariantBroken, WorkloadFailed
+from chaoskit.explore.errors import InvariantBroken
 from chaoskit.explore.execute import Patience, Watch
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
+from chaoskit.explore.resuming import RecoveryPlace, resumed
 from chaoskit.explore.snapshot import differences, take
-from chaoskit.inject import channel
-from chaoskit.inject.base import Backend, Command, Leaks, Plan, Ran
+from chaoskit.inject import channel, plain
+from chaoskit.inject.base import Backend, Command, Leaks, Plan, Ran, VirtualTime
 from chaoskit.session import chance, lines
+from chaoskit.session.failures import raise_failure
+from chaoskit.session.handling import HandlerLog
+from chaoskit.session.injecting import FaultRule, Injected, injecting
+from chaoskit.session.outcomes import Outcome, how_it_failed, outcome_of, summary_of
+from chaoskit.session.past import Untold
+from chaoskit.session.peers import Peer, Peers
 
 # A backend kills a workload that hangs and reports it with its stacks; the watchdog of the whole
 # case comes in only when that has not worked.
 _GRACE = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a workload ended.
-
-    ``ok``
-        True if it returned; ``value`` is then what it returned (a copy: it ran in another process).
-        For a command: True if it exited with 0; ``value`` has its ``returncode``, ``stdout`` and
-        ``stderr`` in any case.
-    ``error``
-        What it raised, as an exception of the same type where that can be sent; ``traceback`` is
-        the text of it.
-    ``signal``
-        The number of the signal that killed it, or None.
-    ``timed_out``
-        True if it was killed because it hung; ``stacks`` is where.
-    ``power_lost``
-        True if it ended in a power loss: ``chaos.path`` holds what was left on the disk.
-    ``faults``
-        The receipts of the faults that struck in it.
-    """
-
-    ok: bool
-    value: Any = None
-    error: BaseException | None = None
-    signal: int | None = None
-    timed_out: bool = False
-    power_lost: bool = False
-    faults: tuple[Receipt, ...] = ()
-    traceback: str = ""
-    stacks: str = ""
+_LONGEST_PROMISE = 200
+"""Characters of a promise's ``repr`` that are kept where the test itself has made it."""
+_REPEATED = "recovery_is_idempotent"
 
 
 class Chaos:
@@ -73,6 +51,7 @@ class Chaos:
         watch: Watch | None = None,
         sources: Sequence[CaseSource] = (),
         words: Words | None = None,
+        threads: tuple[str, ...] = (),
     ) -> None:
         self._path = path
         # Once as text: backends and sources compare paths of system calls.
@@ -82,15 +61,25 @@ class Chaos:
         self._watch = watch or Patience()
         self._sources = sources
         self._words = words or PYTEST
+        self._threads = threads
         self._runs: list[RunSummary] = []
         self._leaks: list[Leaks] = []
         self._operations: list[Operation] = []
         self._caveats: dict[tuple[str, str], Caveat] = {}
         self._promised: list[Any] = []
+        self._unsynced: frozenset[str] = frozenset()
+        self._outside: list[OutsidePromise] = []
+        self._sometimes: dict[str, bool] = {}
+        self._unrepeatable: CaseFailure | None = None
+        self._untold = ""
         self._struck: list[str] = []
         self._reached = 0
         self._refused = ""
         self._noted: dict[int, Any] = {}
+        self._skipped = 0
+        self._peers = Peers()
+        self._handling = HandlerLog(job.handlers)
+        self._resumed: list[RecoveryPlace] = []
 
     @property
     def path(self) -> Path:
@@ -99,7 +88,7 @@ class Chaos:
 
     @property
     def promised(self) -> list[Any]:
-        """All that the workloads of this case have promised so far, in order."""
+        """All that was promised so far in this case, by its workloads and outside of them, in order."""
         # A copy: a test that changes it must not change what it is held to.
         return list(self._promised)
 
@@ -157,33 +146,101 @@ class Chaos:
 
         Raises:
             BaseException: whatever ``fn`` raises without a fault.
-            InvariantBroken: if a second recovery changes anything below ``path``.
+            InvariantBroken: if a second recovery changes anything below ``path``. In the baseline that is
+                noted as a finding, and the test goes on.
         """
         work = functools.partial(fn, *args, **kwargs)
+        promised = tuple(self._promised)
         outcome = self._execute(work, recovery=True)
         # A recovery that a fault has broken may be repeated, as after a second crash.
         if outcome.faults and not outcome.ok:
-            outcome = _outcome(self._without_faults(work))
+            outcome = outcome_of(self._without_faults(work))
         if not outcome.ok:
-            _raise(outcome, "the recovery", self._words)
+            raise_failure(outcome, "the recovery", self._words)
+        course = promised if self._job.expected is None else self._job.expected.promised
+        self._resumed.append(resumed(outcome.value, promised, course))
         # After the first recovery: only what a second one changes is compared.
         before = take(self._root)
-        again = _outcome(self._without_faults(work))
+        again = outcome_of(self._without_faults(work))
         if not again.ok:
-            _raise(again, "a second recovery, after a first that succeeded,", self._words)
+            what = "a second recovery, after a first that succeeded,"
+            if not self._told_unrepeatable(f"{what} {how_it_failed(again)}"):
+                raise_failure(again, what, self._words)
         changed = [f"{d.path} {d.change}" for d in differences(before, take(self._root))]
-        if changed:
+        if again.ok and changed:
             text = f"recovering a second time changed the disk: {', '.join(changed)}"
-            raise InvariantBroken("recovery_is_idempotent", text)
+            if not self._told_unrepeatable(text):
+                raise InvariantBroken(_REPEATED, text)
         return outcome.value
 
+    def _told_unrepeatable(self, text: str) -> bool:
+        """Note it in a baseline, where it is a finding beside those of the cases; True if it is told by that.
+
+        A recovery that is not idempotent without any fault is so in every case: said once, it does not hide
+        what else the cases show.
+        """
+        if not self._job.schedule.strikes:
+            self._unrepeatable = CaseFailure("invariant", _REPEATED, text, text)
+            return True
+        return self._job.expected is not None and not self._job.expected.repeatable
+
+    def inject(self, *rules: FaultRule, must_strike: bool = True) -> AbstractContextManager[Injected]:
+        """Hand-picked faults in the test's own process, at calls of Python code below ``path``.
+
+        See :func:`chaoskit.injecting`, which does the same in a test that is no scenario.
+        """
+        return injecting(*rules, path=self._path, must_strike=must_strike)
+
+    def peer(self, name: str, address: tuple[str, int] | None = None, start: Any = None) -> Peer:
+        """Declare a server that workloads may talk to by ``name``: the world that no crash takes back.
+
+        ``start`` is a function, which is given its port and serves; a command, with ``{port}`` in it; or
+        routes of HTTP, such as ``{"POST /pay": {"ok": True}}``. It runs in another process until the case is
+        over. ``address`` is where a server runs already. What the peer has got is in ``requests``.
+        """
+        return self._peers.add(name, address, start)
+
+    def close(self) -> None:
+        """The case is over: end the servers that it has started."""
+        self._peers.close()
+
     def promise(self, value: Any) -> None:
-        """Called inside a workload: acknowledge ``value``. From then on no crash may take it back.
+        """Acknowledge ``value`` to the outside world. From then on no crash may take it back.
+
+        Inward of a workload it is an operation that faults strike at, like any other. Outside, as in a
+        recovery that the test does itself, it is recorded with the run that it came after.
 
         Raises:
-            UsageError: outside of a workload, or for a value that cannot be sent.
+            UsageError: for a value that cannot be sent.
         """
-        channel.promise(value)
+        if channel.inside():
+            channel.promise(value)
+            return
+        try:
+            # The same values as inside, and a copy: what the test changes later was not promised.
+            self._promised.append(plain.copied(value))
+        except plain.NotPlain as error:
+            raise UsageError(
+                f"promise() was given what cannot leave a process ({error}); expected plain data, a "
+                "dataclass or an exception. Promise plain data."
+            ) from None
+        self._outside.append(OutsidePromise(len(self._runs), _cut(repr(value))))
+
+    def sometimes(self, name: str, condition: object) -> None:
+        """State that some case must come by here with ``condition`` true, as "took over a stale lease".
+
+        A case in which it is false breaks nothing. A scenario without one in which it is true has not tried
+        what it is for, and the report says so.
+
+        Raises:
+            UsageError: within a workload, whose memory is lost with it: look at what it has left instead.
+        """
+        if channel.inside():
+            raise UsageError(
+                f"chaos.sometimes({name!r}) was called inside of a workload; expected a call from the test "
+                "itself. Look at what the workload has returned or left on the disk."
+            )
+        self._sometimes[name] = self._sometimes.get(name, False) or bool(condition)
 
     def observed(self) -> Observation:
         """What happened so far, for the explorer."""
@@ -200,7 +257,15 @@ class Chaos:
             leaks=tuple(self._leaks),
             with_data=self._job.note is not None,
             refused=self._refused,
+            unrepeatable=self._unrepeatable,
+            untold=self._untold,
+            outside=tuple(self._outside),
             noted=self._noted,
+            sometimes=dict(self._sometimes),
+            not_waited=self._skipped / 10**9,
+            handled=dict(self._handling.seen),
+            promised=() if self._job.expected else tuple(self._promised),
+            resumed=tuple(self._resumed),
         )
 
     def _execute(self, work: Callable[[], Any] | Command, *, recovery: bool = False) -> Outcome:
@@ -218,15 +283,19 @@ class Chaos:
         # The world stands for this run, so the workload is not executed.
         if world is not None and world.run == number:
             return self._lose_power(world)
+        spoiling = self._job.spoiling if self._job.spoiling and self._job.spoiling.run == number else None
+        kept = spoiling.before(self._root) if spoiling is not None else {}
         began = time.monotonic()
         ran = self._with_lines(work, self._plan(number, recovery))
         self._note(ran, number, recovery, time.monotonic() - began)
         for source in self._sources:
             source.after_run(number, self._root)
-        outcome = _outcome(ran)
+        if spoiling is not None:
+            spoiling.after(self._root, kept)
+        outcome = outcome_of(ran)
         baseline = not self._job.schedule.strikes
         if baseline and not outcome.ok and not recovery:
-            _raise(outcome, "the workload", self._words, ran.stray_interrupts)
+            raise_failure(outcome, "the workload", self._words, ran.stray_interrupts)
         return outcome
 
     def _refusing(self, error: UsageError) -> UsageError:
@@ -240,7 +309,13 @@ class Chaos:
         quiet = recovery and not self._job.strike_recovery
         strikes = () if quiet else self._due(number)
         record = self._job.record and not quiet
-        return Plan(self._root, number, record, strikes, self._job.patterns, self._job.timeout)
+        job, peers = self._job, self._peers.addresses
+        of_test = (job.timeout, peers, self._threads, self._unsynced, self._time(), job.inside)
+        return Plan(self._root, number, record, strikes, job.patterns, *of_test)
+
+    def _time(self) -> VirtualTime | None:
+        """The time of the next run: it goes on where the last one ended."""
+        return None if self._job.time is None else replace(self._job.time, ahead=self._skipped)
 
     def _due(self, number: int) -> tuple[Any, ...]:
         """The next strikes of the schedule that belong to this run."""
@@ -250,7 +325,8 @@ class Chaos:
         return waiting[:end]
 
     def _without_faults(self, work: Callable[[], Any]) -> Ran:
-        return self._backend_run(work, Plan(self._root, len(self._runs), timeout=self._job.timeout))
+        plan = self._plan(len(self._runs), recovery=False)
+        return self._backend_run(work, replace(plan, record=False, strikes=()))
 
     def _with_lines(self, work: Callable[[], Any] | Command, plan: Plan) -> Ran:
         """Run; in the first recording, count the workload's lines for coverage.py if it is measuring."""
@@ -267,8 +343,10 @@ class Chaos:
         # The backend has its own limit; the watchdog gets a little more.
         self._watch.expect(self._job.timeout + _GRACE)
         try:
-            with chance.inherited():
-                return self._backend.run(work, plan)
+            with chance.inherited(), self._handling.watching() as handlers:
+                ran = self._backend.run(work, replace(plan, handlers=handlers))
+            self._skipped += ran.skipped
+            return ran
         except UsageError as error:
             self._refusing(error)
             raise
@@ -276,19 +354,24 @@ class Chaos:
             self._watch.expect(self._job.timeout)
 
     def _note(self, ran: Ran, number: int, recovery: bool, seconds: float) -> None:
-        self._runs.append(_summary(ran, number, recovery, seconds))
+        self._runs.append(summary_of(ran, number, recovery, seconds))
         self._leaks.append(ran.leaks)
         self._operations += ran.trace.operations
         self._caveats |= {(caveat.kind, caveat.target): caveat for caveat in ran.caveats}
         self._promised += ran.promised
+        self._peers.note(ran.requests)
+        self._unsynced = ran.unsynced
         self._struck += [receipt.strike for receipt in ran.receipts]
         self._reached += ran.reached
         self._watch.tell(tuple(self._runs))
 
     def _lose_power(self, world: World) -> Outcome:
-        # First the content, since what was promised may name files in it.
         receipts = world.build(self._root)
-        promised = world.promised(self._root)
+        promised = world.promised
+        try:
+            self._peers.replay(world.past)
+        except Untold as why:
+            self._untold = str(why)
         summary = RunSummary(
             run=world.run,
             how="lost power",
@@ -311,69 +394,5 @@ def _without_frames_of(file: str, trace: Trace) -> Trace:
     return replace(trace, operations=tuple(operations))
 
 
-def _outcome(ran: Ran) -> Outcome:
-    return Outcome(
-        ok=ran.ok,
-        value=ran.value,
-        error=ran.error,
-        signal=ran.signal,
-        timed_out=ran.timed_out,
-        faults=ran.receipts,
-        traceback=ran.traceback,
-        stacks=ran.stacks,
-    )
-
-
-def _summary(ran: Ran, number: int, recovery: bool, seconds: float) -> RunSummary:
-    how = "returned" if ran.ok else "stopped" if ran.timed_out else "died" if ran.signal else "raised"
-    return RunSummary(
-        run=number,
-        how=how,  # type: ignore[arg-type]
-        recovery=recovery,
-        error=f"{type(ran.error).__name__}: {ran.error}" if ran.error is not None else "",
-        traceback=ran.traceback,
-        signal=signal_name(ran.signal) if ran.signal else "",
-        stacks=ran.stacks,
-        promised=len(ran.promised),
-        receipts=ran.receipts,
-        stray_interrupts=ran.stray_interrupts,
-        seconds=seconds,
-    )
-
-
-def signal_name(number: int) -> str:
-    """``SIGKILL`` for 9; the number as text where the platform has no name for it."""
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return str(number)
-
-
-def _raise(outcome: Outcome, what: str, words: Words, interrupted: int = 0) -> None:
-    """Raise what went wrong although nothing was injected; ``interrupted`` counts calls that we delayed."""
-    if isinstance(outcome.error, InterruptedError) and interrupted:
-        outcome.error.add_note(
-            f"chaoskit: {interrupted} calls were interrupted by a signal that the workload caught while they "
-            "waited to be looked at, which takes some 20 to 100 µs; the kernel then answers EINTR where it "
-            "otherwise never does. Give the timer a longer interval in this test, install its handler with "
-            "signal.siginterrupt(number, False), or block the signal around the calls."
-        )
-    if isinstance(outcome.error, Exception):
-        how = f":\n{outcome.traceback}" if outcome.traceback else "."
-        outcome.error.add_note(f"This is how {what} failed, without any fault in it{how}")
-        raise outcome.error
-    if outcome.error is not None:
-        how = f"raised {type(outcome.error).__name__}: {outcome.error}"
-        raise WorkloadFailed(f"{what} {how}; expected it to return.\n{outcome.traceback}") from None
-    if outcome.timed_out:
-        early = (
-            f"{interrupted} calls were interrupted by signals before: try again first. "
-            if interrupted
-            else ""
-        )
-        raise WorkloadFailed(
-            f"{what} hung and was killed, without any fault in it; expected it to return. "
-            f"{early}{words.more_time}\n{outcome.stacks}"
-        )
-    name = signal_name(outcome.signal or 0)
-    raise WorkloadFailed(f"{what} was killed by {name}, without any fault in it; expected it to return.")
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_PROMISE else f"{text[:_LONGEST_PROMISE]}…"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from chaoskit.core.extras import missing
 from chaoskit.faults.power import DEFAULT_MODELS
 from chaoskit.session.spec import ScenarioSpec
 
@@ -26,6 +28,10 @@ def scenario(
     timeout: float | None = None,
     strike_recovery: bool = False,
     invariants: Sequence[Invariant] = (),
+    known: Mapping[str, str] = MappingProxyType({}),
+    oracle: Literal["warn", "strict", "off"] = "warn",
+    time: Literal["virtual", "real"] = "virtual",
+    threads: str | Sequence[str] = (),
 ) -> Callable[[Test], Test]:
     """Execute a test that uses the fixture ``chaos`` once for every fault at every call of its workload.
 
@@ -50,6 +56,21 @@ def scenario(
         Whether faults strike in ``chaos.recover`` too.
     ``invariants``
         Functions of :mod:`chaoskit.invariants`, or your own, checked at the end of every case.
+    ``known``
+        Findings that are accepted: by id the reason, and until when. A scenario with no others passes; one
+        that is not listed fails it, and so does one that is listed and gone. A file
+        ``chaoskit-known.toml`` beside the test can have them instead.
+    ``oracle``
+        Whether the test is tried, too, on states that it should not pass: an emptied file, half of one, a
+        missing one. ``"warn"`` says what it accepts, ``"strict"`` makes that an error, ``"off"`` saves the
+        few cases that it takes.
+    ``threads``
+        Globs for threads that the test process may have when ``chaos.run`` is called: of their names, or
+        of the plugin that they belong to. A lock that one of them holds stays locked in the workload.
+
+    ``time``
+        ``"virtual"``: waiting costs nothing in a workload. When all of it waits, its clocks go to the first
+        end of a wait. ``"real"`` leaves time alone. Where a machine cannot have virtual time it is real.
 
     The decorator applies ``pytest.mark.chaoskit`` with the same arguments; the marker may be used
     directly.
@@ -58,7 +79,10 @@ def scenario(
         UsageError: at once, for an argument that cannot be right.
     """
     # Loaded late: the decorator may be imported where no test runs.
-    import pytest
+    try:
+        import pytest
+    except ModuleNotFoundError as error:
+        raise missing(error, "pytest", "pytest", "chaoskit.scenario") from None
 
     given: dict[str, Any] = {
         "depth": depth,
@@ -69,6 +93,10 @@ def scenario(
         "timeout": timeout,
         "strike_recovery": strike_recovery,
         "invariants": invariants,
+        "known": known,
+        "oracle": oracle,
+        "time": time,
+        "threads": threads,
     }
     ScenarioSpec.checked(faults, given)
     # Only what differs from the default, so that an ini file can fill in the rest.

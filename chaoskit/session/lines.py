@@ -8,7 +8,7 @@ what a case does, and cases are not traced at all.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Lines = dict[str, Any]
@@ -39,6 +39,28 @@ def add(lines: Lines) -> None:
     for file, seen in lines.items():
         # The type of the other side: a file that only the workload executed has no entry here yet.
         data.setdefault(file, type(seen)()).update(seen)
+
+
+def add_to_context(name: str, lines: Mapping[str, Iterable[int]]) -> None:
+    """Count ``lines``, by file, as executed in the context ``name`` of coverage.py's data.
+
+    So ``coverage html --show-contexts`` says of a handler that it ran, and in which scenario.
+    """
+    coverage = sys.modules.get("coverage")
+    current = None if coverage is None else coverage.Coverage.current()
+    if current is None or not lines:
+        return
+    data = current.get_data()
+    # The data keeps one context at a time, and coverage.py sets its own only when it changes.
+    before = getattr(data, "_current_context", None)
+    data.set_context(name)
+    measured = {file: set(found) for file, found in lines.items() if current._should_trace(file, None).trace}
+    if data.has_arcs():
+        # With branches a line is one that an arc leads to; from itself is no branch of any program.
+        data.add_arcs({file: {(line, line) for line in found} for file, found in measured.items()})
+    else:
+        data.add_lines(measured)
+    data.set_context(before)
 
 
 def _data() -> Lines | None:

@@ -7,16 +7,19 @@ on its standard input, and fails by its exit status.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 from chaoskit.core.case import CaseFailure
@@ -25,13 +28,17 @@ from chaoskit.core.words import PYTEST, Words
 from chaoskit.explore.border import CaseSource
 from chaoskit.explore.errors import InvariantBroken, WorkloadFailed
 from chaoskit.explore.execute import Patience, Watch
+from chaoskit.explore.home import taken
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.snapshot import EMPTY, take
+from chaoskit.explore.sweep import INTERRUPTED_ATTEMPTS
 from chaoskit.inject.base import TIMEOUT, Backend, CommandFailed
 from chaoskit.inject.processes import kill_tree, reaping
 from chaoskit.inject.removal import remove
 from chaoskit.session.chaos import Chaos
+from chaoskit.session.declared import declared, told_of
+from chaoskit.session.outcomes import Outcome, signal_name
 
 _SHOWN = 4000
 _GRACE = 10.0
@@ -53,6 +60,8 @@ class Program:
     check: str = ""
     promise_stdout: bool = True
     timeout: float = TIMEOUT
+    peers: tuple[tuple[str, str], ...] = ()
+    """Names of servers, and for each a command with ``{port}`` or an address such as ``127.0.0.1:5432``."""
 
 
 class CommandBroken(Exception):
@@ -94,31 +103,64 @@ class ProgramRunner:
         self._base = base
         self._keep = keep
         self._words = words
+        self._interrupted = 0
+        """Calls of the last case that were interrupted while they waited for us."""
 
     def __call__(self, job: Job, watch: Watch | None = None) -> Observation:
         """Run one case.
+
+        A first recording that fails after calls were interrupted while they waited for us is repeated.
 
         Raises:
             UsageError: if the set-up fails.
             WorkloadFailed: in the first recording, if the program, the recovery or the check fails.
         """
+        for _ in range(INTERRUPTED_ATTEMPTS - 1):
+            self._interrupted = 0
+            try:
+                return self._once(job, watch)
+            except WorkloadFailed:
+                if not self._interrupted:
+                    raise
+        return self._once(job, watch)
+
+    def _once(self, job: Job, watch: Watch | None) -> Observation:
         began, watch = time.monotonic(), watch or Patience()
-        # In a directory of equal length for each case, since programs write paths into files.
-        place = Path(tempfile.mkdtemp(prefix="case-", dir=self._base))
+        made, servers = contextlib.ExitStack(), contextlib.ExitStack()
+        place = self._place(job, watch, made)
         try:
             root = self._fresh(place, watch)
             # Sources look at the first recording alone.
             sources = self._sources if job.expected is None else ()
             chaos = Chaos(root, self._backend, job, watch, sources, self._words)
+            servers.callback(chaos.close)
             failure = self._failure(chaos, job, watch)
             look = failure is not None or job.record
-            seen = replace(chaos.observed(), snapshot=take(str(root)) if look else EMPTY)
+            expected = job.expected
+            beside = EMPTY if expected is None else expected.snapshot
+            shown = take(str(root), keep=expected is None, beside=beside) if look else EMPTY
+            seen = replace(chaos.observed(), snapshot=shown)
             if self._keep is not None and job.schedule:
                 remove(self._keep)
                 _copy(root, self._keep, lambda path, kind: None)
             return replace(seen, failure=failure, seconds=time.monotonic() - began)
         finally:
+            servers.close()
             remove(place)
+            if job.home or job.expected is None or job.note is not None:
+                # Cases may have to begin where this one was recorded; by this they know that it was here.
+                place.mkdir(0o700)
+            made.close()
+
+    def _place(self, job: Job, watch: Watch, made: contextlib.ExitStack) -> Path:
+        """An empty directory with the case's own in it: the one that the job asks for, or any."""
+        if not job.home:
+            # Of equal length for each case: a program that writes it does the same in each.
+            return Path(tempfile.mkdtemp(prefix="case-", dir=self._base))
+        place = Path(job.home).parent
+        made.enter_context(taken(str(place), watch, job.timeout))
+        place.mkdir(0o700)
+        return place
 
     def _fresh(self, place: Path, watch: Watch) -> Path:
         root = place / "work"
@@ -158,6 +200,8 @@ class ProgramRunner:
             if first:
                 raise
             return CaseFailure("error", type(error).__name__, f"{type(error).__name__}: {error}", str(error))
+        finally:
+            self._interrupted = chaos.observed().interrupted
         return None
 
     def _never_worked(self, error: Exception) -> str:
@@ -168,13 +212,25 @@ class ProgramRunner:
 
     def _steps(self, chaos: Chaos, watch: Watch) -> None:
         program, root = self._program, str(chaos.path)
-        chaos.run_command(program.argv, promise_stdout=program.promise_stdout)
+        servers = [declared(chaos.peer, *one) for one in program.peers]
+        ended = _told(chaos.run_command(program.argv, promise_stdout=program.promise_stdout))
+        ended |= told_of(servers, os.path.dirname(root))
         if program.recover:
-            chaos.recover(_shell, program.recover, root, program.timeout, "recovery")
+            chaos.recover(_shell, program.recover, root, program.timeout, "recovery", told=ended)
         if program.check:
             promised = "".join(f"{line}\n" for line in chaos.promised)
             watch.expect(program.timeout + _GRACE)
-            _shell(program.check, root, program.timeout, "check", promised)
+            _shell(program.check, root, program.timeout, "check", promised, ended)
+
+
+def _told(outcome: Outcome) -> dict[str, str]:
+    """How the program ended, as variables of the environment: one of two, and after a power loss neither.
+
+    The one that is empty is set all the same, so that ``set -u`` does no harm.
+    """
+    killed = outcome.signal or (signal.SIGKILL if outcome.timed_out else 0)
+    status = "" if killed or outcome.power_lost else str(getattr(outcome.value, "returncode", 127))
+    return {"CHAOSKIT_STATUS": status, "CHAOSKIT_SIGNAL": signal_name(killed) if killed else ""}
 
 
 def _copy(source: Path, target: Path, special: Callable[[str, str], object]) -> None:
@@ -232,8 +288,17 @@ def _without_faults(step: str, text: str) -> str:
     return f"the {step} failed without any fault: {text}\nExpected status 0 in the baseline."
 
 
-def _shell(command: str, root: str, timeout: float, step: str = "set-up", given: str = "") -> None:
+def _shell(
+    command: str,
+    root: str,
+    timeout: float,
+    step: str = "set-up",
+    given: str = "",
+    told: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Run one command line until its shell ends; what it has started and left is killed then.
+
+    ``given`` comes on its standard input, ``told`` in its environment.
 
     Raises:
         CommandBroken: if its status is not 0, or it takes longer than ``timeout`` seconds.
@@ -245,7 +310,7 @@ def _shell(command: str, root: str, timeout: float, step: str = "set-up", given:
         with subprocess.Popen(
             ["sh", "-c", command],
             cwd=root,
-            env={**os.environ, "CHAOSKIT_PATH": root},
+            env={**os.environ, "CHAOSKIT_PATH": root, **told},
             stdin=lines,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from chaoskit import faults as _faults
@@ -13,7 +13,9 @@ from chaoskit.core.errors import wrong
 from chaoskit.faults import FaultSet
 from chaoskit.faults.power import DEFAULT_MODELS, MODELS
 from chaoskit.inject.backends import AUTO, NAMES
+from chaoskit.session import known
 
+VIRTUAL, REAL = "virtual", "real"
 BACKENDS = (AUTO, *NAMES)
 
 
@@ -30,6 +32,10 @@ class ScenarioSpec:
     timeout: float | None = None
     strike_recovery: bool = False
     invariants: tuple[Callable[..., None], ...] = ()
+    known: Mapping[str, str] = field(default_factory=dict)
+    oracle: str = "warn"
+    time: str = VIRTUAL
+    threads: tuple[str, ...] = ()
     given: frozenset[str] = frozenset()
     """The arguments that were written out, so that an ini file fills in the others only."""
 
@@ -116,10 +122,32 @@ def _strike_recovery(value: object) -> bool:
     return value
 
 
+def _time(value: object) -> str:
+    if value not in (VIRTUAL, REAL):
+        raise wrong("time", value, f"{VIRTUAL!r} or {REAL!r}")
+    return str(value)
+
+
 def _invariants(value: object) -> tuple[Callable[..., None], ...]:
     several = (value,) if callable(value) else value
     if not isinstance(several, list | tuple) or not all(map(callable, several)):
         raise wrong("invariants", value, "functions such as those of chaoskit.invariants")
+    return tuple(several)
+
+
+ORACLES = ("warn", "strict", "off")
+
+
+def _oracle(value: object) -> str:
+    if value not in ORACLES:
+        raise wrong("oracle", value, f"one of {', '.join(map(repr, ORACLES))}")
+    return str(value)
+
+
+def _threads(value: object) -> tuple[str, ...]:
+    several = (value,) if isinstance(value, str) else value
+    if not isinstance(several, list | tuple) or not all(isinstance(one, str) and one for one in several):
+        raise wrong("threads", value, "globs for names of threads or plugins, as in ('pytest-httpserver*',)")
     return tuple(several)
 
 
@@ -132,4 +160,8 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "timeout": _timeout,
     "strike_recovery": _strike_recovery,
     "invariants": _invariants,
+    "known": lambda value: known.checked("known", value),
+    "oracle": _oracle,
+    "time": _time,
+    "threads": _threads,
 }

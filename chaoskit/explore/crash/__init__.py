@@ -22,7 +22,7 @@ directory, :func:`name_of` and :func:`state_named` turn states into schedule arg
 :class:`PowerLoss` offers all of it to the exploration as a source of cases.
 
 The modules stand on each other in this order: models, snapshot, pieces, steps; tree, calls, split; order,
-needs, syncs, playing; tables, image, states, aftermath; naming, materialise, fixes, explanations,
+needs, syncs, playing; tables, image, states, ranking, aftermath; naming, materialise, fixes, explanations,
 suspicions, between; source.
 """
 
@@ -33,10 +33,11 @@ from chaoskit.explore.crash.fixes import Explanation
 from chaoskit.explore.crash.materialise import Materialiser, state_tree
 from chaoskit.explore.crash.models import MODELS, Model, ModelRule, models_named
 from chaoskit.explore.crash.naming import name_of, state_named
+from chaoskit.explore.crash.ranking import most_suspicious
 from chaoskit.explore.crash.snapshot import Snapshot
 from chaoskit.explore.crash.source import CrashSource
 from chaoskit.explore.crash.split import script
-from chaoskit.explore.crash.states import CrashState, CrashStates, crash_states, most_suspicious
+from chaoskit.explore.crash.states import CrashState, CrashStates, crash_states
 from chaoskit.explore.crash.steps import Script
 from chaoskit.explore.crash.suspicions import warnings
 

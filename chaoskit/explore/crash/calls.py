@@ -78,13 +78,35 @@ def _from_outside(tree: FileTree, operation: Operation) -> Inode:
     detail = operation.file
     # Links and special files are rare guests; taken for files, they at least have a name.
     kind = NodeKind.DIRECTORY if detail.directory else NodeKind.FILE
+    if detail.directory and detail.brought:
+        return _with_all_in_it(tree, operation)
     if detail.data is None:
         tree.caveat("content-unknown", f"{operation} brings in a file whose content was not recorded")
         return tree.create(Node(kind, identity=detail.inode))
-    text = f"{operation} brings in a file from elsewhere: it is taken to have been synced there"
-    tree.caveat("from-elsewhere", text)
     mode = 0o644 if detail.mode is None else detail.mode
+    if detail.unsynced:
+        # As if it had been written here, just before it got its name.
+        inode = tree.create(Node(kind, mode, identity=detail.inode))
+        tree.put(inode, 0, len(detail.data), detail.data)
+        return inode
+    # It was there before the run, or was synced: what the run wrote there is followed.
     return tree.create(Node(kind, mode, detail.data, identity=detail.inode))
+
+
+def _with_all_in_it(tree: FileTree, operation: Operation) -> Inode:
+    """A directory from elsewhere: its names are on the disk, and so is what was synced in it."""
+    detail = operation.file
+    mode = 0o755 if detail.mode is None else detail.mode
+    directories = {"": tree.create(Node(NodeKind.DIRECTORY, mode, identity=detail.inode))}
+    for one in detail.brought:
+        content = Bytes(b"") if one.data is None or one.unsynced else one.data
+        inode = tree.create(Node(NodeKind(one.kind), one.mode, content, one.text, identity=one.inode))
+        if one.kind == "directory":
+            directories[one.name] = inode
+        tree.hold(directories[posixpath.dirname(one.name)], posixpath.basename(one.name), inode)
+        if one.unsynced and one.data is not None:
+            tree.put(inode, 0, len(one.data), one.data)
+    return directories[""]
 
 
 def unlink(tree: FileTree, operation: Operation) -> None:
@@ -183,7 +205,10 @@ def fallocate(tree: FileTree, operation: Operation) -> None:
         # Blocks exist already, so ext4 has no reason to write the data early.
         tree.preallocated.add(inode)
     if mode & (_PUNCH | _ZERO):
-        tree.zero(inode, offset, min(end, tree.sizes[inode]))
+        tree.zero(inode, offset, min(end, tree.sizes[inode]), keeps=bool(mode & _ZERO))
+    if inode in tree.written:
+        # ext4 journals this size at once, although the data may be yet to be written.
+        tree.grow(inode, min(end, tree.sizes[inode]))
     if not mode & _KEEP_SIZE and end > tree.sizes[inode]:
         tree.resize(inode, end)
 

@@ -17,6 +17,7 @@ from chaoskit.explore.crash.fixes import (
     sync_file,
     what,
 )
+from chaoskit.explore.crash.models import ModelRule
 from chaoskit.explore.crash.snapshot import Inode
 from chaoskit.explore.crash.states import CrashState
 from chaoskit.explore.crash.steps import Script, Step, StepKind, bits
@@ -55,8 +56,12 @@ class _Loss:
     def __init__(self, script: Script, state: CrashState, implied: int) -> None:
         self.script = script
         self.state = state
-        self.dropped = [script.steps[index] for index in state.dropped if not implied >> index & 1]
-        self.kept = [script.steps[index] for index in bits(state.persisted)]
+        # Steps that no call asked for have no call to blame.
+        dropped = [script.steps[index] for index in state.dropped if not implied >> index & 1]
+        self.dropped = [step for step in dropped if not step.unasked]
+        # Of those that are there, fallocate has overtaken the write whose size it journalled.
+        kept = [script.steps[index] for index in bits(state.persisted)]
+        self.kept = [s for s in kept if not s.unasked or s.unless is ModelRule.ALLOCATES_APART]
         self.effects = script.effects[: state.moment.operation + 1]
         promises = [script.trace[effect.operation] for effect in self.effects]
         # The last promise covers the most: an earlier one would blame fewer calls.
@@ -111,8 +116,9 @@ def _renamed_unsynced(loss: _Loss) -> Explanation | None:
         operation = loss.operation(step)
         if step.kind is not StepKind.ENTRY or step.child is None or operation.call not in ("rename", "link"):
             continue
-        # Data that was written after the rename is another matter: see the finders below.
-        if any(missing.operation < step.operation for missing in loss.dropped_of(step.child)):
+        # Data that was written after the rename is another matter: see the finders below. By steps, since a
+        # file that comes from elsewhere brings its data along in the same operation.
+        if any(missing.index < step.index for missing in loss.dropped_of(step.child)):
             return loss.explanation("rename-before-sync", operation, published(operation), publish(operation))
     return None
 
@@ -204,12 +210,13 @@ def _reordered(loss: _Loss) -> Explanation | None:
     for step in loss.dropped:
         # A torn rest belongs to the same write; it has overtaken nothing.
         after = [k for k in loss.kept if k.operation > step.operation and k.torn_from is None]
-        if step.kind in (StepKind.DATA, StepKind.GROW) and after:
+        if step.kind in (StepKind.DATA, StepKind.GROW, StepKind.RESIZE) and after:
             name, other = loss.operation(step).target, loss.operation(after[0])
+            subject = "the new size of" if step.kind is StepKind.RESIZE else "a write to"
             return loss.explanation(
                 "not-ordered",
                 step,
-                f"a write to `{name}` was not on the disk when the later {other} was",
+                f"{subject} `{name}` was not on the disk when the later {other} was",
                 sync_file(name, f"before the {other.call} that relies on it"),
             )
     return None

@@ -13,7 +13,7 @@ from chaoskit.explore.crash.steps import Step
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """``text`` says in one sentence what went wrong, ``fix`` in at most two lines what to write.
+    """``text`` says in one sentence what went wrong, ``fix`` in at most three lines what to write.
 
     ``kind`` is stable; ``operation`` is the index of the guilty call in the trace. ``anywhere`` is the fix
     for a program in any language, where ``fix`` is Python. ``models`` are those under which it matters.
@@ -51,7 +51,9 @@ def sync_file(name: str, then: str, anywhere: str = "") -> Fix:
 def sync_directory(directory: str) -> Fix:
     """Sync a directory."""
     call = f"call fsync on the directory `{directory}` after that (in a shell: sync {shlex.quote(directory)})"
-    return Fix(f"fd = os.open({directory!r}, os.O_RDONLY)\nos.fsync(fd); os.close(fd)", call)
+    # Whole: an fsync that fails must not leave the descriptor open, which would be the next finding.
+    lines = (f"fd = os.open({directory!r}, os.O_RDONLY)", "try: os.fsync(fd)", "finally: os.close(fd)")
+    return Fix("\n".join(lines), call)
 
 
 def publish(operation: Operation) -> Fix:

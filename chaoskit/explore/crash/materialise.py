@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from chaoskit.explore.crash.moved import Moved
 from chaoskit.explore.crash.snapshot import TOP, Inode, NodeKind
 from chaoskit.explore.crash.states import CrashState, CrashStates
 from chaoskit.explore.crash.tables import Tables
@@ -20,12 +19,11 @@ _KEPT = 64 * 1024 * 1024
 class Materialiser:
     """Writes crash states into directories. Contents are worked out once for all states, up to a bound.
 
-    No two directories share a file: recovery may change whatever it finds. ``roots`` are the
-    directories in which the runs were recorded; see :mod:`chaoskit.explore.crash.moved`.
+    No two directories share a file: recovery may change whatever it finds.
     """
 
-    def __init__(self, states: CrashStates, roots: Iterable[str] = ()) -> None:
-        self._writer = Writer(states.tables, roots)
+    def __init__(self, states: CrashStates) -> None:
+        self._writer = Writer(states.tables)
 
     def write(self, state: CrashState, directory: str | os.PathLike[str]) -> None:
         """Replace the content of the existing ``directory`` by ``state``.
@@ -40,18 +38,15 @@ class Materialiser:
 
 
 class Writer:
-    """Writes what any set of steps leaves. ``roots`` are the directories in which the runs were recorded."""
+    """Writes what any set of steps leaves."""
 
-    def __init__(self, tables: Tables, roots: Iterable[str] = ()) -> None:
+    def __init__(self, tables: Tables) -> None:
         self.tables = tables
         self._contents: dict[tuple[Inode, int], bytes] = {}
         self._left = _KEPT
-        self._moved = Moved(tuple(roots), "")
 
     def write(self, state: int, directory: str) -> None:
         """Replace the content of ``directory``. Raises OSError if the place does not allow it."""
-        # Each case has a directory of another name.
-        self._moved = Moved(self._moved.roots, directory)
         empty(directory)
         self._fill(TOP, directory, state, {}, set())
 
@@ -96,7 +91,7 @@ class Writer:
     def _make(self, inode: Inode, path: str, state: int) -> None:
         node = self.tables.nodes[inode]
         if node.kind is NodeKind.SYMLINK:
-            os.symlink(self._moved.value(node.text), path)
+            os.symlink(node.text, path)
             return
         if node.kind is NodeKind.OTHER:
             os.mknod(path, node.format | 0o600)
@@ -104,7 +99,7 @@ class Writer:
             mode = self._mode(inode, state)
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
             try:
-                view = memoryview(self._moved.value(self.content(inode, state)))
+                view = memoryview(self.content(inode, state))
                 while view:
                     view = view[os.write(fd, view) :]
             finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chaoskit.explore.crash.models import ModelRule
 from chaoskit.explore.crash.order import FileRecord, Order
+from chaoskit.explore.crash.pieces import PAGE
 from chaoskit.explore.crash.steps import Effect, Step, StepKind, bits
 
 
@@ -29,9 +30,10 @@ def _of_data(order: Order, step: Step, file: FileRecord) -> int:
         # The page cache holds one copy of each page: what is written out has all earlier writes in it.
         for page in step.pages:
             need |= file.pages.get(page, 0)
-        for size, resize in file.resizes:
-            # Blocks that were given back are given out again only after that has persisted.
-            need |= resize if step.end > size else 0
+        for size, cut in file.cuts:
+            # Blocks that were given back are given out again only after that has persisted. A block that
+            # was cut inside is kept, and so are the blocks of a file that was only made longer.
+            need |= cut if step.end > -(-size // PAGE) * PAGE else 0
     if ModelRule.COPY_ON_WRITE in order.model:
         need |= order.chain
     return need
@@ -39,6 +41,8 @@ def _of_data(order: Order, step: Step, file: FileRecord) -> int:
 
 def _of_growth(order: Order, step: Step, file: FileRecord) -> int:
     need = order.chain if ModelRule.ORDERED_METADATA in order.model else 0
+    if step.unless is not None:
+        return need | _of_growth_in_passing(order, step, file)
     # No block has to be allocated for a tail, so no journal waits for its data.
     tail = step.within_block and ModelRule.TAIL_UNORDERED in order.model
     if ModelRule.DATA_BEFORE_SIZE in order.model and not tail:
@@ -49,11 +53,30 @@ def _of_growth(order: Order, step: Step, file: FileRecord) -> int:
     return need
 
 
+def _of_growth_in_passing(order: Order, step: Step, file: FileRecord) -> int:
+    """What growth needs that is not the write's own: it came with other data, or with none at all."""
+    assert step.unless is not None
+    if step.unless in order.model:
+        # No such thing there: it adds nothing to the growth that the data had brought before.
+        return file.last_grow
+    if step.unless is ModelRule.FILLS_APART and ModelRule.DATA_BEFORE_SIZE in order.model:
+        assert step.partner is not None
+        return order.need[step.partner]
+    if step.unless is not ModelRule.GROWS_APART or ModelRule.DATA_BEFORE_SIZE not in order.model:
+        return 0
+    # Any data that is under way will do. Of all that, the first stands for the rest: there is no "or"
+    # between needs, and write-back begins at the front.
+    first = next((i for i in bits(file.pending) if order.script.steps[i].kind is StepKind.DATA), None)
+    return 0 if first is None else order.need[first]
+
+
 def _of_release(order: Order, step: Step) -> int:
+    """A released file has lost all its names before: no program could guard against anything else."""
+    need = 0
+    for index in bits(order.files[step.owner].taken):
+        need |= order.need[index]
     assert step.partner is not None
-    # A rename swaps the inode behind a name: the old file never shows there without its content.
-    swapped = order.script.steps[step.partner].child is not None
-    return order.need[step.partner] if swapped or ModelRule.FREED_LAST in order.model else 0
+    return need | order.need[step.partner]
 
 
 def _of_flushing_rename(order: Order, file: FileRecord) -> int:
@@ -74,6 +97,8 @@ def written_out(order: Order, steps: int) -> int:
     return need
 
 
-def is_one_rename(order: Order, step: Step) -> bool:
-    """Both halves of this rename persist together."""
-    return step.exchange or ModelRule.RENAME_IN_ONE in order.model
+def is_in_one(order: Order, step: Step) -> bool:
+    """This step and its partner, which came before it, persist together."""
+    if step.kind is StepKind.GROW and not step.unasked:
+        return ModelRule.DATA_WITH_GROWTH in order.model
+    return step.kind is StepKind.ENTRY and (step.exchange or ModelRule.RENAME_IN_ONE in order.model)

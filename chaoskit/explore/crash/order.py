@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from chaoskit.explore.crash.models import Model, ModelRule
 from chaoskit.explore.crash.pieces import PAGE
 from chaoskit.explore.crash.snapshot import Inode, NodeKind
-from chaoskit.explore.crash.steps import Script, Step, StepKind, bits
+from chaoskit.explore.crash.steps import Script, Step, StepKind, bits, mask_of
 
 
 @dataclass(slots=True)
@@ -36,12 +36,14 @@ class FileRecord:
     last_grow: int = 0
     pages: dict[int, int] = field(default_factory=dict)
     """By page number, what the latest data in it needs."""
-    resizes: list[tuple[int, int]] = field(default_factory=list)
-    """Sizes that were set, growing, each with what the step that set it needs."""
+    cuts: list[tuple[int, int]] = field(default_factory=list)
+    """Sizes to which the file was cut, growing, each with what the step that cut it needs."""
     names: int = 0
     """Entries that give this inode a name."""
     removals: int = 0
-    """Entries that take a name away from this inode."""
+    """Entries that take a name away from this inode and give it to none."""
+    taken: int = 0
+    """Those and the entries that give a name of this inode to another."""
     births: int = 0
     """Those of ``names`` that came with the inode."""
 
@@ -63,6 +65,8 @@ class Order:
         self.present = 0
         self.optional = 0
         """Steps that may not have happened; nothing rests on them."""
+        self.implied = 0
+        """Steps that this file system does not make apart: there as soon as all that they need is."""
         self.chain = 0
         """All metadata so far, with what it needs."""
         self.chains: dict[int, int] = {}
@@ -110,7 +114,14 @@ class Order:
 
     def with_only(self, index: int) -> int:
         """Only what was synced, and step ``index`` with what it needs."""
-        return self.durable | self.need[index]
+        return self.settled(self.durable | self.need[index])
+
+    def settled(self, state: int) -> int:
+        """A legal set with the implied steps that add nothing to it: so equal trees are equal sets."""
+        for index in bits(self.implied & ~state):
+            if not self.need[index] & ~state & ~(1 << index):
+                state |= 1 << index
+        return state
 
     def allows(self, state: int) -> bool:
         """True if a set of whole (not torn) steps is legal now."""
@@ -132,14 +143,20 @@ class Order:
         assert torn.torn_from is not None
         if ModelRule.WHOLE_BLOCKS in self.model and torn.end % PAGE:
             return None
-        need = self.need[torn.torn_from] & ~(1 << torn.torn_from) | 1 << torn.index
+        need = self.need[torn.torn_from] & ~self._write_of(torn.torn_from) | 1 << torn.index
         if growth is None:
             return need
         if ModelRule.COHERENT_PAGES in self.model and torn.end % PAGE:
             return None
         assert growth.torn_from is not None
-        whole = self.need[growth.torn_from] & ~(1 << growth.torn_from | 1 << torn.torn_from)
+        whole = self.need[growth.torn_from] & ~self._write_of(torn.torn_from)
         return need | whole | 1 << growth.index
+
+    def _write_of(self, index: int) -> int:
+        """Data step ``index``, and its growth if there is any: in the script it is the next one."""
+        steps = self.script.steps
+        grown = index + 1 < len(steps) and steps[index + 1].partner == index
+        return 1 << index | (1 << index + 1 if grown else 0)
 
     # --- what was played -------------------------------------------------------------------------
 
@@ -157,6 +174,17 @@ class Order:
         if known:
             return self.script.steps[known.bit_length() - 1].child
         return self.script.snapshot.entries.get(step.owner, {}).get(step.name)
+
+    def durable_owner(self, step: Step) -> Inode | None:
+        """The inode that the name of the entry ``step`` means by what is durable."""
+        known = self.cells[step.owner, step.name] & self.durable
+        if known:
+            return self.script.steps[known.bit_length() - 1].child
+        return self.script.snapshot.entries.get(step.owner, {}).get(step.name)
+
+    def standing(self, entries: int) -> int:
+        """Those of ``entries`` that are not durable, and to whose name nothing has happened since."""
+        return mask_of(i for i in bits(entries & ~self.durable) if self.stands(self.script.steps[i]))
 
     def stands(self, step: Step) -> bool:
         """Nothing has happened to the name since the entry ``step``."""

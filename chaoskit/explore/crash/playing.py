@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chaoskit.explore.crash import syncs
 from chaoskit.explore.crash.models import STRICT, ModelRule
-from chaoskit.explore.crash.needs import is_one_rename, needs_of, written_out
+from chaoskit.explore.crash.needs import is_in_one, needs_of, written_out
 from chaoskit.explore.crash.order import FileRecord, Order
 from chaoskit.explore.crash.steps import Effect, Script, Step, StepKind, bits
 
@@ -49,14 +49,11 @@ def _add(order: Order, step: Step, effect: Effect) -> None:
     need = 1 << step.index | needs_of(order, step, effect)
     order.need.append(need)
     order.present |= 1 << step.index
+    if step.unless is not None and step.unless in order.model:
+        order.implied |= 1 << step.index
     partner = step.partner
-    # The second half of a rename ties both together: the first could not name a step that was to come.
-    if (
-        step.kind is StepKind.ENTRY
-        and partner is not None
-        and partner < step.index
-        and is_one_rename(order, step)
-    ):
+    # The second of two halves ties both together: the first could not name a step that was to come.
+    if partner is not None and partner < step.index and is_in_one(order, step):
         order.need[partner] |= need
         order.need[step.index] |= order.need[partner]
     _remember(order, step, order.need[step.index])
@@ -77,8 +74,9 @@ def _remember(order: Order, step: Step, need: int) -> None:
         file.attributes |= bit
     elif step.kind is StepKind.RESIZE:
         # An earlier, larger size is covered by this one: what ends beyond it ends beyond this, too.
-        file.resizes = [(size, known) for size, known in file.resizes if size < step.size]
-        file.resizes.append((step.size, need))
+        if step.cuts:
+            file.cuts = [(size, known) for size, known in file.cuts if size < step.size]
+            file.cuts.append((step.size, need))
         if step.size == 0:
             file.fresh = file.emptied = True
     elif step.kind in (StepKind.DATA, StepKind.GROW):
@@ -89,10 +87,10 @@ def _remember_entry(order: Order, step: Step, bit: int) -> None:
     # Before the cells are brought up to date: the log asks which inode the name meant until now.
     if order.logged and _goes_into_log(order, step):
         order.noted |= bit if step.partner is None else bit | 1 << step.partner
-    if step.child is None:
-        before = order.latest(step)
-        if before is not None:
-            order.files[before].removals |= bit
+    before = order.latest(step)
+    if before is not None:
+        order.files[before].taken |= bit
+        order.files[before].removals |= bit if step.child is None else 0
     order.cells[step.owner, step.name] |= bit
     if step.child is not None:
         child = order.files[step.child]
@@ -116,12 +114,20 @@ def _goes_into_log(order: Order, step: Step) -> bool:
 def _remember_data(order: Order, step: Step, file: FileRecord, bit: int, need: int) -> None:
     file.pending |= bit
     if step.kind is StepKind.GROW:
+        # Growth that comes without data is a size in passing: nothing is ordered by it.
+        if step.unasked or step.partner is None:
+            return
         file.last_grow = need
+        if ModelRule.DATA_WITH_GROWTH in order.model:
+            # Tied only now: what is written to these pages later needs the growth as well.
+            for page in order.script.steps[step.partner].pages:
+                file.pages[page] = file.pages.get(page, 0) | need
         order.chains[step.index] = order.chain
         if not step.within_block:
             file.allocating |= need & (file.pending | bit)
         return
-    for page in step.pages:
+    # What keeps its blocks is overwritten in place, whether or not the journal calls it zeroes by then.
+    for page in step.pages if not step.keeps_blocks else ():
         file.pages[page] = need
 
 

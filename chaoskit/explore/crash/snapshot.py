@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from chaoskit.core.errors import wrong
+from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.operation import Bytes, Payload
 
 Inode = int
@@ -63,9 +63,16 @@ class Snapshot:
         """Read the directory at ``path``, everything below it included.
 
         Raises:
-            UsageError: if ``path`` is no directory.
+            UsageError: if ``path`` is no directory, or pyfakefs keeps it in memory.
             OSError: if a part of it cannot be read.
         """
+        # It puts its own module in place of ``os``, here as everywhere.
+        if type(os).__module__.startswith("pyfakefs"):
+            raise UsageError(
+                "pyfakefs is active in a scenario with power_loss or fsync_lies; expected the real file "
+                "system: crash states are made of real files. Leave out the fixture fs, or name other "
+                "faults, such as faults.disk() | faults.kill()."
+            )
         if not os.path.isdir(path):
             raise wrong("path", os.fspath(path), "an existing directory")
         reader = _SnapshotReader()

@@ -10,7 +10,9 @@ from chaoskit.core.finding import Advice
 from chaoskit.core.operation import Caveat, Operation, Trace
 from chaoskit.core.schedule import Point, Schedule, Strike
 from chaoskit.explore.align import Naming, patterns_with
-from chaoskit.explore.border import CaseSource, Note, Planned, Recording
+from chaoskit.explore.border import CaseSource, Note, Planned, Recording, Spared, World
+from chaoskit.explore.crash import telling
+from chaoskit.explore.crash.auditing import without_syncs
 from chaoskit.explore.crash.between import Unknown, history
 from chaoskit.explore.crash.materialise import Materialiser
 from chaoskit.explore.crash.naming import state_named
@@ -31,16 +33,14 @@ class CrashSource(CaseSource):
         self._models = models
         self._before: dict[int, Snapshot] = {}
         self._after: dict[int, Snapshot] = {}
-        self._home = ""
         self._baseline: CrashHistory | None = None
         self._remarks: list[Advice] = []
         self._caveats: list[Caveat] = []
+        self._places: tuple[int, ...] = ()
 
     def before_run(self, run: int, path: str) -> None:
         """Note what the directory holds."""
         self._before[run] = Snapshot.take(path)
-        # Names in promises may have the directory in which the run worked.
-        self._home = path
 
     def after_run(self, run: int, path: str) -> None:
         """Note what the run has left."""
@@ -53,6 +53,7 @@ class CrashSource(CaseSource):
         places = {index for index, models in enumerate(offered) if models}
         if not places:
             return
+        self._places = tuple(sorted(places))
         recorded = self._baseline = self._history(recording, offered, places)
         split = recorded.states.script
         self._remarks += [told(a, split.trace[a.operation]) for a in warnings(split)]
@@ -172,6 +173,11 @@ class CrashSource(CaseSource):
                 f"models that do: {allowed}."
             )
 
+    def spared(self, broken: Sequence[World]) -> Iterator[Spared]:
+        """For each sync the crash states that it prevents."""
+        if self._baseline is not None:
+            yield from without_syncs(self._baseline, self._places, broken)
+
     def remarks(self) -> tuple[Advice, ...]:
         """Renames, promises and syncs that look wrong in the recording."""
         return tuple(dict.fromkeys(self._remarks))
@@ -202,9 +208,10 @@ class CrashSource(CaseSource):
         after = {ends[run]: self._after[run] for run in begins if run in self._after and not recording.noted}
         split, unknown = history(recording.trace, before[first], between, after)
         states = self._known(crash_states(split, models, at=places), unknown)
-        roots = tuple(dict.fromkeys((recording.trace.root, self._home)))
-        materialiser = Materialiser(states, roots)
-        return CrashHistory(recording.points, begins, states, models, materialiser, roots, tuple(unknown))
+        home = recording.trace.root
+        tells = bool(home) and telling.tells(split, home)
+        made = Materialiser(states)
+        return CrashHistory(recording.points, begins, states, models, made, home, tells, tuple(unknown))
 
     def _known(self, states: CrashStates, unknown: Sequence[Unknown]) -> CrashStates:
         """Without those states in which a file is whose content is not known."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
 from chaoskit.core.operation import Operation, Trace
 from chaoskit.explore.crash.calls import CHANGES, rename
 from chaoskit.explore.crash.snapshot import Inode, Snapshot
-from chaoskit.explore.crash.steps import Effect, Script, Sync
+from chaoskit.explore.crash.steps import Effect, Script, Sync, Witnessed
 from chaoskit.explore.crash.tree import FileTree
+from chaoskit.faults.calls import FAMILIES
 
 _MS_SYNC = 4
 """From sys/mman.h; with MS_ASYNC alone msync(2) promises nothing."""
@@ -74,6 +76,8 @@ class Splitter:
                 flushed = self._early(rename(tree, operation))
             elif operation.call == "promise":
                 self.promised.append(operation.promised)
+            elif FAMILIES[operation.call].witnessed:
+                self.promised.append(Witnessed(str(operation)))
             elif operation.call in _SYNCS:
                 sync = self._synced(operation)
             elif operation.call in CHANGES:
@@ -96,13 +100,18 @@ class Splitter:
         """What was played so far."""
         return Script(
             self.trace,
-            self.tree.snapshot,
+            self._snapshot(),
             tuple(self.tree.nodes),
             tuple(self.tree.steps),
             tuple(self.effects),
             tuple(self.promised),
             tuple(self.tree.caveats),
         )
+
+    def _snapshot(self) -> Snapshot:
+        """The beginning, with what is in directories that were to come: no step has put it there."""
+        snapshot, brought = self.tree.snapshot, self.tree.brought
+        return replace(snapshot, entries={**snapshot.entries, **brought}) if brought else snapshot
 
     def _early(self, inode: Inode | None) -> Inode | None:
         """``inode`` if ext4 writes its data out on its own when it is closed or renamed.

@@ -8,7 +8,6 @@ space that was never written. Where a model allows few enough states, all of the
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +18,12 @@ from chaoskit.explore.crash.order import Order
 from chaoskit.explore.crash.playing import play_all
 from chaoskit.explore.crash.steps import Effect, Script, Step, StepKind, bits
 from chaoskit.explore.crash.tables import Tables
+from chaoskit.faults.calls import FAMILIES
 from chaoskit.faults.power import DEFAULT_MODELS
 
 # Every state of a short program, and no more than the families give for a long one.
 EXHAUSTIVE = 64
-"""If a model allows at most so many states after an operation, all are taken; torn ones come on top."""
+"""All states after an operation are taken if a model allows at most this many; torn ones come on top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class _Enumeration:
             return False
         if not effect.quiet or effect.sync is not None:
             return True
-        return self.script.trace[effect.operation].call == "promise"
+        return FAMILIES[self.script.trace[effect.operation].call].witnessed
 
     def _visit(self, effect: Effect) -> None:
         moment = moment_of(effect, self.orders, self.strict)
@@ -244,7 +244,7 @@ class _Enumeration:
 
     def _candidates(self, order: Order) -> Iterator[_Candidate]:
         yield order.present, 0
-        yield order.durable, 0
+        yield order.settled(order.durable), 0
         # The two that every program must survive, and the two ends between which all others lie.
         if self.prefixes_only:
             return
@@ -252,7 +252,7 @@ class _Enumeration:
         if everything is not None:
             for state in everything:
                 yield state, 0
-                yield from _variations(order, state)
+                yield from variations(order, state)
             return
         for state in _families(order):
             yield state, 0
@@ -271,11 +271,11 @@ def all_legal(order: Order, limit: int) -> set[int] | None:
     A set is legal if and only if it is a union of what its steps need; so all are found by uniting.
     """
     sets = {order.durable}
-    for index in bits(order.free):
+    for index in bits(order.free & ~order.implied):
         sets |= {known | order.need[index] for known in sets}
         if len(sets) > limit:
             return None
-    return sets
+    return {order.settled(state) for state in sets} if order.implied else sets
 
 
 def _families(order: Order) -> Iterator[int]:
@@ -297,18 +297,18 @@ def _families(order: Order) -> Iterator[int]:
                 kept |= order.need[index]
                 dropped |= order.users(index)
             yield order.present & ~(dropped & ~order.durable)
-            yield kept
+            yield order.settled(kept)
 
 
 def _torn_and_garbage(order: Order) -> Iterator[_Candidate]:
     """Each unsynced write torn, or replaced by garbage, while all that can be there is there."""
     for index in bits(order.free):
         if order.script.steps[index].kind is StepKind.DATA:
-            yield from _variations(order, order.without(index), index)
+            yield from variations(order, order.without(index), index)
             yield from _torn(order, order.durable | order.need[index] & ~(1 << index), index)
 
 
-def _variations(order: Order, state: int, only: int | None = None) -> Iterator[_Candidate]:
+def variations(order: Order, state: int, only: int | None = None) -> Iterator[_Candidate]:
     """What a legal set becomes if one write that is missing in it was torn, or left garbage."""
     missing = order.present & ~state if only is None else 1 << only
     for index in bits(missing):
@@ -358,36 +358,3 @@ def torn_rests(steps: Sequence[Step], index: int) -> Iterator[Step]:
             return
         if later.torn_from == index:
             yield later
-
-
-def most_suspicious(states: CrashStates, budget: int, seed: int = 0) -> tuple[CrashState, ...]:
-    """At most ``budget`` states to check first; the same for the same seed.
-
-    States that no kill can leave come before those that a kill leaves too, and every operation has
-    its turn before any has its second.
-    """
-    # Shuffled before they are ranked: within a rank no operation and no file comes first by its place.
-    chance = random.Random(seed)
-    turns: defaultdict[tuple[int, int], int] = defaultdict(int)
-    ranked = []
-    shuffled = list(states.states)
-    chance.shuffle(shuffled)
-    for state in shuffled:
-        rank = _rank(states.script, state)
-        turn = turns[rank, state.moment.operation] = turns[rank, state.moment.operation] + 1
-        ranked.append((rank, turn, state.moment.operation, state.hash, state))
-    # By the hash at last, so that the order does not depend on how states were found.
-    ranked.sort(key=lambda entry: entry[:4])
-    return tuple(entry[4] for entry in ranked[:budget])
-
-
-def _rank(script: Script, state: CrashState) -> int:
-    """0 is looked at first: a name that is durable while data is not is the most common of bugs."""
-    if state.complete:
-        return 3
-    if state.garbage or any(script.steps[i].torn_from is not None for i in bits(state.persisted)):
-        return 2
-    pending = bits(state.persisted & state.moment.pending)
-    entries = [i for i in pending if script.steps[i].kind is StepKind.ENTRY and not script.steps[i].creates]
-    lost = [i for i in state.dropped if script.steps[i].kind in (StepKind.DATA, StepKind.GROW)]
-    return 0 if entries and lost else 1

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from chaoskit.core.operation import Caveat, Payload, Trace
+from chaoskit.explore.crash.models import ModelRule
 from chaoskit.explore.crash.pieces import PAGE
 from chaoskit.explore.crash.snapshot import Inode, Node, Snapshot
 
@@ -68,6 +69,12 @@ class Step:
     creates: bool = False
     """True if the entry gives a new inode its first name."""
     exchange: bool = False
+    cuts: bool = False
+    """True if a set size is smaller than the one before: blocks may have been given back."""
+    keeps_blocks: bool = False
+    """True if zeroes in the block map leave the blocks to the file (``FALLOC_FL_ZERO_RANGE``)."""
+    unless: ModelRule | None = None
+    """The rule of a model under which this step adds nothing to others: see :attr:`unasked`."""
 
     @property
     def end(self) -> int:
@@ -79,6 +86,11 @@ class Step:
         if self.payload is None:
             return bytes(last - first)
         return self.payload.part(self.start + first - self.offset, last - first)
+
+    @property
+    def unasked(self) -> bool:
+        """Some file systems make the step by themselves beside what a call asked for; no call lacks it."""
+        return self.unless is not None
 
     @property
     def is_metadata(self) -> bool:
@@ -107,6 +119,13 @@ class Sync:
     data_only: bool = False
     failed: bool = False
     only: range | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """Stands among what was promised for an exchange: the other side knows of it, and nothing was said."""
+
+    operation: str
 
 
 @dataclass(frozen=True, slots=True)

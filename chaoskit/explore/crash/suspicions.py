@@ -101,7 +101,9 @@ class _Suspicions:
         return wanted
 
     def _pending(self, free: int, kinds: tuple[StepKind, ...]) -> list[Step]:
-        return [s for i in bits(free) if (s := self.script.steps[i]).kind in kinds]
+        # What the file system does by itself is no call's fault: the call it came with has other steps.
+        steps = (self.script.steps[i] for i in bits(free))
+        return [step for step in steps if step.kind in kinds and not step.unasked]
 
     def _free(self, steps: Iterable[Step]) -> tuple[str, ...]:
         """The models under which any of these steps may be missing now."""
@@ -113,7 +115,9 @@ class _Suspicions:
         entries = [s for s in self.script.steps[effect.first : effect.last] if s.child is not None]
         # By inode, since the name is just what changes.
         moved = {s.child for s in entries}
-        data = [s for s in self._pending(before, (StepKind.DATA,)) if s.owner in moved]
+        # What was written elsewhere comes to light with the name.
+        pending = before | mask_of(range(effect.first, effect.last) if operation.file.unsynced else ())
+        data = [s for s in self._pending(pending, (StepKind.DATA,)) if s.owner in moved]
         if data:
             yield explanation(
                 "rename-before-sync",

@@ -37,25 +37,33 @@ def _asked_for(order: Order, inode: Inode, sync: Sync) -> int:
         return whole & ((1 << sync.only.stop) - (1 << sync.only.start))
     file = order.files[inode]
     own = file.owned & ~file.attributes if sync.data_only else file.owned
-    return own & ~order.durable
+    # The release of a file without a name is no part of its content: a journal may have it (see below).
+    return own & ~order.of_kind(own, StepKind.FREE) & ~order.durable
 
 
 def _make_durable(order: Order, own: int, inode: Inode, sync: Sync) -> None:
     file, saved = order.files[inode], own & ~order.lost
+    loose = ModelRule.LOOSE_LOG in order.model
+    if _nameless(order, inode) and (loose or ModelRule.JOURNAL_SYNC not in order.model):
+        if loose:
+            _loosen(order, inode)
+        return
     result = saved
     if ModelRule.COHERENT_PAGES in order.model:
         result |= _same_pages(order, saved)
     names = file.births if sync.data_only and not _logs_all_names(order, file) else file.names
-    if ModelRule.NAMES_SYNC in order.model:
-        result |= _names(order, names)
-        result |= _consistent(order, own)
+    names = names if ModelRule.NAMES_SYNC in order.model else 0
+    if loose:
+        result |= _logged_names(order, inode, names) | _logged_directory(order, own)
     if ModelRule.JOURNAL_SYNC in order.model:
+        if not sync.data_only or ModelRule.DATASYNC_REMOVES in order.model:
+            own |= order.of_kind(file.owned, StepKind.FREE)
         # Data that was lost is not saved by the journal; pages written again are.
         result |= _journalled(order, own | names & ~order.durable) & ~order.lost
     if ModelRule.DIRECTORY_COMMITS in order.model and order.is_directory(inode):
         result |= order.chain & ~order.lost
     order.durable |= result
-    if ModelRule.LOOSE_LOG in order.model:
+    if loose:
         _loosen(order, inode)
         steps = order.script.steps
         order.logged |= {child for i in bits(result) if (child := steps[i].child) is not None}
@@ -87,37 +95,72 @@ def _journalled(order: Order, own: int) -> int:
     return mask
 
 
-# --- names ---------------------------------------------------------------------------------------
+# --- the log tree of btrfs -----------------------------------------------------------------------
 
 
-def _names(order: Order, entries: int) -> int:
-    """The entries by which a synced inode is found, and those that made the directories above.
+def _nameless(order: Order, inode: Inode) -> bool:
+    """True if every name of the inode was taken from it.
 
-    Only names that stand need their directories: one that was moved away from, or to where the
-    former owner of a name went, may be missing (seen on btrfs; elsewhere the journal has it).
+    A log has nothing by which to find it again, so neither its data nor what took its names gets durable
+    by its sync (measured). Only a journal of all that has changed brings both along.
     """
-    steps = order.script.steps
-    standing = sum(1 << i for i in bits(entries) if order.stands(steps[i]))
-    seen, waiting = 0, entries | _directories_of(order, standing)
-    while waiting:
-        index = waiting.bit_length() - 1
-        seen |= 1 << index
-        waiting = (waiting | _beside(order, steps[index])) & ~seen
-    return seen
+    file = order.files[inode]
+    if not file.taken:
+        return False
+    first = sum(
+        child == inode for names in order.script.snapshot.entries.values() for child in names.values()
+    )
+    return first + file.names.bit_count() <= file.taken.bit_count()
 
 
-def _beside(order: Order, step: Step) -> int:
-    """What comes along with one entry: its rename, and earlier uses of the name."""
-    mask = order.cells[step.owner, step.name] & ((1 << step.index) - 1)
-    if step.partner is not None:
-        mask |= 1 << step.partner
+def _logged_names(order: Order, inode: Inode, names: int) -> int:
+    """The names by which a synced inode is found, and what else its log has to say of names.
+
+    Only names that stand are logged. A log that gives a name to another inode than the disk does has the
+    former owner in it, too: with the names that still stand, and none if there are none. What these
+    names were in between, and what those in between replaced, is not in it (measured).
+    """
+    standing = order.standing(names)
+    reached = standing | _directories_of(order, standing)
+    mask = _replayed(order, reached)
+    for index in bits(reached):
+        former = order.durable_owner(order.script.steps[index])
+        if former is not None and former != inode:
+            mask |= _replayed(order, order.standing(order.files[former].names))
+    return mask
+
+
+def _replayed(order: Order, entries: int) -> int:
+    """These entries, the older ones of the same names, and the removal of names that the disk still has."""
+    steps, mask = order.script.steps, 0
+    for index in bits(entries):
+        step = steps[index]
+        mask |= order.cells[step.owner, step.name] & ((2 << index) - 1)
+        assert step.child is not None
+        for other in bits(order.files[step.child].removals):
+            if order.durable_owner(steps[other]) == step.child:
+                mask |= 1 << other
     return mask & ~order.durable
 
 
-def _directories_of(order: Order, entries: int) -> int:
-    """What made the directories in which ``entries`` are, and those above, and is not durable.
+def _logged_directory(order: Order, own: int) -> int:
+    """What the log of a synced directory says beside its own entries: where to a file went by a rename."""
+    steps, mask = order.script.steps, 0
+    for index in bits(order.of_kind(own, StepKind.ENTRY)):
+        step = steps[index]
+        if step.partner is None or step.child is not None:
+            continue
+        moved = steps[step.partner].child
+        assert moved is not None
+        mask |= _replayed(order, order.standing(order.files[moved].names))
+    return mask
 
-    btrfs looks for them where they are now (fs/btrfs/tree-log.c, log_new_ancestors; measured).
+
+def _directories_of(order: Order, entries: int) -> int:
+    """What gives their names to the directories in which ``entries`` are, and to those above.
+
+    Of those that are not durable. btrfs looks for them where they are now (fs/btrfs/tree-log.c,
+    log_new_ancestors; measured).
     """
     steps = order.script.steps
     found, waiting = 0, entries
@@ -128,25 +171,10 @@ def _directories_of(order: Order, entries: int) -> int:
         directory = order.files[owner] if owner != TOP else None
         if directory is None or not directory.births & ~order.durable:
             continue
-        names = directory.names if ModelRule.LOOSE_LOG in order.model else directory.births
-        more = names & ~order.durable & ~found
+        more = order.standing(directory.names) & ~found
         found |= more
-        waiting |= sum(1 << i for i in bits(more) if order.stands(steps[i]))
+        waiting |= more
     return found
-
-
-def _consistent(order: Order, own: int) -> int:
-    """Entries of a synced directory: a name taken away by a rename is not gone before the new one."""
-    steps, mask = order.script.steps, 0
-    for index in bits(order.of_kind(own, StepKind.ENTRY)):
-        step = steps[index]
-        mask |= order.cells[step.owner, step.name] & ((1 << index) - 1)
-        if step.partner is not None and step.child is None:
-            mask |= 1 << step.partner
-    return mask
-
-
-# --- the log tree of btrfs -----------------------------------------------------------------------
 
 
 def _logs_all_names(order: Order, file: FileRecord) -> bool:
@@ -162,7 +190,20 @@ def _loosen(order: Order, inode: Inode) -> None:
     that is durable for sure, but it no longer needs what changed elsewhere before.
     """
     noted = order.noted & ~order.durable
-    touched, waiting, seen = noted | _directories_of(order, noted), [inode], {inode}
+    noted |= _directories_of(order, noted)
+    touched, seen = _touched(order, noted, {inode})
+    order.logged |= seen
+    # Second, since what goes along with a directory needs no less than what goes along without it.
+    beside, seen = _touched(order, touched, seen | _renamed_in(order, inode))
+    order.logged |= seen
+    for index in bits(beside):
+        order.need[index] &= (touched if touched >> index & 1 else beside) | order.durable
+    order.forget_users()
+
+
+def _touched(order: Order, touched: int, seen: set[Inode]) -> tuple[int, set[Inode]]:
+    """All unsynced changes of these inodes and of those that their names have meant, and all of these."""
+    seen, waiting = set(seen), list(seen)
     while waiting:
         known = order.files[waiting.pop()]
         more = (known.owned | known.names | known.removals) & ~order.durable & ~touched
@@ -171,10 +212,16 @@ def _loosen(order: Order, inode: Inode) -> None:
             for other in _named(order, order.script.steps[index]) - seen:
                 seen.add(other)
                 waiting.append(other)
-    order.logged |= seen
-    for index in bits(touched):
-        order.need[index] &= touched | order.durable
-    order.forget_users()
+    return touched, seen
+
+
+def _renamed_in(order: Order, inode: Inode) -> set[Inode]:
+    """The directories whose entries are logged with an inode that was renamed, linked or unlinked in them.
+
+    Whatever else has changed in them goes along, out of turn (measured).
+    """
+    file, steps = order.files[inode], order.script.steps
+    return {steps[index].owner for index in bits(file.names & ~file.births | file.taken)}
 
 
 def _named(order: Order, step: Step) -> set[Inode]:
@@ -183,4 +230,5 @@ def _named(order: Order, step: Step) -> set[Inode]:
         return set()
     cell = order.cells[step.owner, step.name]
     children = {order.script.steps[index].child for index in bits(cell)}
+    children.add(order.script.snapshot.entries.get(step.owner, {}).get(step.name))
     return {child for child in children if child is not None}

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from chaoskit.explore.crash.models import ModelRule
 from chaoskit.explore.crash.pieces import PAGE
 from chaoskit.explore.crash.snapshot import Inode, Node, NodeKind
 from chaoskit.explore.crash.steps import Script, Step, StepKind, bits
@@ -39,6 +40,8 @@ class _Content:
 
     initial: bytes
     grows: int = 0
+    uneven: bool = False
+    """True if later growth may be to a smaller size than earlier growth."""
     resizes: int = 0
     data: int = 0
     whole: int = 0
@@ -98,7 +101,9 @@ class Tables:
             for page in step.pages:
                 content.pages[page] = content.pages.get(page, 0) | bit
         elif step.kind is StepKind.GROW:
+            latest = self.steps[content.grows.bit_length() - 1] if content.grows else step
             content.grows |= bit
+            content.uneven |= step.unless is ModelRule.ALLOCATES_APART or step.size < latest.size
         else:
             content.resizes |= bit
 
@@ -135,7 +140,7 @@ class Tables:
             size = self.steps[last].size
             grown = grown >> last << last
         # Only then is it worth looking at each growth.
-        if content.resizes:
+        if content.resizes or content.uneven:
             # A cut between two growths may be missing: then the earlier one may be the longer.
             return max([size, *(self.steps[index].size for index in bits(grown))])
         # Growth was recorded only where the file became longer, so the latest is the longest.

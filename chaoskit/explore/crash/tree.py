@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass, field
 
 from chaoskit.core.operation import Bytes, Caveat, FileDetail, Operation, Payload
+from chaoskit.explore.crash.models import ModelRule
 from chaoskit.explore.crash.pieces import PAGE, changed, cuts, pieces
 from chaoskit.explore.crash.snapshot import TOP, Inode, Node, NodeKind, Snapshot
 from chaoskit.explore.crash.steps import Step, StepKind
@@ -30,6 +31,14 @@ class FileTree:
     by_identity: dict[tuple[int, int], Inode] = field(init=False)
     preallocated: set[Inode] = field(default_factory=set)
     """Files that were given blocks before data: ext4 does not write them out early."""
+    kept: dict[Inode, set[int]] = field(default_factory=dict)
+    """For each file the pages that were made zeroes and have kept their blocks."""
+    written: dict[Inode, int] = field(default_factory=dict)
+    """For each file to which data was written the first operation that did."""
+    gaps: dict[Inode, list[tuple[int, int]]] = field(default_factory=dict)
+    """For each file the ranges that writes have left out when they made it longer, until data is there."""
+    brought: dict[Inode, dict[str, Inode]] = field(default_factory=dict)
+    """The names in directories that came from elsewhere, as they came."""
     operation: Operation = field(init=False)
     _certain: bool = False
 
@@ -124,6 +133,12 @@ class FileTree:
             self.by_identity[node.identity] = inode
         return inode
 
+    def hold(self, directory: Inode, name: str, child: Inode) -> None:
+        """Let ``name`` mean ``child`` since before the trace began: it takes no step."""
+        self.brought.setdefault(directory, {})[name] = child
+        self.entries[directory][name] = child
+        self.links[child] += 1
+
     def enter(self, directory: Inode, name: str, child: Inode | None, **fields: object) -> Step:
         """Let ``name`` mean ``child``, or nothing if that is None."""
         names = self.entries[directory]
@@ -161,10 +176,41 @@ class FileTree:
 
     def put(self, inode: Inode, offset: int, length: int, data: Payload) -> None:
         """Write the first ``length`` bytes of ``data`` at ``offset``, in pieces that may persist apart."""
-        before = self.sizes[inode]
-        for start, count in pieces(offset, length):
+        before, parts = self.sizes[inode], list(pieces(offset, length))
+        self._blank(inode, offset, length)
+        if offset > before:
+            self.gaps.setdefault(inode, []).append((before, offset))
+        for start, count in parts:
             self._piece(inode, start, count, data, start - offset, before)
         self.sizes[inode] = max(before, offset + length)
+        first = self.written.setdefault(inode, self.operation.index)
+        if offset + length > before and (len(parts) > 1 or first < self.operation.index):
+            # The size in memory when other data of the file has reached the disk: btrfs takes that one.
+            self.add(StepKind.GROW, inode, size=offset + length, unless=ModelRule.GROWS_APART)
+
+    def _blank(self, inode: Inode, offset: int, length: int) -> None:
+        """Zero what a write leaves of pages that were zeroed before and kept their blocks.
+
+        Such a block is written in place as it is in memory, whether or not the journal has the zeroes.
+        """
+        kept = self.kept.get(inode, set())
+        for page in kept.intersection(range(offset // PAGE, -(-(offset + length) // PAGE))):
+            kept.discard(page)
+            end = min((page + 1) * PAGE, self.sizes[inode])
+            if page * PAGE < end and not (offset <= page * PAGE and end <= offset + length):
+                self._wipe(inode, page * PAGE, end)
+
+    def _wipe(self, inode: Inode, offset: int, end: int) -> None:
+        """Zeroes that the file system writes to a block on its own, ahead of its journal."""
+        zeroes = Bytes(bytes(end - offset))
+        self.add(
+            StepKind.DATA,
+            inode,
+            offset=offset,
+            length=end - offset,
+            payload=zeroes,
+            unless=ModelRule.CUTS_AT_ONCE,
+        )
 
     def _piece(self, inode: Inode, offset: int, length: int, data: Payload, start: int, before: int) -> None:
         """One piece of a write: the data, its growth, and what is left of both if they are torn."""
@@ -173,6 +219,10 @@ class FileTree:
         if piece.end > before:
             inside = before > offset // PAGE * PAGE
             grow = self.add(StepKind.GROW, inode, size=piece.end, partner=piece.index, within_block=inside)
+        elif self._fills(inode, piece):
+            # The file was made longer by data that is further behind, and may be yet to be written.
+            size = min(piece.pages.stop * PAGE, before)
+            self.add(StepKind.GROW, inode, size=size, partner=piece.index, unless=ModelRule.FILLS_APART)
         for cut in cuts(offset, length):
             torn = self.add(
                 StepKind.DATA,
@@ -187,8 +237,22 @@ class FileTree:
             if grow is not None and cut > before:
                 self.add(StepKind.GROW, inode, size=cut, partner=torn.index, torn_from=grow.index)
 
-    def zero(self, inode: Inode, offset: int, end: int) -> None:
+    def _fills(self, inode: Inode, piece: Step) -> bool:
+        """True if ``piece`` lies in a gap, which it then fills."""
+        gaps = self.gaps.get(inode, [])
+        met = [(start, end) for start, end in gaps if piece.offset < end and start < piece.end]
+        if met:
+            first, last = piece.pages.start * PAGE, piece.pages.stop * PAGE
+            kept = [gap for gap in gaps if gap not in met]
+            for start, end in met:
+                kept += [(at, to) for at, to in ((start, first), (last, end)) if at < to]
+            self.gaps[inode] = kept
+        return bool(met)
+
+    def zero(self, inode: Inode, offset: int, end: int, *, keeps: bool = False) -> None:
         """Zeroes in a range: whole pages by the block map, the others as if zeroes were written.
+
+        If ``keeps``, the blocks stay with the file.
 
         fs/xfs/xfs_bmap_util.c, xfs_free_file_space: "zero out any partial block" is done in the page
         cache (xfs_zero_range), and nothing in the log waits for it; measured.
@@ -200,15 +264,30 @@ class FileTree:
             for at, count in pieces(start, stop - start) if start < stop else ():
                 self._piece(inode, at, count, Bytes(bytes(count)), 0, self.sizes[inode])
         if first < last:
-            self.add(StepKind.DATA, inode, offset=first, length=last - first)
+            self.add(StepKind.DATA, inode, offset=first, length=last - first, keeps_blocks=keeps)
+            kept, pages = self.kept.setdefault(inode, set()), range(first // PAGE, last // PAGE)
+            (kept.update if keeps else kept.difference_update)(pages)
 
     def resize(self, inode: Inode, size: int) -> None:
-        """Set the size of a file in bytes, which changes nothing if it had it already."""
-        if size != self.sizes[inode]:
-            self.add(StepKind.RESIZE, inode, size=size)
+        """Set the size of a file in bytes, which asks for nothing if it had it already."""
+        before = self.sizes[inode]
+        if size == before and inode in self.written:
+            # btrfs takes it for the size on the disk all the same, whatever is written by then.
+            self.add(StepKind.GROW, inode, size=size, unless=ModelRule.SETS_APART)
+        elif size != before:
+            self.gaps[inode] = [(at, min(to, size)) for at, to in self.gaps.get(inode, ()) if at < size]
+            self.add(StepKind.RESIZE, inode, size=size, cuts=size < before)
+            border = min(-(-size // PAGE) * PAGE, before)
+            if size < border:
+                # The rest of the block is zeroed at once, in memory, and written out like any data.
+                self._wipe(inode, size, border)
             self.sizes[inode] = size
             if size == 0:
                 self.preallocated.discard(inode)
+
+    def grow(self, inode: Inode, size: int) -> None:
+        """Let the file be at least ``size`` bytes long on the disk, without any data."""
+        self.add(StepKind.GROW, inode, size=size, unless=ModelRule.ALLOCATES_APART)
 
     def become(self, inode: Inode, before: bytes, now: bytes) -> None:
         """Write what differs into a file that held ``before``, as a program would have done."""

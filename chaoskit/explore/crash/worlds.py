@@ -17,17 +17,16 @@ from chaoskit.explore.crash.explanations import explain
 from chaoskit.explore.crash.fixes import Explanation
 from chaoskit.explore.crash.materialise import Materialiser
 from chaoskit.explore.crash.models import models_named
-from chaoskit.explore.crash.moved import Moved
 from chaoskit.explore.crash.naming import name_of
 from chaoskit.explore.crash.states import CrashState, CrashStates
-from chaoskit.explore.crash.steps import mask_of
+from chaoskit.explore.crash.steps import Witnessed, mask_of
 
 FAULT = "power_loss"
 SYNCS = ("fsync", "fdatasync")
 
 
 def told(why: Explanation, operation: Operation) -> Advice:
-    """An explanation as the result has it."""
+    """An explanation, as a record of the result."""
     # Only Python leaves a stack; a fix in Python is no help to a shell.
     fix = why.fix if operation.stack or not why.anywhere else why.anywhere
     return Advice(why.kind, why.text, fix, str(operation), operation.site, why.models)
@@ -64,17 +63,32 @@ class CrashWorld(World):
         operations = self.recorded.states.script.trace.operations[: self.operation.index + 1]
         return [operation for operation in operations if operation.place.run == self.run]
 
-    def promised(self, path: str) -> tuple[Any, ...]:
-        """What the run had acknowledged before, as if it had worked in ``path``."""
-        moved = Moved(self.recorded.roots, path)
+    @property
+    def home(self) -> str:
+        """The directory in which the run was recorded."""
+        return self.recorded.home
+
+    @property
+    def tells_of_home(self) -> bool:
+        """True if anything of the recording has that in it, whether this state keeps it or not."""
+        return self.recorded.tells_of_home
+
+    @property
+    def promised(self) -> tuple[Any, ...]:
+        """What the run had acknowledged before."""
         # Of this run alone: the case has run those before it, and has their promises.
         promised = self.recorded.states.promised(self.state)[self.recorded.promised_before(self.run) :]
-        return tuple(map(moved.value, promised))
+        return tuple(one for one in promised if not isinstance(one, Witnessed))
 
     @property
     def parts(self) -> tuple[Hashable, ...]:
         """The steps that did not persist as a whole, in the order in which they were made."""
         return tuple((id(self.recorded), index) for index in self.state.dropped)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The numbers in the script of what is missing."""
+        return self.state.dropped
 
     @property
     def content(self) -> Hashable:
@@ -142,8 +156,8 @@ class CrashWorld(World):
 class CrashHistory:
     """The operations of all runs of a recording as one history: their points and their crash states.
 
-    ``begins`` is where each run does, ``models`` are the names of those that were enumerated, ``roots``
-    the directories in which it ran, ``unknown`` the files whose content is not known all the time.
+    ``begins`` is where each run does, ``models`` are the names of those that were enumerated, ``home``
+    the directory in which it ran, ``unknown`` the files whose content is not known all the time.
     """
 
     points: tuple[Point, ...]
@@ -151,7 +165,8 @@ class CrashHistory:
     states: CrashStates
     models: tuple[str, ...]
     materialiser: Materialiser
-    roots: tuple[str, ...]
+    home: str = ""
+    tells_of_home: bool = False
     unknown: tuple[Unknown, ...] = ()
     _aftermaths: dict[int, Aftermath] = field(default_factory=dict, repr=False, compare=False)
 

@@ -1,0 +1,201 @@
+"""Where in the program an operation belongs, in words that outlive moved lines and other machines.
+
+Two operations belong together if one function of the project makes them and they have a line or a kind of
+file in common. Where there is no Python stack, the program stands for the function. What belongs together
+follows from the recording alone, so it does not depend on which cases a budget lets run.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import posixpath
+import re
+import sysconfig
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from chaoskit.core.operation import ROOT, Frame, Operation
+from chaoskit.explore.align import Naming
+from chaoskit.explore.border import Recording
+
+# A bug is mostly where the project calls a library, not within it.
+_INSTALLED = tuple({os.path.join(sysconfig.get_path(name), "") for name in ("purelib", "platlib")})
+_PYTHON = tuple({os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib")})
+_VARYING = re.compile(r"[0-9a-f]{8,}|\d+|\*+")
+"""Parts of a name that count, or that chance has made."""
+
+_SIBLINGS = 3
+"""This many names that differ only before their extension are files of one kind."""
+_NAMELESS = 8
+"""The same for names without an extension: a few of these mostly mean different things (HEAD, config)."""
+
+
+class Spot(NamedTuple):
+    """``owner``: the function, with the file that it is in, or the program; ``kind``: of which files."""
+
+    owner: str
+    kind: str
+
+
+class Spots:
+    """The spots of one recording's operations, and of others that the same test, in ``test``, has made."""
+
+    def __init__(self, recording: Recording, test: str = "") -> None:
+        self._test = test
+        self._naming = Naming(recording.patterns)
+        self._kinds = _Kinds(name for one in recording.trace for name in self._names(one))
+        self._direct = {
+            (frame.file, frame.function, wildcarded(name))
+            for operation in recording.trace
+            if (frame := own_frame(operation, test)) is not None
+            for name in self._names(operation)
+        }
+        self._parents: dict[tuple[str, str], tuple[str, str]] = {}
+        for operation in recording.trace:
+            self._join(operation)
+        self._least: dict[tuple[str, str], str] = {}
+        for node in list(self._parents):
+            name, root = node[1], self._root(node)
+            if not name.startswith(_LINE):
+                self._least[root] = min(name, self._least.get(root, name))
+
+    def spot(self, operation: Operation) -> Spot:
+        """Where it belongs."""
+        owner = self._owner(operation)
+        nodes = list(self._nodes(operation))
+        for node in nodes:
+            if node in self._parents:
+                return Spot(owner, self._least.get(self._root(node), ""))
+        return Spot(owner, min((name for _, name in nodes if not name.startswith(_LINE)), default=""))
+
+    def directory(self, operation: Operation) -> Spot:
+        """Where a missing sync of its directory belongs: one call mends it for all that is in it."""
+        name = wildcarded(operation.second or operation.target)
+        return Spot(self._owner(operation), f"{posixpath.dirname(name) or ROOT}/")
+
+    def call(self, operation: Operation) -> Spot:
+        """The same; where no function is known, with the call in its place."""
+        spot = self.spot(operation)
+        return spot if operation.stack else Spot(spot.owner, f"{operation.call} {spot.kind}")
+
+    def _nodes(self, operation: Operation) -> Iterator[tuple[str, str]]:
+        owner, frame = self._owner(operation), self._frame(operation)
+        # Only Python says which names one line makes; without it, names that are alike are all there is.
+        kind = self._kinds.of if frame is None else wildcarded
+        for name in self._names(operation):
+            yield owner, kind(name)
+        if frame is not None:
+            yield owner, f"{_LINE}{frame.line}"
+
+    def _owner(self, operation: Operation) -> str:
+        """The function that makes a call, or the program that does."""
+        frame = self._frame(operation)
+        if frame is None:
+            # The ordinal says which process of several it is, not which program.
+            return operation.place.process.partition("~")[0] or "program"
+        return f"{os.path.basename(frame.file)}:{frame.function}"
+
+    def _frame(self, operation: Operation) -> Frame | None:
+        """The frame of the function to which a call belongs.
+
+        A function that opens a file and has a helper write to it is answerable for both: of those on the
+        stack that make calls on the same file themselves it is the outermost.
+        """
+        own = own_frame(operation, self._test)
+        if own is None or not _is_own(own):
+            return own
+        kinds = [wildcarded(name) for name in self._names(operation)]
+        outwards = operation.stack[operation.stack.index(own) :]
+        answerable = [
+            frame
+            for frame in outwards
+            if _is_own(frame) and any((frame.file, frame.function, kind) in self._direct for kind in kinds)
+        ]
+        return answerable[-1] if answerable else own
+
+    def _names(self, operation: Operation) -> Iterator[str]:
+        for name in (operation.target, operation.second):
+            if name and name != ROOT:
+                # Where the root lies is the machine's business.
+                yield self._naming.name(posixpath.basename(name) if name.startswith("/") else name)
+
+    def _join(self, operation: Operation) -> None:
+        nodes = list(self._nodes(operation))
+        for node in nodes:
+            self._parents.setdefault(node, node)
+            self._parents[self._root(node)] = self._root(nodes[0])
+
+    def _root(self, node: tuple[str, str]) -> tuple[str, str]:
+        while self._parents[node] != node:
+            # Halving the path keeps it short (Tarjan and van Leeuwen, 1984).
+            self._parents[node] = self._parents[self._parents[node]]
+            node = self._parents[node]
+        return node
+
+
+_LINE = "\n"
+"""Marks a line among the names of files, none of which is spelled so below."""
+
+
+def own_frame(operation: Operation, test: str = "") -> Frame | None:
+    """The innermost frame that belongs to no library; the innermost of all if every one does.
+
+    Where that frame is in the module of the ``test``, what it calls is what is under test: then the innermost
+    frame of what was installed, if there is one.
+    """
+    stack = operation.stack
+    own = next(filter(_is_own, stack), None)
+    if own is None or own.file == test:
+        inner = stack[: stack.index(own)] if own is not None else stack
+        installed = next((frame for frame in inner if frame.file.startswith(_INSTALLED)), None)
+        return installed or own or next(iter(stack), None)
+    return own
+
+
+def _is_own(frame: Frame) -> bool:
+    return not frame.file.startswith((*_PYTHON, *_INSTALLED, "<frozen"))
+
+
+def text_of(frame: Frame) -> str:
+    """The line of source, blanks evened out; its number where there is no source."""
+    return " ".join(linecache.getline(frame.file, frame.line).split()) or f"line {frame.line}"
+
+
+def wildcarded(name: str) -> str:
+    """``name`` with a star for what counts or was made by chance."""
+    return _VARYING.sub("*", name.replace(_LINE, "?"))
+
+
+class _Kinds:
+    """Kinds of files out of all names of a recording: siblings that are many stand under one pattern."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        paths = {tuple(name.split("/")) for name in names}
+        self._many: set[tuple[str, str]] = set()
+        # From the root downwards: what are siblings below depends on which directories are one kind.
+        for depth in range(max(map(len, paths), default=0)):
+            siblings: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+            for parts in paths:
+                if len(parts) > depth:
+                    siblings[self._folder(parts[:depth]), _extension(parts[depth])].add(parts[depth])
+            self._many |= {
+                key for key, found in siblings.items() if len(found) >= (_SIBLINGS if key[1] else _NAMELESS)
+            }
+
+    def of(self, name: str) -> str:
+        """The pattern for a name."""
+        return self._folder(tuple(name.split("/")))
+
+    def _folder(self, parts: tuple[str, ...]) -> str:
+        folder = ""
+        for part in parts:
+            extension = _extension(part)
+            base = f"*{extension}" if (folder, extension) in self._many else wildcarded(part)
+            folder = posixpath.join(folder, base)
+        return folder
+
+
+def _extension(name: str) -> str:
+    return posixpath.splitext(name)[1]

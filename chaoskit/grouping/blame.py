@@ -1,0 +1,47 @@
+"""Which world is to blame where several broke a test in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Protocol
+
+
+class Lacking(Protocol):
+    """A world, as much of it as matters here."""
+
+    @property
+    def run(self) -> int: ...
+
+    @property
+    def missing(self) -> frozenset[Hashable]: ...
+
+    @property
+    def operation(self) -> Hashable: ...
+
+
+def simpler_of(harms: Mapping[int, Hashable], worlds: Mapping[int, Lacking]) -> dict[int, int]:
+    """By the index of each case with a world that of the case whose world explains it, often the same one.
+
+    ``harms`` has by a case's index how it broke. If a world with fewer parts missing breaks the test in the
+    same way, what else is missing is not to blame.
+    """
+    found: dict[int, int] = {}
+    reduced: dict[Hashable, list[int]] = {}
+    missing = {index: worlds[index].missing for index in worlds}
+    for index in sorted(harms.keys() & worlds.keys(), key=lambda i: (len(missing[i]), i)):
+        simpler = reduced.setdefault(harms[index], [])
+        same = next((one for one in simpler if _explains(one, index, worlds, missing)), None)
+        if same is None:
+            simpler.append(index)
+        found[index] = index if same is None else same
+    return found
+
+
+def _explains(
+    one: int, other: int, worlds: Mapping[int, Lacking], missing: Mapping[int, frozenset[Hashable]]
+) -> bool:
+    simpler, world = worlds[one], worlds[other]
+    if simpler.run != world.run or not missing[one] <= missing[other]:
+        return False
+    # What breaks with nothing missing explains what is missing too, but only at the same operation.
+    return bool(missing[one]) or simpler.operation == world.operation

@@ -1,0 +1,13 @@
+"""The directories of one machine by what they are for, so that two machines can name their files alike."""
+
+from __future__ import annotations
+
+import sysconfig
+from pathlib import Path
+
+_OF_PYTHON = ("stdlib", "platstdlib", "purelib", "platlib")
+
+
+def here(root: Path) -> dict[str, str]:
+    """Those of this machine, with the project in ``root``."""
+    return {"root": f"{root}/", **{name: f"{sysconfig.get_path(name)}/" for name in _OF_PYTHON}}

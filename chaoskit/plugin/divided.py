@@ -1,0 +1,91 @@
+"""``--chaoskit-shards N``: every scenario as N items, since items are what pytest-xdist divides a run by.
+
+Each item is one shard of the scenario, as ``--chaoskit-shard`` runs one on each of several machines. To
+everything but pytest they are one scenario: of one name, with one result that is joined in the end.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from chaoskit.core.errors import UsageError, wrong
+from chaoskit.core.evidence import Shard
+from chaoskit.plugin.names import MARKER
+from chaoskit.plugin.options import hosts
+from chaoskit.report import Report, merge
+from chaoskit.session.spec import positive_number
+
+_PARAMETER = "_chaoskit_shard"
+
+
+def number(config: pytest.Config) -> int:
+    """How many items each scenario is; 1 where all of its cases have to be looked at together, or one alone.
+
+    Raises:
+        UsageError: for what is neither ``auto`` nor a whole number from 1, and for several together with
+            hosts, which take the cases of each scenario among themselves.
+    """
+    text = str(config.getoption("chaoskit_shards") or config.getini("chaoskit_shards") or "1")
+    if text == "auto":
+        shards = _processes(config)
+    else:
+        shards = positive_number("--chaoskit-shards", int(text) if text.isdecimal() else text)
+    if shards > 1 and hosts(config):
+        hint = "Hosts divide the cases of each scenario already: leave one of the two out."
+        raise wrong("--chaoskit-shards", shards, "1 together with --chaoskit-hosts", hint)
+    options = ["chaoskit_replay", "chaoskit_list", "chaoskit_sync_audit", "chaoskit_exitfirst"]
+    options += ["chaoskit_shard", "usepdb"]
+    return 1 if any(config.getoption(name, None) for name in options) else shards
+
+
+def _processes(config: pytest.Config) -> int:
+    """How many workers xdist has, asked in one of them or in their controller."""
+    ours: dict[str, int] = getattr(config, "workerinput", {})
+    return ours.get("workercount") or len(config.getoption("tx", None) or ()) or 1
+
+
+class Divided:
+    """Makes the items. ``shards`` is how many of each scenario, at least 2."""
+
+    def __init__(self, shards: int) -> None:
+        self._shards = [Shard(one, shards) for one in range(1, shards + 1)]
+
+    # Last, so that the shards of one set of parameters are neighbours.
+    @pytest.hookimpl(trylast=True)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if metafunc.definition.get_closest_marker(MARKER) and "chaos" in metafunc.fixturenames:
+            metafunc.fixturenames.append(_PARAMETER)
+            metafunc.parametrize(_PARAMETER, self._shards, indirect=True, ids=map(_word, self._shards))
+
+    @pytest.fixture
+    def _chaoskit_shard(self, request: pytest.FixtureRequest) -> Shard:
+        shard: Shard = request.param
+        return shard
+
+
+def _word(shard: Shard) -> str:
+    return f"shard{shard.number}of{shard.of}"
+
+
+def shard_of(item: pytest.Item) -> Shard | None:
+    """Which part of its scenario an item is; None where it is all of it."""
+    callspec = getattr(item, "callspec", None)
+    return None if callspec is None else callspec.params.get(_PARAMETER)
+
+
+def whole(item: pytest.Item) -> str:
+    """The node id of the scenario of which an item may be a shard: the one that replays and reports name."""
+    shard = shard_of(item)
+    if shard is None:
+        return item.nodeid
+    start, _, parameters = item.nodeid.rpartition("[")
+    left = [one for one in parameters.removesuffix("]").split("-") if one != _word(shard)]
+    return f"{start}[{'-'.join(left)}]" if left else start
+
+
+def joined(report: Report) -> tuple[Report, str]:
+    """The report with one entry for each scenario, and why that cannot be had, as after an interrupt."""
+    try:
+        return merge((report,)), ""
+    except UsageError as error:
+        return report, str(error)

@@ -1,0 +1,85 @@
+"""Schedules that broke a scenario are kept beside the project, and are run first the next time.
+
+They are local: below ``.chaoskit/``, which keeps itself out of version control and may be deleted at any
+time. A finding that has come to stay belongs into the test as a known one, or as a separate case.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from chaoskit.core.result import ScenarioResult
+
+FOLDER = ".chaoskit"
+_EACH = 3
+_ALL = 60
+"""How many schedules are kept of one finding, and of one scenario: the first shows it, others are spares."""
+
+
+class Remembered:
+    """The schedules of a project; ``root`` is its directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root / FOLDER
+
+    def of(self, nodeid: str) -> tuple[str, ...]:
+        """The schedules that broke a scenario the last time; none if that is not known."""
+        try:
+            kept = json.loads(self._file(nodeid).read_text("utf-8"))
+        except (OSError, ValueError):
+            return ()
+        same = isinstance(kept, dict) and kept.get("scenario") == nodeid
+        schedules = kept.get("schedules") if same else ()
+        # Written by another version, or by hand: what it has in it must do no harm.
+        return tuple(one for one in schedules if isinstance(one, str)) if isinstance(schedules, list) else ()
+
+    def keep(self, result: ScenarioResult) -> None:
+        """Replace what is known of a scenario by what has broken it now.
+
+        What cannot be written is not kept: a project on a read-only disk can be tested all the same.
+        """
+        broke = [
+            schedule
+            for finding in result.findings
+            for schedule in dict.fromkeys((finding.schedule, finding.shrunk_from, *finding.schedules[:_EACH]))
+            if schedule
+        ][:_ALL]
+        with contextlib.suppress(OSError):
+            if broke:
+                self._write(result.nodeid, broke)
+            elif _had_its_chance(result, self.of(result.nodeid)):
+                self._file(result.nodeid).unlink(missing_ok=True)
+
+    def _file(self, nodeid: str) -> Path:
+        # A hash, since parameters may hold anything.
+        digest = hashlib.sha256(nodeid.encode("utf-8", "backslashreplace")).hexdigest()[:20]
+        return self._root / "broke" / f"{digest}.json"
+
+    def _write(self, nodeid: str, schedules: list[str]) -> None:
+        file = self._file(nodeid)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        ignore = self._root / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("# Made by chaoskit; may be deleted.\n*\n", "utf-8")
+        text = json.dumps({"scenario": nodeid, "schedules": schedules}, indent=1) + "\n"
+        # In one step: another process may be reading it.
+        number, draft = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
+        try:
+            with open(number, "w", encoding="utf-8") as opened:
+                opened.write(text)
+            os.replace(draft, file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(draft)
+            raise
+
+
+def _had_its_chance(result: ScenarioResult, schedules: tuple[str, ...]) -> bool:
+    """True if all of ``schedules`` were run, or all cases: what can no longer strike is not among them."""
+    everything = result.state == "passed" and (result.budget is None or not result.budget.left_out)
+    return everything or {case.schedule for case in result.cases}.issuperset(schedules)
