@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from chaoskit import faults as catalogue
 from chaoskit.core.errors import wrong
+from chaoskit.core.machine import usable_processors
 from chaoskit.core.words import Words
 from chaoskit.faults import FaultSet
+from chaoskit.faults.memories import MemoryFaults
 from chaoskit.faults.narrowing import unknown
 from chaoskit.inject.base import TIMEOUT
+from chaoskit.session.declared import parsed
 from chaoskit.session.exploring import Specimen
 from chaoskit.session.program import Program
-from chaoskit.session.spec import ScenarioSpec
+from chaoskit.session.spec import VIRTUAL, ScenarioSpec
 
 WORDS = Words(
     listing="chaoskit explore --list",
@@ -49,10 +52,14 @@ class Asked:
     model: tuple[str, ...]
     promise_stdout: bool
     timeout: float
+    time: str = VIRTUAL
+    without: str = ""
+    peer: tuple[str, ...] = ()
     depth: int = 1
     budget: int | None = None
     seed: int = 0
-    workers: int = 1
+    shard: str | None = None
+    workers: int = field(default_factory=usable_processors)
 
     @property
     def program(self) -> Program:
@@ -65,12 +72,15 @@ class Asked:
             check=self.check,
             promise_stdout=self.promise_stdout,
             timeout=self.timeout,
+            peers=parsed(self.peer),
         )
 
     @property
     def specimen(self) -> Specimen:
         """The program as a report names it."""
-        return Specimen(shlex.join(self.command), command=_as_typed(self), words=WORDS)
+        return Specimen(
+            shlex.join(self.command), command=_as_typed(self), words=WORDS, checked=bool(self.check)
+        )
 
     @property
     def spec(self) -> ScenarioSpec:
@@ -84,6 +94,7 @@ class Asked:
             "depth": self.depth,
             "budget": self.budget,
             "timeout": self.timeout,
+            "time": self.time,
         }
         return ScenarioSpec.checked((_faults(self),), given)
 
@@ -107,10 +118,15 @@ def _faults(asked: Asked) -> FaultSet:
         united = united | _family(word)
     if asked.only:
         united = united.only(*names(asked.only))
+    if asked.without:
+        united = united.without(*names(asked.without))
     return united.on(path=asked.path) if asked.path else united
 
 
-_PLAIN = ("disk", "kill", "power-loss", "fsync-lies", "default", "all")
+_PLAIN = (
+    *("disk", "share", "interference", "kill", "power-loss", "fsync-lies", "network", "http"),
+    *("corruption", "clock", "memory", "interrupt", "default", "all"),
+)
 _WITH_ARGUMENT = {"signal": "SIGTERM", "delay": "0.5"}
 """Families that take an argument, each with an example of it."""
 
@@ -135,7 +151,8 @@ def _family(word: str) -> FaultSet:
         given = (_seconds(argument),) if name == "delay" else (argument,)
     # By name from the public module, so that the command line cannot differ from it.
     family: FaultSet = getattr(catalogue, name.replace("-", "_"))(*given)
-    return family
+    # The lines of a program in another process are not seen, but its memory can be limited.
+    return family.limited() if isinstance(family, MemoryFaults) else family
 
 
 def _seconds(text: str) -> float:
@@ -154,10 +171,14 @@ def _as_typed(asked: Asked) -> str:
         words += ["--setup", line]
     for name, value in (("recover", asked.recover), ("check", asked.check), ("only", asked.only)):
         words += [f"--{name}", value] if value else []
+    words += ["--without", asked.without] if asked.without else []
     for glob in asked.path:
         words += ["--path", glob]
+    for peer in asked.peer:
+        words += ["--peer", peer]
     words += ["--faults", asked.faults, "--model", ",".join(asked.model)]
     words += [] if asked.promise_stdout else ["--no-promise-stdout"]
     # Options with their default value are left out: the line is to be read.
+    words += [] if asked.time == VIRTUAL else ["--time", asked.time]
     words += [] if asked.timeout == TIMEOUT else ["--timeout", f"{asked.timeout:g}"]
     return shlex.join([*words, "--", *asked.command])

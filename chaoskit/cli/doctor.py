@@ -7,6 +7,7 @@ import click
 from chaoskit.cli.group import NO
 from chaoskit.cli.output import print_json
 from chaoskit.doctor import Diagnosis, Item, examine
+from chaoskit.inject import backends
 
 _COLOURS = {"ok": "green", "degraded": "yellow", "no": "red"}
 _WIDTH = max(map(len, _COLOURS))
@@ -46,4 +47,9 @@ def _verdict(found: Diagnosis) -> str:
         return f"The default backend ({found.backend}) works here, with all of its faults."
     broken = [item for item in found.items if item.needed and item.status == "no"]
     reason = f"{broken[0].name}: {broken[0].detail}."
-    return f"The default backend ({found.backend}) does not work here. {reason} {broken[0].hint}".rstrip()
+    text = f"The default backend ({found.backend}) does not work here. {reason} {broken[0].hint}".rstrip()
+    for name in backends.NAMES:
+        needs = found.of(f"{name} backend")
+        if name != found.backend and needs and all(item.status == "ok" for item in needs):
+            text += f" Scenarios for the {name} backend still run: --chaoskit-backend={name}."
+    return text

@@ -12,10 +12,11 @@ from chaoskit.cli.asked import Asked, names
 from chaoskit.cli.exploring import explored
 from chaoskit.cli.telling import tell
 from chaoskit.core.errors import wrong
-from chaoskit.core.machine import check_place
+from chaoskit.core.machine import check_place, usable_processors
 from chaoskit.core.schedule import Schedule
 from chaoskit.faults.power import DEFAULT_MODELS
 from chaoskit.inject.base import TIMEOUT
+from chaoskit.session.spec import REAL, VIRTUAL
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -37,13 +38,29 @@ _SHARED: tuple[_Decorator, ...] = (
     ),
     click.option(
         "--faults",
-        default="disk,kill,power-loss",
+        default="default",
         show_default=True,
         metavar="LIST",
-        help="Families, with commas: disk, kill, power-loss, fsync-lies, signal=NAME, delay=SECONDS.",
+        help="Families, with commas: disk, share, interference, kill, power-loss, fsync-lies, network, http, "
+        "corruption, clock, memory (8 MiB left, or the kernel's kill), interrupt (Ctrl-C), signal=NAME, "
+        "delay=SECONDS; or default, all.",
+    ),
+    click.option(
+        "--time",
+        type=click.Choice([VIRTUAL, REAL]),
+        default=VIRTUAL,
+        show_default=True,
+        help="virtual: waiting costs CMD nothing, where the machine allows it.",
     ),
     click.option("--only", default="", metavar="LIST", help="Only these faults: ENOSPC,EIO,kill …"),
+    click.option("--without", default="", metavar="LIST", help="Not these faults: ENOSPC[persistent],kill …"),
     click.option("--path", multiple=True, metavar="GLOB", help="Only calls on these files."),
+    click.option(
+        "--peer",
+        multiple=True,
+        metavar="NAME=CMD",
+        help="A server that the program talks to by NAME, with {port} in CMD; or NAME=HOST:PORT.",
+    ),
     click.option(
         "--model",
         default=",".join(DEFAULT_MODELS),
@@ -64,6 +81,9 @@ _SHARED: tuple[_Decorator, ...] = (
         show_default=True,
         help="Seconds after which a command of a case counts as hung.",
     ),
+    click.option(
+        "--show-secrets", is_flag=True, help="Show what looks secret, too, and the contents of all files."
+    ),
 )
 
 
@@ -78,15 +98,31 @@ def _shared(function: Callable[..., Any]) -> Callable[..., Any]:
 @_shared
 @click.option("--depth", type=click.IntRange(1, 2), default=1, help="2: strike again in what follows.")
 @click.option(
-    "--budget", type=click.IntRange(min=1), help="At most so many cases, the most suspicious first."
+    "--budget", type=click.IntRange(min=1), help="Run at most this many cases, the most suspicious first."
 )
 @click.option("--seed", type=int, default=0, help="Order of the cases within the budget.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes that run cases.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=usable_processors,
+    help="Processes that run cases; by default as many as there are processors.",
+)
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Run the I-th of N parts of the cases; 'chaoskit report merge' joins the N reports.",
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Directory for report.json and summary.md.")
 @click.option("--list", "listing", is_flag=True, help="Show the fault points and run no case.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of text.")
 def explore(
-    workspace: Path | None, model: str, report: Path | None, listing: bool, as_json: bool, **options: Any
+    workspace: Path | None,
+    model: str,
+    report: Path | None,
+    listing: bool,
+    as_json: bool,
+    show_secrets: bool,
+    **options: Any,
 ) -> int:
     """Strike a program at every call with every fault, and check what it leaves.
 
@@ -98,7 +134,7 @@ def explore(
     if report is not None:
         # Before the cases run, which may take an hour.
         check_place("--report", report)
-    return tell(explored(asked, None, listing, quiet=as_json), report, as_json, listing)
+    return tell(explored(asked, None, listing, quiet=as_json), report, as_json, listing, show_secrets)
 
 
 @click.command()
@@ -107,7 +143,13 @@ def explore(
 @click.option("--keep", type=click.Path(exists=False, path_type=Path), help="Leave the directory here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of text.")
 def replay(
-    schedule: str, workspace: Path | None, model: str, keep: Path | None, as_json: bool, **options: Any
+    schedule: str,
+    workspace: Path | None,
+    model: str,
+    keep: Path | None,
+    as_json: bool,
+    show_secrets: bool,
+    **options: Any,
 ) -> int:
     """Run the one case that SCHEDULE names, with the same options as for explore.
 
@@ -117,4 +159,4 @@ def replay(
     parsed = Schedule.parse(schedule)
     if keep is not None and keep.exists():
         raise wrong("--keep", str(keep), "a directory that does not exist yet")
-    return tell(explored(asked, parsed, False, quiet=as_json, keep=keep), None, as_json, False)
+    return tell(explored(asked, parsed, False, quiet=as_json, keep=keep), None, as_json, False, show_secrets)

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
+
+import click
 
 from chaoskit.cli.asked import Asked
 from chaoskit.core.errors import BackendUnavailable
+from chaoskit.core.evidence import Shard
+from chaoskit.core.machine import memory
+from chaoskit.core.operation import Caveat
 from chaoskit.core.result import ScenarioResult
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.execute import Executor, Serial
 from chaoskit.explore.workers import Workers
 from chaoskit.inject import backends
-from chaoskit.inject.removal import remove
+from chaoskit.inject.leftovers import RunDirectory
 from chaoskit.session.exploring import Exploration, Request
 from chaoskit.session.program import ProgramRunner
+
+_LINE_EVERY = 30.0
+"""Seconds between two lines that say how far it is, where none can be changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """What exploring has shown; ``interrupted``: up to Ctrl-C."""
+    """What exploring has shown. ``interrupted`` is the signal that ended it, 0 if it came to its end."""
 
     result: ScenarioResult
-    interrupted: bool = False
+    interrupted: int = 0
+
+
+class _Ended(KeyboardInterrupt):
+    """A signal has ended it as Ctrl-C does; the argument is its number."""
 
 
 def explored(
@@ -44,7 +57,8 @@ def explored(
     backend, reason = backends.found()
     if backend is None:
         raise BackendUnavailable(f"the {backends.default()} backend does not work here: {reason}")
-    request = Request(asked.seed, asked.workers, replay, listing)
+    shard = None if asked.shard is None else Shard.parse(asked.shard, "--shard")
+    request = Request(asked.seed, asked.workers, replay, listing, shard=shard)
     exploration = Exploration(asked.specimen, asked.spec, request, backend)
     words = exploration.specimen.words
     with _directory() as base, _progress(quiet or listing) as progress:
@@ -57,42 +71,79 @@ def explored(
         executor: Executor = Serial(runner) if keep is not None else Workers(runner, asked.workers)
         explorer = exploration.explorer(first.seconds, executor, progress)
         try:
-            return Explored(explorer.explore(first))
-        except KeyboardInterrupt:
+            return Explored(_with_caveat(explorer.explore(first), asked))
+        except KeyboardInterrupt as stop:
             so_far = explorer.so_far()
             if so_far is None:
                 raise
-            return Explored(so_far, interrupted=True)
+            number = stop.args[0] if isinstance(stop, _Ended) else signal.SIGINT
+            return Explored(_with_caveat(so_far, asked), number)
+
+
+def _with_caveat(result: ScenarioResult, asked: Asked) -> ScenarioResult:
+    """Say that nothing was asked of what the program leaves: without a check almost every case passes."""
+    if asked.check or result.state == "listed":
+        return result
+    text = (
+        "no check was given, so nothing says whether what the program left is right: a case breaks here only "
+        "if it hangs, leaks or fails to recover. Give one with --check"
+    )
+    return replace(result, caveats=(Caveat("no-check", "", text), *result.caveats))
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    # Once: a second one, while the report is written, ends the process at once.
+    for one in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(one) is _end:
+            signal.signal(one, signal.SIG_DFL)
+    raise _Ended(number)
 
 
 @contextmanager
 def _directory() -> Iterator[Path]:
-    """A place for the cases' directories; in memory where that is to be had, gone at the end.
+    """A directory for those of the cases: in memory where the machine allows it, removed at the end.
 
     Also at the end by SIGTERM, by which timeouts and CI systems stop programs, and by SIGHUP, which comes
     when the terminal is closed; one that was ignored (nohup) stays ignored.
     """
-    # A case that syncs is many times faster in memory, and nothing here has to survive.
-    memory = "/dev/shm"
-    where = memory if os.access(memory, os.W_OK) else None
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    name = tempfile.mkdtemp(prefix="chaoskit-", dir=where)
+            signal.signal(number, _end)
+    directory = RunDirectory(str(memory() or tempfile.gettempdir()))
     try:
-        yield Path(os.path.realpath(name))
+        yield Path(directory.path)
+    except _Ended as stop:
+        # Before anything was known that could be told.
+        sys.exit(128 + stop.args[0])
     finally:
-        remove(name)
+        directory.close()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+class _Lines:
+    """Tells in a log that the job is not stuck."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._next = self._began + _LINE_EVERY
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _LINE_EVERY
+            click.echo(f"chaoskit: {done:,} of {total:,} cases in {now - self._began:.0f} s", err=True)
+
+
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on standard error while cases run; nothing where that is no terminal."""
-    if quiet or not sys.stderr.isatty():
+    """A bar on standard error while cases run; where that is no terminal, a line now and then."""
+    if quiet:
         yield None
+        return
+    if not sys.stderr.isatty():
+        yield _Lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

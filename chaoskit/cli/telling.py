@@ -9,22 +9,26 @@ import click
 
 from chaoskit.cli.asked import WORDS
 from chaoskit.cli.exploring import Explored
-from chaoskit.cli.group import FAILED, INTERRUPTED, NO
+from chaoskit.cli.group import FAILED, NO
 from chaoskit.cli.output import print_json, print_table
 from chaoskit.core.result import ScenarioResult
 from chaoskit.report import Collector, Report, summary_lines, write
+from chaoskit.report.concealing import concealed
 from chaoskit.report.explain import inconclusive_text, violation_text
+from chaoskit.report.secrets import Secrets
 
 
-def tell(explored: Explored, directory: Path | None, as_json: bool, listing: bool) -> int:
+def tell(
+    explored: Explored, directory: Path | None, as_json: bool, listing: bool, show_secrets: bool = False
+) -> int:
     """Print it, write the report into ``directory`` if there is one; return the exit code."""
-    result = explored.result
+    result = concealed(explored.result, None if show_secrets else Secrets.of())
     # A case that could not be judged is no pass, and must not look like one to a script.
     bad = result.state in ("failed", "inconclusive")
-    status = INTERRUPTED if explored.interrupted else NO if bad else 0
-    collector = Collector(Path.cwd())
+    status = 128 + explored.interrupted if explored.interrupted else NO if bad else 0
+    collector = Collector(Path.cwd(), show_secrets=show_secrets)
     collector.add(result.to_dict(), outcome="failed" if bad else "passed")
-    report = collector.report(command=sys.argv, interrupted=explored.interrupted)
+    report = collector.report(command=sys.argv, interrupted=bool(explored.interrupted))
     if directory is not None:
         try:
             write(report, directory)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from chaoskit.doctor import machine, trials
+from chaoskit.doctor import machine, network, trials
 from chaoskit.doctor.diagnosis import Diagnosis, Item, Status
 from chaoskit.inject import backends
 
@@ -22,10 +23,21 @@ def _items(name: str) -> Iterator[Item]:
     # Without what it needs each trial would fail for the same reason, and bury it.
     if all(item.status == "ok" for item in found if item.needed):
         yield from trials.trials(backends.backend(name))
+        yield from network.exchanges(backends.backend(name))
     else:
         yield Item(trials.AREA, "all kinds", "no", f"they need the {name} backend", "See above.", needed=True)
+    yield from beside(name)
     yield from machine.places()
     yield from machine.extras()
+
+
+def beside(name: str) -> Iterator[Item]:
+    """What the other backends need, and what of it is there: a scenario may ask for one of them by name."""
+    for other in backends.NAMES:
+        if other != name:
+            for item in needs(other):
+                hint = item.hint if item.status != "ok" else f"Ask for it: --chaoskit-backend={other}."
+                yield replace(item, hint=hint, needed=False)
 
 
 def needs(name: str) -> Iterator[Item]:

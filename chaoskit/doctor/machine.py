@@ -10,16 +10,12 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from chaoskit.core.machine import filesystem_of, usable_processors
+from chaoskit.core.machine import MEMORY, SMALL, filesystem_of, usable_processors
 from chaoskit.doctor.diagnosis import Item, Status
 
 MACHINE = "machine"
 PLACES = "room for scenarios"
 EXTRAS = "extras"
-
-SMALL = 256 << 20
-"""Bytes below which a sweep may fill the real disk. Case directories are removed at once, but captured
-data is spilled to files, and several workers run at the same time."""
 
 _FEW_FILES = 10_000
 
@@ -92,9 +88,8 @@ def _read(path: Path) -> str:
 def places() -> Iterator[Item]:
     """Where scenarios can have their directories."""
     yield room("temporary files", Path(tempfile.gettempdir()))
-    memory = Path("/dev/shm")
-    if memory.is_dir() and os.access(memory, os.W_OK):
-        yield room("/dev/shm", memory)
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
+        yield room("/dev/shm", MEMORY)
     elif sys.platform == "linux":
         hint = "Not needed; scenarios that sync run faster there (ini key chaoskit_tmp)."
         # Docker gives it 64 MiB and some sandboxes none.

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaoskit.core.errors import BackendUnavailable, ScheduleError
 from chaoskit.core.schedule import Schedule
 from chaoskit.doctor.diagnosis import Item
+from chaoskit.faults.inside import Inward
+from chaoskit.inject import backends
 from chaoskit.inject.base import Backend, Plan, Ran
+from chaoskit.inject.leftovers import scratch
 
 AREA = "faults"
+_HERE = "chaoskit/doctor/trials.py"
+_INSIDE = Inward(packages=(__name__,))
+"""Lines of this module count as a program's: elsewhere those of this package do not."""
 
 CONTENT = b"chaoskit"
 
 Judge = Callable[[Ran, Path], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One schedule and what must come of it. ``judge`` is given the run and the directory that it left."""
-
-    name: str
-    schedule: str
-    judge: Judge
 
 
 def workload(root: Path) -> None:
@@ -38,6 +36,36 @@ def workload(root: Path) -> None:
         os.write(fd, CONTENT)
     finally:
         os.close(fd)
+
+
+def reader(root: Path) -> bytes:
+    """Read a file that was there before: that is where damage strikes."""
+    return (root / "given").read_bytes()
+
+
+def greedy(root: Path) -> int:
+    """Make a directory, then ask for 256 MiB. The lines of this function are named by the trials below."""
+    os.mkdir(root / "made")
+    return len(bytearray(256 << 20))
+
+
+async def waiting(root: Path) -> None:
+    """A task that waits once, at its second line."""
+    await asyncio.sleep(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One schedule and what must come of it. ``judge`` is given the run and the directory that it left.
+
+    ``optional``: the reason why it cannot be tried is told, and is no defect.
+    """
+
+    name: str
+    schedule: str
+    judge: Judge
+    work: Callable[[Path], object] = workload
+    optional: bool = False
 
 
 def _failed(ran: Ran, number: int) -> bool:
@@ -92,6 +120,43 @@ TRIALS = (
         lambda ran, root: _died(ran, signal.SIGKILL) and _holds(root, CONTENT[:3]),
     ),
     Trial("a signal", "write(file)#1=SIGTERM", lambda ran, root: _died(ran, signal.SIGTERM)),
+    Trial(
+        "a damaged file",
+        "open(given)#1=damage[file.cut.half]",
+        lambda ran, root: ran.value == CONTENT[:4] and (root / "given").read_bytes() == CONTENT[:4],
+        reader,
+    ),
+    Trial(
+        "a failed allocation",
+        f"alloc({_HERE},greedy,3)#1=MemoryError[1]",
+        lambda ran, root: isinstance(ran.error, MemoryError),
+        greedy,
+        optional=True,
+    ),
+    Trial(
+        "a limit of memory",
+        "mkdir(made)#1=memory_limit[8]",
+        lambda ran, root: isinstance(ran.error, MemoryError) and os.listdir(root) == ["made"],
+        greedy,
+    ),
+    Trial("the kernel's last resort", "mkdir(made)#1=oom", lambda ran, root: _died(ran, signal.SIGKILL)),
+    Trial(
+        "an interrupt",
+        f"line({_HERE},greedy,0)#1=KeyboardInterrupt",
+        lambda ran, root: isinstance(ran.error, KeyboardInterrupt) and not os.listdir(root),
+        greedy,
+    ),
+    Trial(
+        "Ctrl-C in a call",
+        "mkdir(made)#1=SIGINT",
+        lambda ran, root: isinstance(ran.error, KeyboardInterrupt) and os.listdir(root) == ["made"],
+    ),
+    Trial(
+        "a cancellation",
+        f"await({_HERE},waiting,2)#1=cancel",
+        lambda ran, root: isinstance(ran.error, asyncio.CancelledError),
+        waiting,
+    ),
     Trial("a delay", "mkdir(made)#1=delay[0.001]", lambda ran, root: ran.ok and _holds(root, CONTENT)),
 )
 
@@ -105,13 +170,22 @@ def trials(backend: Backend) -> Iterator[Item]:
 
 def attempt(backend: Backend, trial: Trial) -> Item:
     """Run one trial: ``ok`` only with the receipt and with the outcome that the fault must have."""
-    with tempfile.TemporaryDirectory(prefix="chaoskit-doctor-") as text:
-        root = Path(os.path.realpath(text))
+    with scratch() as place:
+        root = Path(place)
         # Ten seconds for four calls: a workload that hangs is a finding, and must not hang the doctor.
-        plan = Plan(str(root), strikes=Schedule.parse(trial.schedule).strikes, timeout=10.0)
+        schedule = Schedule.parse(trial.schedule)
+        plan = Plan(str(root), strikes=schedule.strikes, timeout=10.0, inside=_INSIDE)
         try:
-            ran = backend.run(lambda: workload(root), plan)
+            backends.check(schedule, backend)
+        except ScheduleError:
+            return Item(AREA, trial.name, "no", f"the {backend.name} backend has no such fault")
+        try:
+            if trial.work is reader:
+                (root / "given").write_bytes(CONTENT)
+            ran = backend.run(lambda: trial.work(root), plan)
         except Exception as error:  # any error is what the user came to see
+            if trial.optional and isinstance(error, BackendUnavailable):
+                return Item(AREA, trial.name, "no", str(error))
             return _no(trial.name, f"{trial.schedule}: {type(error).__name__}: {error}")
         # A fault that did not strike often leaves just what the trial expects, so the receipt comes first.
         if len(ran.receipts) != 1:
@@ -124,8 +198,8 @@ def attempt(backend: Backend, trial: Trial) -> Item:
 def recording(backend: Backend) -> Item:
     """Look for the result, the data and the Python line of each call in a recording."""
     name = "recording for power loss"
-    with tempfile.TemporaryDirectory(prefix="chaoskit-doctor-") as text:
-        root = Path(os.path.realpath(text))
+    with scratch() as place:
+        root = Path(place)
         try:
             ran = backend.run(lambda: workload(root), Plan(str(root), record=True, timeout=10.0))
         except Exception as error:

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.core.result import ScenarioResult
+from chaoskit.report import project
+from chaoskit.report.concealing import concealed
 from chaoskit.report.document import Entry, Outcome, Report, Run, in_order
 from chaoskit.report.environment import detect
+from chaoskit.report.secrets import Secrets
 
 # Not from the package itself: nothing within may import its face, which leads everywhere.
 _PACKAGE = Path(__file__).parent.parent
@@ -23,12 +26,17 @@ class Collector:
 
     ``rootdir`` is the project's directory: paths below it are written relative to it, so that reports
     compare between machines. ``hide`` maps further prefixes of paths to what is written instead (a
-    temporary directory to ``<tmp>``); the interpreter's own directories are hidden in any case.
+    temporary directory to ``<tmp>``); the interpreter's own directories are hidden in any case. What looks
+    secret is hidden unless ``show_secrets``.
     """
 
-    def __init__(self, rootdir: Path, hide: Mapping[Path, str] | None = None) -> None:
+    def __init__(
+        self, rootdir: Path, hide: Mapping[Path, str] | None = None, *, show_secrets: bool = False
+    ) -> None:
+        self._root = rootdir
         self._shorten = shortener({**(hide or {}), rootdir: ""})
-        self._entries: dict[str, Entry] = {}
+        self._secrets = None if show_secrets else Secrets.of()
+        self._entries: dict[tuple[str, str], Entry] = {}
         # Monotonic: the wall clock may be set during a run, and a duration must not become negative.
         self._began = time.monotonic()
 
@@ -38,11 +46,14 @@ class Collector:
     def add(self, plain: Mapping[str, Any], *, outcome: Outcome, reason: str = "") -> None:
         """Add one scenario, as :meth:`ScenarioResult.to_dict` gives it.
 
-        A second result of the same test replaces the first: that is a rerun.
+        A second result of the same test, or of the same shard of it, replaces the first: that is a rerun.
         """
         # Plain data even within one process, so that xdist and a single process take the same way.
-        result = ScenarioResult.from_dict(plain).renamed(self._shorten)
-        self._entries[result.nodeid] = Entry(result, outcome, self._shorten(reason))
+        whole = ScenarioResult.from_dict(plain).aggregated()
+        result = concealed(whole, self._secrets).renamed(self._shorten)
+        reason = reason if self._secrets is None else self._secrets.hide(reason)
+        part = "" if result.part is None else str(result.part.shard)
+        self._entries[result.nodeid, part] = Entry(result, outcome, self._shorten(reason))
 
     def report(
         self,
@@ -57,21 +68,33 @@ class Collector:
         ``place`` is where the scenarios' directories were, ``seconds`` how long the run took; without it,
         the time since this object was made.
         """
+        words = command if self._secrets is None else self._secrets.hide_words(command)
         run = Run(
             created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             seconds=round(time.monotonic() - self._began if seconds is None else seconds, 3),
-            command=tuple(map(self._shorten, command)),
+            command=tuple(map(self._shorten, words)),
             interrupted=interrupted,
             environment=detect(place),
+            project=project.detect(self._root),
         )
         return Report((run,), in_order(self._entries.values()))
+
+
+# The directories of cases, as plugin/state.py and session/program.py name them: another for every case.
+_CASE = re.compile(
+    r"(?<![\w.~-])(?:/[^\s/'\":;,]+)*/chaoskit-[a-z0-9_]{8}/(?:(w\d\d-\d{6})|case-[a-z0-9_]{8}/work)\b"
+)
+
+
+def _case(match: re.Match[str]) -> str:
+    return "chaos.path" if match[1] else "$CHAOSKIT_PATH"
 
 
 def shortener(prefixes: Mapping[Path, str]) -> Callable[[str], str]:
     """A function that replaces each of these directories, wherever a text names it, by its short form.
 
     An empty short form makes the path relative. Of two prefixes of which one lies in the other, the
-    longer one wins.
+    longer one wins. The directory of a case is named as its test names it.
     """
     # What belongs to no project is hidden too: where Python is installed says whose machine it is.
     python = {Path(sys.base_prefix): "<python>", Path(sys.prefix): "<python>", _PACKAGE: "chaoskit"}
@@ -90,4 +113,4 @@ def shortener(prefixes: Mapping[Path, str]) -> Callable[[str], str]:
         # The directory itself, made relative, would vanish from the sentence that names it.
         return "" if end else "."
 
-    return lambda text: pattern.sub(replaced, text)
+    return lambda text: pattern.sub(replaced, _CASE.sub(_case, text))

@@ -7,19 +7,50 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from chaoskit.core.case import BROKEN, INCONCLUSIVE, VERDICTS
-from chaoskit.core.plain import ADDED
-from chaoskit.core.result import ALIKE, UNSTABLE, ScenarioResult, StateCounts
+from chaoskit.core.auditing import SyncResult
+from chaoskit.core.case import (
+    BROKEN,
+    INCONCLUSIVE,
+    NO_JUDGEMENT,
+    VERDICTS,
+    CaseFailure,
+    CaseResult,
+    RunSummary,
+    TimelineEntry,
+)
+from chaoskit.core.handling import HandlerResult
+from chaoskit.core.result import (
+    AFTER_FIRST,
+    ALIKE,
+    ELSEWHERE,
+    HANGS_THERE,
+    UNSTABLE,
+    PointSummary,
+    ScenarioResult,
+    StateCounts,
+)
 from chaoskit.report.environment import Environment
 from chaoskit.report.explain import replay_command
+from chaoskit.report.frames import interned, restored
+from chaoskit.report.points import completed, packed, unpacked
+from chaoskit.report.project import Project
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3
 """Raised when a reader of the old version would misread a file. New keys alone do not raise it."""
 
-Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
-"""What pytest made of the test: ``xfailed`` is a known finding, stated as such in the test."""
+READABLE = (2, SCHEMA_VERSION)
+"""The versions that :meth:`Report.from_dict` understands."""
 
-OUTCOMES: tuple[Outcome, ...] = ("passed", "failed", "skipped", "xfailed", "xpassed")
+Outcome = Literal["passed", "failed", "skipped"]
+"""What pytest made of the test. One that has known findings alone passes."""
+
+OUTCOMES: tuple[Outcome, ...] = ("passed", "failed", "skipped")
+
+
+BRIEF = frozenset(
+    (HandlerResult, SyncResult, PointSummary, CaseResult, RunSummary, TimelineEntry, CaseFailure)
+)
+"""Records of which a file has thousands: what has its default value is left out of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +59,7 @@ class Run:
 
     ``created`` is the end of the run in UTC, as ISO 8601 with a final ``Z``; ``seconds`` its duration;
     ``command`` the command line, program name first; ``interrupted`` is true if it was stopped early, so
-    that scenarios may be missing.
+    that scenarios may be missing; ``project`` is what was under test.
     """
 
     created: str
@@ -36,12 +67,14 @@ class Run:
     command: tuple[str, ...] = ()
     interrupted: bool = False
     environment: Environment = field(default_factory=Environment)
+    project: Project = field(default_factory=Project)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Run:
         known = _known(cls, plain)
         known["command"] = tuple(plain.get("command", ()))
         known["environment"] = Environment(**_known(Environment, plain.get("environment", {})))
+        known["project"] = Project(**_known(Project, plain.get("project", {})))
         return cls(**known)
 
 
@@ -49,7 +82,7 @@ class Run:
 class Entry:
     """One scenario: what exploring it has shown, what pytest made of it, and in which run.
 
-    ``run`` is an index into :attr:`Report.runs`; ``reason`` says why it was skipped or is expected to fail.
+    ``run`` is an index into :attr:`Report.runs`; ``reason`` says why it was skipped.
     """
 
     result: ScenarioResult
@@ -57,14 +90,9 @@ class Entry:
     reason: str = ""
     run: int = 0
 
-    @property
-    def known(self) -> bool:
-        """The test states its findings as known."""
-        return self.outcome == "xfailed"
-
     def to_dict(self) -> dict[str, Any]:
         """The result's own keys and the entry's, side by side; with each finding how to replay it."""
-        plain = self.result.to_dict()
+        plain = self.result.to_dict(BRIEF)
         for finding in plain["findings"]:
             # Written out for readers in other languages; ours work it out again.
             finding["replay"] = replay_command(self.result, finding["schedule"])
@@ -81,10 +109,11 @@ class Totals:
     """Sums over all scenarios.
 
     ``points`` were recorded, ``points_struck`` of them had at least one fault strike; ``cases`` were run
-    of ``cases_possible``. ``known_findings`` are those of scenarios that state them (strict xfail) and are
-    not counted in ``findings``. ``seconds`` were spent on exploring, all scenarios added up. ``verdicts``
-    counts cases, and ``outcomes`` scenarios. ``crash_states`` adds up those of the scenarios that lose
-    power, and is None if there is none.
+    of ``cases_possible``. ``known_findings`` are those that their scenarios state as known and are not
+    counted in ``findings``; ``stale_findings`` are stated and gone; ``weak_oracles`` are scenarios with a
+    check that accepts what it should not. ``seconds`` were spent on exploring, all scenarios added up.
+    ``verdicts`` counts cases, and ``outcomes`` scenarios. ``crash_states`` adds up those of the scenarios
+    that lose power, and is None if there is none.
     """
 
     scenarios: int = 0
@@ -94,11 +123,15 @@ class Totals:
     cases_possible: int = 0
     findings: int = 0
     known_findings: int = 0
+    stale_findings: int = 0
+    weak_oracles: int = 0
     inconclusive: int = 0
     seconds: float = 0.0
     verdicts: Mapping[str, int] = field(default_factory=dict)
     outcomes: Mapping[str, int] = field(default_factory=dict)
-    crash_states: StateCounts | None = field(default=None, metadata=ADDED)
+    crash_states: StateCounts | None = None
+    not_waited: float = 0.0
+    """Seconds that runs with virtual time did not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,27 +157,39 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The whole as dictionaries and lists, in the documented order of keys."""
+        frames: list[Mapping[str, Any]] = []
+        scenarios = [interned(entry.to_dict(), frames) for entry in self.entries]
+        for one in scenarios:
+            one["points"] = packed(one["points"])
         return {
             "schema_version": SCHEMA_VERSION,
             "created": self.created,
             "totals": asdict(self.totals),
             "runs": [asdict(run) for run in self.runs],
-            "scenarios": [entry.to_dict() for entry in self.entries],
+            "frames": frames,
+            "scenarios": scenarios,
         }
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Report:
-        """Read what :meth:`to_dict` gave; totals are computed again.
+        """Read what :meth:`to_dict` gave, or gave in version 2; totals are computed again.
 
         Raises:
             ValueError, KeyError, TypeError or AttributeError: it does not follow the schema.
         """
         # Totals are not read: a file that was edited by hand must not contradict itself.
         runs = tuple(map(Run.from_dict, plain["runs"]))
-        entries = in_order(map(Entry.from_dict, plain["scenarios"]))
+        frames = plain["frames"]
+        scenarios = [{**one, "points": _points(one["points"])} for one in plain["scenarios"]]
+        entries = in_order(Entry.from_dict(restored(one, frames)) for one in scenarios)
         for entry in entries:
             _check(entry, len(runs))
         return cls(runs, entries)
+
+
+def _points(plain: Any) -> list[dict[str, Any]]:
+    # Version 2 has a list of records.
+    return completed(plain) if isinstance(plain, list) else unpacked(plain)
 
 
 def _check(entry: Entry, runs: int) -> None:
@@ -158,8 +203,12 @@ def _check(entry: Entry, runs: int) -> None:
     for case in result.cases:
         if case.verdict not in VERDICTS:
             raise ValueError(f"{case.schedule} has the verdict {case.verdict!r}; expected one of {VERDICTS}")
-        if any(not 0 <= point < len(result.points) for point in case.points):
-            raise ValueError(f"{case.schedule} refers to a point that is not there: {case.points}")
+    for several in result.counted:
+        if several.verdict not in VERDICTS or several.verdict in NO_JUDGEMENT:
+            raise ValueError(f"{several.verdict!r} is no verdict of a case that was judged")
+    for struck in (*(case.points for case in result.cases), *(one.points for one in result.counted)):
+        if any(not 0 <= point < len(result.points) for point in struck):
+            raise ValueError(f"{result.nodeid}: a case refers to a point that is not there: {struck}")
 
 
 def in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:
@@ -181,17 +230,20 @@ def totals_of(entries: Iterable[Entry]) -> Totals:
     return Totals(
         scenarios=len(entries),
         points=sum(len(result.points) for result in results),
-        points_struck=sum(points_struck(result) for result in results),
-        cases=sum(len(result.cases) for result in results),
+        points_struck=sum(len(struck_points(result)) for result in results),
+        cases=sum(result.tried for result in results),
         # Second faults are found while cases run, so there may be more than were planned.
-        cases_possible=sum(max(result.budget.possible, len(result.cases)) for result in results),
-        findings=sum(len(entry.result.findings) for entry in entries if not entry.known),
-        known_findings=sum(len(entry.result.findings) for entry in entries if entry.known),
+        cases_possible=sum(max(result.budget.possible, result.tried) for result in results),
+        findings=sum(len(result.new_findings) for result in results),
+        known_findings=sum(len(result.findings) - len(result.new_findings) for result in results),
+        stale_findings=sum(len(result.stale) for result in results),
+        weak_oracles=sum(result.oracle is not None and bool(result.oracle.accepted) for result in results),
         inconclusive=sum(verdicts[verdict] for verdict in INCONCLUSIVE),
         seconds=round(sum(result.timing.total for result in results), 3),
         verdicts=dict(verdicts),
         outcomes=dict(outcomes),
         crash_states=_states_of(results),
+        not_waited=round(sum(result.timing.not_waited for result in results), 3),
     )
 
 
@@ -202,9 +254,11 @@ def _states_of(results: Iterable[ScenarioResult]) -> StateCounts | None:
     return StateCounts(*(sum(getattr(one, f.name) for one in known) for f in fields(StateCounts)))
 
 
-def points_struck(result: ScenarioResult) -> int:
-    """At how many points of the recording a fault has struck."""
-    return len({point for case in result.cases if case.verdict not in INCONCLUSIVE for point in case.points})
+def struck_points(result: ScenarioResult) -> frozenset[int]:
+    """The points of the recording at which a fault has struck, by index."""
+    judged = (case.points for case in result.cases if case.verdict not in NO_JUDGEMENT)
+    counted = (one.points for one in result.counted)
+    return frozenset(point for points in (*judged, *counted) for point in points)
 
 
 def left_out(entries: Iterable[Entry]) -> Counter[str]:
@@ -217,7 +271,8 @@ def left_out(entries: Iterable[Entry]) -> Counter[str]:
 
 def cut_by_budget(entries: Iterable[Entry]) -> int:
     """How many possible cases a budget has left out. Against the other reasons a larger one does not help."""
-    return sum(number for why, number in left_out(entries).items() if why not in (UNSTABLE, ALIKE))
+    others = (UNSTABLE, ALIKE, HANGS_THERE, AFTER_FIRST, ELSEWHERE)
+    return sum(number for why, number in left_out(entries).items() if why not in others)
 
 
 def broken(entry: Entry) -> int:

@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from chaoskit.core.errors import UsageError
-from chaoskit.report.document import SCHEMA_VERSION, Report
+from chaoskit.report.document import READABLE, SCHEMA_VERSION, Report
 from chaoskit.report.markdown import markdown
 
 JSON_NAME = "report.json"
@@ -21,11 +22,11 @@ class ReportError(UsageError):
     """A file that is not a report, or is one of a version that this chaoskit cannot read."""
 
 
-def write(report: Report, directory: Path) -> tuple[Path, ...]:
-    """Write ``report.json`` and ``summary.md`` into ``directory``, which is made if it is not there.
+def write(report: Report, directory: Path, views: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+    """Write ``report.json``, ``summary.md`` and ``views`` (texts by name of file) into ``directory``.
 
-    Each file is replaced in one step: a reader sees the old or the new one, even if the writer is killed.
-    The summary is written first, so that a new ``report.json`` never stands beside an old summary.
+    It is made if it is not there. Each file is replaced in one step: a reader sees the old or the new one,
+    even if the writer is killed. The JSON is written last, so that a new one never stands beside an old view.
 
     Returns: the paths of the files, the JSON first.
 
@@ -33,15 +34,24 @@ def write(report: Report, directory: Path) -> tuple[Path, ...]:
         OSError: the directory cannot be made or written.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    json_path, markdown_path = directory / JSON_NAME, directory / MARKDOWN_NAME
-    replace_file(markdown_path, markdown(report))
-    replace_file(json_path, to_json(report))
-    return json_path, markdown_path
+    texts = {MARKDOWN_NAME: markdown(report), **(views or {})}
+    for name, text in texts.items():
+        replace_file(directory / name, text)
+    replace_file(directory / JSON_NAME, to_json(report))
+    return (directory / JSON_NAME, *(directory / name for name in texts))
 
 
 def to_json(report: Report) -> str:
-    """The report as text, ASCII only, so that names which are not UTF-8 survive."""
-    return json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n"
+    """The report as text, ASCII only, so that names which are not UTF-8 survive; a line for each scenario."""
+    *head, (_, scenarios) = report.to_dict().items()
+    lines = [f"{json.dumps(key)}: {_line(value)},\n" for key, value in head]
+    listed = ",\n".join(map(_line, scenarios))
+    return f'{{{"".join(lines)}"scenarios": [\n{listed}\n]}}\n'
+
+
+def _line(value: Any) -> str:
+    # Without blanks, and no indentation: of thousands of small records half would be white space.
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def read(path: Path) -> Report:
@@ -66,19 +76,20 @@ def read(path: Path) -> Report:
         ) from error
 
 
+_READABLE = " or ".join(map(str, READABLE))
+
+
 def _check_version(plain: Any, file: Path) -> None:
     version = plain.get("schema_version") if isinstance(plain, dict) else None
     # A bool is an int too: true == 1.
-    if type(version) is int and version == SCHEMA_VERSION:
+    if type(version) is int and version in READABLE:
         return
     if type(version) is int and version > SCHEMA_VERSION:
         raise ReportError(
-            f"{file} has schema_version {version}; this chaoskit reads {SCHEMA_VERSION}. "
+            f"{file} has schema_version {version}; this chaoskit reads {_READABLE}. "
             f"Upgrade chaoskit to read it."
         )
-    raise ReportError(
-        f"{file} has schema_version {version!r}; expected {SCHEMA_VERSION}, as in every report."
-    )
+    raise ReportError(f"{file} has schema_version {version!r}; expected {_READABLE}, as in every report.")
 
 
 def replace_file(path: Path, text: str) -> None:

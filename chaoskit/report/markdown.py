@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from textwrap import indent
+from collections.abc import Iterable, Iterator, Sequence
 
-from chaoskit.core.case import BROKEN, INCONCLUSIVE, VERDICTS, CaseResult
+from chaoskit.core.case import BROKEN, NO_JUDGEMENT, VERDICTS, CaseResult
+from chaoskit.core.counted import CountedCases
 from chaoskit.core.finding import Advice, Finding
-from chaoskit.core.result import UNSTABLE, ScenarioResult
+from chaoskit.core.result import HANGS_THERE, UNSTABLE, ScenarioResult
 from chaoskit.report.document import Entry, Report, Run, cut_by_budget, left_out
-from chaoskit.report.explain import finding_text, replay_command
-from chaoskit.report.terminal import counted, headline, states_text, verdict_text
+from chaoskit.report.explain import CLASSES, as_read, finding_text, replay_command
+from chaoskit.report.markup import Markup, below_item, block, code, escape, joined, md, table
+from chaoskit.report.terminal import counted, headline, states_text, unreached, verdict_text
 
 LONGEST_EXPLANATION = 8_000
 """Characters of one finding that are shown. CI services cut summaries at about 1 MB; the JSON has all."""
@@ -21,7 +21,7 @@ LONGEST_EXPLANATION = 8_000
 def markdown(report: Report) -> str:
     """The whole summary. Deterministic: equal reports give equal text."""
     parts = [
-        "# chaoskit report",
+        Markup("# chaoskit report"),
         _head(report),
         _scenarios(report),
         _crash_states(report),
@@ -33,42 +33,45 @@ def markdown(report: Report) -> str:
         _runs(report.runs),
     ]
     # A part with nothing to say is left out, heading and all.
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return joined("\n\n", (part for part in parts if part)) + "\n"
 
 
-def _head(report: Report) -> str:
+def _head(report: Report) -> Markup:
     totals = report.totals
-    lines = [f"**{headline(totals)}.**"]
-    lines.append(f"Verdicts of cases: {verdict_text(totals)}.")
+    lines = [md("**{}.**", headline(totals))]
+    lines.append(md("Verdicts of cases: {}.", verdict_text(totals)))
     if totals.known_findings:
-        lines.append(f"Known findings, stated in their scenarios: {totals.known_findings}.")
+        lines.append(md("Known findings, stated in their scenarios: {}.", totals.known_findings))
     if (cut := cut_by_budget(report.entries)) and not report.interrupted:
-        lines.append(f"The budget allowed {totals.cases:,} of {totals.cases + cut:,} possible cases.")
+        before = f"{totals.cases:,} of {totals.cases + cut:,}"
+        lines.append(md("The budget allowed {} possible cases.", before))
     if report.interrupted and totals.cases < totals.cases_possible:
         before = f"{totals.cases:,} of {totals.cases_possible:,} possible cases"
-        lines.append(f"Before the interruption there were {before}.")
+        lines.append(md("Before the interruption there were {}.", before))
     if unstable := left_out(report.entries)[UNSTABLE]:
-        lines.append(f"Left out: {counted(unstable, 'case')}, at calls that are {UNSTABLE}.")
+        lines.append(md("Left out: {}, at calls that are {}.", counted(unstable, "case"), UNSTABLE))
+    if hanging := left_out(report.entries)[HANGS_THERE]:
+        lines.append(md("Left out: {}, since {}.", counted(hanging, "case"), HANGS_THERE))
     if totals.crash_states is not None:
-        lines.append(f"Crash states: {states_text(totals.crash_states)}.")
+        lines.append(md("Crash states: {}.", states_text(totals.crash_states)))
     if report.interrupted:
-        lines.append("**The run was interrupted**: what had not ended is missing.")
+        lines.append(Markup("**The run was interrupted**: what had not ended is missing."))
     # Two blanks at the end of a line make a line break in Markdown.
-    return "  \n".join(lines)
+    return joined("  \n", lines)
 
 
-def _scenarios(report: Report) -> str:
+def _scenarios(report: Report) -> Markup:
     if not report.entries:
-        return "No scenario was run."
+        return Markup("No scenario was run.")
     several = len(report.runs) > 1
     head = ["scenario", *(["run"] if several else []), "outcome", "points", "cases"]
     rows = []
     for entry in report.entries:
         result = entry.result
         names = [code(result.nodeid), *([str(entry.run + 1)] if several else [])]
-        cases = f"{len(result.cases):,}"
+        cases = f"{result.tried:,}"
         # "of" only where something was left out: otherwise it looks like a limit.
-        if result.budget.possible > len(result.cases):
+        if result.budget.possible > result.tried:
             cases += f" of {result.budget.possible:,}"
         verdicts = result.verdicts
         rows.append(
@@ -78,14 +81,15 @@ def _scenarios(report: Report) -> str:
                 f"{len(result.points):,}",
                 cases,
                 *(_number(verdicts[verdict]) for verdict in (*VERDICTS[:2], *BROKEN)),
-                _number(sum(verdicts[verdict] for verdict in INCONCLUSIVE)),
+                _number(sum(verdicts[verdict] for verdict in NO_JUDGEMENT)),
                 f"{result.timing.total:.1f}",
             ]
         )
-    return "## Scenarios\n\n" + table([*head, *VERDICTS[:2], *BROKEN, "inconclusive", "seconds"], rows)
+    head += [*VERDICTS[:2], *BROKEN, "inconclusive", "seconds"]
+    return md("## Scenarios\n\n{}", table(head, rows))
 
 
-def _crash_states(report: Report) -> str:
+def _crash_states(report: Report) -> Markup:
     """What power losses may have left, and how much of it was checked."""
     several = len(report.runs) > 1
     rows = [
@@ -98,135 +102,164 @@ def _crash_states(report: Report) -> str:
         if (known := entry.result.crash_states) is not None
     ]
     head = ["scenario", *(["run"] if several else []), "possible", "distinct", "checked", "left out"]
-    return "## Crash states\n\n" + table(head, rows) if rows else ""
+    return md("## Crash states\n\n{}", table(head, rows)) if rows else Markup()
 
 
-def _outcome(entry: Entry) -> str:
-    # In the words of a scenario: pytest's own would have to be explained.
-    words = {"xfailed": "known finding", "xpassed": "known finding is gone"}
-    text = words.get(entry.outcome, entry.outcome)
-    return f"**{text}**" if entry.outcome in ("failed", "xpassed") else text
+def _outcome(entry: Entry) -> Markup:
+    known = entry.outcome == "passed" and entry.result.findings
+    text = "known findings" if known else entry.outcome
+    return md("**{}**" if entry.outcome == "failed" else "{}", text)
 
 
-def _calls(report: Report) -> str:
+def _calls(report: Report) -> Markup:
     """Which calls were struck, and what came of it."""
     counts: dict[str, Counter[str]] = {}
     for entry in report.entries:
         for case in entry.result.cases:
             for call in calls_of(entry.result, case):
-                counts.setdefault(call, Counter()).update([case.verdict])
+                counts.setdefault(call, Counter())[case.verdict] += 1
+        for several in entry.result.counted:
+            for call in calls_of(entry.result, several):
+                counts.setdefault(call, Counter())[several.verdict] += several.count
     if not counts:
-        return ""
+        return Markup()
     rows = [
         [code(call), f"{sum(verdicts.values()):,}", *(_number(verdicts[name]) for name in VERDICTS)]
         for call, verdicts in sorted(counts.items())
     ]
-    return "## Calls that were struck\n\n" + table(["call", "cases", *VERDICTS], rows)
+    return md("## Calls that were struck\n\n{}", table(["call", "cases", *VERDICTS], rows))
 
 
-def calls_of(result: ScenarioResult, case: CaseResult) -> tuple[str, ...]:
+def calls_of(result: ScenarioResult, case: CaseResult | CountedCases) -> tuple[str, ...]:
     """The calls that a case strikes, each once, in the order of the schedule."""
     return tuple(dict.fromkeys(result.points[index].call for index in case.points))
 
 
-def _findings(report: Report, *, known: bool) -> str:
+def _findings(report: Report, *, known: bool) -> Markup:
     blocks = [
         _finding(entry, finding)
         for entry in report.entries
-        if entry.known == known
         for finding in entry.result.findings
+        if bool(finding.known) == known
     ]
     if not known:
         # A scenario that could not be explored has no finding to show, only what it said.
         unexplored = [e for e in report.entries if e.outcome == "failed" and not e.result.findings]
         blocks += [_error(entry) for entry in unexplored if entry.result.error]
-    title = "## Known findings" if known else "## Findings"
-    return "\n\n".join([title, *blocks]) if blocks else ""
+        blocks += [_stale(entry) for entry in report.entries if entry.result.stale]
+    title = Markup("## Known findings" if known else "## Findings")
+    return joined("\n\n", [title, *blocks]) if blocks else Markup()
 
 
-def _finding(entry: Entry, finding: Finding) -> str:
-    lines = [f"### {escape(entry.result.nodeid)}: {finding.verdict}", ""]
-    if entry.reason:
-        lines += [escape(entry.reason), ""]
-    lines.append(f"- schedule: {code(finding.schedule)}")
-    if finding.site is not None:
-        where = f"{finding.site.file}:{finding.site.line}"
-        lines.append(f"- struck: {code(finding.call)} at {code(where)} in {code(finding.site.function)}")
+def _finding(entry: Entry, finding: Finding) -> Markup:
+    parts = [md("### {}: {}", entry.result.nodeid, finding.verdict)]
+    if finding.known:
+        parts.append(escape(finding.known))
+    parts.append(joined("\n", _items(entry, finding)))
+    # A known finding asks for no action: the line that replays it is enough.
+    if not finding.known:
+        text = block(finding_text(entry.result, finding), LONGEST_EXPLANATION)
+        summary = "<details><summary>what the test printed</summary>\n\n{}\n\n</details>"
+        parts.append(md(summary, text))
+    return joined("\n\n", parts)
+
+
+def _items(entry: Entry, finding: Finding) -> Iterator[Markup]:
+    if finding.id:
+        yield md("- finding: {}", code(finding.id))
+    yield md("- schedule: {}", code(as_read(finding.schedule)))
+    if (site := finding.site) is not None:
+        where = code(f"{site.file}:{site.line}")
+        yield md("- struck: {} at {} in {}", code(finding.call), where, code(site.function))
     if finding.failure.message:
-        lines.append(f"- broken: {code(first_line(finding.failure.message))}")
+        yield md("- broken: {}", code(first_line(finding.failure.message)))
+    if finding.fault_class in CLASSES:
+        yield md("- class: {}, {}", finding.fault_class, CLASSES[finding.fault_class])
     if finding.models:
-        lines.append(f"- file systems that allow it: {', '.join(finding.models)}")
+        yield md("- file systems that allow it: {}", ", ".join(finding.models))
     if finding.advice is not None:
-        lines.append(f"- advice: {_advice(finding.advice)}{_fix(finding.advice)}")
+        yield md("- advice: {}{}", _advice(finding.advice), _fix(finding.advice))
     others = len(finding.schedules) - 1
     if others > 0:
-        lines.append(f"- {counted(others, 'further schedule')} broke it in the same way")
-    lines.append(f"- replay: {code(replay_command(entry.result, finding.schedule))}")
-    # A known finding asks for no action: the line that replays it is enough.
-    if not entry.known:
-        text = finding_text(entry.result, finding)
-        lines += ["", "<details><summary>what the test printed</summary>", "", block(text), "", "</details>"]
-    return "\n".join(lines)
+        yield md("- {} broke it in the same way", counted(others, "further schedule"))
+    yield md("- replay: {}", code(replay_command(entry.result, finding.schedule)))
 
 
-def _error(entry: Entry) -> str:
-    return f"### {escape(entry.result.nodeid)}: could not be explored\n\n{block(entry.result.error)}"
+def _stale(entry: Entry) -> Markup:
+    known = entry.result.known
+    listed = (md("- {}: {}", code(gone), known.get(gone, "")) for gone in entry.result.stale)
+    gone = joined("\n", listed)
+    return md("### {}: known findings that are gone\n\n{}", entry.result.nodeid, gone)
 
 
-def _inconclusive(report: Report) -> str:
+def _error(entry: Entry) -> Markup:
+    text = block(entry.result.error, LONGEST_EXPLANATION)
+    return md("### {}: could not be explored\n\n{}", entry.result.nodeid, text)
+
+
+def _inconclusive(report: Report) -> Markup:
     lines = [
-        f"- {code(entry.result.nodeid)}: {code(case.schedule)} {case.verdict}"
-        + (f" ({escape(first_line(case.note))})" if case.note else "")
+        md(
+            "- {}: {} {}{}",
+            code(entry.result.nodeid),
+            code(case.schedule),
+            case.verdict,
+            md(" ({})", first_line(case.note)) if case.note else "",
+        )
         for entry in report.entries
         for case in entry.result.cases
-        if case.verdict in INCONCLUSIVE
+        if case.verdict in NO_JUDGEMENT
     ]
-    return "## Inconclusive cases\n\n" + _first(lines, 50) if lines else ""
+    return md("## Inconclusive cases\n\n{}", _first(lines, 50)) if lines else Markup()
 
 
-def _remarks(report: Report) -> str:
+def _remarks(report: Report) -> Markup:
     lines = []
     for entry in report.entries:
         name = code(entry.result.nodeid)
         lines += [
-            f"- {name} varies between baselines ({variation.kind}): {code(variation.text)}"
+            md("- {} varies between baselines ({}): {}", name, variation.kind, code(variation.text))
             for variation in entry.result.variations
         ]
-        lines += [f"- {name}: {escape(caveat.text)}" for caveat in entry.result.caveats]
-        lines += [f"- {name}: {_warning(advice)}" for advice in entry.result.advice]
+        lines += [md("- {}: {}", name, caveat.text) for caveat in entry.result.caveats]
+        lines += [md("- {}: {}", name, _warning(advice)) for advice in entry.result.advice]
         lines += [
-            f"- {name}: {counted(number, 'case')} left out ({escape(why)})"
+            md("- {}: {} left out ({})", name, counted(number, "case"), why)
             for why, number in sorted(entry.result.budget.left_out.items())
         ]
+        lines += [md("- {}: no case came to: {}", name, state) for state in unreached(entry.result)]
+        if entry.result.oracle is not None:
+            accepted = entry.result.oracle.accepted
+            lines += [md("- {}: its check accepts {}", name, what) for what in accepted]
         if entry.outcome == "skipped":
-            lines.append(f"- {name} was skipped: {escape(entry.reason)}")
-    return "## Remarks\n\n" + _first(lines, 200) if lines else ""
+            lines.append(md("- {} was skipped: {}", name, entry.reason))
+    return md("## Remarks\n\n{}", _first(lines, 200)) if lines else Markup()
 
 
-def _warning(advice: Advice) -> str:
+def _warning(advice: Advice) -> Markup:
     where = f"; matters on {', '.join(advice.models)}" if advice.models else ""
-    return f"{_advice(advice)}{where}{_fix(advice)}"
+    return md("{}{}{}", _advice(advice), where, _fix(advice))
 
 
-def _advice(advice: Advice) -> str:
-    where = f" ({code(f'{advice.site.file}:{advice.site.line}')})" if advice.site is not None else ""
-    return f"{escape(advice.text)}{where}"
+def _advice(advice: Advice) -> Markup:
+    if advice.site is None:
+        return escape(advice.text)
+    return md("{} ({})", advice.text, code(f"{advice.site.file}:{advice.site.line}"))
 
 
-def _fix(advice: Advice) -> str:
+def _fix(advice: Advice) -> Markup:
     """A fix as a code block below an item of a list: on one line its second half would be a comment."""
-    if not advice.fix:
-        return ""
-    return "\n" + indent(block(advice.fix), "  ")
+    return below_item(block(advice.fix, LONGEST_EXPLANATION)) if advice.fix else Markup()
 
 
-def _first(lines: Sequence[str], limit: int) -> str:
+def _first(lines: Sequence[Markup], limit: int) -> Markup:
     # Bounded, since a page of CI is cut off without a word.
-    more = [f"- … and {len(lines) - limit:,} more; the JSON has all."] if len(lines) > limit else []
-    return "\n".join([*lines[:limit], *more])
+    more = f"{len(lines) - limit:,}"
+    cut = [md("- … and {} more; the JSON has all.", more)] if len(lines) > limit else []
+    return joined("\n", [*lines[:limit], *cut])
 
 
-def _runs(runs: Iterable[Run]) -> str:
+def _runs(runs: Iterable[Run]) -> Markup:
     rows = []
     for position, run in enumerate(runs, 1):
         where = run.environment
@@ -234,59 +267,20 @@ def _runs(runs: Iterable[Run]) -> str:
         if where.filesystem:
             machine += f", {where.filesystem}"
         python = f"{where.implementation} {where.python}"
-        command = code(" ".join(run.command)) if run.command else ""
+        command = code(" ".join(run.command))
         rows.append(
             [
                 str(position),
                 run.created,
                 f"{run.seconds:.1f}",
                 python,
-                escape(machine),
+                machine,
                 where.chaoskit,
                 command,
             ]
         )
     head = ["run", "ended", "seconds", "Python", "machine", "chaoskit", "command"]
-    return "## Runs\n\n" + table(head, rows)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; cells must be escaped already, apart from bars."""
-    lines = [_row(head), _row(["---"] * len(head)), *map(_row, rows)]
-    return "\n".join(lines)
-
-
-def _row(cells: Iterable[str]) -> str:
-    # A bar ends a cell even in code style.
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-
-def escape(text: str) -> str:
-    """Plain text on one line, with every character escaped that means something to Markdown."""
-    # A node id may hold brackets and underscores, which Markdown would swallow.
-    return re.sub(r"([\\`*_\[\]<>#])", r"\\\1", " ".join(text.split()))
-
-
-def code(text: str) -> str:
-    """Text in code style, on one line, between more backticks than it has in a row."""
-    line = " ".join(text.split())
-    fence = "`" * (_longest_run(line) + 1)
-    padding = " " if line.startswith("`") or line.endswith("`") else ""
-    return f"{fence}{padding}{line}{padding}{fence}" if line else ""
-
-
-def block(text: str, limit: int = LONGEST_EXPLANATION) -> str:
-    """Text as a code block. After ``limit`` characters it is cut, and the block says so."""
-    if len(text) > limit:
-        # From the front: the first lines say what broke.
-        text = f"{text[:limit]}\n… {len(text) - limit:,} more characters; the JSON has all."
-    # Longer than any in the text, which would end the block.
-    fence = "`" * max(3, _longest_run(text) + 1)
-    return f"{fence}text\n{text.rstrip()}\n{fence}"
-
-
-def _longest_run(text: str) -> int:
-    return max(map(len, re.findall(r"`+", text)), default=0)
+    return md("## Runs\n\n{}", table(head, rows))
 
 
 def first_line(text: str) -> str:

@@ -1,6 +1,6 @@
 """The JSON Schema of reports, derived from the records so that the two cannot differ.
 
-``python -m chaoskit.report.schema`` writes it to ``schema-1.json``, the copy that is shipped for readers in
+``python -m chaoskit.report.schema`` writes it to ``schema-3.json``, the copy that is shipped for readers in
 other languages; a test compares the two.
 """
 
@@ -11,14 +11,17 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union
 
 from chaoskit.core.case import VERDICTS
-from chaoskit.core.result import ScenarioResult
+from chaoskit.core.operation import Frame
+from chaoskit.core.plain import default_of, to_plain
+from chaoskit.core.result import PointSummary, ScenarioResult
 from chaoskit.core.schedule import Schedule
-from chaoskit.report.document import OUTCOMES, SCHEMA_VERSION, Run, Totals
+from chaoskit.report.document import BRIEF, OUTCOMES, SCHEMA_VERSION, Run, Totals
+from chaoskit.report.points import PointTable
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILE = Path(__file__).with_name(f"schema-{SCHEMA_VERSION}.json")
@@ -38,10 +41,12 @@ def build() -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     run = _of(Run, definitions)
     totals = _of(Totals, definitions)
-    definitions["Totals"]["properties"]["verdicts"] = _counts(VERDICTS)
-    definitions["Totals"]["properties"]["outcomes"] = _counts(OUTCOMES)
+    # Reports of before there was the last of them are still read.
+    definitions["Totals"]["properties"]["verdicts"] = _counts(VERDICTS, VERDICTS[:-1])
+    definitions["Totals"]["properties"]["outcomes"] = _counts(OUTCOMES, OUTCOMES)
     _of(ScenarioResult, definitions)
     _extend_scenario(definitions["ScenarioResult"])
+    definitions["ScenarioResult"]["properties"]["points"] = _record(PointTable, definitions)
     definitions["Finding"]["properties"]["replay"] = {"type": "string", "description": _REPLAY}
     definitions["Finding"]["required"].append("replay")
     properties = {
@@ -49,6 +54,7 @@ def build() -> dict[str, Any]:
         "created": {"type": "string", "description": "When the last of the runs ended, UTC, ISO 8601."},
         "totals": totals,
         "runs": {"type": "array", "items": run, "minItems": 1},
+        "frames": {"type": "array", "items": _record(Frame, definitions)},
         "scenarios": {"type": "array", "items": {"$ref": "#/$defs/ScenarioResult"}},
     }
     return {
@@ -71,15 +77,15 @@ def _extend_scenario(definition: dict[str, Any]) -> None:
     """Add the keys that the report puts beside a scenario's own."""
     definition["properties"] |= {
         "outcome": {"enum": list(OUTCOMES), "description": "What pytest made of the test."},
-        "reason": {"type": "string", "description": "Why it was skipped or is expected to fail."},
+        "reason": {"type": "string", "description": "Why it was skipped."},
         "run": {"type": "integer", "minimum": 0, "description": "Index into runs."},
     }
     definition["required"] += ["outcome", "reason", "run"]
 
 
-def _counts(names: tuple[str, ...]) -> dict[str, Any]:
+def _counts(names: tuple[str, ...], required: tuple[str, ...]) -> dict[str, Any]:
     count = {"type": "integer", "minimum": 0}
-    return {"type": "object", "required": list(names), "properties": dict.fromkeys(names, count)}
+    return {"type": "object", "required": list(required), "properties": dict.fromkeys(names, count)}
 
 
 def _of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -97,6 +103,8 @@ def _of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": _of(arguments[1], definitions)}
     if hint is Schedule:
         return {"type": "string"}
+    if hint is Frame:
+        return {"type": "integer", "minimum": 0, "description": "Index into frames."}
     if isinstance(hint, type) and is_dataclass(hint):
         return _record(hint, definitions)
     raise TypeError(f"{hint!r} has no place in a report; expected text, numbers, tuples, mappings, records")
@@ -110,6 +118,13 @@ def _optional(arguments: tuple[Any, ...], definitions: dict[str, Any]) -> dict[s
     return {"anyOf": [*inner, {"type": "null"}]}
 
 
+def _property(record: type[Any], one: Field[Any], hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = _of(hint, definitions)
+    if record in BRIEF and default_of(one) is not MISSING:
+        schema["default"] = to_plain(default_of(one))
+    return schema
+
+
 def _record(record: type[Any], definitions: dict[str, Any]) -> dict[str, Any]:
     name = record.__name__
     if name not in definitions:
@@ -120,8 +135,15 @@ def _record(record: type[Any], definitions: dict[str, Any]) -> dict[str, Any]:
             "description": " ".join(inspect.cleandoc(record.__doc__ or "").split()),
             "type": "object",
             # What was added within a version is missing in files that were written before.
-            "required": [f.name for f in fields(record) if "added" not in f.metadata],
-            "properties": {f.name: _of(hints[f.name], definitions) for f in fields(record)},
+            "required": [
+                f.name
+                for f in fields(record)
+                if "added" not in f.metadata
+                and not (record in BRIEF and default_of(f) is not MISSING)
+                # Of a point only what its table does not have is written.
+                and record is not PointSummary
+            ],
+            "properties": {f.name: _property(record, f, hints[f.name], definitions) for f in fields(record)},
         }
     return {"$ref": f"#/$defs/{name}"}
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chaoskit.core.case import INCONCLUSIVE, VERDICTS
-from chaoskit.core.result import ALIKE, UNSTABLE, StateCounts
+from chaoskit.core.result import AFTER_FIRST, ALIKE, HANGS_THERE, UNSTABLE, ScenarioResult, StateCounts
 from chaoskit.report.document import Entry, Report, Totals, broken, cut_by_budget, left_out
+from chaoskit.report.explain import as_read
+from chaoskit.report.visible import on_one_line
 
 _MARKUP = {"violated": "red", "hung": "red", "diverged": "yellow", "not injected": "yellow"}
 
+_WORTH_SAYING = 1.0
+"""Seconds not waited from which on the summary says so."""
+
 KNOWN_SHOWN = 2
-"""How many findings of a scenario that states them as known are listed."""
+"""How many findings of one scenario that are known are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,8 @@ class Line:
 
 def summary_lines(report: Report, *, verbose: bool = False) -> tuple[Line, ...]:
     """The summary. Scenarios that need attention have a separate line; with ``verbose`` all have."""
-    return tuple(_lines(report, verbose))
+    # Once for all of it: a name must neither move the cursor nor forge a line.
+    return tuple(replace(line, text=on_one_line(line.text)) for line in _lines(report, verbose))
 
 
 def _lines(report: Report, verbose: bool) -> Iterator[Line]:
@@ -37,14 +43,21 @@ def _lines(report: Report, verbose: bool) -> Iterator[Line]:
         if verbose or _needs_attention(entry):
             yield from _scenario(entry)
     failed = any(entry.outcome == "failed" for entry in report.entries)
-    yield Line(headline(totals), {"red" if failed else "green": True, "bold": True})
+    # Nothing was shown, so there is nothing to be glad of.
+    bad = failed or (totals.scenarios and not totals.cases)
+    yield Line(headline(totals), {"red" if bad else "green": True, "bold": True})
     yield Line(f"verdicts: {verdict_text(totals)}")
     if totals.known_findings:
         yield Line(f"known findings, stated in their scenarios: {totals.known_findings}")
+    if totals.weak_oracles:
+        text = f"{counted(totals.weak_oracles, 'scenario')} with a check that accepts what it should not"
+        yield Line(text, {"yellow": True})
     # After an interruption the last line counts what is missing, and a budget had no say in it.
     if (cut := cut_by_budget(report.entries)) and not report.interrupted:
         text = f"budget: {totals.cases:,} of {totals.cases + cut:,} cases were run"
         yield Line(text, {"yellow": True})
+    if totals.not_waited >= _WORTH_SAYING:
+        yield Line(f"virtual time: {totals.not_waited:,.1f} s were not waited")
     if totals.crash_states is not None:
         yield Line(f"crash states: {states_text(totals.crash_states)}")
     yield from _not_covered(report.entries)
@@ -60,8 +73,9 @@ def _not_covered(entries: Sequence[Entry]) -> Iterator[Line]:
     if counts[UNSTABLE]:
         text = f"left out: {counted(counts[UNSTABLE], 'case')}, at calls that are {UNSTABLE}"
         yield Line(f"{text}: {_first_few(_varied(entries))}", {"yellow": True})
-    if counts[ALIKE]:
-        yield Line(f"left out: {counted(counts[ALIKE], 'case')} ({ALIKE})")
+    for why in (ALIKE, HANGS_THERE, AFTER_FIRST):
+        if counts[why]:
+            yield Line(f"left out: {counted(counts[why], 'case')} ({why})")
     by_kind: dict[str, dict[str, None]] = {}
     for entry in entries:
         for caveat in entry.result.caveats:
@@ -85,7 +99,11 @@ def _first_few(texts: Iterable[str], limit: int = 3) -> str:
 
 
 def headline(totals: Totals) -> str:
-    """Scenarios, points, cases, findings, time."""
+    """Scenarios, points, cases, findings, time; or that nothing was examined."""
+    if totals.scenarios and not totals.cases:
+        how = ", ".join(f"{number:,} {outcome}" for outcome, number in totals.outcomes.items() if number)
+        tried = f"{counted(totals.scenarios, 'scenario')} ({how}), no case"
+        return f"nothing was examined: {tried} in {totals.seconds:.1f} s"
     findings = counted(totals.findings, "finding") if totals.findings else "no findings"
     points = f"{counted(totals.points, 'point')} ({totals.points_struck:,} struck)"
     tried = f"{counted(totals.scenarios, 'scenario')}, {points}, {counted(totals.cases, 'case')}"
@@ -116,16 +134,27 @@ def counted(number: int, noun: str) -> str:
 
 def _scenario(entry: Entry) -> Iterator[Line]:
     result = entry.result
-    state = "known finding" if entry.known else entry.outcome
+    known = bool(result.findings) and not result.new_findings
+    state = "known findings" if known and entry.outcome == "passed" else entry.outcome
     verdicts = ", ".join(f"{count:,} {name}" for name, count in result.verdicts.items() if count)
-    text = f"{result.nodeid}: {state}; {counted(len(result.cases), 'case')}"
-    colour = {"red": True} if entry.outcome == "failed" else {"yellow": True} if entry.known else {}
+    text = f"{result.nodeid}: {state}; {counted(result.tried, 'case')}"
+    colour = {"red": True} if entry.outcome == "failed" else {"yellow": True} if known else {}
     yield Line(f"{text}: {verdicts}" if verdicts else text, colour)
-    shown = result.findings[:KNOWN_SHOWN] if entry.known else result.findings
-    for finding in shown:
-        yield Line(f"    {finding.verdict}: {finding.schedule}", {_MARKUP[finding.verdict]: True})
-    if len(shown) < len(result.findings):
-        yield Line(f"    … and {len(result.findings) - len(shown)} more, in the report")
+    for finding in result.new_findings:
+        text = f"{finding.id} {finding.verdict}: {as_read(finding.schedule)}".lstrip()
+        yield Line(f"    {text}", {_MARKUP[finding.verdict]: True})
+    accepted = [finding for finding in result.findings if finding.known]
+    for finding in accepted[:KNOWN_SHOWN]:
+        yield Line(f"    {finding.id} known: {finding.schedule}", {"yellow": True})
+    if len(accepted) > KNOWN_SHOWN:
+        yield Line(f"    … and {len(accepted) - KNOWN_SHOWN} more known ones, in the report")
+    for gone in result.stale:
+        yield Line(f"    {gone} is stated as known and gone", {"red": True})
+    for name in unreached(result):
+        yield Line(f"    no case came to: {name}", {"yellow": True})
+    if result.oracle is not None:
+        for what in result.oracle.accepted:
+            yield Line(f"    its check accepts {what}", {"yellow": True})
     if result.error and entry.outcome == "failed":
         yield Line(f"    {result.error.splitlines()[0]}")
 
@@ -133,4 +162,11 @@ def _scenario(entry: Entry) -> Iterator[Line]:
 def _needs_attention(entry: Entry) -> bool:
     """Something failed, broke, or could not be judged; a scenario that is fine is counted and not listed."""
     inconclusive = any(entry.result.verdicts[verdict] for verdict in INCONCLUSIVE)
-    return entry.outcome == "failed" or bool(broken(entry)) or inconclusive
+    weak = entry.result.oracle is not None and bool(entry.result.oracle.accepted)
+    idle = weak or bool(unreached(entry.result))
+    return entry.outcome == "failed" or bool(broken(entry)) or inconclusive or idle
+
+
+def unreached(result: ScenarioResult) -> list[str]:
+    """The states that some case must reach, and none did."""
+    return [name for name, number in result.sometimes.items() if not number]

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from chaoskit.cli.recovery.condition import health, stats, verify
+from chaoskit.cli.recovery.agreement import consistency
+from chaoskit.cli.recovery.condition import stats, verify
+from chaoskit.cli.recovery.flags import flags
+from chaoskit.cli.recovery.health import health
 from chaoskit.cli.recovery.letters import list_letters, resolve, retry, retry_all, show
 from chaoskit.cli.recovery.opening import BUSY, Target
+from chaoskit.cli.recovery.serve import serve
 from chaoskit.cli.recovery.steps import checkpoints, clear
 from chaoskit.runtime.failures.stored import StoreBusy
+from chaoskit.runtime.failures.taxonomy import Unreachable
 
 __all__ = ["recovery"]
 
 
 class _Busy(click.Group):
-    """The group under which a store that is held by another process has an exit code to itself."""
+    """The group under which a store that cannot be had just now has an exit code to itself."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except StoreBusy as error:
-            # A script may try again after this one, and after no other.
+        except (StoreBusy, Unreachable) as error:
+            # A script may try again after these, and after no other.
             click.echo(f"chaoskit: {error} {error.hint}", err=True)
             return BUSY
 
@@ -31,28 +35,34 @@ class _Busy(click.Group):
 @click.group(cls=_Busy)
 @click.option(
     "--store",
-    type=click.Path(dir_okay=True, path_type=Path),
     envvar="CHAOSKIT_STORE",
-    required=True,
-    help="The file of the store, or a directory with checkpoints.db. [env: CHAOSKIT_STORE]",
+    metavar="TARGET",
+    help="The file of the store, a directory with checkpoints.db, or postgresql://… [env: CHAOSKIT_STORE]",
 )
 @click.option(
     "--wait", default=10.0, show_default=True, metavar="SECONDS", help="How long to wait for other processes."
 )
 @click.pass_context
-def recovery(ctx: click.Context, store: Path, wait: float) -> None:
+def recovery(ctx: click.Context, store: str | None, wait: float) -> None:
     """Look at what a pipeline has recorded, and put it right.
 
     Everything works while the job runs. Exit codes: 0 fine; 1 findings (damage to artefacts, letters that
     could not be put back, a store that is not healthy); 2 wrong use; 3 another process held the store all
-    the time; 4 the store or a record is damaged.
+    the time, or its server does not answer; 4 the store or a record is damaged.
+
+    \f
+    Raises MissingParameter for a command that needs a store without one.
     """
-    ctx.obj = Target(store, wait)
+    if store is not None:
+        ctx.obj = Target(store, wait)
+    # Run folders are marked on their own disk; every other command is about a store.
+    elif ctx.invoked_subcommand != flags.name:
+        raise click.MissingParameter(ctx=ctx, param=next(p for p in ctx.command.params if p.name == "store"))
 
 
 for _command in (
     *(list_letters, show, retry, retry_all, resolve),
     *(checkpoints, clear),
-    *(verify, stats, health),
+    *(verify, stats, health, consistency, serve, flags),
 ):
     recovery.add_command(_command)

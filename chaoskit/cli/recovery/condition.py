@@ -1,11 +1,9 @@
-"""The condition of a store: verify, stats, health."""
+"""The condition of a store: verify, stats."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
 
 import click
 
@@ -13,14 +11,11 @@ from chaoskit.cli.group import NO
 from chaoskit.cli.output import print_table
 from chaoskit.cli.recovery.opening import DAMAGED, Target, as_json_option, moment, opened, pipelines_of, say
 from chaoskit.runtime.durable.checkpoints.checkpoints import Checkpoints
-from chaoskit.runtime.durable.checkpoints.inspecting import walk
 from chaoskit.runtime.durable.checkpoints.records import kind_of
 from chaoskit.runtime.durable.dead_letters import DeadLetters
 from chaoskit.runtime.durable.outbox import OUTBOX
-from chaoskit.runtime.durable.store.protocol import RUNNING
-from chaoskit.runtime.durable.store.store import Store
 
-__all__ = ["health", "stats", "verify"]
+__all__ = ["stats", "verify"]
 
 
 @click.command()
@@ -104,50 +99,3 @@ def stats(target: Target, as_json: bool) -> int:
     }
     say(as_json, "stats", document, text)
     return 0
-
-
-@dataclass(frozen=True, slots=True)
-class HealthCheck:
-    """One thing that was looked at."""
-
-    name: str
-    status: Literal["healthy", "degraded", "unhealthy"]
-    detail: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
-
-@click.command()
-@as_json_option
-@click.pass_obj
-def health(target: Target, as_json: bool) -> int:
-    """Say whether the store and what is in it are well; exit code 1 if not."""
-    with opened(target) as store:
-        checks = list(_checks(store))
-    # One word for a probe that looks at nothing else.
-    worst = max((one.status for one in checks), key=("healthy", "degraded", "unhealthy").index)
-
-    def text() -> None:
-        print_table("", ("check", "status", "detail"), [(c.name, c.status, c.detail) for c in checks])
-
-    say(as_json, "health", {"status": worst, "checks": [one.to_dict() for one in checks]}, text)
-    return 0 if worst == "healthy" else NO
-
-
-def _checks(store: Store) -> Iterator[HealthCheck]:
-    # The version of SQLite is a matter for the doctor: nothing that an operator can mend at night.
-    warnings = [line for line in store.statistics().warnings if "SQLite" not in line]
-    yield HealthCheck("store", "degraded" if warnings else "healthy", " ".join(warnings) or "it can be read")
-    # Not unhealthy: the pipeline goes on, and a person has something to do in the morning.
-    letters = DeadLetters(store).statistics()
-    detail = f"{letters.unresolved} unresolved, {letters.poison} poison"
-    yield HealthCheck("dead letters", "degraded" if letters.unresolved else "healthy", detail)
-    running = [
-        one for name in pipelines_of(store, None) for one in walk(store, kind_of(name), status=RUNNING)
-    ]
-    # Nothing needs to be done about them: the next claim takes them. Many of them tell of a crash.
-    gone = sum(1 for one in running if one.owner and store.owner_alive(one.owner) is False)
-    detail = f"{len(running)} running, {gone} whose worker is gone"
-    yield HealthCheck("claims", "degraded" if gone else "healthy", detail)

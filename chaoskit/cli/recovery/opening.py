@@ -17,6 +17,7 @@ import click
 from chaoskit.cli.output import print_json
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.durable.checkpoints.records import PREFIX
+from chaoskit.runtime.durable.levels import Durability
 from chaoskit.runtime.durable.store.store import Store
 from chaoskit.runtime.failures.taxonomy import FileMissing
 
@@ -29,6 +30,7 @@ __all__ = [
     "moment",
     "opened",
     "pipelines_of",
+    "place_of",
     "say",
     "seconds",
 ]
@@ -47,7 +49,7 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 class Target:
     """Which store, and how long to wait for other processes, in seconds."""
 
-    path: Path
+    name: str
     wait: float
 
 
@@ -57,19 +59,29 @@ def opened(target: Target) -> Iterator[Store]:
 
     Raises:
         UsageError: there is none.
+        Unreachable, ConfigurationError: its server does not answer, or has none.
     """
+    name = target.name
     # As ``Checkpoints(directory)`` does, so that an operator can name what the program names.
-    path = target.path / "checkpoints.db" if target.path.is_dir() else target.path
+    if "://" not in name and Path(name).is_dir():
+        name = str(Path(name) / "checkpoints.db")
     try:
-        # No reserve: setting one aside is the job's affair, and needs room that there may not be.
-        store = Store.open(path, create=False, lock_timeout=target.wait, reserve=0)
+        # No reserve: setting one aside is the job's affair, and needs room that there may not be. And a
+        # server that does not sync can be looked at as well: it is for the job to refuse it.
+        durability: Durability = "process-crash" if "://" in name else "power-loss"
+        store = Store.open(name, create=False, lock_timeout=target.wait, reserve=0, durability=durability)
     except FileMissing as error:
         raise UsageError(
-            f"there is no store {str(path)!r}; expected the file that the job has opened."
+            f"there is no store {name!r}; expected the file that the job has opened."
             " Name it by --store or CHAOSKIT_STORE."
         ) from error
     with store:
         yield store
+
+
+def place_of(store: Store) -> Path:
+    """The directory whose disk matters: the store's, or the present one if the store is on a server."""
+    return Path.cwd() if store.path is None else store.path.absolute().parent
 
 
 def say(as_json: bool, command: str, document: dict[str, Any], text: Callable[[], object]) -> None:

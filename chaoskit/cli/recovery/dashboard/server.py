@@ -1,0 +1,205 @@
+"""The dashboard over HTTP: reading for all of this machine, changing for those with the token."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from chaoskit.cli.recovery.dashboard.views import DashboardPage, look
+from chaoskit.cli.recovery.opening import moment
+from chaoskit.core.errors import ChaoskitError
+from chaoskit.runtime.durable.dead_letters import DeadLetters
+from chaoskit.runtime.durable.store.store import Store
+from chaoskit.runtime.guarding.health.health import Health
+
+__all__ = ["DashboardServer"]
+
+logger = logging.getLogger("chaoskit")
+
+COOKIE, LONGEST = "chaoskit", 64 << 10
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    # No script at all: a message of an error that got past the escaping could still do nothing.
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+}
+
+
+class DashboardServer(ThreadingHTTPServer):
+    """Serves one store on 127.0.0.1. ``token`` allows changes, which are recorded as made by ``by``."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, store: Store, health: Health, *, token: str, by: str, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _DashboardHandler)
+        self.store, self.health, self.by = store, health, by
+        self._token = token
+        loader = PackageLoader("chaoskit.cli.recovery.dashboard", "templates")
+        self.templates = Environment(
+            autoescape=True, undefined=StrictUndefined, loader=loader, trim_blocks=True
+        )
+        self.templates.filters["moment"] = moment
+        self.style = loader.get_source(self.templates, "page.css")[0]
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://127.0.0.1:{self.server_port}/"
+
+    def is_token(self, text: str) -> bool:
+        """True for the token; takes as long for any other text of its length."""
+        return hmac.compare_digest(text.encode(), self._token.encode())
+
+    def form_key(self) -> str:
+        """Stands in each form: a page of another site can send a form here, and cannot know it."""
+        return hmac.new(self._token.encode(), b"form", hashlib.sha256).hexdigest()
+
+    def is_form_key(self, text: str) -> bool:
+        """True for what stands in the forms."""
+        return hmac.compare_digest(text.encode(), self.form_key().encode())
+
+    def page(self, *, allowed: bool, told: str, trouble: str) -> str:
+        """The page as HTML; with forms if the reader may change anything."""
+        seen: DashboardPage = look(self.store, self.health)
+        form_key = self.form_key() if allowed else ""
+        template = self.templates.get_template("page.html")
+        return template.render(page=seen, allowed=allowed, form_key=form_key, told=told, trouble=trouble)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that went away is no news."""
+
+
+class _DashboardHandler(BaseHTTPRequestHandler):
+    server: DashboardServer
+    timeout = 10.0
+    server_version, sys_version = "chaoskit", ""
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if not self._is_for_us():
+            return
+        address = urlsplit(self.path)
+        if address.path == "/style.css":
+            self._answer(200, self.server.style, "text/css; charset=utf-8")
+        elif address.path == "/":
+            said = parse_qs(address.query)
+            told, trouble = (said.get(name, [""])[0][:300] for name in ("told", "trouble"))
+            self._page(200, told, trouble)
+        else:
+            self._page(404, "", f"There is no page {address.path[:80]}.")
+
+    def do_POST(self) -> None:
+        if not self._is_for_us():
+            return
+        given = self._form()
+        if given is None:
+            self.close_connection = True
+            self._page(413, "", "The form is too long.")
+        elif self.path == "/token":
+            self._enter(given.get("token", ""))
+        # Both: the cookie says that this browser may, the field that its user saw our page.
+        elif not self._allowed() or not self.server.is_form_key(given.get("form_key", "")):
+            self._page(403, "", "Nothing was changed: that needs the token. Enter it below.")
+        elif self.path not in _ACTIONS:
+            self._page(404, "", "There is no such action.")
+        else:
+            try:
+                name, text = "told", _ACTIONS[self.path](self.server, given)
+            except (ChaoskitError, KeyError) as error:
+                name, text = "trouble", str(error)
+            self._redirect(name, text)
+
+    def _form(self) -> dict[str, str] | None:
+        """The fields that were sent; None if there are more than any form of ours has."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isdigit() or int(length) > LONGEST:
+            return None
+        fields = parse_qs(self.rfile.read(int(length)).decode("utf-8", "replace"), keep_blank_values=True)
+        return {name: values[0] for name, values in fields.items()}
+
+    def _is_for_us(self) -> bool:
+        """True if the request names this server: another name that leads here may be a stranger's page."""
+        port = self.server.server_port
+        if self.headers.get("Host", "") in (f"127.0.0.1:{port}", f"localhost:{port}"):
+            return True
+        self.close_connection = True
+        self._answer(421, "This is not the host that you asked for.", "text/plain; charset=utf-8")
+        return False
+
+    def _allowed(self) -> bool:
+        try:
+            cookie = SimpleCookie(self.headers.get("Cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return cookie is not None and self.server.is_token(cookie.value)
+
+    def _enter(self, token: str) -> None:
+        if self.server.is_token(token):
+            # Strict: no other site can make the browser send it along.
+            cookie = f"{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/"
+            self._redirect("told", "You may change things now.", {"Set-Cookie": cookie})
+        else:
+            self._page(403, "", "That is not the token. The command has printed it.")
+
+    def _page(self, status: int, told: str, trouble: str) -> None:
+        kind = "text/html; charset=utf-8"
+        try:
+            text = self.server.page(allowed=self._allowed(), told=told, trouble=trouble)
+        except ChaoskitError as error:
+            logger.warning("the dashboard could not read the store: %s", error)
+            status, kind = 503, "text/plain; charset=utf-8"
+            text = f"The store could not be read: {error}"
+        self._answer(status, text, kind)
+
+    def _redirect(self, name: str, text: str, headers: dict[str, str] | None = None) -> None:
+        # After a change another address: to load the page again must not make the change again.
+        where = f"/?{name}={quote(text[:300])}"
+        self._answer(303, "", "text/plain; charset=utf-8", {"Location": where, **(headers or {})})
+
+    def _answer(self, status: int, text: str, kind: str, more: dict[str, str] | None = None) -> None:
+        body = text.encode("utf-8", "replace")
+        self.send_response(status)
+        known = {"Content-Type": kind, "Content-Length": str(len(body)), **_HEADERS, **(more or {})}
+        for name, value in known.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """The address of a request may name what failed; the terminal is for the token."""
+
+
+def _redrive(server: DashboardServer, given: dict[str, str]) -> str:
+    message = DeadLetters(server.store).redrive(given["id"], by=server.by)
+    return f"{given['id']} is redriven as {message.key}."
+
+
+def _redrive_all(server: DashboardServer, given: dict[str, str]) -> str:
+    plan = DeadLetters(server.store).redrive_all(by=server.by, dry_run=False)
+    return f"{len(plan.redriven)} redriven, {len(plan.left)} left."
+
+
+def _resolve(server: DashboardServer, given: dict[str, str]) -> str:
+    id = given["id"]
+    changed = DeadLetters(server.store).resolve(id, by=server.by, notes=given.get("notes", "")[:1000])
+    return f"{id} is resolved." if changed else f"{id} was resolved before."
+
+
+_ACTIONS: dict[str, Callable[[DashboardServer, dict[str, str]], str]] = {
+    "/redrive": _redrive,
+    "/redrive-all": _redrive_all,
+    "/resolve": _resolve,
+}

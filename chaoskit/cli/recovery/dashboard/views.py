@@ -1,0 +1,88 @@
+"""What the page shows, read from the store when it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+
+from chaoskit.cli.recovery.opening import moment
+from chaoskit.runtime.durable.checkpoints.inspecting import walk
+from chaoskit.runtime.durable.checkpoints.records import PREFIX, CheckpointRecord, kind_of
+from chaoskit.runtime.durable.dead_letters import DeadLetter, DeadLetters
+from chaoskit.runtime.durable.store.store import Store
+from chaoskit.runtime.guarding.health.health import Health
+from chaoskit.runtime.guarding.health.publishing import PublishedState, published
+from chaoskit.runtime.guarding.health.records import HealthReport
+
+__all__ = ["DashboardPage", "ShownRun", "look"]
+
+MOST = 100
+"""Rows of each table: a page of thousands is of no use at night, and the commands list them all."""
+
+STATUSES = ("pending", "running", "completed", "failed", "dead")
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRun:
+    """One checkpoint that is not at rest, or was tried more than once."""
+
+    pipeline: str
+    key: str
+    status: str
+    attempts: int
+    updated: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardPage:
+    """Everything on the page. ``pipelines`` are a name and a number for each of the statuses."""
+
+    title: str
+    at: str
+    health: HealthReport
+    pipelines: tuple[tuple[str, tuple[int, ...]], ...]
+    runs: tuple[ShownRun, ...]
+    more_runs: bool
+    letters: tuple[DeadLetter, ...]
+    more_letters: bool
+    states: tuple[tuple[PublishedState, str, float], ...]
+    statuses: tuple[str, ...] = STATUSES
+
+
+def look(store: Store, health: Health) -> DashboardPage:
+    """Look now. Numbers are counted one after the other: while the job runs they need not add up."""
+    now = store.now()
+    names = sorted(
+        {kind.removeprefix(PREFIX) for kind, _ in store.statistics().records if kind.startswith(PREFIX)}
+    )
+    counted = {name: store.count(kind_of(name)) for name in names}
+    # What was tried again, and what is at work: the rest is in the numbers.
+    runs = (
+        _run(store, one)
+        for name in names
+        for one in walk(store, kind_of(name), status=("pending", "running", "failed"))
+        if one.status != "pending" or one.attempts
+    )
+    shown = list(islice(runs, MOST + 1))
+    letters = list(islice(DeadLetters(store).find(), MOST + 1))
+    return DashboardPage(
+        title="the store" if store.path is None else store.path.name,
+        at=moment(now),
+        health=health.report(),
+        pipelines=tuple(
+            (name, tuple(numbers.get(status, 0) for status in STATUSES)) for name, numbers in counted.items()
+        ),
+        runs=tuple(shown[:MOST]),
+        more_runs=len(shown) > MOST,
+        letters=tuple(letters[:MOST]),
+        more_letters=len(letters) > MOST,
+        states=tuple((one, moment(one.at), max(now - one.at, 0.0)) for one in published(store)),
+    )
+
+
+def _run(store: Store, one: CheckpointRecord) -> ShownRun:
+    gone = one.owner is not None and store.owner_alive(one.owner) is False
+    status = "worker gone" if one.status == "running" and gone else one.status
+    error = "" if one.error is None else f"{one.error['type']}: {one.error['message']}"
+    return ShownRun(one.pipeline, one.key, status, one.attempts, moment(one.updated), error[:200])

@@ -1,0 +1,34 @@
+"""Text that does to a terminal, a page or a reader nothing but show itself."""
+
+from __future__ import annotations
+
+import re
+
+from chaoskit.core.schedule import printable
+
+# C0 but for tabs and line ends, DEL and C1 (ECMA-48): they move cursors, set titles, fill clipboards. Then
+# what changes the order of what follows or is not seen at all: a name may look like another one by it
+# (Unicode technical report 36, and annex 9 for the bidirectional controls).
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+
+
+def visible(text: str) -> str:
+    """``text`` with characters that cannot be seen spelt out (``\\x1b``); tabs and line ends stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    # A byte that is not UTF-8 cannot be written at all, and is spelt as schedules spell it.
+    return _HIDDEN.sub(_spelt, printable(text))
+
+
+def on_one_line(text: str) -> str:
+    """The same for a name: it must not forge a line of its surroundings."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _spelt(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
