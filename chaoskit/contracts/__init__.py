@@ -1,6 +1,6 @@
 """What every retry policy, budget and breaker must hold, as properties that run against any implementation.
 
-Write a small adapter (:mod:`chaoskit.contracts.retry`, :mod:`chaoskit.contracts.breaker`), then either
+Write a small adapter (:mod:`chaoskit.contracts.retry`, ``.breaker``, ``.store``), then either
 :func:`examine` it for a report, or make a test of each row::
 
     from chaoskit.contracts import examine
@@ -12,6 +12,13 @@ Needs Hypothesis: ``pip install chaoskit[contracts]``.
 """
 
 from __future__ import annotations
+
+from chaoskit.core.extras import missing as _missing_extra
+
+try:
+    import hypothesis as _needed  # noqa: F401
+except ModuleNotFoundError as _error:
+    raise _missing_extra(_error, "hypothesis", "contracts", "chaoskit.contracts") from None
 
 from chaoskit.contracts.report import Examination, Row, RowOutcome, examine, missing, row_test
 from chaoskit.contracts.virtual import RecordingClock

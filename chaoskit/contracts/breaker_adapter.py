@@ -146,7 +146,7 @@ class ChaoskitBreaker:
 
     @contextmanager
     def make_shared(self, plan: BreakerPlan, store: StoreDouble) -> Iterator[Subject]:
-        from chaoskit.runtime.breaker import BreakerLink
+        from chaoskit.runtime import BreakerLink
 
         # Every millisecond: the row waits for the link, and does not measure how lazy it is.
         link = BreakerLink(_TouchedStore(store), every=0.001)

@@ -1,12 +1,13 @@
-"""The R and Q rows in their order, and the adapter of our own retry."""
+"""The R, Q and A rows in their order, and the adapter of our own retry."""
 
 from __future__ import annotations
 
 from chaoskit.contracts.report import Row
 from chaoskit.contracts.retry_adapter import ChaoskitRetry, RetryAdapter, RetryPlan
-from chaoskit.contracts.retry_rows import BUDGET, ENDINGS, OBSERVERS, TASKS, WAITS, WRAPPING
+from chaoskit.contracts.retry_rows import ASYNC, BUDGET, ENDINGS, OBSERVERS, TASKS, WAITS, WRAPPING
 
 __all__ = [
+    "ASYNC_ROWS",
     "BUDGET_ROWS",
     "ROWS",
     "ChaoskitRetry",
@@ -22,3 +23,4 @@ def _place(row: Row) -> tuple[int, str]:
 
 ROWS: tuple[Row, ...] = tuple(sorted((*WAITS, *ENDINGS, *OBSERVERS, *WRAPPING, *TASKS), key=_place))
 BUDGET_ROWS: tuple[Row, ...] = BUDGET
+ASYNC_ROWS: tuple[Row, ...] = ASYNC

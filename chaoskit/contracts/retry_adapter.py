@@ -123,7 +123,7 @@ class ChaoskitRetry:
 
     def policy(self, plan: RetryPlan) -> Any:
         """Our policy for the plan."""
-        from chaoskit.runtime.retrying import Exponential, Jitter, retry
+        from chaoskit.runtime import Exponential, Jitter, retry
 
         listener: Callable[[], Any] = plan.listener or (lambda: None)
         return retry(
@@ -142,14 +142,14 @@ class ChaoskitRetry:
 
     def condition(self, plan: RetryPlan) -> Any:
         """What the plan means for our ``on``."""
-        from chaoskit.runtime.failures import Classifier
+        from chaoskit.runtime import Classifier
 
         if plan.through_causes:
             return Classifier()
         return plan.on if plan.predicate is None else plan.predicate
 
     def budget(self, *, floor: int, ratio: float, window: float, cap: int) -> Any:
-        from chaoskit.runtime.retrying import RetryBudget
+        from chaoskit.runtime import RetryBudget
 
         return RetryBudget(floor=floor, ratio=ratio, window=window, cap=cap, clock=self.clock)
 

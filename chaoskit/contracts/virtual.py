@@ -18,6 +18,9 @@ _R = TypeVar("_R")
 class RecordingClock(VirtualClock):
     """Virtual time; ``calls`` has every argument that the sleeper was called with, zero included."""
 
+    # The event loop runs on this clock, and its timers tell when a moment has come.
+    alarm = None  # type: ignore[assignment]
+
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[float] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from chaoskit.runtime.calling.loops import trio
@@ -71,6 +72,7 @@ class VirtualClock:
         self._lock = threading.Lock()
         self._now = start
         self._offset = epoch - start
+        self._alarms: list[tuple[float, Callable[[], None]]] = []
         self.sleeps: list[float] = []
 
     def monotonic(self) -> float:
@@ -91,6 +93,32 @@ class VirtualClock:
             )
         with self._lock:
             self._now += seconds
+        self._ring()
+
+    def alarm(self, at: float, ring: Callable[[], None]) -> Callable[[], None]:
+        """Call ``ring`` when the clock comes to ``at``, in the thread that moves it; now if it is there.
+
+        Returns what ends that; again is fine.
+        """
+        one = (at, ring)
+        with self._lock:
+            self._alarms.append(one)
+        self._ring()
+
+        def forget() -> None:
+            with self._lock:
+                # By identity: two alarms may be alike.
+                self._alarms = [other for other in self._alarms if other is not one]
+
+        return forget
+
+    def _ring(self) -> None:
+        with self._lock:
+            due = [one for one in self._alarms if one[0] <= self._now]
+            self._alarms = [one for one in self._alarms if one[0] > self._now]
+        # Outside of the lock: what rings may read the clock.
+        for _, ring in sorted(due, key=lambda one: one[0]):
+            ring()
 
     def step(self, seconds: float) -> None:
         """Move the wall clock alone, either way, as an administrator or NTP would."""
@@ -104,6 +132,7 @@ class VirtualClock:
             with self._lock:
                 self._now += seconds
                 self.sleeps.append(seconds)
+            self._ring()
         return wake is not None and wake.is_set()
 
     async def asleep(self, seconds: float) -> None:

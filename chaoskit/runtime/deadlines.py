@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, overload
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.blocks import block
@@ -28,17 +28,20 @@ __all__ = ["check", "deadline", "remaining"]
 # force may be closed in that way and left there, because resetting the variable costs three times as
 # much as setting it to begin with. Tasks that outlive the scope are then free of it.
 Scope = list[Any]
-CURRENT: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("chaoskit_deadline", default=None)
+#
+# Never None: the fast path then asks one question, whether anything was set before or not.
+NEVER: Scope = [None, None]
+CURRENT: contextvars.ContextVar[Scope] = contextvars.ContextVar("chaoskit_deadline", default=NEVER)
 
 _SYSTEM = SystemClock()
 
 
-def nested(outer: Scope | None, seconds: float | None, clock: Clock) -> Scope | None:
+def nested(outer: Scope, seconds: float | None, clock: Clock) -> Scope | None:
     """A new scope that ends ``seconds`` from now (None: never), or with ``outer`` if that is earlier."""
     mine = None if seconds is None else clock.monotonic() + seconds
     # Another thread may close the outer scope at any moment: read it once.
-    theirs = None if outer is None else outer[0]
-    if outer is None or theirs is None:
+    theirs = outer[0]
+    if theirs is None:
         return None if mine is None else [mine, clock]
     its_clock: Clock = outer[1]
     if mine is None or _left(theirs, its_clock) <= _left(mine, clock):
@@ -55,18 +58,28 @@ def deadline(seconds: float, *, clock: Clock = _SYSTEM) -> Iterator[None]:
     """
     if not seconds >= 0:
         raise wrong("deadline", seconds, "zero or more seconds")
-    token = CURRENT.set(nested(CURRENT.get(), seconds, clock))
+    token = CURRENT.set(nested(CURRENT.get(), seconds, clock) or NEVER)
     try:
         yield
     finally:
         CURRENT.reset(token)
 
 
-def remaining() -> float | None:
-    """Seconds until the deadline in force, not below zero; None if there is none."""
+@overload
+def remaining() -> float | None: ...
+@overload
+def remaining(default: float) -> float: ...
+def remaining(default: float | None = None) -> float | None:
+    """Seconds until the deadline in force, not below zero, and not above ``default``.
+
+    Without a deadline it is ``default``: what a socket's timeout should be then.
+    """
     scope = CURRENT.get()
-    at = None if scope is None else scope[0]
-    return None if scope is None or at is None else max(0.0, _left(at, scope[1]))
+    at = scope[0]
+    if at is None:
+        return default
+    left = max(0.0, _left(at, scope[1]))
+    return left if default is None else min(left, default)
 
 
 def check() -> None:

@@ -7,42 +7,25 @@ The same walk bounds what it shows: neither a cyclic structure, nor a huge one, 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+from chaoskit.runtime.secret_names import is_count_name, is_secret_name, is_sure_secret_name
+
 __all__ = ["DEFAULT", "REDACTED", "RedactionLimits", "Redactor", "is_secret_name", "redact_text"]
 
 REDACTED = "[redacted]"
 
-# Parts of names, compared after dropping case and separators, so that apiKey, API_KEY and api-key are one.
-_SECRET_PARTS = (
-    "password", "passwd", "passphrase", "secret", "credential", "apikey", "accesskey", "privatekey",
-    "encryptionkey", "signingkey", "authorization", "cookie", "sessionid", "signature",
-    "connectionstring", "authtoken", "accesstoken", "refreshtoken",
-)  # fmt: skip
-# Too short or too common to be looked for inside other words ("author", "bypass", "tokenizer").
-_SECRET_WORDS = frozenset(
-    {"auth", "pass", "pwd", "pw", "token", "jwt", "bearer", "otp", "pin", "salt", "dsn"}
-)
+# What holds a name, and what then holds its value, in lists of variables, headers and parameters.
+_NAME_KEYS = frozenset({"name", "key", "parameterkey", "header", "field", "option", "variable"})
+_VALUE_KEYS = frozenset({"value", "val", "parametervalue", "stringvalue", "default", "defaultvalue"})
+_VIEWS: tuple[type, ...] = (type({}.items()), type({}.values()))
 
 # Items of a container of unknown type. Up to this many its repr is made.
 _LONGEST_REPR = 1000
-
-_SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
-
-@functools.lru_cache(maxsize=4096)
-def is_secret_name(name: str) -> bool:
-    """True if a value of this name (key, variable, option, header) is to be hidden."""
-    words = [w.lower() for w in _SEPARATORS.split(name) if w]
-    if not _SECRET_WORDS.isdisjoint(words):
-        return True
-    joined = "".join(words)
-    return any(part in joined for part in _SECRET_PARTS)
 
 
 def redact_text(text: str) -> str:
@@ -78,7 +61,9 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """``text`` without what looks like a secret; its length is not limited."""
+        # Late: their patterns take milliseconds to compile.
         from chaoskit.runtime import secret_patterns as looks
+        from chaoskit.runtime.secret_commands import hide_in_text
 
         for needle, pattern in looks.LOOKS_SECRET:
             # A plain search is cheap, and in most texts it finds nothing.
@@ -91,10 +76,17 @@ class Redactor:
             text = looks.HEADER.sub(rf"\1: {REDACTED}", text)
         if any(word in lowered for word in looks.SCHEME_WORDS):
             text = looks.SCHEME.sub(rf"\1 {REDACTED}", text)
+        if any(word in lowered for word in looks.SPOKEN_WORDS):
+            text = looks.SPOKEN.sub(self._hide_spoken, text)
         if "-" in text:
             text = looks.LONG_OPTION.sub(self._hide_value, text)
-        assigns = "=" in text or ":" in text
-        return self._assigned(text, looks.ASSIGNED, looks.VALUE) if assigns else text
+            text = hide_in_text(text, REDACTED)
+        if "</" in text:
+            text = looks.ELEMENT.sub(self._hide_value, text)
+        if "=" in text and ("?" in text or "&" in text):
+            text = looks.QUERY.sub(rf"\g<name>={REDACTED}", text)
+        assigns = "=" in text or ":" in text or "," in text
+        return self._assigned(text) if assigns else text
 
     def plain(self, value: object, name: str = "") -> Any:
         """``value`` as None, bool, int, float, str, list or dict, redacted and bounded. Never raises.
@@ -108,17 +100,31 @@ class Redactor:
         """The message of ``error``, redacted and bounded; a ``__str__`` that raises is named instead."""
         return str(self.plain(_Message(error)))
 
-    def _assigned(self, text: str, names: re.Pattern[str], values: re.Pattern[str]) -> str:
+    def _assigned(self, text: str) -> str:
+        from chaoskit.runtime import secret_patterns as looks
+
         parts, done = [], 0
-        for found in names.finditer(text):
+        for found in looks.ASSIGNED.finditer(text):
             # Inside a value that was just hidden, or harmless by its name.
             if found.start() < done or not self.hides(found["name"]):
                 continue
-            value = values.match(text, found.end())
-            if value and not value[0].startswith(REDACTED[:-1]):
-                parts += [text[done : found.end()], REDACTED]
-                done = value.end()
+            # "pass", "fail" is a list of words; "password", "x" is none.
+            if "," in found["sep"] and not is_sure_secret_name(found["name"]):
+                continue
+            end = _value_end(text, found)
+            value = text[found.end() : end]
+            if not value or value.startswith(REDACTED[:-1]):
+                continue
+            if is_count_name(found["name"]) and value.strip("\"'").isdigit():
+                continue
+            parts += [text[done : found.end()], REDACTED]
+            done = end
         return "".join([*parts, text[done:]])
+
+    def _hide_spoken(self, match: re.Match[str]) -> str:
+        # Prose: "with password authentication" says nothing that has to be hidden.
+        harmless = match["value"].lower().strip("'\"").startswith(("auth", "protect", "hash", "check"))
+        return match[0] if harmless else match["lead"] + REDACTED
 
     def _hide_value(self, match: re.Match[str]) -> str:
         if not self.hides(match["name"]) or match["value"].startswith(REDACTED[:-1]):
@@ -126,6 +132,34 @@ class Redactor:
         start, end = match.span("value")
         base = match.start()
         return match[0][: start - base] + REDACTED + match[0][end - base :]
+
+
+def _value_end(text: str, found: re.Match[str]) -> int:
+    """Where the value ends that stands behind the name ``found``."""
+    from chaoskit.runtime import secret_patterns as looks
+
+    start = found.end()
+    line = text.rfind("\n", 0, found.start("name")) + 1
+    before = text[line : found.start("name")]
+    block = looks.BLOCK.match(text, start)
+    if block:
+        return _block_end(text, block.end(), len(before) - len(before.lstrip()))
+    # Alone on its line, with a blank around the sign: a file of settings, whose values may have blanks.
+    alone = not before.strip(" \t-#") or before.strip() == "export"
+    if alone and found["sep"].endswith((" ", "\t")) and text[start : start + 1] not in ('"', "'", "\\"):
+        value = looks.SETTING.match(text, start)
+    else:
+        value = looks.VALUE.match(text, start)
+    return value.end() if value else start
+
+
+def _block_end(text: str, start: int, indent: int) -> int:
+    end = start
+    for line in text[start:].splitlines(keepends=True):
+        if line.strip() and len(line) - len(line.lstrip()) <= indent:
+            break
+        end += len(line)
+    return end
 
 
 class _Message:
@@ -148,7 +182,7 @@ class _Walk:
         self._path: set[int] = set()
 
     def show(self, value: object, name: str = "", depth: int = 0) -> Any:
-        if name and self._redactor.hides(name):
+        if name and self._redactor.hides(name) and not (type(value) is int and is_count_name(name)):
             return REDACTED
         self._left -= 1
         if self._left < 0:
@@ -172,6 +206,9 @@ class _Walk:
             return self._text(str.__str__(value))
         if issubclass(kind, bytes | bytearray | memoryview):
             return self._bytes(value)
+        if kind in _VIEWS:
+            # With the names of the dictionary behind it, which say what its values are.
+            return self._show(dict(value.mapping), depth)
         if not self._is_container(value):
             size = len(value) if hasattr(kind, "__len__") else 0
             # A repr shows all of it, and may take minutes to make.
@@ -211,23 +248,38 @@ class _Walk:
 
     def _mapping(self, pairs: Iterable[tuple[Any, Any]], size: int, depth: int) -> dict[str, Any]:
         shown: dict[str, Any] = {}
-        for key, value in islice(pairs, self._limits.items):
+        some = list(islice(pairs, self._limits.items))
+        named = next((v for k, v in some if type(v) is str and self._key(k).lower() in _NAME_KEYS), "")
+        for key, value in some:
             name = self._key(key)
-            shown[self._cut(self._redactor.text(name), 200)] = self.show(value, name, depth)
+            if named and name.lower() in _VALUE_KEYS:
+                # {"name": "DB_PASSWORD", "value": …}: the name of the value stands beside it.
+                name = named if self._redactor.hides(named) else name
+            shown[self._cut(self._redactor.text(self._key(key)), 200)] = self.show(value, name, depth)
         if size > self._limits.items:
             shown["<more>"] = size - self._limits.items
         return shown
 
     def _sequence(self, value: Any, depth: int) -> list[Any]:
         # A pair, as headers are listed: its first half is the name of the second.
-        if len(value) == 2 and type(value) is tuple and type(value[0]) in (str, bytes):
-            return [self.show(value[0], "", depth), self.show(value[1], self._key(value[0]), depth)]
+        if len(value) == 2 and type(value) in (tuple, list):
+            first = next(iter(value))
+            if type(first) in (str, bytes) and (
+                type(value) is tuple or is_sure_secret_name(self._key(first))
+            ):
+                return [self.show(first, "", depth), self.show(value[1], self._key(first), depth)]
+        some = list(islice(value, self._limits.items))
+        if len(some) > 1 and all(type(item) is str for item in some):
+            from chaoskit.runtime.secret_commands import hide_in_arguments
+
+            some = hide_in_arguments(some, REDACTED)
         shown: list[Any] = []
         option = ""
-        for item in islice(value, self._limits.items):
+        for item in some:
             shown.append(self.show(item, option, depth))
-            # A command's arguments: the value follows its option.
-            option = item if type(item) is str and item.startswith("-") and "=" not in item else ""
+            # A command's arguments: the value follows its option, or its bare name.
+            names = type(item) is str and "=" not in item and len(item) <= 80
+            option = item if names and (item.startswith("-") or is_sure_secret_name(item)) else ""
         if len(value) > self._limits.items:
             shown.append(f"<{len(value) - self._limits.items} more>")
         return shown

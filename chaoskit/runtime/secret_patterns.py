@@ -1,6 +1,7 @@
 """What secrets look like in text. A separate module, because compiling the patterns takes milliseconds.
 
 ``redact`` loads it when the first text is redacted; a program that only imports the runtime does not pay.
+Sources of the forms of tokens: the providers' own pages, and the list of GitHub's secret scanning.
 """
 
 from __future__ import annotations
@@ -10,23 +11,63 @@ import re
 # Every repetition below is bounded or over one character class, so that matching is linear in the text.
 # Before each pattern a text without which it cannot match: looking for that first is what makes the
 # redaction of an ordinary log line cheap.
+_TOKENS = (
+    ("eyJ", r"\beyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?"),  # JSON web token, RFC 7519
+    ("AKIA", r"\bAKIA[0-9A-Z]{16}\b"),  # AWS access key id
+    ("ASIA", r"\bASIA[0-9A-Z]{16}\b"),
+    ("gh", r"\bgh[pousr]_[A-Za-z0-9]{20,}"),  # GitHub
+    ("github_pat_", r"\bgithub_pat_\w{20,}"),
+    ("gl", r"\bgl(?:pat|ptt|dt|rt|cbt|ft|soat|imt|agent|oas)-[\w-]{15,}"),  # GitLab
+    ("xox", r"\bxox[abeoprs]-[\w-]{8,}"),  # Slack
+    ("xapp-", r"\bxapp-[\w-]{10,}"),
+    ("hooks.slack.com/", r"(?<=hooks\.slack\.com/)(?:services|workflows|triggers)/[\w/-]{8,}"),
+    ("/api/webhooks/", r"(?<=/api/webhooks/)\d{5,}/[\w-]{8,}"),  # Discord
+    ("sk-", r"\bsk-[\w-]{16,}"),  # OpenAI, Anthropic
+    ("k_", r"\b[sr]k_(?:live|test)_\w{10,}"),  # Stripe
+    ("whsec_", r"\bwhsec_[\w+/=-]{10,}"),
+    ("AIza", r"\bAIza[\w-]{30,}"),  # Google
+    ("ya29.", r"\bya29\.[\w-]{20,}"),
+    ("GOCSPX-", r"\bGOCSPX-[\w-]{10,}"),
+    ("1//0", r"\b1//0[\w-]{20,}"),
+    ("npm_", r"\bnpm_[A-Za-z0-9]{20,}"),
+    ("pypi-", r"\bpypi-[\w-]{16,}"),
+    ("hf_", r"\bhf_[A-Za-z0-9]{20,}"),  # Hugging Face
+    ("SG.", r"\bSG\.[\w-]{10,}\.[\w-]{10,}"),  # SendGrid
+    ("SK", r"\bSK[0-9a-f]{32}\b"),  # Twilio
+    ("_v1_", r"\bdo[oprt]_v1_[0-9a-f]{20,}"),  # DigitalOcean
+    ("dapi", r"\bdapi[0-9a-f]{20,}"),  # Databricks
+    (":AA", r"\b\d{6,12}:AA[\w-]{30,}"),  # Telegram
+    ("hv", r"\bhv[sbr]\.[\w-]{20,}"),  # Vault
+    ("key-", r"\bkey-[0-9a-f]{32}\b"),  # Mailgun
+    ("ATATT3", r"\bATATT3[\w=-]{20,}"),  # Atlassian
+    ("ATCTT3", r"\bATCTT3[\w=-]{20,}"),
+    ("shp", r"\bshp(?:at|ca|pa|ss)_[0-9a-fA-F]{16,}"),  # Shopify
+    ("lin_", r"\blin_(?:api|oauth)_\w{20,}"),  # Linear
+    ("dp.", r"\bdp\.(?:pt|st|sa|ct|scim|audit)\.[\w.-]{20,}"),  # Doppler
+    ("AGE-SECRET-KEY-", r"\bAGE-SECRET-KEY-1[0-9A-Z]{20,}"),
+    ("8Q~", r"[\w~.-]{3}8Q~[\w~.-]{20,}"),  # Azure AD
+    ("dckr_pat_", r"\bdckr_pat_[\w-]{16,}"),  # Docker
+    ("gls", r"\bglsa_[\w]{20,}"),  # Grafana
+    ("pscale_", r"\bpscale_(?:pw|tkn|oauth)_[\w.-]{16,}"),  # PlanetScale
+    ("PMAK-", r"\bPMAK-[0-9a-f-]{20,}"),  # Postman
+    ("NRAK-", r"\bNRAK-[A-Z0-9]{20,}"),  # New Relic
+    ("sntry", r"\bsntry[su]_[\w=+/-]{20,}"),  # Sentry
+    (".atlasv1.", r"\b\w{10,20}\.atlasv1\.[\w-]{20,}"),  # Terraform
+    ("r8_", r"\br8_[A-Za-z0-9]{20,}"),  # Replicate
+    ("sbp_", r"\bsbp_[0-9a-f]{20,}"),  # Supabase
+    ("figd_", r"\bfigd_[\w-]{20,}"),  # Figma
+)
+_KEY = r"[A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
 LOOKS_SECRET = (
-    (
-        "-----BEGIN",
-        re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?"),
-    ),
-    ("eyJ", re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?")),  # JSON web token, RFC 7519
-    ("AKIA", re.compile(r"\bAKIA[0-9A-Z]{16}\b")),  # AWS access key id
-    ("ASIA", re.compile(r"\bASIA[0-9A-Z]{16}\b")),
-    ("gh", re.compile(r"\bgh[pousr]_[A-Za-z0-9]{20,}")),  # GitHub
-    ("github_pat_", re.compile(r"\bgithub_pat_\w{20,}")),
-    ("glpat-", re.compile(r"\bglpat-[\w-]{15,}")),  # GitLab
-    ("xox", re.compile(r"\bxox[abeoprs]-[\w-]{8,}")),  # Slack
-    ("sk-", re.compile(r"\bsk-[\w-]{16,}")),  # OpenAI
-    ("k_", re.compile(r"\b[sr]k_(?:live|test)_\w{10,}")),  # Stripe
-    ("AIza", re.compile(r"\bAIza[\w-]{30,}")),  # Google
-    # A login in a URL. A password may hold an @: the last one ends it.
-    ("://", re.compile(r"(?<=://)[^\s/@:'\"]{0,256}:[^\s/'\"]{1,1000}(?=@)")),
+    # To its end, whatever headers and escaped line ends lie between; without an end, all that follows.
+    ("-----BEGIN", re.compile(rf"(?s)-----BEGIN {_KEY}(?:.*?-----END {_KEY}|.*)")),
+    ("PuTTY-User-Key-File", re.compile(r"(?s)Private-Lines: \d{1,5}.*?Private-MAC: \w{1,80}")),
+    *((needle, re.compile(pattern)) for needle, pattern in _TOKENS),
+    # A login in a URL. A password may hold an @, a slash or a quote: the last @ ends it. Digits and a slash
+    # are a port.
+    ("://", re.compile(r"(?<=://)[^\s/@:'\"]{0,256}:(?!\d{1,5}[/?#\s])[^\s\"<>]{1,1000}(?=@)")),
+    # A token alone in place of the login. A user's name is shorter.
+    ("://", re.compile(r"(?<=://)[\w.~%-]{20,256}(?=@)")),
 )
 SCHEME_WORDS = ("bearer", "basic", "digest", "negotiate")
 SCHEME = re.compile(r"\b(bearer|basic|digest|negotiate)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
@@ -35,14 +76,32 @@ HEADER_WORDS = ("authorization", "cookie")
 HEADER = re.compile(
     r"\b((?:proxy-)?authorization|(?:set-)?cookie)\s{0,3}:\s{0,3}[^\r\n'\"]{1,4000}", re.IGNORECASE
 )
-# A name, then = or :, then a value, quoted or bare. The value is no part of the search: what follows a
+# A name, then =, := or :, then a value, quoted or bare. The value is no part of the search: what follows a
 # harmless name ("ValueError: token=…") may be another name.
 ASSIGNED = re.compile(
-    r"(?<![\w.-])(?P<name>-{0,2}[A-Za-z_][\w.-]{0,80})\\?['\"]?\s{0,3}(?:=>|[=:](?!//))\s{0,3}"
+    r"(?<![\w.-])(?P<name>-{0,2}[^\W\d][\w.-]{0,80})\\{0,7}['\"]?"
+    r"(?P<sep>\s{0,3}(?:=>|:=|={1,2}|:(?!//))\s{0,3}|\\{0,7}['\"]\s{0,3},\s{0,3}(?=\\{0,7}['\"]))"
 )
 VALUE = re.compile(
-    r"b?\\\"[^\"\\]{0,2000}(?:\\\")?"  # within a text that is quoted itself: \"…\"
+    r"b?\\{1,7}\"[^\"\\]{0,2000}(?:\\{1,7}\")?"  # within a text that is quoted itself: \"…\"
     r"|b?\"(?:[^\"\\]|\\.){0,2000}\"?|b?'(?:[^'\\]|\\.){0,2000}'?"
     r"|[^\s,;&?)\]}'\"]{1,2000}"
 )
+# A line of a settings file: its value may have blanks in it.
+SETTING = re.compile(r"[^\r\n,;&)\]}'\"]{1,2000}")
+# A block of YAML: the lines below that are indented further than the name.
+BLOCK = re.compile(r"[|>][+-]?[0-9]?[ \t]{0,20}\r?\n")
 LONG_OPTION = re.compile(r"(?P<name>--?[A-Za-z][\w-]{1,60})\s+(?P<value>[^\s-][^\s]{0,2000})")
+ELEMENT = re.compile(r"<(?P<name>[\w:.-]{1,80})(?:\s[^<>]{0,200})?>(?P<value>[^<]{1,2000})(?=</)")
+# Names that say nothing elsewhere, and in the query of a URL stand before a secret.
+QUERY = re.compile(
+    r"(?<=[?&])(?P<name>key|sig|code|session|sid|state|auth|t)=[^&#\s'\"]{6,2000}", re.IGNORECASE
+)
+# In SQL and in prose. A quoted value after the word, or any after "with password".
+SPOKEN_WORDS = ("password", "passwd", "identified", "passphrase")
+SPOKEN = re.compile(
+    r"\b(?P<lead>(?:identified\s{1,3}(?:with\s{1,3}\S{1,80}\s{1,3})?by|password|passwd|passphrase)\s{1,3}"
+    r"(?=['\"])|with\s{1,3}(?:the\s{1,3})?(?:password|passphrase)\s{1,3}(?=\S))"
+    r"(?P<value>'[^']{0,2000}'?|\"[^\"]{0,2000}\"?|[^\s,;]{1,2000})",
+    re.IGNORECASE,
+)

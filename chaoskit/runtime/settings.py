@@ -1,20 +1,20 @@
-"""The runtime's configuration as one record: every strategy's options, from files and the environment.
-
-The strategies' option records are used as they are. A retry policy is spelt out by
-:class:`RetrySettings`, since clocks, hooks and functions cannot be written in a file.
-"""
+"""The runtime's configuration as one record: every strategy's options, from files and the environment."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.breaker.breaker import CircuitBreaker
 from chaoskit.runtime.breaker.options import BreakerOptions
+from chaoskit.runtime.calling.candidates import Candidate
+from chaoskit.runtime.calling.pipeline import Pipeline
+from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import (
     Live,
     Loaded,
@@ -23,131 +23,43 @@ from chaoskit.runtime.config import (
     from_mapping,
     from_pyproject,
     load,
-    option,
 )
-from chaoskit.runtime.failures import taxonomy
-from chaoskit.runtime.failures.taxonomy import Category, ResilienceError
 from chaoskit.runtime.observing.anomaly import AnomalyOptions
 from chaoskit.runtime.observing.details import DetailOptions
 from chaoskit.runtime.observing.metrics import MetricsOptions
-from chaoskit.runtime.retrying import backoff
-from chaoskit.runtime.retrying.backoff import Backoff, Jitter
+from chaoskit.runtime.observing.observers import Listener
+from chaoskit.runtime.operations import (
+    CelerySettings,
+    DeadLetterSettings,
+    GateSettings,
+    HealthSettings,
+    ManagerSettings,
+    MemorySettings,
+    MonitorSettings,
+    NotificationSettings,
+    PreflightSettings,
+    QuotaSettings,
+)
 from chaoskit.runtime.retrying.budget import RetryBudget
 from chaoskit.runtime.retrying.policy import RetryPolicy
+from chaoskit.runtime.retrying.throttle import AdaptiveThrottle
 from chaoskit.runtime.running.jobs import JobOptions
 from chaoskit.runtime.running.queues import QueueOptions
+from chaoskit.runtime.running.restarts import SupervisionOptions
 from chaoskit.runtime.running.shutdown_records import ShutdownOptions
-from chaoskit.runtime.running.supervise import SupervisionOptions
+from chaoskit.runtime.strategy_settings import (
+    BudgetSettings,
+    BulkheadSettings,
+    DeadlineSettings,
+    FallbackSettings,
+    RateSettings,
+    RecoverySettings,
+    RetrySettings,
+    ThrottleSettings,
+    TimeoutSettings,
+)
 
-__all__ = [
-    "BudgetSettings",
-    "LogSettings",
-    "RetrySettings",
-    "RuntimeSettings",
-    "WaitSettings",
-    "live_settings",
-    "read_settings",
-]
-
-_JITTERS: Mapping[str, Jitter] = {"none": backoff.NONE, "equal": backoff.EQUAL, "full": backoff.FULL}
-
-
-def _default(name: str) -> Any:
-    """The default of the policy: written there, so that the two cannot differ."""
-    return next(f.default for f in dataclasses.fields(RetryPolicy) if f.name == name)
-
-
-@dataclass(frozen=True, slots=True)
-class WaitSettings:
-    """A backoff. ``jitter`` is ``none``, ``equal``, ``full``, or a share: 0.2 is plus and minus 20 %.
-
-    ``factor`` is for exponential ones, ``step`` for linear ones; ``constant`` waits ``initial``.
-    """
-
-    kind: Literal["exponential", "linear", "constant", "decorrelated"] = "exponential"
-    initial: float = option(default=_default("wait").initial, minimum=0, unit="s")
-    cap: float = option(default=_default("wait").cap, minimum=0, maximum=backoff.LONGEST_WAIT, unit="s")
-    factor: float = option(default=2.0, minimum=1)
-    step: float = option(default=0.0, minimum=0, unit="s")
-    jitter: float | Literal["none", "equal", "full"] = option(
-        default="equal", minimum=0, maximum=1, unit="ratio"
-    )
-
-    def __post_init__(self) -> None:
-        # Made once and thrown away: what the backoff refuses becomes a problem of the file, with its line.
-        self.backoff()
-
-    def backoff(self) -> Backoff:
-        """The backoff that this describes."""
-        jitter = _JITTERS[self.jitter] if isinstance(self.jitter, str) else backoff.band(self.jitter)
-        if self.kind == "constant":
-            return backoff.Constant(self.initial, jitter)
-        if self.kind == "linear":
-            return backoff.Linear(self.initial, self.step, self.cap, jitter)
-        if self.kind == "decorrelated":
-            return backoff.Decorrelated(self.initial, self.cap)
-        return backoff.Exponential(self.initial, self.cap, self.factor, jitter)
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetSettings:
-    """A separate retry budget for the policy: so many retries a window, or a share of the requests."""
-
-    floor: int = option(default=10, minimum=0)
-    ratio: float = option(default=0.1, minimum=0, maximum=1, unit="ratio")
-    window: float = option(default=60.0, above=0, unit="s")
-
-
-@dataclass(frozen=True, slots=True)
-class RetrySettings:
-    """What a file can say of a :class:`~chaoskit.runtime.RetryPolicy`; see there.
-
-    ``on`` has no default: categories (``transient``) and names of exception classes. ``waits`` maps a
-    category, or a class of the taxonomy, to another backoff.
-
-    Raises:
-        UsageError: for an empty ``on``, and an unknown name in ``waits``.
-    """
-
-    on: tuple[Category | type[BaseException], ...]
-    attempts: int | None = option(default=_default("attempts"), minimum=1)
-    wait: WaitSettings = field(default_factory=WaitSettings)
-    waits: dict[str, WaitSettings] = field(default_factory=dict)
-    deadline: float | None = option(default=_default("deadline"), above=0, unit="s")
-    attempt_timeout: float | None = option(default=_default("attempt_timeout"), above=0, unit="s")
-    retry_after_cap: float = option(default=_default("retry_after_cap"), minimum=0, unit="s")
-    quiet: int = option(
-        default=_default("quiet"), minimum=0, help="first failures that are not worth a warning"
-    )
-    generators: Literal["refuse", "restart", "pass"] = _default("generators")
-    budget: BudgetSettings | None = None
-
-    def __post_init__(self) -> None:
-        if not self.on:
-            raise wrong("on", self.on, "at least one category or exception class")
-        for name in self.waits:
-            # For its error; the policy asks again when it is made.
-            _category(name)
-
-    def policy(self, name: str = "", **code: Any) -> RetryPolicy:
-        """The policy, with what only code can give (``clock``, ``wake``, ``listeners``) added."""
-        given: dict[str, Any] = {
-            "on": self.on,
-            "attempts": self.attempts,
-            "wait": self.wait.backoff(),
-            "waits": {_category(n): w.backoff() for n, w in self.waits.items()},
-            "deadline": self.deadline,
-            "attempt_timeout": self.attempt_timeout,
-            "retry_after_cap": self.retry_after_cap,
-            "quiet": self.quiet,
-            "generators": self.generators,
-            "name": name,
-        }
-        if self.budget is not None:
-            budget = self.budget
-            given["budget"] = RetryBudget(floor=budget.floor, ratio=budget.ratio, window=budget.window)
-        # Code is the stronger layer here, too.
-        return RetryPolicy(**{**given, **code})
+__all__ = ["ConfiguredStrategies", "LogSettings", "RuntimeSettings", "live_settings", "read_settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +72,18 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSettings:
-    """Everything. In ``retry``, ``breakers`` and ``queues`` the others start from the entry ``default``."""
+    """Everything. Where a group has entries by name, all others start from the entry ``default``."""
 
     retry: dict[str, RetrySettings] = field(default_factory=dict)
     breakers: dict[str, BreakerOptions] = field(default_factory=dict)
+    rate_limiters: dict[str, RateSettings] = field(default_factory=dict)
+    bulkheads: dict[str, BulkheadSettings] = field(default_factory=dict)
+    timeouts: dict[str, TimeoutSettings] = field(default_factory=dict)
+    deadlines: dict[str, DeadlineSettings] = field(default_factory=dict)
+    fallbacks: dict[str, FallbackSettings] = field(default_factory=dict)
+    recoveries: dict[str, RecoverySettings] = field(default_factory=dict)
+    budgets: dict[str, BudgetSettings] = field(default_factory=dict)
+    throttles: dict[str, ThrottleSettings] = field(default_factory=dict)
     queues: dict[str, QueueOptions] = field(default_factory=dict)
     jobs: JobOptions = field(default_factory=JobOptions)
     metrics: MetricsOptions = field(default_factory=MetricsOptions)
@@ -171,11 +91,136 @@ class RuntimeSettings:
     shutdown: ShutdownOptions = field(default_factory=ShutdownOptions)
     supervision: SupervisionOptions = field(default_factory=SupervisionOptions)
     logging: LogSettings = field(default_factory=LogSettings)
+    preflight: dict[str, PreflightSettings] = field(default_factory=dict)
+    resources: MonitorSettings = field(default_factory=MonitorSettings)
+    quota: QuotaSettings | None = None
+    gates: dict[str, GateSettings] = field(default_factory=dict)
+    health: HealthSettings = field(default_factory=HealthSettings)
+    dead_letters: DeadLetterSettings = field(default_factory=DeadLetterSettings)
+    notifications: NotificationSettings = field(default_factory=NotificationSettings)
     error_details: DetailOptions | None = None
+    memory: dict[str, MemorySettings] = field(default_factory=dict)
+    recovery: ManagerSettings = field(default_factory=ManagerSettings)
+    celery: CelerySettings = field(default_factory=CelerySettings)
+
+    def __post_init__(self) -> None:
+        for name, one in self.retry.items():
+            for what, group in (("shared_budget", self.budgets), ("throttle", self.throttles)):
+                if (said := getattr(one, what)) is not None and said not in group:
+                    known = ", ".join(sorted(group)) or "none is configured"
+                    raise wrong(f"retry.{name}.{what}", said, f"the name of one that is configured: {known}")
+
+    def strategies(
+        self,
+        *,
+        listeners: Sequence[Listener] = (),
+        clock: Clock = SystemClock(),  # noqa: B008 - has no state
+        wake: threading.Event | None = None,
+    ) -> ConfiguredStrategies:
+        """What makes the strategies by name, with what only code can give; keep it, for what they share."""
+        return ConfiguredStrategies(self, tuple(listeners), clock, wake)
 
     def policies(self, **code: Any) -> dict[str, RetryPolicy]:
-        """All retry policies by name; ``code`` is given to each (``wake``, ``listeners``, ``clock``)."""
-        return {name: settings.policy(name, **code) for name, settings in self.retry.items()}
+        """All retry policies by name; ``code`` is given to each (``wake``, ``listeners``, ``clock``).
+
+        Those of one call share their budgets. To share them with pipelines, use :meth:`strategies`.
+        """
+        shared = self.strategies()
+        return {name: shared.policy(name, **code) for name in self.retry}
+
+    def pipeline(
+        self,
+        name: str,
+        *candidates: Candidate[Any],
+        listeners: Sequence[Listener] = (),
+        clock: Clock = SystemClock(),  # noqa: B008 - has no state
+        wake: threading.Event | None = None,
+    ) -> Pipeline:
+        """The pipeline of that name; see :meth:`ConfiguredStrategies.pipeline`.
+
+        Raises:
+            UsageError: no group has the name.
+        """
+        return self.strategies(listeners=listeners, clock=clock, wake=wake).pipeline(name, *candidates)
+
+
+class ConfiguredStrategies:
+    """The strategies of one configuration; budgets and throttles are made once, for all that name them."""
+
+    def __init__(
+        self,
+        settings: RuntimeSettings,
+        listeners: tuple[Listener, ...],
+        clock: Clock,
+        wake: threading.Event | None,
+    ) -> None:
+        self._settings = settings
+        self._common: dict[str, Any] = {"listeners": listeners, "clock": clock}
+        self._waiting: dict[str, Any] = {**self._common, "wake": wake}
+        self._budgets: dict[str, RetryBudget] = {
+            name: one.budget(clock=clock) for name, one in settings.budgets.items()
+        }
+        self._throttles: dict[str, AdaptiveThrottle] = {
+            name: one.throttle() for name, one in settings.throttles.items()
+        }
+
+    def policy(self, name: str, **code: Any) -> RetryPolicy:
+        """The retry policy of that name; ``code`` replaces what it says.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if (said := self._settings.retry.get(name)) is None:
+            known = ", ".join(sorted(self._settings.retry)) or "none is configured"
+            raise wrong("policy", name, f"one of: {known}")
+        shared: dict[str, Any] = {}
+        if said.shared_budget is not None:
+            shared["budget"] = self._budgets[said.shared_budget]
+        if said.throttle is not None:
+            shared["throttle"] = self._throttles[said.throttle]
+        return said.policy(name, **{**self._waiting, **shared, **code})
+
+    def pipeline(self, name: str, *candidates: Candidate[Any]) -> Pipeline:
+        """The strategies that the groups have under ``name``, in the order of a pipeline; each is new.
+
+        ``candidates`` are those of its fallback. Make it once for what it protects: a breaker counts the
+        calls of its pipeline only.
+
+        Raises:
+            UsageError: no group has the name, or there are candidates and no fallback of the name.
+        """
+        has = self._settings
+        groups: dict[str, Mapping[str, Any]] = {
+            "retry": has.retry,
+            "breaker": has.breakers,
+            "rate_limiter": has.rate_limiters,
+            "bulkhead": has.bulkheads,
+            "timeout": has.timeouts,
+            "deadline": has.deadlines,
+            "fallback": has.fallbacks,
+        }
+        said = {place: group[name] for place, group in groups.items() if name in group}
+        if not said:
+            known = (
+                ", ".join(sorted({one for group in groups.values() for one in group})) or "none is configured"
+            )
+            raise wrong("pipeline", name, f"a name that a group of strategies has: {known}")
+        if candidates and "fallback" not in said:
+            raise wrong("fallback", name, "a name in the group fallbacks, since candidates are given")
+        return Pipeline(**{place: self._made(place, name, one, candidates) for place, one in said.items()})
+
+    def _made(self, place: str, name: str, said: Any, candidates: tuple[Candidate[Any], ...]) -> Any:
+        if place == "retry":
+            return self.policy(name)
+        if place == "breaker":
+            return CircuitBreaker(said, name=name, **self._common)
+        if place == "fallback":
+            return said.chain(*candidates, name=name, **self._common)
+        if place == "timeout":
+            return said.timeout(**self._common)
+        if place == "deadline":
+            return said.deadline(clock=self._common["clock"])
+        return (said.limiter if place == "rate_limiter" else said.bulkhead)(name, **self._waiting)
 
 
 def read_settings(
@@ -215,13 +260,3 @@ def _others(prefix: str, environment: Mapping[str, str] | None) -> list[str]:
 def live_settings(file: str | os.PathLike[str] | None = None, **sources: Any) -> Live[RuntimeSettings]:
     """:func:`read_settings`, and again at each ``reload()``."""
     return Live(lambda: read_settings(file, **sources))
-
-
-def _category(name: str) -> Category | type[ResilienceError]:
-    # Categories are in lower case and classes are not, so no name means both.
-    if name in set(Category):
-        return Category(name)
-    found = getattr(taxonomy, name, None)
-    if isinstance(found, type) and issubclass(found, ResilienceError):
-        return found
-    raise wrong("waits", name, f"one of {', '.join(Category)}, or an error class of chaoskit.runtime")

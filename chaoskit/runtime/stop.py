@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from chaoskit.runtime.clock import Clock
 
-__all__ = ["GLANCE", "Stop", "sleep_async", "watched"]
+__all__ = ["GLANCE", "Stop", "end", "sleep_async", "watched"]
 
 # How often an Event that is not ours is looked at: nothing tells when it is set.
 GLANCE = 0.02
@@ -94,3 +94,14 @@ def watched(event: threading.Event, then: Stop) -> Callable[[], None]:
 
     threading.Thread(target=look, name="chaoskit-stop", daemon=True).start()
     return over.set
+
+
+def end(thread: threading.Thread, over: threading.Event) -> None:
+    """Set ``over`` and wait for a thread that looks at it, once more if memory runs short on the way."""
+    try:
+        over.set()
+        thread.join()
+    except MemoryError:
+        # Without this the thread would outlive what is being closed, with all that it has open.
+        over.set()
+        thread.join()

@@ -1,4 +1,4 @@
-"""Settings mean what they say: zero and None, excluded classes, an open period of so many seconds."""
+"""Settings mean what they say: zero and None, excluded classes, an open period in seconds."""
 
 from __future__ import annotations
 

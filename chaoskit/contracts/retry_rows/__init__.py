@@ -1,4 +1,4 @@
-"""The R rows (retry) and the Q rows (retry budget), one module for each question that they ask.
+"""The R rows (retry), Q rows (budget) and A rows (coroutines), one module for each question that they ask.
 
 A row is a Hypothesis strategy for its examples and a check of one example. A check raises
 ``AssertionError`` with what was seen, never with what should have been done about it: the rows know
@@ -7,6 +7,7 @@ nothing of how an implementation works.
 
 from __future__ import annotations
 
+from chaoskit.contracts.retry_rows.async_rows import ASYNC
 from chaoskit.contracts.retry_rows.budgets import BUDGET
 from chaoskit.contracts.retry_rows.endings import ENDINGS
 from chaoskit.contracts.retry_rows.observers import OBSERVERS
@@ -14,4 +15,4 @@ from chaoskit.contracts.retry_rows.tasks import TASKS
 from chaoskit.contracts.retry_rows.waits import WAITS
 from chaoskit.contracts.retry_rows.wrapping import WRAPPING
 
-__all__ = ["BUDGET", "ENDINGS", "OBSERVERS", "TASKS", "WAITS", "WRAPPING"]
+__all__ = ["ASYNC", "BUDGET", "ENDINGS", "OBSERVERS", "TASKS", "WAITS", "WRAPPING"]

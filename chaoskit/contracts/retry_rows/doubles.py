@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-__all__ = ["LIMITS", "SECONDS", "SMALL", "Failing", "eager", "function", "outcome", "shows"]
+__all__ = ["LAZY", "LIMITS", "SECONDS", "SMALL", "Failing", "eager", "function", "lazy", "outcome", "shows"]
 
 SECONDS = st.floats(0.001, 5.0)
 LIMITS = st.integers(1, 6)
@@ -70,3 +70,24 @@ def eager() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
+
+
+LAZY = ("async def", "lambda", "object with a call")
+"""What an async function may look like when it is given."""
+
+
+def lazy(kind: str, ran: list[bool]) -> Callable[..., Any]:
+    """A function of a ``kind`` of :data:`LAZY`: its call does no work yet. Its coroutine notes its run."""
+
+    async def plain(*args: Any) -> bool:
+        ran.append(True)
+        return False
+
+    class WithCall:
+        async def __call__(self, *args: Any) -> bool:
+            return await plain()
+
+    shapes: dict[str, Callable[..., Any]] = dict(
+        zip(LAZY, (plain, lambda *args: plain(), WithCall()), strict=True)
+    )
+    return shapes[kind]

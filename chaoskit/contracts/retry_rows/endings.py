@@ -229,7 +229,7 @@ def terminates(adapter: RetryAdapter, edges: list[tuple[str, int, int]]) -> None
 
 
 def _ends(work: Callable[[], object], seconds: float = 3.0) -> bool:
-    """``work`` comes back within so many seconds of real time."""
+    """``work`` comes back within this many seconds of real time."""
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
     worker.join(seconds)

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import CoroutineType
-from typing import Any, ParamSpec, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime.breaker import shells
 from chaoskit.runtime.breaker.driver import Driver
 from chaoskit.runtime.breaker.machine import BreakerState, Permit
 from chaoskit.runtime.breaker.options import BreakerOptions, BreakerSettings
-from chaoskit.runtime.breaker.shared import BreakerLink
 from chaoskit.runtime.breaker.verdict import Errors, Verdict
+from chaoskit.runtime.calling.blocks import OpenBlocks
 from chaoskit.runtime.calling.callables import decorated, is_async
 from chaoskit.runtime.clock import Clock, SystemClock
-from chaoskit.runtime.observing.events import Listener
+from chaoskit.runtime.observing.observers import Listener
+
+if TYPE_CHECKING:
+    from chaoskit.runtime.breaker.shared import BreakerLink
 
 __all__ = ["BreakerGuard", "CircuitBreaker"]
 
@@ -65,8 +68,9 @@ class BreakerGuard:
 class CircuitBreaker(Driver):
     """Stops calling what keeps failing, and finds out by a few probes when it is well again.
 
-    A decorator for sync and async functions, ``call(fn, ...)`` for one call, ``guard()`` for a block;
-    use one breaker for one thing that can fail, by as many callers as like. The settings are the
+    A decorator for sync and async functions, ``call(fn, ...)`` for one call, ``with`` and ``async with``
+    for a block (``guard()`` is that block as an object); use one breaker for one thing that can fail, by as
+    many callers as like. The settings are the
     fields of :class:`BreakerOptions`, as keyword arguments or as a record (with keyword arguments
     replacing some of it).
 
@@ -104,6 +108,7 @@ class CircuitBreaker(Driver):
             listeners=listeners,
             shared=shared,
         )
+        self._entered: OpenBlocks[BreakerGuard] = OpenBlocks("a circuit breaker")
 
     def __repr__(self) -> str:
         return f"<CircuitBreaker {self.name!r} {self.state}>"
@@ -122,6 +127,9 @@ class CircuitBreaker(Driver):
         machine = self.machine
         permit = machine.fast
         if permit is None:
+            # The coroutine of an async function is rejected when it is awaited.
+            if machine.shut and not is_async(fn):
+                self.turn_away()
             return cast(R, shells.call_measured(self, fn, args, kwargs))
         try:
             value = fn(*args, **kwargs) if kwargs else fn(*args)  # type: ignore[call-arg]
@@ -135,6 +143,20 @@ class CircuitBreaker(Driver):
     def guard(self) -> BreakerGuard:
         """Return a context manager, for ``with`` and ``async with``, that protects its block once."""
         return BreakerGuard(self)
+
+    def __enter__(self) -> None:
+        guard = BreakerGuard(self)
+        guard.__enter__()
+        self._entered.push(guard)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._entered.pop().__exit__(kind, error, trace)
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.__exit__(kind, error, trace)
 
     # -- look and steer --------------------------------------------------------------------------
 

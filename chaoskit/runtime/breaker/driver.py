@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from time import time
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from chaoskit.runtime.breaker.events import (
-    BreakerChanged,
-    BreakerJudged,
-    BreakerRejected,
-    BreakerStoreFailed,
-)
 from chaoskit.runtime.breaker.machine import PASS, BreakerState, Edge, Machine, Permit
 from chaoskit.runtime.breaker.options import BreakerOptions
-from chaoskit.runtime.breaker.shared import BreakerLink
 from chaoskit.runtime.breaker.verdict import Verdict
 from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.failures.taxonomy import BreakerOpen
 from chaoskit.runtime.forks import Lasting, survive_fork
-from chaoskit.runtime.observing.events import Listener, emit, wanted
+from chaoskit.runtime.loading import load_ahead
+from chaoskit.runtime.observing.observers import Listener, emit, untold, wanted
+
+if TYPE_CHECKING:
+    from chaoskit.runtime.breaker.shared import BreakerLink
+
+Told: TypeAlias = Literal["BreakerChanged", "BreakerJudged", "BreakerRejected", "BreakerStoreFailed"]
+
+# Looked up once: a rejection costs little more than what is raised.
+_unread = BreakerOpen.__new__
+_OPEN = BreakerState.OPEN
 
 
 class Driver(Lasting):
@@ -46,11 +50,14 @@ class Driver(Lasting):
         self.options = options
         self.name = name
         self.listeners = synchronous_all("listener", listeners)
+        if self.listeners:
+            load_ahead("chaoskit.runtime.breaker.events")
         self.now = clock.monotonic
         self._verdict = verdict
         self.judges_results = verdict.failed_result is not None
         self.machine = Machine(options, unmeasured=not self.judges_results)
         self._lock = threading.RLock()
+        self.last_failure = ""
         self._link = shared
         survive_fork(self)
         if shared is not None:
@@ -73,11 +80,26 @@ class Driver(Lasting):
 
     def enter(self) -> tuple[Permit, float]:
         """Return the permit for one call and the time it begins; raises ``BreakerOpen`` instead."""
+        if self.machine.shut:
+            self.turn_away()
         now = self.now()
         permit = self.machine.permit
         if permit is None or self.machine.cold:
             permit = self.admit(now)
         return permit, now
+
+    def turn_away(self) -> None:
+        """Reject a call of an open breaker, if nothing wants to hear of it; else leave it to :meth:`admit`.
+
+        Without the lock: what opens or closes the breaker at this very moment may as well come later.
+
+        Raises:
+            BreakerOpen: the call is rejected.
+        """
+        machine = self.machine
+        left = machine.reopen_at - self.now()
+        if left > 0 and not machine.cold and not wanted(self.listeners):
+            raise _unread(BreakerOpen, _told, self.name, _OPEN, left, self.last_failure, time())
 
     def returned(self, permit: Permit, value: Any, started: float) -> None:
         """A call under ``permit`` returned ``value``: count it as good, or as failed if it says so."""
@@ -102,7 +124,7 @@ class Driver(Lasting):
             machine.succeed(permit, now, now - started)
             lock.release()
         except BaseException:
-            _let_go(lock)
+            let_go(lock)
             raise
         if machine.edges:
             self.tell_edges()
@@ -113,12 +135,14 @@ class Driver(Lasting):
         now = self.now()
         with self._lock:
             if counted:
+                # Its class and no more: the error itself would keep the frames of the call alive.
+                self.last_failure = type(error).__qualname__
                 self.machine.fail(permit, now, now - started)
             else:
                 self.machine.release(permit)
         # Counted first, told afterwards: a Ctrl-C that strikes in a listener costs no probe its place.
         if wanted(self.listeners):
-            emit(self.listeners, BreakerJudged(at=now, breaker=self.name, error=error, counted=counted))
+            self._tell("BreakerJudged", at=now, error=error, counted=counted)
         self.tell_edges()
 
     def admit(self, now: float) -> Permit:
@@ -141,12 +165,9 @@ class Driver(Lasting):
             return permit
         enforced = not self.options.observe_only
         if wanted(self.listeners):
-            event = BreakerRejected(
-                at=now, breaker=self.name, state=state, retry_in=retry_in, enforced=enforced
-            )
-            emit(self.listeners, event)
+            self._tell("BreakerRejected", at=now, state=state, retry_in=retry_in, enforced=enforced)
         if enforced:
-            raise _rejection(self.name, state, retry_in)
+            raise _unread(BreakerOpen, _told, self.name, state, retry_in, self.last_failure, time())
         return PASS
 
     def _release(self, permit: Permit) -> None:
@@ -163,19 +184,17 @@ class Driver(Lasting):
                 return
             if self._link is not None:
                 self._link.notice(self, edge)
-            if wanted(self.listeners):
-                emit(self.listeners, self._changed(edge))
+            self._tell("BreakerChanged", **edge._asdict())
 
-    def _changed(self, edge: Edge) -> BreakerChanged:
-        return BreakerChanged(
-            at=edge.at,
-            breaker=self.name,
-            before=edge.before,
-            after=edge.after,
-            reason=edge.reason,
-            era=edge.era,
-            open_for=edge.open_for,
-        )
+    def _tell(self, kind: Told, **fields: object) -> None:
+        """Emit an event of this breaker."""
+        try:
+            # Late: a breaker that stays closed has nothing to tell.
+            from chaoskit.runtime.breaker import events
+        except Exception as failure:
+            untold(f"{kind} of {self.name}", failure)
+        else:
+            emit(self.listeners, getattr(events, kind)(breaker=self.name, **fields))
 
     # -- what the link and fork drive ------------------------------------------------------------
 
@@ -184,7 +203,7 @@ class Driver(Lasting):
         return None if edge.open_for is None else max(0.0, edge.at + edge.open_for - self.now())
 
     def adopt(self, open_for: float | None) -> None:
-        """Take over what another process found: open for so many seconds more, or closed (None)."""
+        """Take over what another process found: open for this many seconds more, or closed (None)."""
         if open_for is None:
             self.steer(self.machine.adopt_closed)
         elif open_for > 0:
@@ -192,10 +211,7 @@ class Driver(Lasting):
 
     def store_failed(self, action: str, error: Exception) -> None:
         """Tell the listeners that the shared store raised ``error`` on ``action``."""
-        emit(
-            self.listeners,
-            BreakerStoreFailed(at=self.now(), breaker=self.name, action=action, error=error),
-        )
+        self._tell("BreakerStoreFailed", at=self.now(), action=action, error=error)
 
     def _after_fork(self) -> None:
         self.machine.forget_calls()
@@ -209,16 +225,21 @@ class Driver(Lasting):
         self.machine.fast = None
 
 
-def _rejection(name: str, state: BreakerState, retry_in: float | None) -> BreakerOpen:
+def _told(
+    name: str, state: BreakerState, retry_in: float | None, last: str, at: float
+) -> tuple[str, dict[str, Any]]:
+    """Message and fields of the error for a rejection at ``at``, seconds since the epoch."""
     when = "it is not known when" if retry_in is None else f"a call may be let through in {retry_in:.3g} s"
-    return BreakerOpen(
-        f"breaker {name!r} is {state}: {when}",
-        retry_after=retry_in,
-        context={"breaker": name, "state": str(state)},
-    )
+    told = f"; the last failure was {last}" if last else ""
+    context = {"breaker": name, "state": str(state), "last_failure": last}
+    return f"breaker {name!r} is {state}: {when}{told}", {
+        "retry_after": retry_in,
+        "context": context,
+        "at": at,
+    }
 
 
-def _let_go(lock: Any) -> None:
+def let_go(lock: Any) -> None:
     """Release ``lock`` if this thread has it: a Ctrl-C may strike on either side of acquire and release."""
     try:
         lock.release()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from chaoskit.runtime.breaker.machine import BreakerReason, BreakerState
+from chaoskit.runtime.log import INFO, WARNING
 from chaoskit.runtime.observing.events import Event
 
 
@@ -24,6 +25,11 @@ class BreakerChanged(Event):
     reason: BreakerReason
     era: int
     open_for: float | None
+
+    @property
+    def log_level(self) -> int:
+        """A service that is given up is worth a warning; that it is well again is news."""
+        return WARNING if self.after is BreakerState.OPEN else INFO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

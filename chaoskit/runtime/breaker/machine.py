@@ -17,7 +17,7 @@ from __future__ import annotations
 import enum
 import math
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from chaoskit.runtime.breaker.options import BreakerOptions
 from chaoskit.runtime.breaker.window import FAILED, SLOW, Window
@@ -66,8 +66,7 @@ LEGAL: frozenset[tuple[BreakerState, BreakerState]] = frozenset(
 """Every edge that a breaker may take; ``(HALF_OPEN, CLOSED)`` is among the ways back to CLOSED."""
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """One change of state. ``era`` counts them; ``open_for`` is the open period that begins, or None."""
 
     before: BreakerState
@@ -99,17 +98,18 @@ class Machine:
         "_good",
         "_period",
         "_probes",
-        "_reopen_at",
         "_slow_after",
-        "_unmeasured",
         "cold",
         "edges",
         "era",
         "fast",
         "options",
         "permit",
+        "reopen_at",
+        "shut",
         "state",
         "streak",
+        "unmeasured",
         "window",
     )
 
@@ -121,10 +121,14 @@ class Machine:
         self.edges: deque[Edge] = deque()
         self.era = 0
         self.streak = 0
-        self._unmeasured = unmeasured and self.window is None
+        #: True if a healthy call of a closed breaker may skip all this.
+        self.unmeasured = unmeasured and self.window is None
         self._slow_after = math.inf if options.slow_after is None else options.slow_after
         self._period = options.open_for
-        self._reopen_at = 0.0
+        #: When an open breaker lets a call through again.
+        self.reopen_at = 0.0
+        #: True if calls are rejected until then: read without the lock, as ``fast``, before a call.
+        self.shut = False
         self._good = 0
         self._probes: dict[Permit, float] = {}
         #: The permit of the closed era, or None. Outcomes under it are always counted.
@@ -143,7 +147,7 @@ class Machine:
         """Return the permit to call at ``now``, or None if the call is rejected."""
         self._settle(now)
         if self.state is BreakerState.CLOSED:
-            if self._unmeasured and not self.cold:
+            if self.unmeasured and not self.cold:
                 self.fast = self.permit
             return self.permit
         if self.state is BreakerState.HALF_OPEN:
@@ -153,7 +157,7 @@ class Machine:
     def peek(self, now: float) -> BreakerState:
         """The state that a call at ``now`` would meet. Changes nothing."""
         # The same as _settle and its edges, without taking them: asking must not change what is asked about.
-        state, reopen_at = self.state, self._reopen_at
+        state, reopen_at = self.state, self.reopen_at
         hung_at = self._hung_at()
         if hung_at is not None and now >= hung_at:
             state, reopen_at = BreakerState.OPEN, hung_at + self._grown()
@@ -166,7 +170,7 @@ class Machine:
 
         Known in OPEN alone: in HALF_OPEN it is up to the probes, in FORCED_OPEN to a person.
         """
-        return max(0.0, self._reopen_at - now) if self.state is BreakerState.OPEN else None
+        return max(0.0, self.reopen_at - now) if self.state is BreakerState.OPEN else None
 
     # -- told after a call -----------------------------------------------------------------------
 
@@ -222,7 +226,7 @@ class Machine:
     def adopt_open(self, now: float, remaining: float) -> None:
         """Another process opened, for ``remaining`` more seconds. Never shortens an open period."""
         if self.state is BreakerState.OPEN:
-            self._reopen_at = max(self._reopen_at, now + remaining)
+            self.reopen_at = max(self.reopen_at, now + remaining)
         elif self.state in (BreakerState.CLOSED, BreakerState.HALF_OPEN):
             self._open_until(now, now + remaining, BreakerReason.SHARED)
 
@@ -249,7 +253,7 @@ class Machine:
             # Since it hung, not since it was noticed: a breaker that is rarely called would
             # stay open too long.
             self._open(now, BreakerReason.PROBE_HUNG, since=hung_at)
-        if self.state is BreakerState.OPEN and now >= self._reopen_at:
+        if self.state is BreakerState.OPEN and now >= self.reopen_at:
             self._enter(BreakerState.HALF_OPEN, BreakerReason.PERIOD_OVER, now, None)
 
     def _hung_at(self) -> float | None:
@@ -293,7 +297,7 @@ class Machine:
         self._open_until(now, (now if since is None else since) + self._period, reason)
 
     def _open_until(self, now: float, until: float, reason: BreakerReason) -> None:
-        self._reopen_at = until
+        self.reopen_at = until
         self._enter(BreakerState.OPEN, reason, now, max(0.0, until - now))
 
     def _close(self, now: float, reason: BreakerReason) -> None:
@@ -305,6 +309,7 @@ class Machine:
         self.edges.append(Edge(self.state, state, reason, self.era + 1, now, open_for))
         self.era += 1
         self.state = state
+        self.shut = state is BreakerState.OPEN and not self.options.observe_only
         self.fast = self.permit = None
         self._good = 0
         self._probes.clear()
@@ -319,4 +324,4 @@ class Machine:
 
     def _renew(self) -> None:
         self.permit = Permit()
-        self.fast = self.permit if self._unmeasured and not self.cold else None
+        self.fast = self.permit if self.unmeasured and not self.cold else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 from chaoskit.core.errors import wrong
@@ -11,6 +11,9 @@ from chaoskit.runtime.breaker.window import CountWindow, TimeWindow, Window
 
 # One byte for each call: a megabyte a breaker is what a mistake may cost.
 _LARGEST_WINDOW = 1_000_000
+
+# What a file may say: ``5m``, ``20%``. A mark alone, since a program without a configuration loads no reader.
+_SECONDS, _SHARE = {"unit": "s"}, {"unit": "ratio"}
 
 
 class BreakerSettings(TypedDict, total=False):
@@ -38,7 +41,7 @@ class BreakerOptions:
     It opens by whichever of these is given and comes first; at least one must be:
 
     ``failures``
-        so many failures in a row, with no success between them;
+        this many failures in a row, with no success between them;
     ``failure_rate``
         this share (over 0, at most 1) of the calls in the window failed;
     ``slow_rate``
@@ -61,18 +64,18 @@ class BreakerOptions:
     # Five in a row is the consecutive-failure default of Nygard's "Release It!" descendants; sixty
     # seconds outlast the restart of a typical service.
     failures: int | None = 5
-    open_for: float = 60.0
-    failure_rate: float | None = None
-    slow_rate: float | None = None
-    slow_after: float | None = None
+    open_for: float = field(default=60.0, metadata=_SECONDS)
+    failure_rate: float | None = field(default=None, metadata=_SHARE)
+    slow_rate: float | None = field(default=None, metadata=_SHARE)
+    slow_after: float | None = field(default=None, metadata=_SECONDS)
     window_calls: int | None = None
-    window_seconds: float | None = None
+    window_seconds: float | None = field(default=None, metadata=_SECONDS)
     # Below ten calls a rate is noise: one failure of two would be fifty percent.
     minimum_calls: int = 10
     probes: int = 1
-    hang_limit: float = 60.0
+    hang_limit: float = field(default=60.0, metadata=_SECONDS)
     growth: float = 1.0
-    open_cap: float | None = None
+    open_cap: float | None = field(default=None, metadata=_SECONDS)
     observe_only: bool = False
 
     def __post_init__(self) -> None:

@@ -58,7 +58,7 @@ class Joined(Protocol):
         """Seconds of ``edge``'s open period that are left, or None if it opened nothing."""
 
     def adopt(self, open_for: float | None) -> None:
-        """Take over what another process found: open for so many seconds more, or closed (None)."""
+        """Take over what another process found: open for this many seconds more, or closed (None)."""
 
     def store_failed(self, action: str, error: Exception) -> None:
         """The store raised ``error`` on ``action``."""

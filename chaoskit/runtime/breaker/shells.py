@@ -11,19 +11,25 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import Any
 
-from chaoskit.runtime.breaker.driver import Driver
+from chaoskit.runtime.breaker.driver import Driver, let_go
 from chaoskit.runtime.breaker.machine import Permit
 from chaoskit.runtime.calling.callables import is_async
 
 
 def around_sync(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
     """Return sync ``fn`` protected by ``breaker``."""
+    return _around_unmeasured(breaker, fn) if breaker.machine.unmeasured else _around_measured(breaker, fn)
+
+
+def _around_unmeasured(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
     machine = breaker.machine
 
     @functools.wraps(fn)
     def protected(*args: Any, **kwargs: Any) -> Any:
         permit = machine.fast
         if permit is None:
+            if machine.shut:
+                breaker.turn_away()
             return measured(breaker, fn, args, kwargs)
         try:
             # Merging an empty dict costs a tenth of the whole call.
@@ -39,6 +45,45 @@ def around_sync(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
     return protected
 
 
+def _around_measured(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a breaker that measures every call.
+
+    :func:`measured` and ``Driver.succeeded`` without the calls of them, which are a tenth of what this adds.
+    """
+    machine, now, judges_results = breaker.machine, breaker.now, breaker.judges_results
+
+    @functools.wraps(fn)
+    def protected(*args: Any, **kwargs: Any) -> Any:
+        permit = machine.permit
+        if permit is None or machine.cold:
+            if machine.shut:
+                breaker.turn_away()
+            permit = breaker.admit(started := now())
+        else:
+            started = now()
+        try:
+            value = fn(*args, **kwargs) if kwargs else fn(*args)
+        except BaseException as error:
+            breaker.raised(permit, error, started)
+            raise
+        if judges_results or type(value) is CoroutineType:
+            return back(breaker, permit, value, started)
+        # Not looked up once: a forked child has a new lock.
+        ended, lock = now(), breaker._lock
+        try:
+            lock.acquire()
+            machine.succeed(permit, ended, ended - started)
+            lock.release()
+        except BaseException:
+            let_go(lock)
+            raise
+        if machine.edges:
+            breaker.tell_edges()
+        return value
+
+    return protected
+
+
 def around_async(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
     """Return async ``fn`` protected by ``breaker``."""
     machine = breaker.machine
@@ -47,6 +92,8 @@ def around_async(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
     async def protected(*args: Any, **kwargs: Any) -> Any:
         permit = machine.fast
         if permit is None:
+            if machine.shut:
+                breaker.turn_away()
             return await measured_async(breaker, fn, args, kwargs)
         try:
             value = await fn(*args, **kwargs)

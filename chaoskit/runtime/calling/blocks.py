@@ -1,15 +1,17 @@
-"""Blocks that also decorate: one ``with`` statement for a piece of code, or for every call of a function."""
+"""Blocks: one ``with`` statement for a piece of code, or for every call of a function."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
 
+from chaoskit.core.errors import UsageError
 from chaoskit.runtime.calling.callables import decorated, finished, is_async
+from chaoskit.runtime.calling.loops import here
 
-__all__ = ["Block", "block"]
+__all__ = ["Block", "OpenBlocks", "NoBlock", "block"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,3 +71,58 @@ def block(fn: Callable[P, Iterator[T]]) -> Callable[P, Block[T]]:
         return Block(lambda: manager(*args, **kwargs))
 
     return make
+
+
+class OpenBlocks(Generic[T]):
+    """What a strategy has to remember of the blocks that are in progress.
+
+    Apart for each task and thread, since one strategy serves them all, and as a stack, since a block may
+    stand in another one of the same strategy.
+    """
+
+    __slots__ = ("_stacks", "_what")
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._stacks: dict[object, list[T]] = {}
+
+    def push(self, one: T) -> None:
+        """A block begins here."""
+        self._stacks.setdefault(here(), []).append(one)
+
+    def pop(self) -> T:
+        """The block that began here last ends.
+
+        Raises:
+            UsageError: none did; it was entered by another task or thread.
+        """
+        stack = self._stacks.get(place := here())
+        if not stack:
+            raise UsageError(
+                f"The block of {self._what} is left where it was not entered; expected the same task or "
+                "thread. Enter and leave it in one function."
+            )
+        one = stack.pop()
+        if not stack:
+            del self._stacks[place]
+        return one
+
+
+class NoBlock:
+    """What stands around a function and cannot stand around a block: ``with`` is refused, and why."""
+
+    __slots__ = ()
+
+    _no_block: ClassVar[str]
+
+    def __enter__(self) -> NoReturn:
+        raise UsageError(self._no_block)
+
+    def __exit__(self, *exc: object) -> None:
+        """Never reached."""
+
+    async def __aenter__(self) -> NoReturn:
+        raise UsageError(self._no_block)
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Never reached."""

@@ -1,4 +1,4 @@
-"""Bulkhead: at most so many calls at the same time, so that one slow service cannot take every thread."""
+"""Bulkhead: at most a given number of calls at once, so that one slow service cannot take every thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import BulkheadFull
 from chaoskit.runtime.forks import Lasting, survive_fork
-from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
+from chaoskit.runtime.observing.events import Event
+from chaoskit.runtime.observing.observers import Listener, emit, wanted
 from chaoskit.runtime.running.shutdown_records import ShuttingDown
 from chaoskit.runtime.stop import Stop, watched
 
@@ -56,10 +57,11 @@ class Bulkhead(Lasting):
     deadline in force. A wait that is interrupted or cancelled leaves the queue and loses no place. Setting
     ``wake``, such as ``shutdown.wake``, ends every wait within 50 ms: ``ShuttingDown``.
 
-    Decorator for sync and async functions, or ``call(fn, ...)``. Threads and tasks of any event loop
-    may share it. A function that calls itself through its own bulkhead takes two places, and with
-    ``limit`` such calls at once would wait for each other: give ``max_wait`` then. In a forked child
-    all places are free. Raises ``UsageError`` for limits that cannot be.
+    Decorator for sync and async functions, ``call(fn, ...)``, or ``with`` and ``async with`` around a block,
+    which holds one place. Threads and tasks of any event loop may share it. A function that calls itself
+    through its own bulkhead takes two places, and with ``limit`` such calls at once would wait for each
+    other: give ``max_wait`` then. In a forked child all places are free. Raises ``UsageError`` for limits
+    that cannot be.
     """
 
     def __init__(
@@ -103,6 +105,18 @@ class Bulkhead(Lasting):
             return cast(R, self._arun(fn, args, kwargs))
         return cast(R, finished("a bulkhead", fn, self._run(fn, args, kwargs)))
 
+    def __enter__(self) -> None:
+        self._enter()
+
+    def __exit__(self, *exc: object) -> None:
+        self._leave()
+
+    async def __aenter__(self) -> None:
+        await self._aenter()
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._leave()
+
     @property
     def in_use(self) -> int:
         """How many calls are running."""
@@ -114,9 +128,14 @@ class Bulkhead(Lasting):
         return len(self._waiters)
 
     def _run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        self._enter()
+        with self._lock:  # _take_place, without its call
+            free = self._free > 0
+            self._free -= free
+        if not free:
+            self._enter()
         try:
-            return fn(*args, **kwargs)
+            # Merging an empty dict costs as much as the lock.
+            return fn(*args, **kwargs) if kwargs else fn(*args)
         finally:
             self._leave()
 
@@ -163,6 +182,8 @@ class Bulkhead(Lasting):
             raise self._rejection(0.0)
         import asyncio  # 35 ms that a program without an event loop does not pay
 
+        from chaoskit.runtime.timers import timer
+
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
         # The place may be freed in another thread, where setting an asyncio event wakes no one.
@@ -172,7 +193,7 @@ class Bulkhead(Lasting):
         patience = self._patience()
         stop, forget = self._listen(lambda: loop.call_soon_threadsafe(event.set))
         try:
-            async with asyncio.timeout(None if patience == math.inf else patience):
+            async with timer(None if patience == math.inf else patience, self._clock):
                 await event.wait()
         except TimeoutError:
             pass
@@ -226,6 +247,10 @@ class Bulkhead(Lasting):
     def _leave(self) -> None:
         """Hand the place to the first in the queue, or free it."""
         with self._lock:
+            if not self._waiters:
+                # Not above the limit: see _after_fork.
+                self._free = free if (free := self._free + 1) < self.limit else self.limit
+                return
             while self._waiters:
                 waiter = self._waiters.popleft()
                 # Handed over directly: were the place freed first, a call that arrives now

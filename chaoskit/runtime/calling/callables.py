@@ -10,12 +10,12 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, TypeVar, cast
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.log import ERROR, log
 
 __all__ = [
     "LAZY",
@@ -74,9 +74,10 @@ def kind_of(fn: object) -> CallableKind:
         return CallableKind.METHOD
     if not callable(fn):
         return CallableKind.NOT_CALLABLE
-    if any(map(inspect.isgeneratorfunction, _faces(fn))):
+    faces = _faces(fn)
+    if any(map(inspect.isgeneratorfunction, faces)):
         return CallableKind.GENERATOR
-    if any(map(inspect.isasyncgenfunction, _faces(fn))):
+    if any(map(inspect.isasyncgenfunction, faces)):
         return CallableKind.ASYNC_GENERATOR
     if is_async(fn):
         return CallableKind.ASYNC
@@ -134,7 +135,8 @@ def protect(what: str, fn: F, run: Run, arun: Callable[..., Awaitable[Any]]) -> 
     def wrap(fn: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(fn)
         def protected(*args: Any, **kwargs: Any) -> Any:
-            return finished(what, fn, run(fn, args, kwargs))
+            value = run(fn, args, kwargs)
+            return finished(what, fn, value) if type(value) is CoroutineType else value
 
         @functools.wraps(fn)
         async def aprotected(*args: Any, **kwargs: Any) -> Any:
@@ -223,7 +225,7 @@ def asked(what: str, fn: Callable[..., Any], about: Any, *, if_it_raises: bool) 
     except Exception as failure:
         text = "%s: %r raised about %r, which is taken as %s"
         answer = "yes" if if_it_raises else "no"
-        logging.getLogger("chaoskit").error(text, what, fn, about, answer, exc_info=failure)
+        log(ERROR, text, what, fn, about, answer, error=failure)
         if isinstance(about, BaseException):
             note = f"{what}: {fn!r} raised {type(failure).__qualname__} about this error; taken as {answer}"
             if note not in getattr(about, "__notes__", ()):

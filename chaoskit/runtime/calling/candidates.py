@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -126,6 +127,7 @@ class ChoiceMade(Event):
     """A candidate other than the first was chosen, or (``age``) the last known good value."""
 
     name: ClassVar[str] = "fallback.chosen"
+    level: ClassVar[int | None] = logging.WARNING
 
     chain: str
     candidate: str

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.blocks import NoBlock
 from chaoskit.runtime.calling.callables import (
     answered,
     called,
@@ -35,7 +36,7 @@ from chaoskit.runtime.calling.candidates import (
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import NoCandidate
 from chaoskit.runtime.forks import Lasting, survive_fork
-from chaoskit.runtime.observing.events import Listener, emit, wanted
+from chaoskit.runtime.observing.observers import Listener, emit, wanted
 
 __all__ = ["FallbackChain"]
 
@@ -43,7 +44,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class FallbackChain(Lasting, Generic[T]):
+class FallbackChain(Lasting, NoBlock, Generic[T]):
     """Tries candidates in order and gives the first acceptable value.
 
     ``choose(...)`` (``achoose`` if a candidate may be async) gives the :class:`Choice`, ``call(...)``
@@ -55,6 +56,11 @@ class FallbackChain(Lasting, Generic[T]):
     ``minimum_quality`` is asked for. Raises ``UsageError`` if two candidates have one name.
     """
 
+    _no_block = (
+        "A fallback chain has no 'with': it gives another candidate's value, and a block has no value to "
+        "replace. Put the block into a function and use call(), choose() or the decorator."
+    )
+
     def __init__(
         self,
         *candidates: Candidate[T],
@@ -65,6 +71,9 @@ class FallbackChain(Lasting, Generic[T]):
         clock: Clock = SystemClock(),  # noqa: B008 - has no state
         listeners: Sequence[Listener] = (),
     ) -> None:
+        for candidate in candidates:
+            if not isinstance(candidate, Candidate):
+                raise wrong("a candidate", candidate, "a Candidate", "Write Candidate(name, function).")
         names = [candidate.name for candidate in candidates]
         if len(set(names)) != len(names):
             raise wrong("the names of the candidates", names, "each one once")
@@ -284,7 +293,7 @@ class _Choosing(Generic[T]):
         choice = self.choice
         if choice is None:
             raise self._nothing()
-        if self.rejections and wanted(self.chain.listeners):
+        if self.rejections:
             event = ChoiceMade(
                 at=self.chain._clock.monotonic(),
                 chain=self.chain.name,

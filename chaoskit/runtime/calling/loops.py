@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import Any
 
 from chaoskit.core.errors import wrong
 
-__all__ = ["needs_asyncio", "runs_asyncio", "trio"]
+__all__ = ["here", "needs_asyncio", "runs_asyncio", "trio"]
 
 
 def runs_asyncio() -> bool:
@@ -21,6 +22,15 @@ def trio() -> Any:
     """The module trio if it drives this coroutine, else None."""
     module = sys.modules.get("trio")
     return module if module is not None and module.lowlevel.in_trio_run() else None
+
+
+def here() -> object:
+    """What runs this code: the task of the event loop, else the thread."""
+    if runs_asyncio():
+        task = sys.modules["asyncio"].current_task()
+        return threading.get_ident() if task is None else task
+    other = trio()
+    return threading.get_ident() if other is None else other.lowlevel.current_task()
 
 
 def needs_asyncio(what: str, *, to_wait: bool = False) -> None:

@@ -15,9 +15,12 @@ From the outside in, with the reason for each place::
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
+from types import FunctionType
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.blocks import OpenBlocks
 from chaoskit.runtime.calling.callables import decorated, finished, is_async, protectable
 from chaoskit.runtime.calling.timeout import Deadline
 
@@ -29,6 +32,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ORDER = ("fallback", "deadline", "retry", "rate_limiter", "bulkhead", "breaker", "timeout")
 """From the outside in."""
+
+# Few pipelines have more than a handful; one whose functions are made in a loop must not fill the memory.
+_PREPARED = 64
 
 
 class Strategy(Protocol):
@@ -43,7 +49,8 @@ class Pipeline:
 
     Each place takes one strategy, ours or any other decorator; ``deadline`` takes seconds as well.
     Leave out what is not wanted. ``print(pipeline)`` shows the order. Decorator for sync and async
-    functions, or ``call(fn, ...)``; a function that is called often is better decorated once.
+    functions, ``call(fn, ...)``, or ``with`` and ``async with`` around a block; a strategy that a block
+    cannot have, such as a retry, refuses it and says why.
     Raises ``UsageError`` for a strategy that cannot be called.
     """
 
@@ -67,6 +74,8 @@ class Pipeline:
         for place, strategy in self.strategies:
             if not callable(strategy):
                 raise wrong(place, strategy, "a strategy, which is a decorator for functions")
+        self._entered: OpenBlocks[Any] = OpenBlocks("a pipeline")
+        self._prepared: dict[FunctionType, Callable[..., Any]] = {}
 
     def __str__(self) -> str:
         lines = [f"{place.replace('_', ' '):<12}  {_shown(strategy)}" for place, strategy in self.strategies]
@@ -74,6 +83,27 @@ class Pipeline:
 
     def __repr__(self) -> str:
         return f"<Pipeline {' > '.join([*(place for place, _ in self.strategies), 'call'])}>"
+
+    def __enter__(self) -> None:
+        with ExitStack() as stack:
+            for _, strategy in self.strategies:
+                stack.enter_context(cast(Any, strategy))
+            # Only now: should one of them refuse, the others are left at once.
+            self._entered.push(stack.pop_all())
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        left: bool | None = self._entered.pop().__exit__(kind, error, trace)
+        return left
+
+    async def __aenter__(self) -> None:
+        async with AsyncExitStack() as stack:
+            for _, strategy in self.strategies:
+                await stack.enter_async_context(cast(Any, strategy))
+            self._entered.push(stack.pop_all())
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        left: bool | None = await self._entered.pop().__aexit__(kind, error, trace)
+        return left
 
     def __call__(self, fn: F) -> F:
         """Return ``fn`` protected by all strategies."""
@@ -87,9 +117,27 @@ class Pipeline:
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call ``fn`` protected; if it is async, the result is to be awaited as ever."""
+        ready = self._prepared.get(fn) if type(fn) is FunctionType else None
+        if ready is not None:
+            prepared: R = ready(*args, **kwargs)
+            return prepared
         protectable("a pipeline", fn)
-        value: R = self._protected(fn)(*args, **kwargs)
-        return value if is_async(fn) else cast(R, finished("a pipeline", fn, value))
+        around = self._protected(fn)
+        value: R = around(*args, **kwargs)
+        if is_async(fn):
+            return self._kept(fn, around, value)
+        return self._kept(fn, around, cast(R, finished("a pipeline", fn, value)))
+
+    def _kept(self, fn: Callable[..., Any], around: Callable[..., Any], value: R) -> R:
+        """``value``; to protect a function costs as much as ten calls, so that is done once for each.
+
+        Not for functions made in functions, nor for objects: what they hold would live as long as this does.
+        """
+        if type(fn) is FunctionType and "<locals>" not in fn.__qualname__:
+            if len(self._prepared) >= _PREPARED:
+                self._prepared.clear()
+            self._prepared[fn] = around
+        return value
 
 
 def _shown(strategy: object) -> str:

@@ -1,4 +1,4 @@
-"""Rate limiter: at most so many calls per second, with a burst; the others wait or are rejected."""
+"""Rate limiter: at most a given number of calls per second, with a burst; the others wait or are rejected."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import Throttled
 from chaoskit.runtime.forks import Lasting, survive_fork
-from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
+from chaoskit.runtime.observing.events import Event
+from chaoskit.runtime.observing.observers import Listener, emit, wanted
 from chaoskit.runtime.running.shutdown_records import ShuttingDown
 from chaoskit.runtime.stop import sleep_async
 
-__all__ = ["Bucket", "RateLimiter", "RateWaited"]
+__all__ = ["Bucket", "RateLimit", "RateLimiter", "RateWaited"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
+# When the bucket would be full again, before and after a turn was taken of it.
+Ticket = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,27 @@ class RateWaited(Event):
     limiter: str
     wait: float
     rejected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """One rate: ``calls`` in each ``per`` seconds, evenly, and ``burst`` at once after a pause.
+
+    Raises ``UsageError`` for a rate that cannot be.
+    """
+
+    calls: float
+    per: float = 1.0
+    burst: int = 1
+
+    def __post_init__(self) -> None:
+        _positive("calls", self.calls)
+        _positive("per", self.per)
+        if not isinstance(self.burst, int) or isinstance(self.burst, bool) or self.burst < 1:
+            raise wrong("burst", self.burst, "a whole number of 1 or more")
+
+    def __str__(self) -> str:
+        return f"{self.calls:g} calls per {self.per:g} s, burst {self.burst}"
 
 
 class Bucket:
@@ -53,28 +77,33 @@ class Bucket:
         # The bucket begins full: the first calls of a program need not wait.
         self._full_at = -math.inf
 
-    def take(self, now: float, patience: float) -> tuple[float, float | None]:
-        """Return the seconds to wait from ``now``, and a ticket; no ticket if that is over ``patience``."""
-        # Idle time is not saved up beyond the burst.
-        begin = max(self._full_at, now)
-        wait = max(0.0, begin - self._slack - now)
-        if wait > patience:
-            return wait, None
-        self._full_at = begin + self._interval
-        return wait, self._full_at
+    def wait(self, now: float) -> float:
+        """Seconds from ``now`` until the next call may go."""
+        return max(0.0, self._full_at - self._slack - now)
 
-    def give_back(self, ticket: float) -> None:
-        """Undo :meth:`take` for a call that did not go.
+    def reserve(self, at: float) -> Ticket:
+        """Let a call go ``at`` a moment, not before the one that :meth:`wait` names."""
+        before = self._full_at
+        # Idle time is not saved up beyond the burst.
+        self._full_at = max(before, at) + self._interval
+        return before, self._full_at
+
+    def give_back(self, ticket: Ticket) -> None:
+        """Undo :meth:`reserve` for a call that did not go.
 
         Only the newest can be undone: later ones have their turns already, and moving the next call
         ahead of them would let two go at the same time.
         """
-        if ticket == self._full_at:
-            self._full_at -= self._interval
+        before, after = ticket
+        if after == self._full_at:
+            self._full_at = before
 
 
 class RateLimiter(Lasting):
     """Lets ``calls`` go in each ``per`` seconds, evenly, and ``burst`` at once after a pause.
+
+    ``also`` names further rates that hold at the same time: ten a second, and a thousand an hour. A call that
+    one of them rejects uses up none.
 
     A call whose turn comes later waits for it, in the order of arrival, but no longer than
     ``max_wait`` seconds (0 by default: it never waits) nor past the deadline in force; one that would
@@ -82,7 +111,8 @@ class RateLimiter(Lasting):
     been. A wait that is interrupted gives the turn back if no later call has one. Setting ``wake``, such as
     ``shutdown.wake``, ends every wait within 50 ms: ``ShuttingDown``.
 
-    Decorator for sync and async functions, or ``call(fn, ...)``. Threads and tasks may share it; a
+    Decorator for sync and async functions, ``call(fn, ...)``, or ``with`` and ``async with`` around a block,
+    which waits for its turn first. Threads and tasks may share it; a
     forked child goes on by itself, with the same limit again. Raises ``UsageError`` for rates that cannot be.
     """
 
@@ -92,16 +122,17 @@ class RateLimiter(Lasting):
         *,
         per: float = 1.0,
         burst: int = 1,
+        also: Sequence[RateLimit] = (),
         max_wait: float = 0.0,
         name: str = "rate limiter",
         clock: Clock = SystemClock(),  # noqa: B008 - has no state
         listeners: Sequence[Listener] = (),
         wake: threading.Event | None = None,
     ) -> None:
-        _positive("calls", calls)
-        _positive("per", per)
-        if not isinstance(burst, int) or isinstance(burst, bool) or burst < 1:
-            raise wrong("burst", burst, "a whole number of 1 or more")
+        rates = (RateLimit(calls, per, burst), *also)
+        for rate in rates:
+            if not isinstance(rate, RateLimit):
+                raise wrong("a rate in also", rate, "a RateLimit", "RateLimit(1000, per=3600.0, burst=50)")
         if not max_wait >= 0:
             raise wrong("max_wait", max_wait, "zero or more seconds")
         self.name = name
@@ -109,9 +140,9 @@ class RateLimiter(Lasting):
         self._clock = clock
         self._max_wait = max_wait
         self._wake = wake
-        self._bucket = Bucket(per / calls, burst)
+        self._buckets = tuple(Bucket(rate.per / rate.calls, rate.burst) for rate in rates)
         self._lock = threading.RLock()
-        self._text = f"{calls:g} calls per {per:g} s, burst {burst}"
+        self._text = "; ".join(map(str, rates))
         survive_fork(self)
 
     def __repr__(self) -> str:
@@ -127,23 +158,35 @@ class RateLimiter(Lasting):
             return cast(R, self._arun(fn, args, kwargs))
         return cast(R, finished("a rate limiter", fn, self._run(fn, args, kwargs)))
 
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        """Nothing is held, so nothing is given back."""
+
+    async def __aenter__(self) -> None:
+        await self.aacquire()
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Nothing is held, so nothing is given back."""
+
     def acquire(self) -> None:
         """Wait for a turn; raises ``Throttled``."""
-        wait, ticket = self._take()
+        wait, tickets = self._take()
         try:
             self._check_woken(self._clock.sleep(wait, self._wake) if wait > 0 else False)
         except BaseException:
-            self._give_back(ticket)
+            self._give_back(tickets)
             raise
 
     async def aacquire(self) -> None:
         """The same for tasks."""
-        wait, ticket = self._take()
+        wait, tickets = self._take()
         if wait > 0:
             try:
                 self._check_woken(await sleep_async(self._clock, wait, self._wake))
             except BaseException:
-                self._give_back(ticket)
+                self._give_back(tickets)
                 raise
 
     def _run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -154,32 +197,36 @@ class RateLimiter(Lasting):
         await self.aacquire()
         return await fn(*args, **kwargs)
 
-    def _take(self) -> tuple[float, float]:
+    def _take(self) -> tuple[float, tuple[Ticket, ...]]:
         left = remaining()
         patience = self._max_wait if left is None else min(self._max_wait, left)
         with self._lock:
             # Read under the lock: turns are given in the order of these readings.
             now = self._clock.monotonic()
-            wait, ticket = self._bucket.take(now, patience)
+            wait = max([bucket.wait(now) for bucket in self._buckets])
+            # All or none: a turn taken of one rate for a call that another rejects would be lost.
+            late = wait > patience
+            tickets = () if late else tuple([bucket.reserve(now + wait) for bucket in self._buckets])
         if wait > 0 and wanted(self.listeners):
-            event = RateWaited(at=now, limiter=self.name, wait=wait, rejected=ticket is None)
+            event = RateWaited(at=now, limiter=self.name, wait=wait, rejected=late)
             emit(self.listeners, event)
-        if ticket is None:
+        if late:
             raise Throttled(
                 f"{self.name}: {self._text}; the next turn is in {wait:.3g} s, "
                 f"more than the {patience:.3g} s that this call may wait",
                 retry_after=wait,
                 context={"limiter": self.name},
             )
-        return wait, ticket
+        return wait, tickets
 
     def _check_woken(self, woken: bool) -> None:
         if woken:
             raise ShuttingDown(f"{self.name}: the wait for a turn was ended by its wake signal")
 
-    def _give_back(self, ticket: float) -> None:
+    def _give_back(self, tickets: tuple[Ticket, ...]) -> None:
         with self._lock:
-            self._bucket.give_back(ticket)
+            for bucket, ticket in zip(self._buckets, tickets, strict=True):
+                bucket.give_back(ticket)
 
     def _after_fork(self) -> None:
         """Nothing to do: turns given to the parent's callers are at most a pause for the child."""

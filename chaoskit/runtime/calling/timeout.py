@@ -11,16 +11,18 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, NoReturn, ParamSpec, TypeVar, cast
 
-from chaoskit.core.errors import wrong
+from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime import deadlines as total
+from chaoskit.runtime.calling.blocks import OpenBlocks
 from chaoskit.runtime.calling.callables import finished, is_async, protect, synchronous_all
 from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, BulkheadFull, DeadlineExceeded
 from chaoskit.runtime.forks import Lasting, survive_fork
-from chaoskit.runtime.observing.events import Event, Listener, emit, wanted
+from chaoskit.runtime.observing.events import Event
+from chaoskit.runtime.observing.observers import Listener, emit, wanted
 
 __all__ = ["Deadline", "TimedOut", "Timeout"]
 
@@ -55,6 +57,9 @@ class Timeout(Lasting):
     over the caller goes on and the thread stays behind until the function comes back by itself. As each
     call may have to be left behind, ``abandon`` calls may run at a time, those left behind included;
     further ones are rejected with ``BulkheadFull``.
+
+    ``async with`` cuts a block in the same way. ``with`` is refused: nothing can cut a synchronous block, nor
+    can it be left behind. Time is that of ``clock``, a virtual one included.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Timeout(Lasting):
         self._lock = threading.RLock()
         self._running = 0
         self._abandoned = 0
+        self._entered: OpenBlocks[_CutBlock] = OpenBlocks("a timeout")
         survive_fork(self)
 
     def __repr__(self) -> str:
@@ -97,6 +103,28 @@ class Timeout(Lasting):
         self._check_kind(fn)
         return cast(R, finished("a timeout", fn, self._run(fn, args, kwargs)))
 
+    def __enter__(self) -> NoReturn:
+        raise UsageError(
+            "A timeout cannot cut a synchronous block: Python has no safe way to stop a thread. "
+            "Use 'async with', or call(fn) with abandon=N, or 'with Deadline(...)' and ask remaining()."
+        )
+
+    def __exit__(self, *exc: object) -> None:
+        """Never reached."""
+
+    async def __aenter__(self) -> None:
+        cut = self._cut()
+        await cut.__aenter__()
+        self._entered.push(cut)
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        await self._entered.pop().__aexit__(kind, error, trace)
+
+    def _cut(self) -> _CutBlock:
+        needs_asyncio("a timeout")
+        seconds, is_total = self._limit()
+        return _CutBlock(seconds, self._clock, lambda: self._expired(seconds, is_total, abandoned=False))
+
     def _check_kind(self, fn: Callable[..., Any]) -> None:
         if callable(fn) and not is_async(fn) and self.abandon == 0:
             raise wrong(
@@ -108,11 +136,8 @@ class Timeout(Lasting):
             )
 
     async def _arun(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        needs_asyncio("a timeout")
-        seconds, is_total = self._limit()
-        return await _cut(
-            fn, args, kwargs, seconds, lambda: self._expired(seconds, is_total, abandoned=False)
-        )
+        async with self._cut():
+            return await fn(*args, **kwargs)
 
     def _run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         with self._lock:
@@ -124,14 +149,21 @@ class Timeout(Lasting):
             # Counted before the call, not when it is left behind: many calls may time out at once.
             self._running += 1
         seconds, is_total = self._limit()
+        end = self._clock.monotonic() + seconds
         try:
-            with total.deadline(seconds):
+            with total.deadline(seconds, clock=self._clock):
                 # The thread copies the context as it starts, and with it the deadline that has just been set.
                 work = _Work(fn, args, kwargs, self._came_back)
         except BaseException:
             self._came_back(left_behind=False)
             raise
-        if not work.done.wait(seconds) and self._leave_behind(work):
+        alarm = getattr(self._clock, "alarm", None)
+        # A virtual clock says itself when the time is over; else it is waited for.
+        forget = None if alarm is None else alarm(end, work.done.set)
+        work.done.wait(seconds if forget is None else None)
+        if forget is not None:
+            forget()
+        if self._leave_behind(work):
             raise self._expired(seconds, is_total, abandoned=True)
         return work.outcome()
 
@@ -227,11 +259,20 @@ class Deadline:
     It is the deadline in force for what asks for it: retries, limiters, timeouts, the user's code. An
     async call is cut when it is over; a sync one is not. Either raises ``DeadlineExceeded`` from the
     place that noticed. An outer deadline that is earlier stays in force.
+
+    Decorator, ``call(fn, ...)``, or ``with`` and ``async with`` around a block. Time is that of ``clock``.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        clock: Clock = SystemClock(),  # noqa: B008 - has no state
+    ) -> None:
         _check_seconds(seconds)
         self.seconds = seconds
+        self._clock = clock
+        self._entered: OpenBlocks[Any] = OpenBlocks("a deadline")
 
     def __repr__(self) -> str:
         return f"<Deadline {self.seconds:g} s>"
@@ -246,40 +287,62 @@ class Deadline:
             return cast(R, self._arun(fn, args, kwargs))
         return cast(R, finished("a deadline", fn, self._run(fn, args, kwargs)))
 
+    def __enter__(self) -> None:
+        within = total.deadline(self.seconds, clock=self._clock)
+        within.__enter__()
+        self._entered.push(within)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._entered.pop().__exit__(kind, error, trace)
+
+    async def __aenter__(self) -> None:
+        cut = self._cut()
+        await cut.__aenter__()
+        self._entered.push(cut)
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        await self._entered.pop().__aexit__(kind, error, trace)
+
     def _run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        with total.deadline(self.seconds):
+        with total.deadline(self.seconds, clock=self._clock):
             return fn(*args, **kwargs)
 
     async def _arun(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        async with self._cut():
+            return await fn(*args, **kwargs)
+
+    def _cut(self) -> _CutBlock:
         needs_asyncio("a deadline")
         left = total.remaining()
+        # What is left of an outer one may be measured on another clock; the seconds are the same.
         seconds = self.seconds if left is None else min(self.seconds, left)
-        return await _cut(fn, args, kwargs, seconds, lambda: _exceeded(seconds))
+        return _CutBlock(seconds, self._clock, lambda: _exceeded(seconds))
 
 
-async def _cut(
-    fn: Callable[..., Any], args: Any, kwargs: Any, seconds: float, expired: Callable[[], Exception]
-) -> Any:
-    """Await ``fn(*args, **kwargs)`` for ``seconds`` at most, then cancel it and raise ``expired()``."""
-    import asyncio  # 35 ms that a program without an event loop does not pay
+class _CutBlock:
+    """Gives the block that a task enters ``seconds``, then cancels it and raises ``expired()``."""
 
-    own: BaseException | None = None
-    try:
-        # Not wait_for: before Python 3.12 that runs the call in another task.
-        async with asyncio.timeout(seconds) as scope:
-            with total.deadline(seconds):
-                try:
-                    return await fn(*args, **kwargs)
-                except BaseException as error:
-                    own = error
-                    raise
-    except TimeoutError as error:
-        # A TimeoutError of the call's own is the call's own, even in the very moment at which it is cut.
-        if error is own or not scope.expired():
-            raise
-        raise expired() from error
-    finally:
-        own = None
+    __slots__ = ("_clock", "_expired", "_seconds", "_timer", "_within")
+
+    def __init__(self, seconds: float, clock: Clock, expired: Callable[[], Exception]) -> None:
+        self._seconds, self._clock, self._expired = seconds, clock, expired
+
+    async def __aenter__(self) -> None:
+        # asyncio costs 35 ms that a program without an event loop does not pay.
+        from chaoskit.runtime.timers import timer
+
+        self._timer = timer(self._seconds, self._clock)
+        await self._timer.__aenter__()
+        self._within = total.deadline(self._seconds, clock=self._clock)
+        self._within.__enter__()
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._within.__exit__(None, None, None)
+        try:
+            # A TimeoutError of the block's own does not come from here: it goes its way.
+            await self._timer.__aexit__(kind, error, trace)
+        except TimeoutError as late:
+            raise self._expired() from late
 
 
 def _exceeded(seconds: float) -> DeadlineExceeded:

@@ -189,7 +189,7 @@ def _class(value: Any, base: Any, kind: Any, info: OptionInfo) -> Any:
     raise Unfit(_shown(value, info), f"{expected(kind, info)}: 'OSError', or 'package.module.Name'")
 
 
-_PLACES = ("builtins", "chaoskit.runtime.failures.taxonomy", "chaoskit.core.errors")
+_PLACES = ("builtins", "chaoskit.runtime.failures.taxonomy", "chaoskit.core.errors", "chaoskit.runtime")
 """Where a class that is named without its module is looked for, in this order."""
 
 

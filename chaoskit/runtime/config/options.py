@@ -89,6 +89,8 @@ def option(
 
 
 def info_of(metadata: Mapping[Any, Any]) -> OptionInfo:
-    """The option metadata of a field, if it has any."""
+    """The option metadata of a field, if it has any; a bare ``unit`` will do where nothing else is said."""
+    if "unit" in metadata:
+        return OptionInfo(unit=metadata["unit"])
     info: OptionInfo = metadata.get(_KEY, NO_INFO)
     return info

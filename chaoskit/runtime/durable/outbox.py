@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.durable.recorded import record_error
 from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx
 
@@ -65,7 +66,11 @@ class Outbox:
         Several relays may run at once: each message is given to one of them. A message whose ``send`` raises
         is logged, stays, and is due again after 1 s, then 2, 4 … 300; the others go on. One whose relay is
         killed is sent again, so ``send`` may see a key twice.
+
+        Raises:
+            UsageError: ``send`` is no function, or an async one: its call would send nothing.
         """
+        synchronous("send", send, optional=False)
         # Claimed first and sent outside: a send may take seconds, and no other write must wait for it.
         claimed = self._store.write(lambda tx: tx.claim(OUTBOX, lease=LEASE, limit=limit))
         sent: list[Record] = []
@@ -73,7 +78,7 @@ class Outbox:
         try:
             for record in claimed:
                 try:
-                    send(_message(record, record.attempts - 1))
+                    called("send", send, _message(record, record.attempts - 1))
                 # One receiver that is down must not hold up the messages to all others.
                 except Exception as error:
                     logger.warning("message %s could not be sent: %s", record.key, error)

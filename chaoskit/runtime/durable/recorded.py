@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+from chaoskit.core.errors import wrong
 from chaoskit.runtime.redact import redact_text
 from chaoskit.runtime.retrying.history import shown
 
@@ -20,7 +21,13 @@ _VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 
 def record_error(error: BaseException) -> dict[str, Any]:
-    """Type, message, chain of causes and traceback of ``error``, bounded, redacted, and fit for a record."""
+    """Type, message, chain of causes and traceback of ``error``, bounded, redacted, and fit for a record.
+
+    Raises:
+        UsageError: it is no exception.
+    """
+    if not isinstance(error, BaseException):
+        raise wrong("error", error, "an exception", "Wrap a text: RuntimeError(text).")
     # Text, not the object: unpickling would run what is stored, and frames would keep everything alive.
     text = "".join(traceback.format_exception(error))
     return {

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from chaoskit.core.errors import ChaoskitError
 
 __all__ = [
+    "TRANSIENT_ERRORS",
     "AlsoOSError",
     "AlsoTimeout",
     "Category",
@@ -21,6 +22,7 @@ __all__ = [
     "KnowsWhen",
     "NonRetryableError",
     "PermanentError",
+    "ReadLate",
     "RecoverableError",
     "ResilienceError",
     "ResourceError",
@@ -50,7 +52,10 @@ class Category(enum.StrEnum):
         return self in _RETRYABLE
 
 
-_RETRYABLE = frozenset({Category.TRANSIENT, Category.RESOURCE})
+TRANSIENT_ERRORS = (Category.TRANSIENT, Category.RESOURCE)
+"""What the same call may survive later: for ``on`` of a retry or breaker."""
+
+_RETRYABLE = frozenset(TRANSIENT_ERRORS)
 
 
 class ResilienceError(ChaoskitError):
@@ -186,6 +191,54 @@ class KnowsWhen(ResilienceError):
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "retry_after": self.retry_after}
+
+
+class ReadLate(KnowsWhen):
+    """An error of which thousands are raised and few are read: text and fields are made at the first look.
+
+    ``cls.__new__(cls, make, *arguments)`` is one, without ``__init__``, whose calls cost more than raising
+    and catching it. ``make(*arguments)`` returns its message and the other fields.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for what is missing; before the first look that is every field.
+        if "at" in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        make, *arguments = _ARGS.__get__(self)
+        message, known = make(*arguments)
+        made = type(self)(message, **known)
+        # In one step, for another thread that looks at the same time.
+        self.__dict__.update({**made.__dict__, "_args": made.args})
+        return getattr(self, name)
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The message alone, as for every error of the runtime."""
+        _ = self.at
+        given: tuple[Any, ...] = self.__dict__.get("_args") or _ARGS.__get__(self)
+        return given
+
+    @args.setter
+    def args(self, given: tuple[Any, ...]) -> None:
+        # While it is unpickled it has its message and no fields yet.
+        if "at" in self.__dict__ or any(map(callable, _ARGS.__get__(self)[:1])):
+            _ = self.at
+            self.__dict__["_args"] = given
+        _ARGS.__set__(self, given)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        _ = self.at
+        return super().__reduce__()
+
+
+# What C code put there, past the property of the same name.
+_ARGS: Any = BaseException.__dict__["args"]
 
 
 class AlsoOSError(ResilienceError, OSError):

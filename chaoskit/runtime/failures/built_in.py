@@ -1,257 +1,128 @@
-"""The rules that come built in, as data: what a failure looks like, and which class of the taxonomy it is.
+"""The rules that come built in, in the order in which they are asked.
 
-Sources: errno(3); the exit codes of ``timeout(1)``, bash(1) (128 + signal) and sysexits(3h); RFC 9110 and
-RFC 6585 for HTTP; Microsoft's list of system error codes; the error tables of the S3 API; SQLite's texts.
+What belongs to one client library is in ``libraries/``, and is asked between the interrupts and the rest.
+Sources: the manual of the standard library; OpenSSL's reasons; Microsoft's list of system error codes.
 """
 
 from __future__ import annotations
 
 from chaoskit.runtime.failures import taxonomy as t
+from chaoskit.runtime.failures.errnos import ERRNOS, OTHER_ERRNO
+from chaoskit.runtime.failures.processes import PROCESSES
 from chaoskit.runtime.failures.rules import Rule
+from chaoskit.runtime.failures.statuses import STATUSES
 
-__all__ = ["BUILT_IN", "VAGUE"]
+__all__ = ["BUILT_IN", "INTERRUPTS"]
 
-# By number, since Windows lacks most of the names, and exit codes come from other machines.
-_SIGNALS = {
-    "HUP": 1,
-    "INT": 2,
-    "ABRT": 6,
-    "BUS": 7,
-    "FPE": 8,
-    "KILL": 9,
-    "SEGV": 11,
-    "TERM": 15,
-    "XCPU": 24,
-    "XFSZ": 25,
-}
-
-
-def _killed_by(*names: str) -> tuple[int, ...]:
-    numbers = [_SIGNALS[name] for name in names]
-    # A shell adds 128 to the number; subprocess gives its negative.
-    return (*(128 + n for n in numbers), *(-n for n in numbers))
-
-
-def _interrupts() -> tuple[Rule, ...]:
-    return (
-        Rule(
-            # First of all: no rule for a text or a status may take Ctrl-C for a failure to be repeated.
-            name="interrupt",
-            verdict=t.PermanentError,
-            types=(KeyboardInterrupt, SystemExit, GeneratorExit, "asyncio.exceptions.CancelledError"),
-        ),
-    )
-
+INTERRUPTS: tuple[Rule, ...] = (
+    Rule(
+        # First of all: no rule for a text or a status may take Ctrl-C for a failure to be repeated.
+        name="interrupt",
+        verdict=t.PermanentError,
+        types=(KeyboardInterrupt, SystemExit, GeneratorExit, "asyncio.exceptions.CancelledError"),
+        why="a wish to stop, not a failure",
+    ),
+)
 
 # Before the errnos: what these classes have in ``errno`` is numbered by OpenSSL or by the resolver.
 _NETWORK_FIRST = (
-    Rule(name="tls.certificate", verdict=t.SecurityError, types=("ssl.SSLCertVerificationError",)),
-    Rule(name="tls", verdict=t.TransientError, types=("ssl.SSLError",)),
-    Rule(name="dns", verdict=t.Unreachable, types=("socket.gaierror", "socket.herror")),
-)
-
-_HTTP_CODES = (
     Rule(
-        name="aws.throttled",
-        verdict=t.RateLimited,
-        codes=(
-            "SlowDown",
-            "Throttling",
-            "ThrottlingException",
-            "ThrottledException",
-            "RequestLimitExceeded",
-            "TooManyRequestsException",
-            "ProvisionedThroughputExceededException",
-            "BandwidthLimitExceeded",
-        ),
-    ),
-    Rule(name="aws.timeout", verdict=t.Overloaded, codes=("RequestTimeout", "RequestTimeoutException")),
-    Rule(
-        name="aws.expired",
-        verdict=t.RecoverableError,
-        codes=("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"),
+        name="tls.certificate",
+        verdict=t.SecurityError,
+        types=("ssl.SSLCertVerificationError",),
+        why="the other side is not who it should be",
     ),
     Rule(
-        name="aws.credentials",
+        name="tls.certificate.text",
+        verdict=t.SecurityError,
+        types=("ssl.SSLError",),
+        message=r"certificate.verify.failed",
+        why="the same, after the class was lost on the way",
+    ),
+    Rule(
+        name="tls.set-up",
         verdict=t.ConfigurationError,
-        codes=("InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthFailure", "UnrecognizedClientException"),
+        types=("ssl.SSLError",),
+        message=r"wrong.version.number|unsupported.protocol|http.request|unknown.protocol|handshake.failure"
+        r"|no.(protocols.available|shared.cipher|ciphers.available)|alert.unknown.ca|certificate.(required|unknown)"
+        r"|alert.(bad.certificate|protocol.version)",
+        why="the port does not speak TLS, or the two sides have no version, cipher or certificate in common",
     ),
-    Rule(name="aws.clock", verdict=t.ConfigurationError, codes=("RequestTimeTooSkewed",)),
-    Rule(name="http.rate-limited", verdict=t.RateLimited, statuses=(429,)),
     Rule(
-        # Before http.overloaded: a 503 that says when to come back is a limit, not a breakdown.
-        name="http.retry-after",
-        verdict=t.RateLimited,
-        statuses=(503,),
-        when=lambda e: "retry-after" in e.headers,
+        name="tls",
+        verdict=t.TransientError,
+        types=("ssl.SSLError",),
+        why="the connection broke in the handshake or after it",
     ),
-    Rule(name="http.overloaded", verdict=t.Overloaded, statuses=(408, 425, 503, 504)),
-    Rule(name="http.unauthorized", verdict=t.RecoverableError, statuses=(401, 407)),
-    Rule(name="http.locked", verdict=t.TransientError, statuses=(423,)),
-    Rule(name="http.version", verdict=t.ServiceVersionMismatch, statuses=(426, 505)),
-    Rule(name="http.storage-full", verdict=t.ResourceError, statuses=(507,)),
-    Rule(name="http.unsupported", verdict=t.PermanentError, statuses=(501,)),
-    Rule(name="http.invalid", verdict=t.ValidationError, statuses=(400, 406, 411, 413, 414, 415, 416, 422)),
-    # The remaining 4xx: by RFC 9110 the client has to change the request.
-    Rule(name="http.client-error", verdict=t.PermanentError, statuses=(range(400, 500),)),
-    Rule(name="http.server-error", verdict=t.TransientError, statuses=(range(500, 600),)),
-)
-
-_CLIENT_LIBRARIES = (
     Rule(
-        name="network.connect",
+        name="dns",
         verdict=t.Unreachable,
-        types=(
-            "requests.exceptions.ConnectTimeout",
-            "requests.exceptions.ProxyError",
-            "urllib3.exceptions.ConnectTimeoutError",
-            "urllib3.exceptions.NewConnectionError",
-            "urllib3.exceptions.NameResolutionError",
-            "httpx.ConnectTimeout",
-            "httpx.ConnectError",
-            "httpx.PoolTimeout",
-            "aiohttp.client_exceptions.ConnectionTimeoutError",
-            "aiohttp.client_exceptions.ClientConnectorError",
-            "botocore.exceptions.ConnectTimeoutError",
-            "botocore.exceptions.EndpointConnectionError",
-        ),
-    ),
-    Rule(
-        name="network.read",
-        verdict=t.Overloaded,
-        types=(
-            "requests.exceptions.ReadTimeout",
-            "urllib3.exceptions.ReadTimeoutError",
-            "httpx.ReadTimeout",
-            "httpx.WriteTimeout",
-            "aiohttp.client_exceptions.SocketTimeoutError",
-            "aiohttp.client_exceptions.ServerTimeoutError",
-            "botocore.exceptions.ReadTimeoutError",
-        ),
-    ),
-    Rule(
-        name="network.broken",
-        verdict=t.TransientError,
-        types=(
-            "requests.exceptions.ChunkedEncodingError",
-            "urllib3.exceptions.ProtocolError",
-            "urllib3.exceptions.IncompleteRead",
-            "http.client.IncompleteRead",
-            "http.client.RemoteDisconnected",
-            "httpx.NetworkError",
-            "httpx.RemoteProtocolError",
-            "aiohttp.client_exceptions.ServerDisconnectedError",
-            "aiohttp.client_exceptions.ClientPayloadError",
-            "botocore.exceptions.ConnectionClosedError",
-            "botocore.exceptions.ResponseStreamingError",
-        ),
-    ),
-    Rule(
-        name="aws.no-credentials",
-        verdict=t.ConfigurationError,
-        types=("botocore.exceptions.NoCredentialsError", "botocore.exceptions.PartialCredentialsError"),
-    ),
-    Rule(
-        name="http.wrong-url",
-        verdict=t.ConfigurationError,
-        types=(
-            "requests.exceptions.InvalidURL",
-            "requests.exceptions.MissingSchema",
-            "httpx.UnsupportedProtocol",
-            "httpx.InvalidURL",
-        ),
+        types=("socket.gaierror", "socket.herror"),
+        why="the name was not found, or the resolver did not answer",
     ),
 )
 
-# Where the library's error only says "connection"; its cause, if it has one, knows better.
-_CLIENT_LIBRARIES_LAST = (
+# shutil.copytree collects the errors of its files as texts, and has no errno itself.
+_COPIES = (
     Rule(
-        name="network.connection",
-        verdict=t.Unreachable,
-        types=(
-            "requests.exceptions.ConnectionError",
-            "urllib3.exceptions.MaxRetryError",
-            "aiohttp.client_exceptions.ClientConnectionError",
-        ),
+        name="copy.disk-full",
+        verdict=t.DiskFull,
+        types=("shutil.Error",),
+        message=r"no space left on device|\[errno 28\]",
+        why="one of the files met a full disk",
     ),
     Rule(
-        name="network.timeout",
-        verdict=t.Overloaded,
-        types=("requests.exceptions.Timeout", "urllib3.exceptions.TimeoutError", "httpx.TimeoutException"),
-    ),
-)
-
-_FILES = (
-    Rule(name="disk-full", verdict=t.DiskFull, errnos=("ENOSPC",)),
-    Rule(name="quota", verdict=t.QuotaExceeded, errnos=("EDQUOT",)),
-    Rule(name="permission", verdict=t.PermissionRefused, errnos=("EACCES", "EPERM")),
-    Rule(name="read-only", verdict=t.ReadOnlyFilesystem, errnos=("EROFS",)),
-    Rule(name="stale-handle", verdict=t.StaleHandle, errnos=("ESTALE",)),
-    Rule(name="too-many-files", verdict=t.TooManyFiles, errnos=("EMFILE", "ENFILE")),
-    Rule(name="not-found", verdict=t.FileMissing, errnos=("ENOENT", "ENOTDIR")),
-    Rule(name="memory.errno", verdict=t.OutOfMemory, errnos=("ENOMEM", "ENOBUFS")),
-    Rule(
-        name="network.unreachable",
-        verdict=t.Unreachable,
-        errnos=("ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENETDOWN", "EHOSTDOWN", "ETIMEDOUT"),
+        name="copy.quota",
+        verdict=t.QuotaExceeded,
+        types=("shutil.Error",),
+        message=r"disk quota exceeded|\[errno 122\]",
+        why="one of the files met a used-up quota",
     ),
     Rule(
-        name="network.reset",
-        verdict=t.TransientError,
-        errnos=("ECONNRESET", "ECONNABORTED", "EPIPE", "ENETRESET", "ENOTCONN"),
+        name="copy.permission",
+        verdict=t.PermissionRefused,
+        types=("shutil.Error",),
+        message=r"permission denied|operation not permitted",
+        why="one of the files is closed to this user",
     ),
     Rule(
-        name="busy",
-        verdict=t.TransientError,
-        errnos=("EAGAIN", "EINTR", "EBUSY", "ETXTBSY", "EDEADLK", "ENOLCK"),
-    ),
-    Rule(name="windows.disk-full", verdict=t.DiskFull, winerrors=(39, 112)),
-    Rule(name="windows.quota", verdict=t.QuotaExceeded, winerrors=(1295,)),
-    Rule(name="windows.permission", verdict=t.PermissionRefused, winerrors=(5,)),
-    Rule(name="windows.read-only", verdict=t.ReadOnlyFilesystem, winerrors=(19,)),
-    Rule(name="windows.not-found", verdict=t.FileMissing, winerrors=(2, 3)),
-    Rule(name="windows.too-many-files", verdict=t.TooManyFiles, winerrors=(4,)),
-    Rule(name="windows.in-use", verdict=t.TransientError, winerrors=(32, 33)),
-    Rule(name="windows.network", verdict=t.Unreachable, winerrors=(53, 59, 64, 121, 1231, 10060, 10061)),
-    # The last of these: every other errno. An OSError without one comes from a library, not from the system.
-    Rule(name="filesystem", verdict=t.FilesystemError, types=(OSError,), when=lambda e: e.errno is not None),
-)
-
-_SQLITE = "sqlite3.Error"
-_DATABASES = (
-    Rule(
-        name="sqlite.locked",
-        verdict=t.TransientError,
-        types=(_SQLITE,),
-        # By text: one class, OperationalError, stands for busy, full and broken.
-        message=r"database (table |schema )?is locked|locking protocol",
-    ),
-    Rule(name="sqlite.full", verdict=t.DiskFull, types=(_SQLITE,), message=r"database or disk is full"),
-    Rule(
-        name="sqlite.read-only", verdict=t.ReadOnlyFilesystem, types=(_SQLITE,), message=r"readonly database"
-    ),
-    Rule(
-        name="sqlite.corrupt",
-        verdict=t.DataIntegrityError,
-        types=(_SQLITE,),
-        message=r"malformed|is not a database|integrity",
-    ),
-    Rule(
-        name="sqlite.constraint",
+        name="copy.same-file",
         verdict=t.ValidationError,
-        types=("sqlite3.IntegrityError", "sqlite3.DataError"),
+        types=("shutil.SameFileError", "shutil.SpecialFileError"),
+        why="this file cannot be copied there",
     ),
-    Rule(name="sqlite.cannot-open", verdict=t.FilesystemError, types=(_SQLITE,), message=r"unable to open"),
-    # By name, so that no driver has to be imported for it.
-    Rule(name="postgres.connection", verdict=t.Unreachable, types=("psycopg.OperationalError",)),
     Rule(
-        name="postgres.conflict",
+        name="copy",
+        verdict=t.FilesystemError,
+        types=("shutil.Error", "shutil.ExecError"),
+        why="one of the files could not be copied",
+    ),
+    Rule(
+        name="copy.archive",
+        verdict=t.CorruptArchive,
+        types=("shutil.ReadError",),
+        why="no archive that can be read",
+    ),
+)
+
+_WINDOWS = (
+    Rule(name="windows.disk-full", verdict=t.DiskFull, winerrors=(39, 112), why="the disk is full"),
+    Rule(name="windows.quota", verdict=t.QuotaExceeded, winerrors=(1295,), why="the quota is used up"),
+    Rule(name="windows.permission", verdict=t.PermissionRefused, winerrors=(5,), why="access denied"),
+    Rule(name="windows.read-only", verdict=t.ReadOnlyFilesystem, winerrors=(19,), why="write-protected"),
+    Rule(name="windows.not-found", verdict=t.FileMissing, winerrors=(2, 3), why="file or path not found"),
+    Rule(name="windows.too-many-files", verdict=t.TooManyFiles, winerrors=(4,), why="too many open files"),
+    Rule(
+        name="windows.in-use",
         verdict=t.TransientError,
-        types=(
-            "psycopg.errors.SerializationFailure",
-            "psycopg.errors.DeadlockDetected",
-            "psycopg.errors.LockNotAvailable",
-        ),
+        winerrors=(32, 33),
+        why="another process has the file open or locked",
+    ),
+    Rule(
+        name="windows.network",
+        verdict=t.Unreachable,
+        winerrors=(53, 59, 64, 121, 1231, 10060, 10061),
+        why="the network name or host cannot be reached",
     ),
 )
 
@@ -260,6 +131,7 @@ _DATA = (
         name="archive.unsafe",
         verdict=t.UnsafeArchive,
         types=("tarfile.FilterError",),
+        why="a member would leave the target directory",
     ),
     Rule(
         name="archive.corrupt",
@@ -272,83 +144,138 @@ _DATA = (
             "lzma.LZMAError",
             # The class says where it is defined, which differs from where it is imported.
             "_lzma.LZMAError",
-            EOFError,
+            "compression.zstd.ZstdError",
+            "_zstd.ZstdError",
         ),
+        why="truncated, or not what its checksums say",
     ),
-    Rule(name="data.json", verdict=t.MalformedData, types=("json.decoder.JSONDecodeError",)),
-    Rule(name="data.csv", verdict=t.MalformedData, types=("_csv.Error",)),
-    Rule(name="data.encoding", verdict=t.MalformedData, types=(UnicodeDecodeError,)),
+    Rule(
+        # EOFError is many things; what its texts do not tell is a connection whose other side closed.
+        name="archive.truncated",
+        verdict=t.CorruptArchive,
+        types=(EOFError,),
+        message=r"end-of-stream|ended before|end of file|unexpected end",
+        why="the compressed data stop in the middle",
+    ),
+    Rule(
+        name="input.ended",
+        verdict=t.PermanentError,
+        types=(EOFError,),
+        message=r"when reading a line",
+        why="input() at the end of its input: it stays ended",
+    ),
     Rule(
         name="data.pickle",
         verdict=t.DataIntegrityError,
         types=("pickle.UnpicklingError", "_pickle.UnpicklingError"),
-    ),
-)
-
-# Before the exit codes: most programs end with 1 and say in words what was wrong.
-_STDERR = (
-    Rule(
-        name="stderr.memory",
-        verdict=t.OutOfMemory,
-        stderr=r"out of memory|oom-?kill|cannot allocate memory|std::bad_alloc|MemoryError",
-    ),
-    Rule(name="stderr.disk-full", verdict=t.DiskFull, stderr=r"no space left on device|disk full"),
-    Rule(name="stderr.quota", verdict=t.QuotaExceeded, stderr=r"disk quota exceeded"),
-    Rule(name="stderr.read-only", verdict=t.ReadOnlyFilesystem, stderr=r"read-only file system"),
-    Rule(
-        name="stderr.permission",
-        verdict=t.PermissionRefused,
-        stderr=r"permission denied|operation not permitted",
-    ),
-    Rule(name="stderr.too-many-files", verdict=t.TooManyFiles, stderr=r"too many open files"),
-    Rule(
-        name="stderr.unreachable",
-        verdict=t.Unreachable,
-        stderr=r"connection refused|could not resolve host|name or service not known|"
-        r"network is unreachable|no route to host",
+        why="no pickle, or a damaged one",
     ),
     Rule(
-        name="stderr.reset",
+        name="data.pickle-truncated",
+        verdict=t.DataIntegrityError,
+        types=(EOFError,),
+        message=r"ran out of input|where object expected|marshal data too short",
+        why="the pickle stops in the middle",
+    ),
+    Rule(
+        name="connection.ended",
         verdict=t.TransientError,
-        stderr=r"connection reset|broken pipe|temporary failure|try again",
+        types=(EOFError,),
+        why="the other side of a pipe or connection closed it, as multiprocessing says",
     ),
-    Rule(name="stderr.timeout", verdict=t.Overloaded, stderr=r"timed? ?out"),
-    Rule(name="stderr.not-found", verdict=t.FileMissing, stderr=r"no such file or directory"),
     Rule(
-        name="stderr.usage",
-        verdict=t.ConfigurationError,
-        stderr=r"^usage:|unrecognized (option|argument)|invalid option",
+        name="data.json",
+        verdict=t.MalformedData,
+        types=("json.decoder.JSONDecodeError",),
+        why="the text is no JSON",
     ),
-)
-
-_EXIT_CODES = (
-    # SIGKILL without anyone asking is in practice the kernel out of memory.
-    Rule(name="exit.killed", verdict=t.OutOfMemory, exit_codes=_killed_by("KILL")),
-    Rule(name="exit.timeout", verdict=t.Overloaded, exit_codes=(124,)),
-    Rule(name="exit.terminated", verdict=t.TransientError, exit_codes=_killed_by("TERM", "INT", "HUP")),
-    Rule(name="exit.file-too-large", verdict=t.DiskFull, exit_codes=_killed_by("XFSZ")),
-    Rule(name="exit.cpu-limit", verdict=t.ResourceError, exit_codes=_killed_by("XCPU")),
-    Rule(name="exit.crashed", verdict=t.PermanentError, exit_codes=_killed_by("SEGV", "ABRT", "BUS", "FPE")),
-    # 1 says little; that the same command fails again is the safer guess.
-    Rule(name="exit.usage", verdict=t.ConfigurationError, exit_codes=(1, 2, 64, 78, 126, 127)),
-    Rule(name="exit.data", verdict=t.ValidationError, exit_codes=(65, 66)),
-    Rule(name="exit.unavailable", verdict=t.Unreachable, exit_codes=(68, 69)),
-    Rule(name="exit.try-again", verdict=t.TransientError, exit_codes=(75,)),
-    Rule(name="exit.permission", verdict=t.PermissionRefused, exit_codes=(77,)),
-    Rule(name="exit.other", verdict=t.PermanentError, when=lambda e: bool(e.exit_code)),
+    Rule(name="data.csv", verdict=t.MalformedData, types=("_csv.Error",), why="the text is no CSV"),
+    Rule(
+        name="data.xml",
+        verdict=t.MalformedData,
+        types=(
+            "xml.etree.ElementTree.ParseError",
+            "xml.parsers.expat.ExpatError",
+            "xml.sax._exceptions.SAXException",
+        ),
+        why="the text is no XML",
+    ),
+    Rule(
+        name="data.settings",
+        verdict=t.ConfigurationError,
+        types=("configparser.Error", "tomllib.TOMLDecodeError", "yaml.error.YAMLError"),
+        why="a file of settings cannot be read",
+    ),
+    Rule(
+        name="data.encoding",
+        verdict=t.MalformedData,
+        types=(UnicodeDecodeError,),
+        why="the bytes are in another encoding",
+    ),
 )
 
 _GENERAL = (
-    Rule(name="memory", verdict=t.OutOfMemory, types=(MemoryError,)),
-    Rule(name="process.timeout", verdict=t.Overloaded, types=("subprocess.TimeoutExpired",)),
-    Rule(name="connection.refused", verdict=t.Unreachable, types=(ConnectionRefusedError,)),
-    Rule(name="connection", verdict=t.TransientError, types=(ConnectionError,)),
-    Rule(name="timeout", verdict=t.Overloaded, types=(TimeoutError, "concurrent.futures._base.TimeoutError")),
-    Rule(name="permission.type", verdict=t.PermissionRefused, types=(PermissionError,)),
-    Rule(name="not-found.type", verdict=t.FileMissing, types=(FileNotFoundError, NotADirectoryError)),
-    Rule(name="import", verdict=t.ConfigurationError, types=(ImportError,)),
+    Rule(name="memory", verdict=t.OutOfMemory, types=(MemoryError,), why="memory ran out"),
+    Rule(
+        name="memory.text",
+        verdict=t.OutOfMemory,
+        types=(RuntimeError,),
+        message=r"(CUDA|HIP|XPU|MPS)\b.*out of memory|CUBLAS_STATUS_ALLOC_FAILED|allocation on device failed",
+        why="the memory of the accelerator is used up",
+    ),
+    Rule(
+        name="threads",
+        verdict=t.ResourceError,
+        types=(RuntimeError,),
+        message=r"can't start new thread|can't allocate lock",
+        why="the process or the machine has no thread left",
+    ),
+    Rule(
+        name="process.timeout",
+        verdict=t.Overloaded,
+        types=("subprocess.TimeoutExpired",),
+        why="the process took longer than it may",
+    ),
+    Rule(
+        name="connection.refused",
+        verdict=t.Unreachable,
+        types=(ConnectionRefusedError,),
+        why="no program listens there",
+    ),
+    Rule(name="connection", verdict=t.TransientError, types=(ConnectionError,), why="the connection broke"),
+    Rule(
+        name="timeout",
+        verdict=t.Overloaded,
+        types=(TimeoutError, "concurrent.futures._base.TimeoutError"),
+        why="not in time",
+    ),
+    Rule(
+        name="permission.type",
+        verdict=t.PermissionRefused,
+        types=(PermissionError,),
+        why="the user may not do it",
+    ),
+    Rule(
+        name="not-found.type",
+        verdict=t.FileMissing,
+        types=(FileNotFoundError, NotADirectoryError),
+        why="the path is not there",
+    ),
+    Rule(
+        name="busy.type",
+        verdict=t.TransientError,
+        types=(BlockingIOError, InterruptedError),
+        why="not ready for now, or a signal came",
+    ),
+    Rule(
+        name="kind-of-file.type",
+        verdict=t.FilesystemError,
+        types=(FileExistsError, IsADirectoryError),
+        why="what stands at this path is of another kind than the call needs",
+    ),
+    Rule(name="import", verdict=t.ConfigurationError, types=(ImportError,), why="a package is missing"),
     # After the classes for data: JSONDecodeError and UnicodeDecodeError are ValueErrors, too.
-    Rule(name="value", verdict=t.ValidationError, types=(ValueError,)),
+    Rule(name="value", verdict=t.ValidationError, types=(ValueError,), why="this value is wrong"),
     Rule(
         name="programming",
         verdict=t.PermanentError,
@@ -363,22 +290,20 @@ _GENERAL = (
             NotImplementedError,
             RecursionError,
         ),
+        why="a defect of the program",
     ),
 )
 
 # The order matters: what is more specific stands before what is more general.
 BUILT_IN: tuple[Rule, ...] = (
-    *_interrupts(),
     *_NETWORK_FIRST,
-    *_HTTP_CODES,
-    *_CLIENT_LIBRARIES,
-    *_FILES,
-    *_DATABASES,
+    *STATUSES,
+    *_COPIES,
+    # Windows gives many of its errors one errno, so its own number says more.
+    *_WINDOWS,
+    *ERRNOS,
+    OTHER_ERRNO,
     *_DATA,
-    *_STDERR,
-    *_EXIT_CODES,
+    *PROCESSES,
     *_GENERAL,
 )
-
-# Tried when no link of the chain has matched anything above.
-VAGUE: tuple[Rule, ...] = _CLIENT_LIBRARIES_LAST

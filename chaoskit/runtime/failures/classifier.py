@@ -5,13 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from errno import EMFILE, ENFILE, ENOMEM
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.failures.built_in import BUILT_IN, VAGUE
-from chaoskit.runtime.failures.rules import Rule
+from chaoskit.runtime.failures.plan import RulesMissing, RulesOfClass, plan_of
 from chaoskit.runtime.failures.symptoms import Symptoms, leaves, links, retry_after
-from chaoskit.runtime.failures.taxonomy import Category, PermanentError, ResilienceError
+from chaoskit.runtime.failures.taxonomy import (
+    Category,
+    OutOfMemory,
+    PermanentError,
+    ResilienceError,
+    TooManyFiles,
+)
+from chaoskit.runtime.loading import load_ahead
+
+if TYPE_CHECKING:
+    from chaoskit.runtime.failures.rules import Rule
 
 __all__ = ["Classifier", "Decision", "classify"]
 
@@ -27,7 +38,16 @@ _SEVERITY = (
     Category.TRANSIENT,
 )
 
+# What may keep the rules from being loaded, and is judged right without them.
+_SCARCE: dict[int | None, type[ResilienceError]] = {
+    EMFILE: TooManyFiles,
+    ENFILE: TooManyFiles,
+    ENOMEM: OutOfMemory,
+}
+
 _Groups = dict[int, "Decision | None"]
+# Kept in place of a decision: no rule for the class says anything.
+_NOTHING = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +90,14 @@ class Classifier:
         self, rules: Iterable[Rule] = (), *, unknown: type[ResilienceError] = PermanentError
     ) -> None:
         self.rules = tuple(rules)
-        for rule in self.rules:
-            if not isinstance(rule, Rule):
-                raise wrong("rule", rule, "a chaoskit.runtime.Rule")
+        if self.rules:
+            # Late, as are the rules themselves: they are needed when there is something to judge.
+            from chaoskit.runtime.failures.rules import Rule
+
+            load_ahead("chaoskit.runtime.failures.built_in")
+            for rule in self.rules:
+                if not isinstance(rule, Rule):
+                    raise wrong("rule", rule, "a chaoskit.runtime.Rule")
         if not (isinstance(unknown, type) and issubclass(unknown, ResilienceError)):
             raise wrong("unknown", unknown, "a class of errors of chaoskit.runtime")
         self.unknown = unknown
@@ -95,10 +120,19 @@ class Classifier:
     ) -> Decision:
         """Decide from the error, or from what a process left behind, or from both.
 
-        Never raises for what the error looks like; what a user's ``when`` raises comes through.
+        Never raises for what the error looks like; what a user's ``when`` raises comes through. The rules
+        are loaded by the first call: if no descriptor or memory is left for that, an error that says so is
+        judged right all the same, and another one counts as unknown.
         """
+        if error is not None and stage is None and stderr is None and exit_code is None and not self.rules:
+            known = self._at_once(error)
+            if known is not None:
+                return known
         given = Symptoms(None, stage, stderr, exit_code)
-        return self._judge(given, error, {}) or self._undecided(error)
+        try:
+            return self._judge(given, error, {}) or self._undecided(error)
+        except RulesMissing:
+            return self._without_rules(error)
 
     def wrap(self, error: BaseException, message: str | None = None, **known: Any) -> ResilienceError:
         """``error`` as an error of the taxonomy, with ``error`` as its cause; itself if it is one already.
@@ -119,16 +153,42 @@ class Classifier:
         wrapped.__cause__ = error
         return wrapped
 
+    def _at_once(self, error: BaseException) -> Decision | None:
+        """The decision where class, errno and file name settle it; None where more must be looked at."""
+        try:
+            plan = plan_of(type(error))
+            if not plan.simple:
+                return None
+            key = plan.key(error)
+            if key in plan.kept:
+                found = plan.kept[key]
+            else:
+                found = _by_plan(plan, Symptoms(error)) or _NOTHING
+                plan.keep(key, found)
+        except Exception:
+            # Something about the error raises: the longer way counts that as absent.
+            return None
+        if found is not _NOTHING:
+            decision: Decision = found
+            return decision
+        alone = error.__cause__ is None and error.__context__ is None
+        return self._undecided(error) if alone and not plan.vague else None
+
     def _judge(self, given: Symptoms, error: BaseException | None, groups: _Groups) -> Decision | None:
-        chain = [given] if error is None else list(_chain(given, error))
-        # Over the whole chain before the next set: a vague rule on the outer error must not beat an
-        # exact one on its cause.
-        for rules in (self.rules, None, VAGUE):
-            for symptoms in chain:
-                found = self._built_in(symptoms, groups) if rules is None else _first(rules, symptoms)
-                if found is not None:
-                    return found
-        return None
+        links: Iterable[Symptoms] = [given] if error is None else _linked(given, error)
+        if self.rules:
+            links = list(links)
+            found = next((one for link in links if (one := _first(self.rules, link))), None)
+            if found is not None:
+                return found
+        seen = []
+        for link in links:
+            found = self._built_in(link, groups)
+            if found is not None:
+                return found
+            seen.append(link)
+        # Only now: a vague rule on the outer error must not beat an exact one on its cause.
+        return next((one for link in seen if (one := _first(_plan(link).vague, link))), None)
 
     def _built_in(self, symptoms: Symptoms, groups: _Groups) -> Decision | None:
         error = symptoms.error
@@ -136,7 +196,7 @@ class Classifier:
             return self._group(symptoms, error, groups)
         if isinstance(error, ResilienceError):
             return _decided(type(error), "taxonomy", symptoms)
-        return _first(BUILT_IN, symptoms)
+        return _by_plan(_plan(symptoms), symptoms)
 
     def _group(self, symptoms: Symptoms, group: BaseException, groups: _Groups) -> Decision | None:
         """The decision on the worst member. Each group is judged once, even if it is reached several ways."""
@@ -149,6 +209,11 @@ class Classifier:
 
     def _undecided(self, error: BaseException | None) -> Decision:
         return Decision(self._unknown(error), "unknown", _name(error))
+
+    def _without_rules(self, error: BaseException | None) -> Decision:
+        number = error.errno if isinstance(error, OSError) else None
+        verdict = _SCARCE.get(ENOMEM if isinstance(error, MemoryError) else number)
+        return self._undecided(error) if verdict is None else Decision(verdict, "scarce", _name(error))
 
     def _unknown(self, error: BaseException | None) -> type[ResilienceError]:
         # Not an Exception: a request to stop the program, whatever the user thinks of unknown errors.
@@ -169,11 +234,28 @@ def classify(
     return DEFAULT.classify(error, stage=stage, stderr=stderr, exit_code=exit_code)
 
 
-def _chain(given: Symptoms, error: BaseException) -> Iterator[Symptoms]:
+def _linked(given: Symptoms, error: BaseException) -> Iterator[Symptoms]:
     # What the caller passed belongs to the outermost error; the inner ones speak for themselves.
     yield Symptoms(error, given.stage, given.given_stderr, given.given_exit_code)
-    for link in list(links(error))[1:]:
+    for link in islice(links(error), 1, None):
         yield Symptoms(link, given.stage)
+
+
+def _plan(symptoms: Symptoms) -> RulesOfClass:
+    # Without an error there is a process alone, which the rules for all errors know.
+    return plan_of(Exception if symptoms.error is None else type(symptoms.error))
+
+
+def _by_plan(plan: RulesOfClass, symptoms: Symptoms) -> Decision | None:
+    symptoms.code_of = plan.code_of
+    for needs, rules in plan.blocks:
+        # Most errors show nothing but their class: hundreds of conditions need not be tried.
+        if needs and getattr(symptoms, needs) in (None, ""):
+            continue
+        found = _first(rules, symptoms)
+        if found is not None:
+            return found
+    return None
 
 
 def _first(rules: tuple[Rule, ...], symptoms: Symptoms) -> Decision | None:

@@ -22,8 +22,10 @@ class Rule:
 
     ``types`` are classes, or names like ``"requests.exceptions.ReadTimeout"`` (of the class or of any of
     its bases), so that nothing has to be imported. ``errnos`` are names like ``"ENOSPC"``. ``message`` and
-    ``stderr`` are regular expressions, searched without regard to case. ``stages`` are the names
-    that the caller gives to its steps. ``when`` is the last word.
+    ``stderr`` are regular expressions, searched without regard to case. A ``*`` at the end of one of the
+    ``codes`` stands for the rest. ``stages`` are the names that the caller gives to its steps.
+    ``names_file`` tells an error of a call with a path from that of a socket or descriptor.
+    ``when`` is the last word. ``why`` is for the reader: one sentence that says why it is this verdict.
 
     Raises:
         UsageError: for a rule without a condition, and a condition that cannot be one.
@@ -36,11 +38,13 @@ class Rule:
     winerrors: tuple[int, ...] = ()
     statuses: tuple[int | range, ...] = ()
     codes: tuple[str, ...] = ()
-    exit_codes: tuple[int, ...] = ()
+    exit_codes: tuple[int | range, ...] = ()
     message: str | None = None
     stderr: str | None = None
     stages: tuple[str, ...] = ()
+    names_file: bool | None = None
     when: Callable[[Symptoms], bool] | None = None
+    why: str = ""
     _tests: tuple[Callable[[Symptoms], bool], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -61,8 +65,19 @@ class Rule:
         return (_rule, (given,))
 
     def matches(self, symptoms: Symptoms) -> bool:
-        """Whether every condition holds."""
+        """True if every condition holds."""
         return all(test(symptoms) for test in self._tests)
+
+    def suits(self, kind: type[BaseException]) -> bool:
+        """False if no error of this class can match, whatever else it shows."""
+        if (self.errnos or self.winerrors or self.names_file is not None) and not issubclass(kind, OSError):
+            return False
+        return not self.types or _is_one_of(kind, self.types)
+
+    @property
+    def looks_at(self) -> frozenset[str]:
+        """The names of the conditions that are given."""
+        return frozenset(name for name in _CONDITIONS if getattr(self, name) not in ((), None))
 
     def _conditions(self) -> list[Callable[[Symptoms], bool]]:
         tests = [
@@ -70,11 +85,12 @@ class Rule:
             self.errnos and _by_errno(self.errnos),
             self.winerrors and (lambda e: e.winerror in self.winerrors),
             self.statuses and (lambda e: _among(e.status, self.statuses)),
-            self.codes and (lambda e: e.code in self.codes),
-            self.exit_codes and (lambda e: e.exit_code in self.exit_codes),
+            self.codes and _by_code(self.codes),
+            self.exit_codes and (lambda e: _among(e.exit_code, self.exit_codes)),
             self.message and _by_text("message", self.message),
             self.stderr and _by_text("stderr", self.stderr),
             self.stages and (lambda e: e.stage in self.stages),
+            self.names_file is not None and (lambda e: e.names_file is self.names_file),
             self.when and functools.partial(_asked, self.when),
         ]
         return [test for test in tests if test]
@@ -99,6 +115,8 @@ def _by_type(types: tuple[type[BaseException] | str, ...]) -> Callable[[Symptoms
 
 
 def _by_errno(names: tuple[str, ...]) -> Callable[[Symptoms], bool]:
+    if names == ("*",):
+        return lambda e: e.errno is not None
     for name in names:
         if name not in _ERRNO_NAMES:
             raise wrong("errno", name, "a name like 'ENOSPC'", "See the module errno for the names.")
@@ -115,16 +133,49 @@ def _by_text(where: str, pattern: str) -> Callable[[Symptoms], bool]:
     return lambda e: bool(text) and search(text) is not None if (text := getattr(e, where)) else False
 
 
-def _among(status: int | None, statuses: tuple[int | range, ...]) -> bool:
-    return any(status in s if isinstance(s, range) else status == s for s in statuses)
+def _by_code(codes: tuple[str, ...]) -> Callable[[Symptoms], bool]:
+    whole = frozenset(code for code in codes if not code.endswith("*"))
+    beginnings = tuple(code[:-1] for code in codes if code.endswith("*"))
+    return lambda e: e.code in whole or (e.code != "" and e.code.startswith(beginnings))
+
+
+def _among(number: int | None, numbers: tuple[int | range, ...]) -> bool:
+    # None is looked for in a range by going through it.
+    if number is None:
+        return False
+    return any(number in one if isinstance(one, range) else number == one for one in numbers)
+
+
+def _is_one_of(kind: type[BaseException], types: tuple[type[BaseException] | str, ...]) -> bool:
+    names = {f"{one.__module__}.{one.__qualname__}" for one in kind.__mro__}
+    return any(one in names if isinstance(one, str) else issubclass(kind, one) for one in types)
+
+
+_CONDITIONS = (
+    *("types", "errnos", "winerrors", "statuses", "codes", "exit_codes"),
+    *("message", "stderr", "stages", "names_file", "when"),
+)
 
 
 # Names that other platforms have and this one may lack; a rule that names them is right all the same.
 _ERRNO_NAMES = frozenset(name for name in dir(errno) if name[0] == "E") | {
-    "EDQUOT",
-    "ESTALE",
-    "ETXTBSY",
-    "EHOSTDOWN",
-    "ENOLCK",
-    "EREMOTEIO",
+    *("EADV", "EBADE", "EBADFD", "EBADR", "EBADRQC", "EBADSLT", "EBFONT", "ECHRNG", "ECOMM", "EDEADLOCK"),
+    *(
+        "EDOTDOT",
+        "EDQUOT",
+        "EFTYPE",
+        "EHOSTDOWN",
+        "EHWPOISON",
+        "EISNAM",
+        "EKEYEXPIRED",
+        "EKEYREJECTED",
+        "EKEYREVOKED",
+        "EL2HLT",
+    ),
+    *("EL2NSYNC", "EL3HLT", "EL3RST", "ELIBACC", "ELIBBAD", "ELIBEXEC", "ELIBMAX", "ELIBSCN", "ELNRNG"),
+    *("EMEDIUMTYPE", "EMULTIHOP", "ENAVAIL", "ENOANO", "ENOBUFS", "ENOCSI", "ENODATA", "ENOKEY", "ENOLCK"),
+    *("ENOLINK", "ENOMEDIUM", "ENONET", "ENOPKG", "ENOSR", "ENOSTR", "ENOTBLK", "ENOTNAM", "ENOTRECOVERABLE"),
+    *("ENOTSUP", "ENOTUNIQ", "EOPNOTSUPP", "EOWNERDEAD", "EPFNOSUPPORT", "EREMCHG", "EREMOTE", "EREMOTEIO"),
+    *("ERESTART", "ERFKILL", "ESHUTDOWN", "ESOCKTNOSUPPORT", "ESRMNT", "ESTALE", "ESTRPIPE", "ETIME"),
+    *("ETOOMANYREFS", "ETXTBSY", "EUCLEAN", "EUNATCH", "EUSERS", "EWOULDBLOCK", "EXFULL"),
 }

@@ -6,8 +6,7 @@ Nothing here raises, whatever the error looks like: a property that fails counts
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -21,19 +20,30 @@ _MOST_LEAVES = 1000
 # A program says why at the end of what it prints; patterns must not be run over megabytes.
 _TEXT = 10_000
 
-_DIGITS = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{1,9})?\Z", re.ASCII)
-_MANY_DIGITS = re.compile(r"\+?[0-9]{13,}\Z", re.ASCII)
+# Texts, which the module re keeps compiled once they were used: few errors come with headers.
+_DIGITS = r"[+-]?[0-9]{1,12}(\.[0-9]{1,9})?\Z"
+_MANY_DIGITS = r"\+?[0-9]{13,}\Z"
 _HUGE = 1e12
+_RESET = r"(?:x-)?ratelimit-reset(?:-after|-requests|-tokens)?\Z"
+_PART = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)"
+_DURATION = rf"(?:{_PART}){{1,5}}"
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-@dataclass
 class Symptoms:
     """One error and what the caller knows about the failed step; either may be missing."""
 
-    error: BaseException | None
-    stage: str | None = None
-    given_stderr: str | bytes | None = None
-    given_exit_code: int | None = None
+    def __init__(
+        self,
+        error: BaseException | None,
+        stage: str | None = None,
+        given_stderr: str | bytes | None = None,
+        given_exit_code: int | None = None,
+    ) -> None:
+        self.error, self.stage = error, stage
+        self.given_stderr, self.given_exit_code = given_stderr, given_exit_code
+        # Where the library of this error keeps its code. What it has as ``code`` is then no HTTP status.
+        self.code_of: Callable[[BaseException], object] | None = None
 
     @cached_property
     def message(self) -> str:
@@ -56,13 +66,18 @@ class Symptoms:
         return _integer(_get(self.error, "winerror")) if isinstance(self.error, OSError) else None
 
     @cached_property
+    def names_file(self) -> bool:
+        """True if the error is one of the system's and says which path it is about."""
+        return isinstance(self.error, OSError) and _get(self.error, "filename") is not None
+
+    @cached_property
     def response(self) -> Any:
         return _get(self.error, "response")
 
     @cached_property
     def status(self) -> int | None:
         """The HTTP status, if the error comes with one."""
-        return _status(self.error, self.response)
+        return _status(None if self.code_of else self.error, self.response)
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
@@ -71,7 +86,9 @@ class Symptoms:
 
     @cached_property
     def code(self) -> str:
-        """The error code that an AWS-style answer carries, else empty."""
+        """The code that the error's library gives it, or that an AWS-style answer carries; else empty."""
+        if self.code_of is not None and self.error is not None:
+            return _code(self.code_of, self.error)
         answer = self.response if isinstance(self.response, dict) else {}
         details = answer.get("Error")
         return str(details.get("Code", "")) if isinstance(details, dict) else ""
@@ -90,7 +107,9 @@ class Symptoms:
             return self.given_exit_code
         if isinstance(self.error, SystemExit):
             return None
-        return _integer(_get(self.error, "returncode"))
+        # subprocess; docker; billiard and multiprocessing.
+        codes = (_integer(_get(self.error, name)) for name in ("returncode", "exit_status", "exitcode"))
+        return next((code for code in codes if code is not None), None)
 
 
 def links(error: BaseException) -> Iterator[BaseException]:
@@ -127,7 +146,34 @@ def retry_after(symptoms: Symptoms, wall: float) -> float | None:
     if isinstance(own, int | float) and not isinstance(own, bool):
         return max(0.0, float(own)) if own == own else None
     headers = symptoms.headers
-    return parse_retry_after(headers.get("retry-after"), wall, headers.get("date"))
+    if not headers:
+        return None
+    # Finer than whole seconds where a service has it: OpenAI, Azure.
+    exact = headers.get("retry-after-ms", "").strip()
+    if re.match(_DIGITS, exact, re.ASCII):
+        return max(0.0, float(exact) / 1000)
+    asked = parse_retry_after(headers.get("retry-after"), wall, headers.get("date"))
+    return _reset(headers, wall) if asked is None and symptoms.status in (403, 429) else asked
+
+
+def _reset(headers: Mapping[str, str], wall: float) -> float | None:
+    """When the allowance is filled up again, from the headers that services have for it; the latest counts.
+
+    Seconds (``RateLimit-Reset`` of the IETF's draft, Discord), a moment since the epoch (GitHub), or a
+    duration like ``6m0s`` (OpenAI).
+    """
+    found = []
+    for name, value in headers.items():
+        if not re.match(_RESET, name):
+            continue
+        text = value.strip()
+        if re.match(_DIGITS, text, re.ASCII):
+            number = float(text)
+            # Thirty years of seconds are a date.
+            found.append(max(0.0, number - wall) if number > 1e9 else max(0.0, number))
+        elif re.fullmatch(_DURATION, text):
+            found.append(sum(float(n) * _UNITS[unit] for n, unit in re.findall(_PART, text)))
+    return max(found, default=None)
 
 
 def asked_to_wait(error: BaseException, clock: Clock) -> float | None:
@@ -151,9 +197,9 @@ def parse_retry_after(value: str | None, wall: float, date: str | None = None) -
     if value is None:
         return None
     text = value.strip()
-    if _DIGITS.match(text):
+    if re.match(_DIGITS, text, re.ASCII):
         return max(0.0, float(text))
-    if _MANY_DIGITS.match(text):
+    if re.match(_MANY_DIGITS, text, re.ASCII):
         return _HUGE
     then = _http_date(text)
     if then is None:
@@ -183,10 +229,11 @@ def _epoch(year: int, month: int, day: int, hour: int, minute: int, second: int,
 def _before(error: BaseException) -> BaseException | None:
     if error.__cause__ is not None:
         return error.__cause__
-    # urllib and urllib3 keep the cause there.
-    reason = _get(error, "reason")
-    if isinstance(reason, BaseException):
-        return reason
+    # urllib and urllib3 keep the cause in the first, SQLAlchemy in the second.
+    for name in ("reason", "orig"):
+        inner = _get(error, name)
+        if isinstance(inner, BaseException):
+            return inner
     # raise … from None says that what was handled is not the cause.
     return None if error.__suppress_context__ else error.__context__
 
@@ -202,17 +249,26 @@ def _integer(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def _code(code_of: Callable[[BaseException], object], error: BaseException) -> str:
+    try:
+        found = code_of(error)
+        return "" if found is None else str(found)
+    except Exception:
+        return ""
+
+
 def _status(error: object, response: object) -> int | None:
     if isinstance(response, dict):
         meta = response.get("ResponseMetadata")
         return _integer(meta.get("HTTPStatusCode")) if isinstance(meta, dict) else None
-    # requests and httpx (response.status_code), aiohttp (status), urllib (code), and the like.
+    # requests and httpx (response.status_code), aiohttp (status), urllib (code), xmlrpc (errcode).
     places = (
         (response, "status_code"),
         (response, "status"),
         (error, "status_code"),
         (error, "status"),
         (error, "code"),
+        (error, "errcode"),
     )
     for thing, name in places:
         status = _integer(_get(thing, name))

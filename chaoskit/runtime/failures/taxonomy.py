@@ -62,6 +62,7 @@ from chaoskit.runtime.failures.base import (
     KnowsWhen,
     NonRetryableError,
     PermanentError,
+    ReadLate,
     RecoverableError,
     ResilienceError,
     ResourceError,
@@ -136,7 +137,7 @@ class RateLimited(KnowsWhen, Overloaded):
     default_hint = "Wait for as long as the service asked, and lower the rate."
 
 
-class BreakerOpen(KnowsWhen, TransientError):
+class BreakerOpen(ReadLate, TransientError):
     """Rejected without a call, since recent calls failed; reopens in ``retry_after`` seconds."""
 
     default_hint = "Wait until the breaker lets a probe through, or use the fallback."

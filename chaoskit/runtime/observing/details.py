@@ -247,9 +247,10 @@ def _to_json(record: dict[str, Any]) -> bytes:
 def _write_atomically(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+    # Before the block that removes it: a file that was there before is another process's.
+    made = open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115
     try:
-        with open(descriptor, "wb") as file:
+        with made as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

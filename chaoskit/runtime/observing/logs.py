@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import IO, Any
 
+from chaoskit.runtime.closing import ClosedOnExit
 from chaoskit.runtime.context import Context, current
-from chaoskit.runtime.observing.events import Event, Subscription, subscribe
+from chaoskit.runtime.observing.events import Event
+from chaoskit.runtime.observing.observers import Subscription, subscribe
 from chaoskit.runtime.redact import DEFAULT, Redactor
 
 __all__ = ["ContextFilter", "EventLog", "JsonFormatter", "LogGuard", "TextFormatter", "add_context", "log_to"]
@@ -96,7 +98,7 @@ class TextFormatter(logging.Formatter):
         return text + "".join(f"\n    {part}" for part in stack.splitlines())
 
 
-class LogGuard:
+class LogGuard(ClosedOnExit):
     """A handler in place; leaving the ``with`` block, or ``close()``, takes it out again."""
 
     def __init__(self, logger: logging.Logger, handler: logging.Handler, level: int) -> None:
@@ -110,12 +112,6 @@ class LogGuard:
             self.logger.removeHandler(self.handler)
             self.logger.setLevel(self._level)
             self.handler.close()
-
-    def __enter__(self) -> LogGuard:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 def log_to(
@@ -145,8 +141,11 @@ def log_to(
 class EventLog:
     """A listener that logs each event: its name as the message, its fields as fields.
 
-    ``levels`` maps an event's name, or its part before a dot, to a level; ``default`` is for the rest.
+    ``levels`` maps an event's name, or its part before a dot, to a level. The rest have the event's own
+    level, and ``default`` if that has none. It takes the place of the lines that are logged without it.
     """
+
+    logs_events = True
 
     def __init__(
         self,
@@ -160,7 +159,8 @@ class EventLog:
         self._default = default
 
     def __call__(self, event: Event) -> None:
-        level = self._levels.get(event.name, self._levels.get(event.name.partition(".")[0], self._default))
+        own = self._default if event.log_level is None else event.log_level
+        level = self._levels.get(event.name, self._levels.get(event.name.partition(".")[0], own))
         if self._logger.isEnabledFor(level):
             fields = event.to_dict()
             message = fields.pop("event")

@@ -6,6 +6,7 @@ limit, beyond which they are counted together under ``other``.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,8 @@ from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.forks import survive_fork
-from chaoskit.runtime.observing.events import Event, Listener, emit
+from chaoskit.runtime.observing.events import Event
+from chaoskit.runtime.observing.observers import Listener, emit
 
 __all__ = ["AlertCleared", "AlertRaised", "AlertRule", "ErrorMetrics", "MetricsOptions", "Rate", "RateWindow"]
 
@@ -92,6 +94,7 @@ class AlertRaised(Event):
     """The failures of ``operation`` have reached a rule's ratio."""
 
     name: ClassVar[str] = "alert.raised"
+    level: ClassVar[int | None] = logging.WARNING
 
     operation: str
     error_type: str
@@ -106,6 +109,7 @@ class AlertCleared(AlertRaised):
     """The failures of ``operation`` have fallen below the ratio at which the rule clears."""
 
     name: ClassVar[str] = "alert.cleared"
+    level: ClassVar[int | None] = logging.INFO
 
 
 class RateWindow:

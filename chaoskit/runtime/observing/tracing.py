@@ -14,7 +14,8 @@ from chaoskit.core.errors import BackendUnavailable
 from chaoskit.core.version import __version__
 from chaoskit.runtime import context
 from chaoskit.runtime.calling.blocks import block
-from chaoskit.runtime.observing.events import Event, Subscription, subscribe
+from chaoskit.runtime.observing.events import Event
+from chaoskit.runtime.observing.observers import Subscription, subscribe
 from chaoskit.runtime.redact import DEFAULT, Redactor
 
 if TYPE_CHECKING:

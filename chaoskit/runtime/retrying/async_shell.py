@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from sys import modules
 from types import CoroutineType, coroutine
 from typing import Any
 
 from chaoskit.runtime.calling.loops import needs_asyncio
-from chaoskit.runtime.deadlines import CURRENT, Scope
+from chaoskit.runtime.clock import Clock
+from chaoskit.runtime.deadlines import CURRENT, NEVER, Scope
 from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, DeadlineExceeded, ResilienceError
 from chaoskit.runtime.retrying.course import Course
 from chaoskit.runtime.retrying.rules import RetryRules
@@ -19,7 +21,6 @@ from chaoskit.runtime.retrying.start import (
     Own,
     Retried,
     admission,
-    catching,
     hooked,
     inherit,
     judge,
@@ -27,6 +28,7 @@ from chaoskit.runtime.retrying.start import (
     repairing,
 )
 from chaoskit.runtime.stop import sleep_async
+from chaoskit.runtime.timers import timer
 
 __all__ = ["async_pause", "async_retried"]
 
@@ -40,7 +42,7 @@ Function = Callable[..., Awaitable[Any]]
 
 def async_retried(rules: RetryRules, fn: Function) -> Callable[..., Any]:
     """A coroutine function that awaits ``fn`` as ``rules`` say; see the synchronous shell."""
-    made = Retried(rules, fn, _judged(rules, fn), catching(rules))
+    made = Retried(rules, fn, _judged(rules, fn), rules.matcher.clause)
     shell = _bare if rules.plain else _guarded
     return functools.wraps(fn)(shell(made, _nested(made)))
 
@@ -51,8 +53,7 @@ def _bare(parts: Retried, nested: Function) -> Callable[..., Any]:
     current = CURRENT.get
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        outer = current()
-        if outer is not None and outer[0] is not None:
+        if current()[0] is not None:
             return await nested(args, kwargs)
         try:
             return await (fn(*args, **kwargs) if kwargs else fn(*args))
@@ -71,6 +72,7 @@ def _guarded(parts: Retried, nested: Function) -> Callable[..., Any]:
     rules, _, attempt, catch, _ = parts
     opened = opener(rules)
     limited = rules.deadline is not None or rules.attempt_timeout is not None
+    by_hand = limited and not _is_virtual(rules)
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         # Where trio is not even loaded, to ask which loop runs would be a fifth of the cost of all this.
@@ -81,13 +83,13 @@ def _guarded(parts: Retried, nested: Function) -> Callable[..., Any]:
             return await nested(args, kwargs)
         try:
             begun = attempt(*args, **kwargs) if kwargs else attempt(*args)
-            if limited and type(begun) is CoroutineType:  # _limited, without its call
+            if by_hand and type(begun) is CoroutineType:  # _limited, without its call
                 steps = _into(box := [None], begun)
                 if (first := next(steps, _DONE)) is _DONE:
                     if scope is not None:
                         scope[0] = None
                     return box[0]
-                await _rest(rules, steps, first, scope)
+                await _rest(rules, _Resumed(steps, first), scope)
                 value = box[0]
             else:
                 value = await _limited(rules, begun, scope)
@@ -116,7 +118,7 @@ def _nested(parts: Retried) -> Function:
         if "trio" in modules:
             needs_asyncio("a deadline or an attempt_timeout", to_wait=True)
         scope = inherit(rules, CURRENT.get())
-        token = CURRENT.set(scope)
+        token = CURRENT.set(scope or NEVER)
         try:
             try:
                 return await _limited(rules, attempt(*args, **kwargs), scope)
@@ -209,34 +211,42 @@ async def _limited(rules: RetryRules, work: Awaitable[Any], scope: Scope | None)
     """
     if scope is None and rules.attempt_timeout is None:
         return await work
+    if _is_virtual(rules):
+        # Time may pass within the first step, and the timer has to be there to see it.
+        return await _rest(rules, work, scope)
     steps: Any = work.__await__()
     try:
         first = next(steps)
     except StopIteration as done:
         return done.value
-    return await _rest(rules, steps, first, scope)
+    return await _rest(rules, _Resumed(steps, first), scope)
 
 
-async def _rest(rules: RetryRules, steps: Iterator[Any], first: Any, scope: Scope | None) -> Any:
-    limits = [] if rules.attempt_timeout is None else [rules.attempt_timeout]
-    if scope is not None:
-        limits.append(scope[0] - scope[1].monotonic())
-    timer = asyncio.timeout(min(limits))
+async def _rest(rules: RetryRules, rest: Awaitable[Any], scope: Scope | None) -> Any:
+    clock: Clock = rules.clock
+    seconds = math.inf if rules.attempt_timeout is None else rules.attempt_timeout
+    if scope is not None and (left := scope[0] - scope[1].monotonic()) < seconds:
+        seconds, clock = left, scope[1]
     own: BaseException | None = None
     try:
-        async with timer:
+        async with timer(seconds, clock):
             try:
-                return await _Resumed(steps, first)
+                return await rest
             except BaseException as error:
                 own = error
                 raise
     except TimeoutError as error:
         # The attempt itself may raise a TimeoutError, even at the very moment at which it is cut.
-        if error is own or not timer.expired():
+        if error is own:
             raise
     finally:
         own = None
     raise Own(_cut(rules, scope))
+
+
+def _is_virtual(rules: RetryRules) -> bool:
+    """True for a clock that moves when it is told to, and then says so."""
+    return getattr(rules.clock, "alarm", None) is not None
 
 
 @coroutine

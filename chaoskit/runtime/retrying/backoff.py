@@ -6,6 +6,9 @@ bound is finite, not negative, and at most ``cap``, for any number of failures.
 Jitter (sources: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015) is a pair of
 factors on the computed wait. Where the wait has reached the cap the band is narrowed to end there, never
 clipped after the draw: clipping would send a share of all clients back at the very same moment.
+
+Here is what every policy needs, the exponential backoff of the default among it; the other ones are in
+:mod:`chaoskit.runtime.retrying.backoffs`.
 """
 
 from __future__ import annotations
@@ -25,12 +28,11 @@ __all__ = [
     "SYSTEM",
     "Backoff",
     "Chance",
-    "Constant",
-    "Decorrelated",
     "Exponential",
     "Jitter",
-    "Linear",
     "band",
+    "check_range",
+    "check_seconds",
     "draw",
 ]
 
@@ -111,46 +113,6 @@ def draw(bounds: tuple[float, float], chance: Chance) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Constant:
-    """Always ``seconds``."""
-
-    seconds: float
-    jitter: Jitter = NONE
-
-    def __post_init__(self) -> None:
-        _check("seconds", self.seconds)
-
-    @property
-    def cap(self) -> float:
-        return min(self.seconds * self.jitter.high, LONGEST_WAIT)
-
-    def band(self, failures: int, previous: float) -> tuple[float, float]:
-        return self.jitter.around(self.seconds, self.cap)
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """``initial``, then ``step`` more each time, up to ``cap``."""
-
-    initial: float
-    step: float
-    cap: float
-    jitter: Jitter = NONE
-
-    def __post_init__(self) -> None:
-        _check_range(self.initial, self.cap)
-        _check("step", self.step)
-
-    def band(self, failures: int, previous: float) -> tuple[float, float]:
-        try:
-            wait = self.initial + self.step * (failures - 1)
-        except OverflowError:  # a number of failures beyond what a float holds
-            # Without a step it never grew.
-            wait = self.cap if self.step else self.initial
-        return self.jitter.around(min(wait, self.cap), self.cap)
-
-
-@dataclass(frozen=True, slots=True)
 class Exponential:
     """``initial``, then ``factor`` times as long each time, up to ``cap``."""
 
@@ -160,7 +122,7 @@ class Exponential:
     jitter: Jitter = EQUAL
 
     def __post_init__(self) -> None:
-        _check_range(self.initial, self.cap)
+        check_range(self.initial, self.cap)
         if not 1 <= self.factor < math.inf:
             raise wrong("factor", self.factor, "1 or more: waits never shrink")
 
@@ -175,29 +137,15 @@ class Exponential:
             return self.cap if self.initial else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Decorrelated:
-    """From ``initial`` to three times the wait before, up to ``cap``: spreads clients that fail together."""
-
-    initial: float
-    cap: float
-
-    def __post_init__(self) -> None:
-        _check_range(self.initial, self.cap)
-        if not 0 < self.initial < self.cap:
-            raise wrong("initial", self.initial, f"more than 0 and less than the cap, {self.cap!r}")
-
-    def band(self, failures: int, previous: float) -> tuple[float, float]:
-        return self.initial, min(self.cap, max(self.initial, previous) * 3)
-
-
-def _check(what: str, seconds: float) -> None:
+def check_seconds(what: str, seconds: float) -> None:
+    """Raise ``UsageError`` if ``seconds`` is not a number from 0 to :data:`LONGEST_WAIT`."""
     if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_WAIT:
         raise wrong(what, seconds, f"0 to {LONGEST_WAIT:.0f} seconds (46 days)")
 
 
-def _check_range(initial: float, cap: float) -> None:
-    _check("cap", cap)
-    _check("initial", initial)
+def check_range(initial: float, cap: float) -> None:
+    """Raise ``UsageError`` unless both are waits, and ``initial`` is not the longer one."""
+    check_seconds("cap", cap)
+    check_seconds("initial", initial)
     if not 0 <= initial <= cap:
         raise wrong("initial", initial, f"0 to the cap, {cap!r} seconds")

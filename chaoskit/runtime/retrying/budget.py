@@ -62,6 +62,9 @@ class RetryBudget:
         self._restart()
         survive_fork(self)
 
+    def __repr__(self) -> str:
+        return f"<RetryBudget {self.floor} and {self.ratio:g} of the requests in {self.window:g} s>"
+
     def _restart(self) -> None:
         # Counting a request must not cost a lock: itertools.count is atomic, and the lock only orders
         # those who read it. A reading counts one too many, which _collect takes off again.

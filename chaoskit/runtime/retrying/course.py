@@ -4,29 +4,36 @@ This is the whole of the retry logic, without sleeping, calling or awaiting: the
 course belongs to one call and is never shared.
 
 Reasons to give up: ``not-retryable``, ``attempts``, ``deadline`` (the wait would not end before it),
+``retry-after`` (the other side asks for a longer wait than the cap),
 ``budget``, ``shutdown`` (the wait was interrupted), ``repair`` (the step between attempts failed),
 ``backoff`` (it raised).
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from typing import TypeVar
+import math
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from chaoskit.runtime.deadlines import Scope
 from chaoskit.runtime.failures.classifier import Decision
 from chaoskit.runtime.failures.symptoms import asked_to_wait
 from chaoskit.runtime.failures.taxonomy import DeadlineExceeded, Throttled
-from chaoskit.runtime.observing.events import Event, emit, wanted
-from chaoskit.runtime.retrying import events as told
+from chaoskit.runtime.log import ERROR, log
+from chaoskit.runtime.observing.observers import emit, untold, wanted
 from chaoskit.runtime.retrying.backoff import Backoff, draw
+from chaoskit.runtime.retrying.budget import RetryBudget
 from chaoskit.runtime.retrying.history import AttemptLog, RetryContext, shown
 from chaoskit.runtime.retrying.rules import RetryRules
+from chaoskit.runtime.retrying.switch import Switched, switched
+
+if TYPE_CHECKING:
+    from chaoskit.runtime.observing.events import Event
 
 __all__ = ["Course"]
 
-_E = TypeVar("_E", bound=Event)
+Told: TypeAlias = Literal[
+    "BudgetExhausted", "HookFailed", "RetriesExhausted", "RetryScheduled", "RetrySucceeded"
+]
 
 
 class Course:
@@ -38,8 +45,8 @@ class Course:
         "_receipt",
         "_rules",
         "_until",
+        "_work",
         "attempts",
-        "function",
         "reason",
         "scheduled",
         "wait",
@@ -55,11 +62,11 @@ class Course:
         keep = keep or bool(rules.hooks) or wanted(rules.listeners)
         # None where no one will look: to keep a failure is to make a text of its error.
         self._history = AttemptLog() if keep else None
-        self.function = "" if work is None else getattr(work, "__qualname__", type(work).__qualname__)
+        self._work = work
         self.attempts = 0
         self.wait = 0.0
         self.reason: str | None = None
-        self.scheduled: told.RetryScheduled | None = None
+        self.scheduled: Event | None = None
 
     def failed(self, error: BaseException, own: bool = False) -> bool:
         """Take note that an attempt failed with ``error``; True if there is another, after ``self.wait``.
@@ -81,6 +88,9 @@ class Course:
             wait = None if self.reason else self.wait
             self._history.add(self.attempts, error, rules.clock.time(), wait)
             self._tell_failure(error, decision)
+        elif self.reason is not None and self.attempts > 1:
+            # Worth a line in the log even where nothing listens.
+            self._tell_end(error)
         return self.reason is None
 
     def started(self) -> None:
@@ -91,13 +101,12 @@ class Course:
         """The next attempt will not begin after all."""
         self.reason = reason
         self.close()
-        if self._history is not None:
-            self._tell_end(error)
+        self._tell_end(error)
 
     def succeeded(self) -> None:
         """A later attempt succeeded."""
         if self._history is not None:
-            self.tell(told.RetrySucceeded, context=self.context)
+            self.tell("RetrySucceeded", context=self.context)
 
     def close(self) -> None:
         """Give back what was charged for an attempt that never began, and forget the error; again is fine."""
@@ -105,6 +114,12 @@ class Course:
         if self._receipt is not None and self._rules.budget is not None:
             self._rules.budget.give_back(self._receipt)
             self._receipt = None
+
+    @property
+    def function(self) -> str:
+        """The name of what is called; empty for a loop."""
+        work = self._work
+        return "" if work is None else str(getattr(work, "__qualname__", type(work).__qualname__))
 
     @property
     def context(self) -> RetryContext:
@@ -117,10 +132,16 @@ class Course:
         """True for the first failures, which are too common to be worth a message."""
         return self.attempts <= self._rules.quiet
 
-    def tell(self, kind: Callable[..., _E], **fields: object) -> _E:
-        """Emit an event of this call, and return it."""
+    def tell(self, kind: Told, **fields: object) -> Event | None:
+        """Emit an event of this call, and return it; None if it cannot be loaded."""
         rules = self._rules
-        event = kind(
+        try:
+            # Late: a program whose calls succeed has nothing to tell.
+            from chaoskit.runtime.retrying import events
+        except Exception as failure:
+            untold(f"{kind} of {self.function or 'a loop'}", failure)
+            return None
+        event: Event = getattr(events, kind)(
             at=rules.clock.monotonic(),
             policy=rules.name,
             function=self.function,
@@ -135,36 +156,40 @@ class Course:
         if own:
             if isinstance(error, DeadlineExceeded):
                 return "deadline"
-        elif not rules.matcher.matches(error, decision):
+        elif not rules.matcher.matches(error, decision) or (
+            rules.exceptions is not None and rules.exceptions.matches(error, decision)
+        ):
             return "not-retryable"
         if rules.throttle is not None and not isinstance(error, Throttled):
             # A rejection by the throttle itself says nothing about the service.
             rules.throttle.rejected(rules.clock.monotonic())
-        if rules.attempts is not None and self.attempts >= rules.attempts:
+        mode = switched()
+        most = _limit(decision, rules, mode)
+        if most is not None and self.attempts >= most:
             return "attempts"
-        now = rules.clock.monotonic()
         try:
-            self.wait = self._next_wait(error, decision)
+            wait = self._next_wait(error, decision)
         except Exception as failure:
             # A backoff of the user's. The attempt's error is what the caller has to see.
             report(f"the backoff of {self.function or 'a loop'}", error, failure)
             return "backoff"
+        if wait == math.inf:
+            self.wait = wait
+            return "retry-after"
+        self.wait = wait if mode is None else 0.0
         until = self._until
         # At the very deadline is too late as well: an attempt needs some time.
         if until is not None and until[1].monotonic() + self.wait >= until[0]:
             return "deadline"
-        return self._charge(now)
-
-    def _charge(self, now: float) -> str | None:
-        budget = self._rules.budget
-        if budget is None:
-            return None
         # Last, so that nothing is charged for an attempt that another limit forbids.
-        self._receipt = budget.take(now)
+        return None if rules.budget is None else self._charge(rules.budget)
+
+    def _charge(self, budget: RetryBudget) -> str | None:
+        self._receipt = budget.take(self._rules.clock.monotonic())
         if self._receipt is not None:
             return None
         if self._history is not None:
-            self.tell(told.BudgetExhausted, balance=budget.balance())
+            self.tell("BudgetExhausted", balance=budget.balance())
         return "budget"
 
     def _next_wait(self, error: BaseException, decision: Decision | None) -> float:
@@ -176,8 +201,12 @@ class Course:
         if rules.retry_after_cap:
             asked = asked_to_wait(error, rules.clock)
             if asked is not None:
-                # Capped: a service that asks for a day would stop the program.
-                wait = max(wait, min(asked, rules.retry_after_cap))
+                if asked > rules.retry_after_cap and rules.retry_after_above_cap == "give-up":
+                    return math.inf
+                # Capped: a service that asks for a day would stop the program. Spread, if that is asked
+                # for: clients that were sent away together would come back together.
+                asked = min(asked, rules.retry_after_cap)
+                wait = max(wait, asked * (1 + rules.retry_after_spread * rules.random.random()))
         return wait
 
     def _tell_failure(self, error: BaseException, decision: Decision | None) -> None:
@@ -185,7 +214,7 @@ class Course:
             self._tell_end(error)
             return
         self.scheduled = self.tell(
-            told.RetryScheduled,
+            "RetryScheduled",
             wait=self.wait,
             error_type=type(error).__qualname__,
             error=shown(error),
@@ -196,7 +225,7 @@ class Course:
 
     def _tell_end(self, error: BaseException) -> None:
         self.tell(
-            told.RetriesExhausted,
+            "RetriesExhausted",
             reason=self.reason,
             error_type=type(error).__qualname__,
             error=shown(error),
@@ -206,10 +235,21 @@ class Course:
 
 def report(what: str, error: BaseException, failure: Exception) -> None:
     """Log that ``what``, a part of the policy, raised ``failure``, and leave a note of it on ``error``."""
-    logging.getLogger("chaoskit").error("%s raised", what, exc_info=failure)
+    log(ERROR, "%s raised", what, error=failure)
     note = f"{what} raised {type(failure).__qualname__}: {shown(failure)}"
     if note not in getattr(error, "__notes__", ()):
         error.add_note(note)
+
+
+def _limit(decision: Decision | None, rules: RetryRules, mode: Switched | None) -> int | None:
+    """How many attempts a failure of this kind may have, as :func:`_backoff_for` finds its backoff."""
+    most = rules.most
+    if decision is not None and rules.attempts_by:
+        kinds: tuple[Any, ...] = (*decision.verdict.__mro__, decision.category)
+        most = next((rules.attempts_by[kind] for kind in kinds if kind in rules.attempts_by), most)
+    if mode is None or mode.attempts is None:
+        return most
+    return mode.attempts if most is None else min(most, mode.attempts)
 
 
 def _backoff_for(decision: Decision, rules: RetryRules) -> Backoff:

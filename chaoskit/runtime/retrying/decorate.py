@@ -36,15 +36,21 @@ def decorate(rules: RetryRules, fn: Any) -> Any:
     if kind in LAZY:
         _check_restarts(rules, fn)
         return (_restarting if kind is CallableKind.GENERATOR else _async_restarting)(rules, fn)
-    return asynchronous(rules, fn) if kind is CallableKind.ASYNC else synchronous(rules, fn)
+    return _awaited(rules, fn) if kind is CallableKind.ASYNC else _called(rules, fn)
 
 
 def synchronous(rules: RetryRules, fn: Any) -> Any:
     """``fn``, a synchronous function, retried; raises ``UsageError`` for another kind, or async options."""
-    if is_async(fn):
+    kind = kind_of(fn)
+    if kind is CallableKind.ASYNC:
         raise wrong("the function to call", fn, "a synchronous function", "Use 'await policy.acall(...)'.")
-    if kind_of(fn) in LAZY:
+    if kind in LAZY:
         raise _refusal(fn)
+    return _called(rules, fn)
+
+
+def _called(rules: RetryRules, fn: Any) -> Any:
+    """The shell of a synchronous function, once it is known to be one; its options are looked at here."""
     if rules.attempt_timeout is not None:
         hint = "Python cannot cut a synchronous call: pass chaoskit.runtime.remaining() to what blocks."
         raise wrong("attempt_timeout", rules.attempt_timeout, "None for a synchronous function", hint)
@@ -55,14 +61,21 @@ def synchronous(rules: RetryRules, fn: Any) -> Any:
 
 def asynchronous(rules: RetryRules, fn: Any) -> Any:
     """``fn``, a function that returns an awaitable, retried; raises ``UsageError`` for another kind."""
-    from chaoskit.runtime.retrying.async_shell import async_retried
-
-    if kind_of(fn) in LAZY:
+    kind = kind_of(fn)
+    if kind in LAZY:
         raise _refusal(fn)
-    if inspect.isfunction(fn) and fn.__name__ != "<lambda>" and not is_async(fn) and not _wraps_async(fn):
+    synchronous = kind is CallableKind.SYNC and inspect.isfunction(fn) and fn.__name__ != "<lambda>"
+    if synchronous and not _wraps_async(fn):
         raise wrong(
             "the function to await", fn, "a coroutine function", "Use policy.call for a synchronous one."
         )
+    return _awaited(rules, fn)
+
+
+def _awaited(rules: RetryRules, fn: Any) -> Any:
+    # A program without coroutines never pays for importing asyncio.
+    from chaoskit.runtime.retrying.async_shell import async_retried
+
     return async_retried(rules, fn)
 
 

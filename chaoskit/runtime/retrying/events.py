@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from chaoskit.runtime.log import WARNING
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.retrying.history import RetryContext
 
@@ -61,6 +62,11 @@ class RetriesExhausted(RetryEvent):
     error_type: str
     error: str
     context: RetryContext
+
+    @property
+    def log_level(self) -> int | None:
+        """A warning, unless the error was none to be retried: that is the caller's to see, and no news."""
+        return None if self.reason == "not-retryable" and self.attempts == 1 else WARNING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import Category
 from chaoskit.runtime.retrying.backoff import LONGEST_WAIT
 from chaoskit.runtime.retrying.budget import RetryBudget
-from chaoskit.runtime.retrying.matching import Matcher, On
+from chaoskit.runtime.retrying.rules import Matcher, On
 
 __all__ = ["hedge"]
 

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ParamSpec, TypeVar, Unpack
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.calling.blocks import NoBlock
+from chaoskit.runtime.deadlines import CURRENT
 from chaoskit.runtime.retrying.decorate import asynchronous, decorate, synchronous
 from chaoskit.runtime.retrying.loop import Attempt, async_attempts, attempts
 from chaoskit.runtime.retrying.rules import RetryOptions, RetryRules
+from chaoskit.runtime.retrying.shell import WORKLESS, go_on, refuse_lazy
 
-__all__ = ["RetryPolicy", "retry"]
+__all__ = ["RetryPolicy", "policy_of", "retry"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+# Looked up once: a call that succeeds costs little more than this and the call itself.
+_deadline = CURRENT.get
+_HANDLE = "__chaoskit_retry__"
 _BARE = "What to retry has no default; say it: @retry(on=ConnectionError)."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class RetryPolicy(RetryRules):
+class RetryPolicy(RetryRules, NoBlock):
     """A policy is a decorator, a loop, or something to call through; the three behave alike.
 
     ::
@@ -42,10 +49,16 @@ class RetryPolicy(RetryRules):
     on
         What is worth another attempt: exception classes, a :class:`~chaoskit.runtime.Category`, a
         :class:`~chaoskit.runtime.Classifier` (whatever it calls retryable), a function of the error, or
-        several of these. No default.
+        several of these. No default. ``TRANSIENT_ERRORS`` names what passes by itself or when
+        something is freed.
+    but_not
+        Of these, what is not: the same forms. ``on=OSError, but_not=FileNotFoundError``.
     attempts
-        How often to call in all; None for no limit. Three by default, as AWS's and Google's clients
-        do: more only multiplies the load of a service that is already failing.
+        How often to call in all; None for no limit. By default three times, as AWS's and Google's clients
+        do: more only multiplies the load of a service that is already failing. With a ``deadline`` there is
+        no other limit by default: the calls go on until it.
+    attempts_by
+        Other limits for a category or a class of the taxonomy: ``{RateLimited: 10, Unreachable: 2}``.
     wait
         The :class:`Backoff` between attempts.
     waits
@@ -61,11 +74,17 @@ class RetryPolicy(RetryRules):
         :class:`ResultRejected` is raised.
     retry_after_cap
         Obey a ``Retry-After`` of the other side up to this; 0 ignores it.
+    retry_after_above_cap
+        What a longer wait than the cap means: ``"wait"`` for as long as the cap, and call too early; or
+        ``"give-up"`` at once.
+    retry_after_spread
+        A share of the asked wait to add by chance, so that clients that were sent away together do not come
+        back together: 0.1 adds up to a tenth.
     repair
         A step before each further attempt, given the error (log in again, reconnect). May be a coroutine
         function for async calls. If it fails, the call ends with the attempt's error.
     quiet
-        So many first failures are marked as not worth a warning.
+        How many first failures are marked as not worth a warning.
     generators
         A call of a generator function does no work yet, so retrying it protects nothing: it is refused.
         ``"restart"`` runs the generator again from its start, which yields the first items again.
@@ -83,13 +102,39 @@ class RetryPolicy(RetryRules):
         For events and registries.
     """
 
+    _no_block = (
+        "A retry has no 'with': Python runs a block once and cannot repeat it. "
+        "Write 'for attempt in policy: with attempt: ...', or 'async for', or put the block into a function."
+    )
+
     def __call__(self, fn: _F, /) -> _F:
         """``fn``, retried: a function of the same kind, name and signature."""
         decorated: _F = decorate(self, fn)
+        # Of a static or class method, the function in it: the descriptor is gone by the time of the call.
+        holder = getattr(decorated, "__func__", decorated)
+        setattr(holder, _HANDLE, self)
         return decorated
 
     def call(self, fn: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Call ``fn``, retried. For a coroutine function use :meth:`acall`."""
+        # What the decorated form does, without making it, which costs as much as forty calls.
+        if self.direct and _deadline()[0] is None:
+            try:
+                value = fn(*args, **kwargs) if kwargs else fn(*args)  # type: ignore[call-arg]
+            except self.matcher.clause as caught:
+                error = caught
+            else:
+                if type(value) in WORKLESS:
+                    # No lambda: a variable that one shares costs each call a cell.
+                    refuse_lazy(fn, value, partial(synchronous, self, fn))
+                return value
+            try:
+                # What cannot be retried at all has failed as well, and is refused by name.
+                synchronous(self, fn)
+                again: _R = go_on(self, fn, args, kwargs, error, None)
+                return again
+            finally:
+                del error
         result: _R = synchronous(self, fn)(*args, **kwargs)
         return result
 
@@ -124,6 +169,15 @@ def retry(policy: RetryPolicy | None = None, /, **options: Unpack[RetryOptions])
     if not isinstance(policy, RetryPolicy):
         raise wrong("the argument of retry", policy, "a RetryPolicy", _BARE)
     return replace(policy, **options)
+
+
+def policy_of(fn: Callable[..., Any]) -> RetryPolicy | None:
+    """The policy that ``fn`` was decorated with, also below other decorators; None if there is none.
+
+    ``retry(policy_of(fetch), attempts=10)(fetch.__wrapped__)`` is the same function with another limit.
+    """
+    found = getattr(fn, _HANDLE, None)
+    return found if isinstance(found, RetryPolicy) else None
 
 
 def _rebuilt(options: RetryOptions) -> RetryPolicy:

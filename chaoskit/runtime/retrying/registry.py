@@ -6,11 +6,19 @@ from collections.abc import Iterator, Mapping
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.failures.classifier import Classifier
-from chaoskit.runtime.failures.taxonomy import Category, Overloaded, TransientError, Unreachable
-from chaoskit.runtime.retrying.backoff import FULL, Constant, Exponential, band
+from chaoskit.runtime.failures.taxonomy import (
+    BreakerOpen,
+    Category,
+    Overloaded,
+    RateLimited,
+    TransientError,
+    Unreachable,
+)
+from chaoskit.runtime.retrying.backoff import FULL, Exponential, band
+from chaoskit.runtime.retrying.backoffs import Constant
 from chaoskit.runtime.retrying.policy import RetryPolicy
 
-__all__ = ["PolicyRegistry", "reference_policies"]
+__all__ = ["PolicyRegistry", "ready_policies", "reference_policies"]
 
 
 class PolicyRegistry(Mapping[str, RetryPolicy]):
@@ -47,6 +55,40 @@ class PolicyRegistry(Mapping[str, RetryPolicy]):
     def with_policies(self, policies: Mapping[str, RetryPolicy]) -> PolicyRegistry:
         """A new registry with ``policies`` added, or put in place of those of the same name."""
         return PolicyRegistry({**self._policies, **policies}, default=self.default)
+
+
+def ready_policies() -> PolicyRegistry:
+    """Policies for three kinds of errors, ready to use: ``network``, ``database`` and ``resource``.
+
+    None repeats what an open breaker rejects: that is known for the whole of its period. Take them as they
+    are, or as a start: ``retry(ready_policies()["network"], deadline=30)``.
+    """
+    quick = Exponential(0.05, cap=2.0, jitter=FULL)
+    network = RetryPolicy(
+        on=Category.TRANSIENT,
+        but_not=BreakerOpen,
+        attempts=5,
+        # A service that says when to come back is well: what it asks for is time, not mercy.
+        attempts_by={RateLimited: 8},
+        wait=Exponential(0.5, cap=30.0, jitter=FULL),
+        retry_after_spread=0.1,
+        name="network",
+    )
+    # A conflict with another transaction is over in milliseconds, a server that starts again is not. What is
+    # repeated has to be the whole transaction.
+    database = RetryPolicy(
+        on=Category.TRANSIENT,
+        but_not=BreakerOpen,
+        attempts=5,
+        wait=quick,
+        waits={Unreachable: Exponential(0.5, cap=30.0), Overloaded: Exponential(0.5, cap=30.0)},
+        name="database",
+    )
+    # Nothing is freed in a second; five minutes are as long as a job may be held up for one wait.
+    resource = RetryPolicy(
+        on=Category.RESOURCE, attempts=5, wait=Exponential(5.0, cap=300.0), name="resource"
+    )
+    return PolicyRegistry({policy.name: policy for policy in (network, database, resource)})
 
 
 def reference_policies() -> PolicyRegistry:

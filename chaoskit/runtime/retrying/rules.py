@@ -7,31 +7,103 @@ stands above the shells and hands itself down to them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.calling.callables import CallableKind, kind_of, synchronous, synchronous_all
+from chaoskit.runtime.calling.callables import CallableKind, asked, kind_of, synchronous, synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
-from chaoskit.runtime.failures.classifier import Classifier
+from chaoskit.runtime.failures.classifier import DEFAULT, Classifier, Decision
+from chaoskit.runtime.failures.symptoms import leaves
 from chaoskit.runtime.failures.taxonomy import Category, ResilienceError
-from chaoskit.runtime.observing.events import Listener
+from chaoskit.runtime.loading import load_ahead
+from chaoskit.runtime.observing.observers import Listener
 from chaoskit.runtime.retrying.backoff import EQUAL, LONGEST_WAIT, SYSTEM, Backoff, Chance, Exponential
 from chaoskit.runtime.retrying.budget import RetryBudget
-from chaoskit.runtime.retrying.matching import Matcher, On
 from chaoskit.runtime.retrying.throttle import AdaptiveThrottle
 
-__all__ = ["Generators", "Hook", "Repair", "RetryOptions", "RetryRules"]
+__all__ = [
+    "AboveCap",
+    "Attempts",
+    "Condition",
+    "Generators",
+    "Hook",
+    "Matcher",
+    "On",
+    "Repair",
+    "RetryOptions",
+    "RetryRules",
+]
 
+Condition: TypeAlias = type[BaseException] | Category | Classifier | Callable[[BaseException], bool]
+On: TypeAlias = Condition | Iterable[Condition]
 Repair = Callable[[BaseException], object]
 Hook = Callable[[Any], AbstractContextManager[Any] | None]
 Generators = Literal["refuse", "restart", "pass"]
+AboveCap = Literal["wait", "give-up"]
+Attempts: TypeAlias = int | Literal["default"] | None
+
+# As AWS's and Google's clients do: more only multiplies the load of a service that is already failing.
+DEFAULT_ATTEMPTS = 3
+
+_EXPECTED = "exception classes, categories, a Classifier, a function of the error, or several of these"
+_EXAMPLE = "What to retry has no default; say it: @retry(on=ConnectionError)."
 
 # Half a second lets most hiccups pass; a minute is as long as anyone watches. Half of each wait is
 # chance, so that clients that failed together do not come back together.
 DEFAULT_WAIT = Exponential(0.5, cap=60.0, jitter=EQUAL)
+
+
+class Matcher:
+    """Decides whether ``on`` names an error.
+
+    ``KeyboardInterrupt``, ``SystemExit``, ``GeneratorExit``, cancellation and whatever else is no
+    ``Exception`` match only a class that is named itself or that has a named base below
+    ``BaseException``: ``on=BaseException`` does not name them.
+    """
+
+    __slots__ = ("catch", "categories", "classes", "classifiers", "classifies", "clause", "predicates")
+
+    def __init__(self, on: On, what: str = "on") -> None:
+        conditions = _flat(on, what)
+        self.classes: tuple[type[BaseException], ...] = tuple(c for c in conditions if isinstance(c, type))
+        self.categories = frozenset(c for c in conditions if isinstance(c, Category))
+        self.classifiers = tuple(c for c in conditions if isinstance(c, Classifier))
+        # True if the answer needs a classification, which costs more than all else here.
+        self.classifies = bool(self.categories or self.classifiers)
+        known = (type, Category, Classifier)
+        self.predicates: tuple[Callable[[BaseException], bool], ...] = tuple(
+            c for c in conditions if not isinstance(c, known)
+        )
+        named = tuple(c for c in self.classes if not issubclass(c, Exception) and c is not BaseException)
+        # What the shells put into their except clause: the interpreter does most of the work.
+        self.catch: tuple[type[BaseException], ...] = (Exception, *named)
+        # One class where that will do: an except clause is slower to compare with a tuple.
+        self.clause: Any = self.catch if named else Exception
+
+    def matches(self, error: BaseException, decision: Decision | None) -> bool:
+        """True if ``error`` is named; ``decision`` is its classification, where :attr:`classifies`."""
+        if isinstance(error, self.classes):
+            return isinstance(error, self.catch) and self._may_repeat(error)
+        if decision is not None and (decision.category in self.categories or self._retryable(decision)):
+            return True
+        return any(asked("on", one, error, if_it_raises=False) for one in self.predicates)
+
+    def classify(self, error: BaseException, fallback: Classifier | None) -> Decision:
+        """The classification by ``on``'s own classifier, else ``fallback``, else the built-in rules."""
+        classifier = self.classifiers[0] if self.classifiers else fallback or DEFAULT
+        return classifier.classify(error)
+
+    def _may_repeat(self, error: BaseException) -> bool:
+        # Only a group that is no Exception can hold a KeyboardInterrupt.
+        if isinstance(error, Exception) or not isinstance(error, BaseExceptionGroup):
+            return True
+        return all(isinstance(leaf, self.catch) for leaf in leaves(error))
+
+    def _retryable(self, decision: Decision) -> bool:
+        return bool(self.classifiers) and decision.retryable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -39,17 +111,23 @@ class RetryRules:
     """The options of a :class:`~chaoskit.runtime.RetryPolicy`, which explains them, checked as a whole.
 
     ``matcher`` is ``on`` made ready to be asked; ``classifies`` is true if a failure has to be classified
-    before it can be judged. Raises ``UsageError`` for an option that cannot work.
+    before it can be judged; ``plain`` if the first attempt needs nothing done around it, and ``direct`` if
+    a synchronous call then needs no shell of its function; ``most`` is ``attempts`` with the default filled
+    in. Raises ``UsageError`` for an option that cannot work.
     """
 
     on: On
-    attempts: int | None = 3
+    but_not: On | None = None
+    attempts: Attempts = "default"
+    attempts_by: Mapping[Category | type[ResilienceError], int] = field(default_factory=dict, hash=False)
     wait: Backoff = DEFAULT_WAIT
     waits: Mapping[Category | type[ResilienceError], Backoff] = field(default_factory=dict, hash=False)
     deadline: float | None = None
     attempt_timeout: float | None = None
     on_result: Callable[[Any], bool] | None = None
     retry_after_cap: float = 300.0
+    retry_after_above_cap: AboveCap = "wait"
+    retry_after_spread: float = 0.0
     repair: Repair | None = None
     quiet: int = 0
     generators: Generators = "refuse"
@@ -63,16 +141,35 @@ class RetryRules:
     wake: threading.Event | None = field(default=None, compare=False)
     name: str = ""
     matcher: Matcher = field(init=False, repr=False, compare=False)
+    exceptions: Matcher | None = field(init=False, repr=False, compare=False)
     classifies: bool = field(init=False, repr=False, compare=False)
+    plain: bool = field(init=False, repr=False, compare=False)
+    direct: bool = field(init=False, repr=False, compare=False)
+    most: int | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         matcher = Matcher(self.on)
+        exceptions = None if self.but_not is None else Matcher(self.but_not, "but_not")
+        # A dictionary by what an error is, or a condition that is one: each needs the answer.
+        asks = bool(self.waits or self.attempts_by) or (exceptions is not None and exceptions.classifies)
+        classifies = asks or matcher.classifies
         self._check_numbers()
         self._check_parts()
+        around = (self.deadline, self.attempt_timeout, self.on_result, self.budget, self.throttle)
+        plain = all(part is None for part in around)
+        if self.listeners or self.hooks:
+            load_ahead("chaoskit.runtime.retrying.events")
+        if classifies:
+            load_ahead("chaoskit.runtime.failures.built_in")
         for name, value in (
             ("matcher", matcher),
-            ("classifies", bool(self.waits) or matcher.classifies),
+            ("exceptions", exceptions),
+            ("classifies", classifies),
+            ("most", self._most()),
+            ("plain", plain),
+            ("direct", plain and self.generators == "refuse" and self.repair is None),
             ("waits", dict(self.waits)),
+            ("attempts_by", dict(self.attempts_by)),
             ("listeners", synchronous_all("listener", self.listeners)),
             ("hooks", synchronous_all("hook", self.hooks)),
         ):
@@ -88,19 +185,27 @@ class RetryRules:
         value = getattr(self, one.name)
         return one.repr and one.compare and value not in ({}, ()) and value != one.default
 
-    @property
-    def plain(self) -> bool:
-        """True if the first attempt needs nothing done around it."""
-        around = (self.deadline, self.attempt_timeout, self.on_result, self.budget, self.throttle)
-        return all(part is None for part in around)
+    def _most(self) -> int | None:
+        if self.attempts != "default":
+            return self.attempts
+        # A deadline is a limit already: three attempts in a second would make nothing of the hour it gives.
+        return DEFAULT_ATTEMPTS if self.deadline is None else None
 
     def _check_numbers(self) -> None:
-        _check_count("attempts", self.attempts, least=1, none="no limit")
+        if self.attempts != "default":
+            _check_count("attempts", self.attempts, least=1, none="no limit")
+        for kind, most in self.attempts_by.items():
+            _check_count(f"attempts_by[{kind}]", most, least=1)
         _check_count("quiet", self.quiet, least=0)
         _check_seconds("deadline", self.deadline)
         _check_seconds("attempt_timeout", self.attempt_timeout)
         if isinstance(self.retry_after_cap, bool) or not 0 <= self.retry_after_cap <= LONGEST_WAIT:
             raise wrong("retry_after_cap", self.retry_after_cap, f"0 to {LONGEST_WAIT:.0f} seconds")
+
+        if self.retry_after_above_cap not in ("wait", "give-up"):
+            raise wrong("retry_after_above_cap", self.retry_after_above_cap, "'wait' or 'give-up'")
+        if isinstance(self.retry_after_spread, bool) or not 0 <= self.retry_after_spread <= 1:
+            raise wrong("retry_after_spread", self.retry_after_spread, "a share from 0 to 1")
 
     def _check_parts(self) -> None:
         for what, backoff in (("wait", self.wait), *((f"waits[{k}]", b) for k, b in self.waits.items())):
@@ -117,13 +222,17 @@ class RetryOptions(TypedDict, total=False):
     """The fields of :class:`RetryPolicy`, for passing on."""
 
     on: On
-    attempts: int | None
+    but_not: On | None
+    attempts: Attempts
+    attempts_by: Mapping[Category | type[ResilienceError], int]
     wait: Backoff
     waits: Mapping[Category | type[ResilienceError], Backoff]
     deadline: float | None
     attempt_timeout: float | None
     on_result: Callable[[Any], bool] | None
     retry_after_cap: float
+    retry_after_above_cap: AboveCap
+    retry_after_spread: float
     repair: Repair | None
     quiet: int
     generators: Generators
@@ -151,3 +260,27 @@ def _check_seconds(what: str, value: float | None) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_WAIT:
         raise wrong(what, value, f"more than 0 and at most {LONGEST_WAIT:.0f} seconds, or None")
+
+
+def _flat(on: On, what: str) -> tuple[Any, ...]:
+    # A class may be iterable by its metaclass, and a category is text; both are one condition.
+    several = isinstance(on, Iterable) and not isinstance(on, type | str | bytes)
+    conditions: tuple[Any, ...] = tuple(on) if several else (on,)  # type: ignore[arg-type]
+    if not conditions:
+        raise wrong(what, on, _EXPECTED, _EXAMPLE)
+    for condition in conditions:
+        _check(condition, what)
+    if sum(isinstance(condition, Classifier) for condition in conditions) > 1:
+        raise wrong(what, on, "one Classifier at most", "Join their rules: classifier.with_rules(...).")
+    return conditions
+
+
+def _check(condition: object, what: str) -> None:
+    if isinstance(condition, type):
+        fine = issubclass(condition, BaseException)
+    else:
+        fine = isinstance(condition, Category | Classifier) or callable(condition)
+        if fine and not isinstance(condition, Category | Classifier):
+            synchronous(what, condition)
+    if not fine:
+        raise wrong(what, condition, _EXPECTED, _EXAMPLE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
@@ -10,8 +9,8 @@ from typing import Any, NamedTuple
 from chaoskit.runtime.calling.callables import asked
 from chaoskit.runtime.deadlines import CURRENT, Scope, nested
 from chaoskit.runtime.failures.taxonomy import DeadlineExceeded, ResilienceError, ResultRejected, Throttled
+from chaoskit.runtime.log import ERROR, log
 from chaoskit.runtime.retrying.course import Course
-from chaoskit.runtime.retrying.events import HookFailed
 from chaoskit.runtime.retrying.history import shown
 from chaoskit.runtime.retrying.rules import Hook, RetryRules
 
@@ -19,7 +18,6 @@ __all__ = [
     "INHERITED",
     "Own",
     "Retried",
-    "catching",
     "admission",
     "begin",
     "hooked",
@@ -43,17 +41,12 @@ class Retried(NamedTuple):
     lazy: frozenset[type] = frozenset()
 
 
-def catching(rules: RetryRules) -> Any:
-    """What the except clause of a shell names: one class where that will do, as a tuple is slower."""
-    return rules.matcher.catch if len(rules.matcher.catch) > 1 else Exception
-
-
 INHERITED: Scope = []
 """Instead of a scope: one that an outer call has set is in force, and the long way is the right one."""
 
 
 def opener(rules: RetryRules) -> Callable[[], Scope | None]:
-    """A function for the fast path of the shells: counts a call and puts its deadline in force.
+    """A function for the fast path of the asynchronous shell: counts a call and puts its deadline in force.
 
     It returns the scope, which the shell closes after the call; None if there is no deadline;
     :data:`INHERITED`, with nothing set, if an outer one is in force.
@@ -68,8 +61,7 @@ def opener(rules: RetryRules) -> Callable[[], Scope | None]:
             if now >= budget.edge:
                 budget.roll(now)
             budget.tick()
-        outer = current()
-        if outer is not None and outer[0] is not None:
+        if current()[0] is not None:
             return INHERITED
         if seconds is None:
             return None
@@ -86,7 +78,7 @@ def begin(rules: RetryRules) -> Scope | None:
     return inherit(rules, CURRENT.get())
 
 
-def inherit(rules: RetryRules, outer: Scope | None) -> Scope | None:
+def inherit(rules: RetryRules, outer: Scope) -> Scope | None:
     """The call's deadline within ``outer``; raise if ``outer`` has passed: no attempt starts after it."""
     scope = nested(outer, rules.deadline, rules.clock)
     if scope is not None and scope[1].monotonic() >= scope[0]:
@@ -168,5 +160,5 @@ def _release(manager: Any, course: Course, name: str) -> None:
 
 
 def _report(course: Course, hook: str, failure: Exception) -> None:
-    logging.getLogger("chaoskit").error("retry hook %s failed", hook, exc_info=failure)
-    course.tell(HookFailed, hook=hook, error_type=type(failure).__qualname__, error=shown(failure))
+    log(ERROR, "retry hook %s failed", hook, error=failure)
+    course.tell("HookFailed", hook=hook, error_type=type(failure).__qualname__, error=shown(failure))

@@ -40,6 +40,9 @@ class AdaptiveThrottle:
         self._slots: deque[list[int]] = deque()
         survive_fork(self)
 
+    def __repr__(self) -> str:
+        return f"<AdaptiveThrottle k={self.k:g} from {self.minimum} attempts in {self.window:g} s>"
+
     def _after_fork(self) -> None:
         """The child keeps what is known about the service."""
 

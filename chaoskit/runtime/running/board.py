@@ -16,7 +16,8 @@ from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.classifier import Classifier
 from chaoskit.runtime.failures.taxonomy import TransientError
-from chaoskit.runtime.observing.events import Event, Listener, emit
+from chaoskit.runtime.observing.events import Event
+from chaoskit.runtime.observing.observers import Listener, emit
 from chaoskit.runtime.running.jobs import (
     JobCancelled,
     JobEnded,
@@ -266,8 +267,6 @@ class JobBoard:
         silent = self._clock.monotonic() - ticket._beaten
         if silent < self.options.stuck_after:
             return False
-        # Silent, but perhaps in a wait that looks at the event.
-        ticket.cancelled.set()
         self._tell(JobStuck, job=name, attempt=ticket.attempt, silent=silent)
         if job.requeues < self.options.requeues and job.attempts < self.options.attempts:
             job.requeues += 1

@@ -34,7 +34,7 @@ from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.calling.callables import called, synchronous, synchronous_all
 from chaoskit.runtime.calling.loops import needs_asyncio, runs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
-from chaoskit.runtime.observing.events import Listener, emit
+from chaoskit.runtime.observing.observers import Listener, emit
 from chaoskit.runtime.running.shutdown_records import (
     CallbackOrder,
     ShutdownFinished,

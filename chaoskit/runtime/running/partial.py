@@ -25,12 +25,12 @@ from chaoskit.runtime.calling.loops import needs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import PartialFailure
 from chaoskit.runtime.forks import Lasting
-from chaoskit.runtime.observing.events import Listener, emit, wanted
+from chaoskit.runtime.observing.observers import Listener, emit, wanted
 from chaoskit.runtime.running.batches import BatchProgress, ItemFailed, ItemFailure, ItemSuccess, Summary
 
 __all__ = ["PartialFailureCollector"]
 
-# Among so many newest failures the same error is looked for before it gets a note.
+# Among this many newest failures the same error is looked for before it gets a note.
 KEPT_IN_MIND = 100
 
 T = TypeVar("T")

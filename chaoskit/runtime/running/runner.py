@@ -16,7 +16,7 @@ from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.context import carry
 from chaoskit.runtime.failures.classifier import Classifier
-from chaoskit.runtime.observing.events import Listener
+from chaoskit.runtime.observing.observers import Listener
 from chaoskit.runtime.running.board import CAUTIOUS, JobBoard
 from chaoskit.runtime.running.jobs import JobOptions, Ticket
 from chaoskit.runtime.running.stacks import all_stacks

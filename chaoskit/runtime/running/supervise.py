@@ -1,17 +1,10 @@
-"""Threads that are watched: a dead one is noticed and started again or reported, a stuck one is shown.
-
-The restart limit is that of Erlang's supervisors (intensity and period): more than ``restarts`` deaths
-within ``within`` seconds, and the supervisor gives up instead of hiding a fault that does not pass.
-"""
+"""Threads that are watched: a dead one is noticed and started again or reported, a stuck one is shown."""
 
 from __future__ import annotations
 
-import enum
 import logging
-import math
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,16 +12,15 @@ from typing import Any, ClassVar
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.calling.callables import called, synchronous, synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
-from chaoskit.runtime.config import option
 from chaoskit.runtime.context import carry
 from chaoskit.runtime.failures.taxonomy import PermanentError
-from chaoskit.runtime.observing.events import Event, Listener, emit
+from chaoskit.runtime.observing.events import Event
+from chaoskit.runtime.observing.observers import Listener, emit
+from chaoskit.runtime.running.restarts import Deaths, SupervisionOptions
 from chaoskit.runtime.running.stacks import all_stacks
 from chaoskit.runtime.stop import Stop, watched
 
 __all__ = [
-    "Restart",
-    "SupervisionOptions",
     "Supervisor",
     "SuspectedDeadlock",
     "ThreadDied",
@@ -40,44 +32,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger("chaoskit")
-
-
-class Restart(enum.Enum):
-    """When a thread is started again: after an error, whenever it ends, or never (then it is reported)."""
-
-    ON_ERROR = "on-error"
-    ALWAYS = "always"
-    NEVER = "never"
-
-
-@dataclass(frozen=True, slots=True)
-class SupervisionOptions:
-    """Limits of restarting, and when a thread that says nothing counts as stuck (None: never).
-
-    ``delay`` is the pause before a restart. It doubles with each death within ``within``, up to
-    ``delay_cap``: what is away for a moment would else use up all restarts before it is back.
-    Raises ``UsageError`` for a number out of its bounds.
-    """
-
-    # Erlang/OTP's default is one restart in five seconds; networks fail in bursts: three a minute.
-    restarts: int = option(default=3, minimum=0)
-    within: float = option(default=60.0, above=0, unit="s")
-    delay: float = option(default=0.5, minimum=0, unit="s", help="before the first restart; it doubles")
-    delay_cap: float = option(default=30.0, minimum=0, unit="s")
-    restart: Restart = Restart.ON_ERROR
-    stuck_after: float | None = option(default=None, above=0, unit="s")
-    check_every: float = option(default=1.0, above=0, unit="s")
-    join_timeout: float = option(default=10.0, minimum=0, unit="s")
-
-    def __post_init__(self) -> None:
-        if self.restarts < 0:
-            raise wrong("restarts", self.restarts, "zero or more")
-        for name in ("delay", "delay_cap"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise wrong(name, getattr(self, name), "seconds, zero or more")
-        for name in ("within", "check_every"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise wrong(name, getattr(self, name), "seconds, more than 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +105,7 @@ class Worker:
     """One supervised function. It returns soon after ``stop`` is set, and calls :meth:`beat` as it works."""
 
     def __init__(
-        self, name: str, target: Callable[[Worker], object], stop: threading.Event, clock: Clock
+        self, name: str, target: Callable[[Worker], object], stop: Stop, clock: Clock, deaths: Deaths
     ) -> None:
         self.name = name
         self.stop = stop
@@ -160,7 +114,7 @@ class Worker:
         self.given_up = False
         self._target = carry(target)
         self._clock = clock
-        self._deaths: deque[float] = deque()
+        self._deaths = deaths
         self._beaten = clock.monotonic()
         self._reported = False
         self.thread: threading.Thread | None = None
@@ -225,7 +179,7 @@ class Supervisor:
                 raise wrong(
                     "thread name", name, "a name that is not in use", "Names are how threads are told apart."
                 )
-            worker = self.workers[name] = Worker(name, bound, self.stop, self._clock)
+            worker = self.workers[name] = Worker(name, bound, self.stop, self._clock, Deaths(self.options))
             self._start(worker)
         return worker
 
@@ -327,14 +281,16 @@ class Supervisor:
         emit(self._listeners, ThreadDied(at=self._clock.monotonic(), thread=worker.name, error=error))
         if error is not None:
             logger.error("thread %s died", worker.name, exc_info=error)
-        if self.stop.is_set() or not self._wants_restart(error):
+        if self.stop.is_set() or not worker._deaths.wants_restart(error):
             if error is not None and not self.stop.is_set():
                 self._give_up(worker, error)
-        elif self._too_often(worker):
+            return
+        now = self._clock.monotonic()
+        pause = worker._deaths.pause(now)
+        if pause is None:
             self._give_up(worker, error)
         else:
-            pause = min(self.options.delay * 2.0 ** (len(worker._deaths) - 1), self.options.delay_cap)
-            self._due.append((self._clock.monotonic() + pause, worker))
+            self._due.append((now + pause, worker))
             self._restart_due()
 
     def _restart_due(self) -> None:
@@ -346,19 +302,6 @@ class Supervisor:
             elif due[0] <= now:
                 self._due.remove(due)
                 self._restart(due[1])
-
-    def _wants_restart(self, error: BaseException | None) -> bool:
-        rule = self.options.restart
-        return rule is Restart.ALWAYS or (rule is Restart.ON_ERROR and error is not None)
-
-    def _too_often(self, worker: Worker) -> bool:
-        now = self._clock.monotonic()
-        deaths = worker._deaths
-        deaths.append(now)
-        # A sliding window, as in Erlang: a total would one day give up a thread that dies once a week.
-        while deaths and deaths[0] <= now - self.options.within:
-            deaths.popleft()
-        return len(deaths) > self.options.restarts
 
     def _restart(self, worker: Worker) -> None:
         worker.restarts += 1

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from chaoskit.runtime.durable.checkpoints.records import CheckpointContent
 from chaoskit.runtime.durable.checkpoints.transitions import ClaimedRecord
+from chaoskit.runtime.durable.store.asking import was_committed
 from chaoskit.runtime.durable.store.protocol import RUNNING, Kind, Storage, Tx
 from chaoskit.runtime.failures.stored import OutcomeUnknown
 
@@ -22,7 +23,7 @@ def settle(store: Storage, work: Callable[[Tx], bool], *, urgent: bool = False) 
     try:
         return store.write(work, urgent=urgent)
     except OutcomeUnknown as unknown:
-        if unknown.operation_id is None or store.outcome(unknown.operation_id) != "committed":
+        if not was_committed(store, unknown):
             raise
         return True
 

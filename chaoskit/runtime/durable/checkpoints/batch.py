@@ -16,7 +16,8 @@ from chaoskit.runtime.durable.checkpoints.answers import claimed_by
 from chaoskit.runtime.durable.checkpoints.claims import Claim, End
 from chaoskit.runtime.durable.checkpoints.records import CheckpointContent
 from chaoskit.runtime.durable.checkpoints.renewal import Renewal
-from chaoskit.runtime.durable.checkpoints.transitions import ClaimedRecord, Terms, release, start
+from chaoskit.runtime.durable.checkpoints.transitions import ClaimedRecord, Terms, release, start_each
+from chaoskit.runtime.durable.store.asking import was_committed
 from chaoskit.runtime.durable.store.protocol import Tx
 from chaoskit.runtime.failures.base import ResilienceError
 from chaoskit.runtime.failures.stored import LeaseLost, OutcomeUnknown
@@ -47,7 +48,10 @@ class CheckpointBatch:
         scope: str,
         window: int,
     ) -> None:
-        """Use ``Checkpoints.batch``. Raises UsageError for a window below 1."""
+        """Use ``Checkpoints.batch``. Raises UsageError for a window below 1, or one text as the keys."""
+        # A text is a sequence, too: each of its characters would be claimed.
+        if isinstance(keys, str):
+            raise wrong("keys", keys, "several keys in a list", f"For a single one: [{keys!r}].")
         if window < 1:
             raise wrong("window", window, "at least 1")
         self._terms, self._renewal, self._scope, self._window = terms, renewal, scope, window
@@ -109,11 +113,11 @@ class CheckpointBatch:
         # step were needed. It is also safe: results and claims are of different keys.
         keys = self._keys[: self._window] if claiming else []
         scope, new = self._scope, CheckpointContent(correlation_id=correlation_id())
+        text = new.encoded()
 
         def work(tx: Tx) -> tuple[list[bool], list[ClaimedRecord]]:
             kept = [end(tx) for _, end in ends]
-            held = (start(tx, terms, key, scope, new) for key in keys)
-            return kept, [one for one in held if one is not None]
+            return kept, start_each(tx, terms, keys, scope, new, text)
 
         kept, held = self._write(work, ends)
         # Only now, when it is certain: after an error the same results are there for the next flush.
@@ -132,9 +136,9 @@ class CheckpointBatch:
         try:
             return store.write(work, urgent=True)
         except OutcomeUnknown as unknown:
-            id = unknown.operation_id
-            if id is None or store.outcome(id) != "committed":
+            if not was_committed(store, unknown):
                 raise
+            id = str(unknown.operation_id)
             # The answers were lost with the commit's, but the records have kept by which operation they
             # were written.
             records = [store.get(kind, claim.key, scope=claim.scope) for claim, _ in ends]

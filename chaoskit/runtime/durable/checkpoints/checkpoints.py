@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.closing import ClosedOnExit
 from chaoskit.runtime.context import correlation_id
 from chaoskit.runtime.durable.checkpoints.answers import claimed_by, settle
 from chaoskit.runtime.durable.checkpoints.batch import CheckpointBatch
@@ -40,6 +40,7 @@ from chaoskit.runtime.durable.checkpoints.sources import (
 from chaoskit.runtime.durable.checkpoints.transitions import ClaimedRecord, Terms, admit, start
 from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
 from chaoskit.runtime.durable.levels import Durability
+from chaoskit.runtime.durable.store.asking import was_committed
 from chaoskit.runtime.durable.store.protocol import RUNNING, Storage, Tx
 from chaoskit.runtime.durable.store.store import Store
 from chaoskit.runtime.failures.base import ResilienceError
@@ -51,7 +52,7 @@ MISSING: Any = object()
 """The default of ``load`` that is none."""
 
 
-class Checkpoints:
+class Checkpoints(ClosedOnExit):
     """What a pipeline has done, is doing and has to do, by (scope, key), in a store.
 
     A step that is recorded as completed never runs again, unless its source has changed. One that is not
@@ -73,8 +74,8 @@ class Checkpoints:
     ) -> None:
         """Use the store, or open the one in the file ``target`` (in a directory: ``checkpoints.db``).
 
-        ``base`` is where artefacts lie; by default the directory of the store. ``durability`` is for a
-        store that is opened here.
+        ``base`` is where artefacts lie, and the sources whose paths are to be relative; by default the
+        directory of the store. ``durability`` is for a store that is opened here.
 
         Raises:
             UsageError: a limit or a name that cannot be; a store with another durability.
@@ -96,12 +97,15 @@ class Checkpoints:
                 )
             self._store = target
         else:
-            path = Path(target)
-            self._store = Store.open(
-                path / "checkpoints.db" if path.is_dir() else path, durability=durability or "power-loss"
-            )
+            path: Path | str = target
+            if "://" not in str(target) and Path(target).is_dir():
+                path = Path(target) / "checkpoints.db"
+            self._store = Store.open(path, durability=durability or "power-loss")
         self._kind = kind_of(pipeline)
-        outputs = Outputs(Path(base) if base is not None else self._store.path.parent, self._store.path)
+        store = self._store.path
+        # Beside the store, if it has a place; else where the program runs, as for every other name of a file.
+        home = Path(base) if base is not None else store.parent if store is not None else Path.cwd()
+        outputs = Outputs(home, store)
         self._terms = Terms(
             self._store, self._kind, pipeline, attempts, lease, outputs, letters or DeadLetters(self._store)
         )
@@ -184,7 +188,7 @@ class Checkpoints:
             return False
         # Without either the caller did not ask about the source, and a stat of each file would not be free.
         if (source is not None or verify_checksum) and not is_same(
-            source, found.source, read=verify_checksum
+            source, found.source, read=verify_checksum, base=self._terms.outputs.base
         ):
             return False
         return not any(self._terms.outputs.damage(one, read=verify_checksum) for one in found.artefacts)
@@ -229,7 +233,7 @@ class Checkpoints:
                 held += [one for record in found if (one := admit(tx, terms, record)) is not None]
             return held
 
-        return [self._held(one) for one in self._take(work)]
+        return [Claim(terms, one, self._renewal, self._submit) for one in self._take(work)]
 
     def pending(self, *, scope: str | None = None) -> Iterator[CheckpointRecord]:
         """What waits to be claimed, by (scope, key). No read is held open; damaged records are left out."""
@@ -238,6 +242,10 @@ class Checkpoints:
     def failed(self, *, scope: str | None = None) -> Iterator[CheckpointRecord]:
         """What failed: it may be claimed again by name, or is dead."""
         return walk(self._store, self._kind, scope=scope, status=("failed", "dead"))
+
+    def completed(self, *, scope: str | None = None) -> Iterator[CheckpointRecord]:
+        """What is done, also if its source has changed since: ``is_completed`` looks."""
+        return walk(self._store, self._kind, scope=scope, status="completed")
 
     def in_progress(self, *, scope: str | None = None) -> Iterator[CheckpointRecord]:
         """What is claimed; the workers of some may have died since."""
@@ -290,26 +298,15 @@ class Checkpoints:
         if self._owned:
             self._store.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _claim(self, key: str, scope: str, new: CheckpointContent, *, again: bool) -> Claim | None:
-        terms = self._terms
+        terms, text = self._terms, new.encoded()
 
         def work(tx: Tx) -> list[ClaimedRecord]:
-            held = start(tx, terms, key, scope, new, again=again)
+            held = start(tx, terms, key, scope, new, text, again=again)
             return [] if held is None else [held]
 
         found = self._take(work)
-        return self._held(found[0]) if found else None
+        return Claim(terms, found[0], self._renewal, self._submit) if found else None
 
     def _take(self, work: Any) -> list[ClaimedRecord]:
         """Claim, and find what was claimed if the answer was lost: else it would be held for ever."""
@@ -317,13 +314,9 @@ class Checkpoints:
             held: list[ClaimedRecord] = self._store.write(work)
             return held
         except OutcomeUnknown as unknown:
-            id = unknown.operation_id
-            if id is None or self._store.outcome(id) != "committed":
+            if not was_committed(self._store, unknown):
                 raise
-            return claimed_by(self._store, self._kind, id)
-
-    def _held(self, held: ClaimedRecord) -> Claim:
-        return Claim(self._terms, held, self._renewal, self._submit)
+            return claimed_by(self._store, self._kind, str(unknown.operation_id))
 
     def _submit(self, claim: Claim, end: End, urgent: bool) -> None:
         if not settle(self._store, end, urgent=urgent):
@@ -338,4 +331,4 @@ class Checkpoints:
             return None
         if not isinstance(source, Checksum):
             self._terms.outputs.refuse(Path(source))
-        return fingerprint_of(source)
+        return fingerprint_of(source, self._terms.outputs.base)

@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime.durable.checkpoints.answers import settle
-from chaoskit.runtime.durable.checkpoints.renewal import Renewal
+from chaoskit.runtime.durable.checkpoints.renewal import End, Renewal
+from chaoskit.runtime.durable.checkpoints.sources import Fingerprint
 from chaoskit.runtime.durable.checkpoints.transitions import ClaimedRecord, Terms, complete, fail, release
 from chaoskit.runtime.durable.recorded import record_error
 from chaoskit.runtime.durable.store.protocol import RUNNING, Tx
@@ -21,26 +22,31 @@ from chaoskit.runtime.failures.stored import LeaseLost, OutcomeUnknown, StoreBus
 
 __all__ = ["Claim", "End"]
 
-End = Callable[[Tx], bool]
-"""Writes how a claim ended; False if it was not valid any more. May run more than once."""
-
 
 class Claim:
     """One attempt at one checkpoint.
 
     Leaving the block without an error completes it, with an error fails it. An interrupt, a lost lease and
     errors of the store itself are no results: they give it back. Every write of a claim that was taken over
-    raises ``LeaseLost`` and changes nothing. ``lost`` is set when that was noticed.
+    raises ``LeaseLost`` and changes nothing.
     """
 
     def __init__(
         self, terms: Terms, held: ClaimedRecord, renewal: Renewal, submit: Callable[[Claim, End, bool], None]
     ) -> None:
         """Use ``Checkpoints.claim``."""
-        self.lost = threading.Event()
         self._terms, self._held, self._renewal, self._submit = terms, held, renewal, submit
+        self._noticed: dict[int, threading.Event] = {}
         self._open = True
+        self._unwritten: End | None = None
         renewal.add(self)
+
+    @property
+    def lost(self) -> threading.Event:
+        """Set when it was noticed that another worker has taken the claim over."""
+        # Made when it is asked for, as few are: it would cost a tenth of a step of a batch. ``setdefault`` is
+        # one step, so that the thread that renews and this one get the same.
+        return self._noticed.get(0) or self._noticed.setdefault(0, threading.Event())
 
     @property
     def key(self) -> str:
@@ -59,6 +65,11 @@ class Claim:
     def fence(self) -> int:
         """Greater than that of every earlier claim: give it to other systems that can compare it."""
         return self._held.record.fence
+
+    @property
+    def source(self) -> Fingerprint | None:
+        """The input as it was read when this was claimed; None if the claim was asked for without one."""
+        return self._held.content.source
 
     @property
     def value(self) -> Any:
@@ -141,20 +152,28 @@ class Claim:
         """
         self._check_open()
         # Before any lock: hashing a large artefact takes seconds, in which no other write should wait.
-        made = self._terms.outputs.take(artefacts, sync=self._terms.store.durability == "power-loss")
+        # For most there is none: what a short step costs beside itself is no more than this method.
+        sync = self._terms.store.durability == "power-loss"
+        made = () if artefacts == () else self._terms.outputs.take(artefacts, sync=sync)
         # An attempt whose result cannot be kept has not failed for that: the caller may convert it and try
-        # again. Encoded once here, so that a value that cannot be kept is the caller's error, before any
-        # lock.
-        kept = self.value if value is None else value
-        replace(self._held.content, value=kept, artefacts=made, error=None).encoded()
+        # again. Encoded here, so that a value that cannot be kept is the caller's error, before any lock; and
+        # one that is changed later, while a batch waits, is kept as it was.
         held, terms = self._held, self._terms
-        self._end(lambda tx: complete(tx, terms, held, kept, made), tx)
+        content = held.content.completed(value, made)
+        self._end(lambda tx: complete(tx, terms, held, content), tx)
 
-    def fail(self, error: BaseException, *, retry_in: float | None = None, tx: Tx | None = None) -> None:
-        """Record that it failed. With ``retry_in`` it is due again after so many seconds.
+    def fail(
+        self,
+        error: BaseException,
+        *,
+        retry_in: float | None = None,
+        final: bool = False,
+        tx: Tx | None = None,
+    ) -> None:
+        """Record that it failed. With ``retry_in`` it is due again after this many seconds.
 
-        At the last attempt it becomes a dead letter in the same transaction. On a full disk the store's
-        reserve is given up for it.
+        At the last attempt, or if it is ``final``, it becomes a dead letter in the same transaction. On a
+        full disk the store's reserve is given up for it.
 
         Raises:
             LeaseLost: the claim is not valid any more; nothing was recorded.
@@ -162,7 +181,7 @@ class Claim:
         self._check_open()
         # As text, and here: a traceback holds frames, and frames hold what the work had in its hands.
         told, held, terms = record_error(error), self._held, self._terms
-        self._end(lambda tx: fail(tx, terms, held, told, retry_in), tx, urgent=True)
+        self._end(lambda tx: fail(tx, terms, held, told, retry_in, final), tx, urgent=True)
 
     def release(self) -> None:
         """Give it back as it was: it is due at once, and the attempt does not count. Twice does nothing.
@@ -173,6 +192,19 @@ class Claim:
         if self._open:
             held, terms = self._held, self._terms
             self._end(lambda tx: release(tx, terms, held), None)
+
+    def leave(self) -> None:
+        """End the attempt, even if the store is in trouble. Does nothing if it has ended; never raises.
+
+        What :meth:`complete`, :meth:`fail` or :meth:`release` could not record is recorded by a thread of
+        this process, once the store takes it; without any of these the checkpoint is given back.
+        """
+        if not self._open:
+            return
+        held, terms = self._held, self._terms
+        self._open = False
+        self._renewal.owe(self._unwritten or (lambda tx: release(tx, terms, held)))
+        self._renewal.drop(self)
 
     def _end(self, end: End, tx: Tx | None, *, urgent: bool = False) -> None:
         # Closed before the write, so that the renewal never takes one that has just ended for lost.
@@ -185,6 +217,8 @@ class Claim:
                 raise self._lost()
         except BaseException as error:
             self._open = not isinstance(error, LeaseLost)
+            # What was to happen with a transaction of the caller's must not happen without it.
+            self._unwritten = end if tx is None else None
             raise
         finally:
             if not self._open:
@@ -214,7 +248,9 @@ class Claim:
                 self.release()
         except ResilienceError as trouble:
             with suppress(ResilienceError):
-                self.release()  # Else it would be held as long as this process lives.
+                self.release()
+            # Else it would be held as long as this process lives.
+            self.leave()
             if error is None:
                 raise
             # The error of the work is the one to see: ours would hide it behind the store's.

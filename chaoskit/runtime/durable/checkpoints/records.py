@@ -87,14 +87,21 @@ class CheckpointContent:
         Raises:
             CheckpointError: a value in it cannot be kept, or all of it is too large.
         """
-        text = encode(self._plain())
-        # A character has at most 4 bytes, so most checkpoints are never encoded a second time to be measured.
-        if len(text) > (MAX_PAYLOAD - ROOM) // 4 and len(text.encode()) > MAX_PAYLOAD - ROOM:
-            raise CheckpointError(
-                f"the checkpoint is {len(text.encode()):,} bytes as JSON; expected at most"
-                f" {MAX_PAYLOAD - ROOM:,}. Keep large state with Snapshots, or in a file that is an artefact."
-            )
-        return text
+        return _with_room(self._plain())
+
+    def completed(self, value: Any, artefacts: tuple[Artefact, ...]) -> Encoded:
+        """As :meth:`encoded`, with a result (None keeps the value) and what it made, and without a failure.
+
+        Raises:
+            CheckpointError: a value in it cannot be kept, or all of it is too large.
+        """
+        # Every step of a batch comes through here, and a changed record would cost as much as its text.
+        plain = self._plain()
+        if value is not None:
+            plain["value"] = value
+        plain["artefacts"] = [asdict(one) for one in artefacts]
+        plain["error"] = plain["letter"] = None
+        return _with_room(plain)
 
     def failed(self, attempt: int, error: Mapping[str, Any], at: float) -> CheckpointContent:
         """The same, with one failure more."""
@@ -118,6 +125,17 @@ class CheckpointContent:
             "letter": self.letter,
             "correlation_id": self.correlation_id,
         }
+
+
+def _with_room(plain: dict[str, Any]) -> Encoded:
+    text = encode(plain)
+    # A character has at most 4 bytes, so most checkpoints are never encoded a second time to be measured.
+    if len(text) > (MAX_PAYLOAD - ROOM) // 4 and len(text.encode()) > MAX_PAYLOAD - ROOM:
+        raise CheckpointError(
+            f"the checkpoint is {len(text.encode()):,} bytes as JSON; expected at most"
+            f" {MAX_PAYLOAD - ROOM:,}. Keep large state with Snapshots, or in a file that is an artefact."
+        )
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,33 @@
-"""The thread that renews the leases of the claims of this process, all in one commit."""
+"""The thread that renews the leases of the claims of this process, and ends those that it could not end."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 from chaoskit.runtime.durable.checkpoints.transitions import ClaimedRecord, Terms
 from chaoskit.runtime.durable.store.protocol import Tx
 from chaoskit.runtime.failures.base import ResilienceError
+from chaoskit.runtime.stop import end
 
-__all__ = ["Renewal", "Renewed"]
+__all__ = ["End", "Renewal", "Renewed"]
 
 logger = logging.getLogger("chaoskit")
+
+
+End: TypeAlias = Callable[[Tx], bool]
+"""Writes how a claim ended; False if it was not valid any more. May run more than once."""
 
 
 class Renewed(Protocol):
     """A claim, as it is renewed."""
 
-    lost: threading.Event
+    @property
+    def lost(self) -> threading.Event:
+        """Set when it was noticed that another worker has it."""
 
     @property
     def held(self) -> ClaimedRecord:
@@ -40,6 +48,7 @@ class Renewal:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._claims: dict[int, Renewed] = {}
+        self._owed: list[End] = []
         self._starting = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -57,6 +66,10 @@ class Renewal:
 
     def drop(self, claim: Renewed) -> None:
         self._claims.pop(id(claim), None)
+
+    def owe(self, end: End) -> None:
+        """Write the end of a claim as soon as the store takes it, while this process lives."""
+        self._owed.append(end)
 
     def claims(self) -> list[Renewed]:
         """Those that are held by this process."""
@@ -87,17 +100,29 @@ class Renewal:
                 claim.lost.set()
                 self.drop(claim)
 
+    def settle(self) -> None:
+        """Write the ends that are owed, now.
+
+        Raises:
+            ResilienceError: the store's; what was not written is tried again at the next time.
+        """
+        while self._owed:
+            # An end says no for a claim that was taken over, or whose end was written after all.
+            self._terms.store.write(self._owed[0], urgent=True)
+            del self._owed[0]
+
     def stop(self) -> None:
         """End the thread; it begins again with the next claim."""
-        thread, self._thread = self._thread, None
+        thread = self._thread
         if thread is not None and self._pid == os.getpid():
-            self._over.set()
-            thread.join()
+            end(thread, self._over)
             self._over.clear()
+        self._thread = None
 
     def _run(self) -> None:
         while not self._over.wait(self._terms.lease / 3):
             try:
+                self.settle()
                 self.renew()
             # The next round tries again: a third of the lease leaves room for two that fail. A claim of
             # this machine does not depend on it at all.

@@ -78,8 +78,8 @@ class Artefact:
     checksum: str
 
 
-def fingerprint_of(source: Source) -> Fingerprint:
-    """Read the input.
+def fingerprint_of(source: Source, base: Path | None = None) -> Fingerprint:
+    """Read the input. The path of one below ``base`` is kept relative to it.
 
     Raises:
         FileMissing, FilesystemError: it cannot be read.
@@ -100,15 +100,21 @@ def fingerprint_of(source: Source) -> Fingerprint:
         )
     # The time of change as well: unlike that of modification no program can set it.
     fresh = time.time_ns() - max(after.st_mtime_ns, after.st_ctime_ns) < TICK
-    return Fingerprint(checksum, path, after.st_size, () if fresh else _stamp(after))
+    # So a store that is moved together with its inputs still knows them.
+    inside = base is not None and Path(path).is_relative_to(base)
+    name = Path(path).relative_to(base).as_posix() if base is not None and inside else path
+    return Fingerprint(checksum, name, after.st_size, () if fresh else _stamp(after))
 
 
-def is_same(source: Source | None, kept: Fingerprint | None, *, read: bool = False) -> bool:
+def is_same(
+    source: Source | None, kept: Fingerprint | None, *, read: bool = False, base: Path | None = None
+) -> bool:
     """True if the input is what it was; ``read`` reads the file in any case. No source: the kept path."""
+    known = None if kept is None or kept.path is None else os.path.join(base or "", kept.path)
     if source is None:
-        if kept is None or kept.path is None:
+        if known is None:
             return True
-        source = kept.path
+        source = known
     if kept is None:
         return False
     if isinstance(source, Checksum):
@@ -119,7 +125,7 @@ def is_same(source: Source | None, kept: Fingerprint | None, *, read: bool = Fal
         # Another size is another content, without reading a byte. Of a bare checksum the size is not known.
         if seen.st_size != kept.size and kept.path is not None:
             return False
-        if not read and path == kept.path and kept.stamp and _stamp(seen) == kept.stamp:
+        if not read and path == known and kept.stamp and _stamp(seen) == kept.stamp:
             return True
         return fingerprint_of(path).checksum == kept.checksum
     except (FileNotFoundError, FileMissing):
@@ -131,13 +137,13 @@ def _stamp(seen: os.stat_result) -> tuple[int, int, int]:
 
 
 class Outputs:
-    """The files that steps make, relative to ``base``; the files of the store are refused.
+    """The files that steps make, relative to ``base``, which is absolute; the files of the store are refused.
 
     Reading a database file closes it, and with that drops the locks that SQLite holds on it in this process.
     """
 
     def __init__(self, base: Path, store: Path | None) -> None:
-        self._base = base
+        self.base = Path(os.path.abspath(base))
         # By their real names, so that a link to the database is refused as well.
         files = [] if store is None else [store.with_name(store.name + end) for end in ENDS]
         self._names = frozenset(os.path.realpath(one) for one in files)
@@ -147,10 +153,13 @@ class Outputs:
 
         Raises:
             CheckpointError: one is not there.
+            UsageError: a single path, not in a list.
         """
+        if isinstance(paths, str | os.PathLike):
+            raise wrong("artefacts", paths, "several paths in a list", f"For a single one: [{str(paths)!r}].")
         found = []
         for given in paths:
-            path = self._base / given
+            path = self.base / given
             if not path.exists():
                 raise CheckpointError(
                     f"the artefact {str(path)!r} is not there; expected it before its step is complete."
@@ -160,8 +169,8 @@ class Outputs:
                 if sync:
                     self._sync(path)
                 size, checksum = self._look(path)
-            inside = path.is_relative_to(self._base)
-            name = path.relative_to(self._base).as_posix() if inside else str(path)
+            inside = path.is_relative_to(self.base)
+            name = path.relative_to(self.base).as_posix() if inside else str(path)
             found.append(Artefact(name, size, checksum))
         return tuple(found)
 
@@ -177,7 +186,7 @@ class Outputs:
 
     def damage(self, artefact: Artefact, *, read: bool = True) -> str:
         """What is wrong with an artefact, in words; empty if nothing. Without ``read`` sizes alone count."""
-        path = self._base / artefact.path
+        path = self.base / artefact.path
         try:
             if not read:
                 # A step is asked for on each start of a pipeline; reading terabytes then would be no start.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.durable.checkpoints.checkpoints import Checkpoints
 from chaoskit.runtime.failures.base import PermanentError, TransientError
 
@@ -35,8 +36,8 @@ class Stages:
     """
 
     def __init__(self, checkpoints: Checkpoints, job: str, names: Sequence[str]) -> None:
-        if not names or len(set(names)) < len(names):
-            raise wrong("names", list(names), "at least one name, each once")
+        if isinstance(names, str) or not names or len(set(names)) < len(names):
+            raise wrong("names", names, "at least one name, each once")
         self._checkpoints, self._job, self._names = checkpoints, job, tuple(names)
 
     def resume(self) -> str | None:
@@ -53,11 +54,12 @@ class Stages:
         The result is plain data (see ``Store``). An error of ``fn`` is recorded and raised.
 
         Raises:
-            UsageError: there is no such stage, or one before it is not complete.
+            UsageError: there is no such stage, one before it is not complete, or ``fn`` is async.
             StageHeld, StageDead: it cannot be run now; it cannot be run.
             CheckpointError: an artefact is missing after ``fn``, or its result cannot be kept.
         """
         place = self._place(name)
+        synchronous("the function of a stage", fn, optional=False)
         # A stage that ran on an input which is no longer what it was would be complete and wrong.
         missing = next((one for one in self._names[:place] if not self._complete(one)), None)
         if missing is not None:
@@ -76,7 +78,7 @@ class Stages:
         if claim is None:
             raise self._refusal(name)
         with claim:
-            result = fn()
+            result: T = called("the function of a stage", fn)
             claim.complete(result, artefacts=artefacts)
         return result
 

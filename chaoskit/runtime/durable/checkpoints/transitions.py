@@ -12,17 +12,18 @@ Every function here may run more than once and in another thread: it uses nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from chaoskit.runtime.durable.checkpoints.records import CheckpointContent
-from chaoskit.runtime.durable.checkpoints.sources import Artefact, Fingerprint, Outputs
+from chaoskit.runtime.durable.checkpoints.sources import Fingerprint, Outputs
 from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
 from chaoskit.runtime.durable.dead_letters.origins import Origin
+from chaoskit.runtime.durable.store.codec import Encoded
 from chaoskit.runtime.durable.store.protocol import RUNNING, Kind, Record, Storage, Tx
 
-__all__ = ["ClaimedRecord", "Terms", "admit", "complete", "fail", "release", "start"]
+__all__ = ["ClaimedRecord", "Terms", "admit", "complete", "fail", "release", "start", "start_each"]
 
 # A worker that is killed cannot say so. What is known is that it was started and left nothing, and a letter
 # with that sentence is worth more at night than one with the error of an attempt before it.
@@ -61,16 +62,42 @@ class ClaimedRecord:
 
 
 def start(
-    tx: Tx, terms: Terms, key: str, scope: str, new: CheckpointContent, *, again: bool = False
+    tx: Tx,
+    terms: Terms,
+    key: str,
+    scope: str,
+    new: CheckpointContent,
+    text: Encoded,
+    *,
+    again: bool = False,
 ) -> ClaimedRecord | None:
     """Claim one checkpoint by name, which is made if there is none; None if it is not to be had.
 
-    One that is completed is done again if the source of ``new`` differs from its own, or with ``again``.
+    ``text`` is ``new``, encoded. One that is completed is done again if the source of ``new`` differs from
+    its own, or with ``again``.
     """
+    made = tx.claim_new(terms.kind, [key], text, scope=scope, lease=terms.lease)
+    return ClaimedRecord(made[0], new) if made else _start_known(tx, terms, key, scope, new, text, again)
+
+
+def start_each(
+    tx: Tx, terms: Terms, keys: Sequence[str], scope: str, new: CheckpointContent, text: Encoded
+) -> list[ClaimedRecord]:
+    """Claim those of several checkpoints that are to be had, in the order of ``keys``: see :func:`start`."""
+    # Most are new. Made as claims, many take one statement, where each took four: look, add, find and claim.
+    records = tx.claim_new(terms.kind, keys, text, scope=scope, lease=terms.lease)
+    made = {record.key: ClaimedRecord(record, new) for record in records}
+    held = (made.get(key) or _start_known(tx, terms, key, scope, new, text, False) for key in keys)
+    return [one for one in held if one is not None]
+
+
+def _start_known(
+    tx: Tx, terms: Terms, key: str, scope: str, new: CheckpointContent, text: Encoded, again: bool
+) -> ClaimedRecord | None:
     # Read and claimed in one transaction: between the two no other worker can have it, or complete it.
     record = tx.get(terms.kind, key, scope=scope)
     if record is None:
-        tx.put(terms.kind, key, new.encoded(), scope=scope, status="pending", due=tx.now)
+        tx.add(terms.kind, key, text, scope=scope, status="pending", due=tx.now)
     elif record.status not in ("pending", RUNNING):
         before = CheckpointContent.of(record)
         changed = _differs(new.source, before.source)
@@ -90,31 +117,34 @@ def start(
 
 def admit(tx: Tx, terms: Terms, record: Record, source: Fingerprint | None = None) -> ClaimedRecord | None:
     """What was claimed, if an attempt was left for it; if not it is dead-lettered, and None."""
-    held = ClaimedRecord(record, CheckpointContent.of(record))
+    content = CheckpointContent.of(record)
+    if source is not None and content.source is not None and _differs(source, content.source):
+        # The worker before had another input: neither its attempts nor its progress are those of this one.
+        content = replace(content, forgiven=record.attempts - 1, progress=None)
+    held = ClaimedRecord(record, content)
     # The claim has counted the attempt already. One too many is never worked on: it is buried here, in the
     # transaction that counted it, so that a crash leaves it either to be claimed or with its letter.
     if terms.attempts is not None and held.attempt > terms.attempts:
         _bury(tx, terms, held, record.attempts - 1)
         return None
-    if source is None or source == held.content.source:
+    if source is None or source == content.source:
         return held
     # The source was read before the claim, so it can be older than what the work reads, never newer: a change
     # in between is seen the next time, and costs one run too many, not one too few.
-    content = replace(held.content, source=source)
+    content = replace(content, source=source)
     tx.change(terms.kind, record.key, scope=record.scope, value=content.recorded(), fence=record.fence)
     return ClaimedRecord(record, content)
 
 
-def complete(tx: Tx, terms: Terms, held: ClaimedRecord, value: Any, artefacts: tuple[Artefact, ...]) -> bool:
+def complete(tx: Tx, terms: Terms, held: ClaimedRecord, content: Encoded) -> bool:
     """Record the result; False if the claim is not valid any more."""
-    content = replace(held.content, value=value, artefacts=artefacts, error=None, letter=None)
     record = held.record
     if not tx.change(
         terms.kind,
         record.key,
         scope=record.scope,
         status="completed",
-        value=content.encoded(),
+        value=content,
         fence=record.fence,
     ):
         return False
@@ -126,15 +156,22 @@ def complete(tx: Tx, terms: Terms, held: ClaimedRecord, value: Any, artefacts: t
     return True
 
 
-def fail(tx: Tx, terms: Terms, held: ClaimedRecord, error: Mapping[str, Any], retry_in: float | None) -> bool:
-    """Record a failure; False if the claim is not valid any more. The last attempt leaves a dead letter."""
+def fail(
+    tx: Tx,
+    terms: Terms,
+    held: ClaimedRecord,
+    error: Mapping[str, Any],
+    retry_in: float | None,
+    final: bool = False,
+) -> bool:
+    """Record a failure; False if the claim is not valid any more. A final one leaves a dead letter."""
     record = held.record
     # Asked first: a letter that was added for a claim of long ago could not be taken back by ``change``
     # returning False.
     if not _valid(tx, terms, record):
         return False
     content = held.content.failed(held.attempt, error, tx.now)
-    if terms.attempts is not None and held.attempt >= terms.attempts:
+    if final or (terms.attempts is not None and held.attempt >= terms.attempts):
         _bury(tx, terms, ClaimedRecord(record, content), record.attempts)
         return True
     due = None if retry_in is None else tx.now + retry_in
@@ -180,8 +217,8 @@ def _bury(tx: Tx, terms: Terms, held: ClaimedRecord, attempts: int) -> None:
         payload=content.value,
         attempts=attempts,
         history=content.history,
-        session=record.scope,
-        subject=record.key,
+        session=str(content.metadata.get("session", record.scope)),
+        subject=str(content.metadata.get("subject", record.key)),
         correlation_id=content.correlation_id,
         origin=Origin(terms.kind.name, record.scope, record.key, terms.kind.format),
         tx=tx,

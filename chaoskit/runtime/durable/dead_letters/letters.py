@@ -118,7 +118,7 @@ class DeadLetters:
         value = failed.value(
             redrives=before["redrives"],
             same=same,
-            # The first failure was no redrive: so many redrives failed alike as follow it.
+            # The first failure was no redrive: the failures after it are the redrives that failed alike.
             poison=before["poison"] or same > self._poison_after,
         )
         tx.change(DEAD, id, scope=pipeline, status="open", value=value)

@@ -12,7 +12,7 @@ FAILED = ("failed", "dead")
 """The statuses of a record that failed: it may be tried again, or its attempts are used up."""
 
 FORGIVEN = "forgiven"
-"""In a record's value: so many of its attempts do not count any more.
+"""In a record's value: how many of its attempts do not count any more.
 
 The store's own count never falls, since it tells one failure from the next.
 """

@@ -7,10 +7,9 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.closing import ClosedOnExit
 from chaoskit.runtime.durable.files.holding import Held
 from chaoskit.runtime.durable.files.log_reading import corrupt, max_record_of, until
 from chaoskit.runtime.durable.files.records import (
@@ -32,7 +31,7 @@ from chaoskit.runtime.failures.stored import OutcomeUnknown, StoreForked
 __all__ = ["AppendLog"]
 
 
-class AppendLog:
+class AppendLog(ClosedOnExit):
     """A log of records of bytes, made if it is not there; one object at a time may append.
 
     An ``append`` that returned survives the crash that ``durability`` names. At ``power-loss`` opening
@@ -128,17 +127,6 @@ class AppendLog:
         if self._held is not None:
             self._held.release()
             self._held = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _make(self, max_record: int) -> None:
         """Make the log with its head, in one step: a log is never seen without."""

@@ -36,7 +36,8 @@ class Flag:
     """A flag that is the file ``path``: set while the file is there.
 
     ``set`` and ``clear`` survive the crash that ``durability`` names; a reader sees the flag before or
-    after a change. Setting it again replaces what it says.
+    after a change. Setting it again replaces what it says. A process that is killed while it sets one leaves
+    a hidden file beside it, which ``clean_leftovers`` removes.
     """
 
     def __init__(

@@ -56,23 +56,28 @@ class Held:
         self.pid = os.getpid()
         with _ours as ours:
             self._refuse_second(ours)
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
             try:
-                _lock(self._descriptor)
-            except OSError as error:
-                holder = _holder(self._descriptor)
-                os.close(self._descriptor)
-                raise self._busy(f"process {holder}" if holder else "another process") from error
-            found = os.fstat(self._descriptor)
-            ours[found.st_dev, found.st_ino] = self
+                try:
+                    _lock(descriptor)
+                except OSError as error:
+                    holder = _holder(descriptor)
+                    raise self._busy(f"process {holder}" if holder else "another process") from error
+                self._descriptor, found = descriptor, os.fstat(descriptor)
+                ours[found.st_dev, found.st_ino] = self
+            except BaseException:
+                os.close(descriptor)
+                raise
 
     def release(self) -> None:
         """Let the next one in. In a forked child this only forgets the lock, which is the parent's."""
         with _ours as ours:
-            for key in [key for key, held in ours.items() if held is self]:
-                del ours[key]
-            with contextlib.suppress(OSError):
-                os.close(self._descriptor)
+            try:
+                for key in [key for key, held in ours.items() if held is self]:
+                    del ours[key]
+            finally:
+                with contextlib.suppress(OSError):
+                    os.close(self._descriptor)
 
     def _refuse_second(self, ours: dict[tuple[int, int], Held]) -> None:
         # Asked for by name: to open the file once more and close it again would drop the lock.

@@ -84,7 +84,10 @@ def corrupt(path: Path, offset: int) -> RecordCorrupt:
 
 
 def until(path: Path, stop: int, max_record: int) -> Iterator[LogRecord]:
-    """The records that end before ``stop``, which is known to be the end of an intact one."""
+    """The records that end before ``stop``, which is known to be the end of an intact one.
+
+    Raises the error of a corrupt log, with the place, if one of them is not intact after all.
+    """
     descriptor = open_to_read(path)
     try:
         yield from records(reader(descriptor), HEAD_SIZE, stop, max_record)

@@ -109,7 +109,11 @@ def _marked(stage: Path) -> int | None:
         return None
     with contextlib.suppress(OSError):
         descriptor = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        mark(descriptor)
+        try:
+            mark(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
         return descriptor
     return None
 

@@ -35,7 +35,7 @@ _CHUNK = 1 << 20
 HEAD_SIZE = _HEAD.size
 
 Read = Callable[[int, int], bytes]
-"""Read so many bytes at an offset; fewer only at the end of the file."""
+"""Read this many bytes at an offset; fewer only at the end of the file."""
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,15 @@ class StagedFile:
         self.path = unfinished_name(self._target)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         # A file that is to be private must be so from its first byte on.
-        self.descriptor = os.open(self.path, flags, 0o666 if self._mode is None else 0o600)
-        self._open = True
-        mark(self.descriptor)
+        descriptor = os.open(self.path, flags, 0o666 if self._mode is None else 0o600)
+        try:
+            self.descriptor, self._open = descriptor, True
+            mark(descriptor)
+        except BaseException:
+            # Memory that ran short: the caller has nothing yet that could be discarded.
+            os.close(descriptor)
+            os.unlink(self.path)
+            raise
 
     def publish(self, validate: Validator | None = None) -> None:
         """Put the file in its place; whatever fails before that leaves the target as it was.
@@ -120,14 +126,24 @@ def _target(path: str | os.PathLike[str], exclusive: bool) -> Path:
             raise FileExistsError(errno.EEXIST, "it exists, and exclusive=True was asked for", str(given))
         return given
     target = Path(os.path.realpath(given))
-    if target.is_dir():
+    # One look for both questions: on a network share the name may be gone for a moment between two.
+    kind = _kind_of(target)
+    if kind == stat.S_IFDIR:
         raise IsADirectoryError(
             errno.EISDIR, "it is a directory; expected a file or a free name", str(target)
         )
-    if target.exists() and not target.is_file():
+    if kind not in (None, stat.S_IFREG):
         # As root a rename over /dev/null succeeds, and the machine is broken.
         raise wrong("path", os.fspath(path), "a regular file or a free name", "Open it and write to it.")
     return target
+
+
+def _kind_of(target: Path) -> int | None:
+    """The type bits of what is there; None for a free name."""
+    try:
+        return stat.S_IFMT(os.stat(target).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _mode_of(target: Path) -> int | None:

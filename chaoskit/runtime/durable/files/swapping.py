@@ -1,4 +1,4 @@
-"""Putting a directory in the place of another, by the best way that the file system has.
+"""Putting a directory in place of another, by the best way that the file system has.
 
 ==================  =====================================================  =======================
 way                 when                                                   readers in between see
@@ -51,7 +51,7 @@ def place_new(stage: Path, target: Path) -> None:
 
 
 def replace_directory(stage: Path, target: Path, *, sync: bool) -> Path | None:
-    """Put ``stage`` in the place of ``target``; the path at which what was there before is now.
+    """Put ``stage`` in place of ``target``; the path at which what was there before is now.
 
     That is to be removed once the change is durable. None if there is nothing to remove.
     """

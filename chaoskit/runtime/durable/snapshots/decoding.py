@@ -55,7 +55,7 @@ class StateDecoder:
         found = self._floats[start : start + count].tolist()
         # A slice takes any numbers: without this, damage would come back as fewer values.
         if start < 0 or count < 0 or len(found) != count:
-            raise ValueError("there are not so many floats")
+            raise ValueError("there are not this many floats")
         return found
 
     def _lists(self, node: Mapping[str, Any]) -> list[list[Any]]:

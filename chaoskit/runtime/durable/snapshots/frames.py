@@ -38,6 +38,7 @@ def frame_to_json(value: Any, encode: Values) -> Any:
 
 
 def frame_from_json(node: Mapping[str, Any], decode: Values) -> Any:
+    """The table that ``node`` describes. Raises ValueError if its columns are not of one length."""
     pandas = import_module("pandas")
     index = index_from_json(node["i"], decode)
     columns = {at: _values(pandas, one, decode) for at, one in enumerate(node["c"])}

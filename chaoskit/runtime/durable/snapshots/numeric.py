@@ -37,6 +37,7 @@ def array_to_json(value: array[Any], buffers: Buffers) -> Any:
 
 
 def array_from_json(node: Mapping[str, Any], buffers: Sequence[memoryview]) -> array[Any]:
+    """The array that ``node`` describes, in our byte order. Raises ValueError for an unknown type."""
     if node["t"] not in tuple("bBhHiIlLqQfd"):
         raise ValueError(f"there is no array of {node['t']!r}")
     found: array[Any] = array(node["t"])
@@ -67,6 +68,7 @@ def ndarray_to_json(value: Any, buffers: Buffers) -> Any:
 
 
 def ndarray_from_json(node: Mapping[str, Any], buffers: Sequence[memoryview]) -> Any:
+    """The array that ``node`` describes. Raises ValueError for a shape that its bytes do not have."""
     numpy = import_module("numpy")
     dtype = _dtype_from_json(numpy, node["d"])
     shape = tuple(node["s"])

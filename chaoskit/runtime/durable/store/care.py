@@ -12,18 +12,15 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.files.syncing import sync_directory, sync_file
 from chaoskit.runtime.durable.store.core import Core
 from chaoskit.runtime.durable.store.files import free_bytes, typed_errors
-from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Statistics, VerifyReport
-from chaoskit.runtime.durable.store.reading import COLUMNS, Row, SqliteReader, damage_of
-from chaoskit.runtime.durable.store.sqlite import failure, has_wal_reset_bug
+from chaoskit.runtime.durable.store.protocol import Statistics, VerifyReport
+from chaoskit.runtime.durable.store.sqlite import SqliteReader, failure, has_wal_reset_bug
+from chaoskit.runtime.durable.store.walking import look_at_all
 from chaoskit.runtime.failures.taxonomy import ResilienceError
 
 __all__ = ["back_up", "statistics", "verify"]
 
-# Any format will do: whether a record can be understood is for its feature to say.
-_ANY = 1 << 62
-_WALK = 500
 WAL_WARNING = 10
-"""At so many times its limit the WAL is worth a sentence: a reader elsewhere does not let go."""
+"""At this many times its limit the WAL is worth a sentence: a reader elsewhere does not let go."""
 
 
 def back_up(source: sqlite3.Connection, path: Path, target: Path) -> None:
@@ -72,32 +69,8 @@ def _verified(reader: SqliteReader, deep: bool) -> VerifyReport:
     except ResilienceError as error:
         said = [error.message]
     problems = [line for line in said if line != "ok"]
-    damaged: list[DamagedRecord] = []
-    count = 0
-    try:
-        for row in _all(reader):
-            count += 1
-            damage = damage_of(row, Kind(str(row[0]), _ANY))
-            if damage is not None:
-                damaged.append(damage)
-    except ResilienceError as error:
-        problems.append(error.message)
-    return VerifyReport(count, tuple(problems), tuple(damaged), deep)
-
-
-def _all(reader: SqliteReader) -> Iterator[Row]:
-    """Every row, some at a time, so that no read is held open while the others want to checkpoint."""
-    after: tuple[object, ...] = ("", "", "")
-    while True:
-        rows = reader.rows(
-            f"select {COLUMNS} from record where (kind, scope, key) > (?, ?, ?)"
-            f" order by kind, scope, key limit {_WALK}",
-            after,
-        )
-        yield from rows
-        if len(rows) < _WALK:
-            return
-        after = rows[-1][:3]
+    walked = look_at_all(reader)
+    return VerifyReport(walked.records, (*problems, *walked.problems), walked.damaged, deep)
 
 
 def statistics(core: Core) -> Statistics:

@@ -53,10 +53,14 @@ _encode = json.JSONEncoder(
 def encode(value: Any) -> Encoded:
     """The text of ``value``, which :func:`decode` turns into an equal value of the same types.
 
+    What was encoded before is returned as it is.
+
     Raises:
         CheckpointError: it would not come back the same, or is larger than a record may be. The message
             names the place inside the value.
     """
+    if type(value) is Encoded:
+        return value
     if not _round_trips(value):
         raise CheckpointError(_complaint(value), hint="Keep plain data, or convert it first.")
     text = _encode(value)

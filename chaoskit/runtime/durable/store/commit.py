@@ -26,7 +26,7 @@ from chaoskit.core.errors import UsageError
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.failures.stored import OutcomeUnknown
 
-__all__ = ["Round", "Write", "Queue"]
+__all__ = ["Queue", "Round", "Write", "nested"]
 
 HEAL = 0.05
 """Seconds after which a follower looks again although it was not woken."""
@@ -278,17 +278,17 @@ class Queue:
 
     def _give_up(self, operation: Write, turn: Turn, waited: float) -> Round | None:
         """A failed batch for an operation that must not wait (any longer), and that no leader has taken."""
-        nested = self._last.thread == turn.thread and self._last.alive.locked()
-        if not nested and waited < self._timeout:
+        inside = self._last.thread == turn.thread and self._last.alive.locked()
+        if not inside and waited < self._timeout:
             return None
         failed = Round(turn)
-        error = _nested() if nested else self._late(waited)
+        error = nested() if inside else self._late(waited)
         failed.failure = lambda _: error
         return failed if operation.taken.setdefault(0, failed) is failed else None
 
     def _refuse_nesting(self, turn: Turn) -> None:
         if self._last.thread == turn.thread and self._last.alive.locked():
-            raise _nested()
+            raise nested()
 
     def _step_down(self, served: list[Write]) -> None:
         """Wake those that were served, and those that may lead next."""
@@ -317,7 +317,8 @@ def interrupted(id: str) -> OutcomeUnknown:
     )
 
 
-def _nested() -> UsageError:
+def nested() -> UsageError:
+    """The error of a write within a write of the same thread."""
     return UsageError(
         "this thread is writing to the store already: it is inside store.transaction(), or in a signal"
         " handler that interrupted a write; expected one write at a time. Use the tx of the block; in a"

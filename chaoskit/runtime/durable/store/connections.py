@@ -9,10 +9,17 @@ from __future__ import annotations
 import ctypes
 import sqlite3
 import threading
+from collections.abc import Iterable
 
 from chaoskit.runtime.forks import survive_fork
 
-__all__ = ["Connections"]
+__all__ = ["Connections", "keep_forever"]
+
+
+def keep_forever(objects: Iterable[object]) -> None:
+    """Never finalize them, not even at the interpreter's end."""
+    for one in objects:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
 
 
 class Connections:
@@ -45,8 +52,7 @@ class Connections:
 
     def abandon(self) -> None:
         """Leave them open to the end of the process, past the interpreter's own clean-up."""
-        for connection in list(self._all):
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        keep_forever(self._all)
         self._all.clear()
 
     def _after_fork(self) -> None:

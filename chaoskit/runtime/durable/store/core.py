@@ -10,12 +10,9 @@ import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fcntl import LOCK_UN, lockf
 from functools import partial
 
-from chaoskit.runtime.clock import Clock
-from chaoskit.runtime.durable.levels import Durability
 from chaoskit.runtime.durable.store.commit import Queue, Round, Write
 from chaoskit.runtime.durable.store.connections import Connections
 from chaoskit.runtime.durable.store.files import StoreFiles, typed_errors
@@ -23,13 +20,14 @@ from chaoskit.runtime.durable.store.lock import LockFile
 from chaoskit.runtime.durable.store.owners import Owners
 from chaoskit.runtime.durable.store.protocol import Outcome
 from chaoskit.runtime.durable.store.readers import Readers
+from chaoskit.runtime.durable.store.settings import Settings
 from chaoskit.runtime.durable.store.sqlite import connect_writer, failure, primary
 from chaoskit.runtime.durable.store.upkeep import Upkeep
-from chaoskit.runtime.durable.store.writing import SqliteTx
+from chaoskit.runtime.durable.store.writing import SqliteTx, write_put
 from chaoskit.runtime.failures.stored import OutcomeUnknown, StoreBusy, StoreGone
 from chaoskit.runtime.failures.taxonomy import ResilienceError
 
-__all__ = ["Core", "Settings"]
+__all__ = ["Core"]
 
 BATCH = 256
 """Operations that are committed at once at most: about 2 ms of plain writes, while other processes wait."""
@@ -46,17 +44,6 @@ _BROKEN = frozenset(
 )
 # One of these in a batch fails all of it.
 _FATAL = _BROKEN | {sqlite3.SQLITE_NOMEM}
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a store was opened. Times are seconds, ``reserve`` is bytes, ``wal_limit`` pages."""
-
-    durability: Durability
-    lock_timeout: float
-    reserve: int
-    wal_limit: int
-    clock: Clock
 
 
 class Core:
@@ -166,10 +153,12 @@ class Core:
                 # Closing goes on. Without the lock that is safe: SQLite checkpoints at the last close under
                 # a lock of the whole file, which it has only if no process has a connection.
                 self.upkeep.failed(error)
-            self._writer = None
-            for refused in self._connections.close_all():
-                self.upkeep.failed(refused)
-            self.lock.close()
+            finally:
+                # Whatever went wrong, memory that ran short too: no descriptor may outlive the store.
+                self._writer = None
+                for refused in self._connections.close_all():
+                    self.upkeep.failed(refused)
+                self.lock.close()
 
     @contextmanager
     def exclusive(self) -> Iterator[sqlite3.Connection]:
@@ -210,7 +199,7 @@ class Core:
         if len(batch.operations) == 1 and first.put is not None and not first.named:
             # Alone it needs no ``begin``: it is a transaction by itself. And no other caller waits for it.
             batch.committing = True
-            first.put.run(connection)
+            write_put(connection, first.put)
             batch.committed.append(True)
         else:
             connection.execute("begin immediate")
@@ -236,7 +225,7 @@ class Core:
                 operation.result = operation.work(tx)
                 operation.size = tx.size
             elif not repeated:
-                operation.put.run(connection)
+                write_put(connection, operation.put)
         except Exception as error:
             cause = error if isinstance(error, sqlite3.Error) else error.__cause__
             if not connection.in_transaction or (

@@ -1,9 +1,12 @@
 """The lock between processes: POSIX record locks on bytes of one small file beside the database.
 
-Byte 0 is the store's: held around opening, migrating, each commit and each checkpoint. Bytes from 1000 on
-are the owners', one for each process that claims: held means alive. The kernel releases them when the
-process dies, keeps them while it is suspended, and a forked child does not inherit them (as it would
-``flock``: a child that outlives its killed parent would hold the lock for ever).
+Byte 0 is the store's: held around opening, migrating, each commit and each checkpoint. Byte 1 is the place
+at the head of the line: a process that has waited for long takes it, and all others leave byte 0 to it.
+Without it the process that has just released the lock would mostly be the next to take it, since those that
+wait look only now and then. Bytes from 1000 on are the owners', one for each process that claims: held
+means alive. The kernel releases them when the process dies, keeps them while it is suspended, and a forked
+child does not inherit them (as it would ``flock``: a child that outlives its killed parent would hold the
+lock for ever).
 
 POSIX locks have one trap: closing *any* descriptor of the file drops all of the process's locks on it. So
 a process opens the file once, and all its stores share the descriptor.
@@ -37,6 +40,11 @@ _FLOCK = "hhqqi4x" if sys.platform == "linux" and sys.maxsize > 1 << 32 else Non
 # Long enough that waiting costs no processor, short against a sync. Measured with 8 processes: the longest
 # wait was 191 to 562 ms, where SQLite's own busy handler let one wait for 11.9 s.
 _PAUSE = (0.0002, 0.002)
+# Handing over costs time in which none works, so processes compete until one has waited for this long.
+_PATIENCE = 0.05
+# How long byte 0 is left to the head of the line. It may be suspended: then it comes when it can, as before.
+_COURTESY = 0.25
+_LEFT = BlockingIOError(errno.EAGAIN, "left to a process that had waited longer")
 
 
 class LockFile:
@@ -50,6 +58,7 @@ class LockFile:
         self.pid = os.getpid()
         self.longest = 0.0
         self._users = 0
+        self._suspended: int | None = None
         # Seeded by the process, so that two that wait do not wake in step.
         self._jitter = random.Random(self.pid)
 
@@ -62,8 +71,13 @@ class LockFile:
             found = cls._known(path)
             if found is None:
                 fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-                seen = os.fstat(fd)
-                found = cls._open.setdefault((seen.st_dev, seen.st_ino), cls(path, fd))
+                try:
+                    seen = os.fstat(fd)
+                    found = cls._open.setdefault((seen.st_dev, seen.st_ino), cls(path, fd))
+                except BaseException:
+                    # No lock is dropped by this: this process has none on a file that it does not know.
+                    os.close(fd)
+                    raise
             found._users += 1
             return found
 
@@ -81,12 +95,14 @@ class LockFile:
             self._users -= 1
             if self._users:
                 return
-            for key, one in list(self._open.items()):
-                if one is self:
-                    del self._open[key]
-            # An error of close comes after the descriptor is gone, and nothing was written through it.
-            with suppress(OSError):
-                os.close(self.fd)
+            try:
+                for key, one in list(self._open.items()):
+                    if one is self:
+                        del self._open[key]
+            finally:
+                # An error of close comes after the descriptor is gone; nothing was written through it.
+                with suppress(OSError):
+                    os.close(self.fd)
 
     def same_file(self) -> bool:
         """True if the path still names the file that is locked here."""
@@ -102,25 +118,48 @@ class LockFile:
             StoreBusy: another process held it all the time; names it.
         """
         try:
-            lockf(self.fd, LOCK_EX | LOCK_NB, 1, 0)
+            refused = self._try(0) if self._head() is None else _LEFT
+            if refused is not None:
+                try:
+                    self._wait(timeout, clock, refused)
+                finally:
+                    # Taken or not; and what releases byte 0 need not know of this one.
+                    lockf(self.fd, LOCK_UN, 1, 1)
         except OSError as error:
-            self._wait(timeout, clock, error)
+            raise StorageError(f"{self.path} cannot be locked: {error.strerror}") from error
 
-    def _wait(self, timeout: float, clock: Clock, error: OSError) -> None:
+    def _wait(self, timeout: float, clock: Clock, refused: OSError) -> None:
         begun = clock.monotonic()
-        while error.errno in _BUSY:
+        first = False
+        while True:
             waited = clock.monotonic() - begun
             if waited >= timeout:
-                raise self._busy(waited, error)
-            clock.sleep(min(self._jitter.uniform(*_PAUSE), timeout - waited))
-            try:
-                lockf(self.fd, LOCK_EX | LOCK_NB, 1, 0)
-            except OSError as again:
-                error = again
-            else:
+                raise self._busy(waited, refused)
+            if not first and waited >= _PATIENCE:
+                first = self._try(1) is None
+            pause = _PAUSE[0] if first else self._jitter.uniform(*_PAUSE)
+            clock.sleep(min(pause, timeout - waited))
+            head = None if first else self._head()
+            if head is not None:
+                if clock.monotonic() - begun < _COURTESY:
+                    continue
+                self._suspended = head
+            again = self._try(0)
+            if again is None:
                 self.longest = max(self.longest, clock.monotonic() - begun)
                 return
-        raise StorageError(f"{self.path} cannot be locked: {error.strerror}") from error
+            refused = again
+
+    def _head(self) -> int | None:
+        """The process at the head of the line; None if there is none, or one that does not take its turn."""
+        try:
+            head = self.holder(1)
+        except OSError:
+            return None  # courtesy alone: byte 0 says who writes
+        if head is None or head != self._suspended:
+            self._suspended = None
+            return head
+        return None
 
     def _busy(self, waited: float, error: OSError) -> StoreBusy:
         pid = self.holder(0)

@@ -11,10 +11,11 @@ from pathlib import Path
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.files import make_directories
 from chaoskit.runtime.durable.store.care import back_up
-from chaoskit.runtime.durable.store.core import Core, Settings
+from chaoskit.runtime.durable.store.core import Core
 from chaoskit.runtime.durable.store.files import StoreFiles, refuse_network, typed_errors
 from chaoskit.runtime.durable.store.lock import LockFile
 from chaoskit.runtime.durable.store.migrations import migrate
+from chaoskit.runtime.durable.store.settings import Settings
 from chaoskit.runtime.durable.store.sqlite import check_library, connect_writer, failure
 from chaoskit.runtime.durable.store.upkeep import Upkeep
 from chaoskit.runtime.failures.taxonomy import FileMissing

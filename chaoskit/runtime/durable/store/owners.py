@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from chaoskit.runtime.durable.store.lock import LockFile
-from chaoskit.runtime.durable.store.reading import SqliteReader
+from chaoskit.runtime.durable.store.reading import RowReader
 
 __all__ = ["Owners"]
 
@@ -25,6 +25,11 @@ class Owners:
         self._row: tuple[object, ...] | None = None
         self._mine = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
+    @property
+    def known(self) -> bool:
+        """True once this process counts as an owner."""
+        return self._row is not None
+
     def claimant(self) -> tuple[object, ...]:
         """This process's row: where it runs, its byte, its name. From now on it counts as an owner."""
         if self._row is None:
@@ -33,7 +38,7 @@ class Owners:
             self._row = (_machine(), byte, self._mine, _boot(), os.getpid(), _started())
         return self._row
 
-    def alive(self, reader: SqliteReader) -> tuple[list[str], list[str]]:
+    def alive(self, reader: RowReader) -> tuple[list[str], list[str]]:
         """The names of the living owners on this machine, and of all on other machines."""
         here, elsewhere = [self._mine], []
         for byte, name, machine, boot in reader.rows("select byte, id, machine, boot from owner"):
@@ -43,7 +48,7 @@ class Owners:
                 here.append(name)
         return here, elsewhere
 
-    def lives(self, reader: SqliteReader, owner: str) -> bool | None:
+    def lives(self, reader: RowReader, owner: str) -> bool | None:
         """True if this owner lives; None if it is on another machine."""
         here, elsewhere = self.alive(reader)
         return None if owner in elsewhere else owner in here

@@ -178,7 +178,13 @@ class Reader(Protocol):
 
 
 class Tx(Reader, Protocol):
-    """One transaction: all of it, or nothing. Reading sees what was written in it before."""
+    """One transaction: all of it, or nothing. Reading sees what was written in it before.
+
+    What ``get`` returned stays so until the transaction ends. If it returned None, and another transaction
+    has made that record before this one writes it, this one is undone: ``write`` runs its work again, and
+    ``transaction`` raises ``StoreBusy``. ``find`` and ``count`` hold nothing fast where many transactions
+    run at once, which is on a server.
+    """
 
     @property
     def operation_id(self) -> str:
@@ -235,9 +241,20 @@ class Tx(Reader, Protocol):
     ) -> list[Record]:
         """Take up to ``limit`` live records that are due, or whose owner is dead; the longest due first.
 
-        The records are as they are now: status ``running``, attempt and fence counted up. An owner on this
-        machine is dead when the kernel has released its lock, whatever a clock says; one elsewhere when its
-        ``lease`` (seconds) is over. Damaged records are passed over. With ``key``, ``scope`` must be given.
+        The records are as they are now: status ``running``, attempt and fence counted up. In a file, an owner
+        on this machine is dead when the kernel has released its lock, whatever a clock says; one elsewhere
+        when its ``lease`` (seconds) is over. On a server an owner is dead when its lease is over by the clock
+        of the server, or before if it was a process of this machine. Damaged records are
+        passed over. With ``key``, ``scope`` must be given.
+        """
+
+    def claim_new(
+        self, kind: Kind, keys: Sequence[str], value: Any, *, lease: float, scope: str = ""
+    ) -> list[Record]:
+        """Make records of one value and claim them; those that are there already stay as they are.
+
+        What was made comes back in the order of ``keys``, and is as ``add`` and ``claim`` would have left it:
+        the first attempt, with the fence 1. The records share one value object.
         """
 
     def delete(self, kind: Kind, key: str, *, scope: str = "", version: int | None = None) -> bool:
@@ -286,7 +303,11 @@ class Storage(Reader, Protocol):
         """
 
     def transaction(self, *, operation_id: str | None = None) -> AbstractContextManager[Tx]:
-        """As ``write``, for a block of the user's: runs here, once, while every other write waits."""
+        """As ``write``, for a block of the user's: runs here, once.
+
+        Meanwhile every other write to a file waits; on a server those wait that want the same records, and a
+        block that sends nothing for ``lock_timeout`` is ended there.
+        """
 
     def owner_alive(self, owner: str) -> bool | None:
         """True if the process that claimed under this name lives; None if this machine cannot tell."""

@@ -16,8 +16,7 @@ from typing import TypeVar
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.durable.store.connections import Connections
 from chaoskit.runtime.durable.store.files import typed_errors
-from chaoskit.runtime.durable.store.reading import SqliteReader
-from chaoskit.runtime.durable.store.sqlite import connect_reader, failure
+from chaoskit.runtime.durable.store.sqlite import SqliteReader, connect_reader, failure
 
 __all__ = ["Readers"]
 

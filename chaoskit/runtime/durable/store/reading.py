@@ -1,19 +1,19 @@
-"""The reading half of SQLite's dialect: rows become records, or are found damaged."""
+"""The reading half of both dialects: rows become records, or are found damaged.
+
+What only reads is one text for all databases: comparisons by value, and never a lock.
+"""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.store.codec import check_name, checksum, decode
 from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Page, Record
-from chaoskit.runtime.durable.store.sqlite import failure
 from chaoskit.runtime.failures.stored import RecordCorrupt, StoreTooNew
 
-__all__ = ["COLUMNS", "Row", "SqliteReader", "Where", "damage_of", "record_of"]
+__all__ = ["COLUMNS", "Row", "RowReader", "Where", "check_limit", "damage_of", "record_of"]
 
 Row = tuple[Any, ...]
 
@@ -50,11 +50,12 @@ class Where:
         return " and ".join(self._terms)
 
 
-class SqliteReader:
-    """Reads over one connection. Every statement is read to its end: an open cursor holds up checkpoints."""
+class RowReader:
+    """Reads by ``rows``, which each dialect has. Values are marked by ``?`` in every statement."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self.connection, self._path = connection, path
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
+        """All rows of a statement; raises the store's error for each of the database's."""
+        raise NotImplementedError
 
     def get(self, kind: Kind, key: str, *, scope: str = "") -> Record | None:
         rows = self.rows(
@@ -87,10 +88,10 @@ class SqliteReader:
             f"select {COLUMNS} from record where {where} order by scope, key limit ?",
             (*where.values, check_limit(limit)),
         )
-        damaged = [(row, damage_of(row, kind)) for row in rows]
+        read = [_read(row, kind) for row in rows]
         return Page(
-            tuple(_record(row) for row, damage in damaged if damage is None),
-            tuple(damage for _, damage in damaged if damage is not None),
+            tuple(one for one in read if isinstance(one, Record)),
+            tuple(one for one in read if isinstance(one, DamagedRecord)),
             # By the last row read and not the last sound one: else a page of damaged rows would end the list.
             (rows[-1][1], rows[-1][2]) if len(rows) == limit else None,
         )
@@ -102,13 +103,6 @@ class SqliteReader:
             self.rows(f"select status, count(*) from record where {where} group by status", where.values)
         )
 
-    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
-        """All rows of a statement; raises the store's error for each of SQLite's."""
-        try:
-            return self.connection.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise failure(error, self._path) from error
-
 
 def check_limit(limit: int) -> int:
     """``limit``; raises ``UsageError`` if it is less than 1."""
@@ -119,21 +113,8 @@ def check_limit(limit: int) -> int:
 
 def damage_of(row: Row, kind: Kind) -> DamagedRecord | None:
     """What keeps a row from being read, or None."""
-    name, scope, key, status, payload, form, *_, crc = row
-    try:
-        sound = type(payload) is str and checksum(name, scope, key, status, form, payload) == crc
-    except (TypeError, ValueError):
-        sound = False
-    if not sound:
-        return DamagedRecord(str(name), str(scope), str(key), "corrupt")
-    # After the checksum: only then is it known that this number was written.
-    if form > kind.format:
-        return DamagedRecord(name, scope, key, "newer format")
-    try:
-        decode(payload)
-    except ValueError:
-        return DamagedRecord(name, scope, key, "corrupt")
-    return None
+    read = _read(row, kind)
+    return read if isinstance(read, DamagedRecord) else None
 
 
 def record_of(row: Row, kind: Kind) -> Record:
@@ -144,11 +125,11 @@ def record_of(row: Row, kind: Kind) -> Record:
         StoreTooNew: its format is newer than the kind's.
     """
     name, scope, key, _, payload, form, *_ = row
-    damage = damage_of(row, kind)
+    read = _read(row, kind)
+    if isinstance(read, Record):
+        return read
     place = f"record {key!r} of {name!r}" + (f" in scope {scope!r}" if scope else "")
-    if damage is None:
-        return _record(row)
-    if damage.reason == "newer format":
+    if read.reason == "newer format":
         raise StoreTooNew(
             f"{place} has format {form}; expected at most {kind.format}, which is what this program knows."
             " Use the version that wrote it, or a later one."
@@ -159,23 +140,22 @@ def record_of(row: Row, kind: Kind) -> Record:
     )
 
 
-def _record(row: Row) -> Record:
-    name, scope, key, status, payload, form, version, attempts, fence, owner, due, created, updated, id, _ = (
-        row
-    )
+def _read(row: Row, kind: Kind) -> Record | DamagedRecord:
+    name, scope, key, status, payload, form, version, attempts, fence, owner, due, *times, id, crc = row
+    try:
+        sound = type(payload) is str and checksum(name, scope, key, status, form, payload) == crc
+    except (TypeError, ValueError):
+        sound = False
+    if not sound:
+        return DamagedRecord(str(name), str(scope), str(key), "corrupt")
+    # After the checksum: only then is it known that this number was written.
+    if form > kind.format:
+        return DamagedRecord(name, scope, key, "newer format")
+    try:
+        value = decode(payload)
+    except ValueError:
+        return DamagedRecord(name, scope, key, "corrupt")
+    created, updated = times
     return Record(
-        name,
-        scope,
-        key,
-        status,
-        decode(payload),
-        form,
-        version,
-        attempts,
-        fence,
-        owner,
-        due,
-        created,
-        updated,
-        id,
+        *(name, scope, key, status, value, form, version, attempts, fence, owner, due, created, updated, id)
     )

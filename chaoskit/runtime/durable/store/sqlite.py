@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from chaoskit.runtime.durable.levels import Durability
 from chaoskit.runtime.durable.store.files import free_bytes
+from chaoskit.runtime.durable.store.reading import Row, RowReader
 from chaoskit.runtime.failures.stored import OutcomeUnknown, StoreBusy, StoreCorrupt, StoreGone
 from chaoskit.runtime.failures.taxonomy import (
     ConfigurationError,
@@ -19,7 +21,15 @@ from chaoskit.runtime.failures.taxonomy import (
     StorageError,
 )
 
-__all__ = ["check_library", "connect_reader", "connect_writer", "failure", "has_wal_reset_bug", "primary"]
+__all__ = [
+    "SqliteReader",
+    "check_library",
+    "connect_reader",
+    "connect_writer",
+    "failure",
+    "has_wal_reset_bug",
+    "primary",
+]
 
 SYNCHRONOUS: Final[dict[Durability, str]] = {
     "power-loss": "full",
@@ -139,3 +149,16 @@ def failure(
 def _needed(size: int) -> int:
     # The record, and a few pages of the tree above it, once in the WAL and once in the database.
     return 2 * (size + 8 * 4096)
+
+
+class SqliteReader(RowReader):
+    """Reads over one connection. Every statement is read to its end: an open cursor holds up checkpoints."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.connection, self._path = connection, path
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
+        try:
+            return self.connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise failure(error, self._path) from error

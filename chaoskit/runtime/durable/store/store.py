@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.core.extras import missing
+from chaoskit.runtime.calling.callables import called
 from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.closing import ClosedOnExit
 from chaoskit.runtime.durable.levels import DEFAULT_DURABILITY, Durability, check_durability
-from chaoskit.runtime.durable.store.care import back_up, statistics, verify
-from chaoskit.runtime.durable.store.codec import check_name
-from chaoskit.runtime.durable.store.commit import Write
-from chaoskit.runtime.durable.store.core import Core, Settings
-from chaoskit.runtime.durable.store.opening import close, open_core
+from chaoskit.runtime.durable.store.engine import Engine
 from chaoskit.runtime.durable.store.protocol import (
     Kind,
     Outcome,
@@ -26,27 +25,31 @@ from chaoskit.runtime.durable.store.protocol import (
     Tx,
     VerifyReport,
 )
-from chaoskit.runtime.durable.store.writing import Put
+from chaoskit.runtime.durable.store.settings import Settings
 from chaoskit.runtime.failures.stored import RecordCorrupt, StoreForked
-from chaoskit.runtime.failures.taxonomy import ConfigurationError, DiskFull
+from chaoskit.runtime.failures.taxonomy import ConfigurationError
 
 __all__ = ["Store"]
 
 T = TypeVar("T")
 
+SERVERS = ("postgresql", "postgres")
+"""The schemes of a target that is a database on a PostgreSQL server."""
 
-class Store:
-    """Records in one SQLite file, for any number of threads and processes of one machine.
+
+class Store(ClosedOnExit):
+    """Records in one SQLite file, for the processes of one machine, or on a PostgreSQL server, for many.
 
     A write that returned survives the crash that ``durability`` names. One that raised changed nothing,
     except for ``OutcomeUnknown``, after which ``outcome(operation_id)`` says what became of it. Features
     build on :class:`chaoskit.runtime.durable.store.protocol.Storage`, which this is.
     """
 
-    def __init__(self, path: Path, settings: Settings, core: Core, on_fork: str) -> None:
+    def __init__(self, engine: Engine, reopen: Callable[[], Engine], on_fork: str) -> None:
         """Use :meth:`open`."""
-        self._path, self._settings, self._on_fork = path, settings, on_fork
-        self._core: Core | None = core
+        self._reopen, self._on_fork = reopen, on_fork
+        self._where, self._durability, self._path = engine.where, engine.durability, engine.path
+        self._engine: Engine | None = engine
 
     @classmethod
     def open(
@@ -61,22 +64,25 @@ class Store:
         clock: Clock | None = None,
         create: bool = True,
     ) -> Self:
-        """Open the store in the file ``target``; it is created, with its directory, unless told otherwise.
+        """Open the store ``target``; it is created unless told otherwise.
 
-        ``lock_timeout`` bounds every wait for others, in seconds. ``reserve`` bytes are set aside for
-        recording failures on a full disk; 0 for none. ``wal_limit`` is in pages of 4 KiB. A child process
+        ``target`` is the path of a file, which is created with its directory, or
+        ``postgresql://USER@HOST/DATABASE?schema=NAME`` with any of libpq's parameters; the schema is
+        ``chaoskit`` unless named. ``lock_timeout`` bounds every wait for others, in seconds. A child process
         in which the store is used raises ``StoreForked``, or opens it again with ``on_fork="reopen"``.
+
+        For a file: ``reserve`` bytes are set aside for recording failures on a full disk, 0 for none;
+        ``wal_limit`` is in pages of 4 KiB. On a server both are the server's affair, and times are by its
+        clock unless one is given.
 
         Raises:
             StoreBusy: another process held it all the time.
             StoreTooNew, StoreCorrupt, DiskFull, FileMissing: as they say.
-            ConfigurationError: a network file system, another kind of database, or a SQLite without threads.
+            Unreachable: no server answers there.
+            ConfigurationError: a network file system, another kind of database, a SQLite without threads,
+                a system without record locks (Windows), or a server that does not keep what it says.
+            ModuleNotFoundError: psycopg is not installed, and the target is on a server.
         """
-        # As a path it would make a directory with that name.
-        if "://" in str(target):
-            raise ConfigurationError(
-                f"{str(target).partition('://')[0]}:// is no kind of store; expected the path of a file."
-            )
         if on_fork not in ("refuse", "reopen"):
             raise wrong("on_fork", on_fork, "'refuse' or 'reopen'")
         if not lock_timeout > 0:
@@ -86,21 +92,25 @@ class Store:
         settings = Settings(
             check_durability(durability), lock_timeout, reserve, wal_limit, clock or SystemClock()
         )
-        path = Path(target)
-        return cls(path, settings, open_core(path, settings, create=create), on_fork)
+        opened = _engine(target, settings, clock)
+        # Created once: a child that finds none has lost its store, and must not go on with an empty one.
+        return cls(opened(create), lambda: opened(False), on_fork)
 
     @property
     def durability(self) -> Durability:
         """The crash that a returned write survives."""
-        return self._settings.durability
+        return self._durability
 
     @property
-    def path(self) -> Path:
-        """The database file. Never open it with anything but this store while a process has it open."""
+    def path(self) -> Path | None:
+        """The database file; None on a server.
+
+        Never open it with anything but this store while a process has it open.
+        """
         return self._path
 
     def now(self) -> float:
-        return self._settings.clock.time()
+        return self._here().now()
 
     def put(
         self,
@@ -113,36 +123,23 @@ class Store:
         due: float | None = None,
         operation_id: str | None = None,
     ) -> None:
-        core = self._here()
-        id = core.next_id() if operation_id is None else check_name("operation_id", operation_id)
-        now = self._settings.clock.time()
-        put = Put(kind, scope, key, status, value, due=due, operation_id=id, now=now)
-        core.queue.submit(Write(id, named=operation_id is not None, put=put))
+        self._here().put(kind, key, value, scope, status, due, operation_id)
 
     def write(self, work: Callable[[Tx], T], *, operation_id: str | None = None, urgent: bool = False) -> T:
-        core = self._here()
-        operation = self._operation(core, operation_id)
-        operation.work = work
-        try:
-            return core.queue.submit(operation)  # type: ignore[no-any-return]
-        except DiskFull:
-            if not urgent or not core.upkeep.reserve.give_up():
-                raise
-        operation.renew()
-        return core.queue.submit(operation)  # type: ignore[no-any-return]
+        # By what it gives, not by what it is: most are lambdas, and a look at each would cost more than this.
+        return self._here().write(lambda tx: called("work", work, tx), operation_id, urgent)  # type: ignore[no-any-return]
 
     @contextmanager
     def transaction(self, *, operation_id: str | None = None) -> Iterator[Tx]:
-        core = self._here()
-        with core.transaction(self._operation(core, operation_id)) as tx:
+        with self._here().transaction(operation_id) as tx:
             yield tx
 
     def get(self, kind: Kind, key: str, *, scope: str = "") -> Record | None:
-        core = self._here()
+        engine = self._here()
         try:
-            return core.readers.read(lambda reader: reader.get(kind, key, scope=scope))
+            return engine.read(lambda reader: reader.get(kind, key, scope=scope))
         except RecordCorrupt:
-            core.damaged += 1
+            engine.damaged += 1
             raise
 
     def find(
@@ -156,8 +153,8 @@ class Store:
         after: tuple[str, str] | None = None,
         limit: int = 100,
     ) -> Page:
-        core = self._here()
-        page = core.readers.read(
+        engine = self._here()
+        page = engine.read(
             lambda reader: reader.find(
                 kind,
                 scope=scope,
@@ -168,20 +165,17 @@ class Store:
                 limit=limit,
             )
         )
-        core.damaged += len(page.damaged)
+        engine.damaged += len(page.damaged)
         return page
 
     def count(self, kind: Kind, *, scope: str | None = None) -> Mapping[str, int]:
-        return self._here().readers.read(lambda reader: reader.count(kind, scope=scope))
+        return self._here().read(lambda reader: reader.count(kind, scope=scope))
 
     def owner_alive(self, owner: str) -> bool | None:
-        core = self._here()
-        return core.readers.read(lambda reader: core.owners.lives(reader, owner))
+        return self._here().owner_alive(owner)
 
     def outcome(self, operation_id: str) -> Outcome:
-        core = self._here()
-        check_name("operation_id", operation_id)
-        return core.settle(operation_id)
+        return self._here().outcome(operation_id)
 
     def backup(self, path: Path | str) -> None:
         """Write a copy to ``path``, whole or not at all, while the store is in use; replaces what is there.
@@ -191,53 +185,64 @@ class Store:
 
         Raises:
             DiskFull, StoreCorrupt, StorageError: and what was under ``path`` is still there.
+            ConfigurationError: the store is on a server; its backups are made by the server's own means.
         """
-        self._here().readers.read(lambda reader: back_up(reader.connection, self._path, Path(path)))
+        self._here().backup(Path(path))
 
     def verify(self, deep: bool = False) -> VerifyReport:
-        """Look for damage; ``deep`` compares the indexes too. Every record is read."""
-        return verify(self._here(), deep=deep)
+        """Look for damage; ``deep`` compares the indexes of a file too. Every record is read."""
+        return self._here().verify(deep)
 
     def statistics(self) -> Statistics:
         """Numbers for an operator, and warnings in sentences."""
-        return statistics(self._here())
+        return self._here().statistics()
 
     def close(self) -> None:
         """Close it; other stores on the same file stay open. Twice does nothing."""
         # Taken out first, so that a second close, or one in a signal handler, finds nothing to do.
-        core, self._core = self._core, None
-        if core is not None and core.pid == os.getpid():
-            close(core)
+        engine, self._engine = self._engine, None
+        if engine is not None and engine.pid == os.getpid():
+            engine.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _here(self) -> Core:
-        """The core, in the process that opened it."""
-        core = self._core
-        if core is None:
-            raise UsageError(f"the store {self._path} is closed; expected it to be open. Open it again.")
-        if core.pid == os.getpid():
-            return core
+    def _here(self) -> Engine:
+        """The engine, in the process that opened it."""
+        engine = self._engine
+        if engine is None:
+            raise UsageError(f"the store {self._where} is closed; expected it to be open. Open it again.")
+        if engine.pid == os.getpid():
+            return engine
         if self._on_fork == "refuse":
             raise StoreForked(
-                f"the store {self._path} was opened by process {core.pid} and is used in its child"
+                f"the store {self._where} was opened by process {engine.pid} and is used in its child"
                 f" {os.getpid()}; expected each process to open it. Open it after the fork, or with"
                 " on_fork='reopen'."
             )
-        # Not created: a child that finds no file has lost its store, and must not go on with an empty one.
-        self._core = open_core(self._path, self._settings, create=False)
-        return self._core
+        self._engine = self._reopen()
+        return self._engine
 
-    def _operation(self, core: Core, operation_id: str | None) -> Write:
-        if operation_id is None:
-            return Write(core.next_id())
-        return Write(check_name("operation_id", operation_id), named=True)
+
+def _engine(target: Path | str, settings: Settings, clock: Clock | None) -> Callable[[bool], Engine]:
+    """What opens the engine for ``target``, and makes what is not there yet if it is given True."""
+    scheme, colon, _ = str(target).partition("://")
+    if not colon:
+        path = Path(target)
+        try:
+            # Only here: a store on a server needs no locks of this system.
+            from chaoskit.runtime.durable.store.local import LocalEngine
+        except ImportError:
+            raise ConfigurationError(
+                f"the store {path} cannot be opened: one in a file needs the record locks of POSIX, and "
+                f"this is {sys.platform}. Use postgresql://…, or the Linux subsystem."
+            ) from None
+        return lambda create: LocalEngine(path, settings, create=create)
+    # As a path it would make a directory with that name.
+    if scheme not in SERVERS:
+        raise ConfigurationError(
+            f"{scheme}:// is no kind of store; expected the path of a file, or postgresql://."
+        )
+    try:
+        # Only here: a store that is a file needs no driver.
+        from chaoskit.runtime.durable.store.postgres.engine import ServerEngine
+    except ModuleNotFoundError as error:
+        raise missing(error, "psycopg", "postgres", "a store on PostgreSQL") from None
+    return lambda create: ServerEngine(str(target), settings, clock, create=create)

@@ -19,7 +19,7 @@ LEDGER_DAYS = 7
 EVERY = 3600.0
 """Seconds between two looks at the age of the ledger."""
 HARD = 4
-"""At so many times the limit a checkpoint waits for readers, so that the WAL can begin again."""
+"""At this many times the limit a checkpoint waits for readers, so that the WAL can begin again."""
 SWEEP = 1000
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.files.publishing import publish_directory
-from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, UnsafeArchive
+from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
 from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
 from chaoskit.runtime.guarding.archives.manifest import Manifest
 from chaoskit.runtime.guarding.archives.members import ArchiveMember, Container
@@ -64,8 +64,12 @@ def extract(
     """
     if links not in ("refuse", "inside"):
         raise wrong("links", links, "'refuse' or 'inside'")
+    if not isinstance(limits, ArchiveLimits):
+        raise wrong("limits", limits, "ArchiveLimits")
+    if not isinstance(manifest, Manifest | None):
+        raise wrong("manifest", manifest, "a Manifest", "Manifest.from_json reads one.")
     source = Path(archive)
-    with publish_directory(destination, replace=replace) as stage:
+    with _named(source), publish_directory(destination, replace=replace) as stage:
         writer = StageWriter(stage, limits, source.stat().st_size)
         with _opened(source, limits, stage.parent) as container:
             for member in container.members():
@@ -91,12 +95,22 @@ def inspect_archive(
     not read. Raises the same errors.
     """
     source, found = Path(archive), []
-    with _opened(source, limits, None) as container:
+    with _named(source), _opened(source, limits, None) as container:
         for member in container.members():
             found.append(member)
             if len(found) > limits.members:
                 raise ArchiveTooBig(f"more than {limits.members:,} members")
     return tuple(found)
+
+
+@contextlib.contextmanager
+def _named(source: Path) -> Iterator[None]:
+    """What is refused is one of many archives, and the log must say which."""
+    try:
+        yield
+    except (UnsafeArchive, CorruptArchive) as error:
+        error.args = (f"{source}: {error.message}", *error.args[1:])
+        raise
 
 
 def _refuse_links(member: ArchiveMember, links: Links) -> None:

@@ -80,8 +80,11 @@ class StageWriter:
 
     def _file(self, member: ArchiveMember, data: Data) -> None:
         digest, got = hashlib.sha256(), 0
-        descriptor = os.open(self._place(member.parts), _NEW, 0o700 if member.executable else 0o600)
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
+        mode = 0o700 if member.executable else 0o600
+        # By an opener: a descriptor of our own would stay open if there were no memory for the file object.
+        with open(
+            self._place(member.parts), "wb", buffering=0, opener=lambda path, _: os.open(path, _NEW, mode)
+        ) as file:
             # One byte more than declared is asked for, to find what is longer than it says.
             while block := data.read(min(_STEP, member.size - got + 1)):
                 got += len(block)

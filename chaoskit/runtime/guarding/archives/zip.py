@@ -117,7 +117,7 @@ def _told() -> Iterator[None]:
 
 
 class _BoundedDirectory:
-    """The archive's file, of whose directory no more is read than so many members need."""
+    """The archive's file, of whose directory no more is read than this many members need."""
 
     def __init__(self, file: IO[bytes], members: int) -> None:
         self._file = file

@@ -1,0 +1,400 @@
+"""Celery tasks that are not lost and not started too often: the store is the truth, the broker only wakes.
+
+::
+
+    @app.task(base=DurableTask, bind=True, store="state/runs.db", policy=RetryPolicy(on=TRANSIENT_ERRORS))
+    def convert(self, run): ...
+
+A run is recorded before its message is sent, claimed before its body starts, and counted at each start. A
+message that is lost, delivered twice, or brought back after its run has ended changes nothing. Call
+:func:`reconcile` now and then: it sends again what has waited too long. :func:`configure` takes settings.
+
+A body can run more than once, when its worker is killed after the work and before the answer: it must bear
+being repeated. Needs Celery 5.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from celery import Celery, Task
+from celery.exceptions import Ignore, Reject, Retry, WorkerLostError
+from celery.utils import uuid
+from celery.worker.request import Request
+from kombu.exceptions import OperationalError
+
+from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.context import correlation_id, operation
+from chaoskit.runtime.durable.checkpoints.checkpoints import Checkpoints
+from chaoskit.runtime.durable.checkpoints.claims import Claim
+from chaoskit.runtime.durable.checkpoints.records import CheckpointContent, CheckpointRecord, kind_of
+from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
+from chaoskit.runtime.durable.store.codec import Encoded
+from chaoskit.runtime.durable.store.protocol import Tx
+from chaoskit.runtime.durable.store.store import Store
+from chaoskit.runtime.failures.base import TRANSIENT_ERRORS, ConfigurationError
+from chaoskit.runtime.failures.stored import LeaseLost
+from chaoskit.runtime.failures.taxonomy import CheckpointError
+from chaoskit.runtime.retrying.backoff import Exponential, band
+from chaoskit.runtime.retrying.course import Course
+from chaoskit.runtime.retrying.policy import RetryPolicy
+from chaoskit.runtime.retrying.registry import PolicyRegistry
+from chaoskit.runtime.settings import RuntimeSettings
+
+__all__ = ["DurableRequest", "DurableTask", "check_broker", "close_stores", "configure", "reconcile"]
+
+logger = logging.getLogger("chaoskit")
+
+HEADER = "chaoskit_correlation_id"
+
+DEFAULT_POLICY = RetryPolicy(
+    on=TRANSIENT_ERRORS, attempts=3, wait=Exponential(300.0, 3600.0, jitter=band(0.2)), name="celery"
+)
+
+_POLICIES = PolicyRegistry({}, default=DEFAULT_POLICY)
+LEASE = GRACE = 60.0  # Seconds, for an app that is not configured.
+
+# These take a message off the queue when it is fetched: that of a killed worker is gone (kombu's transports).
+FORGETFUL = ("memory", "filesystem", "sql")
+
+_opened: dict[tuple[int, str], Store] = {}
+"""The stores of this process. Those of a parent stay in it, unused: closing them would drop its locks."""
+
+
+class DurableRequest(Request):  # type: ignore[misc]
+    """The request as the parent of the worker's processes sees it: it hears of those that were killed."""
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        done = super().on_failure(exc_info, send_failed_event, return_ok)
+        if isinstance(exc_info.exception, WorkerLostError):
+            try:
+                self.task.bury_if_used_up(self.id)
+            # The parent must live: the next delivery buries it as well.
+            except Exception:
+                logger.exception("the run %s of a killed worker could not be looked at", self.id)
+        return done
+
+
+class DurableTask(Task):  # type: ignore[misc]
+    """The base of tasks whose runs are in a store.
+
+    ``store`` is the target of :meth:`Store.open`: a path, or ``postgresql://…``, for workers on several
+    machines. ``policy`` decides which errors are tried again, when, and how often at most; the last failure
+    is a dead letter. ``lease`` seconds matter for workers on other machines alone. What is not given here is
+    taken from the app: :func:`configure`. ``pipeline`` is the name of the task unless given. ``describe``
+    names keyword arguments that are recorded as metadata; ``session`` and ``subject`` stand in a dead letter.
+    A broker that forgets what it has handed out is refused, unless ``forgetful_broker`` allows it for tests.
+    """
+
+    abstract = True
+    acks_late = True
+    # What keeps a task that kills its worker from coming back for ever is the count of its starts.
+    reject_on_worker_lost = True
+    max_retries = None
+    Request = "chaoskit.runtime.celery:DurableRequest"
+
+    store: str | os.PathLike[str] | None = None
+    policy: RetryPolicy | None = None
+    lease: float | None = None
+    pipeline: str = ""
+    describe: Sequence[str] = ()
+    forgetful_broker = False
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Record the run, durably, then send its message.
+
+        If the broker cannot be reached the run is accepted all the same, and :func:`reconcile` sends it.
+
+        Raises:
+            CheckpointError: the arguments are not JSON.
+            ConfigurationError: the broker forgets what it has handed out.
+        """
+        id = task_id or uuid()
+        if self.app.conf.task_always_eager:
+            return super().apply_async(args, kwargs, task_id=id, **options)
+        check_broker(self.app, allow=self.forgetful_broker)
+        wait = _wait(options.get("countdown"), options.get("eta"))
+        content = self._content(args, kwargs)
+        self.steps().store.write(lambda tx: self._add(tx, id, content, wait))
+        return self._send(args, kwargs, id, **options)
+
+    def enqueue(
+        self, tx: Tx, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *, key: str
+    ) -> bool:
+        """Accept the run ``key`` if, and only if, ``tx`` of the same store commits; False if it is there.
+
+        :func:`reconcile` sends it.
+
+        Raises:
+            CheckpointError: the arguments are not JSON.
+        """
+        return self._add(tx, key, self._content(args, kwargs), 0.0)
+
+    def _add(self, tx: Tx, id: str, content: Encoded, wait: float) -> bool:
+        # ``add``: a retry goes this way as well, and must not wipe out what is known of its run.
+        return tx.add(kind_of(self._pipeline()), id, content, status="pending", due=tx.now + wait)
+
+    def _send(self, args: Any, kwargs: Any, id: str, **options: Any) -> Any:
+        headers = {**(options.pop("headers", None) or {})}
+        headers.setdefault(HEADER, correlation_id() or id)
+        try:
+            return super().apply_async(args, kwargs, task_id=id, headers=headers, **options)
+        except OperationalError as error:
+            logger.warning("the message of run %s was not sent, and will be: %s", id, error)
+            return self.AsyncResult(id)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        request = self.request
+        if request.called_directly or request.is_eager:
+            return self.run(*args, **kwargs)
+        steps, id = self.steps(), request.id
+        if steps.record(id) is None:
+            # Sent by its name alone, by a program that does not have this class.
+            content = self._content(args, kwargs)
+            steps.store.write(lambda tx: self._add(tx, id, content, 0.0))
+        claim = steps.claim(id)
+        if claim is None:
+            return self._not_to_be_had(steps, id)
+        told = getattr(request, HEADER, None) or (request.headers or {}).get(HEADER) or id
+        try:
+            with operation(self.name, correlation_id=told, run=id, attempt=claim.attempt):
+                return self._attempt(claim, args, kwargs)
+        finally:
+            # A store in trouble has not heard the end; this process lives on, and must not hold the run.
+            claim.leave()
+
+    def _attempt(self, claim: Claim, args: Any, kwargs: Any) -> Any:
+        try:
+            result = self.run(*args, **kwargs)
+        except Retry as asked:
+            # The body's own decision, and its message is sent already. The attempt counts like any other.
+            claim.fail(asked.exc or asked, retry_in=_wait(asked.when, None))
+            raise
+        except (Ignore, Reject):
+            claim.release()
+            raise
+        except Exception as error:
+            self._failed(claim, error)
+            raise
+        except BaseException:
+            # The worker is told to end: that says nothing about the run.
+            claim.release()
+            raise
+        try:
+            claim.complete({**(claim.value or {}), "result": result})
+        except LeaseLost:
+            # Another worker has it: what counts is what that one makes of it.
+            return self._not_to_be_had(self.steps(), claim.key)
+        except CheckpointError as error:
+            self._failed(claim, error)
+            raise
+        return result
+
+    def _failed(self, claim: Claim, error: Exception) -> None:
+        """Record the failure, and raise ``Retry`` if there is another attempt."""
+        course = Course(self._policy(), None, self.run)
+        course.attempts = claim.attempt - 1
+        if not course.failed(error):
+            claim.fail(error, final=True)
+            return
+        claim.fail(error, retry_in=course.wait)
+        # After the record: killed in between the run waits, and reconcile() sends it.
+        raise self.retry(exc=error, countdown=course.wait)
+
+    def _not_to_be_had(self, steps: Checkpoints, id: str) -> Any:
+        found = steps.record(id)
+        if found is not None and found.status == "completed":
+            return found.value["result"]
+        if found is None or found.status == "dead":
+            logger.warning(
+                "the run %s is %s; its message is dropped", id, "gone" if found is None else "dead"
+            )
+            raise Ignore
+        # Another worker has it, or it is not due. When that one's time is over this message comes again.
+        rest = (found.due or 0.0) - steps.store.now()
+        raise self.retry(countdown=min(max(rest, 0.2), self._lease()))
+
+    def start_strategy(self, app: Celery, consumer: Any, **kwargs: Any) -> Any:
+        """Called once when a worker starts.
+
+        Raises:
+            ConfigurationError: the broker forgets what it has handed out.
+        """
+        check_broker(app, allow=self.forgetful_broker)
+        known = app.conf.broker_transport_options.get("visibility_timeout")
+        if known is not None and known < self._lease():
+            logger.warning(
+                "visibility_timeout is %g s, the lease of %s is %g s; expected a longer time-out: messages"
+                " come back while their runs go on, and wait for them",
+                *(known, self.name, self._lease()),
+            )
+        return super().start_strategy(app, consumer, **kwargs)
+
+    def steps(self) -> Checkpoints:
+        """The runs of this task, as this process has them open.
+
+        Raises:
+            UsageError: neither the task nor the app names a store.
+            ResilienceError: the store's.
+        """
+        target = self.store or self.app.conf.get("durable_store")
+        if target is None:
+            raise UsageError(
+                f"the task {self.name!r} has no store; expected a path, or postgresql://…. Set store= of the"
+                " task, or durable_store of the app."
+            )
+        place = str(target) if "://" in str(target) else os.path.abspath(target)
+        # By process: the children of a worker are forked, and each has to have a store to itself.
+        store = _opened.get((os.getpid(), place))
+        if store is None:
+            store = _opened[os.getpid(), place] = Store.open(place)
+        kept: tuple[Store, Checkpoints] | None = self.__dict__.get("_kept")
+        if kept is None or kept[0] is not store:
+            letters = self.app.conf.get("durable_letters", DeadLetters)(store)
+            limits: dict[str, Any] = {"attempts": self._policy().most, "lease": self._lease()}
+            steps = Checkpoints(store, pipeline=self._pipeline(), letters=letters, **limits)
+            kept = self.__dict__["_kept"] = (store, steps)
+        return kept[1]
+
+    def bury_if_used_up(self, id: str) -> None:
+        """Dead-letter a run whose worker was killed in its last attempt; any other run is left alone."""
+        steps, most = self.steps(), self._policy().most
+        found = steps.record(id)
+        if found is not None and found.status == "running" and most is not None and found.attempts >= most:
+            # The claim finds that there is no attempt left, and buries it in the same transaction.
+            claim = steps.claim(id)
+            if claim is not None:
+                claim.release()
+
+    def resend(self, found: CheckpointRecord) -> None:
+        """Send the message of a run once more."""
+        value = found.value or {}
+        headers = {HEADER: found.correlation_id or found.key}
+        self._send(value.get("args"), value.get("kwargs"), found.key, headers=headers)
+
+    def _pipeline(self) -> str:
+        return self.pipeline or self.name
+
+    def _policy(self) -> RetryPolicy:
+        known: PolicyRegistry = self.app.conf.get("durable_policies", _POLICIES)
+        return self.policy or known[self._pipeline()]
+
+    def _lease(self) -> float:
+        return float(self.lease or self.app.conf.get("durable_lease", LEASE))
+
+    def _content(self, args: Any, kwargs: Any) -> Encoded:
+        """What is recorded of a run. Here, since a transaction may run in a thread without our context."""
+        given = dict(kwargs or {})
+        told = {name: given[name] for name in self.describe if name in given}
+        value = {"args": list(args or ()), "kwargs": given}
+        return CheckpointContent(value, metadata=told, correlation_id=correlation_id()).encoded()
+
+
+def configure(app: Celery, settings: RuntimeSettings, **code: Any) -> None:
+    """Let the durable tasks of ``app`` follow ``settings``: broker, store, lease, policies, dead letters.
+
+    The policy of a task is the one of its pipeline's name in the group ``retry``, else the one named
+    ``default``. ``code`` is given to all of them (``on``, ``classifier``, ``listeners``). What a task says
+    itself is stronger.
+    """
+    said, policies = settings.celery, settings.policies(**code)
+    default = policies.get("default", DEFAULT_POLICY)
+    app.conf.update(
+        durable_lease=said.lease,
+        durable_grace=said.grace,
+        durable_policies=PolicyRegistry(policies, default=default),
+        durable_letters=settings.dead_letters.letters,
+    )
+    addresses = {"durable_store": said.store, "broker_url": said.broker}
+    app.conf.update({name: address for name, address in addresses.items() if address is not None})
+    if said.visibility_timeout is not None:
+        known = app.conf.broker_transport_options
+        app.conf.broker_transport_options = {**known, "visibility_timeout": said.visibility_timeout}
+
+
+def reconcile(app: Celery, *, grace: float | None = None) -> int:
+    """Send again what has been due for ``grace`` seconds, and what was running in a worker that is gone.
+
+    The grace is the app's unless given: :func:`configure`; without either it is 60 seconds.
+
+    For all durable tasks of the app; how many messages were sent. A message that was on its way after all is
+    a second one of the same run, which changes nothing. Call it from beat, or from a program of the
+    operator's; several at once are fine.
+
+    Raises:
+        UsageError: ``grace`` is below zero.
+        ResilienceError: the store's.
+    """
+    patience = app.conf.get("durable_grace", GRACE) if grace is None else grace
+    if not patience >= 0:
+        raise wrong("grace", patience, "seconds, at least zero")
+    return sum(_reconcile(one, patience) for one in set(app.tasks.values()) if isinstance(one, DurableTask))
+
+
+def _reconcile(task: DurableTask, grace: float) -> int:
+    steps = task.steps()
+    store, sent = steps.store, 0
+    kind, now = kind_of(task._pipeline()), store.now()
+    waiting = [one for one in steps.pending() if one.due is not None and one.due + grace <= now]
+    for one in waiting:
+        # Due from now on: the next look, or another reconciler, sends it again only after the grace.
+        with store.transaction() as tx:
+            waits = tx.change(kind, one.key, status="pending", due=now, was="pending")
+        if waits:
+            task.resend(one)
+            sent += 1
+    for one in list(steps.in_progress()):
+        if one.owner is None or one.updated + grace > now:
+            continue
+        lives = store.owner_alive(one.owner)
+        # The kernel says that its worker is gone; the broker may not have noticed, or have lost the message.
+        # Of a worker on another machine nothing is known but that it has stopped to renew its lease.
+        if lives is False or (lives is None and one.due is not None and one.due + grace <= now):
+            task.resend(one)
+            sent += 1
+    return sent
+
+
+def close_stores(app: Celery) -> None:
+    """Close what the durable tasks of ``app`` have opened in this process; another use opens it again."""
+    kept = [one.__dict__.pop("_kept") for one in set(app.tasks.values()) if "_kept" in one.__dict__]
+    for _, steps in kept:
+        # All of them first: each has a thread that renews its claims in the store.
+        steps.close()
+    for place, store in list(_opened.items()):
+        if place[0] == os.getpid() and any(store is one for one, _ in kept):
+            _opened.pop(place).close()
+
+
+def check_broker(app: Celery, *, allow: bool = False) -> None:
+    """Return if the broker keeps a message until it is acknowledged, or ``allow`` says that it need not.
+
+    Raises:
+        ConfigurationError: it forgets it when it hands it out; the run of a killed worker would wait for
+            reconcile().
+    """
+    kind = app.connection_for_write().transport.driver_type
+    if kind in FORGETFUL and not allow:
+        raise ConfigurationError(
+            f"the broker's transport is {kind!r}; expected one with acknowledgements, such as Redis or"
+            " RabbitMQ. For tests, set forgetful_broker=True on the task."
+        )
+
+
+def _wait(countdown: Any, eta: Any) -> float:
+    """Seconds from now; zero if neither is given."""
+    given = eta if countdown is None else countdown
+    if isinstance(given, datetime.datetime):
+        return max(given.timestamp() - time.time(), 0.0)
+    return float(given or 0.0)

@@ -1,0 +1,79 @@
+"""What a store asks of the database under it: one engine for each kind of database.
+
+An engine belongs to the process that opened it. The store above it knows about forks and about being
+closed; an engine knows neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from chaoskit.runtime.durable.levels import Durability
+from chaoskit.runtime.durable.store.protocol import (
+    Kind,
+    Outcome,
+    Reader,
+    Statistics,
+    Tx,
+    VerifyReport,
+)
+
+__all__ = ["Engine"]
+
+T = TypeVar("T")
+
+
+class Engine(Protocol):
+    """One open database in one process, for any number of threads."""
+
+    pid: int
+    """The process that opened it."""
+
+    damaged: int
+    """Damaged records that were met since."""
+
+    @property
+    def where(self) -> str:
+        """The database, for messages; without a password."""
+
+    @property
+    def durability(self) -> Durability: ...
+
+    @property
+    def path(self) -> Path | None:
+        """The file, if it is one."""
+
+    def now(self) -> float: ...
+
+    def put(
+        self,
+        kind: Kind,
+        key: str,
+        value: Any,
+        scope: str,
+        status: str,
+        due: float | None,
+        operation_id: str | None,
+    ) -> None: ...
+
+    def write(self, work: Callable[[Tx], T], operation_id: str | None, urgent: bool) -> T: ...
+
+    def transaction(self, operation_id: str | None) -> AbstractContextManager[Tx]: ...
+
+    def read(self, look: Callable[[Reader], T]) -> T:
+        """What ``look`` returns. Each of its reads is a transaction to itself."""
+
+    def owner_alive(self, owner: str) -> bool | None: ...
+
+    def outcome(self, operation_id: str) -> Outcome: ...
+
+    def backup(self, path: Path) -> None: ...
+
+    def verify(self, deep: bool) -> VerifyReport: ...
+
+    def statistics(self) -> Statistics: ...
+
+    def close(self) -> None: ...

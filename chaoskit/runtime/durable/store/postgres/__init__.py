@@ -1,0 +1,1 @@
+"""The engine of a store on a PostgreSQL server. Needs psycopg 3."""

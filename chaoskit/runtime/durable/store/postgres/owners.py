@@ -1,0 +1,52 @@
+"""The processes that claim: each has a row that says which process it is, of which machine and boot.
+
+There is no lock that every process of every machine could look at. So a claim ends with its lease, by the
+clock of the server alone. Only what this machine can see for itself needs no lease: that a process of its
+own has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+
+from chaoskit.runtime.durable.owners import Owner, lives, this_owner
+from chaoskit.runtime.durable.store.changing import RowTx
+from chaoskit.runtime.durable.store.reading import RowReader
+
+__all__ = ["ServerOwners"]
+
+
+class ServerOwners:
+    """The owners of one store, as this process sees them."""
+
+    def __init__(self) -> None:
+        self.mine = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self.recorded = False
+        """True when a transaction that wrote the row has committed. Set by the one that commits."""
+
+    def claimant(self, tx: RowTx) -> str:
+        """The name of this process, which has a row from now on if ``tx`` commits."""
+        if not self.recorded:
+            tx.execute(
+                "insert into owner(id, process, at) values(?, ?, ?) on conflict do nothing",
+                (self.mine, str(this_owner()), tx.now),
+            )
+        return self.mine
+
+    def dead(self, reader: RowReader) -> list[str]:
+        """The owners that were processes of this machine, and have ended."""
+        prefix = str(this_owner())[:10]
+        # "like" would need its own escapes; the world is ten digits.
+        rows = reader.rows("select id, process from owner where left(process, 10) = ?", (prefix,))
+        return [id for id, process in rows if id != self.mine and _lives(process) is False]
+
+    def lives(self, reader: RowReader, owner: str) -> bool | None:
+        """True if this owner lives; None if it is on another machine."""
+        rows = reader.rows("select process from owner where id = ?", (owner,))
+        return _lives(rows[0][0]) if rows else False
+
+
+def _lives(process: str) -> bool | None:
+    owner = Owner.parse(process)
+    return None if owner is None else lives(owner)

@@ -1,0 +1,1 @@
+"""Several files, or several objects, that appear together or not at all."""

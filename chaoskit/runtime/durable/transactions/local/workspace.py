@@ -1,0 +1,157 @@
+"""The hidden directory of a target: stages, records, and one lock for the one that decides.
+
+==============================  ======================================================================
+``ID@OWNER-N/``                 a stage, or with layout ``pointer`` a generation: the members
+``ID@OWNER-N.json``             layout ``pointer``: its record, which is its receipt once it was committed
+``ID@OWNER-N.NUMBER.json``      layout ``final``: its receipt
+``ID@OWNER-N.journal``          layout ``final``: decided, and perhaps not finished
+``commit.lock``                 held while something is decided, finished or recovered
+==============================  ======================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from chaoskit.runtime.durable.files.directories import make_directories
+from chaoskit.runtime.durable.files.holding import Held
+from chaoskit.runtime.durable.files.marking import is_marked
+from chaoskit.runtime.durable.files.syncing import sync_directory
+from chaoskit.runtime.durable.files.writing import write_file
+from chaoskit.runtime.durable.owners import Owner, lives, this_owner
+from chaoskit.runtime.durable.transactions.local.absent import check_absent
+from chaoskit.runtime.durable.transactions.places import PlaceOptions
+from chaoskit.runtime.durable.transactions.records import TransactionReceipt
+from chaoskit.runtime.failures.stored import OutcomeUnknown, StoreBusy
+from chaoskit.runtime.failures.taxonomy import StorageError
+
+__all__ = ["Workspace", "id_of"]
+
+_GENERATION = re.compile(r"(.+)@([0-9]{35})-[0-9]+")
+_POLL = 0.005
+"""Seconds between two tries for the lock, which is held for some milliseconds."""
+
+
+class Workspace:
+    """See above. ``folder`` need not exist yet."""
+
+    def __init__(self, folder: Path, options: PlaceOptions) -> None:
+        self.folder, self.options = folder, options
+
+    def make(self) -> None:
+        """Make the directory, durably."""
+        if self.options.sync:
+            make_directories(self.folder)
+        else:
+            os.makedirs(self.folder, exist_ok=True)
+
+    def new_generation(self, id: str) -> str:
+        """A free name for one attempt, which no attempt that was committed has, on any machine."""
+        # Counted within the directory and not within the process: what a program writes has the same names
+        # in each of its runs, and that can be compared.
+        mine = f"{id}@{this_owner()}-"
+        used = {int(name[len(mine) :].split(".")[0]) for name in self.names() if name.startswith(mine)}
+        return f"{mine}{max(used, default=0) + 1}"
+
+    def stage(self, generation: str) -> Path:
+        """Where its members are."""
+        return self.folder / generation
+
+    def record(self, generation: str) -> Path:
+        """Where its record is."""
+        return self.folder / f"{generation}.json"
+
+    def names(self) -> list[str]:
+        """All that is in there, in order; nothing if there is no such directory.
+
+        Raises:
+            StorageError: it is there, and cannot be found.
+        """
+        try:
+            return sorted(os.listdir(self.folder))
+        except FileNotFoundError:
+            check_absent(self.folder)
+            return []
+
+    def read(self, path: Path) -> TransactionReceipt | None:
+        """A record; None if there is none, or if it is damaged.
+
+        Raises:
+            StorageError: it is there, and cannot be found.
+        """
+        try:
+            return TransactionReceipt.decode(path.read_bytes())
+        except FileNotFoundError:
+            check_absent(path)
+            return None
+
+    def write(self, path: Path, receipt: TransactionReceipt) -> None:
+        """Write a record, durably.
+
+        Raises:
+            StorageError, DiskFull, OSError: it is not certain to be there.
+        """
+        try:
+            write_file(path, receipt.encode(), durability=self.options.durability)
+        except OutcomeUnknown as error:
+            raise StorageError(f"could not record the transaction {receipt.id!r}: {error}") from error
+
+    def sync(self) -> None:
+        """Have the names in there on the medium."""
+        if self.options.sync:
+            sync_directory(self.folder)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """One at a time, among threads and processes.
+
+        Raises:
+            StoreBusy: others had it for all of ``lock_timeout``.
+        """
+        clock = self.options.clock
+        end = clock.monotonic() + self.options.lock_timeout
+        while True:
+            try:
+                held = Held(self.folder / "commit")
+                break
+            except StoreBusy:
+                # Polled, since a wait in the kernel has no end.
+                if clock.monotonic() >= end:
+                    raise
+                clock.sleep(_POLL)
+        try:
+            yield
+        finally:
+            held.release()
+
+    def abandoned(self, generation: str) -> bool:
+        """True if the process that made it has died."""
+        owner = _owner_of(generation)
+        alive = None if owner is None else lives(owner)
+        # In another container or on another machine the mark decides, which the kernel takes away.
+        return alive is False or (alive is None and not is_marked(self.stage(generation)))
+
+
+def id_of(generation: str) -> str | None:
+    """The id in the name of a generation; None if it is no such name."""
+    found = _GENERATION.fullmatch(generation)
+    return found[1] if found else None
+
+
+def _owner_of(generation: str) -> Owner | None:
+    found = _GENERATION.fullmatch(generation)
+    return Owner.parse(found[2]) if found else None
+
+
+def open_directory(path: Path) -> int | None:
+    """A descriptor to mark a directory by; None where directories can't be opened."""
+    if sys.platform == "win32":
+        return None
+    with contextlib.suppress(OSError):
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return None

@@ -1,0 +1,1 @@
+"""Transactions in object stores, which decide by conditional writes."""

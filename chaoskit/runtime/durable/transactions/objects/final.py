@@ -1,0 +1,311 @@
+"""Layout ``final`` in an object store: members under their own keys, among other objects.
+
+=====================================  ===================================================================
+``NAME``                               a member
+``.transactions/data/ID@NONCE/NAME``   a staged member
+``.transactions/journal``              the decision; one at a time, since it is written only if absent
+``.transactions/receipts/ID@NONCE.N``  transaction number N was finished
+``.transactions/aborted/ID@NONCE``     a recovery has given this stage up
+=====================================  ===================================================================
+
+Several may finish one journal at once. Each copies a member only over what it has seen before it saw that
+the journal is still open: so one that was suspended in between can't undo a later transaction, whose write
+has changed the ETag. (It could where a later one has put back, byte for byte, what was there before.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Mapping
+from typing import IO
+
+from chaoskit.runtime.durable.transactions.contents import TransactionFiles, digest_of
+from chaoskit.runtime.durable.transactions.objects.stage import (
+    ObjectStage,
+    decide,
+    generation_in,
+    opened_object,
+)
+from chaoskit.runtime.durable.transactions.objects.store import NotAsExpected, ObjectStore, content, read
+from chaoskit.runtime.durable.transactions.places import PlaceOptions, Reached, TransactionRecovery
+from chaoskit.runtime.durable.transactions.records import (
+    TransactionConflict,
+    TransactionMember,
+    TransactionReceipt,
+    newest_members,
+)
+from chaoskit.runtime.failures.stored import OutcomeUnknown, StoreBusy
+from chaoskit.runtime.failures.taxonomy import TransactionError
+
+__all__ = ["RESERVED", "FinalObjects"]
+
+RESERVED = ".transactions"
+DATA, JOURNAL = f"{RESERVED}/data/", f"{RESERVED}/journal"
+RECEIPTS, ABORTED = f"{RESERVED}/receipts/", f"{RESERVED}/aborted/"
+GIVEN_UP = "@recovery"
+"""The id in a journal that decides which stages are given up: no transaction can have it."""
+TRIES = 8
+"""How often a journal or a member is met that another one was quicker to write."""
+
+
+class FinalObjects:
+    """A prefix of an object store, in which members replace objects of the same name."""
+
+    def __init__(self, store: ObjectStore, options: PlaceOptions) -> None:
+        self._store, self._options = store, options
+
+    def known(self, id: str) -> TransactionReceipt | None:
+        """The receipt of this id, if it was committed; a journal that is open is finished before."""
+        self._finish_open()
+        return self._committed(id)
+
+    def begin(self, id: str) -> ObjectStage:
+        """A new stage."""
+        return ObjectStage(self._store, DATA, id, base=None, reserved=RESERVED)
+
+    def prepare(self, stage: ObjectStage) -> None:
+        """Have all members in the store."""
+        stage.prepare()
+
+    def commit(self, stage: ObjectStage, reached: Reached) -> TransactionReceipt:
+        """Write the journal, then every member to its place.
+
+        Raises:
+            StoreBusy: others were quicker each time; nothing was decided.
+            TransactionConflict: a recovery has given the stage up; nothing was decided.
+            OutcomeUnknown: decided, or perhaps decided; the next recovery finishes it.
+        """
+        for _ in range(TRIES):
+            self._finish_open()
+            receipt = self._committed(stage.id)
+            if receipt is not None:
+                return receipt
+            receipt = TransactionReceipt(
+                stage.id,
+                stage.generation,
+                "final",
+                tuple(stage.members.values()),
+                number=1 + max((_number(info.key) for info in self._store.list(RECEIPTS)), default=0),
+                at=self._options.clock.time(),
+            )
+            etag = decide(
+                stage,
+                self._store,
+                JOURNAL,
+                receipt.encode(),
+                lambda data: generation_in(data) == stage.generation,
+                if_match=None,
+            )
+            if etag is None:
+                # Another one is in the way; or ours was there, and was finished by a recovery. A request
+                # that is still on its way may be let in when the place is free again.
+                stage.asked = stage.unsure
+                continue
+            self._finish_ours(stage, receipt, etag, reached)
+            return receipt
+        text = f"{self._store}{JOURNAL} was another's each of {TRIES} times; expected it to be free"
+        raise OutcomeUnknown(text, operation_id=stage.id) if stage.unsure else StoreBusy(text)
+
+    def discard(self, stage: ObjectStage) -> tuple[str, ...]:
+        """Remove a stage that was not decided; what could not be removed."""
+        with contextlib.suppress(Exception):
+            if not stage.asked:
+                stage.remove()
+                return ()
+        return (f"{self._store}{stage.prefix}",)
+
+    def recover(self) -> TransactionRecovery:
+        """Finish what was decided; give up and remove what has long been begun."""
+        completed = self._finish_open()
+        before = self._options.clock.time() - self._options.abandoned
+        finished = {info.key.removeprefix(RECEIPTS).rpartition(".")[0] for info in self._store.list(RECEIPTS)}
+        seen: dict[str, float] = {}
+        for info in self._store.list(DATA):
+            generation = info.key.removeprefix(DATA).split("/")[0]
+            seen[generation] = max(info.modified, seen.get(generation, 0.0))
+        removed = [generation for generation in seen if generation in finished]
+        for generation in removed:
+            self._remove(generation)
+        old = [name for name, at in seen.items() if name not in finished and at <= before]
+        running = [name.partition("@")[0] for name in seen if name not in finished and name not in old]
+        # Decided like a transaction: while its journal is open no stage can be decided, and afterwards those
+        # that it names can't be. Without that, a writer that was suspended could decide what was removed.
+        if old and not self._give_up(old):
+            old = []
+        self._store.abort_uploads(DATA, before)
+        return TransactionRecovery(
+            tuple(completed),
+            tuple(dict.fromkeys(name.partition("@")[0] for name in old)),
+            tuple(running),
+            tuple(removed + old),
+        )
+
+    def newest(self) -> tuple[TransactionReceipt | None, Mapping[str, TransactionMember], TransactionFiles]:
+        """All members of all transactions, each as the last one left it.
+
+        Raises:
+            TransactionError: one is decided and not finished: what is there may be a mix.
+        """
+        journal, _ = self._journal()
+        if journal is not None and journal.id != GIVEN_UP and not self._void(journal):
+            raise TransactionError(
+                f"the transaction {journal.id!r} of {self._store} is decided and not finished",
+                hint="Wait until it is, or run recover_transactions() if its process has died.",
+            )
+        receipts = []
+        for info in self._store.list(RECEIPTS):
+            receipt = self._read(info.key)
+            if receipt is not None:
+                receipts.append(receipt)
+        members = newest_members(receipts)
+        opener = functools.partial(opened_object, self._store, "")
+        last = max(receipts, key=lambda one: one.number, default=None)
+        return last, members, TransactionFiles(members, opener, str(self._store))
+
+    def _read(self, key: str) -> TransactionReceipt | None:
+        found = self._store.open(key)
+        return None if found is None else TransactionReceipt.decode(read(found))
+
+    def _committed(self, id: str) -> TransactionReceipt | None:
+        for info in self._store.list(f"{RECEIPTS}{id}@"):
+            return self._read(info.key)
+        return None
+
+    def _journal(self) -> tuple[TransactionReceipt | None, str]:
+        found = self._store.open(JOURNAL)
+        if found is None:
+            return None, ""
+        receipt = TransactionReceipt.decode(read(found))
+        if receipt is None:
+            raise TransactionError(
+                f"{self._store}{JOURNAL} is damaged; expected the record of a transaction",
+                hint="Look at what is below .transactions/data/, then delete the journal.",
+            )
+        return receipt, found[1]
+
+    def _void(self, journal: TransactionReceipt) -> bool:
+        """True if a recovery gave this stage up before it was decided."""
+        return self._store.head(ABORTED + journal.generation) is not None
+
+    def _finish_ours(
+        self, stage: ObjectStage, receipt: TransactionReceipt, etag: str, reached: Reached
+    ) -> None:
+        """Finish the transaction that was just decided."""
+        try:
+            if self._void(receipt):
+                self._close(etag)
+                raise TransactionConflict(
+                    f"the transaction {stage.id!r} was idle for so long that a recovery has given it up"
+                )
+            reached("decided")
+            self._finish(receipt, etag)
+        except TransactionConflict:
+            raise
+        except Exception as error:
+            raise OutcomeUnknown(
+                f"the transaction {stage.id!r} is decided, but not all of it is in place: {error}",
+                hint="Run recover_transactions() on the target, or the same transaction again.",
+                operation_id=stage.id,
+            ) from error
+        reached("published")
+        with contextlib.suppress(Exception):
+            self._remove(stage.generation)
+            reached("cleaned")
+
+    def _finish_open(self) -> list[str]:
+        """Finish the journal that is open, if one is; the ids of what was completed."""
+        journal, etag = self._journal()
+        if journal is None:
+            return []
+        if journal.id == GIVEN_UP:
+            self._finish_giving_up(journal, etag)
+            return []
+        if self._void(journal):
+            self._close(etag)
+            return []
+        self._finish(journal, etag)
+        self._remove(journal.generation)
+        return [journal.id]
+
+    def _finish(self, journal: TransactionReceipt, etag: str) -> None:
+        for member in journal.members:
+            if not self._place(journal, member):
+                # Finished by another one: then there is a receipt, and nothing is left to be done.
+                return
+        key = f"{RECEIPTS}{journal.generation}.{journal.number}"
+        with contextlib.suppress(NotAsExpected):
+            self._store.put(key, content(journal.encode()), if_absent=True)
+        self._close(etag)
+
+    def _place(self, journal: TransactionReceipt, member: TransactionMember) -> bool:
+        """Copy one member to its place; False if the journal has been closed meanwhile.
+
+        Raises:
+            StoreBusy: the place was written by others each time.
+            TransactionError: the staged member is gone or damaged.
+        """
+        for _ in range(TRIES):
+            there = self._store.open(member.name)
+            if there is not None and _is(there[0], member):
+                return True
+            # In this order: what was seen above is older than the journal that is seen here.
+            now, etag = self._journal()
+            if now is None or now.generation != journal.generation:
+                return False
+            staged = self._store.open(f"{DATA}{journal.generation}/{member.name}")
+            if staged is None or not _is(staged[0], member, close=False):
+                # Removed by the one that finished it in this moment? Then its journal is gone too.
+                if self._journal()[1] != etag:
+                    return False
+                raise TransactionError(
+                    f"the transaction {journal.id!r} is decided, but its staged {member.name!r} is missing or"
+                    " damaged. Upload it again, or delete the journal to give it up as it is."
+                )
+            with staged[0] as file, contextlib.suppress(NotAsExpected):
+                match = None if there is None else there[1]
+                self._store.put(member.name, file, if_absent=there is None, if_match=match)
+        raise StoreBusy(f"{self._store}{member.name} was written by others {TRIES} times")
+
+    def _close(self, etag: str) -> None:
+        """Take the journal away, if it is still this one."""
+        with contextlib.suppress(NotAsExpected):
+            self._store.delete(JOURNAL, if_match=etag)
+
+    def _remove(self, generation: str) -> None:
+        for info in list(self._store.list(f"{DATA}{generation}/")):
+            self._store.delete(info.key)
+
+    def _give_up(self, generations: list[str]) -> bool:
+        """Decide that these stages will never be committed, and remove them; False if another one decides."""
+        members = tuple(TransactionMember(name, 0, "") for name in generations)
+        at = self._options.clock.time()
+        journal = TransactionReceipt(GIVEN_UP, f"{GIVEN_UP}{at}", "final", members, at=at)
+        try:
+            etag = self._store.put(JOURNAL, content(journal.encode()), if_absent=True)
+        except NotAsExpected:
+            return False
+        self._finish_giving_up(journal, etag)
+        return True
+
+    def _finish_giving_up(self, journal: TransactionReceipt, etag: str) -> None:
+        # A mark for each before anything is removed: from then on a journal for it is void.
+        for member in journal.members:
+            self._store.put(ABORTED + member.name, content(b""))
+        for member in journal.members:
+            self._remove(member.name)
+        self._close(etag)
+
+
+def _is(file: IO[bytes], member: TransactionMember, *, close: bool = True) -> bool:
+    """True if a file has the content of a member; left at its start unless it is closed."""
+    same = digest_of(file) == (member.size, member.checksum)
+    if close:
+        file.close()
+    else:
+        file.seek(0)
+    return same
+
+
+def _number(key: str) -> int:
+    return int(key.rpartition(".")[2])

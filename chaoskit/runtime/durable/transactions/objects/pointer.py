@@ -1,0 +1,215 @@
+"""Layout ``pointer`` in an object store: members under keys of a generation, and one object that says which.
+
+================================  ========================================================================
+``data/ID@NONCE/NAME``            a member; never changed
+``manifest/ID@NONCE.json``        the record of a transaction; names the one before it
+``CURRENT``                       the record of the last one, replaced under its ETag: the decision
+================================  ========================================================================
+
+A recovery removes what was begun and never decided only after it has rewritten ``CURRENT``: a writer that
+was suspended for longer than that then fails on its ETag, and cannot publish what has been removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from chaoskit.runtime.durable.transactions.contents import TransactionFiles
+from chaoskit.runtime.durable.transactions.objects.stage import ObjectStage, decide, opened_object
+from chaoskit.runtime.durable.transactions.objects.store import NotAsExpected, ObjectStore, content, read
+from chaoskit.runtime.durable.transactions.places import PlaceOptions, Reached, TransactionRecovery
+from chaoskit.runtime.durable.transactions.records import (
+    TransactionConflict,
+    TransactionMember,
+    TransactionReceipt,
+)
+from chaoskit.runtime.failures.taxonomy import TransactionError
+
+__all__ = ["CURRENT", "PointerObjects"]
+
+CURRENT = "CURRENT"
+DATA, MANIFEST = "data/", "manifest/"
+NONE_YET = TransactionReceipt("@none", "@none", "pointer", (), number=0)
+"""What a recovery writes where no transaction was ever committed, so that there is something to rewrite."""
+
+
+class PointerObjects:
+    """A prefix of an object store. ``abandoned`` seconds after its last upload a stage counts as given up."""
+
+    def __init__(self, store: ObjectStore, options: PlaceOptions) -> None:
+        self._store, self._options = store, options
+
+    def known(self, id: str) -> TransactionReceipt | None:
+        """The receipt of this id, if it was committed."""
+        attempts = {info.key for info in self._store.list(f"{MANIFEST}{id}@")}
+        if not attempts:
+            return None
+        return next((one for one in self._chain(self._current()[0]) if _manifest(one) in attempts), None)
+
+    def begin(self, id: str) -> ObjectStage:
+        """A new stage, on top of what is published now."""
+        return ObjectStage(self._store, DATA, id, base=self._current()[1], reserved="")
+
+    def prepare(self, stage: ObjectStage) -> None:
+        """Have all members in the store."""
+        stage.prepare()
+
+    def commit(self, stage: ObjectStage, reached: Reached) -> TransactionReceipt:
+        """Replace ``CURRENT``.
+
+        Raises:
+            TransactionConflict: another one was published meanwhile, or a recovery ran; nothing was decided.
+            OutcomeUnknown: it could not be told.
+        """
+        receipt = self.known(stage.id)
+        if receipt is not None:
+            return receipt
+        before, etag = self._current()
+        if etag == stage.base:
+            receipt = self._receipt(stage, before)
+            encoded = receipt.encode()
+            # The memory of it first: what CURRENT has named must be known when the next one replaces it.
+            self._store.put(_manifest(receipt), content(encoded))
+            etag = decide(
+                stage, self._store, CURRENT, encoded, lambda data: data == encoded, if_match=stage.base
+            )
+            if etag is not None:
+                reached("published")
+                with contextlib.suppress(Exception):
+                    self._sweep(receipt)
+                    reached("cleaned")
+                return receipt
+            # Lost, unless the answer that was lost was followed by another transaction on top of it.
+            receipt = self.known(stage.id)
+            if receipt is not None:
+                reached("published")
+                return receipt
+            # Each record differs from all before it, and so does its ETag: a request that is still on its way
+            # finds its condition gone for good.
+            stage.asked = False
+        raise TransactionConflict(
+            f"{self._store}{CURRENT} was replaced since the transaction {stage.id!r} began"
+        )
+
+    def discard(self, stage: ObjectStage) -> tuple[str, ...]:
+        """Remove a stage that was not decided; what could not be removed."""
+        with contextlib.suppress(Exception):
+            # Once asked for, a decision may still arrive: only a recovery can rule that out.
+            if not stage.asked:
+                stage.remove()
+                self._store.delete(f"{MANIFEST}{stage.generation}.json")
+                return ()
+            now = self._current()[0]
+            if now is not None and now.generation == stage.generation:
+                return ()
+        return (f"{self._store}{stage.prefix}",)
+
+    def recover(self) -> TransactionRecovery:
+        """Remove what was given up, and what was replaced longer ago than the grace."""
+        now, etag = self._current()
+        before = self._options.clock.time() - self._options.abandoned
+        kept = {receipt.generation for receipt in self._chain(now)}
+        seen: dict[str, float] = {}
+        for folder in (DATA, MANIFEST):
+            for info in self._store.list(folder):
+                generation = info.key.removeprefix(folder).split("/")[0].removesuffix(".json")
+                if generation not in kept:
+                    seen[generation] = max(info.modified, seen.get(generation, 0.0))
+        old = [generation for generation, at in seen.items() if at <= before]
+        running = [generation.partition("@")[0] for generation in seen if generation not in old]
+        if old and not self._fence(now, etag):
+            # Another recovery, or a commit, was quicker; what is old then is old for the next one too.
+            old = []
+        for generation in old:
+            for info in list(self._store.list(f"{DATA}{generation}/")):
+                self._store.delete(info.key)
+            self._store.delete(f"{MANIFEST}{generation}.json")
+        self._store.abort_uploads(DATA, before)
+        removed = [*old, *(self._sweep(now) if now is not None else ())]
+        aborted = dict.fromkeys(generation.partition("@")[0] for generation in old)
+        return TransactionRecovery(aborted=tuple(aborted), running=tuple(running), removed=tuple(removed))
+
+    def newest(self) -> tuple[TransactionReceipt | None, Mapping[str, TransactionMember], TransactionFiles]:
+        """What is published, pinned."""
+        receipt = self._current()[0]
+        if receipt is not None and receipt.generation == NONE_YET.generation:
+            receipt = None
+        members = {} if receipt is None else {member.name: member for member in receipt.members}
+        prefix = f"{DATA}{receipt.generation if receipt else ''}/"
+        opener = functools.partial(opened_object, self._store, prefix)
+        return receipt, members, TransactionFiles(members, opener, str(self._store))
+
+    def _current(self) -> tuple[TransactionReceipt | None, str | None]:
+        found = self._store.open(CURRENT)
+        if found is None:
+            return None, None
+        receipt = TransactionReceipt.decode(read(found))
+        if receipt is None:
+            raise TransactionError(
+                f"{self._store}{CURRENT} is damaged; expected the record of a transaction",
+                hint="Copy the newest object below manifest/ over it.",
+            )
+        return receipt, found[1]
+
+    def _receipt(self, stage: ObjectStage, before: TransactionReceipt | None) -> TransactionReceipt:
+        previous = None if before is None or before.generation == NONE_YET.generation else before.generation
+        return TransactionReceipt(
+            stage.id,
+            stage.generation,
+            "pointer",
+            tuple(stage.members.values()),
+            number=1 if before is None else before.number + 1,
+            previous=previous,
+            at=self._options.clock.time(),
+        )
+
+    def _fence(self, now: TransactionReceipt | None, etag: str | None) -> bool:
+        """Rewrite ``CURRENT`` to the same effect, so that every writer that has read it must begin again."""
+        same = now or NONE_YET
+        data = replace(same, fence=same.fence + 1).encode()
+        try:
+            self._store.put(CURRENT, content(data), if_absent=etag is None, if_match=etag)
+        except NotAsExpected:
+            return False
+        return True
+
+    def _chain(self, receipt: TransactionReceipt | None) -> Iterator[TransactionReceipt]:
+        """What was committed, newest first."""
+        while receipt is not None:
+            yield receipt
+            if receipt.previous is None:
+                return
+            key = f"{MANIFEST}{receipt.previous}.json"
+            found = self._store.open(key)
+            receipt = None if found is None else TransactionReceipt.decode(read(found))
+            if receipt is None:
+                raise TransactionError(
+                    f"{self._store}{key} is missing or damaged; expected the record of a transaction",
+                    hint="Without it what was committed can't be told from what was not. Restore it.",
+                )
+
+    def _sweep(self, receipt: TransactionReceipt) -> list[str]:
+        """Remove the members of what was replaced longer ago than the grace; keep the records."""
+        over = []
+        newer = receipt
+        # Lazily: one request for each that is not removed yet, and not for all that there ever were.
+        for older in itertools.islice(self._chain(receipt), 1, None):
+            keys = [info.key for info in self._store.list(f"{DATA}{older.generation}/")]
+            if not keys and older.members:
+                break
+            if self._options.clock.time() - newer.at >= self._options.grace:
+                over.append((older.generation, keys))
+            newer = older
+        # The oldest first: what is left after a crash is still next in line.
+        for _, keys in reversed(over):
+            for key in keys:
+                self._store.delete(key)
+        return [generation for generation, _ in over]
+
+
+def _manifest(receipt: TransactionReceipt) -> str:
+    return f"{MANIFEST}{receipt.generation}.json"

@@ -1,0 +1,134 @@
+"""What a layout does, so that a transaction need not know where its members go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any, Literal, Protocol, TypeAlias, TypeVar
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.durable.levels import DEFAULT_DURABILITY, Durability, check_durability
+from chaoskit.runtime.durable.transactions.contents import TransactionFiles
+from chaoskit.runtime.durable.transactions.records import TransactionMember, TransactionReceipt
+
+__all__ = [
+    "AnyPlace",
+    "Content",
+    "PlaceOptions",
+    "Reached",
+    "TransactionPlace",
+    "TransactionRecovery",
+    "TransactionStage",
+    "TransactionState",
+]
+
+TransactionState: TypeAlias = Literal[
+    "new", "staged", "validated", "decided", "published", "cleaned", "aborted", "rollback-failed"
+]
+
+Content: TypeAlias = bytes | str | os.PathLike[str] | IO[bytes]
+"""Bytes, text (kept as UTF-8), a file by its ``Path``, or an open binary file that is read to its end."""
+
+Reached: TypeAlias = Callable[[TransactionState], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOptions:
+    """What holds for all transactions of a target. Times are seconds.
+
+    ``grace`` is how long what was replaced stays for those who read it. ``lock_timeout`` bounds the wait
+    for other processes. ``abandoned`` is how long a stage in an object store, which can't tell whether its
+    owner lives, goes without an upload until it counts as given up.
+    """
+
+    durability: Durability = DEFAULT_DURABILITY
+    grace: float = 3600.0
+    lock_timeout: float = 10.0
+    abandoned: float = 86400.0
+    clock: Clock = field(default_factory=SystemClock)
+
+    def __post_init__(self) -> None:
+        check_durability(self.durability)
+        if not self.grace >= 0:
+            raise wrong("grace", self.grace, "seconds, at least 0")
+        if not self.abandoned >= 0:
+            raise wrong("abandoned", self.abandoned, "seconds, at least 0")
+        if not self.lock_timeout > 0:
+            raise wrong("lock_timeout", self.lock_timeout, "seconds, more than zero")
+
+    @property
+    def sync(self) -> bool:
+        """True if what is written must survive a loss of power."""
+        return self.durability == "power-loss"
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionRecovery:
+    """What a recovery did. Ids of transactions, and in ``removed`` names of what is gone.
+
+    ``completed`` were decided and not finished; ``aborted`` were begun and never decided, by processes that
+    have died; ``running`` have a living owner. ``problems`` are sentences about what a person must look at.
+    """
+
+    completed: tuple[str, ...] = ()
+    aborted: tuple[str, ...] = ()
+    running: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """True if nothing is left that needs a person."""
+        return not self.problems
+
+
+class TransactionStage(Protocol):
+    """Members on their way, unseen. ``generation`` is this attempt among those of the ``id``."""
+
+    id: str
+    generation: str
+
+    def add(self, name: str, content: Content) -> TransactionMember:
+        """Put one member there."""
+
+    def view(self) -> TransactionFiles:
+        """What was put there."""
+
+
+S = TypeVar("S", bound=TransactionStage)
+
+
+class TransactionPlace(Protocol[S]):
+    """A target with a layout."""
+
+    def known(self, id: str) -> TransactionReceipt | None:
+        """The receipt of a transaction that was committed before; it is durable when this returns."""
+
+    def begin(self, id: str) -> S:
+        """A new stage."""
+
+    def prepare(self, stage: S) -> None:
+        """Have all members on the medium."""
+
+    def commit(self, stage: S, reached: Reached) -> TransactionReceipt:
+        """Decide and publish; the receipt of an earlier attempt if there is one.
+
+        Raises:
+            TransactionConflict: another one was published meanwhile. Nothing was decided.
+            OutcomeUnknown: decided, or perhaps decided; not finished.
+        """
+
+    def discard(self, stage: S) -> tuple[str, ...]:
+        """Remove a stage that was not decided; what could not be removed. Raises nothing but interrupts."""
+
+    def recover(self) -> TransactionRecovery:
+        """Complete what was decided, remove what never will be. Several may run at once."""
+
+    def newest(self) -> tuple[TransactionReceipt | None, Mapping[str, TransactionMember], TransactionFiles]:
+        """What a reader sees now: the last receipt, all members, and their contents."""
+
+
+AnyPlace: TypeAlias = TransactionPlace[Any]
+"""A target whose stages only it knows how to handle."""

@@ -1,0 +1,217 @@
+"""A transaction: several files that appear together or not at all, whatever happens in between.
+
+::
+
+    new ──▶ staged ──▶ validated ──▶ decided ──▶ published ──▶ cleaned
+              │            │            └ a crash or an error from here on is finished by recovery
+              └────────────┴─▶ aborted, or rollback-failed with what is left
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.calling.callables import called, synchronous
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.durable.checkpoints.claims import Claim
+from chaoskit.runtime.durable.levels import DEFAULT_DURABILITY, Durability
+from chaoskit.runtime.durable.transactions.local.directories import directory
+from chaoskit.runtime.durable.transactions.objects.prefixes import prefix_in
+from chaoskit.runtime.durable.transactions.objects.store import S3Objects
+from chaoskit.runtime.durable.transactions.places import (
+    AnyPlace,
+    Content,
+    PlaceOptions,
+    TransactionStage,
+    TransactionState,
+)
+from chaoskit.runtime.durable.transactions.records import (
+    Layout,
+    TransactionMember,
+    TransactionReceipt,
+    checked_id,
+)
+from chaoskit.runtime.failures.taxonomy import TransactionValidationError
+
+__all__ = ["Transaction"]
+
+
+class Transaction:
+    """Stage members, let validators look, commit. One thread, one use; leaving the block uncommitted aborts.
+
+    ``id`` makes it repeatable: one that was committed before under this id is not committed again, and
+    ``commit`` returns the receipt of the first time. Derive it from the input. ``state`` is as drawn above,
+    ``left`` what an abort could not remove; ``recover_transactions`` removes that later.
+    """
+
+    def __init__(self, place: AnyPlace, id: str | None = None) -> None:
+        """Use :meth:`local` or :meth:`s3`."""
+        self.id = uuid.uuid4().hex if id is None else checked_id(id)
+        self.state: TransactionState = "new"
+        self.left: tuple[str, ...] = ()
+        self._place = place
+        self._validators: list[Any] = []
+        self._stage: TransactionStage | None = None
+
+    @classmethod
+    def local(
+        cls,
+        target: str | os.PathLike[str],
+        *,
+        layout: Layout = "pointer",
+        id: str | None = None,
+        durability: Durability = DEFAULT_DURABILITY,
+        grace: float = 3600.0,
+        lock_timeout: float = 10.0,
+        clock: Clock | None = None,
+    ) -> Self:
+        """A transaction on a directory of this machine.
+
+        ``pointer``: ``target`` is a link to the members of the last transaction, and every reader sees all
+        of them or none, always. ``final``: the members replace files in the directory ``target``, and that
+        is all or nothing after a recovery only. What ``pointer`` has replaced is removed after ``grace``
+        seconds. ``lock_timeout`` bounds the wait for others, in seconds.
+
+        Raises:
+            UsageError: a layout, id, level or time that there is not.
+        """
+        options = PlaceOptions(durability, grace, lock_timeout, clock=clock or SystemClock())
+        return cls(directory(Path(os.path.abspath(target)), layout, options), id)
+
+    @classmethod
+    def s3(
+        cls,
+        client: Any,
+        bucket: str,
+        prefix: str,
+        *,
+        layout: Layout = "pointer",
+        id: str | None = None,
+        grace: float = 3600.0,
+        abandoned: float = 86400.0,
+        clock: Clock | None = None,
+    ) -> Self:
+        """A transaction on the objects of a bucket below ``prefix``; ``client`` is ``boto3.client("s3")``.
+
+        ``pointer``: ``TransactionReader`` shows all members of the last transaction, always. ``final``:
+        members replace objects under ``prefix/NAME``, all or nothing after a recovery only. The store must
+        honour If-Match and If-None-Match, as S3 does. A stage without an upload for ``abandoned`` seconds
+        is removed by a recovery, and can't be committed any more.
+
+        Raises:
+            UsageError: a layout, id or time that there is not.
+        """
+        options = PlaceOptions(grace=grace, abandoned=abandoned, clock=clock or SystemClock())
+        return cls(prefix_in(S3Objects(client, bucket, prefix), layout, options), id)
+
+    def committed(self) -> TransactionReceipt | None:
+        """The receipt, if this id was committed before: then there is nothing to do.
+
+        Raises:
+            StoreBusy: others held the lock all the time.
+            OSError: there is no telling.
+        """
+        return self._place.known(self.id)
+
+    def add(self, name: str, content: Content) -> TransactionMember:
+        """Stage one member under a relative name. No reader sees it yet.
+
+        ``content`` is bytes, text (kept as UTF-8), a ``Path`` of a file to copy, or an open binary file.
+
+        Raises:
+            UsageError: the block was not entered or has ended, or the name is no good or there already.
+            DiskFull, OSError: it could not be staged; the transaction can go on without it.
+        """
+        return self._open().add(name, content)
+
+    def check(self, validator: Any) -> None:
+        """Have ``validator`` look at the staged members before the decision; it gets ``TransactionFiles``.
+
+        It refuses by raising or by returning False. They run in ``commit``, in this order.
+
+        Raises:
+            UsageError: it is a coroutine function.
+        """
+        synchronous("validator", validator, optional=False)
+        self._validators.append(validator)
+
+    def commit(self, *, complete: Claim | None = None) -> TransactionReceipt:
+        """Publish all members, or none.
+
+        With ``complete`` the claim is checked before the decision and completed after it, with the receipt
+        as its value. A crash between the two leaves the claim to another worker: with the same ``id`` that
+        one gets the first receipt, and completes.
+
+        Raises:
+            TransactionValidationError: a validator said no. Nothing was committed; nor with those below:
+            TransactionConflict: ``pointer``: another one was published since this one began.
+            LeaseLost: the claim had passed to another worker before the decision.
+            DiskFull, OSError, StoreBusy: as they say.
+            OutcomeUnknown: it is decided, or may be. Run it again with the same id, or recover.
+        """
+        stage = self._open()
+        if not isinstance(complete, Claim | None):
+            raise wrong("complete", complete, "the claim that this is the result of")
+        view = stage.view()
+        for validator in self._validators:
+            if called("validator", validator, view) is False:
+                raise TransactionValidationError(
+                    f"the validator {validator!r} refused the transaction {self.id!r}"
+                )
+        self._place.prepare(stage)
+        self.state = "validated"
+        # As late as can be: from here to the decision are milliseconds.
+        if complete is not None:
+            complete.check()
+        receipt = self._place.commit(stage, self._reached)
+        if receipt.generation != stage.generation:
+            # Committed by an earlier attempt: this stage was for nothing.
+            self._abort()
+            self.state = "published"
+        self._stage = None
+        if complete is not None:
+            complete.complete(receipt.to_dict())
+        return receipt
+
+    def __enter__(self) -> Self:
+        if self.state != "new":
+            raise UsageError(
+                f"the transaction {self.id!r} is {self.state}; expected a new one. Make another."
+            )
+        self._stage = self._place.begin(self.id)
+        self.state = "staged"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._stage is None:
+            return
+        decided = self.state in ("decided", "published", "cleaned")
+        self._abort()
+        if decided:
+            return
+        self.state = "rollback-failed" if self.left else "aborted"
+        # The error of the work is the one to see: ours would hide it.
+        if self.left and error is not None:
+            error.add_note(f"Left behind: {', '.join(self.left)}. recover_transactions() removes it.")
+
+    def _reached(self, state: TransactionState) -> None:
+        self.state = state
+
+    def _abort(self) -> None:
+        stage, self._stage = self._stage, None
+        if stage is not None:
+            self.left = self._place.discard(stage)
+
+    def _open(self) -> TransactionStage:
+        if self._stage is None:
+            raise wrong(
+                "transaction", self.state, "one within its with block", "Call it inside of 'with tx:'."
+            )
+        return self._stage

@@ -1,0 +1,83 @@
+"""Which table of rules belongs to an error: found by the package of its class, loaded when first needed."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+
+from chaoskit.runtime.failures.library import Library
+
+__all__ = ["HOMES", "libraries_of", "load"]
+
+# The package in which an error's class is defined, and the module below .libraries that knows it.
+HOMES = {
+    "requests": "requests",
+    "urllib3": "urllib3",
+    "httpx": "httpx",
+    "httpcore": "httpx",
+    "aiohttp": "aiohttp",
+    "botocore": "botocore",
+    "boto3": "botocore",
+    "s3transfer": "botocore",
+    "psycopg": "psycopg",
+    "psycopg2": "psycopg",
+    "psycopg_pool": "psycopg",
+    "asyncpg": "asyncpg",
+    "sqlalchemy": "sqlalchemy",
+    "sqlite3": "sqlite3",
+    "pymysql": "mysql",
+    "MySQLdb": "mysql",
+    "mysql": "mysql",
+    "asyncmy": "mysql",
+    "pymongo": "pymongo",
+    "bson": "pymongo",
+    "gridfs": "pymongo",
+    "redis": "redis",
+    "valkey": "redis",
+    "grpc": "grpc",
+    "celery": "celery",
+    "kombu": "celery",
+    "amqp": "celery",
+    "billiard": "celery",
+    "kafka": "kafka",
+    "aiokafka": "kafka",
+    "cimpl": "kafka",
+    "elasticsearch": "elasticsearch",
+    "elastic_transport": "elasticsearch",
+    "opensearchpy": "elasticsearch",
+    "smtplib": "smtplib",
+    "aiosmtplib": "smtplib",
+    "ftplib": "ftplib",
+    "imaplib": "imaplib",
+    "poplib": "imaplib",
+    "paramiko": "paramiko",
+    "docker": "docker",
+    "http": "web",
+    "urllib": "web",
+    "xmlrpc": "web",
+    "concurrent": "pools",
+    "multiprocessing": "pools",
+    "asyncio": "pools",
+    "queue": "pools",
+    "_queue": "pools",
+    "pickle": "pools",
+    "_pickle": "pools",
+    "joblib": "pools",
+    "loky": "pools",
+}
+
+
+def libraries_of(kind: type[BaseException]) -> tuple[Library, ...]:
+    """The libraries that the class and its bases come from, the nearest first, each once.
+
+    An error of Docker's SDK is one of requests as well: Docker's table is asked first.
+    """
+    modules = (HOMES.get(str(one.__module__).partition(".")[0]) for one in kind.__mro__)
+    return tuple(load(module) for module in dict.fromkeys(modules) if module is not None)
+
+
+@cache
+def load(module: str) -> Library:
+    """The table in ``libraries/<module>.py``."""
+    found: Library = importlib.import_module(f"chaoskit.runtime.failures.libraries.{module}").LIBRARY
+    return found

@@ -1,0 +1,91 @@
+"""The errors of aiohttp's client. Statuses of answers are judged by the rules for HTTP."""
+
+from __future__ import annotations
+
+from chaoskit.runtime.failures import taxonomy as t
+from chaoskit.runtime.failures.library import Library, classes
+from chaoskit.runtime.failures.rules import Rule
+
+__all__ = ["LIBRARY"]
+
+_MODULE = "aiohttp.client_exceptions"
+
+LIBRARY = Library(
+    name="aiohttp",
+    source="aiohttp.client_exceptions",
+    rules=(
+        Rule(
+            name="aiohttp.certificate",
+            verdict=t.SecurityError,
+            types=classes(_MODULE, "ClientConnectorCertificateError", "ServerFingerprintMismatch"),
+            why="the other side is not who it should be",
+        ),
+        Rule(
+            name="aiohttp.not-tls",
+            verdict=t.ConfigurationError,
+            types=classes(_MODULE, "ClientConnectorSSLError"),
+            message=r"wrong.version.number|unknown protocol|http request|UNSUPPORTED_PROTOCOL",
+            why="https was spoken to a port that speaks something else",
+        ),
+        Rule(
+            name="aiohttp.tls",
+            verdict=t.TransientError,
+            types=classes(_MODULE, "ClientSSLError"),
+            why="the handshake broke",
+        ),
+        Rule(
+            name="aiohttp.connect",
+            verdict=t.Unreachable,
+            types=classes(_MODULE, "ConnectionTimeoutError", "ClientConnectorError"),
+            why="no connection came about",
+        ),
+        Rule(
+            name="aiohttp.read",
+            verdict=t.Overloaded,
+            types=classes(_MODULE, "SocketTimeoutError", "ServerTimeoutError"),
+            why="connected, and no answer in time",
+        ),
+        Rule(
+            name="aiohttp.broken",
+            verdict=t.TransientError,
+            types=classes(
+                _MODULE, "ServerDisconnectedError", "ClientPayloadError", "ClientConnectionResetError"
+            ),
+            why="the connection broke in the middle",
+        ),
+        Rule(
+            name="aiohttp.content-type",
+            verdict=t.MalformedData,
+            types=classes(_MODULE, "ContentTypeError"),
+            # An error page in place of the data is what its status says.
+            statuses=(range(100, 400),),
+            why="the answer is not of the kind that was to be decoded",
+        ),
+        Rule(
+            name="aiohttp.redirects",
+            verdict=t.PermanentError,
+            types=classes(_MODULE, "TooManyRedirects"),
+            why="the answers lead in a circle",
+        ),
+        Rule(
+            name="aiohttp.wrong-url",
+            verdict=t.ConfigurationError,
+            types=classes(_MODULE, "InvalidURL", "NonHttpUrlClientError"),
+            why="the address is wrong before anything is sent",
+        ),
+        Rule(
+            name="aiohttp.misuse",
+            verdict=t.PermanentError,
+            types=classes(_MODULE, "WSMessageTypeError"),
+            why="the program asks for another kind of message than came",
+        ),
+    ),
+    vague=(
+        Rule(
+            name="aiohttp.connection",
+            verdict=t.Unreachable,
+            types=classes(_MODULE, "ClientConnectionError"),
+            why="only says connection; a cause would know better",
+        ),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Queues, products, registries and files that must agree: what does not, and putting it right."""

@@ -1,0 +1,134 @@
+"""The checkpoints of a store as rows, and what must hold between them, their files and their letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.checkpoints.records import CheckpointContent, kind_of
+from chaoskit.runtime.durable.checkpoints.sources import Outputs
+from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
+from chaoskit.runtime.durable.store.protocol import RUNNING, Record, Storage, Tx
+from chaoskit.runtime.guarding.consistency.disagreements import Disagreement
+from chaoskit.runtime.guarding.consistency.rules import (
+    Remedy,
+    RowByRow,
+    SetColumns,
+    Sources,
+    disagreement,
+)
+from chaoskit.runtime.guarding.consistency.sources import Table
+
+__all__ = ["AGAIN", "CheckpointRows", "CheckpointsHold"]
+
+AGAIN = SetColumns({"status": "pending"})
+"""Done again, with all of its attempts."""
+
+
+class CheckpointRows:
+    """The checkpoints of one pipeline: ``id`` (scope/key), ``scope``, ``key``, ``status``, ``attempts`` …
+
+    … ``updated``, ``version``, ``owner_alive``, ``letter`` and ``artefacts``. The one change that they take
+    is ``{"status": "pending"}``.
+    """
+
+    key = "id"
+
+    def __init__(self, store: Storage, pipeline: str = "default") -> None:
+        self._store, self._kind = store, kind_of(pipeline)
+
+    def rows(self) -> Iterator[Table]:
+        """All of them, a page at a time; a damaged record is passed over, which ``verify`` reports."""
+        after = None
+        while True:
+            page = self._store.find(self._kind, after=after, limit=500)
+            yield from map(self._row, page.records)
+            after = page.next
+            if after is None:
+                return
+
+    def find(self, column: str, value: Any) -> list[Table]:
+        """The rows with this value; by id with one look."""
+        if column != "id":
+            return [row for row in self.rows() if row.get(column) == value]
+        scope, _, key = str(value).rpartition("/")
+        found = self._store.get(self._kind, key, scope=scope)
+        return [] if found is None else [self._row(found)]
+
+    def change(self, seen: Table, columns: Mapping[str, Any] | None) -> bool:
+        """Have it done again, if nothing has written to it since.
+
+        Raises:
+            UsageError: another change was asked for.
+        """
+        if columns != AGAIN.columns:
+            raise wrong("columns", columns, f"{AGAIN.columns}", "Checkpoints take no other change.")
+        kind, key, scope, version = self._kind, seen["key"], seen["scope"], seen["version"]
+
+        def work(tx: Tx) -> bool:
+            record = tx.get(kind, key, scope=scope)
+            if record is None or record.version != version:
+                return False
+            content = replace(CheckpointContent.of(record), artefacts=(), forgiven=record.attempts)
+            return tx.change(
+                kind,
+                key,
+                scope=scope,
+                status="pending",
+                value=content.recorded(),
+                due=tx.now,
+                version=version,
+            )
+
+        return self._store.write(work)
+
+    def _row(self, record: Record) -> dict[str, Any]:
+        content = CheckpointContent.of(record)
+        alive = self._store.owner_alive(record.owner) if record.owner else None
+        return {
+            "id": f"{record.scope}/{record.key}",
+            "scope": record.scope,
+            "key": record.key,
+            "status": record.status,
+            "attempts": record.attempts,
+            "updated": record.updated,
+            "version": record.version,
+            "owner_alive": alive,
+            "letter": content.letter,
+            "artefacts": content.artefacts,
+        }
+
+
+@dataclass(frozen=True)
+class CheckpointsHold(RowByRow):
+    """Completed means that the artefacts are there, running that a worker lives, dead that a letter tells.
+
+    ``base`` is where artefacts lie; with ``read`` their content is compared, without it their size.
+    """
+
+    source: str
+    store: Storage
+    base: Path
+    database: Path | None = None
+    read: bool = True
+    remedy: Remedy = AGAIN
+
+    def _judge(self, row: Table, sources: Sources) -> Disagreement | None:
+        if row["status"] == RUNNING and row["owner_alive"] is False:
+            return disagreement(self, "stuck", row, sources, "it is running, and its worker has died")
+        if row["status"] == "dead":
+            letter = row["letter"]
+            if letter is None or DeadLetters(self.store).get(letter) is None:
+                return disagreement(self, "mismatched", row, sources, "it is dead, and has no dead letter")
+        if row["status"] == "completed":
+            outputs = Outputs(self.base, self.database)
+            for artefact in row["artefacts"]:
+                trouble = outputs.damage(artefact, read=self.read)
+                if trouble:
+                    kind = "missing" if trouble == "is missing" else "mismatched"
+                    text = f"it is completed, and its {artefact.path!r} {trouble}"
+                    return disagreement(self, kind, row, sources, text)  # type: ignore[arg-type]
+        return None

@@ -1,0 +1,189 @@
+"""Ready checks: each makes a function that looks at one thing, for :class:`chaoskit.runtime.Health`.
+
+A check returns a :class:`HealthFinding` (its name is filled in), or None for healthy; what it raises makes it
+unhealthy.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.breaker.breaker import CircuitBreaker
+from chaoskit.runtime.breaker.machine import BreakerState
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.durable.checkpoints.inspecting import walk
+from chaoskit.runtime.durable.checkpoints.records import PREFIX, kind_of
+from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
+from chaoskit.runtime.durable.outbox import OUTBOX
+from chaoskit.runtime.durable.store.protocol import RUNNING, Statistics, Storage
+from chaoskit.runtime.guarding.health.records import HealthFinding, HealthStatus
+from chaoskit.runtime.guarding.resources import readings
+
+__all__ = [
+    "HealthCheck",
+    "breakers_closed",
+    "database_answers",
+    "disk_left",
+    "memory_left",
+    "queue_age",
+    "store_checks",
+    "store_healthy",
+    "tools_present",
+]
+
+HealthCheck = Callable[[], HealthFinding | None]
+
+_PAGE = 1000
+
+
+class Measured(Storage, Protocol):
+    """A store that can say how it is."""
+
+    def statistics(self) -> Statistics: ...
+
+
+def database_answers(connect: Callable[[], Any], query: str = "SELECT 1") -> HealthCheck:
+    """Healthy if a new DB-API connection answers ``query``. It is closed again.
+
+    Not one that is kept: an old one may work where no new one can be had, which the next start needs.
+    """
+
+    def check() -> HealthFinding | None:
+        connection = connect()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(query)
+            cursor.fetchall()
+        finally:
+            connection.close()
+        return None
+
+    return check
+
+
+def disk_left(path: str | os.PathLike[str], *, least: int, warn: int = 0) -> HealthCheck:
+    """Unhealthy with less than ``least`` bytes free at ``path``, degraded with less than ``warn``."""
+    return lambda: _left(readings.disk(path), least, warn)
+
+
+def memory_left(*, least: int, warn: int = 0) -> HealthCheck:
+    """The same for the memory that this process may still take."""
+    return lambda: _left(readings.memory(), least, warn)
+
+
+def tools_present(*names: str) -> HealthCheck:
+    """Unhealthy if a program is not found on the path, or may not be run."""
+
+    def check() -> HealthFinding | None:
+        gone = [name for name in names if shutil.which(name) is None]
+        if gone:
+            return HealthFinding("", HealthStatus.UNHEALTHY, f"not on the path: {', '.join(gone)}")
+        return None
+
+    return check
+
+
+def queue_age(
+    oldest: Callable[[], float | None], *, warn: float, most: float, clock: Clock | None = None
+) -> HealthCheck:
+    """By how long the oldest entry waits: degraded from ``warn`` seconds on, unhealthy from ``most``.
+
+    ``oldest`` says when it came, in seconds since the epoch, or None for an empty queue. For checkpoints:
+    ``lambda: steps.statistics().oldest_pending``.
+
+    Raises:
+        UsageError: ``warn`` is more than ``most``, or below zero.
+    """
+    if not 0 <= warn <= most:
+        raise wrong("warn, most", (warn, most), "seconds, and warn at most as many as most")
+    time = (clock or SystemClock()).time
+
+    def check() -> HealthFinding | None:
+        since = oldest()
+        if since is None or (age := time() - since) < warn:
+            return None
+        status = HealthStatus.DEGRADED if age < most else HealthStatus.UNHEALTHY
+        return HealthFinding("", status, f"the oldest entry has waited {age:.0f} s")
+
+    return check
+
+
+def breakers_closed(breakers: Iterable[CircuitBreaker]) -> HealthCheck:
+    """Degraded while one of the breakers is not closed: the program goes on without what is behind it."""
+    kept = tuple(breakers)
+
+    def check() -> HealthFinding | None:
+        fine = (BreakerState.CLOSED, BreakerState.DISABLED)
+        tripped = [f"{one.name} is {one.state}" for one in kept if one.state not in fine]
+        return HealthFinding("", HealthStatus.DEGRADED, ", ".join(tripped)) if tripped else None
+
+    return check
+
+
+def store_healthy(store: Measured) -> HealthCheck:
+    """The store, and what is in it; the worst of :func:`store_checks`."""
+
+    def check() -> HealthFinding | None:
+        found = [replace(one, name=name) for name, ask in store_checks(store).items() if (one := ask())]
+        bad = [one for one in found if one.status != HealthStatus.HEALTHY]
+        status = HealthStatus.worst(one.status for one in bad)
+        return HealthFinding("", status, "; ".join(f"{one.name}: {one.detail}" for one in bad))
+
+    return check
+
+
+def store_checks(store: Measured) -> Mapping[str, HealthCheck]:
+    """By name: the store itself, its dead letters, its outbox, and claims whose worker is gone."""
+    return {
+        "store": lambda: _readable(store),
+        "dead letters": lambda: _letters(store),
+        "outbox": lambda: _outbox(store),
+        "claims": lambda: _claims(store),
+    }
+
+
+def _readable(store: Measured) -> HealthFinding:
+    # The version of SQLite is a matter for the doctor: nothing that an operator can mend at night.
+    warnings = [line for line in store.statistics().warnings if "SQLite" not in line]
+    return _degraded_if(bool(warnings), " ".join(warnings) or "it can be read")
+
+
+def _letters(store: Measured) -> HealthFinding:
+    numbers = DeadLetters(store).statistics()
+    # Not unhealthy: the pipeline goes on, and a person has something to do in the morning.
+    return _degraded_if(bool(numbers.unresolved), f"{numbers.unresolved} unresolved, {numbers.poison} poison")
+
+
+def _outbox(store: Measured) -> HealthFinding:
+    live = store.find(OUTBOX, live=True, limit=_PAGE).records
+    waiting = [one for one in live if one.value.get("error")]
+    return _degraded_if(bool(waiting), f"{len(waiting)} messages that could not be sent yet")
+
+
+def _claims(store: Measured) -> HealthFinding:
+    kinds = sorted({kind for kind, _ in store.statistics().records if kind.startswith(PREFIX)})
+    named = [kind_of(kind.removeprefix(PREFIX)) for kind in kinds]
+    running = [one for kind in named for one in walk(store, kind, status=RUNNING)]
+    # Nothing needs to be done about them: the next claim takes them. Many of them tell of a crash.
+    gone = sum(1 for one in running if one.owner and store.owner_alive(one.owner) is False)
+    return _degraded_if(bool(gone), f"{len(running)} running, {gone} whose worker is gone")
+
+
+def _degraded_if(bad: bool, detail: str) -> HealthFinding:
+    return HealthFinding("", HealthStatus.DEGRADED if bad else HealthStatus.HEALTHY, detail)
+
+
+def _left(usage: readings.Usage | None, least: int, warn: int) -> HealthFinding | None:
+    if usage is None:
+        return HealthFinding("", HealthStatus.DEGRADED, "what is left cannot be read on this machine")
+    if usage.free >= max(least, warn):
+        return None
+    status = HealthStatus.UNHEALTHY if usage.free < least else HealthStatus.DEGRADED
+    return HealthFinding(
+        "", status, f"{usage.free:,} bytes free ({usage.bound}); expected {max(least, warn):,}"
+    )

@@ -1,0 +1,118 @@
+"""All checks of a program, run at once, each bounded in time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import called, synchronous
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.guarding.health.checks import HealthCheck
+from chaoskit.runtime.guarding.health.records import HealthFinding, HealthReport, HealthStatus
+from chaoskit.runtime.guarding.health.serving import HealthServer
+from chaoskit.runtime.redact import redact_text
+
+__all__ = ["Health"]
+
+
+@dataclass(slots=True)
+class _Look:
+    """One run of one check, on a thread that may never end."""
+
+    done: threading.Event
+    begun: float
+    finding: HealthFinding | None = None
+
+
+class Health:
+    """Looks at everything that ``checks`` names, at the same time, and never waits longer than ``timeout``.
+
+    A check that does not answer in time, or raises, is unhealthy. One that still hangs at the next look is
+    not started a second time: hung checks cost one thread each, however often they are asked. A report is
+    kept for ``keep`` seconds, so that many probes cost no more than one. Threads may share it.
+
+    Raises UsageError for checks that do not answer at once, or times that cannot be.
+    """
+
+    def __init__(
+        self,
+        checks: Mapping[str, HealthCheck],
+        *,
+        timeout: float = 5.0,
+        keep: float = 1.0,
+        clock: Clock | None = None,
+    ) -> None:
+        if not timeout > 0 or not keep >= 0:
+            raise wrong("timeout, keep", (timeout, keep), "seconds, more than zero, and at least zero")
+        for check in checks.values():
+            synchronous("a check", check, optional=False)
+        self._checks = dict(checks)
+        self._timeout, self._keep, self._clock = timeout, keep, clock or SystemClock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid, self._lock = os.getpid(), threading.Lock()
+        self._running: dict[str, _Look] = {}
+        self._kept: tuple[float, HealthReport] | None = None
+
+    def report(self) -> HealthReport:
+        """What is found now, or was found less than ``keep`` seconds ago."""
+        if self._pid != os.getpid():
+            self._begin()  # In a forked child: neither the threads nor the holder of the lock came along.
+        with self._lock:
+            kept = self._kept
+            if kept is not None and self._clock.monotonic() - kept[0] < self._keep:
+                return kept[1]
+            report = self._look()
+            self._kept = (self._clock.monotonic(), report)
+        return report
+
+    def serve(self, port: int = 0, *, host: str = "127.0.0.1", beyond_loopback: bool = False) -> HealthServer:
+        """Answer ``GET /health`` on a thread until the server is closed; see :class:`HealthServer`.
+
+        Raises:
+            UsageError: ``host`` is no address of loopback, and ``beyond_loopback`` does not allow it.
+            OSError: the port is taken.
+        """
+        return HealthServer(self.report, port, host=host, beyond_loopback=beyond_loopback)
+
+    def _look(self) -> HealthReport:
+        looks = {name: self._started(name, check) for name, check in self._checks.items()}
+        end = self._clock.monotonic() + self._timeout
+        found: list[HealthFinding] = []
+        for name, look in looks.items():
+            self._clock.sleep(max(end - self._clock.monotonic(), 0.0), look.done)
+            if look.finding is not None:
+                self._running.pop(name, None)
+                found.append(look.finding)
+                continue
+            waited = self._clock.monotonic() - look.begun
+            text = f"it has not answered for {waited:.1f} s; expected an answer within {self._timeout:g} s"
+            found.append(HealthFinding(name, HealthStatus.UNHEALTHY, text, waited))
+        return HealthReport(tuple(found), self._clock.time())
+
+    def _started(self, name: str, check: HealthCheck) -> _Look:
+        hung = self._running.get(name)
+        if hung is not None and hung.finding is None:
+            return hung
+        look = self._running[name] = _Look(threading.Event(), self._clock.monotonic())
+        # A thread each, and not a pool: one hung check would keep its place in a pool for ever.
+        threading.Thread(
+            target=self._run, args=(name, check, look), name=f"chaoskit-health-{name}", daemon=True
+        ).start()
+        return look
+
+    def _run(self, name: str, check: HealthCheck, look: _Look) -> None:
+        try:
+            answer: Any = called("a check", check)
+            finding = answer if isinstance(answer, HealthFinding) else HealthFinding("", HealthStatus.HEALTHY)
+        except BaseException as error:
+            # An error's text may hold the address of a database with its password.
+            text = redact_text(f"{type(error).__name__}: {error}")[:500]
+            finding = HealthFinding("", HealthStatus.UNHEALTHY, text)
+        look.finding = replace(finding, name=name, seconds=self._clock.monotonic() - look.begun)
+        look.done.set()

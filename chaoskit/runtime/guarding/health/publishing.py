@@ -1,0 +1,81 @@
+"""What only the job knows, its breakers and error rates, put into the store for those outside."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from chaoskit.runtime.breaker.breaker import CircuitBreaker
+from chaoskit.runtime.durable.store.protocol import Kind, Storage
+from chaoskit.runtime.observing.metrics import ErrorMetrics
+from chaoskit.runtime.running.repeating import Repeating
+
+__all__ = ["PublishedState", "StatePublisher", "published"]
+
+STATE = Kind("published state")
+KEEP = 86400.0
+"""Seconds after which the state of a process that is gone is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedState:
+    """What one process said of itself. ``at`` is seconds since the epoch; ``breakers`` are name and state."""
+
+    process: str
+    at: float
+    breakers: tuple[tuple[str, str], ...] = ()
+    rates: tuple[tuple[str, int, int], ...] = ()
+    """Operation, calls and failures in the window of the metrics."""
+
+
+class StatePublisher(Repeating):
+    """Writes the states of breakers and the rates of ``metrics`` into the store, each ``every`` seconds.
+
+    It has a thread to itself; trouble with the store is logged and is none of the job's. Raises UsageError
+    for an interval that is not above zero.
+    """
+
+    def __init__(
+        self,
+        store: Storage,
+        name: str,
+        *,
+        breakers: Iterable[CircuitBreaker] = (),
+        metrics: ErrorMetrics | None = None,
+        every: float = 10.0,
+    ) -> None:
+        super().__init__(f"publisher of {name!r}", every)
+        self._store, self._name = store, name
+        self._breakers, self._metrics = tuple(breakers), metrics
+
+    def publish(self) -> None:
+        """Write it now.
+
+        Raises:
+            ResilienceError: the store's.
+        """
+        rates: dict[str, tuple[int, int]] = {}
+        if self._metrics is not None:
+            for name, types in self._metrics.snapshot()["operations"].items():
+                whole = types.get("*", {})
+                rates[name] = (whole.get("window_calls", 0), whole.get("window_failures", 0))
+        value: dict[str, Any] = {
+            "breakers": [[one.name, str(one.state)] for one in self._breakers],
+            "rates": [[name, *numbers] for name, numbers in sorted(rates.items())],
+        }
+        self._store.put(STATE, f"{self._name} {os.getpid()}", value, status="here")
+
+    def _once(self) -> None:
+        """Write it, and forget processes that ended long ago: each start has a name to itself."""
+        self.publish()
+        self._store.write(lambda tx: tx.purge(STATE, updated_before=tx.now - KEEP))
+
+
+def published(store: Storage) -> Iterator[PublishedState]:
+    """What processes have said of themselves in the last day, by name; some of them may have ended."""
+    for record in store.find(STATE).records:
+        breakers = tuple((name, state) for name, state in record.value["breakers"])
+        rates = tuple((name, calls, failures) for name, calls, failures in record.value["rates"])
+        yield PublishedState(record.key, record.updated, breakers, rates)

@@ -1,0 +1,64 @@
+"""What a look at the health of a program has found."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["HealthFinding", "HealthReport", "HealthStatus"]
+
+
+class HealthStatus(enum.StrEnum):
+    """Degraded: it goes on, and a person has something to do. Unhealthy: it does not go on."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+    @classmethod
+    def worst(cls, some: Iterable[HealthStatus]) -> HealthStatus:
+        """The worst of them; healthy if there are none."""
+        return max(some, key=list(cls).index, default=cls.HEALTHY)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthFinding:
+    """One thing that was looked at: its status, and a sentence for people."""
+
+    name: str
+    status: HealthStatus
+    detail: str = ""
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {
+            "name": self.name,
+            "status": self.status.value,
+            "detail": self.detail,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """What was found at one time (``at``, seconds since the epoch), in the order of the checks."""
+
+    findings: tuple[HealthFinding, ...]
+    at: float
+
+    @property
+    def status(self) -> HealthStatus:
+        """The worst of all."""
+        return HealthStatus.worst(one.status for one in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it. ``version`` grows when a key changes its meaning or goes."""
+        return {
+            "version": 1,
+            "status": self.status.value,
+            "at": self.at,
+            "checks": [one.to_dict() for one in self.findings],
+        }

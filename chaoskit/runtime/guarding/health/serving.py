@@ -1,0 +1,114 @@
+"""The health of a program over HTTP, for probes on the same machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.closing import ClosedOnExit
+from chaoskit.runtime.guarding.health.records import HealthReport, HealthStatus
+
+__all__ = ["HealthServer"]
+
+PATIENCE = 5.0
+"""Seconds that a client may be silent."""
+
+
+class HealthServer(ClosedOnExit):
+    """Answers ``GET /health`` with the report as JSON, and ``GET /live`` with nothing, on ``host`` alone.
+
+    ``/health`` is 200 unless something is unhealthy, then 503: degraded goes on, and a probe that restarts it
+    would make it worse. ``url`` is where; ``close()``, or leaving the block, ends it.
+
+    Raises:
+        UsageError: ``host`` is no address of loopback, and ``beyond_loopback`` does not allow it.
+        OSError: the port is taken.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[], HealthReport],
+        port: int = 0,
+        *,
+        host: str = "127.0.0.1",
+        beyond_loopback: bool = False,
+    ) -> None:
+        # Not by name: what "localhost" is, a file or a server decides.
+        if not beyond_loopback and not _is_loopback(host):
+            raise wrong("host", host, "an address of loopback", "The report tells strangers what is weak.")
+        handler = type("HealthHandler", (_HealthHandler,), {"report": staticmethod(report)})
+        self._server = _Server((host, port), handler)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.1},
+            name="chaoskit-health",
+            daemon=True,
+        )
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}/health"
+
+    def close(self) -> None:
+        """End it. Twice does nothing."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # Else closing waits for clients that are silent.
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no news, and would be a traceback on the program's own stderr."""
+
+
+class _HealthHandler(BaseHTTPRequestHandler):
+    report: Callable[[], HealthReport]
+    timeout = PATIENCE
+    server_version, sys_version = "chaoskit", ""
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path == "/live":
+            self._answer(200, {"status": "alive"})
+        elif path == "/health":
+            report = self.report()
+            bad = report.status == HealthStatus.UNHEALTHY
+            self._answer(503 if bad else 200, report.to_dict())
+        else:
+            self._answer(404, {"error": f"there is no {path[:80]!r}; expected /health or /live"})
+
+    do_HEAD = do_GET
+
+    def _answer(self, status: int, document: dict[str, Any]) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        # A report that a cache keeps says that all is well while the house burns.
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """A probe each second is no news."""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

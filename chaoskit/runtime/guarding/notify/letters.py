@@ -1,0 +1,99 @@
+"""A watch on dead letters: each failure is told once, by whatever process, and after a restart too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
+from chaoskit.runtime.durable.dead_letters.records import DeadLetter
+from chaoskit.runtime.durable.store.protocol import Kind, Storage, Tx
+from chaoskit.runtime.guarding.notify.notifier import Notifier
+from chaoskit.runtime.guarding.notify.records import Notice, Severity
+from chaoskit.runtime.running.repeating import Repeating
+
+__all__ = ["LetterWatch"]
+
+TOLD = Kind("told letter")
+
+
+class LetterWatch(Repeating):
+    """Looks for open dead letters every ``every`` seconds, on a thread, and tells of those not told yet.
+
+    It reads the store, so it also sees what a killed worker left and what other processes record. What was
+    told is on record once a channel has taken it: after a kill in between it is told a second time, never not
+    at all. More than ``single`` new ones at once become one notification. A letter that comes back after a
+    redrive is told again.
+
+    Raises UsageError for numbers that cannot be.
+    """
+
+    def __init__(self, store: Storage, notifier: Notifier, *, every: float = 30.0, single: int = 5) -> None:
+        super().__init__("watch on dead letters", every)
+        if single < 1:
+            raise wrong("single", single, "1 or more")
+        self._store, self._notifier, self._single = store, notifier, single
+        self._letters = DeadLetters(store)
+
+    def look(self) -> int:
+        """Tell what is new, now; how many letters were told.
+
+        Raises:
+            ResilienceError: the store's.
+        """
+        new = list(self._new())
+        if not new:
+            return 0
+        if len(new) <= self._single:
+            return sum(self._tell([one], _of(one)) for one in new)
+        pipelines = sorted({one.pipeline for one in new})
+        listed = "\n".join(f"{one.id}: {one.error['type']}: {one.run_id}" for one in new[: self._single])
+        text = f"{listed}\nand {len(new) - self._single} more: chaoskit recovery list"
+        title = f"{len(new)} runs failed for good in {', '.join(pipelines)}"
+        told = Notice.of(title, text, Severity.ERROR, None, {}, self._store.now())
+        return self._tell(new, told)
+
+    def _once(self) -> None:
+        """Look; the job hears of the store's trouble by itself."""
+        self.look()
+
+    def _new(self) -> Iterator[DeadLetter]:
+        for letter in self._letters.find():
+            # By its failures and not by its id alone: one that failed again after a redrive is news.
+            if letter.status == "open" and self._store.get(TOLD, _name(letter)) is None:
+                yield letter
+
+    def _tell(self, letters: list[DeadLetter], told: Notice) -> int:
+        if not self._notifier.deliver(told):
+            return 0
+        names = [_name(one) for one in letters]
+
+        def work(tx: Tx) -> None:
+            for name in names:
+                tx.put(TOLD, name, None, status="told")
+
+        self._store.write(work)
+        return len(letters)
+
+
+def _name(letter: DeadLetter) -> str:
+    return f"{letter.id}#{letter.redrives}"
+
+
+def _of(letter: DeadLetter) -> Notice:
+    fields = {
+        "letter": letter.id,
+        "run": letter.run_id,
+        "attempts": letter.attempts,
+        "subject": letter.subject,
+        "session": letter.session,
+        "correlation id": letter.correlation_id or "",
+    }
+    return Notice.of(
+        f"{letter.pipeline}: {letter.run_id} failed for good",
+        f"{letter.error['type']}: {letter.error['message']}",
+        Severity.CRITICAL if letter.poison else Severity.ERROR,
+        letter.id,
+        {name: value for name, value in fields.items() if value},
+        letter.updated,
+    )

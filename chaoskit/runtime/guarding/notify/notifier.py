@@ -1,0 +1,242 @@
+"""The notifier: a bounded queue, a thread, and channels whose trouble stays with them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.closing import ClosedOnExit
+from chaoskit.runtime.failures.base import TRANSIENT_ERRORS
+from chaoskit.runtime.guarding.notify.records import Channel, Notice, NotifierStatistics, Severity
+from chaoskit.runtime.observing.events import Event
+from chaoskit.runtime.redact import redact_text
+from chaoskit.runtime.retrying.backoff import Exponential
+from chaoskit.runtime.retrying.policy import RetryPolicy
+from chaoskit.runtime.stop import Stop
+
+__all__ = ["Notifier"]
+
+logger = logging.getLogger("chaoskit")
+
+_KEYS = 1000
+"""Keys that are remembered: the oldest is forgotten, and may be told again a little early."""
+
+
+class Notifier(ClosedOnExit):
+    """Tells ``channels`` what matters, and never hurts the job that it tells of.
+
+    ``notify`` puts it into a queue of ``room`` and returns at once, whatever the channels do; what finds no
+    room is counted. The same ``key`` is told once in ``dedupe`` seconds, and then with how often it came.
+    More than ``rate`` notifications in ``per`` seconds are held back and counted, except critical ones. A
+    channel that fails with what may pass is tried ``attempts`` times; what it raises is logged and counted,
+    and the next channel is told all the same.
+
+    Raises UsageError for numbers that cannot be.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        *,
+        rate: int = 10,
+        per: float = 60.0,
+        dedupe: float = 300.0,
+        room: int = 100,
+        attempts: int = 3,
+        clock: Clock | None = None,
+    ) -> None:
+        if rate < 1 or room < 1 or not per > 0 or not dedupe >= 0:
+            raise wrong(
+                "rate, per, dedupe, room", (rate, per, dedupe, room), "at least 1, and seconds of a window"
+            )
+        self.channels = tuple(channels)
+        self._rate, self._per, self._dedupe, self._room = rate, per, dedupe, room
+        self._attempts, self._clock = attempts, clock or SystemClock()
+        self._counts: dict[str, int] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._queue: queue.Queue[Notice | None] = queue.Queue(self._room)
+        self._counting, self._starting = threading.Lock(), threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._over = Stop()
+        self._told: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._recent: deque[float] = deque()
+        self._held = 0
+        self._telling = threading.local()
+        # Network trouble passes; a wrong password or address does not, and repeating it may lock the account.
+        self._policy = RetryPolicy(
+            on=TRANSIENT_ERRORS,
+            attempts=self._attempts,
+            wait=Exponential(0.5, 30.0),
+            clock=self._clock,
+            wake=self._over,
+            name="notifier",
+        )
+
+    def notify(
+        self,
+        title: str,
+        text: str = "",
+        *,
+        severity: Severity = Severity.WARNING,
+        key: str | None = None,
+        **fields: Any,
+    ) -> bool:
+        """Tell it soon; True if there was room for it. ``key`` is the title unless given. Never raises."""
+        try:
+            if self._pid != os.getpid():
+                self._begin()  # In a forked child, whose parent tells what the parent took.
+            told = Notice.of(title, text, severity, key, fields, self._clock.time())
+            self._start()
+            self._queue.put_nowait(told)
+        except queue.Full:
+            self._count("dropped")
+            return False
+        # Whatever it is, a ``__str__`` that raises or a thread that cannot be started: the job goes on.
+        except Exception:
+            logger.exception("a notification could not be taken")
+            return False
+        self._count("accepted")
+        return True
+
+    def on_event(self, event: Event) -> None:
+        """Tell of an event; give it to ``subscribe`` or to the listeners of what alerts.
+
+        Alerts of rates and resources are told as warnings, their end as information, what was given up for
+        good (workers, retries) as errors; anything else is passed over.
+        """
+        severity = _EVENTS.get(event.name)
+        # Not of the trouble with telling: each notification that fails would be the cause of the next.
+        if severity is None or getattr(self._telling, "now", False):
+            return
+        known = event.to_dict()
+        fields = {name: value for name, value in known.items() if name not in ("event", "at") and value}
+        about = known.get("operation") or known.get("resource") or known.get("worker") or ""
+        self.notify(f"{event.name} {about}".strip(), severity=severity, **_safe(fields))
+
+    def deliver(self, notification: Notice) -> bool:
+        """Tell it here and now, past queue and rate; True if every channel that carries it has taken it.
+
+        For a caller with a thread to itself that keeps what could not be told. Never raises.
+        """
+        carrying = [one for one in self.channels if notification.severity >= one.least]
+        # Every one of them, also after one that failed.
+        taken = [self._sent(one, notification) for one in carrying]
+        return all(taken)
+
+    def statistics(self) -> NotifierStatistics:
+        """Numbers for an operator."""
+        with self._counting:
+            return NotifierStatistics(**self._counts)
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Tell what is queued, for ``timeout`` seconds at most; True if all of it was taken on."""
+        thread = self._thread
+        if thread is None or self._pid != os.getpid():
+            return True
+        try:
+            self._end(thread, timeout)
+        except MemoryError:
+            # Once more, or the thread would wait for its end for ever.
+            self._end(thread, timeout)
+        self._thread = None
+        return not thread.is_alive()
+
+    def _end(self, thread: threading.Thread, timeout: float) -> None:
+        try:
+            self._queue.put(None, timeout=timeout)
+            thread.join(timeout)
+        except queue.Full:
+            pass
+        # Waits between attempts end here; a channel that hangs is left behind with its daemon thread.
+        self._over.set()
+
+    def _start(self) -> None:
+        if self._thread is not None and self._thread.is_alive():
+            return
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._over.clear()
+                self._thread = threading.Thread(target=self._run, name="chaoskit-notifier", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while (told := self._queue.get()) is not None:
+            try:
+                admitted = self._admitted(told)
+                if admitted is not None:
+                    self.deliver(admitted)
+            except Exception:
+                logger.exception("a notification was lost")
+            # Closed while this one hung, and with no room for the mark that ends the queue.
+            if self._over.is_set():
+                return
+
+    def _admitted(self, told: Notice) -> Notice | None:
+        """The notification as it is to be sent, or None if it is a repetition or beyond the rate."""
+        now = self._clock.monotonic()
+        last, repeated = self._told.get(told.key, (None, 0))
+        if last is not None and now - last < self._dedupe:
+            self._told[told.key] = (last, repeated + 1)
+            self._count("repeated")
+            return None
+        while self._recent and now - self._recent[0] >= self._per:
+            self._recent.popleft()
+        if len(self._recent) >= self._rate and told.severity < Severity.CRITICAL:
+            self._held += 1
+            self._count("held_back")
+            return None
+        self._recent.append(now)
+        self._told[told.key] = (now, 0)
+        self._told.move_to_end(told.key)
+        if len(self._told) > _KEYS:
+            self._told.popitem(last=False)
+        held, self._held = self._held, 0
+        return replace(told, repeated=repeated, held_back=held)
+
+    def _sent(self, channel: Channel, notification: Notice) -> bool:
+        self._telling.now = True
+        try:
+            self._policy.call(channel.send, notification)
+        except Exception as error:
+            # The text of an error may hold the address, which for a webhook is its password.
+            text = redact_text(f"{type(error).__name__}: {error}")[:300]
+            logger.warning("%s did not take %r: %s", channel.name, notification.title, text)
+            self._count("failed")
+            return False
+        finally:
+            self._telling.now = False
+        self._count("delivered")
+        return True
+
+    def _count(self, name: str) -> None:
+        with self._counting:
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+
+def _safe(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without the names that ``notify`` has for itself."""
+    return {f"{n}_" if n in ("title", "text", "severity", "key") else n: v for n, v in fields.items()}
+
+
+_EVENTS = {
+    "alert.raised": Severity.WARNING,
+    "alert.cleared": Severity.INFO,
+    "resource.alert": Severity.WARNING,
+    "resource.cleared": Severity.INFO,
+    "memory.pressed": Severity.WARNING,
+    "retry.exhausted": Severity.ERROR,
+    "thread.given_up": Severity.ERROR,
+    "task.given_up": Severity.ERROR,
+    "job.stuck": Severity.ERROR,
+}

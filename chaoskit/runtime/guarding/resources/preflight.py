@@ -1,0 +1,203 @@
+"""Preflight: what the work will need is there before it begins, or the work does not begin."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.config import option
+from chaoskit.runtime.failures.base import ResourceError
+from chaoskit.runtime.failures.taxonomy import DiskFull, OutOfMemory, TooManyFiles
+from chaoskit.runtime.guarding.resources import readings
+
+__all__ = ["Preflight", "PreflightReport", "ResourceCheck"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceCheck:
+    """One need: bytes or a number, with the margin in it. ``free`` None: there is no telling here."""
+
+    resource: str
+    place: str
+    needed: int
+    free: int | None
+    bound: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """True if as much is there as is needed, or if there is no telling."""
+        return self.free is None or self.free >= self.needed
+
+    def __str__(self) -> str:
+        where = f" at {self.place}" if self.place else ""
+        if self.free is None:
+            return f"{self.resource}{where}: {self.needed:,} needed, what is free is not known here"
+        limit = f" (limited by {self.bound})" if self.bound else ""
+        return f"{self.resource}{where}: {self.needed:,} needed, {self.free:,} free{limit}"
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightReport:
+    """What was looked at, and ``staging``: where to stage, or None if nothing was asked or neither fits."""
+
+    checks: tuple[ResourceCheck, ...]
+    staging: Path | None = None
+    fell_back: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """True if everything that is needed is there."""
+        return all(one.ok for one in self.checks)
+
+    @property
+    def missing(self) -> tuple[ResourceCheck, ...]:
+        """What is not there."""
+        return tuple(one for one in self.checks if not one.ok)
+
+    def require(self) -> PreflightReport:
+        """Itself, if everything is there.
+
+        Raises:
+            DiskFull, OutOfMemory, TooManyFiles, ResourceError: the first need that is not met, by its kind;
+                the message has all of them.
+        """
+        if self.ok:
+            return self
+        kind = _ERRORS.get(self.missing[0].resource, ResourceError)
+        text = "; ".join(map(str, self.missing))
+        raise kind(
+            f"the work cannot begin: {text}. Free it, ask for less, or raise the limit.",
+            context={"missing": self.to_dict()["missing"]},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+
+        def plain(one: ResourceCheck) -> dict[str, Any]:
+            return {
+                "resource": one.resource,
+                "place": one.place,
+                "needed": one.needed,
+                "free": one.free,
+                "bound": one.bound,
+                "ok": one.ok,
+            }
+
+        return {
+            "ok": self.ok,
+            "staging": None if self.staging is None else str(self.staging),
+            "fell_back": self.fell_back,
+            "checks": [plain(one) for one in self.checks],
+            "missing": [plain(one) for one in self.missing],
+        }
+
+
+_ERRORS: Mapping[str, type[ResourceError]] = {
+    "disk": DiskFull,
+    "staging": DiskFull,
+    "memory": OutOfMemory,
+    "descriptors": TooManyFiles,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What the work needs, as its author estimates it; ``check`` compares it with what is there.
+
+    ``disk`` maps paths to bytes; needs of paths on one file system add up. ``tmpfs`` is a path and the bytes
+    to stage there; if they do not fit, they are asked of ``fallback``. ``memory`` is in bytes. ``margin`` is
+    added to bytes: 0.2 asks for a fifth more. Nothing is set aside: what is free now may be gone later, which
+    a :class:`~chaoskit.runtime.ResourceMonitor` notices.
+
+    Raises:
+        UsageError: a need below zero, or a margin that cannot be.
+    """
+
+    disk: Mapping[str, int] = field(default_factory=dict)
+    memory: int = option(default=0, minimum=0, unit="bytes")
+    descriptors: int = option(default=0, minimum=0)
+    processes: int = option(default=0, minimum=0)
+    tmpfs: tuple[str, int] | None = None
+    fallback: str | None = None
+    margin: float = option(default=0.2, minimum=0, unit="ratio")
+
+    def __post_init__(self) -> None:
+        # Written so that NaN is refused as well.
+        if not 0 <= self.margin < math.inf:
+            raise wrong("margin", self.margin, "a share of 0 or more, such as 0.2")
+        if not isinstance(self.disk, Mapping):
+            raise wrong("disk", self.disk, "a mapping of paths to bytes")
+        staged = () if self.tmpfs is None else (self.tmpfs[1],)
+        for need in (*self.disk.values(), *staged, self.memory, self.descriptors, self.processes):
+            # Numbers of NumPy have it as well, and texts have not.
+            if not hasattr(need, "__float__") or not need >= 0:
+                raise wrong("a need", need, "zero or more", "Bytes are a number: 2 << 30 is 2 GiB.")
+
+    def check(self) -> PreflightReport:
+        """Look now.
+
+        Raises:
+            OSError: a path of ``disk`` is on a file system that does not answer.
+        """
+        needs: dict[str, int] = {os.fspath(path): need for path, need in self.disk.items()}
+        found: list[ResourceCheck] = []
+        staging, fell_back = None, False
+        if self.tmpfs is not None:
+            place, need = self.tmpfs
+            fits = self._staged(place, need, needs)
+            if not fits.ok and self.fallback is not None:
+                # On disk from here on, where it adds to what else is to be written to that disk.
+                place, fell_back = self.fallback, True
+                fits = self._staged(place, need, needs)
+            staging = Path(place) if fits.ok else None
+            found.append(fits)
+            if fits.ok:
+                needs[place] = needs.get(place, 0) + need
+        found += self._disks(needs)
+        # What is staged on a tmpfs is taken from the same memory as the work's own.
+        in_memory = sum(need for path, need in needs.items() if readings.in_memory(path))
+        if self.memory:
+            found.append(
+                _compared("memory", "", self._with_margin(self.memory + in_memory), readings.memory())
+            )
+        # A margin of a count would refuse a limit that was set to exactly what is needed.
+        if self.descriptors:
+            found.append(_compared("descriptors", "", self.descriptors, readings.descriptors()))
+        if self.processes:
+            found.append(_compared("processes", "", self.processes, readings.processes()))
+        return PreflightReport(tuple(found), staging, fell_back)
+
+    def _staged(self, place: str, need: int, others: Mapping[str, int]) -> ResourceCheck:
+        """Whether ``need`` fits at ``place``, beside what else will be written to that file system."""
+        try:
+            device = readings.device(place)
+            beside = sum(n for path, n in others.items() if readings.device(path) == device)
+            return _compared("staging", place, self._with_margin(need + beside), readings.disk(place))
+        except OSError as error:
+            # A tmpfs that is not mounted or does not answer is as good as full: there is the fallback.
+            return ResourceCheck(
+                "staging", place, self._with_margin(need), 0, f"it: {error.strerror or error}"
+            )
+
+    def _disks(self, needs: Mapping[str, int]) -> Iterator[ResourceCheck]:
+        by_device: dict[int, list[str]] = {}
+        for path in needs:
+            by_device.setdefault(readings.device(path), []).append(path)
+        for paths in by_device.values():
+            # Each of them may fit where all together do not.
+            need = self._with_margin(sum(needs[path] for path in paths))
+            yield _compared("disk", ", ".join(paths), need, readings.disk(paths[0]))
+
+    def _with_margin(self, need: int) -> int:
+        return math.ceil(need * (1 + self.margin))
+
+
+def _compared(resource: str, place: str, needed: int, usage: readings.Usage | None) -> ResourceCheck:
+    if usage is None:
+        return ResourceCheck(resource, place, needed, None)
+    return ResourceCheck(resource, place, needed, usage.free, usage.bound)

@@ -1,0 +1,175 @@
+"""Memory pressure: collect, make the batch smaller, write an emergency checkpoint, and go on."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import called, finished, synchronous, synchronous_all
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.failures.taxonomy import OutOfMemory
+from chaoskit.runtime.guarding.resources import readings
+from chaoskit.runtime.observing.events import Event
+from chaoskit.runtime.observing.observers import Listener, emit
+
+__all__ = ["MemoryPressed", "MemoryPressure"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+logger = logging.getLogger("chaoskit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPressed(Event):
+    """Memory ran short: the next batch has ``batch`` items. ``saved``: there is an emergency checkpoint."""
+
+    name: ClassVar[str] = "memory.pressed"
+
+    batch: int
+    collected: int
+    free: int | None
+    saved: bool
+
+
+class MemoryPressure:
+    """Carries out work in batches that fit.
+
+    A batch that ends in ``MemoryError`` (or ``OutOfMemory``), or that would begin with less than
+    ``keep_free`` bytes to be had, lets go of what the failed try held, collects garbage, has ``emergency``
+    write a checkpoint, and goes on with a batch that is smaller by ``shrink``. After ``grow_after`` good ones
+    in a row it is made larger again, up to ``batch``. One that does not fit with ``least`` items raises
+    ``OutOfMemory``.
+
+    ``reserve`` bytes are set aside and given up before ``emergency`` is called, so that it has room; what it
+    raises is logged, and is no reason to stop. Not thread-safe: each thread has one of these. A process that
+    the kernel kills for its memory hears of nothing: that is what ``keep_free`` and the checkpoint are for.
+
+    Raises UsageError for numbers that cannot be.
+    """
+
+    def __init__(
+        self,
+        batch: int,
+        *,
+        least: int = 1,
+        shrink: float = 0.5,
+        grow_after: int = 8,
+        emergency: Callable[[], object] | None = None,
+        keep_free: int = 0,
+        reserve: int = 1 << 20,
+        clock: Clock | None = None,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        if not 1 <= least <= batch:
+            raise wrong("least", least, f"between 1 and the batch, {batch}")
+        if not 0 < shrink < 1:
+            raise wrong("shrink", shrink, "a share between 0 and 1, such as 0.5")
+        if grow_after < 1 or keep_free < 0 or reserve < 0:
+            raise wrong(
+                "grow_after, keep_free, reserve",
+                (grow_after, keep_free, reserve),
+                "at least 1 batch, and two numbers of bytes of at least 0",
+            )
+        synchronous("emergency", emergency)
+        self._most, self._least, self._shrink, self._grow_after = batch, least, shrink, grow_after
+        self._emergency, self._keep_free, self._size = emergency, keep_free, reserve
+        self._clock, self._listeners = clock or SystemClock(), synchronous_all("listener", listeners)
+        self._batch, self._good = batch, 0
+        self._reserve: bytearray | None = bytearray(reserve)
+
+    @property
+    def batch(self) -> int:
+        """How many items the next batch has at most."""
+        return self._batch
+
+    def run(self, work: Callable[[Sequence[T]], R], items: Sequence[T]) -> Iterator[R]:
+        """Call ``work`` with the items, in order, a batch at a time; what it returned for each batch.
+
+        ``work`` is called again, with fewer of the same items, where memory ran out: it must leave nothing
+        behind then, or bear being repeated.
+
+        Raises:
+            OutOfMemory: ``least`` items do not fit.
+        """
+        done = 0
+        while done < len(items):
+            if self._short():
+                self._relieve()
+            part = items[done : done + self._batch]
+            ran, result = self._tried(work, part)
+            if not ran:
+                if len(part) <= self._least:
+                    raise OutOfMemory(
+                        f"a batch of {len(part)} items does not fit into memory; expected the least to fit."
+                        " Raise the memory limit, or make the items smaller.",
+                        context={"done": done, "items": len(items)},
+                    )
+                self._relieve(len(part))
+                continue
+            done += len(part)
+            self._grown()
+            yield result
+
+    def _tried(self, work: Callable[[Sequence[T]], R], part: Sequence[T]) -> tuple[bool, Any]:
+        try:
+            return True, finished("the work of a batch", work, work(part))
+        except (MemoryError, OutOfMemory) as error:
+            # The frames of the failed try hold everything that it had allocated: as long as the traceback
+            # lives, nothing that is collected would be of any use.
+            traceback.clear_frames(error.__traceback__)
+            error.__traceback__ = error.__context__ = None
+        return False, None
+
+    def _short(self) -> bool:
+        if not self._keep_free:
+            return False
+        left = readings.memory()
+        return left is not None and left.free < self._keep_free
+
+    def _relieve(self, tried: int | None = None) -> None:
+        """Make room, save what there is, and shrink."""
+        self._good = 0
+        self._reserve = None
+        collected = gc.collect()
+        saved = self._save()
+        # From what was tried, which at the end of the items is less than a batch.
+        size = self._batch if tried is None else min(tried, self._batch)
+        self._batch = max(self._least, int(size * self._shrink))
+        free = readings.memory()
+        event = MemoryPressed(
+            at=self._clock.monotonic(),
+            batch=self._batch,
+            collected=collected,
+            free=None if free is None else free.free,
+            saved=saved,
+        )
+        emit(self._listeners, event)
+
+    def _save(self) -> bool:
+        if self._emergency is None:
+            return False
+        try:
+            called("emergency", self._emergency)
+        # Without the checkpoint the work is worth as much as before; without going on it is worth nothing.
+        except Exception as error:
+            logger.error("the emergency checkpoint was not written: %r", error)
+            return False
+        return True
+
+    def _grown(self) -> None:
+        self._good += 1
+        if self._reserve is None and self._good >= self._grow_after:
+            # Only when things are well again: it would take the room that it was given up for.
+            try:
+                self._reserve = bytearray(self._size)
+            except MemoryError:
+                return
+        if self._batch < self._most and self._good >= self._grow_after:
+            self._good = 0
+            self._batch = min(self._most, max(self._batch + 1, int(self._batch / self._shrink)))

@@ -1,0 +1,239 @@
+"""What is used and what is left of the machine, as this process may have it.
+
+Linux alone has all of it; elsewhere psutil is asked if it is installed. What cannot be read is None, and is
+never taken for plenty or for nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = [
+    "Usage",
+    "descriptors",
+    "device",
+    "disk",
+    "existing",
+    "in_memory",
+    "memory",
+    "processes",
+    "resident",
+]
+
+_CGROUP = Path("/sys/fs/cgroup")
+_ENDLESS = 1 << 60
+"""Limits from here on are none: cgroup 1 writes about 2**63 where no limit is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is used and what is free; ``bound`` says which limit leaves so little. Bytes, or a number."""
+
+    used: int
+    free: int
+    bound: str = ""
+
+
+def existing(path: str | os.PathLike[str]) -> Path:
+    """``path`` if it is there, else the nearest directory above it that is: what is made will lie there."""
+    found = Path(os.path.abspath(path))
+    while not found.exists() and found != found.parent:
+        found = found.parent
+    return found
+
+
+def disk(path: str | os.PathLike[str]) -> Usage:
+    """Bytes of the file system that holds ``path``, or will hold it. Raises OSError if it does not answer."""
+    place = existing(path)
+    # Not the free blocks: those kept back for root are not for us (statvfs(3), f_bavail).
+    found = shutil.disk_usage(place)
+    return Usage(found.used, found.free, str(place))
+
+
+def device(path: str | os.PathLike[str]) -> int:
+    """The number of the file system that holds ``path``, or will hold it."""
+    return existing(path).stat().st_dev
+
+
+def in_memory(path: str | os.PathLike[str]) -> bool:
+    """True if what is written there takes memory: ``path`` is on a tmpfs or ramfs."""
+    place, best, kind = str(existing(path)), "", ""
+    for fields in _lines(Path("/proc/self/mounts")):
+        at = fields[1].replace("\\040", " ")
+        # The longest name is the mount that counts, and of equals the last one, which lies over the others.
+        if (place == at or place.startswith(at.rstrip("/") + "/")) and len(at) >= len(best):
+            best, kind = at, fields[2]
+    return kind in ("tmpfs", "ramfs")
+
+
+def memory() -> Usage | None:
+    """Bytes that this process may still take: the least of machine, cgroup, and limits of the process."""
+    found = [one for one in (_machine(), *_groups(), *_address_space()) if one is not None]
+    return min(found, key=lambda one: one.free, default=None)
+
+
+def resident() -> int | None:
+    """Bytes of memory that this process has in use (RSS)."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return _psutil("memory_info", "rss")
+
+
+def descriptors() -> Usage | None:
+    """Descriptors that are open, and that may still be opened below the soft limit."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    for place in ("/proc/self/fd", "/dev/fd"):
+        try:
+            # Less the one that lists the directory.
+            used = len(os.listdir(place)) - 1
+        except OSError as error:
+            # With no descriptor left the directory cannot be listed, and that is the answer.
+            if error.errno in (23, 24):
+                limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+                return Usage(limit, 0, "RLIMIT_NOFILE")
+            continue
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        free = _ENDLESS if limit == resource.RLIM_INFINITY else max(limit - used, 0)
+        return Usage(used, free, "RLIMIT_NOFILE")
+    return None
+
+
+def processes() -> Usage | None:
+    """Threads and processes that this user may still start: the least of limit and cgroup."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    found = [
+        Usage(used, max(limit - used, 0), str(path / "pids.max"))
+        for path in _own_groups("pids")
+        if (limit := _number(path / "pids.max")) is not None
+        and (used := _number(path / "pids.current")) is not None
+    ]
+    limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    # The kernel does not hold root to it (getrlimit(2)), nor can a limit that is none be reached.
+    if limit != resource.RLIM_INFINITY and os.geteuid() != 0 and (used := _tasks_of(os.getuid())) is not None:
+        found.append(Usage(used, max(limit - used, 0), "RLIMIT_NPROC"))
+    return min(found, key=lambda one: one.free, default=None)
+
+
+def _machine() -> Usage | None:
+    known = {line[0].rstrip(":"): int(line[1]) * 1024 for line in _lines(Path("/proc/meminfo"))}
+    try:
+        free = known["MemAvailable"]
+        return Usage(known["MemTotal"] - free, free, "the machine")
+    except KeyError:
+        free_elsewhere = _psutil_memory()
+        return None if free_elsewhere is None else Usage(0, free_elsewhere, "the machine")
+
+
+def _groups() -> Iterable[Usage]:
+    """What the control groups leave: that of the process and those above it, each may be the tightest."""
+    names = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+    for path in _own_groups("memory"):
+        for most, now in names:
+            limit, used = _number(path / most), _number(path / now)
+            if limit is None or used is None or limit >= _ENDLESS:
+                continue
+            # Pages of files that were read once count as used, and are given up first of all.
+            kept = next(
+                (int(line[1]) for line in _lines(path / "memory.stat") if line[0].endswith("inactive_file")),
+                0,
+            )
+            used = max(used - kept, 0)
+            yield Usage(used, max(limit - used, 0), str(path / most))
+
+
+def _address_space() -> Iterable[Usage]:
+    """What the limits of the process leave."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    try:
+        sizes = Path("/proc/self/statm").read_text().split()
+    except OSError:
+        return
+    page = os.sysconf("SC_PAGE_SIZE")
+    for name, used in (("RLIMIT_AS", int(sizes[0])), ("RLIMIT_DATA", int(sizes[5]))):
+        limit = resource.getrlimit(getattr(resource, name))[0]
+        if limit != resource.RLIM_INFINITY:
+            yield Usage(used * page, max(limit - used * page, 0), name)
+
+
+def _own_groups(controller: str) -> list[Path]:
+    """The directories of the control groups of this process, from its own up to the root that is mounted."""
+    found: list[Path] = []
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = _CGROUP / controllers if controllers else _CGROUP
+        own = root / path.lstrip("/")
+        # Within a container the path is often that of the host, and only the root is there.
+        found += [one for one in (own, *own.parents) if one.is_relative_to(root) and one.is_dir()]
+    return found
+
+
+def _tasks_of(user: int) -> int | None:
+    """Threads of all processes of a user: what RLIMIT_NPROC counts."""
+    count = 0
+    try:
+        for one in os.scandir("/proc"):
+            if not one.name.isdigit():
+                continue
+            try:
+                if one.stat().st_uid == user:
+                    count += len(os.listdir(f"/proc/{one.name}/task"))
+            except OSError:
+                continue  # It has ended in between.
+    except OSError:
+        return None
+    return count
+
+
+def _lines(path: Path) -> list[list[str]]:
+    """The words of each line of a file of the kernel; none if it is not there."""
+    try:
+        return [
+            line.split() for line in path.read_text(errors="surrogateescape").splitlines() if line.strip()
+        ]
+    except OSError:
+        return []
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _psutil(method: str, field: str) -> int | None:
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return int(getattr(getattr(psutil.Process(), method)(), field))
+
+
+def _psutil_memory() -> int | None:
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,223 @@
+"""The recovery manager: a strategy for each kind of failure, what became of it, and a report."""
+
+from __future__ import annotations
+
+import enum
+import os
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import called, synchronous, synchronous_all
+from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.context import correlation_id
+from chaoskit.runtime.durable.files.writing import write_file
+from chaoskit.runtime.durable.recorded import record_error
+from chaoskit.runtime.failures.base import Category
+from chaoskit.runtime.failures.classifier import DEFAULT, Classifier
+from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.observing.events import Event
+from chaoskit.runtime.observing.observers import Listener, emit
+
+__all__ = ["RecoveryDone", "RecoveryManager", "RecoveryOutcome", "RecoveryReport", "RecoveryResult"]
+
+
+class RecoveryResult(enum.StrEnum):
+    """How a recovery ended."""
+
+    RECOVERED = "recovered"
+    SKIPPED = "skipped"
+    GIVEN_UP = "given up"
+    FAILED = "failed"
+
+
+Strategy: TypeAlias = Callable[[BaseException, Mapping[str, Any]], Any]
+"""Called with the error and the context. What it returns is the value; ``Skip`` and raising say otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryOutcome:
+    """What became of one failure. ``value`` is what the strategy gave; ``error`` what it raised instead."""
+
+    result: RecoveryResult
+    category: Category
+    strategy: str
+    value: Any = None
+    error: BaseException | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryDone(Event):
+    """A failure was handled."""
+
+    name: ClassVar[str] = "recovery.done"
+
+    category: Category
+    strategy: str
+    result: RecoveryResult
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryEntry:
+    """One failure in the history, as text. ``at`` is seconds since the epoch."""
+
+    at: float
+    category: str
+    strategy: str
+    result: str
+    error: Mapping[str, Any]
+    context: Mapping[str, str]
+    correlation_id: str | None
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryReport:
+    """All counts since the manager was made, and its newest failures, the oldest first."""
+
+    counts: Mapping[str, Mapping[str, int]]
+    entries: tuple[RecoveryEntry, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {"version": 1, "counts": self.counts, "entries": [asdict(one) for one in self.entries]}
+
+    def __str__(self) -> str:
+        lines = [
+            f"{category}: {', '.join(f'{count} {result}' for result, count in results.items())}"
+            for category, results in self.counts.items()
+        ]
+        return "\n".join(lines) or "Nothing has failed."
+
+
+class RecoveryManager:
+    """Handles each failure by the strategy of its class, of the taxonomy's class that it is judged to be, or
+    of its category, and keeps what became of it.
+
+    A strategy is a function of the error and the context. What it returns makes the failure *recovered*; None
+    for a category in ``skips`` makes it *skipped*; without a strategy it is *given up*, and one that raises
+    has *failed*. ``handle`` never raises for what a strategy does: the caller decides by the outcome, and the
+    first error is never hidden by a second one. ``history`` failures are kept, without secrets.
+
+    Threads may share it. Raises UsageError for strategies that do not act at once, or a history below 1.
+    """
+
+    def __init__(
+        self,
+        strategies: Mapping[Category | type[BaseException], Strategy],
+        *,
+        skips: Sequence[Category] = (Category.VALIDATION,),
+        classifier: Classifier = DEFAULT,
+        history: int = 200,
+        clock: Clock | None = None,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        if history < 1:
+            raise wrong("history", history, "at least 1")
+        for kind, strategy in strategies.items():
+            synchronous("a strategy", strategy, optional=False)
+            # The text of a category is equal to none of them, and its strategy would never be asked.
+            if not isinstance(kind, Category) and not (
+                isinstance(kind, type) and issubclass(kind, BaseException)
+            ):
+                raise wrong("what a strategy is for", kind, "a Category or a class of exceptions")
+        self._strategies, self._skips, self._classifier = dict(strategies), tuple(skips), classifier
+        self._clock, self._listeners = clock or SystemClock(), synchronous_all("listener", listeners)
+        self._lock = threading.RLock()
+        self._entries: deque[RecoveryEntry] = deque(maxlen=history)
+        self._counts: dict[str, Counter[str]] = {}
+        survive_fork(self)
+
+    def handle(self, error: BaseException, context: Mapping[str, Any] | None = None) -> RecoveryOutcome:
+        """Do what is to be done about ``error``; what became of it.
+
+        KeyboardInterrupt and the like are never handled: they are raised again.
+        """
+        if not isinstance(error, Exception):
+            raise error
+        known = dict(context or {})
+        decision = self._classifier.classify(error)
+        category = decision.category
+        strategy = self._strategy(error, decision.verdict, category)
+        outcome = self._tried(strategy, error, known, category)
+        self._remember(error, known, outcome)
+        event = RecoveryDone(
+            at=self._clock.monotonic(),
+            category=category,
+            strategy=outcome.strategy,
+            result=outcome.result,
+            error=error,
+        )
+        emit(self._listeners, event)
+        return outcome
+
+    def report(self) -> RecoveryReport:
+        """What has been so far."""
+        with self._lock:
+            return RecoveryReport(
+                {name: dict(one) for name, one in self._counts.items()}, tuple(self._entries)
+            )
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as JSON, whole or not at all.
+
+        Raises:
+            DiskFull, OutcomeUnknown, OSError: as ``write_file``.
+        """
+        import json
+
+        write_file(path, json.dumps(self.report().to_dict(), indent=2).encode() + b"\n")
+
+    def _strategy(
+        self, error: BaseException, verdict: type[BaseException], category: Category
+    ) -> Strategy | None:
+        # The nearest class first: what is said of ConnectionResetError beats what is said of OSError; and
+        # what is said of the error itself beats what is said of what it was judged to be.
+        for cls in (*type(error).__mro__, *verdict.__mro__):
+            if cls in self._strategies:
+                return self._strategies[cls]
+        return self._strategies.get(category)
+
+    def _tried(
+        self, strategy: Strategy | None, error: Exception, context: Mapping[str, Any], category: Category
+    ) -> RecoveryOutcome:
+        if strategy is None:
+            result = RecoveryResult.SKIPPED if category in self._skips else RecoveryResult.GIVEN_UP
+            return RecoveryOutcome(result, category, "")
+        name = getattr(strategy, "__qualname__", type(strategy).__qualname__)
+        try:
+            value = called("a strategy", strategy, error, context)
+        except Exception as trouble:
+            # The error that it was called for stays in sight: it is what has to be looked into.
+            if trouble is not error and trouble.__cause__ is None:
+                trouble.__cause__ = error
+            return RecoveryOutcome(RecoveryResult.FAILED, category, name, error=trouble)
+        skipped = value is None and category in self._skips
+        result = RecoveryResult.SKIPPED if skipped else RecoveryResult.RECOVERED
+        return RecoveryOutcome(result, category, name, value)
+
+    def _remember(self, error: Exception, context: Mapping[str, Any], outcome: RecoveryOutcome) -> None:
+        told = record_error(error)
+        # As text, and bounded: a history of objects would keep alive whatever the work had in its hands.
+        plain = {str(name): record_error(ValueError(value))["message"] for name, value in context.items()}
+        trouble = "" if outcome.error is None else record_error(outcome.error)["message"]
+        entry = RecoveryEntry(
+            self._clock.time(),
+            outcome.category.value,
+            outcome.strategy,
+            outcome.result.value,
+            told,
+            plain,
+            correlation_id(),
+            trouble,
+        )
+        with self._lock:
+            self._entries.append(entry)
+            self._counts.setdefault(outcome.category.value, Counter())[outcome.result.value] += 1
+
+    def _after_fork(self) -> None:
+        """A forked child goes on from its parent's history."""

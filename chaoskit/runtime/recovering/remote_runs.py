@@ -1,0 +1,199 @@
+"""Runs on another machine's queue: launched once each, watched, launched again, and cleaned up.
+
+::
+
+    launching ─(the remote has it)→ launched ─ done → done
+        │                               ├ cancelled, or no longer known → launching again, up to a limit
+        │                               └ failed → failed, with the reason
+        └ killed before the answer: found by its key, or launched again
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.recorded import record_error
+from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx
+
+__all__ = ["ReconcileReport", "RemoteRun", "RemoteRuns", "RemoteService", "RemoteStatus"]
+
+REMOTE = Kind("remote run")
+LIVE = ("launching", "launched")
+# Not "running": that is what the store calls a record that one of our own processes has claimed.
+
+logger = logging.getLogger("chaoskit")
+
+
+class RemoteStatus(enum.StrEnum):
+    """What the other side says of a run."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRun:
+    """One run as the other side has it. ``key`` is the one it was launched with."""
+
+    id: str
+    key: str
+    status: RemoteStatus
+    reason: str = ""
+
+
+class RemoteService(Protocol):
+    """The other side. Each call raises whatever it raises; it is made again the next time."""
+
+    def launch(self, key: str, payload: Any) -> str:
+        """Start a run, and keep ``key`` with it; return its id."""
+
+    def runs(self) -> Mapping[str, RemoteRun]:
+        """All runs that carry a key of ours, by id: also those that have ended, until they are removed."""
+
+    def remove(self, id: str) -> None:
+        """Stop it if it runs, and remove what it left."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileReport:
+    """Keys by what was done about them; ``removed`` are ids of orphans. ``troubles`` are tried again."""
+
+    launched: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    troubles: tuple[str, ...] = ()
+
+
+class RemoteRuns:
+    """Keeps runs in the store, and the other side in step with it, whenever :meth:`reconcile` is called.
+
+    The intent is recorded before a launch, and a launch whose answer was lost is found again by its key: no
+    run is lost, and none launched twice while the other side lists it. Cancelled and forgotten runs are
+    launched again ``relaunches`` times. What the other side has under a key that is not ours, or twice under
+    one, is an orphan: it is removed. Call it from one process at a time. Raises UsageError for a limit below
+    zero.
+    """
+
+    def __init__(self, store: Storage, service: RemoteService, *, name: str, relaunches: int = 3) -> None:
+        if relaunches < 0:
+            raise wrong("relaunches", relaunches, "at least 0")
+        self._store, self._service = store, service
+        self._name, self._relaunches = name, relaunches
+
+    def add(self, key: str, payload: Any, *, tx: Tx | None = None) -> bool:
+        """Have a run launched by the next :meth:`reconcile`; False if that key is known.
+
+        Raises:
+            CheckpointError: the payload is not JSON.
+        """
+        value = {"payload": payload, "id": None, "launches": 0, "reason": ""}
+
+        def work(tx: Tx) -> bool:
+            return tx.add(REMOTE, key, value, scope=self._name, status="launching")
+
+        return self._store.write(work) if tx is None else work(tx)
+
+    def status(self, key: str) -> tuple[str, str] | None:
+        """``launching``, ``launched``, ``done`` or ``failed``, and the reason; None for an unknown key."""
+        found = self._store.get(REMOTE, key, scope=self._name)
+        return None if found is None else (found.status, found.value["reason"])
+
+    def reconcile(self) -> ReconcileReport:
+        """Ask the other side once, and put right what is not as it should be.
+
+        Raises:
+            Exception: what ``runs()`` raised; nothing was changed.
+        """
+        known = dict(self._service.runs())
+        did: dict[str, list[str]] = {
+            name: [] for name in ("launched", "done", "failed", "removed", "troubles")
+        }
+        ours: set[str] = set()
+        for record in self._live():
+            try:
+                kept = self._step(record, known, did)
+            # One run that cannot be launched must not keep the others from it.
+            except Exception as error:
+                did["troubles"].append(f"{record.key}: {record_error(error)['message']}")
+                # Whatever carries its key may be its own: what a launch has made that could not be recorded.
+                ours.update(id for id, run in known.items() if run.key == record.key)
+                kept = None
+            if kept is not None:
+                ours.add(kept)
+        self._clean(known, ours, did)
+        return ReconcileReport(**{name: tuple(found) for name, found in did.items()})
+
+    def _step(self, record: Record, known: Mapping[str, RemoteRun], did: dict[str, list[str]]) -> str | None:
+        """Put one run right; the id of the run on the other side that is its own from now on."""
+        id = record.value["id"] or _named(record.key, known)
+        seen = known.get(id) if id is not None else None
+        if seen is None or seen.status == RemoteStatus.CANCELLED:
+            if record.value["launches"] > self._relaunches:
+                what = "cancelled" if seen else "not known to the other side any more"
+                self._end(record, "failed", f"{what}, after {record.value['launches']} launches")
+                did["failed"].append(record.key)
+                return None
+            return self._launch(record, did)
+        if seen.status in (RemoteStatus.DONE, RemoteStatus.FAILED):
+            end = "done" if seen.status == RemoteStatus.DONE else "failed"
+            self._end(record, end, seen.reason)
+            did[end].append(record.key)
+        elif record.status != "launched":
+            self._write(record, "launched", {**record.value, "id": seen.id})
+        return seen.id
+
+    def _launch(self, record: Record, did: dict[str, list[str]]) -> str:
+        # The count first, and without an id: killed after the launch, the next look finds it by its key.
+        value = {**record.value, "id": None, "launches": record.value["launches"] + 1}
+        self._write(record, "launching", value)
+        id = self._service.launch(record.key, record.value["payload"])
+        self._write(record, "launched", {**value, "id": id})
+        did["launched"].append(record.key)
+        return id
+
+    def _clean(self, known: Mapping[str, RemoteRun], ours: set[str], did: dict[str, list[str]]) -> None:
+        settled = {one.value["id"] for one in self._all(("done", "failed"))}
+        for id, run in known.items():
+            # The results of a run that ended well stay until its owner removes them.
+            if id in ours or (id in settled and run.status == RemoteStatus.DONE):
+                continue
+            try:
+                self._service.remove(id)
+                did["removed"].append(id)
+            except Exception as error:
+                did["troubles"].append(f"{id}: {record_error(error)['message']}")
+
+    def _end(self, record: Record, status: str, reason: str) -> None:
+        self._write(record, status, {**record.value, "reason": reason})
+
+    def _write(self, record: Record, status: str, value: Mapping[str, Any]) -> None:
+        self._store.put(REMOTE, record.key, dict(value), scope=self._name, status=status)
+
+    def _live(self) -> list[Record]:
+        return self._all(LIVE)
+
+    def _all(self, status: tuple[str, ...]) -> list[Record]:
+        found: list[Record] = []
+        after = None
+        while True:
+            page = self._store.find(REMOTE, scope=self._name, status=status, after=after)
+            found += page.records
+            after = page.next
+            if after is None:
+                return found
+
+
+def _named(key: str, known: Mapping[str, RemoteRun]) -> str | None:
+    """The id of a run with this key that was not cancelled: the launch whose answer was lost."""
+    return next(
+        (id for id, run in known.items() if run.key == key and run.status != RemoteStatus.CANCELLED), None
+    )

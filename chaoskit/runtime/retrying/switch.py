@@ -1,0 +1,65 @@
+"""A switch over all retries of the process, for tests and for emergencies.
+
+It is looked at after a failure only, so a call that succeeds pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.blocks import block
+
+__all__ = ["Switched", "retries_off", "retries_without_waits", "switched"]
+
+
+class Switched(NamedTuple):
+    """What is in force in place of the policies' own ``attempts`` and waits; None leaves the attempts."""
+
+    attempts: int | None
+
+
+# The innermost last. A list and no context variable: the retries to be switched run in other threads, too.
+_IN_FORCE: list[Switched] = []
+
+
+def switched() -> Switched | None:
+    """What is in force now; None if every policy is as it says."""
+    return _IN_FORCE[-1] if _IN_FORCE else None
+
+
+@block
+def retries_off() -> Iterator[None]:
+    """Within the block no policy of the process makes a second attempt, in any thread or task.
+
+    Everything else goes on: the error is the same, events are emitted, the loop form runs its block once.
+    """
+    yield from _in_force(Switched(1))
+
+
+@block
+def retries_without_waits(attempts: int | None = None) -> Iterator[None]:
+    """Within the block no retry waits, in any thread or task; ``attempts`` is a limit for all policies.
+
+    For tests of what is retried: they take no time, and meet the same number of attempts as production, or
+    fewer.
+
+    Raises:
+        UsageError: for a number of attempts that is not a whole number from 1.
+    """
+    if attempts is not None and (isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1):
+        raise wrong("attempts", attempts, "a whole number from 1, or None for each policy's own")
+    yield from _in_force(Switched(attempts))
+
+
+def _in_force(mode: Switched) -> Iterator[Any]:
+    _IN_FORCE.append(mode)
+    try:
+        yield
+    finally:
+        # By identity: blocks of two threads may end in another order than they began.
+        for place in reversed(range(len(_IN_FORCE))):
+            if _IN_FORCE[place] is mode:
+                del _IN_FORCE[place]
+                break

@@ -1,0 +1,87 @@
+"""Work that a thread repeats beside the program: a publisher, a watch, a monitor."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Self
+
+from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.closing import ClosedOnExit
+from chaoskit.runtime.stop import end
+
+__all__ = ["Repeating"]
+
+logger = logging.getLogger("chaoskit")
+
+
+class Repeating(ClosedOnExit):
+    """A thread that does one thing at once, and again at an interval in seconds until it is closed.
+
+    A subclass says in ``_once`` what. What that raises is logged, and the thread goes on: the next time
+    may go well, and the program has other work. The thread stays in the parent of a fork; there it can be
+    started again.
+
+    Raises:
+        UsageError: for an interval that is not above zero.
+    """
+
+    def __init__(self, what: str, every: float) -> None:
+        """``what`` names it in messages and as a thread."""
+        # Written so that NaN is refused as well.
+        if not every > 0:
+            raise wrong("every", every, "seconds, more than zero")
+        self._what, self._every = what, every
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+
+    def _once(self) -> object:
+        """Do it."""
+        raise NotImplementedError
+
+    def start(self) -> Self:
+        """Begin, in a thread.
+
+        Raises:
+            UsageError: it runs already.
+        """
+        if self._pid != os.getpid():
+            self._pid, self._thread = os.getpid(), None
+            self._forked()
+        if self._thread is not None:
+            raise UsageError(
+                f"the {self._what} runs already; expected one that does not. Make a second one, or close this"
+                " one first."
+            )
+        # Not the event of before: the thread that waits for that may still be looking at it.
+        self._over = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(self._over,), name=f"chaoskit {self._what}", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """End the thread, once what it does has ended. Twice does nothing; it may be started again."""
+        thread = self._thread
+        if thread is not None and self._pid == os.getpid():
+            end(thread, self._over)
+        # Not before, or a close that memory cut short could not be tried again.
+        self._thread = None
+
+    def _forked(self) -> None:
+        """Put right, in a child, what the thread may have held when the process forked."""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def _run(self, over: threading.Event) -> None:
+        while True:
+            try:
+                self._once()
+            except Exception as error:
+                logger.warning("the %s failed, and goes on: %r", self._what, error, exc_info=error)
+            if over.wait(self._every):
+                return

@@ -1,0 +1,81 @@
+"""When what has died is started again: one rule for threads, tasks and programs.
+
+The limit is that of Erlang's supervisors (intensity and period): more than ``restarts`` deaths within
+``within`` seconds, and the supervisor gives up instead of hiding a fault that does not pass.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.config import option
+
+__all__ = ["Deaths", "Restart", "SupervisionOptions"]
+
+
+class Restart(enum.Enum):
+    """When a worker is started again: after an error, whenever it ends, or never (then it is reported)."""
+
+    ON_ERROR = "on-error"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisionOptions:
+    """Limits of restarting, and when a worker that says nothing counts as stuck (None: never).
+
+    ``delay`` is the pause before a restart. It doubles with each death within ``within``, up to
+    ``delay_cap``: what is away for a moment would else use up all restarts before it is back.
+    Raises ``UsageError`` for a number out of its bounds.
+    """
+
+    # Erlang/OTP's default is one restart in five seconds; networks fail in bursts: three a minute.
+    restarts: int = option(default=3, minimum=0)
+    within: float = option(default=60.0, above=0, unit="s")
+    delay: float = option(default=0.5, minimum=0, unit="s", help="before the first restart; it doubles")
+    delay_cap: float = option(default=30.0, minimum=0, unit="s")
+    restart: Restart = Restart.ON_ERROR
+    stuck_after: float | None = option(default=None, above=0, unit="s")
+    check_every: float = option(default=1.0, above=0, unit="s")
+    join_timeout: float = option(default=10.0, minimum=0, unit="s")
+
+    def __post_init__(self) -> None:
+        if self.restarts < 0:
+            raise wrong("restarts", self.restarts, "zero or more")
+        for name in ("delay", "delay_cap"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise wrong(name, getattr(self, name), "seconds, zero or more")
+        for name in ("within", "check_every"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise wrong(name, getattr(self, name), "seconds, more than 0")
+
+
+class Deaths:
+    """The deaths of one worker that still count, and what follows from the next one."""
+
+    __slots__ = ("_moments", "_options")
+
+    def __init__(self, options: SupervisionOptions) -> None:
+        self._options = options
+        self._moments: deque[float] = deque()
+
+    def wants_restart(self, error: BaseException | None) -> bool:
+        """True if the rule asks for another start after ``error`` (None: the worker returned)."""
+        rule = self._options.restart
+        return rule is Restart.ALWAYS or (rule is Restart.ON_ERROR and error is not None)
+
+    def pause(self, now: float) -> float | None:
+        """Count a death at ``now``; return the seconds before the restart, or None if there were too many."""
+        moments, options = self._moments, self._options
+        moments.append(now)
+        # A sliding window, as in Erlang: a total would one day give up what dies once a week.
+        while moments and moments[0] <= now - options.within:
+            moments.popleft()
+        if len(moments) > options.restarts:
+            return None
+        return min(options.delay * 2.0 ** (len(moments) - 1), options.delay_cap)

@@ -1,0 +1,304 @@
+"""What a file can say of each strategy, as records that make it.
+
+Clocks, hooks and functions cannot be written in a file: what makes a strategy takes them as arguments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.bulkhead import Bulkhead
+from chaoskit.runtime.calling.candidates import Candidate, LastGood
+from chaoskit.runtime.calling.fallback import FallbackChain
+from chaoskit.runtime.calling.ratelimit import RateLimit, RateLimiter
+from chaoskit.runtime.calling.recovery import Recovery, RecoveryStep
+from chaoskit.runtime.calling.timeout import Deadline, Timeout
+from chaoskit.runtime.config import option
+from chaoskit.runtime.failures import taxonomy
+from chaoskit.runtime.failures.taxonomy import Category, ResilienceError
+from chaoskit.runtime.retrying import backoff, backoffs
+from chaoskit.runtime.retrying.backoff import Backoff, Jitter
+from chaoskit.runtime.retrying.budget import RetryBudget
+from chaoskit.runtime.retrying.policy import RetryPolicy
+from chaoskit.runtime.retrying.throttle import AdaptiveThrottle
+
+__all__ = [
+    "BudgetSettings",
+    "BulkheadSettings",
+    "DeadlineSettings",
+    "FallbackSettings",
+    "LastGoodSettings",
+    "RateLimitSettings",
+    "RateSettings",
+    "RecoverySettings",
+    "RetrySettings",
+    "ThrottleSettings",
+    "TimeoutSettings",
+    "WaitSettings",
+    "category_named",
+]
+
+_JITTERS: Mapping[str, Jitter] = {"none": backoff.NONE, "equal": backoff.EQUAL, "full": backoff.FULL}
+
+
+def _default(name: str) -> Any:
+    """The default of the policy: written there, so that the two cannot differ."""
+    return next(f.default for f in dataclasses.fields(RetryPolicy) if f.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitSettings:
+    """A backoff. ``jitter`` is ``none``, ``equal``, ``full``, or a share: 0.2 is plus and minus 20 %.
+
+    ``factor`` is for exponential ones, ``step`` for linear ones; ``constant`` waits ``initial``.
+    """
+
+    kind: Literal["exponential", "linear", "constant", "decorrelated"] = "exponential"
+    initial: float = option(default=_default("wait").initial, minimum=0, unit="s")
+    cap: float = option(default=_default("wait").cap, minimum=0, maximum=backoff.LONGEST_WAIT, unit="s")
+    factor: float = option(default=2.0, minimum=1)
+    step: float = option(default=0.0, minimum=0, unit="s")
+    jitter: float | Literal["none", "equal", "full"] = option(
+        default="equal", minimum=0, maximum=1, unit="ratio"
+    )
+
+    def __post_init__(self) -> None:
+        # Made once and thrown away: what the backoff refuses becomes a problem of the file, with its line.
+        self.backoff()
+
+    def backoff(self) -> Backoff:
+        """The backoff that this describes."""
+        jitter = _JITTERS[self.jitter] if isinstance(self.jitter, str) else backoff.band(self.jitter)
+        if self.kind == "constant":
+            return backoffs.Constant(self.initial, jitter)
+        if self.kind == "linear":
+            return backoffs.Linear(self.initial, self.step, self.cap, jitter)
+        if self.kind == "decorrelated":
+            return backoffs.Decorrelated(self.initial, self.cap)
+        return backoff.Exponential(self.initial, self.cap, self.factor, jitter)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSettings:
+    """What a file can say of a :class:`~chaoskit.runtime.RetryBudget`; see there."""
+
+    floor: int = option(default=10, minimum=0)
+    ratio: float = option(default=0.1, minimum=0, maximum=1, unit="ratio")
+    window: float = option(default=60.0, above=0, unit="s")
+    cap: int = option(default=1000, minimum=0)
+
+    def budget(self, **code: Any) -> RetryBudget:
+        """The budget, with what only code can give (``clock``) added."""
+        return RetryBudget(floor=self.floor, ratio=self.ratio, window=self.window, cap=self.cap, **code)
+
+
+@dataclass(frozen=True, slots=True)
+class ThrottleSettings:
+    """What a file can say of an :class:`~chaoskit.runtime.AdaptiveThrottle`; see there."""
+
+    k: float = option(default=2.0, minimum=1)
+    window: float = option(default=120.0, above=0, unit="s")
+    minimum: int = option(default=10, minimum=1)
+
+    def throttle(self) -> AdaptiveThrottle:
+        """The throttle."""
+        return AdaptiveThrottle(k=self.k, window=self.window, minimum=self.minimum)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySettings:
+    """What a file can say of a :class:`~chaoskit.runtime.RetryPolicy`; see there.
+
+    ``on`` has no default: categories (``transient``) and names of exception classes. ``waits`` maps a
+    category, or a class of the taxonomy, to another backoff, and ``attempts_by`` to another limit. ``budget``
+    is the policy's own; ``shared_budget`` and ``throttle`` name one of the groups, which policies share.
+
+    Raises:
+        UsageError: for an empty ``on``, and an unknown name in ``waits``.
+    """
+
+    on: tuple[Category | type[BaseException], ...]
+    attempts: int | Literal["default"] | None = option(default=_default("attempts"), minimum=1)
+    but_not: tuple[Category | type[BaseException], ...] = ()
+    attempts_by: dict[str, int] = field(default_factory=dict)
+    wait: WaitSettings = field(default_factory=WaitSettings)
+    waits: dict[str, WaitSettings] = field(default_factory=dict)
+    deadline: float | None = option(default=_default("deadline"), above=0, unit="s")
+    attempt_timeout: float | None = option(default=_default("attempt_timeout"), above=0, unit="s")
+    retry_after_cap: float = option(default=_default("retry_after_cap"), minimum=0, unit="s")
+    retry_after_above_cap: Literal["wait", "give-up"] = _default("retry_after_above_cap")
+    retry_after_spread: float = option(
+        default=_default("retry_after_spread"), minimum=0, maximum=1, unit="ratio"
+    )
+    quiet: int = option(
+        default=_default("quiet"), minimum=0, help="first failures that are not worth a warning"
+    )
+    generators: Literal["refuse", "restart", "pass"] = _default("generators")
+    budget: BudgetSettings | None = None
+    shared_budget: str | None = None
+    throttle: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.on:
+            raise wrong("on", self.on, "at least one category or exception class")
+        if self.budget is not None and self.shared_budget is not None:
+            raise wrong("shared_budget", self.shared_budget, "none beside a budget of the policy's own")
+        for name in (*self.waits, *self.attempts_by):
+            # For its error; the policy asks again when it is made.
+            category_named(name)
+
+    def policy(self, name: str = "", **code: Any) -> RetryPolicy:
+        """The policy, with what only code can give (``clock``, ``wake``, ``listeners``) added."""
+        given: dict[str, Any] = {
+            "on": self.on,
+            "attempts": self.attempts,
+            "but_not": self.but_not or None,
+            "attempts_by": {category_named(n): most for n, most in self.attempts_by.items()},
+            "wait": self.wait.backoff(),
+            "waits": {category_named(n): w.backoff() for n, w in self.waits.items()},
+            "deadline": self.deadline,
+            "attempt_timeout": self.attempt_timeout,
+            "retry_after_cap": self.retry_after_cap,
+            "retry_after_above_cap": self.retry_after_above_cap,
+            "retry_after_spread": self.retry_after_spread,
+            "quiet": self.quiet,
+            "generators": self.generators,
+            "name": name,
+        }
+        if self.budget is not None:
+            given["budget"] = self.budget.budget()
+        # Code is the stronger layer here, too.
+        return RetryPolicy(**{**given, **code})
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitSettings:
+    """What a file can say of a :class:`~chaoskit.runtime.RateLimit`."""
+
+    calls: float = option(above=0)
+    per: float = option(default=1.0, above=0, unit="s")
+    burst: int = option(default=1, minimum=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RateSettings:
+    """What a file can say of a :class:`~chaoskit.runtime.RateLimiter`; see there."""
+
+    calls: float = option(above=0)
+    per: float = option(default=1.0, above=0, unit="s")
+    burst: int = option(default=1, minimum=1)
+    also: tuple[RateLimitSettings, ...] = ()
+    max_wait: float = option(default=0.0, minimum=0, unit="s")
+
+    def limiter(self, name: str = "rate limiter", **code: Any) -> RateLimiter:
+        """The limiter, with what only code can give (``clock``, ``wake``, ``listeners``) added."""
+        also = [RateLimit(one.calls, one.per, one.burst) for one in self.also]
+        rates: dict[str, Any] = {"per": self.per, "burst": self.burst, "also": also}
+        return RateLimiter(self.calls, **rates, max_wait=self.max_wait, name=name, **code)
+
+
+@dataclass(frozen=True, slots=True)
+class BulkheadSettings:
+    """What a file can say of a :class:`~chaoskit.runtime.Bulkhead`; see there. No ``max_wait``: no limit."""
+
+    limit: int = option(minimum=1)
+    queue: int = option(default=0, minimum=0)
+    max_wait: float | None = option(default=None, minimum=0, unit="s")
+
+    def bulkhead(self, name: str = "bulkhead", **code: Any) -> Bulkhead:
+        """The bulkhead, with what only code can give (``clock``, ``wake``, ``listeners``) added."""
+        patience = math.inf if self.max_wait is None else self.max_wait
+        return Bulkhead(self.limit, queue=self.queue, max_wait=patience, name=name, **code)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutSettings:
+    """What a file can say of a :class:`~chaoskit.runtime.Timeout`; see there."""
+
+    seconds: float = option(above=0, unit="s")
+    abandon: int = option(default=0, minimum=0, help="threads of synchronous calls that may be left behind")
+
+    def timeout(self, **code: Any) -> Timeout:
+        """The timeout, with what only code can give (``clock``, ``listeners``) added."""
+        return Timeout(self.seconds, abandon=self.abandon, **code)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineSettings:
+    """What a file can say of a :class:`~chaoskit.runtime.Deadline`."""
+
+    seconds: float = option(above=0, unit="s")
+
+    def deadline(self, **code: Any) -> Deadline:
+        """The deadline, with what only code can give (``clock``) added."""
+        return Deadline(self.seconds, **code)
+
+
+@dataclass(frozen=True, slots=True)
+class LastGoodSettings:
+    """What a file can say of a :class:`~chaoskit.runtime.LastGood`; its ``key`` is a function."""
+
+    max_age: float = option(above=0, unit="s")
+    size: int = option(default=1024, minimum=1)
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackSettings:
+    """What a file can say of a :class:`~chaoskit.runtime.FallbackChain`; its candidates are functions."""
+
+    on: tuple[type[Exception], ...] = (Exception,)
+    minimum_quality: float | None = None
+    last_good: LastGoodSettings | None = None
+
+    def chain(
+        self, *candidates: Candidate[Any], name: str = "fallback", key: Any = None, **code: Any
+    ) -> FallbackChain[Any]:
+        """The chain of ``candidates``; ``key`` is that of the last good value, for calls with arguments."""
+        last = self.last_good
+        given: dict[str, Any] = {
+            "on": self.on,
+            "minimum_quality": self.minimum_quality,
+            "last_good": None if last is None else LastGood(last.max_age, key, last.size),
+            "name": name,
+        }
+        return FallbackChain(*candidates, **{**given, **code})
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverySettings:
+    """What a file can say of a :class:`~chaoskit.runtime.Recovery`; the alternative is a function, thus code.
+
+    ``by`` maps a category, or a class of the taxonomy, to a step. Raises ``UsageError`` for an unknown name.
+    """
+
+    by: dict[str, RecoveryStep] = field(default_factory=dict)
+    then: RecoveryStep = RecoveryStep.GIVE_UP
+
+    def __post_init__(self) -> None:
+        for name in self.by:
+            category_named(name)
+
+    def recovery(self, **code: Any) -> Recovery:
+        """The recovery, with what only code can give (``policy``, ``alternative``) added."""
+        given: dict[str, Any] = {"by": {category_named(n): s for n, s in self.by.items()}, "then": self.then}
+        return Recovery(**{**given, **code})
+
+
+def category_named(name: str) -> Category | type[ResilienceError]:
+    """The category, or the class of the taxonomy, of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    # Categories are in lower case and classes are not, so no name means both.
+    if name in set(Category):
+        return Category(name)
+    found = getattr(taxonomy, name, None)
+    if isinstance(found, type) and issubclass(found, ResilienceError):
+        return found
+    raise wrong("waits", name, f"one of {', '.join(Category)}, or an error class of chaoskit.runtime")

@@ -1,0 +1,56 @@
+"""Timers that cut what a task awaits, by the clock of the strategy that asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from chaoskit.runtime.clock import Clock
+
+__all__ = ["timer"]
+
+
+def timer(seconds: float | None, clock: Clock) -> AbstractAsyncContextManager[Any]:
+    """``asyncio.timeout(seconds)``, for a clock that moves by itself or only when it is told to.
+
+    Leaving the block raises ``TimeoutError`` if it was cut; what the block raised is its cause.
+    """
+    # A virtual clock tells when a moment has come; no time of the machine has anything to do with it.
+    alarm = getattr(clock, "alarm", None)
+    if alarm is None or seconds is None:
+        return asyncio.timeout(seconds)
+    return _Told(clock.monotonic() + seconds, alarm)
+
+
+class _Told:
+    """A time-out that comes when the clock says so."""
+
+    __slots__ = ("_alarm", "_at", "_forget", "_loop", "_timer")
+
+    def __init__(self, at: float, alarm: Callable[[float, Callable[[], None]], Callable[[], None]]) -> None:
+        self._at, self._alarm = at, alarm
+        self._timer = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await self._timer.__aenter__()
+        self._forget = self._alarm(self._at, self._ring)
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._forget()
+        await self._timer.__aexit__(kind, error, trace)
+
+    def _ring(self) -> None:
+        # At once where that can be: the task that has just let the time pass must not go on first.
+        if asyncio._get_running_loop() is self._loop:
+            self._cut()
+        else:
+            self._loop.call_soon_threadsafe(self._cut)
+
+    def _cut(self) -> None:
+        try:
+            self._timer.reschedule(self._loop.time())
+        except RuntimeError:
+            pass  # the block has ended while the word was on its way from another thread

@@ -1,0 +1,242 @@
+"""One request below a session: whether it may be sent again, and what came of it.
+
+What is here knows no client. A client's module says how a request is sent, how its answer is closed and which
+of the client's errors stand for "not connected" and "not in time".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from chaoskit.core.errors import wrong
+from chaoskit.runtime.breaker.breaker import CircuitBreaker
+from chaoskit.runtime.deadlines import remaining
+from chaoskit.runtime.failures.classifier import DEFAULT, Classifier
+from chaoskit.runtime.failures.symptoms import Symptoms, links
+from chaoskit.runtime.retrying.policy import RetryPolicy, retry
+
+__all__ = ["IDEMPOTENT", "HttpExchange", "ExchangeFailed", "HttpRules", "cut", "http_rules", "shorter"]
+
+# RFC 9110, 9.2.2: the effect of several such requests is that of one.
+IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
+
+# What these stand for happened before a byte of the request was sent, so that any method may be repeated.
+_NEVER_SENT = frozenset(
+    {
+        "requests.exceptions.ConnectTimeout",
+        "urllib3.exceptions.ConnectTimeoutError",
+        "urllib3.exceptions.NewConnectionError",
+        "urllib3.exceptions.EmptyPoolError",
+        "httpx.ConnectError",
+        "httpx.ConnectTimeout",
+        "httpx.PoolTimeout",
+    }
+)
+# With these the server says that it has not carried the request out (RFC 6585, 4; RFC 9110, 15.5.20;
+# RFC 8470, 5.2). Not 503: a proxy sends it, too, when it lost the answer.
+_NOT_CARRIED_OUT = frozenset({421, 425, 429})
+
+
+class ExchangeFailed(Exception):
+    """One attempt at a request failed, by an error (its cause) or by an answer that calls for another one.
+
+    Between an attempt and the policy only: the session gets the client's own error, or the answer.
+    """
+
+    def __init__(self, text: str, *, response: Any, error: Exception | None, may_repeat: bool) -> None:
+        super().__init__(text)
+        self.response, self.error, self.may_repeat = response, error, may_repeat
+        self.__cause__ = error
+
+    def outcome(self) -> Any:
+        """What the session gets: the answer, or the client's own error, raised as it was."""
+        error, self.__cause__ = self.error, None
+        if error is not None:
+            raise error
+        return self.response
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRules:
+    """What a transport does with a failure: policy, breaker and classifier, and the methods it repeats."""
+
+    policy: RetryPolicy
+    breaker: CircuitBreaker | Callable[[str], CircuitBreaker] | None
+    classifier: Classifier
+    repeat: frozenset[str]
+
+    def may_repeat(self, method: str, headers: Mapping[str, Any]) -> bool:
+        """True if sending the request twice has the effect of sending it once."""
+        # An operation that the service itself recognises by a key.
+        keyed = any(str(name).lower() == "idempotency-key" for name in headers)
+        return keyed or method.upper() in self.repeat
+
+    def guard(self, host: str) -> Any:
+        """What the breaker for ``host`` puts around an attempt."""
+        breaker = self.breaker
+        if breaker is None:
+            return nullcontext()
+        return (breaker if isinstance(breaker, CircuitBreaker) else breaker(host)).guard()
+
+
+def http_rules(
+    policy: RetryPolicy | None,
+    breaker: CircuitBreaker | Callable[[str], CircuitBreaker] | None,
+    classifier: Classifier | None,
+    repeat: Iterable[str],
+) -> HttpRules:
+    """The rules from what a transport was given.
+
+    Raises:
+        UsageError: for what is no policy, no breaker, no classifier, and for methods that are no names.
+    """
+    if policy is not None and not isinstance(policy, RetryPolicy):
+        raise wrong("policy", policy, "a RetryPolicy, or None for three attempts")
+    if not (breaker is None or isinstance(breaker, CircuitBreaker) or callable(breaker)):
+        raise wrong("breaker", breaker, "a CircuitBreaker, or a function of the host that returns one")
+    if not (classifier is None or isinstance(classifier, Classifier)):
+        raise wrong("classifier", classifier, "a Classifier, or None for the built-in rules")
+    methods = () if isinstance(repeat, str) else tuple(repeat)
+    if isinstance(repeat, str) or not all(isinstance(one, str) and one.isalpha() for one in methods):
+        raise wrong("repeat", repeat, "names of methods, such as ['GET', 'PUT']")
+    mine = RetryPolicy(on=_repeatable) if policy is None else retry(policy, on=_repeatable)
+    return HttpRules(mine, breaker, classifier or DEFAULT, frozenset(one.upper() for one in methods))
+
+
+def _repeatable(error: BaseException) -> bool:
+    return isinstance(error, ExchangeFailed) and error.may_repeat
+
+
+@dataclass(frozen=True, slots=True)
+class HttpExchange:
+    """One request: its rules, method and host, and whether its body can be sent again."""
+
+    rules: HttpRules
+    method: str
+    host: str
+    headers: Mapping[str, Any]
+    replayable: bool
+
+    def carry(self, send: Callable[[], Any], again: Callable[[Any], None]) -> Any:
+        """The answer to the request, sent by ``send``, as often as rules and policy have it.
+
+        ``again`` is called before each further attempt with the answer of the last one, or None: it closes
+        that, and sets the body back to its start. When the attempts are used up, the last answer is
+        returned or the last error raised, as without any of this.
+        """
+        tried = _Tried(self)
+
+        def attempt() -> Any:
+            if (before := tried.before()) is not None:
+                again(before.response)
+            answer, error = None, None
+            with self.rules.guard(self.host):
+                try:
+                    answer = send()
+                except Exception as caught:
+                    error = caught
+                tried.judge(answer, error)
+            # Outside of the guard: this is no failure of the other side.
+            if error is not None:
+                raise error
+            return answer
+
+        try:
+            return self.rules.policy.call(attempt)
+        except ExchangeFailed as error:
+            failed = error
+        return failed.outcome()
+
+    async def acarry(
+        self, send: Callable[[], Awaitable[Any]], again: Callable[[Any], Awaitable[None]]
+    ) -> Any:
+        """:meth:`carry` for coroutine functions."""
+        tried = _Tried(self)
+
+        async def attempt() -> Any:
+            if (before := tried.before()) is not None:
+                await again(before.response)
+            answer, error = None, None
+            async with self.rules.guard(self.host):
+                try:
+                    answer = await send()
+                except Exception as caught:
+                    error = caught
+                tried.judge(answer, error)
+            # Outside of the guard: this is no failure of the other side.
+            if error is not None:
+                raise error
+            return answer
+
+        try:
+            return await self.rules.policy.acall(attempt)
+        except ExchangeFailed as error:
+            failed = error
+        return failed.outcome()
+
+    def failure(self, error: Exception) -> ExchangeFailed | None:
+        """What an attempt that raised means; None if it is no failure of the other side."""
+        if not self.rules.classifier.classify(error).retryable:
+            return None
+        safe = self.rules.may_repeat(self.method, self.headers) or _never_sent(error)
+        return ExchangeFailed(
+            f"{self.method} {self.host}: {type(error).__name__}",
+            response=None,
+            error=error,
+            may_repeat=safe and self.replayable,
+        )
+
+    def refusal(self, response: Any) -> ExchangeFailed | None:
+        """What an answer means that calls for another attempt; None if the session is to have it as it is."""
+        status = int(getattr(response, "status_code", None) or response.status)
+        if status < 400:
+            return None
+        failed = ExchangeFailed(
+            f"{self.method} {self.host}: {status}", response=response, error=None, may_repeat=False
+        )
+        if not self.rules.classifier.classify(failed).retryable:
+            return None
+        safe = self.rules.may_repeat(self.method, self.headers) or status in _NOT_CARRIED_OUT
+        failed.may_repeat = safe and self.replayable
+        return failed
+
+
+class _Tried:
+    """What came of the attempts at one exchange; the next one needs the answer of the last to close it."""
+
+    def __init__(self, exchange: HttpExchange) -> None:
+        self._exchange = exchange
+        self._failed: list[ExchangeFailed] = []
+
+    def before(self) -> ExchangeFailed | None:
+        """Take what came of the attempt before; None before the first."""
+        return self._failed.pop() if self._failed else None
+
+    def judge(self, answer: Any, error: Exception | None) -> None:
+        """Raise what calls for another attempt: within the guard, so that the breaker counts it."""
+        failed = self._exchange.refusal(answer) if error is None else self._exchange.failure(error)
+        if failed is not None:
+            self._failed.append(failed)
+            raise failed
+
+
+def _never_sent(error: BaseException) -> bool:
+    return any(not _NEVER_SENT.isdisjoint(Symptoms(link).type_names) for link in links(error))
+
+
+def shorter(seconds: Any) -> Any:
+    """A timeout in seconds, or None for none, cut to what is left until the deadline."""
+    left = remaining()
+    if left is None or not (seconds is None or isinstance(seconds, int | float)):
+        return seconds
+    return left if seconds is None else min(seconds, left)
+
+
+def cut(timeout: Any) -> Any:
+    """The same for a pair of timeouts, one for connecting and one for reading."""
+    if isinstance(timeout, tuple):
+        return tuple(shorter(one) for one in timeout)
+    return shorter(timeout)
