@@ -17,16 +17,22 @@ if TYPE_CHECKING:
     from chaoskit.core.errors import UsageError as UsageError
     from chaoskit.explore.errors import ScenarioViolated as ScenarioViolated
     from chaoskit.session.chaos import Chaos as Chaos
-    from chaoskit.session.chaos import Outcome as Outcome
     from chaoskit.session.decorator import scenario as scenario
+    from chaoskit.session.injecting import Injected as Injected
+    from chaoskit.session.injecting import NotInjected as NotInjected
+    from chaoskit.session.injecting import injecting as injecting
+    from chaoskit.session.outcomes import Outcome as Outcome
 
 __all__ = [
     "Chaos",
     "ChaoskitError",
+    "Injected",
+    "NotInjected",
     "Outcome",
     "ScenarioViolated",
     "UsageError",
     "faults",
+    "injecting",
     "invariants",
     "scenario",
 ]
@@ -34,9 +40,12 @@ __all__ = [
 _HOMES = {
     "Chaos": "chaoskit.session.chaos",
     "ChaoskitError": "chaoskit.core.errors",
-    "Outcome": "chaoskit.session.chaos",
+    "Injected": "chaoskit.session.injecting",
+    "NotInjected": "chaoskit.session.injecting",
+    "Outcome": "chaoskit.session.outcomes",
     "ScenarioViolated": "chaoskit.explore.errors",
     "UsageError": "chaoskit.core.errors",
+    "injecting": "chaoskit.session.injecting",
     "scenario": "chaoskit.session.decorator",
 }
 _MODULES = ("faults", "invariants")

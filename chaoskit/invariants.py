@@ -14,21 +14,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chaoskit.explore.errors import InvariantBroken
+from chaoskit.explore.resuming import OLDER, UNTOLD, RecoveryPlace
 from chaoskit.explore.snapshot import Snapshot, differences
 
-__all__ = ["Evidence", "Invariant", "no_extra_files", "no_truncated_files"]
+__all__ = [
+    "Evidence",
+    "Invariant",
+    "no_extra_files",
+    "no_truncated_files",
+    "resumes_from_newest",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """``expected`` is what the baseline left in ``chaos.path``, ``found`` what this case left.
 
-    ``patterns`` are the wildcards for names that vary from run to run.
+    ``patterns`` are the wildcards for names that vary from run to run. ``resumed`` has what each
+    ``chaos.recover`` returned, and the newest promise before it.
     """
 
     expected: Snapshot
     found: Snapshot
     patterns: tuple[str, ...] = ()
+    resumed: tuple[RecoveryPlace, ...] = ()
 
 
 Invariant = Callable[[Evidence], None]
@@ -60,3 +69,18 @@ def no_truncated_files(evidence: Evidence) -> None:
     ]
     if empty:
         raise InvariantBroken("no_truncated_files", f"truncated to nothing: {', '.join(empty)}")
+
+
+def resumes_from_newest(evidence: Evidence) -> None:
+    """A named recovery returns the newest value that was promised before it, or one that comes after it.
+
+    That is, after it in the baseline. A collection that it returns, such as all that is done, has to hold
+    the newest promise. What had been done and not acknowledged when the fault struck may be there or not.
+    Without a promise, and without ``chaos.recover``, there is nothing to hold it to.
+
+    Raises InvariantBroken with what the recovery returned and what was promised.
+    """
+    for one in evidence.resumed:
+        if one.word in (OLDER, UNTOLD):
+            found = f"the recovery returned {one.value!r}, which is {one.word}"
+            raise InvariantBroken("resumes_from_newest", f"{found}; {one.newest!r} had been promised")
