@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from chaoskit.explore.crash.models import ModelRule
 from chaoskit.explore.crash.pieces import PAGE
 from chaoskit.explore.crash.snapshot import Inode, NodeKind
 from chaoskit.explore.crash.steps import Effect, Script, Step, StepKind, bits
 
-MODELS = ("ext4", "ext4-late", "xfs", "btrfs", "strict")
+MODELS = ("ext4", "ext4-ordered", "xfs", "btrfs", "portable", "strict")
 _CONTENT = (StepKind.DATA, StepKind.GROW)
 
 
@@ -40,9 +41,10 @@ class Judge:
         if model not in MODELS:
             raise ValueError(f"unknown model {model!r}; expected one of {', '.join(MODELS)}")
         self.script = script
-        self.model = "ext4" if model == "ext4-late" else model
-        self.late = model == "ext4-late"
+        self.model = model.removesuffix("-ordered")
+        self.late = model == "ext4"
         self.real = model != "strict"
+        self.log = model in ("btrfs", "portable")
         self.effects = [effect for effect in script.effects if effect.operation <= operation]
         if any(effect.sync is not None and effect.sync.failed for effect in self.effects):
             raise ValueError("an fsync failed in this recording; expected one without faults")
@@ -87,10 +89,14 @@ class Judge:
             yield Objection("torn although it was there as a whole", torn.index, origin)
         elif torn.kind is not StepKind.DATA:
             yield from self._torn_growth(torn, origin, persisted)
-        elif self.model == "btrfs" and torn.end % PAGE:
+        elif self.real and torn.end % PAGE:
             yield Objection("a block is never torn", torn.index)
-        elif lacking := self.needed[origin] & ~persisted & ~(1 << origin):
+        elif lacking := self.needed[origin] & ~persisted & ~self._write_of(origin):
             yield Objection("torn without what it needs", torn.index, next(bits(lacking)))
+
+    def _write_of(self, data: int) -> int:
+        grown = [s.index for s in self.steps if s.kind is StepKind.GROW and s.partner == data]
+        return 1 << data | sum(1 << index for index in grown)
 
     def _torn_growth(self, torn: Step, origin: int, persisted: int) -> Iterator[Objection]:
         data = self.script.steps[origin].partner
@@ -115,6 +121,8 @@ class Judge:
             self.full[step.index] = need
             mate = step.partner
             in_one = step.kind is StepKind.ENTRY and (self.real or step.exchange)
+            # On btrfs data and its growth end in one transaction.
+            in_one = in_one or (step.kind is StepKind.GROW and not step.unasked and self.model == "btrfs")
             if in_one and mate is not None and mate < step.index:
                 self.full[mate] = self.full[step.index] = need | self.full[mate]
             if step.is_metadata and not step.optional:
@@ -123,8 +131,7 @@ class Judge:
     def _direct(self, step: Step, metadata: int, pushed: list[tuple[int, int]]) -> int:
         if step.kind is StepKind.FREE:
             assert step.partner is not None
-            swapped = self.script.steps[step.partner].child is not None
-            need = 1 << step.partner if self.real or swapped else 0
+            need = 1 << step.partner | sum(1 << s.index for s in self.steps if self._took(s, step))
         else:
             need = 0
         if not self.real:
@@ -143,14 +150,34 @@ class Judge:
         return need
 
     def _same_file(self, step: Step, other: Step) -> bool:
+        if step.unasked and step.kind is StepKind.GROW:
+            return self._in_passing(step) == other.index
         if step.kind is StepKind.GROW:
+            in_order = self.model == "ext4" and not self.late
             if other.kind is StepKind.DATA:
-                tail = self.model == "ext4" and step.within_block
-                return step.partner == other.index and not self.late and not tail
-            return other.kind is StepKind.GROW and self.model == "ext4"
+                with_data = self.model in ("xfs", "btrfs") or (in_order and not step.within_block)
+                return step.partner == other.index and with_data
+            return other.kind is StepKind.GROW and in_order and not other.unasked
         if other.kind is StepKind.DATA:
-            return bool(set(step.pages) & set(other.pages))
-        return other.kind is StepKind.RESIZE and step.end > other.size
+            # A block that was only made zeroes of is overwritten in place.
+            return bool(set(step.pages) & set(other.pages)) and not other.keeps_blocks
+        return other.kind is StepKind.RESIZE and other.cuts and step.end > -(-other.size // PAGE) * PAGE
+
+    def _in_passing(self, step: Step) -> int | None:
+        """What growth needs that no write made: data that was on its way, or all growth so far."""
+        own = [s for s in self.by_file[step.owner] if s.index < step.index and not s.optional]
+        if step.unless is ModelRule.GROWS_APART and self.model == "btrfs":
+            since = self._last_sync(step.owner, step.operation)
+            return next((s.index for s in own if s.kind is StepKind.DATA and s.operation > since), None)
+        apart = ("ext4", "xfs") if step.unless is ModelRule.GROWS_APART else ("xfs", "btrfs")
+        grown = [s.index for s in own if s.kind is StepKind.GROW and not s.unasked]
+        return grown[-1] if grown and self.model in apart else None
+
+    def _took(self, entry: Step, freed: Step) -> bool:
+        """Whether an entry took away a name of what was freed later."""
+        if entry.kind is not StepKind.ENTRY or entry.index > freed.index or entry.child == freed.owner:
+            return False
+        return not entry.optional and self._owner_before(entry) == freed.owner
 
     # ext4 writes some data out early.
 
@@ -162,7 +189,7 @@ class Judge:
         if not self._fresh(step.child, step.operation):
             allocating = 0
             for one in pending:
-                if one.kind is StepKind.GROW and not one.within_block:
+                if one.kind is StepKind.GROW and not one.within_block and not one.unasked:
                     allocating |= self.full[one.index]
             pending = [one for one in pending if allocating >> one.index & 1]
         return self._of(pending)
@@ -215,11 +242,15 @@ class Judge:
                 continue
             for index in bits(self._saved(effect)):
                 self.durable.setdefault(index, effect.operation)
-            if self.model == "btrfs" and effect.sync.inode is not None:
-                along = self._along(effect.sync.inode, effect.operation)
+            if self.log and effect.sync.inode is not None:
+                file = effect.sync.inode
+                along, files = self._along({file}, effect.operation)
+                # With a file that was renamed goes all that has changed in the directories concerned.
+                files |= self._renamed_in(file, effect.operation)
+                beside, _ = self._along(files, effect.operation)
                 done = sum(1 << index for index in self.durable)
-                for index in bits(along):
-                    self.needed[index] &= along | done
+                for index in bits(beside):
+                    self.needed[index] &= (along if along >> index & 1 else beside) | done
 
     def _saved(self, effect: Effect) -> int:
         sync = effect.sync
@@ -232,24 +263,28 @@ class Judge:
             s
             for s in past
             if s.owner == sync.inode and s.index not in self.durable and not s.optional
+            and s.kind is not StepKind.FREE
             and (not sync.data_only or s.kind is not StepKind.ATTRIBUTE)
             and (sync.only is None or s.index in sync.only)
         ]  # fmt: skip
         saved = sum(1 << s.index for s in own)
         if not self.real:
             return saved
-        names = [
+        for step in own:
+            saved |= self._same_pages(step)
+        names = [s for s in past if s.kind is StepKind.ENTRY and s.child == sync.inode and not s.optional]
+        new = self.log and any(s.creates and s.index not in self.durable for s in names)
+        names = [s for s in names if s.creates or new or not sync.data_only]
+        if self.log:
+            return saved | self._logged(sync.inode, names, own, past)
+        removed = [
             s
             for s in past
-            if s.kind is StepKind.ENTRY and s.child == sync.inode and not s.optional
-            and (s.creates or not sync.data_only)
+            if s.kind is StepKind.FREE and s.owner == sync.inode and not s.optional
+            and (not sync.data_only or self.model == "xfs") and sync.only is None
         ]  # fmt: skip
-        if self.model in ("ext4", "xfs"):
-            for step in (*own, *(s for s in names if s.index not in self.durable)):
-                saved |= self.full[step.index]
-        saved |= self._reachable(names, past)
-        for step in own:
-            saved |= self._with_it(step, past)
+        for step in (*own, *removed, *(s for s in names if s.index not in self.durable)):
+            saved |= self.full[step.index]
         if self.model == "ext4" and self.script.nodes[sync.inode].kind is NodeKind.DIRECTORY:
             saved |= sum_of(self.full[s.index] for s in past if s.is_metadata and not s.optional)
             for at, mask in self._written_out_by_close():
@@ -257,59 +292,111 @@ class Judge:
                     saved |= mask | sum_of(self.full[index] for index in bits(mask))
         return saved
 
-    def _with_it(self, step: Step, past: list[Step]) -> int:
-        """What cannot be left out when a sync was asked for this step."""
-        if step.kind is StepKind.DATA:
-            same = {s.index for s in self.by_file[step.owner] if s.kind is StepKind.DATA}
-            return sum(1 << index for index in bits(self.full[step.index]) if index in same)
-        if step.kind is not StepKind.ENTRY:
+    def _same_pages(self, step: Step) -> int:
+        """The data of the same file that cannot be left out when a sync was asked for this step."""
+        if step.kind is not StepKind.DATA:
             return 0
-        mask = sum(1 << s.index for s in past if _same_name(s, step) and s.index < step.index)
-        return mask | (1 << step.partner if step.partner is not None and step.child is None else 0)
+        same = {s.index for s in self.by_file[step.owner] if s.kind is StepKind.DATA}
+        return sum(1 << index for index in bits(self.full[step.index]) if index in same)
 
-    def _reachable(self, names: list[Step], past: list[Step]) -> int:
-        """The entries by which a file is found, and those that made the directories above it."""
-        found, waiting = 0, list(names)
+    def _logged(self, file: Inode, names: list[Step], own: list[Step], past: list[Step]) -> int:
+        """btrfs: the names that stand, those of new directories above, and those of former owners."""
+        reached = self._reached(self._standing(names, past), past)
+        others = {self._on_disk(s) for s in reached} - {file, None}
+        for step in own:
+            if step.kind is StepKind.ENTRY and step.child is None and step.partner is not None:
+                others.add(self.script.steps[step.partner].child)
+        saved = self._replayed(reached, past)
+        for other in others:
+            theirs = [s for s in past if s.kind is StepKind.ENTRY and s.child == other and not s.optional]
+            saved |= self._replayed(self._standing(theirs, past), past)
+        return saved
+
+    def _standing(self, names: list[Step], past: list[Step]) -> list[Step]:
+        def changed(name: Step) -> bool:
+            return any(_same_name(s, name) and s.index > name.index and not s.optional for s in past)
+
+        return [s for s in names if s.index not in self.durable and not changed(s)]
+
+    def _reached(self, names: list[Step], past: list[Step]) -> list[Step]:
+        """These entries, and those of the directories above that no earlier sync has made durable."""
+        found, waiting = list(names), list(names)
         while waiting:
             step = waiting.pop()
-            if found >> step.index & 1:
-                continue
-            found |= 1 << step.index
-            more = [s for s in past if _same_name(s, step) and s.index < step.index]
-            if step.partner is not None:
-                more.append(self.script.steps[step.partner])
-            more += [s for s in past if s.kind is StepKind.ENTRY and s.creates and s.child == step.owner]
-            waiting += [s for s in more if s.index not in self.durable]
+            entries = [s for s in past if s.kind is StepKind.ENTRY and s.child == step.owner]
+            if any(s.creates and s.index not in self.durable and not s.optional for s in entries):
+                more = [s for s in self._standing(entries, past) if s not in found and not s.optional]
+                found += more
+                waiting += more
         return found
 
-    def _along(self, file: Inode, before: int) -> int:
+    def _replayed(self, entries: list[Step], past: list[Step]) -> int:
+        mask = 0
+        for step in entries:
+            for other in past:
+                if other.kind is not StepKind.ENTRY or other.optional:
+                    continue
+                older = _same_name(other, step) and other.index <= step.index
+                gone = other.child is None and self._owner_before(other) == step.child
+                if older or (gone and self._on_disk(other) == step.child):
+                    mask |= 1 << other.index
+        return mask
+
+    def _on_disk(self, step: Step) -> Inode | None:
+        """What the name of an entry means by what is durable."""
+        known = [s for s in self.steps if _same_name(s, step) and s.index in self.durable]
+        start = self.script.snapshot.entries.get(step.owner, {})
+        return known[-1].child if known else start.get(step.name)
+
+    def _owner_before(self, step: Step) -> Inode | None:
+        """What the name of an entry meant before it."""
+        earlier = [s for s in self.steps if _same_name(s, step) and s.index < step.index and not s.optional]
+        start = self.script.snapshot.entries.get(step.owner, {})
+        return earlier[-1].child if earlier else start.get(step.name)
+
+    def _along(self, first: set[Inode], before: int) -> tuple[int, set[Inode]]:
         """btrfs: what a sync may have taken along, so that it is there without what changed before."""
         past = [s for s in self.steps if s.operation <= before and s.index not in self.durable]
         entries = [s for s in self.steps if s.operation <= before and s.kind is StepKind.ENTRY]
-        files, along = {file}, 0
+        files, along = set(first), 0
         while True:
-            more = sum(1 << s.index for s in past if self._touches(s, files, entries))
+            more = sum(1 << s.index for s in past if self._touches(s, files))
             named = {
-                b.child
+                child
                 for index in bits(more)
-                for b in entries
-                if _same_name(b, self.script.steps[index]) and b.child is not None
+                if self.script.steps[index].kind is StepKind.ENTRY
+                for child in self._ever(self.script.steps[index], entries)
+                if child is not None
             }
             if not more & ~along and named <= files:
-                return along
+                return along, files
             along |= more
             files |= named
 
-    def _touches(self, step: Step, files: set[Inode], entries: list[Step]) -> bool:
+    def _ever(self, step: Step, entries: list[Step]) -> list[Inode | None]:
+        """All that the name of an entry has ever meant."""
+        start = self.script.snapshot.entries.get(step.owner, {})
+        return [start.get(step.name), *(s.child for s in entries if _same_name(s, step))]
+
+    def _renamed_in(self, file: Inode, before: int) -> set[Inode]:
+        """The directories in which a file was renamed, linked or unlinked: they go along as a whole."""
+        entries = [
+            s for s in self.steps if s.kind is StepKind.ENTRY and s.operation <= before and not s.optional
+        ]
+        return {
+            s.owner
+            for s in entries
+            if (s.child == file and not s.creates) or (s.child != file and self._owner_before(s) == file)
+        }
+
+    def _touches(self, step: Step, files: set[Inode]) -> bool:
         if step.optional:
             return False
         if step.owner in files or (step.kind is StepKind.ENTRY and step.child in files):
             return True
         if step.kind is not StepKind.ENTRY or step.child is not None:
             return False
-        earlier = [b for b in entries if _same_name(b, step) and b.index < step.index]
-        start = self.script.snapshot.entries.get(step.owner, {})
-        return (earlier[-1].child if earlier else start.get(step.name)) in files
+        return self._owner_before(step) in files
 
 
 def _covers(effect: Effect, file: Inode) -> bool:

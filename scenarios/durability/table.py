@@ -43,6 +43,10 @@ recording and confirmed to be one that the rules of the models named allow;
 documents lead one to expect. The rules are held against mounted file systems (see
 [power loss](power-loss.md)).
 
+What else was found in real programs, with a line that replays each, stands on
+[another page](../reference/real-programs-found.md): network, clocks, damaged files, memory. What each of
+their syncs is good for stands in [another table](../reference/real-programs-syncs.md).
+
 What counts as acknowledged is stricter than what some documents promise: Git's own documents, for
 example, say that with the default `core.fsync` a crash may cost recent work. The table says what
 happens, not who is to blame.
@@ -64,7 +68,7 @@ def rows(results: Mapping[str, ScenarioResult]) -> Iterator[str]:
     for store in STORES:
         result = results.get(store.name)
         cells = [store.name, store.version() if not store.missing() else "–"]
-        if result is None or not result.cases:
+        if result is None or not result.tried:
             cells += ["not tried here", "", "", ""]
         else:
             cells += [_under(result.findings, model) for model in MODELS]

@@ -52,7 +52,7 @@ def test_a_claim_that_is_not_true_is_not_confirmed(monkeypatch: pytest.MonkeyPat
         "from scenarios.durability import confirm, judgements, known\n"
         "known.KNOWN.clear()\n"
         "known.KNOWN['SQLite, delete, synchronous=extra'] = (\n"
-        "    'data loss under strict, xfs: write(store.db-journal)#2=power_loss[drop 2]',\n"
+        "    'data loss under strict, xfs: write(store.db-journal)#2=power_loss[drop 3]',\n"
         "    'data loss under xfs: promise()#9=power_loss[drop 1]',\n"
         ")\n"
         "judgements.JUDGEMENTS['SQLite, delete, synchronous=extra'] = ''\n"

@@ -26,7 +26,7 @@ CLEAN = (
 
 BROKEN = {
     "test_replace_without_fsync": (
-        ("xfs", "btrfs", "strict"),
+        ("ext4", "xfs", "btrfs", "strict"),
         "rename-before-sync",
         "`state.tmp` was renamed over `state` before its data was synced",
     ),
@@ -77,7 +77,7 @@ def test_right_programs_are_never_blamed(results: dict[str, ScenarioResult], nam
     result = results[name]
     assert result.state == "passed"
     assert result.findings == ()
-    assert len(result.cases) == result.budget.possible > 0
+    assert result.tried == result.budget.possible > 0
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -87,7 +87,7 @@ def test_a_wrong_program_gives_exactly_one_finding(results: dict[str, ScenarioRe
     (finding,) = results[name].findings
     assert finding.advice is not None
     assert (finding.models, finding.advice.kind, finding.advice.text) == (models, kind, text)
-    assert finding.advice.fix.count("\n") <= 1
+    assert finding.advice.fix.count("\n") <= 2
     assert finding.site is not None
     assert Path(finding.site.file).name == "programs.py"
 

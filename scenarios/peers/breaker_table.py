@@ -12,6 +12,7 @@ from pathlib import Path
 from chaoskit.contracts import Examination, examine
 from chaoskit.contracts.breaker import ROWS, ChaoskitBreaker
 from chaoskit.contracts.breaker_rows import SINGLE
+from scenarios.peers import published
 from scenarios.peers.breaker_adapters import PEERS, PybreakerAsItComes
 from scenarios.peers.breaker_reproductions import reproductions
 
@@ -102,13 +103,7 @@ def main() -> None:
     """Run, hold against the reproductions, write."""
     logging.disable(logging.CRITICAL)
     found = table()
-    failed = {
-        (name, row) for name, rows in found.items() for row, outcome in rows.items() if outcome == "fails"
-    }
-    missing, idle = failed - set(reproductions()), set(reproductions()) - failed
-    print(f"failing rows without a reproduction: {sorted(missing)}")
-    print(f"reproductions of rows that hold: {sorted(idle)}")
-    PAGE.write_text(page(found), "utf-8")
+    published.write(PAGE, page(found), found, reproductions())
 
 
 if __name__ == "__main__":

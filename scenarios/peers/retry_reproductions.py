@@ -13,6 +13,7 @@ import itertools
 import pickle
 import random
 import time
+import warnings
 import weakref
 from collections.abc import Callable
 from unittest import mock
@@ -100,6 +101,65 @@ async def cancelled(wrap):
     task.cancel()
     await asyncio.wait([task])
     return "cancelled" if task.cancelled() else "goes on"
+
+
+async def no(error):
+    """An async predicate that says no."""
+    return False
+
+
+def raises(error):
+    """A predicate with a bug."""
+    raise ZeroDivisionError("the predicate")
+
+
+def is_hidden(wrap):
+    """The error of the call is neither raised nor the cause of what is raised."""
+    try:
+        wrap(fail)()
+    except ZeroDivisionError as error:
+        return error.__cause__ is None
+    return False
+
+
+def tenacity_a2():
+    """An async predicate that says no is accepted for a plain function, never run, and taken for yes."""
+    import tenacity
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wrap = tenacity.retry(retry=tenacity.retry_if_exception(no), stop=tenacity.stop_after_attempt(3))
+        assert count(wrap)[1] == 3
+
+
+def tenacity_a4():
+    """The error of a predicate takes the place of the error of the call."""
+    import tenacity
+
+    assert is_hidden(tenacity.retry(retry=tenacity.retry_if_exception(raises)))
+
+
+def stamina_a2():
+    """An async predicate is accepted and never run: the first failure ends in a TypeError instead."""
+    import stamina
+
+    asked = []
+
+    async def yes(error):
+        asked.append(error)
+        return True
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert count(stamina.retry(on=yes, attempts=3, wait_max=0)) == ("TypeError", 1)
+    assert asked == []
+
+
+def stamina_a4():
+    """The error of a predicate takes the place of the error of the call."""
+    import stamina
+
+    assert is_hidden(stamina.retry(on=raises, attempts=3, wait_max=0))
 
 
 def tenacity_r5():
@@ -418,7 +478,7 @@ def reproductions() -> dict[tuple[str, str], Callable[[], None]]:
     found = {}
     for name, program in globals().items():
         library, _, row = name.rpartition("_")
-        if library and row[:1] == "r" and row[1:].isdigit() and not name.startswith("_"):
+        if library and row[:1] in ("a", "r") and row[1:].isdigit() and not name.startswith("_"):
             found[library, row.upper()] = program
     return found
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.contracts import examine
-from chaoskit.contracts.retry import ROWS, ChaoskitRetry
+from chaoskit.contracts.retry import ASYNC_ROWS, ROWS, ChaoskitRetry
 from scenarios.peers.retry_adapters import PEERS, Botocore, Urllib3
 from scenarios.peers.retry_reproductions import reproductions
 
@@ -24,7 +24,7 @@ POLICIES_ONLY = {"R1", "R3", "R14", "R18", "R19"}
 HEAD = """\
 # Retries and the contract
 
-The R rows of the contract suite (`chaoskit.contracts.retry`), run against our retry and against six
+The R and A rows of the contract suite (`chaoskit.contracts.retry`), run against our retry and against six
 well-known ones. Each library is used as its documents say; time is virtual. A row that fails has a
 reproduction below that needs the library alone. "–": the library does not offer what the row is about, or
 the adapter does not ask for it. urllib3 and botocore are policies that their own clients drive; only the
@@ -52,12 +52,15 @@ SHARED = (
     "is_not_retried",
     "keeps_the_argument",
     "cancelled",
+    "no",
+    "raises",
+    "is_hidden",
 )
 
 
 def outcomes(kind: Any) -> dict[str, str]:
     """Row to outcome for one adapter class."""
-    rows = [row for row in ROWS if kind not in (Urllib3, Botocore) or row.id in POLICIES_ONLY]
+    rows = [row for row in (*ROWS, *ASYNC_ROWS) if kind not in (Urllib3, Botocore) or row.id in POLICIES_ONLY]
     report = examine(kind(), [row for row in rows if (kind.name, row.id) not in NOT_REPRODUCED], examples=150)
     return {row.row: row.outcome for row in report.outcomes}
 
@@ -80,7 +83,7 @@ def table() -> str:
     assert not unproven, f"without a reproduction: {sorted(unproven)}"
     heads = [name if name == "chaoskit" else f"{name} {importlib.metadata.version(name)}" for name in columns]
     lines = [f"| | row | {' | '.join(heads)} |", "|---|---|" + "---|" * len(heads)]
-    for row in ROWS:
+    for row in (*ROWS, *ASYNC_ROWS):
         cells = [_cell(name, row.id, found) for name, found in columns.items()]
         lines.append(f"| {row.id} | {row.title} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from known_findings import known_finding
 
 from chaoskit import Chaos, faults, scenario
 
@@ -34,11 +33,7 @@ def test_a_lock_of_the_kernel_is_free_again(chaos: Chaos) -> None:
     goes_on(chaos, "FileLock")
 
 
-@known_finding(
-    "write(lock)#1=kill",
-    "a lock that is a file stays when its holder is killed",
-)
-@scenario(faults.kill())
+@scenario(faults.kill(), known={"2398f2": "a lock that is a file stays when its holder is killed"})
 def test_a_lock_that_is_a_file_is_free_again(chaos: Chaos) -> None:
     """Whatever happens to the holder of a SoftFileLock, the next one gets it."""
     goes_on(chaos, "SoftFileLock")

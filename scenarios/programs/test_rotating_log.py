@@ -7,8 +7,6 @@ import logging
 import logging.handlers
 from pathlib import Path
 
-from known_findings import known_finding
-
 from chaoskit import Chaos, faults, scenario
 
 KEPT = 3
@@ -57,11 +55,13 @@ def test_trouble_with_the_log_never_reaches_the_program(chaos: Chaos) -> None:
     assert set(range(6)) <= set(found)
 
 
-@known_finding(
-    "stat(app.log.1)#1=EACCES",
-    "os.path.exists is false for a file that cannot be looked up, so the rotation renames over it",
+@scenario(
+    faults.disk().on(call="stat", site="RotatingFileHandler.doRollover"),
+    known={
+        "997424": "os.path.exists is false for a file that cannot be looked up, so the rotation "
+        "renames over it",
+    },
 )
-@scenario(faults.disk().on(call="stat", site="RotatingFileHandler.doRollover"))
 def test_a_file_that_cannot_be_looked_up_is_not_overwritten(chaos: Chaos) -> None:
     """What an earlier rotation has put aside is still there, whatever a look-up says."""
     log(chaos.path / "app.log", 0, 6)
@@ -69,11 +69,13 @@ def test_a_file_that_cannot_be_looked_up_is_not_overwritten(chaos: Chaos) -> Non
     assert set(range(6)) <= set(records(chaos.path))
 
 
-@known_finding(
-    "rename(app.log.1 -> app.log.2)#1=EIO",
-    "when a rotation fails a record is dropped, or all that follow, although the file can still be written",
+@scenario(
+    faults.disk().on(call=("rename", "close"), site="RotatingFileHandler.doRollover"),
+    known={
+        "cdbade": "when a rotation fails a record is dropped, or all that follow, although the "
+        "file can still be written",
+    },
 )
-@scenario(faults.disk().on(call=("rename", "close"), site="RotatingFileHandler.doRollover"))
 def test_a_failed_rotation_loses_no_record(chaos: Chaos) -> None:
     """A record whose ``logger.info`` returned is in one of the files, as long as these can be written."""
     log(chaos.path / "app.log", 0, 6)

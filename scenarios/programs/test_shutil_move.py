@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from known_findings import known_finding
 
 from chaoskit import Chaos, faults, scenario
 
@@ -67,11 +66,10 @@ def test_no_file_of_a_tree_moved_away_is_lost(chaos: Chaos, elsewhere: Path) -> 
         assert is_whole(chaos.path / "tree" / name, data) or is_whole(elsewhere / "tree" / name, data), name
 
 
-@known_finding(
-    "sendfile(file)#1=kill",
-    "the copy is made under the final name, where an error or a kill leaves a part of it",
+@scenario(
+    faults.disk() | faults.kill(),
+    known={"cbb9fc": "the copy is made under the final name, where an error or a kill leaves a part of it"},
 )
-@scenario(faults.disk() | faults.kill())
 def test_a_file_moved_in_appears_at_once(chaos: Chaos, elsewhere: Path) -> None:
     """Under its new name the file is whole or not there."""
     source, target = elsewhere / "file", chaos.path / "file"

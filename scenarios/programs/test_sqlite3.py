@@ -19,7 +19,8 @@ ACCOUNTS = {"alice": 100, "bob": 0}
 FAULTS = (faults.disk() | faults.kill()).on(
     call=("open", "read", "write", "fsync", "fdatasync", "truncate", "unlink")
 ) | (
-    faults.disk().on(call="lock").only("ENOLCK[]", "EAGAIN[]")
+    faults.disk().on(call="lock").only("ENOLCK[]")
+    | faults.interference().on(call="lock").only("EAGAIN[]")
     | faults.disk().on(call=("close", "mmap", "getdents"))
     | faults.kill()
 )

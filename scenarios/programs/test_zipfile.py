@@ -7,8 +7,6 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from known_findings import known_finding
-
 from chaoskit import Chaos, faults, scenario
 
 OLD = {"a.txt": b"a" * 3000, "b.txt": b"b" * 3000}
@@ -40,11 +38,13 @@ def check(archive: Path, *, complete: bool) -> None:
     assert found in ([OLD | {"new.bin": NEW}] if complete else [OLD, OLD | {"new.bin": NEW}])
 
 
-@known_finding(
-    "write(all.zip)#2=kill",
-    "mode 'a' writes the new member over the central directory, so until the archive is closed there is none",
+@scenario(
+    faults.kill(),
+    known={
+        "b798e7": "mode 'a' writes the new member over the central directory, so until the archive "
+        "is closed there is none",
+    },
 )
-@scenario(faults.kill())
 def test_an_archive_is_readable_when_appending_is_killed(chaos: Chaos) -> None:
     """The old members, at least, can still be read."""
     create(chaos.path / "all.zip")
@@ -52,11 +52,13 @@ def test_an_archive_is_readable_when_appending_is_killed(chaos: Chaos) -> None:
     check(chaos.path / "all.zip", complete=outcome.ok)
 
 
-@known_finding(
-    "write(all.zip)#2=full[0]",
-    "on a disk that is full no central directory can be written either",
+@scenario(
+    faults.disk().on(call=("write", "truncate", "close")),
+    known={
+        "18c581": "on a disk that is full no central directory can be written either",
+        "c70421": "on a disk that is full no central directory can be written either",
+    },
 )
-@scenario(faults.disk().on(call=("write", "truncate", "close")))
 def test_an_archive_is_readable_when_appending_fails(chaos: Chaos) -> None:
     """The old members can still be read, and success means that the new one can be, too."""
     create(chaos.path / "all.zip")
@@ -64,11 +66,13 @@ def test_an_archive_is_readable_when_appending_fails(chaos: Chaos) -> None:
     check(chaos.path / "all.zip", complete=outcome.ok)
 
 
-@known_finding(
-    "open(all.zip)#1=EIO",
-    "an archive that cannot be opened or read is taken for none, and an empty one is begun in its place",
+@scenario(
+    faults.disk().on(call=("open", "read")),
+    known={
+        "f3dae0": "an archive that cannot be opened or read is taken for none, and an empty one is "
+        "begun in its place",
+    },
 )
-@scenario(faults.disk().on(call=("open", "read")))
 def test_an_archive_that_cannot_be_read_is_not_replaced_by_an_empty_one(chaos: Chaos) -> None:
     """An error in opening or reading the archive that is to be appended to is reported."""
     create(chaos.path / "all.zip")

@@ -129,7 +129,7 @@ def test_a_directory_that_cannot_be_synced_is_no_matter(chaos: Chaos, monkeypatc
     written(chaos)
 
 
-@scenario(faults.disk().only("lost"))
+@scenario(faults.share().only("lost"))
 def test_a_lost_answer_is_taken_for_a_failure(chaos: Chaos, monkeypatch: Patch) -> None:
     monkeypatch.setattr(staging, "rename", os.replace)
     written(chaos)

@@ -69,7 +69,7 @@ def test_old_ones_are_removed_before_the_new_one_is_there(chaos: Chaos, monkeypa
     saved(chaos)
 
 
-@scenario(faults.disk().only("ENOENT"))
+@scenario(faults.share().only("ENOENT"))
 def test_a_directory_that_is_not_found_counts_as_empty(chaos: Chaos, monkeypatch: Patch) -> None:
     """Then numbers begin again, and the new snapshot is older than the old one."""
     numbers = Snapshots._numbers

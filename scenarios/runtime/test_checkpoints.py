@@ -11,7 +11,7 @@ from chaoskit import Chaos, Outcome, faults, scenario
 from chaoskit.runtime import Checkpoints, DeadLetters, Store
 from chaoskit.runtime.failures.taxonomy import ResilienceError
 
-EVERYTHING = faults.disk() | faults.kill() | faults.power_loss()
+EVERYTHING = faults.disk() | faults.share() | faults.kill() | faults.power_loss()
 TIMEOUT = 30
 KEYS = ("a", "b", "c")
 

@@ -14,7 +14,7 @@ from chaoskit import Chaos, Outcome, faults, scenario
 from chaoskit.runtime import DeadLetters, Outbox, OutboxMessage, Store, VirtualClock, write_file
 from chaoskit.runtime.failures.taxonomy import ResilienceError
 
-EVERYTHING = faults.disk() | faults.kill() | faults.power_loss()
+EVERYTHING = faults.disk() | faults.share() | faults.kill() | faults.power_loss()
 TIMEOUT = 30
 
 

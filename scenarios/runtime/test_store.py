@@ -26,7 +26,8 @@ COMPLETE = faults.disk() | CRASHES
 EVERYTHING = (
     faults.disk().on(call=("open", "read", "write", "fsync", "fdatasync", "truncate", "unlink", "rename"))
     | faults.disk().on(call=("close", "mmap", "stat", "chown", "fallocate"))
-    | faults.disk().on(call="lock").only("EAGAIN[]", "ENOLCK[]")
+    | faults.disk().on(call="lock").only("ENOLCK[]")
+    | faults.interference().on(call="lock").only("EAGAIN[]")
     | CRASHES
 )
 TIMEOUT = 30

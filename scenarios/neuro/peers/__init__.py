@@ -1,0 +1,1 @@
+"""The runner's retries and dead letters without the runtime, to compare."""

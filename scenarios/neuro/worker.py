@@ -1,0 +1,6 @@
+"""``celery -A scenarios.neuro.worker worker -B`` runs the pipelines, configured by ``NEURO_…`` variables."""
+
+from scenarios.neuro.program import Neuro
+from scenarios.neuro.settings import read
+
+app = Neuro(read().value).app
