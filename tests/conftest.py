@@ -1,4 +1,4 @@
-"""How much Hypothesis tries, and that no thread outlives its test.
+"""How much Hypothesis tries, what a pytest inside a test loads, and that no thread outlives its test.
 
 Hypothesis: a little and always the same by default, much with --hypothesis-profile=slow.
 """
@@ -11,6 +11,12 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from stores import new_store_on, postgres, target
+
+__all__ = ["ended_threads", "few_plugins", "new_store_on", "postgres", "target"]
+
+# Tests that ask what happens in CI set it: all others are about what users see at their desks.
+os.environ.pop("CI", None)
 
 settings.register_profile("default", max_examples=40, deadline=None, derandomize=True, database=None)
 settings.register_profile(
@@ -20,6 +26,16 @@ settings.load_profile(os.environ.get("CHAOSKIT_PROFILE", "default"))
 
 WITH_THREADS = {"contracts", "runtime"}
 """Folders whose tests start threads in this process."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_plugins() -> None:
+    """Let a pytest that a test starts load the plugin and nothing else by itself.
+
+    All that is installed here takes longer to import than most of them run; what a test needs it names with
+    ``-p``. Set when the tests run: the workers of pytest-xdist have been started, with all of theirs.
+    """
+    os.environ |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "chaoskit.plugin"}
 
 
 @pytest.fixture(autouse=True)

@@ -185,6 +185,7 @@ def installed(boot, monkeypatch):
     asked = []
     monkeypatch.setattr(boot, "_pip", lambda python, *arguments: asked.append(arguments))
     monkeypatch.setattr(boot, "_starts", lambda python: True)
+    monkeypatch.setattr(boot, "compile_ahead", lambda python: None)
     return asked
 
 
@@ -221,6 +222,18 @@ def test_failed_installation_is_tried_again(boot, monkeypatch):
     with pytest.raises(boot.Stop, match="pip install pip failed"):
         boot.environment(boot.Interpreter("python3.11", (3, 11, 0)), ["test"])
     assert list((boot.VENVS / "3.11").iterdir()) == []
+
+
+def test_what_is_imported_often_is_compiled_ahead(boot, monkeypatch):
+    """Also where nothing is to be written while it is imported; what cannot be compiled is no error here."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    package = boot.ROOT / "chaoskit"
+    package.mkdir()
+    (package / "right.py").write_text("x = 1\n")
+    (package / "wrong.py").write_text("x = = 1\n")
+    boot.compile_ahead(Path(sys.executable))
+    (compiled,) = (package / "__pycache__").iterdir()
+    assert compiled == Path(importlib.util.cache_from_source(str(package / "right.py")))
 
 
 def test_environment_that_starts_is_kept(boot, installed, monkeypatch):

@@ -112,7 +112,7 @@ def test_packages_are_verified_and_kept_apart(pythons, machine):
 
 
 def test_interpreters_are_told_where_they_are(pythons, machine):
-    """Loader and libraries are those that came with them, and ensurepip finds its pip; the rest goes away."""
+    """Loader and libraries are their own, the library is compiled, ensurepip finds its pip; the rest goes."""
     pythons.provide(["3.15"])
     told = machine.started("--set-interpreter")
     loader = str(pythons.home() / "usr/lib/some-linux-gnu/ld-linux.so.2")
@@ -122,7 +122,11 @@ def test_interpreters_are_told_where_they_are(pythons, machine):
     )
     data = pythons.home() / "usr/lib/python3.14/_sysconfigdata__linux.py"
     assert data.read_text() == f"{{'W': '{pythons.home()}/usr/share/python-wheels/'}}"
-    assert machine.ran[-1][0] == str(pythons.folder() / "python3.15")
+    compiled = machine.started("compileall")
+    assert machine.ran[-1] == compiled
+    assert (compiled[0], compiled[-1]) == (
+        *(str(pythons.folder() / "python3.15"), str(pythons.home() / "usr/lib/python3.15")),
+    )
     assert sorted(os.listdir(pythons.home())) == ["usr"]
 
 

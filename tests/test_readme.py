@@ -37,8 +37,11 @@ def run(pytester: pytest.Pytester, source: str, *options: str) -> pytest.RunResu
     return pytester.runpytest_subprocess("-p", "no:randomly", *options)
 
 
-def test_the_failure_is_as_printed(pytester):
+def test_the_failure_is_as_printed(pytester, monkeypatch):
     """The scenario of the README fails with the text shown there; only what it elides may differ."""
+    # As with a user: pytest finds the plugin by itself, and all others that are installed.
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    monkeypatch.delenv("PYTEST_PLUGINS")
     result = run(pytester, first_scenario())
     result.assert_outcomes(failed=1)
     (shown,) = (block for block in blocks("text") if "broke this scenario" in block)

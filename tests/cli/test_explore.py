@@ -13,6 +13,7 @@ import pytest
 
 from chaoskit.cli.group import FAILED, NO, WRONG_USE, run
 from chaoskit.inject.kernel import KernelBackend
+from chaoskit.report import Report
 
 pytestmark = pytest.mark.skipif(
     KernelBackend().unavailable() is not None, reason="the kernel backend does not work here"
@@ -58,14 +59,33 @@ def test_a_finding_comes_with_the_timeline_of_its_case(capsys: pytest.CaptureFix
     assert explore("--json", program=OVERWRITE) == NO
     [scenario] = _scenarios(capsys.readouterr().out)
     shown = {finding["schedule"] for finding in scenario["findings"]}
-    timelines = {case["schedule"]: case["timeline"] for case in scenario["cases"] if case["timeline"]}
+    timelines = {case["schedule"]: case["timeline"] for case in scenario["cases"] if case.get("timeline")}
     assert set(timelines) == shown
     for schedule, timeline in timelines.items():
         assert timeline["recorded"]
-        [struck] = [entry for entry in timeline["entries"] if entry["struck"]]
+        [struck] = [entry for entry in timeline["entries"] if entry.get("struck")]
         assert schedule == f"{struck['operation']}=kill"
         assert "SIGKILL" in struck["struck"]
         assert any(entry["operation"] == "open(state)#1" for entry in timeline["entries"])
+
+
+@pytest.mark.parametrize(
+    ("families", "expected"),
+    [
+        ("share,interference", "share"),
+        ("interference", "interference"),
+        ("interference,share", "interference"),
+    ],
+)
+def test_other_worlds_are_asked_for_by_name(
+    families: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is not found for a moment is a fault of a share or of other processes, and says which."""
+    program = 'found=$(cat state 2>&-) || found=lost; printf %s "$found" > state.tmp && mv state.tmp state'
+    assert explore("--only", "ENOENT", "--path", "state", "--json", program=program, faults=families) == NO
+    [scenario] = _scenarios(capsys.readouterr().out)
+    assert {finding["fault_class"] for finding in scenario["findings"]} == {expected}
+    assert all(finding["schedule"].endswith("open(state)#1=ENOENT") for finding in scenario["findings"])
 
 
 def test_a_program_that_replaces_its_file_is_clean(capsys: pytest.CaptureFixture[str]) -> None:
@@ -276,7 +296,7 @@ def test_a_program_that_fails_without_faults_is_refused(capsys: pytest.CaptureFi
 def test_messages_name_what_this_command_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The engine serves pytest as well; its options and arguments are never named here."""
     program = ["--", "sh", "-c", "echo > f"]
-    assert run(["explore", "--timeout", "0.2", "--", "sleep", "60"]) == FAILED
+    assert run(["explore", "--time", "real", "--timeout", "0.2", "--", "sleep", "60"]) == FAILED
     hung = capsys.readouterr().err
     assert "--timeout" in hung
     assert run(["explore", "--check", f"test ! -e {tmp_path}/x && touch {tmp_path}/x", *program]) == FAILED
@@ -353,10 +373,101 @@ def test_a_program_written_in_python_is_explored(tmp_path: Path, capsys: pytest.
     options = ["--setup", "printf old > state", "--check", HOLDS, "--faults", "kill", "--json"]
     code = run(["explore", *options, "--", sys.executable, str(program)])
     assert code == NO
-    [scenario] = _scenarios(capsys.readouterr().out)
-    assert {point["target"] for point in scenario["points"]} <= {"state", ""}
+    [entry] = Report.from_dict(json.loads(capsys.readouterr().out)).entries
+    assert {point.target for point in entry.result.points} <= {"state", ""}
 
 
 def _scenarios(text: str) -> list[dict[str, object]]:
     found: list[dict[str, object]] = json.loads(text)["scenarios"]
     return found
+
+
+def test_a_check_finds_out_how_the_program_ended(tmp_path: Path) -> None:
+    """Its status, or the name of the signal that killed it, or after a power loss neither; both are set."""
+    seen = tmp_path / "seen"
+    check = f'set -u; echo "check[$CHAOSKIT_STATUS/$CHAOSKIT_SIGNAL]" >> {seen}'
+    recover = f'set -u; echo "recover[$CHAOSKIT_STATUS/$CHAOSKIT_SIGNAL]" >> {seen}'
+    program = "printf new > state || exit 9"
+    explore("--recover", recover, program=program, check=check, faults="kill,disk,power-loss")
+    lines = set(seen.read_text().split())
+    assert {"check[0/]", "check[9/]", "check[/SIGKILL]", "check[/]", "recover[/SIGKILL]"} <= lines
+    assert all(line.startswith("recover") or line.replace("check", "recover") in lines for line in lines)
+
+
+def test_a_success_without_its_result_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    """A check can demand that a program which reports success has its result; a clean twin holds."""
+    check = 'test "$CHAOSKIT_STATUS" != 0 || grep -qx new state'
+    assert explore("--only", "ENOSPC", program="printf new > state; true", check=check, faults="disk") == NO
+    assert explore("--only", "ENOSPC", program="printf new > state", check=check, faults="disk") == 0
+
+
+def test_without_a_check_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """No findings without a check means little, so both views say that none was given."""
+    assert run(["explore", "--faults", "kill", "--", "sh", "-c", "printf new > state"]) == 0
+    assert "no check was given" in capsys.readouterr().out
+    assert explore(program=REPLACE) == 0
+    assert "no check" not in capsys.readouterr().out
+
+
+SERVER = """
+import http.server, sys
+
+class Pages(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "400")
+        self.end_headers()
+        self.wfile.write(b"x" * 400)
+
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Pages).serve_forever()
+"""
+CLIENT = """
+import sys, urllib.request
+
+page = urllib.request.urlopen("http://files.example/page", timeout=0.5)
+body = b"".join(iter(lambda: page.read(64), b""))
+if "careful" in sys.argv and len(body) != int(page.headers["Content-Length"]):
+    sys.exit("cut")
+open("page", "wb").write(body)
+"""
+
+
+@pytest.mark.parametrize(("how", "expected"), [("hasty", 1), ("careful", 0)])
+def test_a_program_that_talks_to_a_server_is_explored(
+    tmp_path: Path, how: str, expected: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server is started for each case, found by its name, and what it got is told to the check."""
+    (tmp_path / "server.py").write_text(SERVER)
+    (tmp_path / "client.py").write_text(CLIENT)
+    check = (
+        'test ! -e page || { test "$(wc -c < page)" -eq 400 && grep -q /page "$CHAOSKIT_REQUESTS"; } '
+        '&& test -n "$CHAOSKIT_PEER_FILES_EXAMPLE"'
+    )
+    server = f"files.example={sys.executable} {tmp_path}/server.py {{port}}"
+    asked = ["--faults", "network", "--only", "eof,reset", "--check", check, "--peer", server]
+    status = run(["explore", *asked, "--", sys.executable, f"{tmp_path}/client.py", how])
+    told = capsys.readouterr().out
+    assert status == expected, told
+    assert ("http(files.example,GET,/page)#1=eof[" in told) == (expected == 1)
+    assert ("--peer" in told) == (expected == 1)
+
+
+@pytest.mark.parametrize("word", ["files.example", "files.example=python3 server.py", "=x {port}"])
+def test_a_peer_that_is_none_is_refused(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message says how a server is written."""
+    assert run(["explore", "--peer", word, "--", "true"]) == WRONG_USE
+    assert "{port}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kept", ["$PWD $word", "$word"])
+@pytest.mark.parametrize("sync", ["sync s.tmp", "true"])
+def test_a_program_that_puts_its_directory_under_a_checksum_is_judged_where_it_was_recorded(
+    kept: str, sync: str
+) -> None:
+    """Clean with a sync and broken without, with the path in the file as with its checksum alone."""
+    summed = 'printf "%s" "$PWD $word" | sha256sum'
+    save = f'{{ {summed}; echo "{kept}"; }} > s.tmp && {sync} && mv s.tmp store && sync . && echo done'
+    check = f'{{ read sum dash; read text; }} < store; word=${{text##* }}; test "$({summed})" = "$sum  $dash"'
+    command = ["explore", "--setup", f"word=old; {save}", "--check", check, "--faults", "power_loss"]
+    ended = run([*command, "--model", "strict", "--workers", "2", "--", "sh", "-c", f"word=new; {save}"])
+    assert ended == (NO if sync == "true" else 0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,11 @@ Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A job that runs: its store stays open while the commands work."""
-    path = tmp_path / "run.db"
-    monkeypatch.setenv("CHAOSKIT_STORE", str(path))
-    with Store.open(path, reserve=0) as store:
+    monkeypatch.setenv("CHAOSKIT_STORE", target)
+    monkeypatch.chdir(tmp_path)
+    with Store.open(target, reserve=0) as store:
         with Checkpoints(store, pipeline="ingest", attempts=1) as checkpoints:
             checkpoints.save("done", 1)
             checkpoints.save("waits", 1, status="pending")
@@ -126,19 +128,21 @@ def test_clear_asks_first(store: Store, capsys: Captured, monkeypatch: pytest.Mo
     assert run(["recovery", *clear, "--yes", "--older-than", "soon"]) == 2
 
 
-def test_checkpoints_say_whose_worker_is_gone(store: Store, capsys: Captured) -> None:
+def test_checkpoints_say_whose_worker_is_gone(store: Store, target: str, capsys: Captured) -> None:
     """By the kernel's word, not by a clock's; health says how many, and a claim takes them."""
     code = (
         "import os, sys; from chaoskit.runtime import Checkpoints; c = Checkpoints(sys.argv[1],"
         " pipeline='ingest', durability='process-crash'); c.claim('waits'); os._exit(0)"
     )
-    subprocess.run([sys.executable, "-c", code, store.path], check=True)
+    subprocess.run([sys.executable, "-c", code, target], check=True)
     [one] = asked(capsys, "checkpoints", "--status", "running")["checkpoints"]
     assert (one["key"], one["owner_alive"]) == ("waits", False)
     assert run(["recovery", "checkpoints"]) == 0
     assert "running, worker gone" in capsys.readouterr().out
     checks = asked(capsys, "health", code=1)["checks"]
-    assert [one["status"] for one in checks] == ["healthy", "degraded", "degraded"]
+    told = {one["name"]: one["status"] for one in checks if one["name"] != "disk"}
+    assert list(told) == ["store", "dead letters", "outbox", "claims"]
+    assert list(told.values()) == ["healthy", "degraded", "healthy", "degraded"]
 
 
 def test_health_and_stats(tmp_path: Path, store: Store, capsys: Captured) -> None:
@@ -195,6 +199,7 @@ def test_what_is_no_database_is_damaged(tmp_path: Path) -> None:
 
 HOLDER = """
 import sys
+import urllib.request
 from chaoskit.runtime import Store
 with Store.open(sys.argv[1], durability="memory", reserve=0) as store:
     with store.transaction():
@@ -203,12 +208,13 @@ with Store.open(sys.argv[1], durability="memory", reserve=0) as store:
 """
 
 
+@pytest.mark.parametrize("target", ["sqlite"], indirect=True)
 def test_a_busy_store_has_an_exit_code_to_itself(store: Store, capsys: Captured) -> None:
     """3, with the pid of the process that holds it, after the time that was given."""
     [id, _] = ids(store)
     # Within one process the first to open a store says how long to wait.
     store.close()
-    command = [sys.executable, "-c", HOLDER, store.path]
+    command = [sys.executable, "-c", HOLDER, os.environ["CHAOSKIT_STORE"]]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
@@ -216,3 +222,40 @@ def test_a_busy_store_has_an_exit_code_to_itself(store: Store, capsys: Captured)
         assert str(holder.pid) in capsys.readouterr().err
         holder.communicate("")
     assert run(["recovery", "resolve", id]) == 0
+
+
+def test_a_server_that_is_not_there_has_that_exit_code(capsys: Captured) -> None:
+    """A script tries again; and one that has no store of that name is told so."""
+    pytest.importorskip("psycopg")
+    words = ["--store", "postgresql://app:secret@/jobs?host=/nowhere", "--wait", "1", "list"]
+    assert run(["recovery", *words]) == 3
+    told = capsys.readouterr().err
+    assert "Expected a server that answers" in told
+    assert "secret" not in told
+
+
+def test_health_looks_at_what_the_settings_name(tmp_path: Path, store: Store, capsys: Captured) -> None:
+    """A program that is missing, and a queue that has waited too long, each by its name."""
+    config = tmp_path / "chaoskit.json"
+    config.write_text(
+        '{"health": {"tools": ["no-such-tool-7"], "queues": {"ingest": {"warn": 0, "most": "1h"}}}}'
+    )
+    checks = asked(capsys, "health", "--config", str(config), code=1)["checks"]
+    told = {one["name"]: one for one in checks}
+    assert told["tools"]["status"] == "unhealthy"
+    assert "no-such-tool-7" in told["tools"]["detail"]
+    assert told["queue ingest"]["status"] == "degraded"
+
+
+def test_health_is_served_until_it_is_ended(store: Store, target: str) -> None:
+    """The command prints where, and answers there."""
+    command = [sys.executable, "-m", "chaoskit", "recovery", "--store", target, "health"]
+    serving = subprocess.Popen([*command, "--serve", "0"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert serving.stdout is not None
+        url = serving.stdout.readline().strip()
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert json.load(answer)["checks"][0]["name"] == "store"
+    finally:
+        serving.kill()
+        serving.communicate()

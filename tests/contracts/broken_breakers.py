@@ -9,7 +9,7 @@ from typing import Any
 
 from chaoskit.contracts.breaker import BreakerPlan, ChaoskitBreaker, Subject
 from chaoskit.contracts.breaker_adapter import StoreDouble
-from chaoskit.runtime.breaker import CircuitBreaker
+from chaoskit.runtime import BreakerChanged, CircuitBreaker
 from chaoskit.runtime.breaker.machine import PASS, BreakerReason, BreakerState, Machine, Permit
 from chaoskit.runtime.breaker.verdict import Verdict
 from chaoskit.runtime.breaker.window import CountWindow, TimeWindow
@@ -224,7 +224,8 @@ class ListenerInTheWay(Twin):
 
         def tell_edges() -> None:
             while breaker.machine.edges:
-                event = breaker._changed(breaker.machine.edges.popleft())
+                edge = breaker.machine.edges.popleft()
+                event = BreakerChanged(breaker=breaker.name, **edge._asdict())
                 for listener in listeners:
                     listener(event)
 
@@ -374,7 +375,7 @@ class _Storing(Twin):
 
         breaker.judges_results = True
         breaker.machine.fast = None
-        breaker.machine._unmeasured = False
+        breaker.machine.unmeasured = False
         breaker.ended, breaker.raised = ended_and_stored, raised_and_stored
         yield subject
 

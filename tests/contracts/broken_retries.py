@@ -14,8 +14,8 @@ from typing import Any
 
 from chaoskit.contracts.retry import ChaoskitRetry, RetryPlan
 from chaoskit.core.errors import ChaoskitError
+from chaoskit.runtime import RetryBudget
 from chaoskit.runtime.clock import SystemClock
-from chaoskit.runtime.retrying import RetryBudget
 from chaoskit.runtime.retrying.backoff import LONGEST_WAIT
 
 Fn = Callable[..., Any]

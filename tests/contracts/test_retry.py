@@ -1,4 +1,4 @@
-"""The R and Q rows: our retry holds every one of them, and each row catches the retries that break it."""
+"""The R, Q and A rows: our retry holds every one of them, and each row catches the retries that break it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import FlakyFailure
 
 from chaoskit.contracts import Row, examine, missing, row_test
-from chaoskit.contracts.retry import BUDGET_ROWS, ROWS, ChaoskitRetry
+from chaoskit.contracts.retry import ASYNC_ROWS, BUDGET_ROWS, ROWS, ChaoskitRetry
 
+from .broken_coroutines import BROKEN_COROUTINES
 from .broken_retries import BROKEN, Hand, HidesTheError, Twin
 
 # The profile's number, 1,000 with --hypothesis-profile=slow; mutation testing gets by with fewer.
@@ -27,9 +28,10 @@ THEIRS = settings(
     report_multiple_bugs=False,
 )
 
-ALL = ROWS + BUDGET_ROWS
-IDS = {f"R{n}" for n in range(1, 26)} | {f"Q{n}" for n in range(1, 4)}
-TWINS = [pytest.param(row, twin, id=f"{row.id}-{twin.__name__}") for row in ALL for twin in BROKEN[row.id]]
+ALL = ROWS + BUDGET_ROWS + ASYNC_ROWS
+IDS = {f"R{n}" for n in range(1, 26)} | {f"Q{n}" for n in range(1, 4)} | {"A1", "A2", "A3", "A4", "A6"}
+TWINS_OF = BROKEN | BROKEN_COROUTINES
+TWINS = [pytest.param(row, twin, id=f"{row.id}-{twin.__name__}") for row in ALL for twin in TWINS_OF[row.id]]
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +50,7 @@ def test_every_row_is_there() -> None:
     """The suite has every row of the contract, and a broken retry for each."""
     ids = [row.id for row in ALL]
     assert set(ids) >= IDS
-    assert ids == list(BROKEN)
+    assert ids == list(TWINS_OF)
 
 
 @pytest.mark.parametrize("row", ALL, ids=lambda row: row.id)

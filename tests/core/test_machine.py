@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.core import machine
 from chaoskit.core.machine import filesystem_of
 
 MOUNTS = "\n".join(
@@ -40,3 +41,17 @@ def test_file_system_is_that_of_the_deepest_mount(place, kind, tmp_path):
 def test_file_system_is_unknown_without_a_mount_table(tmp_path):
     """Where there is no mount table the type is left empty."""
     assert filesystem_of(tmp_path, tmp_path / "none") == ""
+
+
+def test_memory_is_a_place_where_it_can_be_written_and_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a sweep would meet a full disk that no fault has made."""
+    monkeypatch.setattr(machine, "MEMORY", tmp_path)
+    monkeypatch.setattr(machine, "SMALL", 1)
+    assert machine.memory() == tmp_path
+    monkeypatch.setattr(machine, "SMALL", 1 << 60)
+    assert machine.memory() is None
+    monkeypatch.setattr(machine, "SMALL", 1)
+    monkeypatch.setattr(machine, "MEMORY", tmp_path / "none")
+    assert machine.memory() is None

@@ -60,6 +60,19 @@ def test_every_schedule_parses_back_from_one_line_of_ascii(schedule: Schedule) -
     assert Schedule.parse(text) == schedule
 
 
+@given(POINTS)
+def test_every_point_parses_back(point: Point) -> None:
+    """What a report says of a point is read from its name alone."""
+    assert Point.parse(str(point)) == point
+
+
+@pytest.mark.parametrize("text", ["", "write(a)", "write(a)#0", "write(a)#1=EIO", "write(ä)#1", "tick"])
+def test_what_is_no_point_is_refused(text: str) -> None:
+    """A strike, a call without a number and words of an older report are no names of points."""
+    with pytest.raises(ScheduleError, match="does not parse; expected something like"):
+        Point.parse(text)
+
+
 @given(SCHEDULES)
 def test_blanks_around_the_signs_are_optional(schedule: Schedule) -> None:
     """As somebody types it."""

@@ -13,6 +13,7 @@ from made import operation, saving, trace
 from chaoskit.core.operation import Place
 from chaoskit.core.schedule import Schedule, matcher
 from chaoskit.explore.align import align, pattern_for, unaligned
+from chaoskit.inject.armed import Armed
 
 
 def test_equal_recordings_have_no_wildcards_and_no_variations() -> None:
@@ -42,11 +43,46 @@ def test_names_under_one_wildcard_are_counted_together() -> None:
     assert [str(p) for p in points] == ["open(tmp*)#1", "open(tmp*)#2"]
 
 
-def test_a_fixed_name_that_fits_a_wildcard_is_counted_under_it() -> None:
-    """The recording counts as the backend will: whatever fits a pattern is counted under it."""
+def test_c10_a_name_that_both_recordings_have_is_no_wildcard() -> None:
+    """It keeps its name although a wildcard fits it, and is not told as a name that varies."""
     first = trace(operation("open", "tmp_fixed"), operation("open", "tmpa8xk_2qd"))
     second = trace(operation("open", "tmp_fixed"), operation("open", "tmp0v3lm7pz"))
-    assert [str(p) for p in align(first, second).recording.points] == ["open(tmp*)#1", "open(tmp*)#2"]
+    aligned = align(first, second)
+    assert [str(p) for p in aligned.recording.points] == ["open(tmp_fixed)#1", "open(tmp*)#1"]
+    assert [(v.kind, v.text) for v in aligned.variations] == [("name", "tmp*")]
+
+
+def test_a_strike_at_a_wildcard_counts_as_the_recording_does() -> None:
+    """The name that stands for itself goes by without being counted, and is struck by its own name."""
+    first = trace(operation("open", "tmp_fixed"), operation("open", "tmpa8xk_2qd"))
+    second = trace(operation("open", "tmp_fixed"), operation("open", "tmp0v3lm7pz"))
+    patterns = align(first, second).recording.patterns
+    [wild] = Schedule.parse("open(tmp*)#1=EIO").strikes
+    [fixed] = Schedule.parse("open(tmp_fixed)#1=EIO").strikes
+    assert [Armed(wild, patterns).due(name, None) for name in ("tmp_fixed", "tmpzzzzzzzz")] == [False, True]
+    assert Armed(fixed, patterns).due("tmp_fixed", None)
+    assert Armed(wild).due("tmp_fixed", None)
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        (("sedAbC12x", "sedxY9qKp"), "sed*"),
+        (("XXuHc3kB", "XX90aLqZ"), "XX*"),
+        (("tmp.Ab3dE6gH9j", "tmp.kL2nO5qR8t"), "tmp.*"),
+    ],
+)
+def test_c10_the_whole_common_prefix_is_kept(names: tuple[str, str], pattern: str) -> None:
+    """sed, perl -i and mktemp draw six or ten letters with capitals: what is before them is fixed."""
+    assert pattern_for(*names) == pattern
+
+
+def test_in_place_editing_of_a_short_name_names_it() -> None:
+    """perl -i of a file named s renames "XX…" over it: the wildcard takes nothing of the file's name."""
+    first = trace(operation("open", "s"), operation("rename", "XXuHc3kB", "s"))
+    second = trace(operation("open", "s"), operation("rename", "XX90aLqZ", "s"))
+    points = align(first, second).recording.points
+    assert [str(p) for p in points] == ["open(s)#1", "rename(XX* -> s)#1"]
 
 
 def test_what_only_one_recording_has_is_unstable_and_told() -> None:
@@ -129,6 +165,14 @@ def test_a_third_random_name_fits_the_pattern_of_two(seed: int) -> None:
     one, other, third = ("tmp" + "".join(chance.choices(_LETTERS, k=8)) + ".db" for _ in range(3))
     if one != other:
         assert matcher(pattern_for(one, other)).fullmatch(third)
+
+
+@pytest.mark.parametrize("other", ["M834362P4553Q60", "M834362P4554Q59", "M834362P4554Q69"])
+def test_microseconds_that_begin_alike_are_one_number(other: str) -> None:
+    """A Maildir's names have a clock in microseconds: equal first digits are chance."""
+    one, two = "new/1795938775.M813362P4553Q59.vm", f"new/1795938775.{other}.vm"
+    assert pattern_for(one, two).startswith("new/*.")
+    assert ".M8" not in pattern_for(one, two)
 
 
 def test_a_clock_in_a_varying_name_does_not_stand_still() -> None:

@@ -8,7 +8,7 @@ from made import operation
 from chaoskit.core.operation import Operation
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.border import Planned
-from chaoskit.explore.choose import choose
+from chaoskit.explore.choose import choose, ranked
 
 
 def planned(*schedules: str) -> list[Planned]:
@@ -47,10 +47,28 @@ def test_changes_of_the_disk_come_before_reads() -> None:
 
 
 def test_kinds_of_faults_at_one_site_are_told_apart() -> None:
-    """One fault of each name before a second of the same."""
-    cases = planned("write(a)#1=EIO", "write(a)#2=EIO", "write(a)#1=kill")
-    struck = [operation("write", "a", line=1)] * 3
-    assert 2 in choose(cases, struck, 2, 0)
+    """An error and a kill there before a second error, whatever its name."""
+    cases = planned("write(a)#1=EIO", "write(a)#2=EIO", "write(a)#1=ENOSPC", "write(a)#1=kill")
+    struck = [operation("write", "a", line=1)] * 4
+    assert 3 in choose(cases, struck, 2, 0)
+
+
+def test_b4_errors_of_other_names_come_after_every_site_has_had_one() -> None:
+    """A budget that is no larger than the number of calls has seen each of them."""
+    names = ("EIO", "ENOSPC", "EDQUOT", "EROFS")
+    sites = [operation("write", "a", line=line) for line in range(1, 9)]
+    cases = planned(*(f"write(a)#{i + 1}={name}" for i in range(8) for name in names))
+    struck = [site for site in sites for _ in names]
+    for seed in range(5):
+        assert {index // 4 for index in choose(cases, struck, 8, seed)} == set(range(8))
+        assert {index // 4 for index in ranked(cases, struck, seed)[:8]} == set(range(8))
+
+
+def test_all_errors_of_a_site_differ_before_one_is_repeated() -> None:
+    """Of what is left, another error at the same line tells more than the same one in the next turn."""
+    cases = planned("write(a)#1=EIO", "write(a)#2=EIO", "write(a)#3=EIO", "write(a)#1=ENOSPC")
+    struck = [operation("write", "a", line=1)] * 4
+    assert all(3 in choose(cases, struck, 2, seed) for seed in range(5))
 
 
 @pytest.mark.parametrize("seed", range(5))

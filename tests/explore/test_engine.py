@@ -12,11 +12,12 @@ from chaoskit import faults
 from chaoskit.core.case import CaseFailure, RunSummary
 from chaoskit.core.errors import ScheduleError
 from chaoskit.core.operation import Caveat, Place, Receipt, Trace
-from chaoskit.core.result import Options, ScenarioResult
+from chaoskit.core.result import AFTER_FIRST, HANGS_THERE, Options, ScenarioResult
 from chaoskit.core.schedule import Schedule
 from chaoskit.explore.case import Question
 from chaoskit.explore.engine import Explorer
 from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
+from chaoskit.explore.execute import Wanted, always
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.snapshot import FileEntry
@@ -50,7 +51,9 @@ class Scripted:
     recorded_cases: Trace | None = None
     """What is recorded of cases; None: the same as of the baseline."""
 
-    def run(self, jobs: Sequence[Job]) -> Generator[tuple[int, Observation], None, None]:
+    def run(
+        self, jobs: Sequence[Job], wanted: Wanted = always
+    ) -> Generator[tuple[int, Observation], None, None]:
         # Backwards, since an executor may answer in any order.
         for number in reversed(range(len(jobs))):
             job = jobs[number]
@@ -149,16 +152,21 @@ def test_an_allowed_share_never_hides_a_violation() -> None:
     assert set(broken.attempts.values()) <= {3, 4}
 
 
-def test_findings_are_merged_by_call_site_and_assertion() -> None:
-    """Two cases at one line are one finding, at two lines two; the explanation has all."""
-    twice = trace(
+def test_findings_are_merged_by_stretch() -> None:
+    """Kills one after the other that do the same harm are one finding, until one in between does none."""
+    trace_ = trace(
         operation("write", "a", line=1),
-        operation("write", "a", line=1),
-        operation("rename", "a", "b", line=2),
+        operation("write", "a", line=2),
+        operation("write", "b", line=3),
+        operation("rename", "c", "d", line=4),
     )
-    result = explore(Scripted(twice, lambda job, n: struck(job, failure=BROKEN)), KILL)
+
+    def answer(job: Job, attempt: int) -> Observation:
+        return struck(job, "died", failure=None if "(b)" in str(job.schedule) else BROKEN)
+
+    result = explore(Scripted(trace_, answer), KILL)
     assert [len(finding.schedules) for finding in result.findings] == [2, 1]
-    assert [case.finding for case in result.cases] == [0, 0, 1]
+    assert [case.finding for case in result.cases] == [0, 0, None, 1]
     told = finding_text(result, result.findings[0])
     assert "write(a)#2=kill" in told
     assert "--chaoskit-replay 'write(a)#1=kill'" in told
@@ -170,6 +178,15 @@ def test_a_budget_is_kept_and_said() -> None:
     assert len(result.cases) == 2
     assert result.budget.left_out == {"over the budget": 2}
     assert result.state == "passed"
+
+
+def test_the_digest_of_the_plan_says_whether_two_would_run_the_same() -> None:
+    """It is equal for equal recordings and faults, and differs with another budget or another call."""
+    same = {explore(Scripted(saving("a.tmp")), KILL).plan for _ in range(2)}
+    assert len(same) == 1
+    fewer = explore(Scripted(saving("a.tmp")), KILL, options=Options(timeout=1.0, budget=2)).plan
+    other = explore(Scripted(saving("b.tmp")), KILL).plan
+    assert len({*same, fewer, other}) == 3
 
 
 def test_listing_runs_nothing() -> None:
@@ -341,3 +358,96 @@ def test_the_result_comes_back_from_plain_data() -> None:
     """to_dict and from_dict are inverses on a result with everything in it."""
     result = explore(Scripted(saving("a.tmp"), lambda job, n: struck(job, failure=BROKEN)), KILL)
     assert ScenarioResult.from_dict(result.to_dict()) == result
+
+
+@dataclass
+class InOrder(Scripted):
+    """An executor that asks before each job, and has handed out one more when it has an answer."""
+
+    def run(
+        self, jobs: Sequence[Job], wanted: Wanted = always
+    ) -> Generator[tuple[int, Observation], None, None]:
+        if not jobs or jobs[0].record:
+            yield from super().run(jobs)
+            return
+        ahead: list[int] = []
+        for number in range(len(jobs)):
+            if wanted(number):
+                ahead.append(number)
+            if len(ahead) > 1:
+                yield from self._answered(ahead.pop(0), jobs)
+        for number in ahead:
+            yield from self._answered(number, jobs)
+
+    def _answered(self, number: int, jobs: Sequence[Job]) -> Generator[tuple[int, Observation], None, None]:
+        self.attempts[str(jobs[number].schedule)] = 1
+        yield number, self.answer(jobs[number], 1)
+
+
+def hangs_at_writes(job: Job, attempt: int) -> Observation:
+    hang = CaseFailure("hang", "hang", "it hung and was killed", "")
+    return replace(struck(job), failure=hang) if "write" in str(job.schedule) else struck(job)
+
+
+def test_after_three_hangs_at_a_line_the_rest_there_is_left_out() -> None:
+    """Each would cost its whole time-out and show the same; what strikes at other lines is run."""
+    recorded = trace(
+        *(operation("write", f"w{i}", line=7) for i in range(8)), operation("rename", "b", line=8)
+    )
+    executor = InOrder(recorded, hangs_at_writes)
+    result = explore(executor, faults.disk().only("EIO"))
+    verdicts = [case.verdict for case in result.cases]
+    assert verdicts.count("hung") == 3
+    assert result.budget is not None
+    assert result.budget.left_out == {HANGS_THERE: result.budget.possible - len(result.cases)}
+    # One was under way: whether it had hung by then is a matter of time, and it does not count.
+    assert sum("write" in name for name in executor.attempts) == 4
+    assert any("rename" in case.schedule for case in result.cases)
+
+
+def test_hangs_at_different_lines_are_all_run() -> None:
+    """They may have different causes."""
+    recorded = trace(*(operation("write", f"w{i}", line=i + 1) for i in range(8)))
+    result = explore(InOrder(recorded, hangs_at_writes), faults.disk().only("EIO"))
+    assert result.budget is not None
+    assert result.budget.left_out == {}
+    assert [case.verdict for case in result.cases] == ["hung"] * result.budget.possible
+
+
+def breaks_at_writes(job: Job, attempt: int) -> Observation:
+    broken = CaseFailure("assertion", "AssertionError", "it is torn", "")
+    return replace(struck(job), failure=broken) if "write" in str(job.schedule) else struck(job)
+
+
+def test_one_case_that_breaks_is_enough_where_that_is_asked() -> None:
+    """The first in the order of running is kept, in whichever order they end; the rest is counted."""
+    recorded = trace(*(operation("write", f"w{i}", line=i + 1) for i in range(8)), operation("rename", "b"))
+    asked = faults.disk().only("EIO")
+    in_order, backwards = InOrder(recorded, breaks_at_writes), Scripted(recorded, breaks_at_writes)
+    possible = explore(backwards, asked).budget.possible
+    results = [explore(executor, asked, exit_first=True) for executor in (in_order, backwards)]
+    (broken,) = {case.schedule for result in results for case in result.cases if case.verdict == "violated"}
+    for result in results:
+        assert result.findings[0].schedules == (broken,)
+        assert result.budget.left_out == {AFTER_FIRST: possible - len(result.cases)}
+    # One was under way when another ended; that one does not count.
+    assert len(in_order.attempts) == len(results[0].cases) + 1 < possible
+
+
+def test_a_program_without_a_mistake_is_explored_to_its_end() -> None:
+    """What ends with the first case that breaks has no end before that."""
+    recorded = trace(*(operation("write", f"w{i}", line=i + 1) for i in range(8)))
+    result = explore(Scripted(recorded), faults.disk().only("EIO"), exit_first=True)
+    assert result.state == "passed"
+    assert result.budget.run == result.budget.possible
+
+
+def test_no_second_fault_is_looked_for_when_one_was_enough() -> None:
+    """Nor what a first fault brings to light: that would be a second finding."""
+    recorded = trace(*(operation("write", f"w{i}", line=i + 1) for i in range(4)))
+    two = Options(timeout=1.0, depth=2)
+    result = explore(
+        Scripted(recorded, breaks_at_writes), faults.disk().only("EIO"), options=two, exit_first=True
+    )
+    assert all(";" not in case.schedule for case in result.cases)
+    assert result.state == "failed"

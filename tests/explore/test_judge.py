@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from chaoskit.core.case import CaseFailure, RunSummary
 from chaoskit.core.operation import Receipt
 from chaoskit.core.schedule import Schedule
+from chaoskit.explore import interpreters
 from chaoskit.explore.job import Expected, Job
 from chaoskit.explore.judge import judge
 from chaoskit.explore.observation import Observation
@@ -125,3 +127,90 @@ def test_a_hang_after_stray_interrupts_is_no_finding() -> None:
     judgement = judge(JOB, replace(STRUCK, runs=(hung,)))
     assert (judgement.verdict, judgement.failure, judgement.again) == ("diverged", None, True)
     assert judge(JOB, replace(STRUCK, runs=(replace(hung, stray_interrupts=0),))).verdict == "hung"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"failure": BROKEN}, {"leaks": (Leaks(descriptors=("pipe:[1]",)),)}], ids=["failure", "leak"]
+)
+def test_what_goes_wrong_after_stray_interrupts_is_no_finding(wrong: dict[str, object]) -> None:
+    """It may come from the EINTR that nothing injected: the case is tried oftener, and never a finding."""
+    seen = replace(STRUCK, **wrong)  # type: ignore[arg-type]
+    doubtful = replace(seen, runs=(replace(STRUCK.runs[0], stray_interrupts=1),))
+    judgement = judge(JOB, doubtful)
+    assert (judgement.verdict, judgement.failure) == ("diverged", None)
+    assert (judgement.again, judgement.interrupted) == (True, True)
+    assert judgement.note.startswith("after 1 call was interrupted by signals: ")
+    assert judge(JOB, seen).verdict == "violated"
+
+
+def test_a_server_that_could_not_be_told_what_was_said_is_no_ground_for_a_finding() -> None:
+    """Whatever the test then says of it: the case cannot be judged, and the reason says what to do."""
+    seen = replace(
+        STRUCK, untold="db took no connection", failure=CaseFailure("invariant", "E", "no row", "")
+    )
+    judgement = judge(JOB, seen)
+    assert judgement.verdict == "diverged"
+    assert "db took no connection" in judgement.note
+    assert "without faults.power_loss()" in judgement.note
+
+
+ALLOCATION = "alloc(app.py,save,2)#1=MemoryError[1]"
+OF_MEMORY = Receipt(ALLOCATION, "alloc(app.py,save,2)#1", "allocation 1 failed")
+STACK = 'Fatal Python error: Segmentation fault\n\n  File "/lib/json/encoder.py", line 12 in encode\n'
+
+
+def short_of_memory(**run: Any) -> Observation:
+    """A case in which an allocation failed, and how its run ended."""
+    return Observation(
+        runs=(RunSummary(1, receipts=(OF_MEMORY,), **run),), struck=(ALLOCATION,), reached=1, leaks=(Leaks(),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        ({"how": "died", "signal": "SIGSEGV", "stacks": STACK}, "SIGSEGV at json/encoder.py:12 in encode"),
+        ({"how": "died", "signal": "SIGABRT"}, "SIGABRT at app.py,save,2"),
+        (
+            {
+                "how": "raised",
+                "error": "SystemError: <built-in function f> returned a result with an exception set",
+                "traceback": '  File "/app/a.py", line 3, in g\n',
+            },
+            "returned a result with an exception set at app/a.py:3 in g",
+        ),
+    ],
+)
+def test_what_cpython_does_wrong_is_not_the_programs(run: dict[str, Any], told: str) -> None:
+    """A crash or its SystemError after a failed allocation is neither a violation nor a pass."""
+    job, seen = Job(Schedule.parse(ALLOCATION)), replace(short_of_memory(**run), failure=BROKEN)
+    judged = judge(job, seen)
+    assert (judged.verdict, judged.failure) == ("interpreter", None)
+    assert told in judged.note
+    assert [one.kind for one in interpreters.caveats(job, seen)] == ["interpreter"]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"how": "died", "signal": "SIGKILL"},
+        {"how": "raised", "error": "SystemError: the pump has failed"},
+        {"how": "raised", "error": "MemoryError: "},
+    ],
+)
+def test_what_the_program_does_is_the_programs(run: dict[str, Any]) -> None:
+    """The twins: errors and deaths that CPython is not to blame for."""
+    seen = short_of_memory(**run)
+    job = Job(Schedule.parse(ALLOCATION))
+    assert judge(job, seen).verdict == "failed safe"
+    assert judge(job, replace(seen, failure=BROKEN)).verdict == "violated"
+    assert list(interpreters.caveats(job, seen)) == []
+
+
+def test_a_crash_without_a_failed_allocation_is_the_programs() -> None:
+    """Also where the allocation has no proof: nothing passes without one."""
+    crashed = {"how": "died", "signal": "SIGSEGV"}
+    disk = replace(STRUCK, runs=(replace(STRUCK.runs[0], **crashed),))
+    assert judge(JOB, replace(disk, failure=BROKEN)).verdict == "violated"
+    unproven = replace(short_of_memory(**crashed), struck=())
+    assert judge(Job(Schedule.parse(ALLOCATION)), unproven).verdict == "not injected"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from made import operation
 
 from chaoskit.core.case import CaseFailure
+from chaoskit.core.evidence import ALL, EACH
 from chaoskit.core.finding import Advice
 from chaoskit.core.operation import Operation, Receipt
 from chaoskit.core.schedule import Fault, Point, Schedule, Strike
@@ -20,7 +21,7 @@ from chaoskit.explore.border import Planned
 from chaoskit.explore.case import Case
 from chaoskit.explore.job import Job
 from chaoskit.explore.judge import Judgement
-from chaoskit.explore.shrink import ALL, EACH, Shrinker, reducing
+from chaoskit.explore.shrink import Shrinker, reducing
 
 Needs = dict[int, frozenset[int]]
 """For each part those that it needs: when one of them is missing, it is missing too."""
@@ -67,7 +68,8 @@ class Parts:
                 closed.add(part)
         return replace(self, lacks=frozenset(closed))  # type: ignore[arg-type]
 
-    def promised(self, path: str) -> tuple[Any, ...]:
+    @property
+    def promised(self) -> tuple[Any, ...]:
         return ()
 
     def build(self, path: str) -> tuple[Receipt, ...]:
@@ -130,7 +132,7 @@ def test_the_smallest_is_as_small_as_can_be(size: int, data: st.DataObject) -> N
 def case_of(world: Parts, verdict: str = "violated", message: str = "assert lost == kept") -> Case:
     planned = Planned(Schedule((world.strike,)), world)
     case = Case(planned, (world.blamed,), (), Job(planned.schedule, world=world))
-    failure = CaseFailure("assertion", "AssertionError", message) if verdict == "violated" else None
+    failure = CaseFailure("invariant", message, message) if verdict == "violated" else None
     case.judgement = Judgement(verdict, failure)  # type: ignore[arg-type]
     return case
 
@@ -150,7 +152,7 @@ class Machine:
             self.ran += 1
             assert isinstance(case.planned.world, Parts)
             message = self.message(case.planned.world.lacks)
-            failure = CaseFailure("assertion", "AssertionError", message) if message else None
+            failure = CaseFailure("invariant", message, message) if message else None
             case.judgement = Judgement("violated" if message else "failed safe", failure)
 
 

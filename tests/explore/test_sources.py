@@ -48,7 +48,8 @@ class Damaged(World):
     def content(self) -> Hashable:
         return str(self.spelled)
 
-    def promised(self, path: str) -> tuple[Any, ...]:
+    @property
+    def promised(self) -> tuple[Any, ...]:
         return ()
 
     def build(self, path: str) -> tuple[Receipt, ...]:

@@ -20,9 +20,9 @@ from chaoskit.faults.kills import PAGE, torn_lengths
 CREATE = os.O_WRONLY | os.O_CREAT
 
 
-def names(*operations, at: int = 0) -> set[str]:
-    """The one-shot errors that a disk offers."""
-    return {text for text in offered(faults.disk(), *operations, at=at) if "[" not in text}
+def names(*operations, at: int = 0, asked: faults.FaultSet | None = None) -> set[str]:
+    """The one-shot errors that a disk offers, or another set that is ``asked``."""
+    return {text for text in offered(asked or faults.disk(), *operations, at=at) if "[" not in text}
 
 
 # --- errors ---
@@ -50,8 +50,9 @@ def test_an_open_needs_space_only_to_create() -> None:
 
 def test_eexist_needs_an_exclusive_open() -> None:
     """Without both flags the kernel cannot say EEXIST."""
-    assert "EEXIST" in names(operation("open", flags=CREATE | os.O_EXCL, created=True))
-    assert "EEXIST" not in names(operation("open", flags=CREATE, created=True))
+    others = faults.interference()
+    assert "EEXIST" in names(operation("open", flags=CREATE | os.O_EXCL, created=True), asked=others)
+    assert "EEXIST" not in names(operation("open", flags=CREATE, created=True), asked=others)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +80,10 @@ def test_a_descriptor_needs_no_search_permission(syscall: str, named: bool) -> N
 
 def test_only_a_lock_that_does_not_wait_would_block() -> None:
     """EWOULDBLOCK for LOCK_NB, EINTR for one that waits, neither for an unlock."""
-    trying = names(operation("lock", syscall="flock", flags=2 | 4))
-    waiting = names(operation("lock", syscall="flock", flags=2))
-    unlocking = names(operation("lock", syscall="flock", flags=8))
+    every = faults.disk() | faults.interference()
+    trying = names(operation("lock", syscall="flock", flags=2 | 4), asked=every)
+    waiting = names(operation("lock", syscall="flock", flags=2), asked=every)
+    unlocking = names(operation("lock", syscall="flock", flags=8), asked=every)
     assert (trying, waiting, unlocking) == ({"EWOULDBLOCK", "ENOLCK"}, {"EINTR", "ENOLCK"}, set())
 
 
@@ -95,7 +97,8 @@ def test_a_call_that_failed_by_itself_is_left_alone() -> None:
 def test_what_passes_by_itself_does_not_persist(name: str) -> None:
     """A fault that would make every honest retry loop endless is offered once only."""
     exclusive = operation("open", flags=CREATE | os.O_EXCL, created=True)
-    got = offered(faults.disk(), exclusive) + offered(faults.disk(), write(1))
+    every = faults.disk() | faults.share() | faults.interference()
+    got = offered(every, exclusive) + offered(every, write(1))
     assert name in got
     assert f"{name}[persistent]" not in got
 
@@ -147,7 +150,7 @@ def test_a_disk_fills_up_where_a_file_grows(op, free: list[int]) -> None:
 
 def test_a_lost_reply_is_true_to_what_a_second_request_meets() -> None:
     """After an unlink that took effect the file is not there; after a mkdir the directory is."""
-    lost = faults.disk().only("lost")
+    lost = faults.share().only("lost")
     assert offered(lost, operation("unlink")) == ["lost[EIO]", "lost[ENOENT]"]
     assert offered(lost, operation("mkdir")) == ["lost[EIO]", "lost[EEXIST]"]
     assert offered(lost, operation("read", result=5)) == []
@@ -182,7 +185,8 @@ FILE = {"inode": (1, 7)}
 )
 def test_close_reports_late_only_what_was_not_yet_synced(before, late: bool) -> None:
     """An error at close is about data: the file's own, written since it was last synced or closed."""
-    got = names(*before, operation("close", "g", **FILE), at=len(before))
+    both = faults.disk() | faults.share()
+    got = names(*before, operation("close", "g", **FILE), at=len(before), asked=both)
     assert got == ({"EIO", "ENOSPC", "EDQUOT", "EINTR"} if late else set())
 
 

@@ -132,6 +132,69 @@ def test_only_keeps_all_forms_or_exactly_one() -> None:
     assert offered(faults.kill().only("kill[torn *]"), write(5000)) == ["kill[torn 4096]"]
 
 
+def test_c4_once_is_the_form_that_does_not_last() -> None:
+    """``ENOSPC[once]`` needs no knowledge of how a schedule writes it, and reads back."""
+    disk = faults.disk()
+    assert offered(disk.only("EIO[once]"), write(9)) == ["EIO"]
+    assert offered(disk.only("EIO").without("EIO[once]"), write(9)) == ["EIO[persistent]"]
+    assert repr(disk.only("EIO[once]", "short[1]")) == "faults.disk().only('EIO[once]', 'short[1]')"
+
+
+def test_c4_without_leaves_out_what_is_named_and_nothing_else() -> None:
+    """All forms or one; a part of which nothing is left falls out, and what is left can be narrowed."""
+    disk = faults.disk()
+    everything = offered(disk, write(9))
+    assert offered(disk.without("EIO"), write(9)) == [f for f in everything if not f.startswith("EIO")]
+    assert offered(disk.without("EIO[persistent]"), write(9)) == [
+        f for f in everything if f != "EIO[persistent]"
+    ]
+    union = disk | faults.kill()
+    assert repr(union.without("kill")) == "faults.disk().without('kill')"
+    assert "kill" not in union.without("kill").names
+    assert offered(union.without("kill").only("EIO[once]"), write(9)) == ["EIO"]
+    assert not faults.kill().without("kill")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "ENOSPC[persistent]",
+            "ENOSPC[once]",
+            "ENOSPC[]",
+            "kill[torn *]",
+            "kill[torn 4096]",
+            "kill[process]",
+        ),
+        *("short[1]", "short[*]", "lost[EIO]", "full[0]", "power_loss[ext4]", "fsync_lies", "SIGTERM"),
+    ],
+)
+def test_brackets_that_a_fault_can_have_are_taken(name: str) -> None:
+    """Every form of the grammar can be kept and left out."""
+    assert faults.all().only(name)
+    assert faults.all().without(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("ENOSPC[foo]", "expected one of ENOSPC[once], ENOSPC[persistent]"),
+        ("ENOSPC[persistent!]", "expected one of ENOSPC[once], ENOSPC[persistent]"),
+        ("power_loss[drop 99]", "expected a persistence model in them"),
+        ("kill[once]", "kill[process], kill[torn N]"),
+        ("short[x]", "short[N]"),
+        ("SIGTERM[once]", "expected one of SIGTERM"),
+        ("fsync_lies[x]", "expected one of fsync_lies"),
+    ],
+)
+def test_c4_brackets_that_no_fault_can_have_are_an_error(name: str, says: str) -> None:
+    """A form that does not exist would keep nothing, or leave out nothing, without a word."""
+    for narrow in (faults.all().only, faults.all().without):
+        with pytest.raises(UsageError) as caught:
+            narrow(name)
+        assert says in str(caught.value)
+
+
 def test_narrowing_a_union_reaches_its_parts() -> None:
     """``only`` on a union drops the parts that cannot make what is wanted."""
     union = (faults.disk() | faults.kill()).on(call="write")
@@ -144,7 +207,7 @@ def test_narrowing_a_union_reaches_its_parts() -> None:
     [
         (lambda: faults.disk().on(call="openat"), "Did you mean 'open'"),
         (lambda: faults.disk().on(call="rnmae"), "Did you mean 'rename'"),
-        (lambda: faults.disk().on(), "at least one of call=, path= and site="),
+        (lambda: faults.disk().on(), "one of call=, path=, site= and host= at least"),
         (lambda: faults.disk().on(path=""), "not empty"),
         (lambda: faults.disk().on(path=["a", 1]), "path= is 1"),
         (lambda: faults.disk().on(host="db.example"), "none of these faults touches a network"),

@@ -6,10 +6,13 @@ program is a function of the directory and of ``promise``. ``check`` is its inva
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -90,6 +93,14 @@ def old_or_new(chaos: Chaos, outcome: Outcome) -> None:
 
 def nothing_ignored(chaos: Chaos, outcome: Outcome) -> None:
     assert not (outcome.ok and outcome.faults), "an error was swallowed"
+
+
+def done_if_said_so(chaos: Chaos, name: str, outcome: Outcome) -> None:
+    """What a twin reports as done is there, whatever else the bug is about."""
+    if outcome.ok and name == "diverging":
+        assert (chaos.path / "sometimes").read_text() == "text"
+    elif outcome.ok:
+        assert (chaos.path / "f").read_bytes() == NEW
 
 
 # --- errors --------------------
@@ -287,7 +298,7 @@ def waits_for_slow_disk(bounded: bool) -> Program:
         start = time.monotonic()
         (path / "f").write_bytes(NEW)
         took = time.monotonic() - start
-        while took > 0.7:
+        while took > 30:
             if bounded:
                 raise TimeoutError("the disk is too slow")
             time.sleep(0.01)
@@ -350,6 +361,161 @@ def keeps_what_was_there(chaos: Chaos, _: Outcome) -> None:
     assert (chaos.path / "f").read_bytes() == OLD
 
 
+# --- syncs --------------------
+
+
+def syncs_again(writes_again: bool) -> Program:
+    """Syncs again when a sync has failed. The kernel counts the pages as clean then, so it writes nothing."""
+
+    def program(path: Path, _: Promise) -> None:
+        for attempt in range(2):
+            with open(path / "f.tmp", "wb" if writes_again or not attempt else "ab", buffering=0) as file:
+                if writes_again or not attempt:
+                    write_all(file.fileno(), NEW[:100])
+                try:
+                    os.fsync(file.fileno())
+                    break
+                except OSError:
+                    if attempt:
+                        raise
+        os.replace(path / "f.tmp", path / "f")
+
+    return program
+
+
+def old_or_little(chaos: Chaos, outcome: Outcome) -> None:
+    assert (chaos.path / "f").read_bytes() in ((NEW[:100],) if outcome.ok else (OLD, NEW[:100]))
+
+
+# --- shares and other processes --------------------
+
+
+def old_number(path: Path) -> None:
+    (path / "n").write_text("7")
+
+
+def counts(trusts: bool) -> Program:
+    """One more than before. On a share, "is not there" may only mean that this client does not see it yet."""
+
+    def program(path: Path, _: Promise) -> None:
+        # Only a file that may be created is asked of the server itself.
+        fd = os.open(path / "n", os.O_RDWR | os.O_CREAT) if not trusts else _opened(path / "n")
+        try:
+            before = int(os.read(fd, 20) or 0) if fd >= 0 else 0
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        (path / "n.tmp").write_text(str(before + 1))
+        os.replace(path / "n.tmp", path / "n")
+
+    return program
+
+
+def _opened(name: Path) -> int:
+    try:
+        return os.open(name, os.O_RDONLY)
+    except FileNotFoundError:
+        return -1
+
+
+def never_goes_back(chaos: Chaos, outcome: Outcome) -> None:
+    assert int((chaos.path / "n").read_text()) in ((8,) if outcome.ok else (7, 8))
+
+
+def three_files(path: Path) -> None:
+    for name in "abc":
+        (path / name).touch()
+
+
+def oldest(careful: bool) -> Program:
+    """The oldest of some files, in a directory in which others remove them."""
+
+    def age(name: Path) -> float:
+        try:
+            return os.stat(name).st_mtime
+        except FileNotFoundError:
+            if careful:
+                return float("inf")
+            raise
+
+    def program(path: Path, _: Promise) -> None:
+        min((path / name for name in sorted(os.listdir(path))), key=age)
+
+    return program
+
+
+def with_a_neighbour(program: Program) -> Program:
+    """The same, beside a process that removes what is old."""
+
+    def both(path: Path, promise: Promise) -> None:
+        program(path, promise)
+        subprocess.run(["rm", "-f", "a"], cwd=path, check=False)
+
+    return both
+
+
+def no_file_was_missed(chaos: Chaos, outcome: Outcome) -> None:
+    assert not isinstance(outcome.error, FileNotFoundError)
+    assert {path.name for path in chaos.path.iterdir()} == set("abc")
+
+
+def only_one_was_removed(chaos: Chaos, outcome: Outcome) -> None:
+    assert not isinstance(outcome.error, FileNotFoundError)
+    assert {path.name for path in chaos.path.iterdir()} == set("bc")
+
+
+def spools(insists: bool) -> Program:
+    """Puts a job under the first name that is free."""
+
+    def program(path: Path, _: Promise) -> None:
+        for number in range(1, 3 if insists else 2):
+            try:
+                fd = os.open(path / f"job{number}", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            except FileExistsError:
+                continue
+            try:
+                write_all(fd, NEW)
+            finally:
+                os.close(fd)
+            return
+
+    return program
+
+
+def job_is_spooled(chaos: Chaos, outcome: Outcome) -> None:
+    assert not outcome.ok or NEW in [path.read_bytes() for path in chaos.path.glob("job*")]
+
+
+def locks(obeys: bool) -> Program:
+    def program(path: Path, _: Promise) -> None:
+        with open(path / "f", "r+b", buffering=0) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if obeys:
+                    raise
+            write_all(file.fileno(), NEW)
+
+    return program
+
+
+# --- files that come from elsewhere --------------------
+
+
+def moves_in(synced: bool) -> Program:
+    """Replaces the file by one that was made in another directory, as tempfile and shutil make it easy to."""
+
+    def program(path: Path, _: Promise) -> None:
+        with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False) as file:
+            file.write(NEW)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
+        shutil.move(file.name, path / "f")
+
+    return program
+
+
 # --- leaks --------------------
 
 
@@ -395,6 +561,30 @@ def reaps_child(path: Path, promise: Promise) -> None:
         helper.wait()
 
 
+class Locked:
+    """A file that is locked, for as long as the object lives."""
+
+    def __init__(self, name: Path, careful: bool) -> None:
+        self.file = open(name, "r+b", buffering=0)  # noqa: SIM115
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+        except OSError:
+            if careful:
+                self.file.close()
+            raise
+
+
+def takes_lock(careful: bool) -> Program:
+    """The frame that held the object is gone when descriptors are counted."""
+
+    def program(path: Path, _: Promise) -> None:
+        locked = Locked(path / "f", careful)
+        write_all(locked.file.fileno(), NEW)
+        locked.file.close()
+
+    return program
+
+
 # --- recovery and leftovers --------------------
 
 
@@ -402,6 +592,11 @@ def notes_each_crash(path: Path) -> None:
     if (path / "f.tmp").exists():
         with open(path / "crashes", "a") as file:
             file.write("crashed\n")
+
+
+def notes_each_recovery(path: Path) -> None:
+    with open(path / "recoveries", "a") as file:
+        file.write("recovered\n")
 
 
 def notes_one_crash(path: Path) -> None:
@@ -445,7 +640,7 @@ PLANTED: dict[str, Planted] = {
         old_or_new,
         old_file,
         verdict="hung",
-        options={"timeout": 3.0},
+        options={"timeout": 5.0},
     ),
     "short write": Planted(
         faults.disk().only("short"),
@@ -465,12 +660,62 @@ PLANTED: dict[str, Planted] = {
         with_source,
     ),
     "lost reply": Planted(
-        faults.disk().only("lost"),
+        faults.share().only("lost"),
         takes_job(False),
         takes_job(True),
         "rename(inbox/job -> work/job)#1=lost[EIO]",
         job_is_not_stuck,
         job_waits,
+    ),
+    "stale handle": Planted(
+        faults.share().on(call="write").only("ESTALE[]"),
+        swallows,
+        replace,
+        "write(f.tmp)#1=ESTALE",
+        old_or_new,
+        old_file,
+    ),
+    "name that blinks": Planted(
+        faults.share().on(path="n"),
+        counts(True),
+        counts(False),
+        "open(n)#1=ENOENT",
+        never_goes_back,
+        old_number,
+    ),
+    "vanished before it is looked at": Planted(
+        faults.interference().on(call="stat"),
+        oldest(False),
+        oldest(True),
+        "stat(a)#1=ENOENT",
+        no_file_was_missed,
+        three_files,
+        twin_verdicts=("tolerated",),
+    ),
+    "removed by another process of the run": Planted(
+        faults.disk().only("ENOENT"),
+        with_a_neighbour(oldest(False)),
+        with_a_neighbour(oldest(True)),
+        "stat(a)#1=ENOENT",
+        only_one_was_removed,
+        three_files,
+        twin_verdicts=("tolerated",),
+    ),
+    "name that is taken": Planted(
+        faults.interference().only("EEXIST"),
+        spools(False),
+        spools(True),
+        "open(job1)#1=EEXIST",
+        job_is_spooled,
+    ),
+    "lock that is held": Planted(
+        faults.interference().on(call="lock").only("EWOULDBLOCK[]"),
+        locks(False),
+        locks(True),
+        "lock(f)#1=EWOULDBLOCK",
+        nothing_ignored,
+        old_file,
+        twin_verdicts=("failed safe",),
     ),
     "full disk": Planted(
         faults.disk().only("full"),
@@ -482,7 +727,7 @@ PLANTED: dict[str, Planted] = {
         twin_verdicts=("failed safe",),
     ),
     "late error": Planted(
-        faults.disk().on(call="close"),
+        faults.share().on(call="close"),
         closes(False),
         closes(True),
         "close(f)#1=ENOSPC",
@@ -523,13 +768,30 @@ PLANTED: dict[str, Planted] = {
         four_parts,
     ),
     "delay": Planted(
-        faults.delay(1).on(call="write"),
+        faults.delay(60).on(call="write"),
         waits_for_slow_disk(False),
         waits_for_slow_disk(True),
-        "write(f)#1=delay[1]",
+        "write(f)#1=delay[60]",
         verdict="hung",
         twin_verdicts=("failed safe",),
         options={"timeout": 4.0},
+    ),
+    "moved in without a sync": Planted(
+        faults.power_loss(),
+        moves_in(False),
+        moves_in(True),
+        "rename(*tmp* -> f)#1=power_loss[drop *]",
+        old_or_new,
+        old_file,
+        twin_verdicts=("failed safe",),
+    ),
+    "lying fsync": Planted(
+        faults.default().on(call="fsync").only("EIO[]", "fsync_lies"),
+        syncs_again(False),
+        syncs_again(True),
+        "fsync(f.tmp)#1=EIO; *=power_loss[*]",
+        old_or_little,
+        old_file,
     ),
     "diverging": Planted(
         faults.disk().on(path="sometimes", call="write").only("EIO[]"),
@@ -539,7 +801,7 @@ PLANTED: dict[str, Planted] = {
         verdict="diverged",
     ),
     "not injected": Planted(
-        faults.disk().on(call="rename").only("lost"),
+        faults.share().on(call="rename").only("lost"),
         renames_what_is_there,
         replace,
         "rename(away -> back)#1=lost[EIO]",
@@ -548,6 +810,13 @@ PLANTED: dict[str, Planted] = {
     ),
     "leaked descriptor": Planted(
         faults.disk().only("EIO[]"), leaks_descriptor, cleans_up, "write(f.tmp)#1=EIO"
+    ),
+    "left to the garbage collector": Planted(
+        faults.disk().on(call="lock").only("ENOLCK[]"),
+        takes_lock(False),
+        takes_lock(True),
+        "lock(f)#1=ENOLCK",
+        setup=old_file,
     ),
     "leaked thread": Planted(faults.disk().only("EIO[]"), leaks_thread, joins_thread, "write(f.tmp)#1=EIO"),
     "leaked process": Planted(faults.disk().only("EIO[]"), leaks_child, reaps_child, "write(f.tmp)#1=EIO"),
@@ -558,6 +827,14 @@ PLANTED: dict[str, Planted] = {
         "rename(f.tmp -> f)#1=kill",
         setup=old_file,
         recovery=(notes_each_crash, notes_one_crash),
+    ),
+    "recovery twice, without any fault": Planted(
+        faults.kill(),
+        replace,
+        replace,
+        "",
+        setup=old_file,
+        recovery=(notes_each_recovery, notes_one_crash),
     ),
     "file left": Planted(
         faults.disk().only("ENOSPC[]"),
@@ -589,6 +866,8 @@ def execute(chaos: Chaos, name: str, program: Program, recover: Callable[[Path],
     if recover is not None:
         chaos.recover(recover, chaos.path)
     planted.check(chaos, outcome)
+    if program is planted.twin and planted.check in (nothing, nothing_ignored):
+        done_if_said_so(chaos, name, outcome)
 
 
 @pytest.mark.parametrize("name", _each("bug"))

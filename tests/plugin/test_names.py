@@ -24,7 +24,7 @@ MODULE = r"""
     def test_holds(chaos):
         chaos.run(create, chaos.path)
 
-    @scenario(faults.kill())
+    @scenario(faults.kill().on(path="caf*"))
     def test_breaks(chaos):
         chaos.run(create, chaos.path)
         logging.warning("looking for %s", NAME)

@@ -10,6 +10,8 @@ from pathlib import Path
 import inner
 import pytest
 
+from chaoskit.core import machine
+
 MODULE = """
     from chaoskit import faults, scenario
     from saving import save, overwrite, load
@@ -42,15 +44,6 @@ def test_list_prints_points_and_runs_no_case(project: Path) -> None:
     assert "saving.py:" in seen.output
     assert "4 points" in seen.output
     assert seen.report == {}
-
-
-def test_a_listing_expects_no_failure(tmp_path: Path) -> None:
-    """No case is run, so a scenario that must fail has not passed either."""
-    marked = MODULE.replace("    @scenario(", "    @pytest.mark.xfail(strict=True)\n    @scenario(")
-    inner.write(tmp_path, "    import pytest\n" + marked)
-    seen = inner.run(tmp_path, "--chaoskit-list")
-    assert seen.status == 0
-    assert "fault points of test_inner.py::test_wrong" in seen.output
 
 
 def test_replay_runs_the_one_case_and_fails_like_it(project: Path) -> None:
@@ -168,6 +161,17 @@ def test_ini_keys_fill_in_what_the_command_line_leaves(project: Path) -> None:
     assert "chaoskit: seed 5, backend auto, budget 3" in seen.output
     assert list((project / "cases").iterdir()) == []
     assert len(inner.run(project, "--chaoskit-budget=4").verdicts("test_wrong")) == 4
+
+
+def test_b2_b3_cases_use_all_processors_and_memory_unless_told_otherwise(project: Path) -> None:
+    """The head of the run says how many and where; a process of xdist and a given --basetemp count."""
+    workers, place = machine.usable_processors(), machine.memory()
+    seen = inner.run(project)
+    assert f"workers {workers}, cases in {place or ''}" in seen.output
+    base = inner.run(project, f"--basetemp={project / 'base'}", "--chaoskit-workers=3")
+    assert f"workers 3, cases in {project / 'base'}" in base.output
+    spread = inner.run(project, "-n1", plugins=("xdist.plugin",))
+    assert spread.scenario("test_wrong")["options"]["workers"] == 1
 
 
 def test_a_place_for_cases_that_cannot_be_made_is_refused(project: Path) -> None:

@@ -292,3 +292,54 @@ def test_progress_is_told_to_a_terminal_and_to_nobody_else(tmp_path: Path) -> No
     os.close(reading)
     assert process.wait(30) == 0
     assert re.search(rb"chaoskit: \d+ of \d+ cases", b"".join(chunks))
+
+
+COUNTS_TEXTS = """
+
+import pathlib, pytest
+
+plain = pytest.Function.repr_failure
+
+def counted(self, *args, **kwargs):
+    with open(pathlib.Path(__file__).with_name("texts"), "a") as file:
+        file.write("x")
+    return plain(self, *args, **kwargs)
+
+pytest.Function.repr_failure = counted
+"""
+BREAKS_OFTEN = """
+    import os
+    from chaoskit import faults, scenario
+
+    def work(path):
+        for name in "abcdefgh":
+            try:
+                (path / name).write_bytes(b"new")
+            except OSError:
+                pass
+
+    @scenario(faults.disk().only('EIO', 'ENOSPC') | faults.kill())
+    def test_many(chaos):
+        chaos.run(work, chaos.path)
+        found = sorted(os.listdir(chaos.path))
+        assert [(chaos.path / name).read_bytes() for name in found] == [b"new"] * 8, found
+"""
+
+
+def test_a_failure_is_put_into_words_for_a_finding_and_not_for_each_case(tmp_path: Path) -> None:
+    """To format one takes longer than most cases; what is shown is the text of the finding's own case."""
+    inner.write(tmp_path, BREAKS_OFTEN)
+    with (tmp_path / "conftest.py").open("a") as spy:
+        spy.write(COUNTS_TEXTS)
+    seen = inner.run(tmp_path, "--chaoskit-workers=1")
+    scenario = seen.scenario("test_many")
+    broken = [case for case in scenario["cases"] if case["verdict"] == "violated"]
+    findings = scenario["findings"]
+    assert len(broken) > 30
+    # One by each worker, one for each finding, and pytest's own for the scenario.
+    assert (tmp_path / "texts").stat().st_size <= len(findings) + 3
+    for finding in findings:
+        assert "assert [" in finding["failure"]["text"]
+        assert finding["failure"]["message"].splitlines()[0] in finding["failure"]["text"].replace(
+            "\nE    ", ""
+        )

@@ -62,7 +62,7 @@ def test_the_smallest_state_is_printed_and_replays(pytester: pytest.Pytester) ->
     (finding,) = report.entries[0].result.findings
     assert finding.schedule == "promise()#1=power_loss[drop 4,10]"
     assert finding.smallest is True
-    ran.stdout.fnmatch_lines(["*[[]1[]] violated: promise()#1=power_loss[[]drop 4,10[]]"])
+    ran.stdout.fnmatch_lines([f"*[[]{finding.id}[]] violated: promise()#1=power_loss[[]drop 4,10[]]"])
     ran.stdout.fnmatch_lines(["*made smaller from: *"])
     again, replayed = explore(pytester, "--chaoskit-replay", finding.schedule)
     assert again.ret == 1

@@ -28,7 +28,7 @@ def answer(*words: str) -> str:
         (("explore", "--", "no-such-program"), ("'no-such-program'", "--workspace DIR")),
         (("explore", "--", "sh", "missing.sh"), ("without any fault", "--workspace DIR")),
         (("explore", "--faults", "kill=3", "--", "true"), ("'kill=3'", "without an argument")),
-        (("explore", "--timeout", "0.5", "--", "sleep", "1000"), ("hung", "timeout")),
+        (("explore", "--time", "real", "--timeout", "0.5", "--", "sleep", "1000"), ("hung", "timeout")),
         (("replay", "open(a)#1=EFOO", "--", "touch", "a"), ("'EFOO'", "not known")),
     ],
 )

@@ -31,7 +31,7 @@ def test_names_that_are_not_utf8_survive(tmp_path):
     before = report(odd, violated())
     json_path, markdown_path = write(before, tmp_path)
     assert read(json_path) == before
-    assert "caf\\udce9" in markdown_path.read_text("utf-8")
+    assert "caf%E9" in markdown_path.read_text("utf-8")
 
 
 def test_file_is_ascii(tmp_path):
@@ -52,10 +52,12 @@ def test_file_is_ascii(tmp_path):
         ('{"schema_version": "1"}', "schema_version '1'"),
         ('{"schema_version": true}', "schema_version True"),
         ('{"schema_version": 99}', "Upgrade chaoskit"),
-        ('{"schema_version": 1}', "does not follow the schema"),
-        ('{"schema_version": 1, "runs": 3, "scenarios": []}', "does not follow the schema"),
-        ('{"schema_version": 1, "runs": [], "scenarios": [{}]}', "does not follow the schema"),
-        ('{"schema_version": 1, "runs": [], "scenarios": [null]}', "does not follow the schema"),
+        ('{"schema_version": 1}', "expected 2 or 3"),
+        ('{"schema_version": 3}', "does not follow the schema"),
+        ('{"schema_version": 2}', "does not follow the schema"),
+        ('{"schema_version": 2, "runs": 3, "scenarios": []}', "does not follow the schema"),
+        ('{"schema_version": 2, "runs": [], "scenarios": [{}]}', "does not follow the schema"),
+        ('{"schema_version": 2, "runs": [], "scenarios": [null]}', "does not follow the schema"),
     ],
 )
 def test_what_is_not_a_report_is_refused(tmp_path, content, said):

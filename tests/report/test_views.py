@@ -8,9 +8,9 @@ import pytest
 
 from chaoskit.core.case import CaseFailure
 from chaoskit.core.operation import Caveat
-from chaoskit.core.result import ALIKE, OVER_BUDGET, UNSTABLE, Budget, ScenarioResult, Variation
+from chaoskit.core.result import ALIKE, HANGS_THERE, OVER_BUDGET, UNSTABLE, Budget, ScenarioResult, Variation
 from chaoskit.report import Entry, Report, markdown, summary_lines
-from chaoskit.report.markdown import block, code, escape, table
+from chaoskit.report.markup import block, code, escape, table
 
 from .samples import clean, report, run, violated
 
@@ -22,12 +22,21 @@ def text(of: Report, *, verbose: bool = False) -> str:
 
 
 def mixed() -> Report:
-    skipped = ScenarioResult("t.py::test_skipped", "error")
-    known = replace(violated("t.py::test_known"), cases=violated().cases[:1], budget=Budget(None, 1, 1))
+    skipped = ScenarioResult("t.py::test_skipped", "skipped")
+    why = "loses a write when killed; reported upstream"
+    accepted = replace(violated().findings[0], id="3fa9c1", known=why)
+    known = replace(
+        violated("t.py::test_known"),
+        state="passed",
+        cases=violated().cases[:1],
+        findings=(accepted,),
+        budget=Budget(None, 1, 1),
+        known={"3fa9c1": accepted.known},
+    )
     entries = (
         Entry(clean(), "passed"),
         Entry(violated(), "failed"),
-        Entry(known, "xfailed", "loses a write when killed; reported upstream"),
+        Entry(known, "passed"),
         Entry(skipped, "skipped", "seccomp is not available: <why>"),
     )
     return Report((run(),), tuple(sorted(entries, key=lambda entry: entry.result.nodeid)))
@@ -82,13 +91,15 @@ def test_cases_left_out_for_other_reasons_are_not_the_budgets():
         Variation("name", "tmp*"),
         *(Variation("only in second", f"write(c)#{number}") for number in range(1, 6)),
     )
-    budget = Budget(None, 22, 3, {UNSTABLE: 14, ALIKE: 5})
+    budget = Budget(None, 24, 3, {UNSTABLE: 14, ALIKE: 5, HANGS_THERE: 2})
     varies = replace(clean(), budget=budget, variations=variations)
     lines = text(report(varies, clean("t.py::test_other"))).splitlines()[2:]
     assert lines == [
         f"left out: 14 cases, at calls that are {UNSTABLE}: write(c)#1, write(c)#2, write(c)#3 (and 2 more)",
         f"left out: 5 cases ({ALIKE})",
+        f"left out: 2 cases ({HANGS_THERE})",
     ]
+    assert f"Left out: 2 cases, since {HANGS_THERE}." in markdown(report(varies))
     assert "budget" not in markdown(report(varies)).partition("## Scenarios")[0]
     both = replace(varies, budget=Budget(3, 30, 3, {UNSTABLE: 14, OVER_BUDGET: 13}))
     assert "budget: 3 of 16 cases were run" in text(report(both))
@@ -127,11 +138,11 @@ def test_no_scenario_is_no_error():
 
 def test_known_findings_are_brief():
     """What is known and stated takes two lines on the terminal, and no long text in the summary."""
-    finding = replace(violated().findings[0], failure=CaseFailure("error", "E", "m", "x" * 5_000))
-    known = Entry(replace(violated(), findings=(finding,) * 9), "xfailed", "reported upstream")
-    made = Report((run(),), (known,))
-    assert text(made).count("    violated: ") == 2
-    assert "    … and 7 more, in the report\n" in text(made)
+    long = CaseFailure("error", "E", "m", "x" * 5_000)
+    finding = replace(violated().findings[0], failure=long, id="3fa9c1", known="reported upstream")
+    made = Report((run(),), (Entry(replace(violated(), findings=(finding,) * 9), "passed"),))
+    assert text(made).count("    3fa9c1 known: ") == 2
+    assert "    … and 7 more known ones, in the report\n" in text(made)
     assert "xxxxx" not in markdown(made)
     assert markdown(made).count("- replay: ") == 9
 
@@ -173,7 +184,7 @@ def test_code_keeps_backticks(given, expected):
 
 def test_block_is_fenced_longer_than_its_content():
     """A block that holds fences is not ended by them."""
-    assert block("a\n````\nb") == "`````text\na\n````\nb\n`````"
+    assert block("a\n````\nb", 100) == "`````text\na\n````\nb\n`````"
 
 
 def test_markup_in_names_is_plain():

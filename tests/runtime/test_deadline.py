@@ -9,7 +9,7 @@ import pytest
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime.clock import VirtualClock
-from chaoskit.runtime.deadlines import CURRENT, check, deadline, nested, remaining
+from chaoskit.runtime.deadlines import CURRENT, NEVER, check, deadline, nested, remaining
 from chaoskit.runtime.failures.taxonomy import DeadlineExceeded
 
 
@@ -76,7 +76,7 @@ def test_a_closed_scope_is_no_deadline():
     clock = VirtualClock()
 
     def within() -> None:
-        CURRENT.set(scope := nested(None, 5.0, clock))
+        CURRENT.set(scope := nested(NEVER, 5.0, clock))
         copy = contextvars.copy_context()
         assert copy.run(remaining) == 5.0
         scope[0] = None
@@ -98,3 +98,18 @@ def test_zero_has_passed_already():
     """A deadline of zero lets nothing begin."""
     with deadline(0.0), pytest.raises(DeadlineExceeded):
         check()
+
+
+def test_a_decorated_function_gives_its_value():
+    """Each call of it is in a block of its own, synchronous or not, and its value comes through."""
+    clock = VirtualClock()
+
+    @deadline(5.0, clock=clock)
+    def plain():
+        return remaining()
+
+    @deadline(5.0, clock=clock)
+    async def later():
+        return remaining()
+
+    assert plain() == asyncio.run(later()) == 5.0

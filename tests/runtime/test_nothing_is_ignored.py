@@ -10,7 +10,7 @@ import functools
 import gc
 import logging
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from chaoskit.runtime import (
     retry,
     subscribe,
 )
+from chaoskit.runtime.calling.callables import CallableKind, asked, kind_of, protectable, synchronous
 
 
 def on_a_loop(test: Callable[..., Any]) -> Callable[..., None]:
@@ -67,6 +68,10 @@ def lazily(*args: Any) -> Any:
 
 
 def agenerator(*args: Any) -> Iterator[int]:
+    yield 1
+
+
+async def aitems() -> AsyncIterator[int]:
     yield 1
 
 
@@ -343,3 +348,61 @@ async def test_a_synchronous_function_in_an_async_batch_is_refused() -> None:
     """It would run, and then count as failed."""
     with pytest.raises(UsageError, match=r"Use run\(\)"):
         await PartialFailureCollector().arun(agenerator, [1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fn", "kind"),
+    [
+        (staticmethod(len), CallableKind.METHOD),
+        (classmethod(len), CallableKind.METHOD),
+        (property(len), CallableKind.METHOD),
+        (5, CallableKind.NOT_CALLABLE),
+        (agenerator, CallableKind.GENERATOR),
+        (functools.partial(agenerator, 1), CallableKind.GENERATOR),
+        (aitems, CallableKind.ASYNC_GENERATOR),
+        (acoro, CallableKind.ASYNC),
+        (functools.partial(acoro), CallableKind.ASYNC),
+        (ValueError, CallableKind.CLASS),
+        (len, CallableKind.SYNC),
+        (lazily, CallableKind.SYNC),
+    ],
+)
+def test_one_place_decides_what_a_callable_is(fn: Any, kind: CallableKind) -> None:
+    """By what is known before it is called; a lambda that returns a coroutine is found out when it does."""
+    assert kind_of(fn) is kind
+
+
+def test_only_a_method_is_told_where_the_strategy_goes() -> None:
+    """A number is no callable, and there is no def to put the decorator above."""
+    with pytest.raises(UsageError, match="directly above the def") as method:
+        protectable("a retry", property(len))
+    with pytest.raises(UsageError, match="a callable") as number:
+        protectable("a retry", 5)
+    assert "above the def" in str(method.value)
+    assert "above the def" not in str(number.value)
+
+
+def test_what_may_be_left_out_says_so() -> None:
+    """A hook that is not given is no error where it is optional; the message knows which."""
+    synchronous("hook", None)
+    with pytest.raises(UsageError, match="a function, or None"):
+        synchronous("hook", 5)
+    with pytest.raises(UsageError, match=r"a function\b(?!, or None)"):
+        synchronous("hook", 5, optional=False)
+
+
+@pytest.mark.parametrize(("answer", "said"), [(True, "yes"), (False, "no")])
+def test_a_predicate_that_raises_says_what_it_is_taken_for(
+    answer: bool, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the log and in a note on the error that it was asked about, once."""
+
+    def fails(error: object) -> bool:
+        raise ZeroDivisionError
+
+    error = ConnectionError()
+    for _ in range(2):
+        assert asked("on", fails, error, if_it_raises=answer) is answer
+    assert f"which is taken as {said}" in caplog.text
+    assert len(error.__notes__) == 1
+    assert error.__notes__[0].endswith(f"taken as {said}")

@@ -23,7 +23,11 @@ SECRET = "hunter2XyZ99"
     "name",
     ["password", "DB_PASSWORD", "apiKey", "api-key", "API_KEY", "Authorization", "authToken", "token",
      "X-Auth-Token", "secret_key", "AWS_SECRET_ACCESS_KEY", "aws_access_key_id", "userPwd", "Set-Cookie",
-     "private_key", "client_secret", "connectionString", "dsn", "jwt", "refresh_token"],
+     "private_key", "client_secret", "connectionString", "dsn", "jwt", "refresh_token",
+     "tokens", "token2", "pass1", "creds", "passcode", "authkey", "userpass", "bindpw", "ssh_key",
+     "master_key",
+     "hmac_key", "AccountKey", "client-key-data", "license_key", "session", "user_session", "sid",
+     "community", "webhook_url", "Passwort", "contraseña", "mot_de_passe", "пароль", "密码", "senhaDoBanco"],
 )  # fmt: skip
 def test_secret_names_are_known(name: str) -> None:
     """Usual names of secrets are recognised in every spelling."""
@@ -31,7 +35,25 @@ def test_secret_names_are_known(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["author", "bypass", "tokenizer", "compass", "key", "keys", "sample", "passed", "spin", "path"]
+    "name",
+    [
+        "author",
+        "bypass",
+        "tokenizer",
+        "compass",
+        "key",
+        "keys",
+        "sample",
+        "passed",
+        "spin",
+        "path",
+        "session_timeout",
+        "community_size",
+        "monkey",
+        "signal",
+        "sidecar",
+        "discount",
+    ],
 )
 def test_innocent_names_are_left_alone(name: str) -> None:
     """Words that merely contain such a word are not hidden."""
@@ -68,6 +90,48 @@ def test_innocent_names_are_left_alone(name: str) -> None:
         f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.{SECRET}",
         f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----",
         f"ghp_{SECRET}{SECRET}",
+        # PEM with headers, escaped line ends, or cut
+        f"-----BEGIN RSA PRIVATE KEY-----\nDEK-Info: AES,AB\n\n{SECRET}\n-----END RSA PRIVATE KEY-----",
+        f"{{'key': '-----BEGIN PRIVATE KEY-----\\n{SECRET}\\n-----END PRIVATE KEY-----'}}",
+        f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}",
+        f"-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: 1\n\n{SECRET}\n-----END PGP PRIVATE KEY BLOCK-----",
+        # assignments
+        f"password := {SECRET}",
+        f"password == {SECRET}",
+        f"password = correct {SECRET}",
+        f"db:\n  password: correct {SECRET}\n  host: a",
+        f"key: 1\npassword: |\n  line\n  {SECRET}\nhost: a",
+        f'\\\\\\"password\\\\\\": \\\\\\"{SECRET}\\\\\\"',
+        f"('password', '{SECRET}')",
+        f"dict_items([('db_password', '{SECRET}')])",
+        f"<password>{SECRET}</password>",
+        f'<ns:apiKey type="x">{SECRET}</ns:apiKey>',
+        f"Passwort: {SECRET}",
+        f"contraseña={SECRET}",
+        f"tokens={SECRET}",
+        # SQL and prose
+        f"CREATE USER a IDENTIFIED BY '{SECRET}'",
+        f"ALTER USER a IDENTIFIED WITH caching_sha2_password BY '{SECRET}'",
+        f"ALTER ROLE a WITH PASSWORD '{SECRET}'",
+        f"login failed with password {SECRET}",
+        # URLs
+        f"postgres://u:pa/{SECRET}@h/db",
+        f"postgres://u:it's{SECRET}@h/db",
+        f"https://{SECRET}{SECRET}@github.com/x",
+        f"https://h/x?key={SECRET}&b=1",
+        f"https://a.blob.core.windows.net/c?sv=1&sig={SECRET}",
+        f"https://h/callback?code={SECRET}",
+        f"AccountName=a;AccountKey={SECRET};EndpointSuffix=x",
+        # command lines
+        f"mysql -h h -u root -p{SECRET} db",
+        f"sshpass -p {SECRET} ssh h",
+        f"docker login -u a -p {SECRET} h",
+        f"curl -u admin:{SECRET} http://h/",
+        f"curl --user admin:{SECRET} http://h/",
+        f"redis-cli -a {SECRET} ping",
+        f"7z x -p{SECRET} a.7z",
+        f"smbclient //h/s -U user%{SECRET}",
+        f"openssl rsa -passin pass:{SECRET}",
     ],
 )
 def test_secrets_in_text_are_found(text: str) -> None:
@@ -85,6 +149,18 @@ def test_secrets_in_text_are_found(text: str) -> None:
         "tokens: 512",
         "path=/tmp/a key=3",
         "http://host:80/x?y=1",
+        "http://host:8080/people/me@there",
+        "git clone ssh://git@github.com/a/b",
+        "max_tokens=512, prompt_tokens: 7",
+        "FATAL: password authentication failed for user bob",
+        "signed in with password authentication",
+        "session_timeout = 30 seconds",
+        "results: 'pass', 'fail'",
+        "mysql -h host -u root db",
+        "curl -u admin http://h/",
+        "docker run -it x",
+        "<author>Bob</author>",
+        "rate: 1//2",
     ],
 )
 def test_innocent_text_is_unchanged(text: str) -> None:
@@ -92,10 +168,90 @@ def test_innocent_text_is_unchanged(text: str) -> None:
     assert redact_text(text) == text
 
 
+def _of(alphabet: str, length: int) -> str:
+    return (alphabet * length)[:length]
+
+
+HEX = _of("0123456789abcdef", 64)
+WORD = _of("aB3dE6gH9jK2mN5pQ8sT", 80)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "AKIA" + "ABCDEFGHIJKLMNOP",
+        "glpat-" + WORD[:20],
+        "glrt-" + WORD[:20],
+        "xapp-1-" + WORD[:20],
+        "https://hooks.slack.com/services/T0/B0/" + WORD[:24],
+        "https://discord.com/api/webhooks/123456789/" + WORD[:60],
+        "whsec_" + WORD[:32],
+        "sk-ant-api03-" + WORD[:40],
+        "npm_" + WORD[:36],
+        "pypi-" + WORD[:60],
+        "hf_" + WORD[:34],
+        "SG." + WORD[:22] + "." + WORD[:43],
+        "SK" + HEX[:32],
+        "dop_v1_" + HEX,
+        "dapi" + HEX[:32],
+        "123456789:AA" + WORD[:33],
+        "hvs." + WORD[:24],
+        "key-" + HEX[:32],
+        "ATATT3" + WORD[:60],
+        "shpat_" + HEX[:32],
+        "lin_api_" + WORD[:40],
+        "dp.pt." + WORD[:40],
+        "AGE-SECRET-KEY-1" + WORD[:58].upper(),
+        "ya29." + WORD[:60],
+        "GOCSPX-" + WORD[:28],
+        "abc8Q~" + WORD[:34],
+        "dckr_pat_" + WORD[:27],
+        "glsa_" + WORD[:32],
+        "pscale_tkn_" + WORD[:32],
+        "PMAK-" + HEX[:24],
+        "NRAK-" + WORD[:27].upper(),
+        "sntrys_" + WORD[:60],
+        "aBcDeFgHiJkLmN.atlasv1." + WORD[:60],
+        "figd_" + WORD[:40],
+    ],
+)
+def test_tokens_of_providers_are_known_by_their_look(token: str) -> None:
+    """A token that stands alone in a text, without a name before it, is hidden whole."""
+    shown = redact_text(f"sent {token} to the service")
+    assert token[-16:] not in shown
+    assert shown.startswith("sent ")
+    assert shown.endswith(" to the service")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"name": "DB_PASSWORD", "value": SECRET}, {"name": "DB_PASSWORD", "value": REDACTED}),
+        ({"Key": "api_key", "Value": SECRET}, {"Key": "api_key", "Value": REDACTED}),
+        ({"name": "HOST", "value": "h"}, {"name": "HOST", "value": "h"}),
+        (["password", SECRET], ["password", REDACTED]),
+        (["pass", "fail"], ["pass", "fail"]),
+        (("set", "password", SECRET), ["set", "password", REDACTED]),
+        ({"password": SECRET}.items(), {"password": REDACTED}),
+        ({"password": SECRET, "n": 1}.values(), {"password": REDACTED, "n": 1}),
+        ({"max_tokens": 512, "tokens": [SECRET]}, {"max_tokens": 512, "tokens": REDACTED}),
+        (["mysql", "-u", "root", f"-p{SECRET}"], ["mysql", "-u", "root", f"-p{REDACTED}"]),
+        (["/usr/bin/curl", "-u", f"me:{SECRET}", "h"], ["/usr/bin/curl", "-u", f"me:{REDACTED}", "h"]),
+        (["sshpass", "-p", SECRET, "ssh"], ["sshpass", "-p", REDACTED, "ssh"]),
+        (["grep", "-p", "word", "file"], ["grep", "-p", "word", "file"]),
+    ],
+)
+def test_names_and_values_side_by_side(value: Any, shown: Any) -> None:
+    """A secret is known by the name beside it, whatever structure the two stand in."""
+    assert DEFAULT.plain(value) == shown
+
+
 @pytest.mark.parametrize(
     "part",
     ["a", "a=", "--a ", "'", "password=", "a:", "://", "eyJ", "bearer ", " ", "-----BEGIN PRIVATE KEY-----",
-     "cookie: ", "\\", '"', "-", "a.a", "x@", "token token "],
+     "cookie: ", "\\", '"', "-", "a.a", "x@", "token token ", "<password>", "mysql -p", "curl -u a:b ", "-a",
+     "password: |\n ", "with password ", "?key=", "8Q~", "1//0", "'password', ", "\n",
+     "-----BEGIN ", "&sig="],
 )  # fmt: skip
 def test_no_text_takes_long(part: str) -> None:
     """Patterns match in linear time: a hundred thousand hostile characters take well under a second or so."""
@@ -272,3 +428,31 @@ def test_messages_of_errors_are_guarded() -> None:
 def test_everything_becomes_valid_json(value: Any) -> None:
     """plain() gives what JSON can hold, for any structure."""
     json.dumps(DEFAULT.plain(value), allow_nan=False)
+
+
+def test_numbers_up_to_eight_bytes_stay_numbers():
+    """Beyond that a number is shown as hexadecimal text, since many a reader of JSON would round it."""
+    for number in (2**63 - 1, -(2**63) + 1, 0):
+        assert DEFAULT.plain(number) == number
+    assert DEFAULT.plain(2**63) == "0x8000000000000000"
+    assert DEFAULT.plain(-(2**63)) == "-0x8000000000000000"
+
+
+def test_what_is_nested_too_deeply_says_how_deep_that_is():
+    """The kind of what is left out, and the limit."""
+    limited = Redactor(limits=RedactionLimits(depth=2))
+    assert limited.plain([[[1]], 2]) == [["<list, deeper than 2 levels>"], 2]
+
+
+def test_an_exported_setting_is_hidden_to_the_end_of_its_line():
+    """A value with blanks is the whole of it, with ``export`` before its name as without."""
+    for before in ("", "export "):
+        shown = redact_text(f"{before}DB_PASSWORD = correct horse battery\nHOST = db1")
+        assert shown == f"{before}DB_PASSWORD = {REDACTED}\nHOST = db1"
+
+
+def test_a_block_of_lines_is_hidden_as_one_value():
+    """Every line that is indented below the name, and none that follows."""
+    shown = redact_text("password: |\n  first line\n  second line\nhost: db1\n")
+    assert "line" not in shown
+    assert shown.endswith("host: db1\n")

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime import CircuitBreaker, RetryPolicy
+from chaoskit.runtime import (
+    BreakerOpen,
+    Candidate,
+    CircuitBreaker,
+    DiskFull,
+    RecoveryStep,
+    RetryPolicy,
+    ValidationError,
+    VirtualClock,
+)
 from chaoskit.runtime.config import ConfigurationProblems, from_mapping, load
+from chaoskit.runtime.config.options import info_of
 from chaoskit.runtime.failures.taxonomy import Category, Unreachable
 from chaoskit.runtime.observing.metrics import AlertRule
-from chaoskit.runtime.retrying.backoff import EQUAL, NONE, Constant, Decorrelated, Exponential, Linear, band
-from chaoskit.runtime.settings import (
-    RetrySettings,
-    RuntimeSettings,
-    WaitSettings,
-    live_settings,
-    read_settings,
-)
+from chaoskit.runtime.retrying.backoff import EQUAL, NONE, Exponential, band
+from chaoskit.runtime.retrying.backoffs import Constant, Decorrelated, Linear
+from chaoskit.runtime.settings import RuntimeSettings, live_settings, read_settings
+from chaoskit.runtime.strategy_settings import RetrySettings, WaitSettings
 
 SYSTEMS = """\
 retry:
@@ -191,3 +200,150 @@ def test_wrong_settings_in_code_are_refused() -> None:
         RetrySettings(on=())
     with pytest.raises(UsageError, match="waits is"):
         RetrySettings(on=(OSError,), waits={"nope": WaitSettings()})
+
+
+ARCHIVE = {
+    "retry": {"archive": {"on": ["transient"], "attempts": 2, "wait": {"kind": "constant", "initial": 0}}},
+    "breakers": {"default": {"failures": 2}, "archive": {"open_for": 300}},
+    "rate_limiters": {"archive": {"calls": 100, "per": "1m", "burst": 50}},
+    "bulkheads": {"archive": {"limit": 4, "queue": 8, "max_wait": "2s"}},
+    "timeouts": {"archive": {"seconds": "30s", "abandon": 2}},
+}
+
+
+def test_a_pipeline_comes_from_the_settings_of_its_name() -> None:
+    """Each group that has the name gives one strategy, and each strategy does what its numbers say."""
+    settings = load(RuntimeSettings, from_mapping(ARCHIVE)).value
+    clock, told, calls = VirtualClock(), [], []
+    pipeline = settings.pipeline("archive", listeners=[told.append], clock=clock)
+    breaker = dict(pipeline.strategies)["breaker"]
+    assert isinstance(breaker, CircuitBreaker)
+    retry, *rest = str(pipeline).splitlines()
+    assert retry.startswith("retry         RetryPolicy(on=")
+    assert rest == [
+        "rate limiter  RateLimiter 'archive' 100 calls per 60 s, burst 50",
+        "bulkhead      Bulkhead 'archive' 0 of 4 in use, 0 waiting",
+        "breaker       CircuitBreaker 'archive' closed",
+        "timeout       Timeout 30 s",
+        "the call",
+    ]
+
+    def fail() -> None:
+        calls.append(1)
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        pipeline.call(fail)
+    assert len(calls) == 2
+    with pytest.raises(BreakerOpen) as caught:
+        breaker.call(fail)
+    assert caught.value.retry_after == 300.0
+    assert {"breaker.changed", "retry.scheduled"} <= {event.name for event in told}
+
+
+def test_a_group_without_the_name_gives_no_strategy() -> None:
+    """What was not configured is not there, rather than there with defaults."""
+    settings = load(RuntimeSettings, from_mapping({"timeouts": {"ask": {"seconds": 1, "abandon": 1}}})).value
+    assert str(settings.pipeline("ask")) == "timeout       Timeout 1 s\nthe call"
+
+
+def test_a_name_that_no_group_has_is_refused() -> None:
+    """A misspelt name would protect nothing; the error has those that there are."""
+    settings = load(RuntimeSettings, from_mapping(ARCHIVE)).value
+    with pytest.raises(UsageError, match="archive, default"):
+        settings.pipeline("achive")
+
+
+def test_every_strategy_has_its_settings() -> None:
+    """Deadline, fallback, recovery, shared budget, throttle and further rates come from a file as well."""
+    groups = {
+        "retry": {
+            "archive": {"on": ["transient"], "shared_budget": "archive", "throttle": "archive"},
+            "catalog": {"on": ["transient"], "shared_budget": "archive"},
+        },
+        "budgets": {"archive": {"floor": 3, "ratio": "20%", "window": "2m", "cap": 50}},
+        "throttles": {"archive": {"k": 3, "window": "1m", "minimum": 20}},
+        "deadlines": {"archive": {"seconds": "5m"}},
+        "fallbacks": {"archive": {"on": ["OSError"], "last_good": {"max_age": "1h", "size": 10}}},
+        "rate_limiters": {"archive": {"calls": 10, "also": [{"calls": 1000, "per": "1h", "burst": 50}]}},
+        "recoveries": {"items": {"by": {"validation": "give-up", "DiskFull": "skip"}, "then": "skip"}},
+    }
+    settings = read_settings(code=groups, environment={}, pyproject="/nonexistent").value
+    clock = VirtualClock()
+    made = settings.strategies(clock=clock)
+    archive, catalog = made.policy("archive"), made.policy("catalog", attempts=7)
+    assert archive.budget is catalog.budget is made.policy("archive").budget
+    assert (catalog.attempts, archive.clock) == (7, clock)
+    assert repr(archive.budget) == "<RetryBudget 3 and 0.2 of the requests in 120 s>"
+    assert repr(archive.throttle) == "<AdaptiveThrottle k=3 from 20 attempts in 60 s>"
+    budgets = [policy.budget for policy in settings.policies().values()]
+    assert budgets[0] is budgets[1] is not archive.budget
+    pipeline = made.pipeline("archive", Candidate("cache", lambda: "from the cache"))
+    assert [place for place, _ in pipeline.strategies] == ["fallback", "deadline", "retry", "rate_limiter"]
+    assert "1000 calls per 3600 s, burst 50" in str(pipeline)
+    assert "at 0x" not in str(pipeline)
+
+    def fail() -> str:
+        raise FileNotFoundError
+
+    assert pipeline.call(fail) == "from the cache"
+    recovery = settings.recoveries["items"].recovery()
+    assert recovery.step_for(ValidationError("x")) is RecoveryStep.GIVE_UP
+    assert recovery.step_for(DiskFull("x")) is RecoveryStep.SKIP
+    with pytest.raises(UsageError, match="a name in the group fallbacks"):
+        settings.pipeline("catalog", Candidate("cache", lambda run: ""))
+    with pytest.raises(UsageError, match="expected one of: archive, catalog"):
+        made.policy("other")
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ({"retry": {"a": {"on": ["transient"], "shared_budget": "b"}}}, r"retry\.a\.shared_budget is 'b'"),
+        ({"retry": {"a": {"on": ["transient"], "throttle": "b"}}}, r"retry\.a\.throttle is 'b'"),
+        (
+            {"retry": {"a": {"on": ["transient"], "shared_budget": "b", "budget": {}}}, "budgets": {"b": {}}},
+            "none beside a budget of the policy's own",
+        ),
+        ({"recoveries": {"a": {"by": {"nonsense": "skip"}}}}, "nonsense"),
+    ],
+)
+def test_a_name_that_no_group_has_is_a_problem_of_the_file(groups: dict[str, Any], said: str) -> None:
+    """What is shared has to be configured, once."""
+    with pytest.raises(ConfigurationProblems, match=said):
+        read_settings(code=groups, environment={}, pyproject="/nonexistent")
+
+
+PLAIN = {
+    *("WaitSettings.factor", "BreakerOptions.growth", "RateSettings.calls", "RateLimitSettings.calls"),
+    *("FallbackSettings.minimum_quality", "ThrottleSettings.k", "StageBudget.amount"),
+    *("AnomalyOptions.half_life", "AnomalyOptions.threshold", "AnomalyOptions.floor"),
+    *("ResourceThreshold.limit", "ResourceThreshold.clear"),
+    *("QualityMetric.minimum", "QualityMetric.maximum"),
+}
+"""Numbers that are neither seconds nor shares, or whose unit is that of something else."""
+
+
+def without_unit(record: Any) -> Iterator[str]:
+    """Every number in ``record`` and the records in it that a file can only write as a bare number."""
+    hints = typing.get_type_hints(record)
+    for one in dataclasses.fields(record):
+        kinds = [hints[one.name]]
+        for kind in kinds:
+            kinds.extend(typing.get_args(kind))
+        yield from itertools.chain.from_iterable(
+            without_unit(kind) for kind in kinds if dataclasses.is_dataclass(kind)
+        )
+        if float in kinds and one.init and not info_of(one.metadata).unit:
+            yield f"{record.__name__}.{one.name}"
+
+
+def test_every_time_and_share_may_be_written_with_its_unit() -> None:
+    """``5m`` and ``20%`` are read wherever seconds and shares are meant; no record is left out."""
+    assert set(without_unit(RuntimeSettings)) == PLAIN
+    said = {"open_for": "5m", "failure_rate": "20%", "window_seconds": "1.5h", "slow_after": "500ms"}
+    options = load(
+        RuntimeSettings, from_mapping({"breakers": {"default": {**said, "slow_rate": 0.5}}})
+    ).value.breakers["default"]
+    assert (options.open_for, options.failure_rate) == (300.0, 0.2)
+    assert (options.window_seconds, options.slow_after) == (5400.0, 0.5)

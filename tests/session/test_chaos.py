@@ -19,13 +19,14 @@ from chaoskit.explore.errors import WorkloadFailed
 from chaoskit.explore.job import Job
 from chaoskit.inject import channel
 from chaoskit.inject.kernel import KernelBackend
-from chaoskit.session.chaos import Chaos, Outcome, _raise
+from chaoskit.session.chaos import Chaos, Outcome
+from chaoskit.session.failures import raise_failure
 
 
 def failure(interrupted: int) -> list[str]:
     error = InterruptedError(errno.EINTR, "Interrupted system call")
     with pytest.raises(InterruptedError) as caught:
-        _raise(Outcome(False, error=error), "the workload", PYTEST, interrupted)
+        raise_failure(Outcome(False, error=error), "the workload", PYTEST, interrupted)
     return caught.value.__notes__
 
 

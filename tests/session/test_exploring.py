@@ -28,6 +28,12 @@ class Weak:
     def unavailable(self) -> str | None:
         return None
 
+    def time_is_real(self) -> str | None:
+        return "it has no clock"
+
+    def clocks_cannot_be_set(self) -> str | None:
+        return "it has no clock"
+
     def examine(self) -> Sequence[Check]:
         return ()
 

@@ -27,13 +27,16 @@ FILE = Path(__file__).with_suffix(".txt")
 MODULES = (
     "chaoskit",
     "chaoskit.faults",
+    "chaoskit.faults.damages",
     "chaoskit.invariants",
     "chaoskit.report",
     "chaoskit.contracts",
     "chaoskit.contracts.retry",
     "chaoskit.contracts.breaker",
+    "chaoskit.contracts.store",
     "chaoskit.strategies",
     "chaoskit.runtime",
+    "chaoskit.runtime.celery",
     "chaoskit.runtime.config",
     "chaoskit.runtime.context",
 )

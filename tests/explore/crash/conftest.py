@@ -10,7 +10,7 @@ from crash_recorder import Recorder
 
 from chaoskit.explore.crash import CrashStates, Snapshot, crash_states, script
 
-ALL = ("ext4", "xfs", "btrfs", "strict")
+ALL = ("ext4", "ext4-ordered", "xfs", "btrfs", "portable", "strict")
 Work = Callable[[Recorder], object]
 
 

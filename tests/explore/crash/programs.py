@@ -1,7 +1,7 @@
 """Small programs with one power-loss bug each, and their corrected twins.
 
 ``check(tree, promised)`` returns whether a crash state is acceptable. ``found`` are the models under
-which the bug shows; the twin must be clean under all four.
+which the bug shows; the twin must be clean under all of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from crash_recorder import Recorder
 Tree = Mapping[str, object]
 Work = Callable[[Recorder], None]
 REAL = ("ext4", "xfs", "btrfs")
-ALL = (*REAL, "strict")
+ALL = ("ext4", "ext4-ordered", "xfs", "btrfs", "portable", "strict")
+NOT_ORDERED = tuple(model for model in ALL if model != "ext4-ordered")
+NOT_EXT4 = ("xfs", "btrfs", "portable", "strict")
+LOOSE = ("btrfs", "portable", "strict")
+IN_PLACE = tuple(model for model in ALL if model != "btrfs")
+"""The models of file systems that overwrite blocks where they are."""
 APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 OLD, NEW = b"old " * 30, b"new " * 30
 
@@ -352,9 +357,248 @@ def datasynced(whole: bool) -> Work:
     return work
 
 
+def rotated(durable: bool) -> Work:
+    """The log gets another name, and a new one its name; the old one was never synced."""
+
+    def work(r: Recorder) -> None:
+        r.put("log", OLD, sync=durable)
+        if durable:
+            r.sync_path(".")
+        r.rename("log", "log.1")
+        r.put("log", NEW, sync=True)
+        if durable:
+            r.sync_path(".")
+        r.promise("rotated")
+
+    return work
+
+
+def both_logs_if_promised(tree: Tree, promised: tuple[object, ...]) -> bool:
+    return not promised or {"log", "log.1"} <= set(tree)
+
+
+RECORD = b"record of one page ".ljust(4095, b".") + b"\n"
+
+
+def growing(replaced: bool) -> Work:
+    """Records of whole pages are appended and not synced; or the log is replaced by a longer one."""
+
+    def work(r: Recorder) -> None:
+        if replaced:
+            r.put("log.tmp", RECORD * 3, sync=True)
+            r.rename("log.tmp", "log")
+        else:
+            r.put("log", RECORD, APPEND)
+            r.put("log", RECORD, APPEND)
+
+    return work
+
+
+def no_zero_tail(tree: Tree, promised: tuple[object, ...]) -> bool:
+    log = tree["log"]
+    assert isinstance(log, bytes)
+    return not log.endswith(b"\0")
+
+
+def first_record(r: Recorder) -> None:
+    r.put("log", RECORD)
+
+
+def two_records(r: Recorder) -> None:
+    r.put("table", b"row 1\nrow 2\n")
+
+
+def cut_back(replaced: bool) -> Work:
+    """The last record is taken back, by cutting the file where it begins."""
+
+    def work(r: Recorder) -> None:
+        if replaced:
+            r.put("table.tmp", b"row 1\n", sync=True)
+            r.rename("table.tmp", "table")
+        else:
+            r.truncate(r.open("table", os.O_WRONLY), 6)
+        r.sync_path("." if replaced else "table")
+
+    return work
+
+
+def whole_rows(tree: Tree, promised: tuple[object, ...]) -> bool:
+    return tree["table"] in (b"row 1\nrow 2\n", b"row 1\n")
+
+
+def three_places(r: Recorder) -> None:
+    r.mkdir("d")
+    r.put("d/state", OLD)
+    r.put("spare", b"spare")
+
+
+def renamed_twice(synced: bool) -> Work:
+    """The old file goes over another one and on, before a new one takes its name."""
+
+    def work(r: Recorder) -> None:
+        r.rename("d/state", "spare")
+        r.rename("spare", "d/before")
+        if synced:
+            r.sync_path(".")
+            r.sync_path("d")
+        r.put("d/state", NEW, sync=True)
+        r.promise("spare is gone")
+
+    return work
+
+
+def no_spare_if_promised(tree: Tree, promised: tuple[object, ...]) -> bool:
+    return not promised or "spare" not in tree
+
+
+def three_files(r: Recorder) -> None:
+    r.mkdir("d")
+    r.put("d/marker", b"full")
+    r.put("journal", b"undo")
+    r.put("state", OLD)
+
+
+def unmarked(synced: bool) -> Work:
+    """A marker is emptied before the journal goes; then a file in the journal's directory is renamed."""
+
+    def work(r: Recorder) -> None:
+        r.rename("state", "state.1")
+        fd = r.open("d/marker", os.O_WRONLY)
+        r.truncate(fd, 0)
+        if synced:
+            r.fsync(fd)
+        r.close(fd)
+        r.unlink("journal")
+        r.sync_path("state.1")
+
+    return work
+
+
+def journal_or_empty_marker(tree: Tree, promised: tuple[object, ...]) -> bool:
+    return "journal" in tree or tree["d"]["marker"] == b""  # type: ignore[index, call-overload]
+
+
+def removed_and_synced(how: str) -> Work:
+    """The file that lost its name is synced, or its directory."""
+
+    def work(r: Recorder) -> None:
+        fd = r.open("state", os.O_RDWR)
+        r.unlink("state")
+        if how == "directory":
+            r.sync_path(".")
+        else:
+            getattr(r, how)(fd)
+        r.promise("gone")
+
+    return work
+
+
+def short_head(r: Recorder) -> None:
+    r.put("table", b"old!")
+
+
+def allocated_first(ordered: bool) -> Work:
+    """Space is allocated, then a head that stands for the rows after it is written with them."""
+
+    def work(r: Recorder) -> None:
+        fd = r.open("table", os.O_WRONLY)
+        r.fallocate(fd, 0, 8192)
+        if ordered:
+            r.write(fd, b"row." * 100, 4)
+            r.fsync(fd)
+            r.write(fd, b"new!", 0)
+        else:
+            r.write(fd, b"new!" + b"row." * 100, 0)
+        r.fsync(fd)
+        r.close(fd)
+
+    return work
+
+
+def new_head_has_rows(tree: Tree, promised: tuple[object, ...]) -> bool:
+    table = tree["table"]
+    assert isinstance(table, bytes)
+    return not table.startswith(b"new!") or table[4:404] == b"row." * 100
+
+
+def reserved(synced: bool) -> Work:
+    """A part of what was just written is allocated, which journals a size of its own."""
+
+    def work(r: Recorder) -> None:
+        r.put("out.tmp" if synced else "out", b"P" * 8192, sync=synced)
+        if synced:
+            r.rename("out.tmp", "out")
+            r.sync_path(".")
+        fd = r.open("out", os.O_WRONLY)
+        r.fallocate(fd, 50, 5000)
+        r.close(fd)
+
+    return work
+
+
+def whole_pages(tree: Tree, promised: tuple[object, ...]) -> bool:
+    out = tree.get("out", b"")
+    assert isinstance(out, bytes)
+    return len(out) % 4096 == 0
+
+
+def headed_later(synced: bool) -> Work:
+    """The rows are written behind a gap, which the head then fills."""
+
+    def work(r: Recorder) -> None:
+        fd = r.open("table", os.O_WRONLY | os.O_CREAT)
+        r.write(fd, RECORD, 4096)
+        if synced:
+            r.fsync(fd)
+        r.write(fd, b"head", 0)
+        r.close(fd)
+
+    return work
+
+
+def not_the_head_alone(tree: Tree, promised: tuple[object, ...]) -> bool:
+    table = tree.get("table", b"")
+    assert isinstance(table, bytes)
+    return len(table) != 4096
+
+
+def trimmed(replaced: bool) -> Work:
+    """A record is appended, and the file set to the size that it has by then."""
+
+    def work(r: Recorder) -> None:
+        name = "log.tmp" if replaced else "log"
+        r.put(name, RECORD * (2 if replaced else 1), APPEND, sync=replaced)
+        r.truncate(r.open(name, os.O_WRONLY), 8192)
+        if replaced:
+            r.sync_path(name)
+            r.rename(name, "log")
+
+    return work
+
+
+def kept_writing(directory: bool) -> Work:
+    """The file that was replaced is written and synced once more, through a descriptor."""
+
+    def work(r: Recorder) -> None:
+        fd = r.open("state", os.O_RDWR)
+        r.put("state.tmp", NEW, sync=True)
+        r.rename("state.tmp", "state")
+        r.write(fd, b"over", 0)
+        r.fsync(fd)
+        if directory:
+            r.sync_path(".")
+        r.promise("new")
+
+    return work
+
+
+def new_if_promised(tree: Tree, promised: tuple[object, ...]) -> bool:
+    return not promised or tree.get("state") == NEW
+
+
 PROGRAMS = (
     Program("replace without fsync", old_state, replaced(False), replaced(True), old_or_new,
-            ("xfs", "btrfs", "strict"), "rename-before-sync"),
+            NOT_ORDERED, "rename-before-sync"),
     Program("publish without fsync", nothing, published(False), published(True), absent_or_whole,
             ALL, "rename-before-sync"),
     Program("create without directory", nothing, created(False), created(True), kept_if_promised,
@@ -378,13 +622,38 @@ PROGRAMS = (
     Program("replay not idempotent", counter, replayed(False), replayed(True), six_in_the_end,
             ALL, "stopped-between"),
     Program("wrong descriptor", old_state, wrong_descriptor(False), wrong_descriptor(True), old_or_new,
-            ("xfs", "btrfs", "strict"), "rename-before-sync"),
+            NOT_ORDERED, "rename-before-sync"),
     Program("wrong directory", two_directories, wrong_directory(False), wrong_directory(True), real_state,
-            ("xfs", "btrfs", "strict"), "directory-not-synced"),
+            NOT_EXT4, "directory-not-synced"),
     Program("marker before data", nothing, flagged(False), flagged(True), flag_means_data,
             ALL, "not-ordered"),
     Program("header before rows", grown, headed(False), headed(True), header_tells_truth,
             ALL, "not-ordered"),
     Program("link without fsync", nothing, linked(False), linked(True), absent_or_whole,
             ALL, "rename-before-sync"),
+    Program("rotate without fsync", nothing, rotated(False), rotated(True), both_logs_if_promised,
+            LOOSE, "rename-in-halves"),
+    Program("zero tail of a growing log", first_record, growing(False), growing(True), no_zero_tail,
+            ("ext4", "btrfs", "portable", "strict"), "stopped-between"),
+    Program("cut inside a block", two_records, cut_back(False), cut_back(True), whole_rows,
+            IN_PLACE, "stopped-between"),
+    Program("name of a moment", three_places, renamed_twice(False), renamed_twice(True),
+            no_spare_if_promised, LOOSE, "rename-in-halves"),
+    Program("marker in another directory", three_files, unmarked(False), unmarked(True),
+            journal_or_empty_marker, LOOSE, "not-ordered"),
+    Program("fdatasync of what has no name", old_state, removed_and_synced("fdatasync"),
+            removed_and_synced("directory"), gone_if_promised,
+            tuple(model for model in ALL if model != "xfs"), "directory-not-synced"),
+    Program("fsync of what has no name", old_state, removed_and_synced("fsync"),
+            removed_and_synced("directory"), gone_if_promised, LOOSE, "directory-not-synced"),
+    Program("allocated and overwritten", short_head, allocated_first(False), allocated_first(True),
+            new_head_has_rows, IN_PLACE, "not-ordered"),
+    Program("allocated behind the end", nothing, reserved(False), reserved(True), whole_pages,
+            ("ext4", "ext4-ordered", "portable", "strict"), "not-ordered"),
+    Program("head in a gap", nothing, headed_later(False), headed_later(True), not_the_head_alone,
+            IN_PLACE, "not-ordered"),
+    Program("set to its own size", first_record, trimmed(False), trimmed(True), no_zero_tail,
+            ("ext4", "btrfs", "portable", "strict"), "stopped-between"),
+    Program("written after it was replaced", old_state, kept_writing(False), kept_writing(True),
+            new_if_promised, LOOSE, "acknowledged-before-sync"),
 )  # fmt: skip

@@ -34,7 +34,9 @@ class Micro:
     first_name: bool = False
     rename_of: int | None = None
     replaces: bool = False
-    truth: bool = True
+    cut: bool = False
+    unasked: str = ""
+    """What the file system does by itself: ``wipe``, ``passing`` (growth by other data), ``alloc``."""
 
     @property
     def meta(self) -> bool:
@@ -120,8 +122,12 @@ class World:
         self._note(op, "name", directory, name=name, child=inode, first_name=True)
 
     def _cut(self, op: Operation, inode: int, size: int) -> None:
-        if size != self.length[inode]:
-            self._note(op, "size", inode, size=size)
+        before = self.length[inode]
+        if size != before:
+            self._note(op, "size", inode, size=size, cut=size < before)
+            border = min(before, (size + BLOCK - 1) // BLOCK * BLOCK)
+            if border > size:
+                self._note(op, "data", inode, at=size, data=bytes(border - size), unasked="wipe")
             self.length[inode] = size
             if size == 0:
                 self.filled.append((op.index, inode, False))
@@ -129,6 +135,8 @@ class World:
     def do_fallocate(self, op: Operation) -> None:
         inode, end = self._who(op.target), (op.file.offset or 0) + (op.file.length or 0)
         self.filled.append((op.index, inode, True))
+        if any(m.kind == "data" and m.file == inode and not m.unasked for m in self.micro):
+            self._note(op, "grow", inode, size=min(end, self.length[inode]), unasked="alloc")
         if op.file.mode == 0 and end > self.length[inode]:
             self._cut(op, inode, end)
 
@@ -143,6 +151,7 @@ class World:
     def do_write(self, op: Operation) -> None:
         inode, data = self._who(op.target), op.file.data.read()[: op.result]
         at, before = op.file.offset, self.length[inode]
+        earlier = any(m.kind == "data" and m.file == inode and not m.unasked for m in self.micro)
         position = at
         while position < at + len(data):
             stop = min(at + len(data), (position // BLOCK + 1) * BLOCK)
@@ -151,6 +160,8 @@ class World:
                 tail = position // BLOCK * BLOCK < before
                 part.mate = self._note(op, "grow", inode, size=stop, mate=part, tail=tail)
             position = stop
+        if at + len(data) > before and (earlier or at // BLOCK != (at + len(data) - 1) // BLOCK):
+            self._note(op, "grow", inode, size=at + len(data), unasked="passing")
         self.length[inode] = max(before, at + len(data))
 
     def do_chmod(self, op: Operation) -> None:
@@ -202,9 +213,10 @@ class Judge:
 
     def __init__(self, world: World, model: str) -> None:
         self.world = world
-        self.late = model == "ext4-late"
-        self.model = "ext4" if self.late else model
+        self.late = model == "ext4"
+        self.model = model.removesuffix("-ordered")
         self.real = model != "strict"
+        self.log = model in ("btrfs", "portable")
         self._direct: dict[int, set[int]] = {}
         self._full: dict[int, set[int]] = {}
 
@@ -227,11 +239,13 @@ class Judge:
         return self._full[a.number]
 
     def needs(self, a: Micro, b: Micro) -> bool:
-        if a.kind == "free" and a.mate is b and (self.real or b.child is not None):
+        if a.kind == "free" and (a.mate is b or self._took(b, a)):
             return True
         if not self.real:
             return False
         if a.kind == b.kind == "name" and a.mate is b:
+            return True
+        if self.model == "btrfs" and a.kind == "data" and a.mate is b:
             return True
         if b.number > a.number:
             return False
@@ -241,14 +255,35 @@ class Judge:
             return True
         return a.file == b.file and self._same_file(a, b)
 
+    def _took(self, entry: Micro, freed: Micro) -> bool:
+        """The entry took a name away from what was freed later."""
+        if entry.kind != "name" or entry.number > freed.number or entry.child == freed.file:
+            return False
+        return self._owner_before(entry) == freed.file
+
     def _same_file(self, a: Micro, b: Micro) -> bool:
+        if a.kind == "grow" and a.unasked:
+            return self._in_passing(a, b)
         if a.kind == "grow" and b.kind == "data":
-            return a.mate is b and not self.late and not (self.model == "ext4" and a.tail)
+            ordered = self.model == "ext4" and not self.late and not a.tail
+            return a.mate is b and (ordered or self.model in ("xfs", "btrfs"))
         if a.kind == "grow" and b.kind == "grow":
-            return self.model == "ext4"
+            return self.model == "ext4" and not self.late and not b.unasked
         if a.kind == "data" and b.kind == "data":
             return a.at // BLOCK == b.at // BLOCK
-        return a.kind == "data" and b.kind == "size" and a.at + len(a.data) > b.size
+        blocks = (b.size + BLOCK - 1) // BLOCK * BLOCK
+        return a.kind == "data" and b.kind == "size" and b.cut and a.at + len(a.data) > blocks
+
+    def _in_passing(self, a: Micro, b: Micro) -> bool:
+        """Growth that is not the growth of a write: with other data, with none, or nothing at all."""
+        if a.unasked == "passing" and self.model == "btrfs":
+            pending = [m for m in self._pending(a.file, a.op + 1) if m.kind == "data" and m.number < a.number]
+            return bool(pending) and pending[0] is b
+        own = ("ext4", "xfs") if a.unasked == "passing" else ("xfs", "btrfs")
+        if self.model not in own or b.kind != "grow":
+            return False
+        asked = [m for m in self.world.micro if m.file == a.file and m.kind == "grow" and not m.unasked]
+        return bool(asked) and [m for m in asked if m.number < a.number][-1:] == [b]
 
     def _pushed(self, a: Micro, b: Micro) -> bool:
         """ext4: renaming over a file, and closing an emptied one, write the data out."""
@@ -287,7 +322,7 @@ class Judge:
         pending = self._pending(file, op)
         result = []
         for grow in pending:
-            if grow.kind == "grow" and not grow.tail:
+            if grow.kind == "grow" and not grow.tail and not grow.unasked:
                 result += [m for m in pending if m.number in self.full(grow)]
         return result
 
@@ -321,26 +356,23 @@ class Judge:
         if event.kind == "sync":
             return {m.number for m in past}
         own = [m for m in past if m.file == event.file and m.number not in done]
-        if event.kind == "fdatasync":
-            own = [m for m in own if m.kind != "mode"]
+        freed = [m for m in own if m.kind == "free"]
+        own = [m for m in own if m.kind != "free" and (m.kind != "mode" or event.kind == "fsync")]
         saved = {m.number for m in own}
         if not self.real:
             return saved
         names = [m for m in past if m.kind == "name" and m.child == event.file]
         new = any(m.first_name and m.number not in done for m in names)
-        if event.kind == "fdatasync" and not (self.model == "btrfs" and new):
+        if event.kind == "fdatasync" and not (self.log and new):
             names = [m for m in names if m.first_name]
-        if self.model in ("ext4", "xfs"):
-            for m in own + [n for n in names if n.number not in done]:
-                saved |= self.full(m)
-        saved |= self._reachable(names, past, done)
         for m in own:
-            if m.kind == "name":
-                saved |= {b.number for b in past if self._same_cell(b, m) and b.number < m.number}
-                if m.child is None and m.mate is not None:
-                    saved.add(m.mate.number)
             if m.kind == "data":
                 saved |= {n for n in self.full(m) if self._same_data(n, m)}
+        if self.log:
+            return saved | self._logged(event, names, own, past, done)
+        removed = freed if event.kind == "fsync" or self.model == "xfs" else []
+        for m in own + removed + [n for n in names if n.number not in done]:
+            saved |= self.full(m)
         if self.model == "ext4" and self.world.kinds[event.file] == "dir":
             for m in past:
                 saved |= self.full(m) if m.meta else set()
@@ -350,6 +382,37 @@ class Judge:
                         saved |= self.full(m) if m.kind == "grow" or not self.late else set()
         return saved
 
+    def _logged(
+        self, event: Event, names: list[Micro], own: list[Micro], past: list[Micro], done: set[int]
+    ) -> set[int]:
+        """What the log of btrfs says of names: those that stand, and those of former owners that stand."""
+        standing = [m for m in self._in_use(names, past) if m.number not in done]
+        reached = standing + self._above(standing, past, done)
+        saved = self._replayed(reached, past, done)
+        others = {self._on_disk(m, done) for m in reached} - {event.file, None}
+        for m in own:
+            if m.kind == "name" and m.child is None and m.mate is not None and m.rename_of is not None:
+                others.add(m.rename_of)
+        for other in others:
+            theirs = [m for m in past if m.kind == "name" and m.child == other and m.number not in done]
+            saved |= self._replayed(self._in_use(theirs, past), past, done)
+        return saved
+
+    def _replayed(self, entries: list[Micro], past: list[Micro], done: set[int]) -> set[int]:
+        saved: set[int] = set()
+        for m in entries:
+            saved |= {b.number for b in past if self._same_cell(b, m) and b.number <= m.number}
+            for b in past:
+                taken = b.kind == "name" and b.child is None and self._owner_before(b) == m.child
+                if taken and self._on_disk(b, done) == m.child:
+                    saved.add(b.number)
+        return saved
+
+    def _on_disk(self, m: Micro, done: set[int]) -> int | None:
+        """The inode that a name means by what is durable."""
+        known = [b for b in self.world.micro if self._same_cell(b, m) and b.number in done]
+        return known[-1].child if known else self.world.start.get(m.file, {}).get(m.name)
+
     def _same_data(self, number: int, m: Micro) -> bool:
         other = self.world.micro[number]
         return other.kind == "data" and other.file == m.file
@@ -358,29 +421,14 @@ class Judge:
     def _same_cell(a: Micro, b: Micro) -> bool:
         return a.kind == b.kind == "name" and (a.file, a.name) == (b.file, b.name)
 
-    def _reachable(self, names: list[Micro], past: list[Micro], done: set[int]) -> set[int]:
-        """The names, with the directories above those that are still in use, and what goes with them."""
-        seen: set[int] = set()
-        waiting = names + self._above(self._in_use(names, past), past, done)
-        while waiting:
-            m = waiting.pop()
-            if m.number in seen:
-                continue
-            seen.add(m.number)
-            more = [b for b in past if self._same_cell(b, m) and b.number < m.number]
-            if m.mate is not None:
-                more.append(m.mate)
-            waiting += [b for b in more if b.number not in done]
-        return seen
-
     def _above(self, names: list[Micro], past: list[Micro], done: set[int]) -> list[Micro]:
         """How the new directories that hold ``names`` are found, up to one that is safe."""
         made: list[Micro] = []
         for directory in {m.file for m in names}:
             entries = [b for b in past if b.kind == "name" and b.child == directory and b.number not in done]
             if any(b.first_name for b in entries):
-                made += [b for b in entries if b.first_name or self.model == "btrfs"]
-        return made + self._above(self._in_use(made, past), past, done) if made else []
+                made += self._in_use(entries, past)
+        return made + self._above(made, past, done) if made else []
 
     def _in_use(self, names: list[Micro], past: list[Micro]) -> list[Micro]:
         return [m for m in names if not any(self._same_cell(b, m) and b.number > m.number for b in past)]
@@ -403,7 +451,7 @@ class Judge:
     def _needed(self, op: int) -> dict[int, set[int]]:
         """What each step needs by now: on btrfs less than before, if a sync may have taken it along."""
         needed = {m.number: set(self.full(m)) for m in self.world.micro if m.op <= op}
-        if self.model != "btrfs":
+        if not self.log:
             return needed
         done: set[int] = set()
         logs: list[tuple[int, set[int]]] = []
@@ -416,12 +464,13 @@ class Judge:
             if event.kind == "sync":
                 logs.clear()
                 continue
-            along, files = self._along(event, done)
+            along, files = self._along(event, done, {event.file})
             ahead = [m for m in self._noted(event, logs) if m.number not in done]
             past = [m for m in self.world.micro if m.op < event.op]
             along |= {m.number for m in ahead + self._above(ahead, past, done)}
-            for number in along:
-                needed[number] &= along | done
+            beside, files = self._along(event, done, files | self._renamed_in(event))
+            for number in beside | along:
+                needed[number] &= (along if number in along else along | beside) | done
             children = {self.world.micro[n].child for n in saved}
             logs.append((event.op, files | {c for c in children if c is not None}))
         return needed
@@ -446,9 +495,16 @@ class Judge:
         earlier = [b for b in self.world.micro if self._same_cell(b, m) and b.number < m.number]
         return earlier[-1].child if earlier else self.world.start.get(m.file, {}).get(m.name)
 
-    def _along(self, event: Event, done: set[int]) -> tuple[set[int], set[int]]:
+    def _renamed_in(self, event: Event) -> set[int]:
+        """The directories that go along with a file that was renamed, linked or unlinked in them."""
+        names = [m for m in self.world.micro if m.kind == "name" and m.op < event.op]
+        given = {m.file for m in names if m.child == event.file and not m.first_name}
+        lost = {m.file for m in names if m.child != event.file and self._owner_before(m) == event.file}
+        return given | lost
+
+    def _along(self, event: Event, done: set[int], first: set[int]) -> tuple[set[int], set[int]]:
         past = [m for m in self.world.micro if m.op < event.op]
-        files, along = {event.file}, set()
+        files, along = set(first), set()
         while True:
             more = {m.number for m in past if m.number not in done and self._touches(m, files, past)}
             named = {
@@ -456,7 +512,11 @@ class Judge:
                 for number in more
                 for b in past
                 if self._same_cell(b, self.world.micro[number]) and b.child is not None
-            }
+            } | {
+                self.world.start.get(m.file, {}).get(m.name)
+                for m in map(self.world.micro.__getitem__, more)
+                if m.kind == "name"
+            } - {None}
             if more <= along and named <= files:
                 return along, files
             along |= more
@@ -488,13 +548,12 @@ class Judge:
         return {inside[0], inside[-1]} if inside else set()
 
     def _torn(self, m: Micro, cut: int, kept: set[int]) -> Iterator[object]:
-        if self.model == "btrfs":
+        if self.real:
             return
         rest: dict[int, object] = {m.number: cut - m.at}
         yield self.tree(kept, rest)
-        # Pieces end at page borders, so under the real models no torn one can make the file grow.
         grow = m.mate
-        if not self.real and grow is not None and grow.number not in kept and cut > self._size_before(m):
+        if grow is not None and grow.number not in kept and cut > self._size_before(m):
             yield self.tree(kept, {**rest, grow.number: cut})
 
     def _size_before(self, m: Micro) -> int:

@@ -114,5 +114,5 @@ def test_an_illegal_state_is_refused_with_the_rule() -> None:
 def test_a_model_that_does_not_exist_is_refused() -> None:
     """The error lists those that do."""
     trace, before = run([("promise",), ("promise",)])
-    with pytest.raises(ValueError, match=r"zfs.*ext4, ext4-late, xfs, btrfs, strict"):
+    with pytest.raises(ValueError, match=r"zfs.*ext4, ext4-ordered, xfs, btrfs, portable, strict"):
         Judge(script(trace, before), "zfs", 0)

@@ -18,6 +18,7 @@ from chaoskit.core.result import Options, ScenarioResult
 from chaoskit.explore.case import Question
 from chaoskit.explore.crash import CrashSource
 from chaoskit.explore.engine import Explorer
+from chaoskit.explore.execute import Wanted, always
 from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 from chaoskit.explore.sources import Offers
@@ -40,7 +41,9 @@ class Passing:
     recorded: Trace
     unproven: Callable[[str], bool] = lambda schedule: False
 
-    def run(self, jobs: Sequence[Job]) -> Generator[tuple[int, Observation], None, None]:
+    def run(
+        self, jobs: Sequence[Job], wanted: Wanted = always
+    ) -> Generator[tuple[int, Observation], None, None]:
         for number, job in enumerate(jobs):
             if job.record:
                 yield number, Observation(trace=self.recorded)

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 
 import pytest
+from budgets import tried
 from crash_recorder import Recorder
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from chaoskit.core.operation import Trace
 from chaoskit.explore.crash import Snapshot, crash_states, script, state_tree
 
 START = {"a": b"old a", "b": b"B" * 4100}
-MODELS = ("ext4", "ext4-late", "xfs", "btrfs", "strict")
+MODELS = ("ext4", "ext4-ordered", "xfs", "btrfs", "portable", "strict")
 EVERYTHING = 10**9
 KEEP_SIZE = 1
 _NAMES = st.sampled_from(["a", "b", "n", "d/a", "d/n"])
@@ -102,7 +103,7 @@ def referee(trace: Trace, model: str) -> set[object]:
 
 def few_steps(trace: Trace, before: Snapshot) -> bool:
     steps = script(trace, before)
-    return sum(step.torn_from is None for step in steps.steps) <= 9
+    return sum(step.torn_from is None for step in steps.steps) <= 10
 
 
 def enumerated(trace: Trace, before: Snapshot, model: str, exhaustive: int) -> set[object]:
@@ -115,7 +116,7 @@ def initial(promises: int = 0) -> object:
 
 
 _common: Callable[..., object] = settings(
-    max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=tried(250), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from budgets import some
 from programs import PROGRAMS, Program
 
 from chaoskit.core.result import ScenarioResult
@@ -15,7 +16,7 @@ from chaoskit.inject.kernel import KernelBackend
 from chaoskit.report import read
 
 HERE = Path(__file__).parent
-EACH = pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.name.replace(" ", "-"))
+EACH = pytest.mark.parametrize("program", some(PROGRAMS), ids=lambda p: p.name.replace(" ", "-"))
 
 
 # All tests of this file belong to one worker under xdist, so that the programs are explored once.
@@ -57,4 +58,4 @@ def test_the_corrected_twin_is_clean(results: dict[str, ScenarioResult], program
     """Under every model, with every state checked."""
     result = of(results, "test_right", program)
     assert result.state == "passed"
-    assert len(result.cases) == result.budget.possible
+    assert result.tried == result.budget.possible > 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import json
 import lzma
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -15,8 +18,10 @@ import zipfile
 import pytest
 
 from chaoskit.core.errors import UsageError
-from chaoskit.faults.corrupt import formats
-from chaoskit.faults.corrupt.examples import examples
+from chaoskit.faults.corrupt import formats, text
+from chaoskit.faults.corrupt.damage import made
+from chaoskit.faults.corrupt.examples import TABLE, examples
+from chaoskit.faults.corrupt.words import in_words
 
 SAMPLES = examples()
 HEAVY = ("bomb",)
@@ -117,13 +122,37 @@ def test_a_bomb_is_made_only_when_it_strikes():
         assert len(formats.damaged(SAMPLES[name], bomb)) < 1 << 20
 
 
+@pytest.mark.parametrize(
+    ("name", "label", "unpacked"),
+    [
+        ("gzip", "gzip.bomb", gzip.decompress),
+        ("xz", "xz.bomb", lzma.decompress),
+        ("bzip2", "bzip2.bomb", bz2.decompress),
+        ("zip", "zip.hostile.bomb", lambda data: zipfile.ZipFile(io.BytesIO(data)).read("bomb")),
+    ],
+)
+def test_a_bomb_unpacks_to_64_mib(name, label, unpacked):
+    """Enough to be noticed, and not more than any machine has."""
+    assert len(unpacked(formats.damaged(SAMPLES[name], label))) == 64 << 20
+
+
+def test_aliases_stand_for_a_million_values():
+    """Written out, too, they would stay within the bound of all bombs."""
+    values = {}
+    for line in formats.damaged(SAMPLES["yaml"], "yaml.hostile.alias-bomb").decode().splitlines():
+        name, _, items = line.partition(": ")
+        parts = items.partition("[")[2].rstrip("]").split(", ")
+        values[name] = sum(values.get(part.removeprefix("*"), 1) for part in parts)
+    assert max(values.values()) == 1_000_000
+
+
 def test_a_choice_has_one_of_each_kind_first():
     """A limit leaves out repetitions before it leaves out kinds."""
     for data in SAMPLES.values():
         found = dict(formats.damages(data))
         kinds = {(label.removesuffix(damage.name), *damage.alike) for label, damage in found.items()}
-        chosen = formats.chosen(data)
-        assert len(chosen) == min(formats.LIMIT, len(found))
+        chosen = formats.chosen(data, 60)
+        assert len(chosen) == min(60, len(found))
         seen = {(label.removesuffix(found[label].name), *found[label].alike) for label in chosen}
         assert len(seen) == min(len(kinds), len(chosen))
         assert formats.chosen(data, 3) == chosen[:3]
@@ -140,7 +169,6 @@ def test_a_damaged_file_can_be_damaged_again(name, data):
 
 def test_a_format_of_a_project_is_registered_by_one_function():
     """It is tried first, begins its labels, and can be taken back."""
-    from chaoskit.faults.corrupt.damage import made
 
     def damages(data):
         yield made("record1", "cut", data[:4])
@@ -164,3 +192,106 @@ def test_an_unknown_label_names_near_ones():
         UsageError, match=r"zip\.entry1\.flip\.crcc.*of this zip file.*zip\.entry1\.flip\.crc"
     ):
         formats.damaged(SAMPLES["zip"], "zip.entry1.flip.crcc")
+
+
+@pytest.mark.parametrize(("name", "data"), ALL, ids=SAMPLES)
+def test_every_label_has_words(name, data):
+    """A report tells a damage in a clause about the file, without dots and dashes of labels."""
+    for label, _ in formats.damages(data):
+        told = in_words(label)
+        assert re.search(r"(is|has|claims|lacks|begins|needs|calls|holds) ", told), (label, told)
+        assert "the file" in told or f"{name} file" in told, (label, told)
+        assert not re.search(r"[a-z][.-][a-z]", told), (label, told)
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("zip.entry1.flip.crc", "entry 1 of the zip file has a flipped bit in its crc"),
+        ("file.cut.half", "the file is cut off after the first half"),
+        ("tar.hostile.traversal", "the tar file has a member whose name leads out of the directory"),
+        (
+            "gzip/csv.row1.field.missing",
+            "row 1 of the csv file in the gzip file has one field too few",
+        ),
+        ("journal.record7.turned-around", "record 7 of the journal file turned around"),
+    ],
+)
+def test_labels_in_words(label, words):
+    """The words of a damage; a label of a project's own format is spelt out."""
+    assert in_words(label) == words
+
+
+@pytest.mark.parametrize(("name", "data"), ALL, ids=SAMPLES)
+def test_a_good_file_is_sound_and_what_is_detectable_is_not(name, data):
+    """What counts as detectable is refused by the format's own rules, and never the file as it was."""
+    told = formats.chosen(data, detectable=True)
+    assert set(told) <= set(formats.chosen(data))
+    assert not [label for label in told if "bomb" in label or "hostile" in label]
+    if name in ("text", "file"):
+        assert told == ()
+    else:
+        assert any(label.startswith(name) for label in told)
+
+
+@pytest.mark.parametrize(
+    ("name", "sound"),
+    [
+        ("gzip", ("gzip.second-member",)),
+        ("zip", ("zip.hostile.duplicate",)),
+        ("json", ("json.number1.negative", "json.key1.missing", "json.null", "json.duplicate-key")),
+        ("csv", ("csv.row1.formula", "csv.row1.twice", "csv.header.missing")),
+        ("sqlite", ("sqlite.header.flip.change-counter",)),
+        ("tar", ("tar.member1.flip.data", "tar.hostile.duplicate")),
+        ("xz", ("xz.padding", "xz.second-stream")),
+    ],
+)
+def test_what_is_well_formed_is_not_detectable(name, sound):
+    """Another value, a lost row or a second member obey the format's rules: only a checksum would tell."""
+    assert set(sound) <= _labels(name)
+    assert not set(sound) & set(formats.chosen(SAMPLES[name], detectable=True))
+
+
+def test_a_registered_format_may_say_what_is_sound():
+    """With a judgement of its own a format has detectable damages; without one it has none."""
+
+    def damages(data):
+        yield made("", "cut", data[:4])
+        yield made("", "upper", data.upper())
+
+    def starts(data):
+        return data.startswith((b"JRNL", b"jrnl"))
+
+    for sound, told in ((None, ()), (lambda data: data.endswith(b"."), ("journal.cut",))):
+        take_back = formats.register("journal", starts, damages, sound)
+        try:
+            labels = formats.chosen(b"jrnl two.", detectable=True)
+            assert tuple(label for label in labels if label.startswith("journal")) == told
+        finally:
+            take_back()
+
+
+def test_a_reader_that_raises_has_noticed():
+    """A judgement that fails in whatever way counts as refused, and never ends an exploration."""
+
+    def sound(data):
+        return data[8] == ord(".")
+
+    take_back = formats.register("short", lambda data: data[:3] == b"abc", text.damages, sound)
+    try:
+        assert "file.cut.1" in formats.chosen(b"abcdefgh.\n", detectable=True)
+    finally:
+        take_back()
+
+
+@pytest.mark.parametrize("name", ["csv", "json", "gzip"])
+def test_a_large_file_is_looked_through_at_once(name):
+    """What is asked for each case of a file is worked out once; of what is packed it is not packed again."""
+    data = {
+        "csv": TABLE * 500,
+        "json": json.dumps([{"id": n} for n in range(2000)]).encode(),
+        "gzip": gzip.compress(TABLE * 500, 1),
+    }[name]
+    first = formats.chosen(data, 60, detectable=True)
+    assert len(first) > 20
+    assert formats.chosen(data, 60, detectable=True) is first

@@ -67,6 +67,24 @@ def run(root: str) -> Run:
 
 
 @pytest.fixture
+def hung(run: Run) -> Callable[..., Ran]:
+    """Run what hangs, where ``reached`` says by what is seen that it came to hanging.
+
+    The limit is short, since it is waited for. A machine that is so busy that the workload has not got there
+    by then gives it ten times as long.
+    """
+
+    def hung(work: Callable[[], Any] | Command, reached: Callable[[Ran], bool], schedule: str = "") -> Ran:
+        for limit in (0.3, 3.0, 30.0):
+            ran = run(work, schedule, timeout=limit)
+            if reached(ran):
+                break
+        return ran
+
+    return hung
+
+
+@pytest.fixture
 def record(run: Run) -> Callable[[Callable[[], Any]], Ran]:
     """Record a workload that must succeed."""
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
+
+from recording import PROGRAM
 
 from chaoskit.inject.base import Ran
 
@@ -71,3 +75,15 @@ def test_a_recorded_call_takes_no_more_steps_than_it_did(root: str, run: Run) ->
     assert len(ran.trace) > CALLS
     each = _each_time(entered)
     assert sum(each.values()) <= 132, each
+
+
+def test_a_long_recording_needs_as_much_as_its_length_says(root: str) -> None:
+    """An operation takes less than 3 KB, the first thousand and the last; the validation has 100,000."""
+    sizes = []
+    for count in (4_000, 16_000):
+        os.mkdir(f"{root}/{count}")
+        words = [sys.executable, "-c", PROGRAM, f"{root}/{count}", "operations", str(count)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        sizes.append(json.loads(done.stdout)["megabytes"])
+    assert sizes[1] - sizes[0] < 12_000 * 3 / 1000

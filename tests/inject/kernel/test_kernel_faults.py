@@ -258,6 +258,24 @@ def test_a_short_transfer_is_never_longer_than_the_call(root: str, run: Run, mor
     assert kinds(ran) == ["not-injected"] * 2
 
 
+def test_a_short_read_stays_out_of_memory_that_is_only_read(root: str, run: Run) -> None:
+    """The kernel would write nothing there, and says so; the fault cannot be injected."""
+    make(f"{root}/a", b"new content")
+
+    def work() -> tuple[int, int, bytes]:
+        libc = ctypes.CDLL(None, use_errno=True)
+        place = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        place[:8] = b"as it is"
+        address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(place)))
+        assert libc.mprotect(address, mmap.PAGESIZE, mmap.PROT_READ) == 0
+        fd = os.open(f"{root}/a", os.O_RDONLY)
+        return libc.read(fd, address, 8), ctypes.get_errno(), place[:8]
+
+    ran = run(work, "read(a)#1=short[4]")
+    assert ran.value == (-1, errno.EFAULT, b"as it is")
+    assert not ran.receipts
+
+
 def test_a_read_that_the_file_ends_is_not_short(root: str, run: Run) -> None:
     """What comes back is all there is, so nothing has struck, however much was asked for."""
     make(f"{root}/a", b"abcdef")
@@ -437,7 +455,7 @@ def test_an_error_at_close_lets_go_of_the_file(root: str, run: Run, fault: str) 
 
 @pytest.mark.parametrize("fault", ["EIO", "lost[EIO]"])
 def test_a_file_that_cannot_be_let_go_of_is_closed_without_an_error(root: str, run: Run, fault: str) -> None:
-    """Nothing can be put in the place of a descriptor beyond the limit: the close goes its ordinary way."""
+    """Nothing can be put in place of a descriptor beyond the limit: the close goes its ordinary way."""
 
     def work() -> tuple[int, Any, Any]:
         low = os.open(f"{root}/a", os.O_CREAT | os.O_RDWR)
@@ -815,7 +833,6 @@ def test_data_that_leaves_by_sendfile_is_a_read_that_can_fail(root: str, run: Ru
             "short[x]",
             "full[-1]",
             "full",
-            "lost",
         ),
         *("lost[EFOO]", "EFOO", "ENOSPC[always]", "SIGFOO", "SIGTERM[x]", "delay", "delay[x]", "power_loss"),
     ],

@@ -10,6 +10,8 @@ import pytest
 
 from chaoskit.faults.calls import FAMILIES
 from chaoskit.inject.kernel import domains
+from chaoskit.inject.kernel.clock.table import OTHERS, READS, WAITS, TimeSpec
+from chaoskit.inject.kernel.network.table import SERVICE
 from chaoskit.inject.kernel.seccomp import abi, bpf, syscalls
 
 MACHINES = ("x86_64", "aarch64")
@@ -47,6 +49,8 @@ def decide(
             position += yes if accumulator == value else no
         elif code == 0x35:
             position += yes if accumulator >= value else no
+        elif code == 0x05:
+            position += value
         elif code == 0x06:
             return value
         else:
@@ -108,20 +112,54 @@ def test_a_call_for_another_architecture_is_notified(machine: str) -> None:
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("families", [frozenset(), frozenset({"write"}), frozenset({"open", "mmap", "lock"})])
 def test_a_case_stops_its_families_and_what_is_watched(machine: str, families: frozenset[str]) -> None:
-    """Every call is decided as by the whole filter, or allowed if it is of another family."""
-    operations = {spec.number(machine): spec for spec in domains.SPECS}
+    """Every call is decided by those of its rows that are wanted, and allowed if none of them is."""
+    by_number: dict[int | None, list[syscalls.Spec]] = {}
+    for spec in domains.SPECS:
+        by_number.setdefault(spec.number(machine), []).append(spec)
     arguments = [(), (3, 6), (3, abi.FICLONE), (abi.PR_SET_SECCOMP,), (0, 4096, 3, 1, 5), (bpf.CONTROL,)]
     stopped = 0
     for number in range(1000):
         for args in arguments:
-            expected = decide(machine, number, args)
-            if number in operations and operations[number].family not in families:
-                told = operations[number].name == "write" and args == (bpf.CONTROL,)
-                expected = NOTIFY if told else ALLOW
+            rows = by_number.get(number, [])
+            wanted = tuple(spec for spec in rows if spec.always or spec.family in families)
+            expected = decide(machine, number, args, specs=wanted)
             assert decide(machine, number, args, families=families) == expected, (number, args)
             stopped += expected == NOTIFY
     assert stopped > 50
     assert {decide(machine, number, arch=FOREIGN, families=families) for number in range(9)} == {NOTIFY}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize(
+    ("name", "args", "answer"),
+    [
+        ("ppoll", (0, 0, 0), ALLOW),
+        ("ppoll", (0, 0, 4096), NOTIFY),
+        ("ppoll", (0, 0, 1 << 40), NOTIFY),
+        ("epoll_pwait", (3, 0, 8, 0xFFFFFFFF), ALLOW),
+        ("epoll_pwait", (3, 0, 8, 0), ALLOW),
+        ("epoll_pwait", (3, 0, 8, 5000), NOTIFY),
+        ("futex", (4096, 128, 1, 0), ALLOW),
+        ("futex", (4096, 128, 1, 4096), NOTIFY),
+        ("futex", (4096, 137, 1, 1 << 40), NOTIFY),
+        ("futex", (4096, 129, 1, 0), NOTIFY),
+        ("clock_gettime", (1, 4096), NOTIFY),
+        ("clock_gettime", (2, 4096), ALLOW),
+        ("clock_gettime", (-6 & 0xFFFFFFFFFFFFFFFF, 4096), ALLOW),
+        ("brk", (0,), NOTIFY),
+        ("brk", (1 << 40,), ALLOW),
+        ("setsockopt", (3, 1, 20), NOTIFY),
+        ("setsockopt", (3, 6, 20), ALLOW),
+    ],
+)
+def test_a_wait_matters_if_it_ends_by_its_time(
+    machine: str, name: str, args: tuple[int, ...], answer: int
+) -> None:
+    """A wait for ever, or for nothing, is the kernel's; pointers above 4 GiB are pointers, too."""
+    timed = (*WAITS, *READS, *OTHERS)
+    (number,) = {spec.number(machine) for spec in timed if spec.name == name}
+    assert number is not None
+    assert decide(machine, number, args, specs=timed) == answer
 
 
 def test_x32_calls_are_notified() -> None:
@@ -133,12 +171,16 @@ def test_x32_calls_are_notified() -> None:
 @pytest.mark.parametrize("machine", MACHINES)
 def test_the_filter_fits_the_kernel(machine: str) -> None:
     """At most 4,096 instructions, every jump forward and inside, and a return at the end."""
-    rows = list(struct.iter_unpack("=HBBI", bpf.program(machine, domains.SPECS)))
-    assert len(rows) < 256
-    assert rows[-1][0] == 0x06
-    for position, (code, yes, no, _) in enumerate(rows):
-        if code in (0x15, 0x35):
-            assert position + 1 + max(yes, no) < len(rows)
+    untimed = [spec for spec in domains.SPECS if not isinstance(spec, TimeSpec)]
+    for specs, most in ((untimed, 512), ((*domains.SPECS, *OTHERS), 1024)):
+        rows = list(struct.iter_unpack("=HBBI", bpf.program(machine, specs)))
+        assert len(rows) < most
+        assert rows[-1][0] == 0x06
+        for position, (code, yes, no, value) in enumerate(rows):
+            if code in (0x15, 0x35):
+                assert position + 1 + max(yes, no) < len(rows)
+            elif code == 0x05:
+                assert position + 1 + value < len(rows)
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -154,7 +196,7 @@ def test_numbers_are_those_of_the_kernel_headers(machine: str) -> None:
     real.setdefault("newfstatat", real.get("fstatat", 79))
     # The names that asm-generic/unistd.h gives to numbers shared with 32-bit machines.
     assert len(real) > 250
-    rows = (*domains.SPECS, *syscalls.WATCHED.values(), *syscalls.OTHERS.values())
+    rows = (*domains.SPECS, *OTHERS, *syscalls.WATCHED.values(), *syscalls.OTHERS.values())
     ours = {spec.name: spec.number(machine) for spec in rows}
     newest = max(real.values())
     for name, number in ours.items():
@@ -170,10 +212,21 @@ def test_the_tables_are_consistent() -> None:
     for machine in MACHINES:
         named = {(spec.name, spec.number(machine)) for spec in rows if spec.number(machine) is not None}
         assert len({number for _, number in named}) == len(named)
-    assert {spec.family for spec in domains.SPECS} <= set(FAMILIES)
+    assert {spec.family for spec in domains.SPECS} <= {*FAMILIES, SERVICE}
     assert {name for name, row in FAMILIES.items() if row.changes or row.syncs} - {"rmdir"} <= {
         spec.family for spec in domains.SPECS
     }
+
+
+def test_an_argument_that_is_given_is_not_zero() -> None:
+    """A pointer counts by both of its halves."""
+    one = syscalls.Spec("recvfrom", "mine", 45, 207, ((4, "given", ()), (0, "any", (7,))))
+
+    def answer(first: int, pointer: int) -> int:
+        return decide("x86_64", 45, (first, 0, 0, 0, pointer), specs=(one,))
+
+    assert {answer(7, pointer) for pointer in (1, 1 << 32, 0x7FFC00000000, 0xFFFFFFFF)} == {NOTIFY}
+    assert answer(7, 0) == answer(8, 1) == answer(8, 1 << 32) == ALLOW
 
 
 def test_two_domains_may_want_one_call_for_their_own_reasons() -> None:

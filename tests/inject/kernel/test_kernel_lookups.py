@@ -20,7 +20,7 @@ from chaoskit.inject.kernel import domains, interest, lookups
 from chaoskit.inject.kernel.seccomp import abi
 
 Run = Callable[..., Ran]
-CALLS = ("stat", "access", "readlink")
+CALLS = ("stat", "access", "readlink", "getcwd")
 
 
 def looked_up(ran: Ran) -> list[str]:
@@ -89,6 +89,39 @@ def test_names_are_looked_up_from_where_the_caller_stands(root: str, run: Run) -
     assert looked_up(ran) == ["stat(a)#1 = 0", "stat(a)#2 = 0"]
 
 
+def test_a8_the_working_directory_is_looked_up(root: str, run: Run) -> None:
+    """``getcwd`` below the root is a point with what it returns, and is none elsewhere."""
+    prepare(root)
+
+    def work() -> tuple[str, str]:
+        os.chdir("/")
+        elsewhere = os.getcwd()
+        os.chdir(f"{root}/d")
+        return elsewhere, os.getcwd()
+
+    ran = run(work, record=True)
+    assert ran.value == ("/", f"{root}/d")
+    assert looked_up(ran) == [f"getcwd(d)#1 = {len(os.fsencode(root)) + 3}"]
+
+
+def test_a8_a_working_directory_that_is_gone_has_no_name(root: str, run: Run) -> None:
+    """What the kernel will say is known beforehand, the error included."""
+    prepare(root)
+
+    def work() -> int | None:
+        os.chdir(f"{root}/d")
+        os.rmdir(f"{root}/d")
+        try:
+            os.getcwd()
+        except OSError as error:
+            return error.errno
+        return None
+
+    ran = run(work, record=True)
+    assert ran.value == errno.ENOENT
+    assert looked_up(ran) == ["getcwd(d)#1 = ENOENT"]
+
+
 def test_what_looks_nothing_up_is_no_operation(root: str, run: Run) -> None:
     """A descriptor that is asked for its status, and names elsewhere, are nothing to strike."""
     prepare(root)
@@ -118,6 +151,7 @@ def test_the_record_of_a_look_up_says_what_was_asked(root: str, run: Run) -> Non
         ("stat(a)", lambda root: os.stat(f"{root}/l")),
         ("stat(l)", lambda root: os.lstat(f"{root}/l")),
         ("readlink(l)", lambda root: os.readlink(f"{root}/l")),
+        ("getcwd(d)", lambda root: (os.chdir(f"{root}/d"), os.getcwd())),
     ],
 )
 @pytest.mark.parametrize("name", ["EACCES", "EIO"])
@@ -230,5 +264,5 @@ def test_a_program_that_is_another_user_is_recorded_without_results(root: str, r
 def test_look_ups_stand_beside_files() -> None:
     """They are a domain of their own, and share no call with another."""
     assert lookups.Lookups in domains.DOMAINS
-    names = [spec.name for spec in domains.SPECS]
-    assert len(set(names)) == len(names)
+    others = {spec.name for one in domains.DOMAINS if one is not lookups.Lookups for spec in one.specs}
+    assert others.isdisjoint(spec.name for spec in lookups.SPECS)

@@ -33,7 +33,7 @@ def test_this_machine_has_all_of_it() -> None:
     """Every check works here, and so the backend is available."""
     checks = KernelBackend().examine()
     assert [check.name for check in checks if not check.ok] == []
-    assert len(checks) == 10
+    assert len(checks) == 12
     assert KernelBackend().unavailable() is None
 
 

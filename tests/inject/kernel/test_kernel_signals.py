@@ -50,7 +50,7 @@ def test_a_childs_end_does_not_interrupt_a_close(root: str, run: Run, record: bo
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may have a process scheduled before all others")
-def test_pipelines_of_a_shell_end(run: Run) -> None:
+def test_a12_f1_pipelines_of_a_shell_end(run: Run) -> None:
     """A shell hears of each child's end by a signal, and closes pipes while it does."""
     pipelines = 60
     script = f"i=0; while [ $i -lt {pipelines} ]; do printf abc | cut -c1 | tr a-z A-Z; i=$((i+1)); done"
@@ -82,6 +82,23 @@ def test_the_catcher_serves_until_its_guard_leaves(run: Run) -> None:
         assert catcher._hired is not None
         os.kill(catcher._hired[1]._pid, signal.SIGKILL)
         assert run(_closes_while_children_end, record=True, timeout=60).ok
+    finally:
+        guard.dismiss()
+    assert processes.children() == before
+
+
+def test_a_timer_is_company_too(run: Run) -> None:
+    """Its signal may interrupt the very first call that waits, so that is received at once as well."""
+
+    def work() -> None:
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, 100)
+
+    before = processes.children()
+    guard = processes.stand_guard()
+    try:
+        assert run(work, "write(a)#1=EIO").ok
+        assert len(processes.children() - before) == 2
     finally:
         guard.dismiss()
     assert processes.children() == before

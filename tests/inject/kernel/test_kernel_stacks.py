@@ -20,7 +20,7 @@ import pytest
 from chaoskit.core.operation import Frame
 from chaoskit.inject import channel
 from chaoskit.inject.base import Ran
-from chaoskit.inject.kernel.workload import stack
+from chaoskit.inject.kernel.workload import layout, stack
 
 Record = Callable[[Callable[[], Any]], Ran]
 
@@ -179,13 +179,13 @@ def test_a_thread_that_blocks_all_signals_has_a_stack(root: str, record: Record)
 
 
 def test_another_program_has_no_python_stack(root: str, record: Record) -> None:
-    """Programs that were exec'ed have none, this interpreter started again included."""
+    """Programs that were exec'ed have none, unless they are this interpreter again."""
 
     def work() -> None:
         subprocess.run(["mkdir", f"{root}/a"], check=True)
         subprocess.run([sys.executable, "-c", f"import os; os.mkdir('{root}/b')"], check=True)
 
-    assert stacks(record(work), "mkdir") == [(), ()]
+    assert stacks(record(work), "mkdir") == [(), (Frame("<string>", 1, "<module>"),)]
 
 
 def test_another_program_is_not_looked_into(
@@ -326,7 +326,7 @@ def test_without_a_known_layout_there_are_no_stacks(
         raise LookupError("planted")
 
     monkeypatch.setattr(stack, "_layout", None)
-    monkeypatch.setattr(stack, "_strings", unknown)
+    monkeypatch.setattr(layout, "_strings", unknown)
     ran = record(lambda: os.mkdir(f"{root}/d"))
     assert stacks(ran, "mkdir") == [()]
     assert "planted" in stack.calibrate().missing
@@ -352,26 +352,26 @@ def test_the_kind_of_a_string_is_found_where_a_build_keeps_it(shift: int) -> Non
         (noise & ~(0x1F << shift) | (width | 1 << 3 | ascii_only << 4) << shift, width, ascii_only)
         for (width, ascii_only), noise in zip(kinds, beside, strict=True)
     ]
-    assert stack._state_mask(samples) == 0x1F << shift
+    assert layout._state_mask(samples) == 0x1F << shift
 
 
 def test_strings_of_an_unknown_form_are_refused() -> None:
     """Where no place fits all samples there are no stacks, instead of garbled names."""
     with pytest.raises(LookupError, match="kind of a string"):
-        stack._state_mask([(0x64, 1, True), (0x64, 2, False)])
+        layout._state_mask([(0x64, 1, True), (0x64, 2, False)])
 
 
 @pytest.mark.parametrize("planted", ["frame_code", "frame_instruction", "frame_previous"])
 def test_a_wrong_layout_is_noticed(monkeypatch: pytest.MonkeyPatch, planted: str) -> None:
     """What is found is checked against our own frames before it is used."""
-    real = stack._Calibration._frame
+    real = layout._Calibration._frame
 
     def wrong(self: Any, inner: Any, outer: Any) -> dict[str, int]:
         found = real(self, inner, outer)
         return found | {planted: found[planted] + 8}
 
     monkeypatch.setattr(stack, "_layout", None)
-    monkeypatch.setattr(stack._Calibration, "_frame", wrong)
+    monkeypatch.setattr(layout._Calibration, "_frame", wrong)
     assert stack.calibrate().missing
 
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from budgets import tried
 
 from chaoskit.core.errors import UsageError
 from chaoskit.inject import channel, processes
@@ -338,9 +339,12 @@ def test_nobody_acts_on_the_death_of_another_in_a_kill(root: str, run: Run) -> N
         os.rmdir(f"{root}/d")
 
 
-def test_a_hung_run_shows_who_has_made_no_call_that_stopped(root: str, run: Run) -> None:
+def test_a_hung_run_shows_who_has_made_no_call_that_stopped(hung: Callable[..., Ran]) -> None:
     """Where a program hangs is often in a child that touches no file."""
-    ran = run(lambda: subprocess.run(["sleep", "100"], check=True), "mkdir(d)#1=EIO", timeout=0.5)
+    sleeping = ["sleep", "100"]
+    ran = hung(
+        lambda: subprocess.run(sleeping, check=True), lambda ran: "(sleep" in ran.stacks, "mkdir(d)#1=EIO"
+    )
     assert ran.timed_out
     assert "(sleep" in ran.stacks
 
@@ -412,7 +416,7 @@ def _condition() -> tuple[Any, ...]:
     )
 
 
-def test_two_hundred_runs_leave_no_trace(root: str, run: Run) -> None:
+def test_many_runs_leave_no_trace(root: str, run: Run) -> None:
     """No descriptor, zombie, thread, flag, mask or directory of the test process differs afterwards."""
 
     def work(number: int) -> None:
@@ -428,7 +432,7 @@ def test_two_hundred_runs_leave_no_trace(root: str, run: Run) -> None:
     gc.collect()
     before = _condition()
     schedules = ("", "write(a)#1=kill", "close(zzz)#1=EIO", "end()#1=kill")
-    for number in range(200):
+    for number in range(tried(200)):
         run(lambda n=number: work(n), schedules[number % 4], record=number % 2 == 0)
     gc.collect()
     assert _condition() == before
@@ -1114,7 +1118,7 @@ def test_an_exit_without_a_result_is_told(run: Run) -> None:
     assert "ended with status 0 before its function returned" in str(ran.error)
 
 
-def test_a_hung_workload_is_stopped_with_its_stacks(root: str, run: Run) -> None:
+def test_a_hung_workload_is_stopped_with_its_stacks(hung: Callable[..., Ran]) -> None:
     """After the time limit the whole tree is gone, and every thread's stack was taken."""
 
     def wait_here() -> None:
@@ -1125,8 +1129,8 @@ def test_a_hung_workload_is_stopped_with_its_stacks(root: str, run: Run) -> None
         wait_here()
 
     start = time.monotonic()
-    ran = run(work, timeout=0.3)
-    assert 0.3 <= time.monotonic() - start < 5
+    ran = hung(work, lambda ran: ran.stacks.count("wait_here") == 2)
+    assert 0.3 <= time.monotonic() - start < 100
     assert (ran.timed_out, ran.ok, ran.signal) == (True, False, None)
     assert ran.stacks.count("wait_here") == 2
     assert "do_signal_stop" not in ran.stacks  # What they waited for before they were stopped for this.

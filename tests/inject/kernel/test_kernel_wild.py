@@ -215,17 +215,15 @@ def test_an_open_that_breaks_a_lease_waits_alone(root: str, run: Run) -> None:
     import signal
 
     def hold(ready: int) -> None:
-        def give_up(*_: object) -> None:
-            Path(f"{root}/said").write_text("x")
-            fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-            os._exit(0)
-
+        """Wait with the signal blocked: one that comes just before ``pause`` would be waited for in vain."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGIO})
         held = os.open(f"{root}/a", os.O_RDWR | os.O_CREAT)
-        signal.signal(signal.SIGIO, give_up)
         fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         os.write(ready, b"x")
-        while True:
-            signal.pause()
+        signal.sigwait({signal.SIGIO})
+        Path(f"{root}/said").write_text("x")
+        fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        os._exit(0)
 
     def work() -> int:
         reading, writing = os.pipe()

@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime import CircuitBreaker
-from chaoskit.runtime.breaker import (
+from chaoskit.runtime import (
     BreakerChanged,
     BreakerJudged,
     BreakerReason,
     BreakerRejected,
     BreakerState,
+    CircuitBreaker,
 )
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.failures.taxonomy import BreakerOpen
@@ -161,8 +161,9 @@ def test_rejections_say_when_to_come_back(clock: VirtualClock) -> None:
         breaker.call(ok)
     error = pickle.loads(pickle.dumps(caught.value))
     assert error.retry_after == 7.5
-    assert error.context == {"breaker": "archive", "state": "open"}
-    assert str(error) == "breaker 'archive' is open: a call may be let through in 7.5 s"
+    assert error.context == {"breaker": "archive", "state": "open", "last_failure": "Down"}
+    said = "breaker 'archive' is open: a call may be let through in 7.5 s"
+    assert str(error) == f"{said}; the last failure was Down"
 
 
 def test_a_rejection_that_cannot_say_when_says_so(clock: VirtualClock) -> None:
@@ -937,3 +938,23 @@ def test_ctrl_c_anywhere_in_a_measured_call_leaves_the_lock_free() -> None:
     thread.start()
     thread.join(10)
     assert got == ["value"]
+
+
+def test_a_good_call_of_a_task_ends_a_streak_of_failures():
+    """As in a thread: only failures in a row count, and a good call of any caller ends the row."""
+    breaker = CircuitBreaker(failures=2)
+
+    @breaker
+    async def work(error: Exception | None) -> None:
+        if error is not None:
+            raise error
+
+    async def main() -> None:
+        for error in (OSError(), None, OSError(), None):
+            try:
+                await work(error)
+            except OSError:
+                pass
+
+    asyncio.run(main())
+    assert breaker.state is BreakerState.CLOSED

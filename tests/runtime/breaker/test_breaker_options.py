@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime import CircuitBreaker
-from chaoskit.runtime.breaker import BreakerOptions, BreakerState
+from chaoskit.runtime import BreakerOptions, BreakerState, CircuitBreaker
 from chaoskit.runtime.breaker.options import BreakerSettings
 from chaoskit.runtime.breaker.window import CountWindow, TimeWindow
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime import Bulkhead
+from chaoskit.runtime import Bulkhead, Stop
 from chaoskit.runtime.calling.bulkhead import BulkheadRejected
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.deadlines import deadline
@@ -262,3 +262,102 @@ def test_what_cannot_work_is_refused(settings: dict[str, Any], name: str) -> Non
     """Wrong settings are errors that name the setting."""
     with pytest.raises(UsageError, match=f"{name} is"):
         Bulkhead(**settings)
+
+
+def test_keyword_arguments_reach_the_function() -> None:
+    """By ``call`` and through the decorator."""
+    bulkhead = Bulkhead(1)
+    assert bulkhead.call(lambda a, *, b: (a, b), 1, b=2) == (1, 2)
+    assert bulkhead(lambda a, *, b: (a, b))(1, b=2) == (1, 2)
+
+
+def test_without_patience_a_call_is_rejected_at_once() -> None:
+    """``max_wait=0`` is a setting like another: the queue is there, and nothing waits in it."""
+    bulkhead = Bulkhead(1, queue=1, max_wait=0)
+    with bulkhead, pytest.raises(BulkheadFull):
+        bulkhead.call(len, "")
+    assert bulkhead.waiting == 0
+
+
+def test_a_wait_that_is_interrupted_leaves_the_queue() -> None:
+    """Ctrl-C in the middle of a wait: the place in the queue is free again, and the caller sees it."""
+
+    class Interrupted(VirtualClock):
+        def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
+            raise KeyboardInterrupt
+
+    bulkhead = Bulkhead(1, queue=1, clock=Interrupted())
+    with bulkhead, pytest.raises(KeyboardInterrupt):
+        bulkhead.call(len, "")
+    assert (bulkhead.in_use, bulkhead.waiting) == (0, 0)
+
+
+def test_a_signal_forgets_a_wait_that_is_over() -> None:
+    """A signal that lives as long as the program does not grow with its waits."""
+    wake = Stop()
+    bulkhead = Bulkhead(1, queue=1, max_wait=0.001, wake=wake)
+    with bulkhead, pytest.raises(BulkheadFull):
+        bulkhead.call(len, "")
+
+    async def main() -> None:
+        async def nothing() -> None:
+            pass
+
+        async with bulkhead:
+            with pytest.raises(BulkheadFull):
+                await bulkhead(nothing)()
+
+    asyncio.run(main())
+    assert wake._wakers == []
+
+
+def test_a_place_that_comes_free_before_the_wait_begins_is_counted() -> None:
+    """Between the look for a place and the place in the queue another call may leave: its place is taken."""
+    bulkhead = Bulkhead(1, queue=1)
+    assert bulkhead._place_or_queue(lambda: None) is None
+    assert bulkhead.in_use == 1
+    bulkhead._leave()
+    assert bulkhead.in_use == 0
+
+
+def test_one_call_that_leaves_frees_one_place() -> None:
+    """Of two that are inside, the other is still counted."""
+    bulkhead = Bulkhead(3)
+    with bulkhead:
+        with bulkhead:
+            assert bulkhead.in_use == 2
+        assert bulkhead.in_use == 1
+
+
+def test_without_a_queue_a_task_is_told_that_all_is_taken() -> None:
+    """It has not waited, and the error says so."""
+
+    async def main() -> None:
+        async def nothing() -> None:
+            pass
+
+        bulkhead = Bulkhead(1)
+        async with bulkhead:
+            with pytest.raises(BulkheadFull, match="all 1 places are taken, and so are the 0 in the queue"):
+                await bulkhead(nothing)()
+
+    asyncio.run(main())
+
+
+def test_a_waiter_whose_loop_is_closed_is_passed_over_and_the_next_one_served() -> None:
+    """The place goes to the next in the queue, or is free if there is none."""
+
+    def closed() -> None:
+        raise RuntimeError("Event loop is closed")
+
+    woken: list[str] = []
+    bulkhead = Bulkhead(2, queue=2)
+    with bulkhead:
+        with bulkhead:
+            bulkhead._place_or_queue(closed)
+            bulkhead._place_or_queue(lambda: woken.append("next"))
+        assert (woken, bulkhead.in_use, bulkhead.waiting) == (["next"], 2, 0)
+        bulkhead._leave()
+        with bulkhead:
+            bulkhead._place_or_queue(closed)
+        assert (bulkhead.in_use, bulkhead.waiting) == (1, 0)

@@ -271,3 +271,9 @@ def test_what_cannot_work_is_refused() -> None:
 def test_it_shows_its_candidates() -> None:
     """The repr is fit for a log."""
     assert repr(FallbackChain(Candidate("a", down), name="n")) == "<FallbackChain 'n': a>"
+
+
+def test_a_function_that_is_no_candidate_is_refused_by_name() -> None:
+    """It would have no name to be told by; the message says how to write it."""
+    with pytest.raises(UsageError, match=r"expected a Candidate.*Candidate\(name, function\)"):
+        FallbackChain(len)  # type: ignore[arg-type]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import inspect
 import itertools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -162,3 +164,81 @@ def test_what_cannot_work_is_refused() -> None:
 
     with pytest.raises(UsageError, match="generator function"):
         Pipeline()(generator)
+
+
+def test_a_function_is_prepared_once_and_nothing_of_its_maker_is_kept() -> None:
+    """``call`` protects a plain function once; a closure is protected each time, and let go."""
+    made: list[Any] = []
+
+    def counting(fn: Any) -> Any:
+        made.append(fn)
+        return fn
+
+    pipeline = Pipeline(retry=counting)
+    for _ in range(3):
+        assert pipeline.call(_doubled, 2) == 4
+    assert made == [_doubled]
+
+    class Held:
+        """Something that can be watched."""
+
+    held = Held()
+    watch = weakref.ref(held)
+    pipeline = Pipeline(breaker=CircuitBreaker())
+    for _ in range(2):
+        pipeline.call(lambda kept=held: None)
+        pipeline.call(_holding(held))
+    del held
+    gc.collect()
+    assert watch() is None
+
+
+def _holding(what: object) -> Any:
+    return lambda: what is None
+
+
+def _doubled(x: int) -> int:
+    return 2 * x
+
+
+class Swallowing:
+    """A strategy whose block swallows what is raised in it."""
+
+    def __call__(self, fn: Any) -> Any:
+        return fn
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> bool:
+        return True
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *error: object) -> bool:
+        return True
+
+
+def test_a_block_swallows_what_a_strategy_swallows() -> None:
+    """Around a block a pipeline answers as its strategies do, in both kinds of program."""
+    with Pipeline(breaker=Swallowing()):
+        raise Down
+
+    async def main() -> None:
+        async with Pipeline(breaker=Swallowing()):
+            raise Down
+
+    asyncio.run(main())
+
+
+def test_prepared_functions_are_bounded() -> None:
+    """Functions that a program makes without end do not fill the memory: no more than 64 are kept."""
+    pipeline = Pipeline(breaker=CircuitBreaker())
+    kept = []
+    for number in range(70):
+        space: dict[str, Any] = {}
+        exec(f"def fn(): return {number}", space)
+        assert pipeline.call(space["fn"]) == number
+        kept.append(len(pipeline._prepared))
+    assert kept == [*range(1, 65), *range(1, 7)]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime import RateLimiter
+from chaoskit.runtime import RateLimit, RateLimiter, ShuttingDown, Stop
 from chaoskit.runtime.calling.ratelimit import Bucket, RateWaited
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.deadlines import deadline
@@ -25,8 +25,8 @@ def test_no_period_has_more_calls_than_allowed(burst: int, gaps: list[float]) ->
     bucket, now, went = Bucket(1.0, burst), 0.0, list[float]()
     for gap in gaps:
         now += gap
-        wait, ticket = bucket.take(now, math.inf)
-        assert ticket is not None
+        wait = bucket.wait(now)
+        bucket.reserve(now + wait)
         went.append(now + wait)
     for i, first in enumerate(went):
         for j in range(i, len(went)):
@@ -39,7 +39,8 @@ def test_no_call_waits_longer_than_it_must(burst: int, gaps: list[float]) -> Non
     bucket, now, went = Bucket(1.0, burst), 0.0, list[float]()
     for gap in gaps:
         now += gap
-        wait, _ = bucket.take(now, math.inf)
+        wait = bucket.wait(now)
+        bucket.reserve(now + wait)
         if wait > 1e-6:
             # Somewhere back there is a period that is full right up to this call.
             assert any(len(went) - i + 1 > burst + (now + wait - 1e-6 - at) for i, at in enumerate(went))
@@ -47,21 +48,28 @@ def test_no_call_waits_longer_than_it_must(burst: int, gaps: list[float]) -> Non
 
 
 def test_a_rejected_call_costs_nothing() -> None:
-    """A call whose wait is over its patience leaves the bucket as it was."""
-    bucket = Bucket(1.0, 1)
-    assert bucket.take(0.0, 0.0) == (0.0, 1.0)
-    assert bucket.take(0.25, 0.5) == (0.75, None)
-    assert bucket.take(0.25, 0.75) == (0.75, 2.0)
+    """A call whose wait is over its patience leaves the limiter as it was."""
+    clock = VirtualClock()
+    limiter = RateLimiter(1, max_wait=0.75, clock=clock)
+    limiter.acquire()
+    clock.advance(0.125)
+    for _ in range(3):
+        with pytest.raises(Throttled) as caught:
+            limiter.acquire()
+        assert caught.value.retry_after == 0.875
+    clock.advance(0.125)
+    limiter.acquire()
+    assert clock.sleeps == [0.75]
 
 
 def test_only_the_newest_turn_can_be_given_back() -> None:
     """A turn given back is there for the next; one with turns behind it stays taken."""
     bucket = Bucket(1.0, 1)
-    tickets = [bucket.take(0.0, math.inf)[1] for _ in range(3)]
-    bucket.give_back(tickets[1])  # type: ignore[arg-type]
-    assert bucket.take(0.0, math.inf)[0] == 3.0
-    bucket.give_back(4.0)
-    assert bucket.take(0.0, math.inf)[0] == 3.0
+    tickets = [bucket.reserve(bucket.wait(0.0)) for _ in range(3)]
+    bucket.give_back(tickets[1])
+    assert bucket.wait(0.0) == 3.0
+    bucket.give_back(tickets[2])
+    assert bucket.wait(0.0) == 2.0
 
 
 def test_a_burst_goes_at_once_and_the_rest_evenly() -> None:
@@ -207,3 +215,79 @@ def test_it_shows_what_it_allows() -> None:
     assert (
         repr(RateLimiter(10, per=60, burst=3, name="api")) == "<RateLimiter 'api' 10 calls per 60 s, burst 3>"
     )
+
+
+RATES = st.lists(
+    st.builds(RateLimit, st.integers(1, 5), st.sampled_from([1.0, 4.0, 10.0]), st.integers(1, 3)),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(RATES, st.lists(st.floats(0, 3).map(lambda gap: round(gap, 2)), max_size=30))
+def test_several_rates_hold_at_once(rates: list[RateLimit], gaps: list[float]) -> None:
+    """In no period are there more calls than each of the rates allows, and calls go in their order."""
+    clock, went = VirtualClock(), list[float]()
+    first, *also = rates
+    limiter = RateLimiter(first.calls, per=first.per, burst=first.burst, also=also, max_wait=1e9, clock=clock)
+    for gap in gaps:
+        clock.advance(gap)
+        limiter.acquire()
+        went.append(clock.monotonic())
+    assert went == sorted(went)
+    for rate in rates:
+        for i, begin in enumerate(went):
+            for j in range(i, len(went)):
+                assert j - i + 1 <= rate.burst + (went[j] - begin) * rate.calls / rate.per + 1e-6
+
+
+def test_a_call_that_one_rate_rejects_uses_up_none() -> None:
+    """A rejection by the hour's rate leaves the second's turn, and so does a wait that is given up."""
+    clock = VirtualClock()
+    limiter = RateLimiter(1, per=10.0, also=[RateLimit(1, per=3600.0)], clock=clock)
+    limiter.acquire()
+    clock.advance(20.0)
+    for _ in range(3):
+        with pytest.raises(Throttled) as caught:
+            limiter.acquire()
+        assert caught.value.retry_after == 3580.0
+    waiting = RateLimiter(
+        1, per=10.0, also=[RateLimit(1, per=3600.0)], max_wait=9e9, clock=clock, wake=Stop()
+    )
+    waiting.acquire()
+    waiting._wake.set()  # type: ignore[union-attr]
+    with pytest.raises(ShuttingDown):
+        waiting.acquire()
+    waiting._wake.clear()  # type: ignore[union-attr]
+    waiting.acquire()
+    assert clock.sleeps == [3600.0]
+    assert "1 calls per 10 s, burst 1; 1 calls per 3600 s, burst 1" in repr(limiter)
+
+
+def test_a_rate_that_is_none_is_refused() -> None:
+    """What stands in ``also`` has to be a rate."""
+    with pytest.raises(UsageError, match=r"a rate in also is 5 \(int\); expected a RateLimit"):
+        RateLimiter(1, also=[5])  # type: ignore[list-item]
+
+
+def test_a_call_that_need_not_wait_does_not_sleep() -> None:
+    """A sleep of no seconds would give its turn to other threads, and costs as much as the limiter."""
+
+    class Noting(VirtualClock):
+        def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
+            slept.append(seconds)
+            return super().sleep(seconds, wake)
+
+    slept: list[float] = []
+    limiter = RateLimiter(10.0, burst=2, max_wait=60.0, clock=Noting())
+    limiter.acquire()
+    asyncio.run(limiter.aacquire())
+    assert slept == []
+    limiter.acquire()
+    assert len(slept) == 1
+
+
+def test_a_task_that_need_not_wait_goes_on_at_once() -> None:
+    """It does not give its turn to other tasks: the first step of the coroutine is its end."""
+    with pytest.raises(StopIteration):
+        RateLimiter(10.0).aacquire().send(None)

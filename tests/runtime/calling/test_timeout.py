@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime import Deadline, Timeout
+from chaoskit.runtime import Deadline, Timeout, VirtualClock
 from chaoskit.runtime.calling.timeout import TimedOut
 from chaoskit.runtime.deadlines import deadline, remaining
 from chaoskit.runtime.failures.taxonomy import AttemptTimedOut, BulkheadFull, DeadlineExceeded
@@ -196,3 +196,24 @@ def test_a_wrong_number_of_threads_is_refused(abandon: Any) -> None:
     """``abandon`` is a whole number."""
     with pytest.raises(UsageError, match="abandon is"):
         Timeout(1.0, abandon=abandon)
+
+
+def test_what_is_printed_says_the_limit() -> None:
+    """The short form of either is its class and its seconds."""
+    assert repr(Timeout(1.5)) == "<Timeout 1.5 s>"
+    assert repr(Deadline(60.0)) == "<Deadline 60 s>"
+
+
+def test_a_virtual_limit_is_counted_from_the_beginning_of_the_call() -> None:
+    """A clock that says itself when time is over is asked for the moment ``seconds`` from now."""
+
+    class Noting(VirtualClock):
+        def alarm(self, at: float, ring: Any) -> Any:
+            noted.append(at)
+            return super().alarm(at, ring)
+
+    noted: list[float] = []
+    clock = Noting()
+    clock.advance(2.0)
+    assert Timeout(5.0, abandon=1, clock=clock).call(lambda: "value") == "value"
+    assert noted == [7.0]

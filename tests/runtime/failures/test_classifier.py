@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import Classifier, Decision, Rule, classify
 from chaoskit.runtime.failures import taxonomy as t
-from chaoskit.runtime.failures.built_in import BUILT_IN, VAGUE
+from chaoskit.runtime.failures.built_in import BUILT_IN, INTERRUPTS
+from chaoskit.runtime.failures.index import HOMES, load
 from chaoskit.runtime.failures.symptoms import Symptoms, leaves, links, parse_retry_after
 
 
@@ -42,6 +43,8 @@ class HTTPError(Exception):
 class ClientError(Exception):
     """As botocore raises it."""
 
+    __module__ = "botocore.exceptions"
+
     def __init__(self, code: str, status: int, headers: dict[str, str] | None = None) -> None:
         super().__init__(code)
         meta = {"HTTPStatusCode": status, "HTTPHeaders": headers or {}}
@@ -62,8 +65,8 @@ CASES = [
     (os_error("ESTALE"), t.StaleHandle, "stale-handle"),
     (os_error("EMFILE"), t.TooManyFiles, "too-many-files"),
     (os_error("ENOENT"), t.FileMissing, "not-found"),
-    (os_error("EISDIR"), t.FilesystemError, "filesystem"),
-    (os_error("EIO"), t.FilesystemError, "filesystem"),
+    (os_error("EISDIR"), t.FilesystemError, "kind-of-file"),
+    (os_error("EIO"), t.FilesystemError, "device.errno"),
     (os_error("EAGAIN"), t.TransientError, "busy"),
     (os_error("ECONNREFUSED"), t.Unreachable, "network.unreachable"),
     (os_error("ECONNRESET"), t.TransientError, "network.reset"),
@@ -87,7 +90,7 @@ CASES = [
     (sqlite3.IntegrityError("UNIQUE constraint failed"), t.ValidationError, "sqlite.constraint"),
     (zipfile.BadZipFile(), t.CorruptArchive, "archive.corrupt"),
     (tarfile.ReadError(), t.CorruptArchive, "archive.corrupt"),
-    (EOFError(), t.CorruptArchive, "archive.corrupt"),
+    (EOFError(), t.TransientError, "connection.ended"),
     (UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), t.MalformedData, "data.encoding"),
     (pickle.UnpicklingError(), t.DataIntegrityError, "data.pickle"),
     (ImportError(), t.ConfigurationError, "import"),
@@ -111,14 +114,14 @@ CASES = [
     (ClientError("SignatureDoesNotMatch", 403), t.ConfigurationError, "aws.credentials"),
     (ClientError("ExpiredToken", 400), t.RecoverableError, "aws.expired"),
     (ClientError("NoSuchKey", 404), t.PermanentError, "http.client-error"),
-    (named("requests.exceptions", "ConnectTimeout")(), t.Unreachable, "network.connect"),
-    (named("requests.exceptions", "ReadTimeout")(), t.Overloaded, "network.read"),
-    (named("requests.exceptions", "ConnectionError")(), t.Unreachable, "network.connection"),
-    (named("httpx", "ConnectError")(), t.Unreachable, "network.connect"),
-    (named("httpx", "ReadTimeout")(), t.Overloaded, "network.read"),
-    (named("aiohttp.client_exceptions", "ServerDisconnectedError")(), t.TransientError, "network.broken"),
-    (named("botocore.exceptions", "NoCredentialsError")(), t.ConfigurationError, "aws.no-credentials"),
-    (named("mine", "Sub", named("httpx", "ReadTimeout"))(), t.Overloaded, "network.read"),
+    (named("requests.exceptions", "ConnectTimeout")(), t.Unreachable, "requests.connect"),
+    (named("requests.exceptions", "ReadTimeout")(), t.Overloaded, "requests.read"),
+    (named("requests.exceptions", "ConnectionError")(), t.Unreachable, "requests.connection"),
+    (named("httpx", "ConnectError")(), t.Unreachable, "httpx.connect"),
+    (named("httpx", "ReadTimeout")(), t.Overloaded, "httpx.read"),
+    (named("aiohttp.client_exceptions", "ServerDisconnectedError")(), t.TransientError, "aiohttp.broken"),
+    (named("botocore.exceptions", "NoCredentialsError")(), t.ConfigurationError, "botocore.credentials"),
+    (named("mine", "Sub", named("httpx", "ReadTimeout"))(), t.Overloaded, "httpx.read"),
     (subprocess.CalledProcessError(137, "x"), t.OutOfMemory, "exit.killed"),
     (subprocess.CalledProcessError(-9, "x"), t.OutOfMemory, "exit.killed"),
     (subprocess.CalledProcessError(124, "x"), t.Overloaded, "exit.timeout"),
@@ -176,7 +179,7 @@ def test_the_cause_decides_where_the_error_itself_says_nothing():
     assert classify(clear).rule == "value"
     outer = named("requests.exceptions", "ConnectionError")()
     outer.reason = named("urllib3.exceptions", "ReadTimeoutError")()
-    assert classify(outer).rule == "network.read"
+    assert classify(outer).rule == "urllib3.read"
 
 
 def test_the_context_counts_unless_it_is_suppressed():
@@ -194,7 +197,7 @@ def test_the_context_counts_unless_it_is_suppressed():
         ([ConnectionError(), MemoryError()], t.OutOfMemory),
         ([ConnectionError(), ValueError()], t.ValidationError),
         ([ConnectionError(), RuntimeError()], t.PermanentError),
-        ([ConnectionError(), ExceptionGroup("g", [EOFError()])], t.CorruptArchive),
+        ([ConnectionError(), ExceptionGroup("g", [zipfile.BadZipFile()])], t.CorruptArchive),
         ([ConnectionError(), ConnectionError()], t.TransientError),
     ],
 )
@@ -383,7 +386,10 @@ def test_long_texts_are_read_from_their_end():
 
 def test_rules_have_names_of_their_own_and_can_be_pickled():
     """A rule is found by its name, and travels to a worker with its policy."""
-    names = [rule.name for rule in (*BUILT_IN, *VAGUE)]
+    tables = [load(module) for module in set(HOMES.values())]
+    shared = {rule for rule in load("psycopg").rules if rule.name.startswith("postgres.")}
+    own = [rule for table in tables for rule in (*table.rules, *table.vague) if rule not in shared]
+    names = [rule.name for rule in (*INTERRUPTS, *BUILT_IN, *shared, *own)]
     assert len(set(names)) == len(names)
     rule = Rule(name="mine", verdict=t.DiskFull, errnos=("ENOSPC",), message="x")
     copy = pickle.loads(pickle.dumps(rule))

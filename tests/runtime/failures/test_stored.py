@@ -7,7 +7,8 @@ import pickle
 import pytest
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime.failures import classify, stored
+from chaoskit.runtime import classify
+from chaoskit.runtime.failures import stored
 from chaoskit.runtime.failures.taxonomy import Category, ResilienceError
 
 CLASSES = [getattr(stored, name) for name in stored.__all__ if name != "StoreForked"]

@@ -15,7 +15,7 @@ import pytest
 
 from chaoskit.runtime import context
 from chaoskit.runtime.failures.taxonomy import DiskFull
-from chaoskit.runtime.observing.events import Event, emit
+from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.logs import (
     ContextFilter,
     EventLog,
@@ -24,6 +24,7 @@ from chaoskit.runtime.observing.logs import (
     add_context,
     log_to,
 )
+from chaoskit.runtime.observing.observers import emit
 
 SECRET = "hunter" + str(2)  # not literally in a source line, which a stack quotes
 

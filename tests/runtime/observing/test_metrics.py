@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime.clock import VirtualClock
-from chaoskit.runtime.observing.events import subscribe
 from chaoskit.runtime.observing.metrics import (
     AlertCleared,
     AlertRaised,
@@ -23,6 +22,7 @@ from chaoskit.runtime.observing.metrics import (
     Rate,
     RateWindow,
 )
+from chaoskit.runtime.observing.observers import subscribe
 
 
 def watched(**rule: object) -> tuple[ErrorMetrics, VirtualClock, list[AlertRaised]]:

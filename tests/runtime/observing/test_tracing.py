@@ -12,7 +12,8 @@ import pytest
 
 from chaoskit.core.errors import BackendUnavailable
 from chaoskit.runtime import context
-from chaoskit.runtime.observing.events import Event, emit
+from chaoskit.runtime.observing.events import Event
+from chaoskit.runtime.observing.observers import emit
 
 pytest.importorskip("opentelemetry.sdk")
 

@@ -21,7 +21,7 @@ from chaoskit.runtime import AdaptiveThrottle, Classifier, Constant, Exponential
 from chaoskit.runtime.clock import SystemClock, VirtualClock
 from chaoskit.runtime.deadlines import CURRENT, deadline, remaining
 from chaoskit.runtime.failures import taxonomy as t
-from chaoskit.runtime.observing.events import subscribe
+from chaoskit.runtime.observing.observers import subscribe
 from chaoskit.runtime.retrying import events as told
 from chaoskit.runtime.retrying.backoff import NONE
 from chaoskit.runtime.retrying.shell import retried

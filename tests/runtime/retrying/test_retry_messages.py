@@ -209,7 +209,7 @@ def test_every_word(caplog):
     said = _without_addresses(everything())
     assert "not refused" not in said
     assert said.replace("__main__", __name__) == GOLDEN.read_text()
-    assert [record.getMessage() for record in caplog.records] == [
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == [
         f"retry hook {name} failed" for name in ("told.<locals>.Hook", "told.<locals>.hold", "repair")
     ]
 

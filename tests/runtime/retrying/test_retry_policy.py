@@ -32,7 +32,7 @@ from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.failures import taxonomy as t
 from chaoskit.runtime.failures.taxonomy import Category
 from chaoskit.runtime.retrying.backoff import EQUAL, FULL, LONGEST_WAIT, NONE, SYSTEM, Jitter, draw
-from chaoskit.runtime.retrying.matching import Matcher
+from chaoskit.runtime.retrying.rules import Matcher
 
 
 class Fixed:
@@ -138,6 +138,8 @@ def test_the_systems_chance_is_fair_enough():
         (lambda: Linear(1.0, -1.0, cap=5.0), "step is -1.0"),
         (lambda: Linear(6.0, 1.0, cap=5.0), "initial is 6.0"),
         (lambda: Decorrelated(0.0, cap=5.0), "initial is 0.0"),
+        (lambda: Decorrelated(1.0, cap=LONGEST_WAIT * 1.01), "cap is 4040000.0"),
+        (lambda: Exponential("1", cap=5.0), "initial is '1'"),  # type: ignore[arg-type]
         (lambda: Decorrelated(5.0, cap=5.0), "initial is 5.0"),
         (lambda: Decorrelated(6.0, cap=5.0), "initial is 6.0"),
         (lambda: Jitter(0.5, 0.4), "jitter is"),
@@ -265,7 +267,7 @@ def test_borders_of_the_options():
 def test_defaults():
     """Three attempts, half a second doubling to a minute with half of it chance; nothing else."""
     policy = retry(on=ValueError)
-    assert (policy.attempts, policy.quiet, policy.retry_after_cap) == (3, 0, 300.0)
+    assert (policy.most, policy.quiet, policy.retry_after_cap) == (3, 0, 300.0)
     assert policy.wait == Exponential(0.5, cap=60.0, jitter=EQUAL)
     assert policy.plain
     for option in (
@@ -482,3 +484,10 @@ def test_the_borders_of_a_throttle():
     assert throttle.refusal(19.99) == pytest.approx(1 / 2)
     assert throttle.refusal(20.0) == 0.0
     assert AdaptiveThrottle(k=1).k == 1
+
+
+def test_what_is_printed_of_a_budget_says_its_numbers() -> None:
+    """Floor, share and window, for a log line."""
+    assert repr(RetryBudget(floor=3, ratio=0.25, window=10)) == (
+        "<RetryBudget 3 and 0.25 of the requests in 10 s>"
+    )

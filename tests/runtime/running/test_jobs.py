@@ -372,3 +372,97 @@ def test_a_runner_that_is_not_started_says_so() -> None:
     """Submitting outside of the block is wrong use, with the next step."""
     with pytest.raises(UsageError, match="Enter it first"):
         JobRunner().submit("a", print)
+
+
+def test_a_job_whose_error_is_its_own_cause_ends() -> None:
+    """Chains of causes may be circles; what is kept of the error has no frames all the same."""
+    books, _, _ = board(attempts=1)
+    first, second = ValidationError("first"), ValidationError("second")
+    first.__cause__, second.__cause__ = second, first
+    books.submit("a")
+    assert books.fail(claimed(books), first)
+    assert books.error("a") is first
+    assert first.__traceback__ is second.__traceback__ is None
+
+
+def test_a_name_that_is_used_again_is_not_dropped_as_an_old_one() -> None:
+    """A key that was forgotten makes a new job, which is not pushed out by jobs that end meanwhile."""
+    books, _, _ = board(remember=1)
+    books.submit("a")
+    books.finish(claimed(books))
+    books.forget("a")
+    books.submit("a")
+    books.submit("b")
+    books.finish(next(one for one in (claimed(books), claimed(books)) if one.job == "b"))
+    assert books.state("a") is JobState.RUNNING
+    assert books.state("b") is JobState.DONE
+
+
+def test_what_is_told_of_an_attempt_is_true_or_false() -> None:
+    """Both ends of an attempt say whether it still counted."""
+    books, _, _ = board()
+    books.submit("a")
+    first = claimed(books)
+    books.withdraw()
+    assert books.fail(first, ConnectionError()) is True
+    assert books.finish(first) is False
+    assert books.fail(first, ConnectionError()) is False
+
+
+def test_a_stuck_job_without_attempts_left_has_failed() -> None:
+    """However often it might be queued again: attempts are attempts."""
+    books, clock, _ = board(attempts=1, requeues=5)
+    books.submit("a")
+    claimed(books)
+    clock.advance(600)
+    books.sweep()
+    assert books.state("a") is JobState.FAILED
+
+
+def test_a_stuck_job_is_queued_again_as_often_as_it_may() -> None:
+    """Twice, and its events say which attempt comes next and that it hung; a failed one did not hang."""
+    books, clock, told = board(attempts=9, requeues=2)
+    books.submit("a")
+    for _ in range(2):
+        claimed(books)
+        clock.advance(600)
+        books.sweep()
+        assert books.state("a") is JobState.QUEUED
+    books.fail(claimed(books), ConnectionError())
+    claimed(books)
+    clock.advance(600)
+    books.sweep()
+    assert books.state("a") is JobState.FAILED
+    requeued = [(one.attempt, one.stuck) for one in told if isinstance(one, JobRequeued)]
+    assert requeued == [(2, True), (3, True), (4, False)]
+
+
+def test_a_job_that_may_begin_is_due_now() -> None:
+    """And one that pauses, when its pause is over; none waits, none is due."""
+    books, clock, _ = board(delay=4.0, attempts=3)
+    assert books.next_due is None
+    books.submit("a")
+    assert books.next_due == 0.0
+    books.fail(claimed(books), ConnectionError())
+    clock.advance(3.0)
+    assert books.next_due == 1.0
+
+
+def test_an_attempt_may_be_stuck_as_soon_as_its_time_is_up() -> None:
+    """The two limits may be the same."""
+    assert JobOptions(timeout=5.0, stuck_after=5.0).stuck_after == 5.0
+
+
+def test_a_group_of_errors_is_kept_without_frames() -> None:
+    """The errors within, and their causes, let go of what the job worked on as well."""
+    books, _, _ = board(attempts=1)
+    books.submit("a")
+    inner, cause, other = ValidationError("inner"), ValidationError("cause"), ValidationError("other")
+    inner.__cause__ = cause
+    for one in (inner, cause, other):
+        try:
+            raise one
+        except ValidationError:
+            pass
+    books.fail(claimed(books), ExceptionGroup("several", [other, inner, inner, cause]))
+    assert inner.__traceback__ is cause.__traceback__ is other.__traceback__ is None

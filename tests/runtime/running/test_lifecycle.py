@@ -21,6 +21,7 @@ import pytest
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import (
     CallbackOrder,
+    RetryPolicy,
     Shutdown,
     ShutdownFinished,
     ShutdownForced,
@@ -29,8 +30,7 @@ from chaoskit.runtime import (
     ShuttingDown,
 )
 from chaoskit.runtime.clock import SystemClock
-from chaoskit.runtime.retrying import RetryPolicy
-from chaoskit.runtime.retrying.backoff import Constant
+from chaoskit.runtime.retrying.backoffs import Constant
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals to a process are of POSIX")
 
@@ -437,6 +437,22 @@ def test_whoever_was_woken_by_signals_before_still_is() -> None:
         writer.close()
 
 
+def forking(tmp_path: Path, body: str) -> str:
+    """What the program prints that is told to go on when its child is ready."""
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM.format(body=textwrap.dedent(body)))
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-W", "ignore", str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    out, _ = process.communicate("go\n", timeout=30)
+    return out
+
+
 @posix
 def test_a_signal_to_a_child_does_not_reach_the_parent(tmp_path: Path) -> None:
     """A forked child shares the parent's sockets, but not its signals."""
@@ -452,18 +468,7 @@ def test_a_signal_to_a_child_does_not_reach_the_parent(tmp_path: Path) -> None:
         status = os.waitpid(child, 0)[1]
         print(os.WEXITSTATUS(status), shutdown.wait(0.2))
     """
-    script = tmp_path / "program.py"
-    script.write_text(PROGRAM.format(body=textwrap.dedent(body)))
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-W", "ignore", str(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    out, _ = process.communicate("go\n", timeout=30)
-    assert out == "7 False\n"
+    assert forking(tmp_path, body) == "7 False\n"
 
 
 @posix
@@ -480,18 +485,7 @@ def test_a_forked_child_dies_of_the_signal_as_usual(tmp_path: Path) -> None:
         status = os.waitpid(child, 0)[1]
     print(os.WTERMSIG(status))
     """
-    script = tmp_path / "program.py"
-    script.write_text(PROGRAM.format(body=textwrap.dedent(body)))
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-W", "ignore", str(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    out, _ = process.communicate("go\n", timeout=30)
-    assert out == f"{int(signal.SIGTERM)}\n"
+    assert forking(tmp_path, body) == f"{int(signal.SIGTERM)}\n"
 
 
 @posix

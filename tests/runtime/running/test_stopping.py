@@ -288,7 +288,7 @@ def test_the_signal_ends_the_waits_of_threads(kind: str, make: Any) -> None:
     holder.join(10)
     expected = {"retry": OSError, "queue": QueueClosed}.get(kind, ShuttingDown)
     assert [type(error) for error in errors] == [expected]
-    assert ended[0] - begun < 0.5
+    assert ended[0] - begun < 5
     assert bulkhead.in_use == bulkhead.waiting == 0
 
 

@@ -12,10 +12,9 @@ import pytest
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import context
 from chaoskit.runtime.clock import VirtualClock
+from chaoskit.runtime.running.restarts import Restart, SupervisionOptions
 from chaoskit.runtime.running.stacks import all_stacks
 from chaoskit.runtime.running.supervise import (
-    Restart,
-    SupervisionOptions,
     Supervisor,
     SuspectedDeadlock,
     ThreadDied,

@@ -1,4 +1,4 @@
-"""Checkpoints for the tests, in a store of the test's whose clock only moves when told."""
+"""Checkpoints for the tests, in a store of each kind."""
 
 from __future__ import annotations
 
@@ -7,28 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.runtime import Checkpoints, DeadLetters, Store
-from chaoskit.runtime.clock import VirtualClock
+from chaoskit.runtime import Checkpoints, Store
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: VirtualClock) -> Iterator[Store]:
-    with Store.open(tmp_path / "store.db", durability="memory", clock=clock, reserve=0) as store:
-        yield store
-
-
-@pytest.fixture
-def checkpoints(store: Store) -> Iterator[Checkpoints]:
+def checkpoints(store: Store, tmp_path: Path) -> Iterator[Checkpoints]:
     """Three attempts for each."""
-    with Checkpoints(store, pipeline="p", attempts=3) as checkpoints:
+    with Checkpoints(store, pipeline="p", attempts=3, base=tmp_path) as checkpoints:
         yield checkpoints
-
-
-@pytest.fixture
-def letters(store: Store) -> DeadLetters:
-    return DeadLetters(store)

@@ -28,6 +28,27 @@ def test_a_window_is_one_commit(checkpoints: Checkpoints, store: Store) -> None:
     assert [checkpoints.load(key) for key in KEYS] == list(range(10))
 
 
+def test_a_new_step_of_a_batch_costs_one_statement(tmp_path: Path) -> None:
+    """That which records its result: the claims of a window are made by a few for all of them."""
+    from chaoskit.runtime.durable.store.writing import SqliteTx
+
+    seen: list[str] = []
+    sized = SqliteTx._sized
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            SqliteTx, "_sized", lambda tx, text, values: seen.append(text) or sized(tx, text, values)
+        )
+        with Checkpoints(tmp_path / "s.db", durability="memory") as checkpoints:
+            with checkpoints.batch([str(n) for n in range(200)], window=64) as batch:
+                for claim in batch:
+                    claim.complete(claim.key)
+            assert checkpoints.statistics().by_status == {"completed": 200}
+    results = [text for text in seen if text.startswith("update")]
+    assert len(results) == 200
+    # Two for each full window, one for the rest, and one that enters the owner in each transaction.
+    assert len(seen) - len(results) <= 12
+
+
 def test_what_was_not_flushed_is_not_promised(checkpoints: Checkpoints) -> None:
     """A result counts from the flush on; before it, a reader sees the step running."""
     with checkpoints.batch(KEYS[:2]) as batch:
@@ -38,6 +59,16 @@ def test_what_was_not_flushed_is_not_promised(checkpoints: Checkpoints) -> None:
         assert done(checkpoints) == KEYS[:1]
         second.complete(2)
     assert done(checkpoints) == KEYS[:2]
+
+
+def test_a_result_is_kept_as_it_was_given(checkpoints: Checkpoints) -> None:
+    """What the caller does to a value after ``complete``, while the batch waits, is not recorded."""
+    value = [1]
+    with checkpoints.batch(KEYS[:2]) as batch:
+        for claim in batch:
+            claim.complete(value)
+            value.append(2)
+    assert [checkpoints.load(key) for key in KEYS[:2]] == [[1], [1, 2]]
 
 
 def test_a_batch_leaves_what_it_cannot_have(checkpoints: Checkpoints) -> None:

@@ -131,6 +131,26 @@ def test_a_source_written_within_a_tick_is_read(checkpoints: Checkpoints, tmp_pa
     assert not checkpoints.is_completed("a", source=path)
 
 
+def test_a_store_that_is_moved_with_its_sources_knows_them(tmp_path: Path, settled: None) -> None:
+    """A path below the base is kept relative to it; that of any other source stays as it is."""
+    before, after, elsewhere = tmp_path / "before", tmp_path / "after", tmp_path / "elsewhere.csv"
+    before.mkdir()
+    for path in (before / "in.csv", elsewhere):
+        path.write_text("one")
+    with Checkpoints(before / "run.db") as checkpoints:
+        checkpoints.save("a", source=before / "in.csv")
+        checkpoints.save("b", source=elsewhere)
+    before.rename(after)
+    with Checkpoints(after / "run.db") as checkpoints:
+        for key, path, name in (("a", after / "in.csv", "in.csv"), ("b", elsewhere, str(elsewhere))):
+            assert checkpoints.is_completed(key, source=path, verify_checksum=True)
+            assert checkpoints.is_completed(key, verify_checksum=True)
+            record = checkpoints.record(key)
+            assert record is not None
+            assert record.source is not None
+            assert record.source.path == name
+
+
 def test_an_unread_source_would_be_missed(checkpoints: Checkpoints, tmp_path: Path, settled: None) -> None:
     """Planted: without the rule of the tick, and without the time of change, the second write is not seen."""
     path = tmp_path / "in.csv"
@@ -188,6 +208,7 @@ def test_artefacts_must_be_there_and_stay(checkpoints: Checkpoints, tmp_path: Pa
     assert not checkpoints.is_completed("a")
 
 
+@pytest.mark.parametrize("target", ["sqlite"], indirect=True)
 def test_the_files_of_the_store_are_refused(checkpoints: Checkpoints, tmp_path: Path) -> None:
     """Reading them would drop SQLite's locks. In a tree that is an artefact they are left out."""
     claim = checkpoints.claim("a")
@@ -206,7 +227,7 @@ def test_the_files_of_the_store_are_refused(checkpoints: Checkpoints, tmp_path: 
 
 
 def test_lists_go_by_status(checkpoints: Checkpoints) -> None:
-    """Pending, running, failed; over more than a page."""
+    """Pending, running, failed, completed; over more than a page."""
     for n in range(600):
         checkpoints.save(f"{n:03}", n, status="pending")
     assert [one.value for one in checkpoints.pending()] == list(range(600))
@@ -217,6 +238,8 @@ def test_lists_go_by_status(checkpoints: Checkpoints) -> None:
     assert failed.error is not None
     assert (failed.error["type"], failed.error["message"]) == ("ValueError", "bad")
     assert checkpoints.statistics().by_status == {"pending": 598, "running": 1, "failed": 1}
+    claims[1].complete()
+    assert [one.key for one in checkpoints.completed()] == [claims[1].key]
 
 
 def test_clear_goes_by_scope_status_and_age(checkpoints: Checkpoints, clock: VirtualClock) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import Checkpoints, Claim, DeadLetters, LeaseLost, OutcomeUnknown, Store, StoreBusy
 from chaoskit.runtime.clock import VirtualClock
-from chaoskit.runtime.durable.checkpoints import transitions
+from chaoskit.runtime.durable.store.lock import LockFile
 
 
 def claimed(checkpoints: Checkpoints, key: str = "a") -> Claim:
@@ -27,6 +28,19 @@ def status(checkpoints: Checkpoints, key: str = "a") -> tuple[str, int]:
     found = checkpoints.record(key)
     assert found is not None
     return found.status, found.attempts
+
+
+def test_a_claim_that_is_refused_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    """A worker that finds nothing to do is no owner: what runs again and again changes nothing."""
+    place = tmp_path / "store.db"
+    with Checkpoints(place, pipeline="p") as checkpoints:
+        claimed(checkpoints, "dead").fail(ValueError("wrong"), final=True)
+        claimed(checkpoints, "done").complete()
+    before = place.read_bytes()
+    with Checkpoints(place, pipeline="p") as checkpoints:
+        assert checkpoints.claim("dead") is None
+        assert checkpoints.claim("done") is None
+    assert place.read_bytes() == before
 
 
 # --- the end of a claim ------------------------------------------------------------------------------------
@@ -84,6 +98,24 @@ def test_progress_outlives_the_attempt(checkpoints: Checkpoints) -> None:
     claim.progress({"row": 7})
     claim.fail(ValueError("bad"))
     assert claimed(checkpoints).reached == {"row": 7}
+
+
+def test_progress_and_attempts_are_those_of_one_input(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    """A worker that finds another input than the one before it begins at the beginning."""
+    path, seen = tmp_path / "in.csv", []
+    for text in ("one", "one", "two", "three"):
+        path.write_text(text)
+        claim = checkpoints.claim("a", source=path)
+        assert claim is not None
+        assert claim.source is not None
+        assert claim.source.checksum == f"sha256:{sha256(text.encode()).hexdigest()}"
+        seen.append((claim.reached, claim.attempt))
+        claim.progress(text)
+        if text == "two":
+            claim.release()
+        else:
+            claim.fail(ValueError("bad"), retry_in=0.0)
+    assert seen == [(None, 1), ("one", 2), (None, 1), (None, 1)]
 
 
 def test_a_failure_can_wait(checkpoints: Checkpoints, clock: VirtualClock) -> None:
@@ -199,10 +231,8 @@ def claimed_again(checkpoints: Checkpoints, claim: Claim) -> Claim:
 def test_without_the_fence_a_late_end_wins(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: an end that looks at the key alone overwrites the later result."""
 
-    def unfenced(tx, terms, held, value, artefacts):  # type: ignore[no-untyped-def]
-        record = held.record
-        text = transitions.replace(held.content, value=value).encoded()
-        return tx.change(terms.kind, record.key, status="completed", value=text)
+    def unfenced(tx, terms, held, content):  # type: ignore[no-untyped-def]
+        return tx.change(terms.kind, held.record.key, status="completed", value=content)
 
     claim = claimed(checkpoints)
     checkpoints.save("a", "by hand")
@@ -253,8 +283,8 @@ for line in sys.stdin:
 class Worker:
     """Another process that claims when it is told to, and holds on to it."""
 
-    def __init__(self, path: Path) -> None:
-        command = [sys.executable, "-c", WORKER, str(path)]
+    def __init__(self, target: str) -> None:
+        command = [sys.executable, "-c", WORKER, target]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def claim(self, key: str) -> str:
@@ -264,25 +294,36 @@ class Worker:
         self.process.stdin.flush()
         return self.process.stdout.readline().strip()
 
+    def suspend(self, lock: LockFile) -> None:
+        """Stop it outside a commit: stopped within one, it would keep the store from everyone."""
+        pid = self.process.pid
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, pid, os.WSTOPPED)
+            if lock.holder(0) != pid:
+                return
+            os.kill(pid, signal.SIGCONT)
+
     def kill(self) -> None:
         self.process.kill()
         self.process.communicate()
 
 
 @pytest.fixture
-def shared(tmp_path: Path, clock: VirtualClock) -> Iterator[Checkpoints]:
+def shared(target: str, clock: VirtualClock) -> Iterator[Checkpoints]:
     with (
-        Store.open(tmp_path / "shared.db", durability="process-crash", clock=clock, reserve=0) as store,
+        Store.open(target, durability="process-crash", clock=clock, reserve=0) as store,
         Checkpoints(store, pipeline="p", attempts=3) as checkpoints,
     ):
         yield checkpoints
 
 
-def test_a_suspended_worker_keeps_its_claim(shared: Checkpoints, tmp_path: Path, clock: VirtualClock) -> None:
+@pytest.mark.parametrize("target", ["sqlite"], indirect=True)
+def test_a_suspended_worker_keeps_its_claim(shared: Checkpoints, target: str, clock: VirtualClock) -> None:
     """Its lease is long over and the clock an hour ahead: it lives, so it has it; killed, it has not."""
-    worker = Worker(tmp_path / "shared.db")
+    worker = Worker(target)
     assert worker.claim("a") == "1"
-    os.kill(worker.process.pid, signal.SIGSTOP)
+    worker.suspend(LockFile.open(Path(f"{target}.lock")))
     clock.step(3600)
     assert shared.claim("a") is None
     worker.kill()
@@ -291,10 +332,10 @@ def test_a_suspended_worker_keeps_its_claim(shared: Checkpoints, tmp_path: Path,
     assert claim.attempt == 2
 
 
-def test_killed_workers_use_up_the_attempts(shared: Checkpoints, tmp_path: Path) -> None:
+def test_killed_workers_use_up_the_attempts(shared: Checkpoints, target: str) -> None:
     """Three that were killed without a word: the fourth claim is a dead letter that says so."""
     for attempt in "123":
-        worker = Worker(tmp_path / "shared.db")
+        worker = Worker(target)
         assert worker.claim("a") == attempt
         worker.kill()
     assert shared.claim("a") is None
@@ -303,11 +344,11 @@ def test_killed_workers_use_up_the_attempts(shared: Checkpoints, tmp_path: Path)
     assert status(shared)[0] == "dead"
 
 
-def test_a_poisonous_one_does_not_stop_the_next(shared: Checkpoints, tmp_path: Path) -> None:
+def test_a_poisonous_one_does_not_stop_the_next(shared: Checkpoints, target: str) -> None:
     """claim_next buries what has no attempt left, and hands out what stands behind it."""
     shared.save("a", 1, status="pending")
     for _ in "123":
-        worker = Worker(tmp_path / "shared.db")
+        worker = Worker(target)
         assert worker.claim("a") != "None"
         worker.kill()
     shared.save("b", 2, status="pending")
@@ -344,3 +385,41 @@ def test_a_lost_answer_is_asked_for(checkpoints: Checkpoints, store: Store) -> N
     deaf.deaf = False
     assert checkpoints.load("a") == 5
     assert status(checkpoints) == ("completed", 1)
+
+
+def test_an_attempt_that_was_left_is_given_back(checkpoints: Checkpoints) -> None:
+    """By the thread, as soon as the store takes it; one that has ended is left as it ended."""
+    claim = claimed(checkpoints, "a")
+    claim.leave()
+    claim.leave()
+    assert not claim.open
+    checkpoints._renewal.settle()
+    record = checkpoints.record("a")
+    assert record is not None
+    assert (record.status, record.attempts) == ("pending", 0)
+    done = claimed(checkpoints, "a")
+    done.complete("result")
+    done.leave()
+    checkpoints._renewal.settle()
+    assert checkpoints.load("a") == "result"
+
+
+def test_what_was_to_come_with_a_transaction_does_not_come_without_it(
+    checkpoints: Checkpoints, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction of the caller failed: the attempt is given back, and not completed later."""
+    claim = claimed(checkpoints, "a")
+
+    def end() -> None:
+        with store.transaction() as tx:
+            monkeypatch.setattr(type(tx), "change", lambda *args, **options: 1 / 0)
+            claim.complete("result", tx=tx)
+
+    with pytest.raises(ZeroDivisionError):
+        end()
+    monkeypatch.undo()
+    claim.leave()
+    checkpoints._renewal.settle()
+    record = checkpoints.record("a")
+    assert record is not None
+    assert record.status == "pending"

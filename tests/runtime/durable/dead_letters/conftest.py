@@ -1,30 +1,10 @@
-"""Letters and messages for the tests, in a store whose clock only moves when told."""
+"""Messages for the tests, in a store of each kind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from chaoskit.runtime import DeadLetters, Outbox, Store
-from chaoskit.runtime.clock import VirtualClock
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: VirtualClock) -> Iterator[Store]:
-    with Store.open(tmp_path / "store.db", durability="memory", clock=clock, reserve=0) as store:
-        yield store
-
-
-@pytest.fixture
-def letters(store: Store) -> DeadLetters:
-    return DeadLetters(store)
+from chaoskit.runtime import Outbox, Store
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.durable.store import core, files, migrations, opening, sqlite
 from chaoskit.runtime.durable.store.commit import Round
 from chaoskit.runtime.durable.store.lock import LockFile
-from chaoskit.runtime.durable.store.protocol import Kind
+from chaoskit.runtime.durable.store.protocol import Kind, Tx
 from chaoskit.runtime.failures.stored import OutcomeUnknown
 from chaoskit.runtime.failures.taxonomy import (
     ConfigurationError,
@@ -26,6 +26,34 @@ from chaoskit.runtime.failures.taxonomy import (
 )
 
 JOB = Kind("job")
+
+
+# --- what is settled ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["", None])
+def test_settled_records_never_slow_a_claim(path: Path, scope: str | None) -> None:
+    """In one scope or in all: beside thousands of them it takes as many steps of the database as alone."""
+    steps: list[int] = []
+
+    def claim() -> int:
+        del steps[:]
+        assert [one.key for one in store.write(lambda tx: tx.claim(JOB, lease=60, scope=scope))] == ["live"]
+        return len(steps)
+
+    with Store.open(path, durability="memory", reserve=0) as store:
+        connection = store._engine.core._writer  # type: ignore[union-attr]
+        connection.set_progress_handler(lambda: steps.append(1) or 0, 10)  # type: ignore[union-attr, func-returns-value]
+        store.put(JOB, "live", 1, status="pending", due=store.now())
+        alone = claim()
+        store.put(JOB, "live", 1, status="pending", due=store.now())
+
+        def settle(tx: Tx) -> None:
+            for number in range(3000):
+                tx.put(JOB, f"{number}", 1, status="dead")
+
+        store.write(settle)
+        assert claim() < alone + 20
 
 
 # --- versions ----------------------------------------------------------------------------------------------
@@ -152,7 +180,7 @@ def test_the_ledger_forgets_after_seven_days(path: Path, clock: VirtualClock) ->
 
 def test_settings_of_every_connection(path: Path) -> None:
     """What the traps ask for: our own checkpoints, no transaction by itself, no functions in the schema."""
-    with Store.open(path, reserve=0) as store, store._here().exclusive() as writer:
+    with Store.open(path, reserve=0) as store, store._here().core.exclusive() as writer:
         assert writer.isolation_level is None
         for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("wal_autocheckpoint", 0)):
             assert writer.execute(f"pragma {pragma}").fetchall() == [(value,)]
@@ -167,7 +195,7 @@ def test_each_level_is_what_its_name_says(path: Path, level: str, synchronous: i
     """Everything is synced, or checkpoints alone, or nothing."""
     with Store.open(path, durability=level, reserve=0) as store:  # type: ignore[arg-type]
         assert store.durability == level
-        with store._here().exclusive() as writer:
+        with store._here().core.exclusive() as writer:
             assert writer.execute("pragma synchronous").fetchall() == [(synchronous,)]
 
 
@@ -180,7 +208,7 @@ def test_stores_of_one_process_share_the_file(path: Path) -> None:
     with Store.open(path, reserve=0) as one:
         os.symlink(path, link)
         other = Store.open(link, reserve=0)
-        assert other._here() is one._here()
+        assert other._here().core is one._here().core
         with pytest.raises(UsageError, match="'power-loss', with which this process has"):
             Store.open(path, durability="memory")
         other.close()
@@ -317,7 +345,7 @@ def test_upkeep_that_fails_fails_no_write(path: Path, monkeypatch: pytest.Monkey
             def fail(*_: object) -> None:
                 raise said("SQLITE_FULL", "no room for a checkpoint")
 
-            patched.setattr(store._here().upkeep, "run", fail)
+            patched.setattr(store._here().core.upkeep, "run", fail)
             for n in range(5):
                 store.put(JOB, str(n), n, status="x")
         assert store.count(JOB) == {"x": 5}

@@ -168,7 +168,7 @@ def test_a_leader_that_is_struck_hands_back_what_is_not_its_own(path: Path) -> N
             inside.wait()
             for one in followers:
                 one.start()
-            while sum(not one.taken for one in list(store._here().queue._waiting)) < len(followers):
+            while sum(not one.taken for one in list(store._here().core.queue._waiting)) < len(followers):
                 pass
             go_on.set()
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import Store
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.durable.store.protocol import RUNNING, Kind, Record, Tx
+from chaoskit.runtime.failures.stored import StoreTooNew
 from chaoskit.runtime.failures.taxonomy import CheckpointError
 
 JOB = Kind("job")
+
+
+@pytest.fixture
+def store(target: str, clock: VirtualClock) -> Iterator[Store]:
+    """A store of each kind, at the level at which nothing waits for a disk."""
+    with Store.open(target, durability="memory", clock=clock, reserve=0) as store:
+        yield store
 
 
 def claimed(store: Store, **options: object) -> list[Record]:
@@ -127,6 +137,69 @@ def test_a_settled_record_is_not_claimed(store: Store) -> None:
     """Without a ``due`` a record is not live."""
     store.put(JOB, "a", 1, status="pending")
     assert claimed(store) == []
+
+
+def test_a_new_record_is_claimed_as_it_is_made(store: Store) -> None:
+    """It is what ``add`` and ``claim`` would have made of it, and its value is checked as any other's."""
+    [made] = store.write(lambda tx: tx.claim_new(JOB, ["a"], {"n": 1}, lease=60))
+    assert made == store.get(JOB, "a")
+    assert (made.status, made.attempts, made.fence, made.value) == (RUNNING, 1, 1, {"n": 1})
+    assert made.owner is not None
+    assert store.owner_alive(made.owner)
+    assert made.due == made.created + 60
+    assert claimed(store) == []
+    assert store.write(lambda tx: tx.change(JOB, "a", status="done", fence=1))
+    with pytest.raises(UsageError, match="lease"):
+        store.write(lambda tx: tx.claim_new(JOB, ["b"], 1, lease=0))
+    with pytest.raises(CheckpointError):
+        store.write(lambda tx: tx.claim_new(JOB, ["b"], object(), lease=60))
+    assert store.get(JOB, "b") is None
+
+
+def test_a_record_that_is_there_is_not_new(store: Store) -> None:
+    """``claim_new`` leaves a record as it is, whatever its status."""
+    for status in ("pending", "done"):
+        store.put(JOB, status, 1, status=status, due=store.now())
+        assert store.write(lambda tx, key=status: tx.claim_new(JOB, [key], 2, lease=60)) == []  # type: ignore[misc]
+        found = store.get(JOB, status)
+        assert found is not None
+        assert (found.value, found.status, found.attempts, found.version) == (1, status, 0, 1)
+
+
+def test_many_new_records_are_claimed_at_once(store: Store) -> None:
+    """More than one statement holds: those that were not there, each once, in the order of the keys."""
+    keys = [f"{n:03}" for n in reversed(range(100))]
+    for key in keys[::7]:
+        store.put(JOB, key, 1, status="done")
+    made = store.write(lambda tx: tx.claim_new(JOB, [*keys, *keys[:9]], {"n": 2}, lease=60, scope=""))
+    assert [one.key for one in made] == [key for n, key in enumerate(keys) if n % 7]
+    assert all(one == store.get(JOB, one.key) for one in made)
+    assert store.count(JOB) == {RUNNING: len(made), "done": 100 - len(made)}
+    assert store.write(lambda tx: tx.claim_new(JOB, keys, 3, lease=60)) == []
+    assert store.write(lambda tx: tx.claim_new(JOB, [], 3, lease=60)) == []
+
+
+def test_a_claim_ends_with_its_fence_alone(store: Store) -> None:
+    """A result is written for the claim that holds the record, once; an overtaken one changes nothing."""
+    [made] = store.write(lambda tx: tx.claim_new(JOB, ["a"], 1, lease=60))
+    for fence, expected in ((made.fence + 1, False), (made.fence, True), (made.fence, False)):
+        ended = store.write(
+            lambda tx, fence=fence: tx.change(JOB, "a", status="done", value={"by": fence}, fence=fence)  # type: ignore[misc]
+        )
+        assert ended is expected
+    found = store.get(JOB, "a")
+    assert found is not None
+    assert (found.status, found.value, found.owner, found.due) == ("done", {"by": 1}, None, None)
+    assert (found.attempts, found.fence, found.version) == (1, 1, 2)
+
+
+def test_a_claim_that_ends_overwrites_nothing_that_is_newer(store: Store) -> None:
+    """A later version's record is refused with the reason, also where its value would only be replaced."""
+    later = Kind(JOB.name, JOB.format + 1)
+    store.write(lambda tx: tx.claim_new(later, ["a"], 1, lease=60))
+    with pytest.raises(StoreTooNew, match="format"):
+        store.write(lambda tx: tx.change(JOB, "a", status="done", value=2, fence=1))
+    assert store.write(lambda tx: tx.change(later, "a", status="done", value=2, fence=1))
 
 
 def test_a_claim_of_a_key(store: Store) -> None:

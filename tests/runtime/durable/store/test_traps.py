@@ -17,6 +17,8 @@ import pytest
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import RecordCorrupt, Store, StoreBusy, StoreCorrupt, StoreForked, StoreGone
 from chaoskit.runtime.clock import VirtualClock
+from chaoskit.runtime.durable.store.commit import Write
+from chaoskit.runtime.durable.store.core import Core
 from chaoskit.runtime.durable.store.lock import LockFile
 from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Tx
 from chaoskit.runtime.failures.taxonomy import ConfigurationError, DiskFull
@@ -339,14 +341,14 @@ def in_one_batch(store: Store, works: list[Callable[[Tx], None]]) -> list[BaseEx
     for n in range(len(works)):
         threads.append(threading.Thread(target=run, args=(n,)))
         threads[-1].start()
-    queue = store._here().queue
+    queue = store._here().core.queue
     while len(queue._waiting) < len(works):
         pass
-    before = store._here().commits
+    before = store._here().core.commits
     go_on.set()
     for one in threads:
         one.join()
-    assert store._here().commits - before <= 2
+    assert store._here().core.commits - before <= 2
     return errors
 
 
@@ -370,6 +372,29 @@ def test_one_bad_operation_fails_alone(path: Path) -> None:
             type(None),
         ]
         assert [one.key for one in store.find(JOB).records] == ["a", "b", "c"]
+
+
+def test_without_a_savepoint_half_of_an_operation_is_committed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted: what a failing operation had written by then is committed with its neighbours."""
+
+    def bare(self: Core, connection: sqlite3.Connection, operation: Write) -> None:
+        try:
+            assert operation.work is not None
+            operation.work(self._tx(connection, operation.id, False))
+        except ZeroDivisionError as error:
+            operation.error = error
+
+    def bad(tx: Tx) -> None:
+        tx.put(JOB, "bad", 1, status="x")
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Core, "_apply", bare)
+    with Store.open(path, reserve=0) as store:
+        errors = in_one_batch(store, [lambda tx: tx.put(JOB, "a", 1, status="x"), bad])
+        assert [type(one) for one in errors] == [type(None), ZeroDivisionError]
+        assert [one.key for one in store.find(JOB).records] == ["a", "bad"]
 
 
 def test_each_caller_has_an_error_to_itself(path: Path) -> None:
@@ -457,7 +482,7 @@ def full(path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store on a disk that is full but for the reserve: SQLite may take no page more."""
     store = Store.open(path, reserve=1 << 16)
     put(store, "before")
-    core = store._here()
+    core = store._here().core
     with core.exclusive() as connection:
         used = connection.execute("pragma page_count").fetchall()[0][0]
         connection.execute(f"pragma max_page_count = {used}").fetchall()

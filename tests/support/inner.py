@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import template
+
 SAVING = '''
 import json, os
 
@@ -37,6 +39,7 @@ _SPY = """
 import json
 
 _told = {}
+_results = {}
 
 def pytest_runtest_logreport(report):
     name = report.nodeid.partition("::")[2]
@@ -46,11 +49,13 @@ def pytest_runtest_logreport(report):
             outcome = "xfailed" if report.skipped else "xpassed"
         text = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
         _told[name] = [outcome, text]
+    if "chaoskit_result" in report.__dict__:
+        _results[name] = report.chaoskit_result
 
 def pytest_unconfigure(config):
     if not hasattr(config, "workerinput"):
         with open("told.json", "w") as file:
-            json.dump(_told, file)
+            json.dump([_told, _results], file)
 """
 
 
@@ -63,10 +68,15 @@ class Inner:
     outcomes: dict[str, str]
     texts: dict[str, str]
     report: dict[str, Any]
+    results: dict[str, dict[str, Any]]
 
     def scenario(self, name: str) -> dict[str, Any]:
-        """The result of one scenario, from the report."""
-        return next(s for s in self.report["scenarios"] if s["nodeid"].endswith(f"::{name}"))
+        """The result of one scenario: what the report has of it, with all its cases and whole call sites."""
+        reported = next(s for s in self.report["scenarios"] if s["nodeid"].endswith(f"::{name}"))
+        whole = next((one for test, one in self.results.items() if f"::{test}".endswith(f"::{name}")), {})
+        replays = [finding["replay"] for finding in reported["findings"]]
+        pairs = zip(whole.get("findings", ()), replays, strict=False)
+        return {**reported, **whole, "findings": [{**finding, "replay": line} for finding, line in pairs]}
 
     def verdicts(self, name: str) -> dict[str, str]:
         """Verdicts by schedule."""
@@ -84,7 +94,7 @@ def command(*arguments: str, plugins: tuple[str, ...] = ()) -> list[str]:
     """The command line: only the plugins named are loaded, which makes the start twice as fast."""
     loaded = [part for name in ("chaoskit.plugin", *plugins) for part in ("-p", name)]
     words = [sys.executable, "-m", "pytest", *loaded, "-q", "--tb=short", "-Werror"]
-    return [*words, "--chaoskit-report=report", *arguments]
+    return [*words, "--chaoskit-report=report", "--chaoskit-failed-first=off", *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -94,9 +104,15 @@ def environment() -> dict[str, str]:
 
 
 def run(directory: Path, *arguments: str, plugins: tuple[str, ...] = (), **kwargs: Any) -> Inner:
-    """Run the module that :func:`write` has put there."""
+    """Run the module that :func:`write` has put there.
+
+    With options of ``subprocess.run`` it is a process that has just been started.
+    """
+    words = command(*arguments, plugins=plugins)
+    if not kwargs:
+        return result(directory, *template.run(words[3:], directory, environment(), timeout=300))
     done = subprocess.run(
-        command(*arguments, plugins=plugins),
+        words,
         cwd=directory,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -111,18 +127,16 @@ def run(directory: Path, *arguments: str, plugins: tuple[str, ...] = (), **kwarg
 
 def result(directory: Path, status: int, output: str) -> Inner:
     """Collect what a run has left in its directory."""
-    told = _read(directory / "told.json")
+    told, results = _read(directory / "told.json") or ({}, {})
     return Inner(
         status=status,
         output=output,
         outcomes={name: outcome for name, (outcome, _) in told.items()},
         texts={name: text for name, (_, text) in told.items()},
+        results=results,
         report=_read(directory / "report" / "report.json"),
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.exists() else {}

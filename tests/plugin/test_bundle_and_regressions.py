@@ -1,0 +1,129 @@
+"""What broke a scenario is run first the next time, and one finding can be sent as a script and an issue."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import inner
+import pytest
+
+from chaoskit.cli.group import run as chaoskit
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel backend is for Linux")
+
+SOURCE = """
+    from chaoskit import faults, scenario
+    import saving
+
+    @scenario(faults.disk().only("EIO") | faults.kill())
+    def test_wrong(chaos):
+        saving.save(chaos.path, {"n": 1})
+        chaos.run(saving.overwrite, chaos.path, {"n": 2})
+        assert saving.load(chaos.path) in ({"n": 1}, {"n": 2})
+"""
+ON = "--chaoskit-failed-first=on"
+
+
+def kept(place: Path) -> list[dict[str, object]]:
+    return [json.loads(file.read_text()) for file in sorted(place.glob(".chaoskit/broke/*.json"))]
+
+
+def test_what_broke_is_run_first_and_within_any_budget(tmp_path: Path) -> None:
+    """A budget of one case takes the one that broke the last time; with the bug mended it is forgotten."""
+    inner.write(tmp_path, SOURCE)
+    whole = inner.run(tmp_path, ON)
+    (finding,) = whole.scenario("test_wrong")["findings"]
+    (told,) = kept(tmp_path)
+    assert told["scenario"] == "test_inner.py::test_wrong"
+    assert told["schedules"][0] == finding["schedule"]  # type: ignore[index]
+    assert (tmp_path / ".chaoskit" / ".gitignore").read_text().endswith("\n*\n")
+
+    again = inner.run(tmp_path, ON, "--chaoskit-budget=1")
+    assert list(again.verdicts("test_wrong").values()) == ["violated"]
+    assert list(again.verdicts("test_wrong")) == [finding["schedule"]]
+
+    saving = tmp_path / "saving.py"
+    saving.write_text(
+        saving.read_text().replace("def overwrite", "def overwritten").replace("def save", "def overwrite")
+    )
+    saving.write_text(saving.read_text() + "\nsave = overwrite\n")
+    mended = inner.run(tmp_path, ON)
+    assert mended.outcomes == {"test_wrong": "passed"}
+    assert kept(tmp_path) == []
+
+
+@pytest.mark.parametrize("left", ["[]", "{", '{"scenario": 1, "schedules": [1]}', ""])
+def test_a_store_that_was_tampered_with_does_no_harm(tmp_path: Path, left: str) -> None:
+    """What is not as it was written counts as nothing."""
+    inner.write(tmp_path, SOURCE)
+    inner.run(tmp_path, ON, "--chaoskit-budget=1")
+    for file in tmp_path.glob(".chaoskit/broke/*.json"):
+        file.write_text(left)
+    assert inner.run(tmp_path, ON, "--chaoskit-budget=1").scenario("test_wrong")["budget"]["run"] == 1
+
+
+def test_off_keeps_nothing_and_other_words_are_refused(tmp_path: Path) -> None:
+    """The option takes on and off."""
+    inner.write(tmp_path, SOURCE)
+    inner.run(tmp_path, "--chaoskit-budget=1")
+    assert not (tmp_path / ".chaoskit").exists()
+    seen = inner.run(tmp_path, "--chaoskit-failed-first=never")
+    assert "--chaoskit-failed-first is 'never' (str); expected on or off" in seen.texts["test_wrong"]
+
+
+def test_one_finding_is_enough_where_that_is_asked(tmp_path: Path) -> None:
+    """--chaoskit-exitfirst keeps no case behind the first that breaks; the summary counts those."""
+    inner.write(tmp_path, SOURCE)
+    whole, ran = inner.run(tmp_path), inner.run(tmp_path, "--chaoskit-exitfirst", "--chaoskit-workers=2")
+    verdicts = list(ran.verdicts("test_wrong").values())
+    assert verdicts.count("violated") == 1
+    spared = len(whole.verdicts("test_wrong")) - len(verdicts)
+    assert spared > 0
+    assert f"left out: {spared} cases (a case before them has broken, and one was enough)" in ran.output
+
+
+def test_a_bundle_shows_the_finding_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """repro.py runs in an empty directory, with the program in it, and fails as the scenario did."""
+    project = tmp_path / "project"
+    project.mkdir()
+    inner.write(project, SOURCE)
+    seen = inner.run(project)
+    (finding,) = seen.scenario("test_wrong")["findings"]
+    monkeypatch.chdir(project)
+    assert chaoskit(["bundle", finding["id"][:4], "--report", "report", "--into", "../sent"]) == 0
+    assert capsys.readouterr().out == "../sent/repro.py\n../sent/issue.md\n"
+    sent, elsewhere = tmp_path / "sent", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    issue = (sent / "issue.md").read_text()
+    assert finding["schedule"] in issue
+    assert "chaoskit" in issue
+    ended = subprocess.run(
+        [sys.executable, sent / "repro.py"],
+        cwd=elsewhere,
+        env=inner.environment() | {"PYTEST_PLUGINS": "chaoskit.plugin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "1 of 1 case broke this scenario: 1 finding." in ended.stdout
+    assert f"violated: {finding['schedule']}" in ended.stdout
+    # What the test's own conftest.py writes, and nothing of the script's.
+    assert {file.name for file in elsewhere.iterdir()} <= {"told.json"}
+
+
+def test_a_bundle_of_what_is_not_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error lists the ids that the report has."""
+    inner.write(tmp_path, SOURCE)
+    seen = inner.run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert chaoskit(["bundle", "ffffff", "-r", "report"]) == 2
+    (finding,) = seen.scenario("test_wrong")["findings"]
+    assert f"It has: {finding['id']}." in capsys.readouterr().err

@@ -1,0 +1,194 @@
+"""What is decided beforehand for a class is what would have been decided for the error."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import subprocess
+import sys
+import weakref
+
+import pytest
+from known_errors import cases
+
+from chaoskit.runtime import Classifier, Rule, TransientError, classify
+from chaoskit.runtime.failures.classifier import Classifier as Plain
+from chaoskit.runtime.failures.plan import plan_of
+
+ALL = cases()
+
+
+def test_the_short_way_and_the_long_one_agree(monkeypatch):
+    """For every known error, asked twice, with what was kept and without, the decision is the same."""
+    short = [(classify(case.build()), classify(case.build())) for case in ALL]
+    monkeypatch.setattr(Plain, "_at_once", lambda self, error: None)
+    for case, (first, second) in zip(ALL, short, strict=True):
+        assert first == second == classify(case.build()), case.name
+
+
+def test_evidence_on_one_error_does_not_count_for_the_next():
+    """A status, a cause or an exit code that one error of a class has does not decide about another."""
+
+    class Plainly(Exception):
+        pass
+
+    assert classify(Plainly()).rule == "unknown"
+    with_status = Plainly()
+    with_status.status_code = 503
+    assert classify(with_status).rule == "http.overloaded"
+    caused = Plainly()
+    caused.__cause__ = ConnectionRefusedError()
+    assert classify(caused).rule == "connection.refused"
+    reason = Plainly()
+    reason.reason = TimeoutError()
+    assert classify(reason).rule == "timeout"
+    assert classify(Plainly()).rule == "unknown"
+
+
+def test_errno_and_file_name_are_told_apart():
+    """One class of error, several errnos, with a path and without: each has its own decision."""
+    assert classify(OSError(errno.ENOTCONN, "x")).rule == "network.reset"
+    assert classify(OSError(errno.ENOTCONN, "x", "/mnt/a")).rule == "lost-mount"
+    assert classify(OSError(errno.ENOTCONN, "x")).rule == "network.reset"
+    assert classify(OSError("only text")).rule == "unknown"
+    assert classify(OSError(["no", "number"], "x")).rule == "unknown"
+
+
+def test_kept_decisions_are_bounded():
+    """Numbers in errno that are none, as TLS libraries put there, do not fill the memory."""
+    for number in range(10_000, 11_000):
+        classify(OSError(number, "x"))
+    assert len(plan_of(OSError).kept) <= 200
+
+
+def test_classes_can_go_again():
+    """A class that a program made while it ran is not kept alive by having been classified."""
+
+    def made() -> weakref.ref[type]:
+        kind = type("Passing", (Exception,), {})
+        classify(kind())
+        return weakref.ref(kind)
+
+    seen = made()
+    gc.collect()
+    assert seen() is None
+
+
+def test_users_rules_are_asked_on_both_ways():
+    """A rule of the user's decides although the class was seen and decided before."""
+    classify(KeyError("x"))
+    mine = Classifier([Rule(name="mine", verdict=TransientError, types=(KeyError,))])
+    assert mine.classify(KeyError("x")).rule == "mine"
+    assert classify(KeyError("x")).rule == "programming"
+
+
+@pytest.mark.parametrize("unknown", [TransientError, None])
+def test_unknown_is_each_classifiers_own(unknown):
+    """What one classifier calls unknown errors is not kept for another."""
+
+    class Odd(Exception):
+        pass
+
+    classifier = Classifier(unknown=unknown) if unknown else Classifier()
+    for _ in range(2):
+        assert classifier.classify(Odd()).retryable is (unknown is TransientError)
+
+
+def test_no_table_is_loaded_before_it_is_needed():
+    """Classifying a plain error loads the table of no library, and no library itself."""
+    code = (
+        "import sys; from chaoskit.runtime import classify; classify(KeyError()); classify(OSError(2, 'x'));"
+        "print([m for m in sys.modules if 'failures.libraries' in m or m in ('requests', 'redis', 'grpc')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+LOADS = """
+import os, resource
+from chaoskit.runtime import TRANSIENT_ERRORS, Constant, classify, retry
+
+Throttled = type("ClientError", (Exception,), {"__module__": "botocore.exceptions"})
+error = Throttled("slow down")
+error.response = {"Error": {"Code": "RequestThrottled"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+
+def call():
+    raise error
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+held = []
+try:
+    while True:
+        held.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+try:
+    retry(on=TRANSIENT_ERRORS, wait=Constant(0.0))(call)()
+except Exception as seen:
+    caught = seen
+for descriptor in held:
+    os.close(descriptor)
+assert caught is error, repr(caught)
+assert classify(error).rule.startswith("aws."), classify(error)
+"""
+
+
+FIRST = """
+import errno, os, resource
+from chaoskit.runtime import CircuitBreaker, Constant, classify, observer_errors, retry
+
+def use_up():
+    held = []
+    try:
+        while True:
+            held.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError as error:
+        return held, error
+
+def call():
+    os.open("/dev/null", os.O_RDONLY)
+
+told = []
+quiet = retry(on=OSError, attempts=2, wait=Constant(0.0))(call)
+heard = retry(on=OSError, attempts=2, wait=Constant(0.0), listeners=[lambda e: told.append(e.name)])(call)
+guarded = CircuitBreaker(failures=1, name="of descriptors")(call)
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+held, error = use_up()
+verdicts = [
+    classify(one) for one in (error, OSError(errno.ENFILE, "x"), MemoryError(), ValueError())
+]
+seen = []
+for one in (quiet, heard, guarded):
+    try:
+        one()
+    except OSError as raised:
+        seen.append(raised.errno)
+for descriptor in held:
+    os.close(descriptor)
+assert [v.verdict.__name__ for v in verdicts] == [
+    "TooManyFiles", "TooManyFiles", "OutOfMemory", "PermanentError"
+], verdicts
+assert seen == [errno.EMFILE] * 3, seen
+assert told == ["retry.scheduled", "retry.exhausted"], told
+assert observer_errors() == 1, observer_errors()
+assert classify(error).rule != verdicts[0].rule, "the rules are loaded once that can be done"
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no limit on descriptors to set")
+def test_the_first_failure_of_a_program_may_be_that_nothing_can_be_opened() -> None:
+    """What is loaded late changes no outcome: the call's own error comes out, judged right, and is told.
+
+    Only an event that nothing was set up to hear is lost, and counted: here the edge of the breaker.
+    """
+    done = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "the rules of the classifier cannot be loaded" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no limit on descriptors to set")
+def test_a_table_that_cannot_be_loaded_hides_no_error() -> None:
+    """With no descriptor left the caller sees the error of the call; later ones are judged by the table."""
+    done = subprocess.run([sys.executable, "-c", LOADS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "is judged without the rules of its library" in done.stderr

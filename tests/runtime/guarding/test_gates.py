@@ -1,0 +1,214 @@
+"""Quality gates: what is not good enough is found, named, and goes where the gate says."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaoskit.core.errors import UsageError
+from chaoskit.runtime import (
+    Candidate,
+    CrossCheck,
+    FallbackChain,
+    LastGood,
+    NoCandidate,
+    QualityGate,
+    QualityMetric,
+    Quarantine,
+    ValidationError,
+    VirtualClock,
+)
+from chaoskit.runtime.durable.files.names import unfinished_name
+from chaoskit.runtime.guarding.gates import quarantine as quarantine_module
+
+NOISE = QualityMetric("noise", maximum=2.0, route="calibrate again")
+FLUX = QualityMetric("flux", minimum=0.5, maximum=1.5)
+
+
+def test_what_is_within_its_bounds_passes():
+    """The bounds themselves are allowed."""
+    gate = QualityGate("image", [NOISE, FLUX])
+    result = gate.judge({"noise": 2.0, "flux": 0.5, "other": 99})
+    assert result.passed
+    assert result.require() is result
+    assert result.route is None
+
+
+@given(st.one_of(st.none(), st.floats()))
+def test_nothing_that_is_no_number_within_the_bounds_passes(value):
+    """Missing, NaN and infinite ones are failures, whatever they compare to."""
+    metrics = {} if value is None else {"flux": value}
+    good = value is not None and 0.5 <= value <= 1.5
+    result = QualityGate("image", [FLUX]).judge(metrics)
+    assert result.passed == good
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_a_failure_names_what_was_expected_and_where_to_go():
+    """Every one of them, in the error too."""
+    result = QualityGate("image", [NOISE, FLUX]).judge({"noise": 3})
+    assert [str(one) for one in result.failures] == ["noise: 3; expected at most 2", "flux: it is missing"]
+    assert result.route == "calibrate again"
+    with pytest.raises(
+        ValidationError, match=r"image: not good enough: noise: 3; .*; flux: it is missing"
+    ) as info:
+        result.require()
+    assert info.value.stage == "image"
+
+
+def test_advice_does_not_stop_it():
+    """An advisory metric, or gate, is told and passed; a route of advice is followed all the same."""
+    advisory = QualityMetric("noise", maximum=2, mandatory=False, route="slower")
+    result = QualityGate("image", [advisory, FLUX]).judge({"noise": 3, "flux": 1})
+    assert result.passed
+    assert result.route == "slower"
+    assert [one.name for one in result.findings] == ["noise"]
+    assert QualityGate("image", [NOISE, FLUX], mandatory=False).judge({}).passed
+
+
+def test_stages_are_held_against_each_other():
+    """A check sees all stages, and one that cannot be made fails instead of passing."""
+    kept = lambda s: s["image"]["flux"] > 0.9 * s["calibrate"]["flux"]  # noqa: E731
+    flux = CrossCheck("flux is kept", kept)
+    gate = QualityGate("image", [FLUX], across=[flux])
+    assert gate.judge({"flux": 1.0}, earlier={"calibrate": {"flux": 1.0}}).passed
+    assert not gate.judge({"flux": 1.0}, earlier={"calibrate": {"flux": 1.4}}).passed
+    lost = gate.judge({"flux": 1.0})
+    assert [str(one) for one in lost.failures] == [
+        "flux is kept: it cannot be checked: KeyError: 'calibrate'"
+    ]
+
+
+def test_findings_are_events():
+    """And a gate that finds nothing says nothing."""
+    events = []
+    gate = QualityGate("image", [NOISE], listeners=[events.append])
+    gate.judge({"noise": 1})
+    gate.judge({"noise": 5})
+    assert [(e.name, e.gate, e.passed, e.route) for e in events] == [
+        ("gate.judged", "image", False, "calibrate again")
+    ]
+
+
+def test_a_chain_takes_only_what_passes_the_gate():
+    """The next candidate, then the last that passed while it is young enough, then none."""
+    clock = VirtualClock()
+    gate = QualityGate("calibrator", [NOISE, FLUX])
+    fresh = {"noise": 1.0, "flux": 1.0}
+    chain = FallbackChain(
+        Candidate("today", lambda: dict(fresh), quality=gate.quality(lambda v: v)),
+        Candidate("catalogue", lambda: {"noise": 1.0}, quality=gate.quality(lambda v: v)),
+        minimum_quality=1.0,
+        last_good=LastGood(max_age=3600),
+        clock=clock,
+    )
+    assert chain.choose().candidate == "today"
+    fresh["noise"] = 9.0
+    clock.advance(100)
+    choice = chain.choose()
+    assert (choice.age, choice.value["noise"]) == (100, 1.0)
+    assert [one.candidate for one in choice.rejections] == ["today", "catalogue"]
+    clock.advance(3600)
+    with pytest.raises(NoCandidate):
+        chain.choose()
+
+
+def test_a_failure_never_rounds_up_to_a_pass():
+    """Of a thousand metrics one that fails keeps the quality below one."""
+    gate = QualityGate("many", [QualityMetric(str(n), minimum=0) for n in range(1000)])
+    good = {str(n): 1.0 for n in range(1000)}
+    assert gate.quality(lambda v: v)(good) == 1.0
+    assert gate.quality(lambda v: v)({**good, "7": math.nan}) < 1.0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: QualityMetric("a"),
+        lambda: QualityMetric("a", minimum=2, maximum=1),
+        lambda: QualityMetric("a", minimum=math.nan),
+        lambda: QualityGate("a", []),
+        lambda: QualityGate("a", [NOISE, NOISE]),
+    ],
+)
+def test_gates_that_cannot_be_are_refused(make):
+    """When they are made."""
+    with pytest.raises(UsageError, match="expected"):
+        make()
+
+
+def test_what_failed_is_kept_with_its_reason(tmp_path):
+    """Moved whole, listed with what the gate found, and released when it is put right."""
+    item, quarantine = tmp_path / "run-7", Quarantine(tmp_path / "quarantine")
+    item.mkdir()
+    (item / "image.fits").write_text("pixels")
+    result = QualityGate("image", [NOISE]).judge({"noise": 3})
+    moved = quarantine.put(item, result)
+    assert (moved / "image.fits").read_text() == "pixels"
+    assert not item.exists()
+    (kept,) = quarantine.items()
+    assert kept.path == moved
+    assert kept.why.reason == "noise: 3; expected at most 2"
+    assert kept.why.details["origin"] == "../run-7"
+    assert quarantine.release("run-7", item) == item
+    assert list(quarantine.items()) == []
+    assert (item / "image.fits").read_text() == "pixels"
+
+
+def test_half_a_reason_is_no_item(tmp_path):
+    """What a put has left that was killed while it wrote the reason; it was listed as one more item."""
+    quarantine = Quarantine(tmp_path / "quarantine")
+    (tmp_path / "item").touch()
+    quarantine.put(tmp_path / "item", "bad")
+    unfinished_name(tmp_path / "quarantine" / ".other.why").write_text("{")
+    assert [one.path.name for one in quarantine.items()] == ["item"]
+
+
+def test_half_a_move_is_brought_to_its_end(tmp_path):
+    """A power loss may keep both names of a file: put again it is in one place, with the first reason."""
+    quarantine = Quarantine(tmp_path / "quarantine")
+    (tmp_path / "item").write_text("pixels")
+    moved = quarantine.put(tmp_path / "item", "bad")
+    os.link(moved, tmp_path / "item")
+    assert quarantine.put(tmp_path / "item", "bad again") == moved
+    assert not (tmp_path / "item").exists()
+    assert [(one.path.read_text(), one.why.reason) for one in quarantine.items()] == [("pixels", "bad")]
+
+
+def test_nothing_is_ever_replaced(tmp_path):
+    """A name that is taken is refused, there and back, and a wrong name leads nowhere else."""
+    quarantine = Quarantine(tmp_path / "quarantine")
+    for text in ("first", "second"):
+        (tmp_path / "item").write_text(text)
+        if text == "first":
+            quarantine.put(tmp_path / "item", "bad")
+    with pytest.raises(UsageError, match="a name that is free"):
+        quarantine.put(tmp_path / "item", "bad again")
+    assert next(quarantine.items()).why.reason == "bad"
+    with pytest.raises(UsageError, match="a path that is free"):
+        quarantine.release("item", tmp_path / "item")
+    with pytest.raises(UsageError, match="no item"):
+        quarantine.release("../item", tmp_path / "other")
+    with pytest.raises(FileNotFoundError):
+        quarantine.put(tmp_path / "absent", "bad")
+
+
+def test_another_file_system_is_refused(tmp_path, monkeypatch):
+    """The item stays where it was, and no reason is left behind."""
+
+    def refused(source, target):
+        raise OSError(18, "Invalid cross-device link")
+
+    item, quarantine = tmp_path / "item", Quarantine(tmp_path / "quarantine")
+    item.write_text("x")
+    monkeypatch.setattr(quarantine_module, "rename_to_free_name", refused)
+    with pytest.raises(UsageError, match="another file system"):
+        quarantine.put(item, "bad")
+    monkeypatch.undo()
+    assert item.read_text() == "x"
+    assert list((tmp_path / "quarantine").iterdir()) == []

@@ -1,0 +1,45 @@
+"""How many cases a sweep runs: a sample by default, all on request.
+
+``BUDGET=all`` runs every case. ``BUDGET=few`` leaves programs out in which a mistake is planted: they show
+that a sweep can fail; and long sweeps are shorter by two thirds. A sample sees every call once before it sees
+one twice, and the report says how many cases were left out. ``make test`` asks for few on every Python but
+the oldest: there each test runs, but of what does the same many times it does less.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+_ASKED = os.environ.get("BUDGET")
+
+
+def bounded(cases: int) -> int | None:
+    """The budget of one scenario: ``cases``, or None for all; if few are asked for, a third of 40 or more."""
+    return None if _ASKED == "all" else cases // 3 if _ASKED == "few" and cases >= 40 else cases
+
+
+def shortened(cases: int) -> int | None:
+    """The budget of a scenario that is swept completely unless few cases are asked for."""
+    return cases if _ASKED == "few" else None
+
+
+def tried(most: int) -> int:
+    """How many of ``most`` examples, programs or rounds: all of them, two fifths by default, or a seventh."""
+    return {"all": most, "few": max(2, most // 7)}.get(_ASKED or "", max(2, most * 2 // 5))
+
+
+def some(items: Iterable[T]) -> list[T]:
+    """Every third with ``BUDGET=few``, and otherwise all."""
+    return list(items)[:: 3 if _ASKED == "few" else 1]
+
+
+planted = pytest.mark.skipif(
+    _ASKED == "few", reason="programs with planted mistakes are left to `make scenarios`, without BUDGET=few"
+)
+"""Marks a test that explores programs with planted mistakes."""
