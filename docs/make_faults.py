@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
+from chaoskit.core.finding import FaultClass
 from chaoskit.faults.calls import FILE_CALLS
-from chaoskit.faults.errnos import LOST, TABLE, ErrnoRow
+from chaoskit.faults.errnos import FAULT_CLASSES, LOST, TABLE, ErrnoRow
 
 PAGE = Path(__file__).parent / "reference" / "faults.md"
 
@@ -30,14 +31,16 @@ WHEN = {
     "_tries_fcntl": "`F_SETLK`, `F_OFD_SETLK`",
     "_waits_fcntl": "`F_SETLKW`, `F_OFD_SETLKW`",
     "_takes_lock": "it takes a lock",
+    "_makes_nothing": "without `O_CREAT`",
     "<lambda>": "`O_SYNC` or `O_DSYNC`",
 }
 
 
-def rows(table: Mapping[str, tuple[ErrnoRow, ...]], *, lasts: bool) -> Iterator[str]:
-    """One row of Markdown for each call, condition and source."""
+def rows(table: Mapping[str, tuple[ErrnoRow, ...]], fault_class: FaultClass, *, lasts: bool) -> Iterator[str]:
+    """One row of Markdown for each call, condition and source, of the errors of one class."""
     for call in [name for name in FILE_CALLS if table.get(name)]:
-        for (when, source, lasting), group in groupby(table[call], key=_shared):
+        own = [row for row in table[call] if row.fault_class == fault_class]
+        for (when, source, lasting), group in groupby(own, key=_shared):
             names = ", ".join(f"`{row.name}`" for row in group)
             column = f" {'once, or to stay' if lasting else 'once'} |" if lasts else ""
             yield f"| `{call}` | {names} | {WHEN[when]} |{column} {source} |"
@@ -52,11 +55,11 @@ def tables() -> dict[str, str]:
     errors = ["| call | errors | only when | how long | source |", "| --- | --- | --- | --- | --- |"]
     lost = ["| call | errors | only when | source |", "| --- | --- | --- | --- |"]
     never = [f"`{name}`" for name in FILE_CALLS if not TABLE.get(name)]
-    return {
-        "errors": "\n".join([*errors, *rows(TABLE, lasts=True)]),
-        "lost": "\n".join([*lost, *rows(LOST, lasts=False)]),
-        "never": f"Calls that cannot fail in any of these ways: {', '.join(never) or 'none'}.",
-    }
+    found = {"never": f"Calls that cannot fail in any of these ways: {', '.join(never) or 'none'}."}
+    for one in FAULT_CLASSES:
+        found[f"{one} errors"] = "\n".join([*errors, *rows(TABLE, one, lasts=True)])
+        found[f"{one} late"] = "\n".join([*lost, *rows(LOST, one, lasts=False)])
+    return found
 
 
 def filled(page: str) -> str:

@@ -64,7 +64,12 @@ def groups(module: ModuleType) -> dict[str, list[str]]:
 
 
 def machinery(path: str, cls: type) -> Iterator[str]:
-    """The members that a class defines without an underscore, and does not promise."""
+    """The members without an underscore that a class has, from other libraries too, and does not promise."""
+    for base in cls.__mro__:
+        if base.__module__.partition(".")[0] not in ("chaoskit", "builtins"):
+            yield from (
+                name for name in vars(base) if not (name.startswith("_") or f"{path}.{name}" in surface())
+            )
     for name, value in vars(cls).items():
         plain = value.__func__ if isinstance(value, classmethod | staticmethod) else value
         if name.startswith("_") or f"{path}.{name}" in surface():
