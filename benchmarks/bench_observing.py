@@ -16,9 +16,10 @@ from statistics import median
 from typing import ClassVar
 
 from chaoskit.runtime import context
-from chaoskit.runtime.observing.events import Event, emit, subscribe, wanted
+from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.logs import log_to
 from chaoskit.runtime.observing.metrics import AlertRule, ErrorMetrics, MetricsOptions
+from chaoskit.runtime.observing.observers import emit, subscribe, wanted
 from chaoskit.runtime.redact import redact_text
 
 RESULTS = Path(__file__).parent / "results" / "observing.md"

@@ -54,7 +54,13 @@ SHOWN = {
     ("power-loss", "append and fsync"): None,
     ("SQLite, WAL, FULL", "append and fsync"): None,
     ("process-crash, 8 threads", "process-crash"): None,
+    ("process-crash", "SQLite, WAL, NORMAL, rowid"): None,
+    ("process-crash", "diskcache"): None,
+    ("process-crash", "SQLAlchemy Core, NORMAL"): None,
+    ("power-loss", "SQLAlchemy Core, FULL"): None,
+    ("power-loss", "DuckDB"): None,
 }
+"""Shown, if both are installed."""
 
 
 def payload(n: int) -> dict[str, Any]:
@@ -67,12 +73,15 @@ def payload(n: int) -> dict[str, Any]:
     }
 
 
-def bare(path: Path, synchronous: str) -> Save:
+def bare(path: Path, synchronous: str, *, rowid: bool = False) -> Save:
+    """What one writes by hand. ``rowid``: the table as SQLite makes it if nothing is said; a row of more than
+    a quarter of a page is written in half the time then, which few know."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("pragma journal_mode = wal")
     connection.execute(f"pragma synchronous = {synchronous}")
     connection.execute(
-        "create table kept(key text primary key, status text, payload text, updated real) without rowid"
+        "create table kept(key text primary key, status text, payload text, updated real)"
+        f"{'' if rowid else ' without rowid'}"
     )
     statement = (
         "insert into kept values(?, ?, ?, ?) on conflict(key) do update set status = excluded.status,"
@@ -91,6 +100,71 @@ def appending(path: Path) -> Save:
     def save(n: int, value: Any) -> None:
         os.write(file, json.dumps(value).encode() + b"\n")
         os.fsync(file)
+
+    return save
+
+
+def through_sqlalchemy(path: Path, synchronous: str) -> Save | None:
+    try:
+        import sqlalchemy as sa
+    except ImportError:
+        return None
+    from sqlalchemy.dialects.sqlite import insert
+
+    engine = sa.create_engine(f"sqlite:///{path}")
+    table = sa.Table(
+        "kept",
+        sa.MetaData(),
+        sa.Column("key", sa.Text, primary_key=True),
+        *(sa.Column("status", sa.Text), sa.Column("payload", sa.Text), sa.Column("updated", sa.Float)),
+    )
+    table.metadata.create_all(engine)
+    connection = engine.connect()
+    connection.exec_driver_sql("pragma journal_mode = wal")
+    connection.exec_driver_sql(f"pragma synchronous = {synchronous}")
+    connection.commit()
+    statement = insert(table)
+    changed = {name: statement.excluded[name] for name in ("status", "payload", "updated")}
+    statement = statement.on_conflict_do_update(index_elements=["key"], set_=changed)
+
+    def save(n: int, value: Any) -> None:
+        row = {
+            "key": f"key-{n % KEYS}",
+            "status": "done",
+            "payload": json.dumps(value),
+            "updated": time.time(),
+        }
+        connection.execute(statement, row)
+        connection.commit()
+
+    return save
+
+
+def through_diskcache(path: Path) -> Save | None:
+    try:
+        import diskcache
+    except ImportError:
+        return None
+    # As it comes: synchronous = normal, and pickles unless told otherwise.
+    cache = diskcache.Cache(str(path), disk=diskcache.JSONDisk)
+
+    def save(n: int, value: Any) -> None:
+        cache[f"key-{n % KEYS}"] = value
+
+    return save
+
+
+def through_duckdb(path: Path) -> Save | None:
+    try:
+        import duckdb
+    except ImportError:
+        return None
+    connection = duckdb.connect(str(path))
+    connection.execute("create table kept(key text primary key, status text, payload text, updated double)")
+
+    def save(n: int, value: Any) -> None:
+        row = (f"key-{n % KEYS}", "done", json.dumps(value), time.time())
+        connection.execute("insert or replace into kept values(?, ?, ?, ?)", row)
 
     return save
 
@@ -141,7 +215,15 @@ def measure(directory: Path, rounds: int) -> dict[str, list[float]]:
             "power-loss, 32 threads": (durable, 32, SAVES),
             "process-crash": (crash, 1, 10 * SAVES),
             "process-crash, 8 threads": (crash, 8, SAVES),
+            "SQLite, WAL, NORMAL, rowid": (bare(directory / "rowid.db", "normal", rowid=True), 1, 10 * SAVES),
         }
+        others = {
+            "SQLAlchemy Core, FULL": through_sqlalchemy(directory / "alchemy-full.db", "full"),
+            "SQLAlchemy Core, NORMAL": through_sqlalchemy(directory / "alchemy.db", "normal"),
+            "diskcache": through_diskcache(directory / "cache"),
+            "DuckDB": through_duckdb(directory / "duck.db"),
+        }
+        contestants |= {name: (save, 1, SAVES) for name, save in others.items() if save is not None}
         for save, *_ in contestants.values():
             rate(save, 1, 2 * KEYS)  # every key is there, so that all rounds update
         rates: dict[str, list[float]] = {name: [] for name in contestants}
@@ -156,6 +238,8 @@ def ratios(rates: dict[str, list[float]]) -> dict[tuple[str, str], tuple[float, 
     """The median and the quartiles of each ratio that is shown."""
     found = {}
     for one, other in SHOWN:
+        if one not in rates or other not in rates:
+            continue
         pairs = [a / b for a, b in zip(rates[one], rates[other], strict=True)]
         low, middle, high = statistics.quantiles(pairs, n=4)
         found[one, other] = (middle, low, high)
