@@ -52,7 +52,10 @@ def provide(names: Iterable[str]) -> None:
             _run("dpkg-deb", "-x", str(package), str(home()))
         _settle(wanted)
         for name in wanted:
-            _run(str(folder() / f"python{name}"), "-I", "-c", "import ctypes, ensurepip, ssl, sqlite3")
+            python = str(folder() / f"python{name}")
+            _run(python, "-I", "-c", "import ctypes, ensurepip, ssl, sqlite3")
+            # Installing the packages would have done it: without, each start compiles what it imports.
+            _run(python, "-I", "-m", "compileall", "-q", str(home() / "usr" / "lib" / f"python{name}"))
     except BaseException:
         shutil.rmtree(home(), ignore_errors=True)
         raise
