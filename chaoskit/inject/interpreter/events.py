@@ -1,8 +1,11 @@
 """Where lines, calls and awaits of the program are seen: ``sys.monitoring``, or the trace function of 3.11.
 
 KeyboardInterrupt is raised by CPython where it looks for signals (``CHECK_EVAL_BREAKER`` in its ceval.c):
-when a function begins, when a loop turns, and when a call of something that is not written in Python has
-returned. Not between any two lines: one that strikes at the end of a ``with`` finds bugs that no program has.
+when a function begins, when a generator goes on after a ``yield``, when a loop turns, and when a call of
+something that is not written in Python has returned. Not between any two lines: one that strikes at the end of
+a ``with`` finds bugs that no program has.
+
+A line that calls a function of the program, or waits, goes on when that is over: it begins once more then.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ _LOAD_SPECIAL = opcode.opmap.get("LOAD_SPECIAL", -1)
 _CONSTANTS = frozenset(
     opcode.opmap[name] for name in ("LOAD_CONST", "LOAD_COMMON_CONSTANT") if name in opcode.opmap
 )
+_EVENTS = ("LINE", "JUMP", "CALL", "C_RETURN", "PY_START", "PY_YIELD", "PY_RESUME", "PY_RETURN", "PY_UNWIND") + (
+    "PY_THROW",
+)
 _EXITS = frozenset({"__exit__", "__aexit__", "__del__"})
 """Functions at whose beginning nothing is told of an interrupt: no program can do anything about it there."""
 
@@ -36,8 +42,8 @@ _EXITS = frozenset({"__exit__", "__aexit__", "__del__"})
 class EventListener(Protocol):
     """What is told of each event of the program's own code in the main thread; it may raise."""
 
-    def line(self, code: CodeType, number: int) -> None:
-        """A line begins."""
+    def line(self, code: CodeType, number: int, told: int) -> None:
+        """A line begins, or goes on. ``told`` is the number that came with the event."""
 
     def looked(self, code: CodeType, number: int) -> None:
         """Python looks for signals at a line: its function begins, or a loop turns."""
@@ -48,8 +54,8 @@ class EventListener(Protocol):
     def waits(self, code: CodeType, number: int) -> None:
         """A task is suspended, and this is the innermost line of the program that waits."""
 
-    def left(self) -> None:
-        """The line that began last goes no further for now."""
+    def left(self, told: int = 0) -> None:
+        """The line that began last goes no further for now. ``told`` is the number that came with the event."""
 
 
 class EventSource(Protocol):
@@ -101,7 +107,8 @@ class Monitoring:
             events.JUMP: ("line" in self._families, self._jump),
             events.CALL: ("returned" in self._families, _nothing),
             events.PY_YIELD: (True, self._yield),
-            events.PY_RESUME: ("await" in self._families, self._resume),
+            events.PY_RESUME: (True, self._resume),
+            events.PY_RETURN: ("alloc" in self._families, self._return),
         }
         for event, (on, callback) in wanted.items():
             if on:
@@ -111,24 +118,17 @@ class Monitoring:
             # It comes together with the event of the call, and cannot be asked for alone.
             monitoring.register_callback(self._tool, events.C_RETURN, self._returned)
         monitoring.register_callback(self._tool, events.PY_START, self._start)
-        monitoring.register_callback(self._tool, events.PY_THROW, self._resume)
+        monitoring.register_callback(self._tool, events.PY_THROW, self._throw)
+        monitoring.register_callback(self._tool, events.PY_UNWIND, self._unwind)
         everywhere = events.PY_START | (events.PY_THROW if "await" in self._families else 0)
+        everywhere |= events.PY_UNWIND if "alloc" in self._families else 0
         monitoring.set_events(self._tool, everywhere)
 
     def stop(self) -> None:
         """End; nothing is called any more."""
         if self._tool >= 0:
             self._monitoring.set_events(self._tool, 0)
-            for event in (
-                "LINE",
-                "JUMP",
-                "CALL",
-                "PY_YIELD",
-                "PY_RESUME",
-                "C_RETURN",
-                "PY_START",
-                "PY_THROW",
-            ):
+            for event in _EVENTS:
                 self._monitoring.register_callback(self._tool, getattr(self._monitoring.events, event), None)
             self._monitoring.free_tool_id(self._tool)
             self._tool = -1
@@ -155,7 +155,7 @@ class Monitoring:
             self._listener.left()
             if sys._getframe(1).f_lasti in exits.get(id(code), ()):
                 return
-        self._listener.line(code, number)
+        self._listener.line(code, number, number)
 
     def _jump(self, code: CodeType, offset: int, destination: int) -> None:
         if destination < offset and not _elsewhere():
@@ -168,8 +168,9 @@ class Monitoring:
         settle_within(self._words)
 
     def _yield(self, code: CodeType, offset: int, value: object) -> None:
-        # From here on other code runs, and none of it is the line's.
-        self._listener.left()
+        if code.co_flags & _SUSPENDS or not self._goes_on(offset):
+            # From here on other code runs, and none of it is the line's.
+            self._listener.left(offset)
         self._suspended(code, offset, value)
 
     def _suspended(self, code: CodeType, offset: int, value: object) -> None:
@@ -183,7 +184,36 @@ class Monitoring:
             self._waiting = True
             self._listener.waits(code, self._line_at(code, offset))
 
-    def _resume(self, code: CodeType, *_: object) -> None:
+    def _resume(self, code: CodeType, offset: int) -> None:
+        self._waiting = False
+        if not _elsewhere():
+            number = self._line_at(code, offset)
+            if "line" in self._families and _after_yield(code, offset) and code.co_name not in _EXITS:
+                self._listener.looked(code, number)
+            if "alloc" in self._families:
+                self._listener.line(code, number, offset)
+        settle_within(self._words)
+
+    def _return(self, code: CodeType, offset: int, value: object) -> None:
+        if not _elsewhere() and not self._goes_on(offset) and code.co_flags & _SUSPENDS:
+            # What an event loop does with a result is no line's, and no program can make it safe.
+            self._listener.left(offset)
+
+    def _unwind(self, code: CodeType, offset: int, error: object) -> None:
+        if code.co_flags & _SUSPENDS and self._places.known(code) and not _elsewhere():
+            caller = sys._getframe(1).f_back
+            if caller is None or not self._places.own(caller):
+                self._listener.left(offset)
+
+    def _goes_on(self, offset: int) -> bool:
+        """Control returns from the frame that an event tells of: if to a line of the program, that goes on."""
+        caller = sys._getframe(2).f_back
+        if "alloc" not in self._families or caller is None or not self._places.own(caller):
+            return False
+        self._listener.line(caller.f_code, caller.f_lineno or 0, offset)
+        return True
+
+    def _throw(self, code: CodeType, *_: object) -> None:
         if self._places.known(code):
             self._waiting = False
         settle_within(self._words)
@@ -225,6 +255,11 @@ def is_entry_of_with(code: CodeType, offset: int) -> bool:
     return offset >= _STEP and code.co_code[offset - _STEP] == _LOAD_SPECIAL
 
 
+def _after_yield(code: CodeType, offset: int) -> bool:
+    """True for a ``RESUME`` behind a ``yield``, where CPython looks for signals; it does not behind an await."""
+    return code.co_code[offset + 1] & 3 == 1
+
+
 def _nothing(*_: object) -> None:
     """A call begins: what matters is that it returns."""
 
@@ -260,12 +295,18 @@ class Tracing:
         local = None
         if not _elsewhere() and self._places.own(frame):
             self._waiting = False
-            code = frame.f_code
-            if "line" in self._families and not _yields(frame) and code.co_name not in _EXITS:
-                self._listener.looked(code, code.co_firstlineno)
+            self._entered(frame)
             local = _TracedFrame(self, frame.f_lasti).event
         settle_within(self._words)
         return local
+
+    def _entered(self, frame: FrameType) -> None:
+        code, goes_on = frame.f_code, _yields(frame)
+        looks = not goes_on or _after_yield(code, frame.f_lasti + _STEP)
+        if "line" in self._families and looks and code.co_name not in _EXITS:
+            self._listener.looked(code, frame.f_lineno if goes_on else code.co_firstlineno)
+        if "alloc" in self._families and goes_on:
+            self._listener.line(code, frame.f_lineno, 0)
 
     def _beside(self, frame: FrameType, event: str, _: object) -> None:
         """The trace function of threads that begin while allocations count."""
@@ -277,8 +318,11 @@ class Tracing:
             self._listener.returned(frame.f_code, frame.f_lasti, callee)
         settle_within(self._words)
 
-    def event(self, frame: FrameType, event: str, value: object, before: int) -> None:
-        """One event in a frame of the program; ``before`` is where it was at the last one."""
+    def event(self, frame: FrameType, event: str, value: object, before: int, unwinds: bool) -> None:
+        """One event in a frame of the program.
+
+        ``before`` is where it was at the last one. ``unwinds``: an error came last, so a return is none.
+        """
         if event == "line":
             if "line" in self._families and frame.f_lasti < before:
                 self._listener.looked(frame.f_code, frame.f_lineno)
@@ -286,9 +330,20 @@ class Tracing:
             if "alloc" in self._families:
                 self._listener.left()
                 if frame.f_lasti not in self._exits_of(frame.f_code):
-                    self._listener.line(frame.f_code, frame.f_lineno)
-        elif event == "return" and _yields(frame):
+                    self._listener.line(frame.f_code, frame.f_lineno, 0)
+        elif event == "return":
+            self._over(frame, value, unwinds)
+
+    def _over(self, frame: FrameType, value: object, unwinds: bool) -> None:
+        """Control leaves a frame: if to a line of the program, that goes on."""
+        suspends, yields = frame.f_code.co_flags & _SUSPENDS, _yields(frame)
+        caller = frame.f_back
+        inside = "alloc" in self._families and caller is not None and self._places.own(caller)
+        if (yields and (suspends or not inside)) or (suspends and not inside):
             self._listener.left()
+        elif inside and not unwinds:
+            self._listener.line(caller.f_code, caller.f_lineno, 0)
+        if yields:
             self._suspended(frame, value)
 
     def _exits_of(self, code: CodeType) -> frozenset[int]:
@@ -308,16 +363,18 @@ class Tracing:
 class _TracedFrame:
     """Where one frame was at the last event: a loop turns where it goes back."""
 
-    __slots__ = ("_last", "_tracing")
+    __slots__ = ("_last", "_tracing", "_unwinds")
 
     def __init__(self, tracing: Tracing, last: int) -> None:
         self._tracing = tracing
         self._last = last
+        self._unwinds = False
 
     def event(self, frame: FrameType, event: str, value: object) -> Callable[..., Any]:
         """The local trace function."""
         before, self._last = self._last, frame.f_lasti
-        self._tracing.event(frame, event, value, before)
+        self._tracing.event(frame, event, value, before, self._unwinds)
+        self._unwinds = event == "exception"
         return self.event
 
 

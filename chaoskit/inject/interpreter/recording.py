@@ -30,7 +30,7 @@ class Noted:
 
 @dataclass(slots=True)
 class _Seen:
-    """A line: how often it was executed, and the first and the last time."""
+    """A line: how often it was executed, and the first and the last time that it allocated something."""
 
     target: str
     count: int = 0
@@ -49,11 +49,11 @@ class LineRecorder:
         self._counts: dict[tuple[str, str], int] = {}
         self._others: list[Noted] = []
         self._order = 0
-        self._current: Noted | None = None
+        self._current: tuple[Noted, _Seen] | None = None
         self._spent = {0: 0, 256: 0, 1024: 0}
 
     def calibrated(self, spent: dict[int, int]) -> None:
-        """How many allocations it takes to be told of a line, by the least number of such lines."""
+        """How many allocations it takes to be told of a line, by the least number that comes with it."""
         self._spent = spent
 
     def forget(self) -> None:
@@ -63,24 +63,22 @@ class LineRecorder:
         self._current = None
         self._words[COUNTDOWN] = NEVER
 
-    def line(self, code: CodeType, number: int) -> None:
-        """A line begins: what was allocated since the last one did was that one's."""
-        left = self._words[COUNTDOWN]
-        self._close(left, number)
+    def line(self, code: CodeType, number: int, told: int) -> None:
+        """A line begins or goes on: what was allocated since the last one did was that one's."""
+        self._close(self._words[COUNTDOWN], told)
         key = (id(code), number)
         seen = self._lines.get(key)
         if seen is None:
             self._lines[key] = seen = _Seen(self._places.line(code, number))
         seen.count += 1
-        self._current = noted = self._noted("alloc", seen.target, seen.count)
-        seen.kept[1:] = [noted]
+        self._current = self._noted("alloc", seen.target, seen.count), seen
         settle()
         # Last: nothing of the above is the line's.
         self._words[COUNTDOWN] = NEVER
 
-    def left(self) -> None:
+    def left(self, told: int = 0) -> None:
         """The line goes no further for now."""
-        self._close(self._words[COUNTDOWN], 0)
+        self._close(self._words[COUNTDOWN], told)
 
     def looked(self, code: CodeType, number: int) -> None:
         """Python looks for signals."""
@@ -111,12 +109,17 @@ class LineRecorder:
         self._order += 1
         return Noted(call, target, ordinal, self._words[POSITION], frames, order=self._order)
 
-    def _close(self, left: int, number: int) -> None:
+    def _close(self, left: int, told: int) -> None:
         if self._current is not None:
-            bracket = max(least for least in self._spent if least <= number)
+            (noted, seen), self._current = self._current, None
+            bracket = max(least for least in self._spent if least <= told)
             # None too many: one that is not there would be struck in vain.
-            self._current.allocations = max(0, NEVER - left - self._spent[bracket])
-            self._current = None
+            noted.allocations = max(0, NEVER - left - self._spent[bracket])
+            if seen.kept and not seen.kept[0].allocations:
+                seen.kept.clear()
+            # The head of a loop allocates nothing when it ends: its last time is the one before.
+            if noted.allocations or not seen.kept:
+                seen.kept[1:] = [noted]
 
 
 def _nothing() -> None:

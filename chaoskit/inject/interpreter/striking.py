@@ -41,8 +41,8 @@ class Striker:
                 cell = self._waiting.setdefault(point.call, {}).setdefault(point.target, _Cell({}))
                 cell.due = {**cell.due, point.ordinal: (position, shape)}
 
-    def line(self, code: CodeType, number: int) -> None:
-        """A line begins: the one before is over, and this one may be the one to strike in."""
+    def line(self, code: CodeType, number: int, told: int) -> None:
+        """A line begins or goes on: the one before is over, and this one may be the one to strike in."""
         # First, and without an allocation: nothing of what follows is to fail.
         self._disarm()
         found = self._due("alloc", code, number, None)
@@ -57,7 +57,7 @@ class Striker:
             # Last: from here on allocations are the line's.
             self._words[COUNTDOWN] = shape.nth
 
-    def left(self) -> None:
+    def left(self, told: int = 0) -> None:
         """The line goes no further for now."""
         self._disarm()
 
