@@ -204,6 +204,21 @@ def refuses_ragged_rows(root: Path) -> int:
         return strict_total(file.read())
 
 
+def skips_torn_lines(root: Path) -> int:
+    total = 0
+    for line in (root / "in.jsonl").read_text(errors="replace").splitlines():
+        try:
+            total += json.loads(line)["size"]
+        except ValueError:
+            continue
+    return total
+
+
+def refuses_torn_lines(root: Path) -> int:
+    lines = (root / "in.jsonl").read_text("utf-8").splitlines()
+    return sum(json.loads(line)["size"] for line in lines if line.strip())
+
+
 SETTINGS = json.dumps({"name": "prices", "total": 60, "tags": ["a", "b"]}).encode()
 
 
@@ -322,6 +337,12 @@ def _database() -> bytes:
         connection.executemany("insert into jobs values (?, ?, ?)", rows)
         connection.commit()
         return connection.serialize()
+
+
+def _database_with_a_log() -> bytes:
+    """In WAL mode: the two versions in the header say so."""
+    data = _database()
+    return data[:18] + b"\2\2" + data[20:]
 
 
 def counts_what_it_can_read(root: Path) -> int:
@@ -450,6 +471,15 @@ PLANTED = {
         "csv.row1.field.missing",
         total_is_right,
     ),
+    "torn json line": Planted(
+        TOLD,
+        skips_torn_lines,
+        refuses_torn_lines,
+        "in.jsonl",
+        SAMPLES["jsonl"],
+        "jsonl.last-line.cut",
+        total_is_right,
+    ),
     "cut json": Planted(
         TOLD,
         resets_what_it_cannot_read,
@@ -502,6 +532,15 @@ PLANTED = {
         counts_all_or_nothing,
         "jobs.db",
         _database(),
+        "sqlite.page3.zeros",
+        total_is_right,
+    ),
+    "sqlite page in WAL mode": Planted(
+        TOLD.only("damage[sqlite.page3.*]"),
+        counts_what_it_can_read,
+        counts_all_or_nothing,
+        "jobs.db",
+        _database_with_a_log(),
         "sqlite.page3.zeros",
         total_is_right,
     ),

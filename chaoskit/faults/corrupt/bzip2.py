@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import bz2
+import io
 
-from chaoskit.faults.corrupt.damage import Damage, Damages, cuts, flips, made, replaced
+from chaoskit.faults.corrupt import damage as common
+from chaoskit.faults.corrupt.damage import INNER, MOST, Damage, Damages, cuts, flips, is_within, made, replaced
 
 MAGIC = b"BZh"
-_BOMB = 64 << 20
+_BOMB = MOST
 
 
 def damages(data: bytes) -> Damages:
@@ -24,17 +26,16 @@ def damages(data: bytes) -> Damages:
 
 
 def unpacked(data: bytes) -> bytes:
-    """The content; at most 64 MiB of it."""
-    return bz2.BZ2Decompressor().decompress(data, _BOMB)
+    """The content of all streams."""
+    return common.unpacked(data, bz2.BZ2Decompressor, INNER)
 
 
 def is_sound(data: bytes) -> bool:
     """True if a strict reader takes it."""
     try:
-        bz2.decompress(data)
-    except (OSError, ValueError):
+        return bool(data) and is_within(bz2.BZ2File(io.BytesIO(data)))
+    except (OSError, EOFError):
         return False
-    return bool(data)
 
 
 def packed(data: bytes) -> bytes:

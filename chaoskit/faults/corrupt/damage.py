@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,12 @@ class Damage:
 
 ABSOLUTE = "/tmp/chaoskit-evil"
 """The name of a hostile member that is absolute: a program that obeys it writes four bytes there."""
+
+MOST = 64 << 20
+"""Bytes that anything may unpack to here: a bomb, or a file of the project that is one."""
+
+INNER = 16 << 20
+"""Bytes of what a compressed file holds, up to which that is damaged too."""
 
 Damages: TypeAlias = Iterator[Damage]
 Enumerator: TypeAlias = Callable[[bytes], Damages]
@@ -75,3 +81,37 @@ def flips(structure: str, data: bytes, *places: tuple[str, int]) -> Damages:
     for name, at in places:
         if 0 <= at < len(data):
             yield made(structure, f"flip.{name}", flipped(data, at))
+
+
+def unpacked(data: bytes, engine: Callable[[], Any], most: int, after: bytes = b"") -> bytes:
+    """What the streams in ``data`` hold, one after the other; ``after`` is what may pad them.
+
+    ``engine`` makes a decompressor as those of :mod:`zlib`, :mod:`bz2` and :mod:`lzma` are.
+
+    Raises:
+        EOFError: the last stream has no end.
+        ValueError: it is more than ``most`` bytes.
+        OSError: and what else the decompressor raises for what is not of its format.
+    """
+    found = bytearray()
+    while data:
+        one = engine()
+        # One byte more than is allowed: with a bound of 0 zlib would know none.
+        found += one.decompress(data, most - len(found) + 1)
+        if len(found) > most:
+            raise ValueError(f"it unpacks to more than {most} bytes")
+        if not one.eof:
+            raise EOFError("a stream is cut off")
+        data = one.unused_data.lstrip(after) if after else one.unused_data
+    return bytes(found)
+
+
+def is_within(stream: Any, most: int = MOST) -> bool:
+    """True if a file object gives no more than ``most`` bytes; it is read to its end or to there."""
+    left = most
+    while left >= 0:
+        got = len(stream.read(1 << 20))
+        if not got:
+            return True
+        left -= got
+    return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from chaoskit.core.errors import wrong
 from chaoskit.faults.corrupt import (
@@ -14,6 +14,7 @@ from chaoskit.faults.corrupt import (
     csv,
     gzip,
     json,
+    jsonl,
     parquet,
     pickle,
     sqlite,
@@ -53,6 +54,13 @@ def _begins(*magics: bytes) -> Callable[[bytes], bool]:
     return lambda data: data.startswith(magics)
 
 
+def _table(name: str, separator: str) -> Format:
+    """Rows of fields with this between them."""
+    asked = {"separator": separator}
+    parts = (partial(csv.is_csv, **asked), partial(csv.damages, **asked), partial(csv.is_sound, **asked))
+    return Format(name, *parts)
+
+
 # In the order in which they are tried: what has a magic first, what is guessed last.
 _KNOWN: list[Format] = [
     Format("gzip", _begins(gzip.MAGIC), gzip.damages, gzip.is_sound, gzip.unpacked, gzip.packed),
@@ -64,7 +72,8 @@ _KNOWN: list[Format] = [
     Format("tar", tar.is_tar, tar.damages, tar.is_sound),
     Format("pickle", pickle.is_pickle, pickle.damages, pickle.is_sound),
     Format("json", json.is_json, json.damages, json.is_sound),
-    Format("csv", csv.is_csv, csv.damages, csv.is_sound),
+    Format("jsonl", jsonl.is_jsonl, jsonl.damages, jsonl.is_sound),
+    *(_table(name, separator) for name, separator in (("csv", ","), ("tsv", "\t"), ("ssv", ";"))),
     Format("yaml", yaml.is_yaml, yaml.damages, yaml.is_sound),
     Format("text", text.is_text, text.damages),
 ]

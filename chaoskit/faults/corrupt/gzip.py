@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chaoskit.faults.corrupt.damage import Damage, Damages, cuts, flipped, flips, made, replaced
+from chaoskit.faults.corrupt import damage as common
+from chaoskit.faults.corrupt.damage import INNER, MOST, Damage, Damages, cuts, flipped, flips, is_within, made, replaced
 
 MAGIC = b"\x1f\x8b"
-_BOMB = 64 << 20
+_BOMB = MOST
 _NAME, _EXTRA = 8, 4
 
 
@@ -22,11 +24,13 @@ class _Member:
 
 
 def _members(data: bytes) -> Iterator[_Member]:
-    start = 0
+    start = total = 0
     while data[start : start + 2] == MAGIC:
         engine = zlib.decompressobj(wbits=31)
         while not engine.eof:
-            engine.decompress(engine.unconsumed_tail or data[start:], 1 << 20)
+            total += len(engine.decompress(engine.unconsumed_tail or data[start:], 1 << 20))
+            if total > MOST:
+                return
             if not engine.eof and not engine.unconsumed_tail:
                 return
         end = len(data) - len(engine.unused_data)
@@ -66,18 +70,17 @@ def damages(data: bytes) -> Damages:
 
 
 def unpacked(data: bytes) -> bytes:
-    """The content; at most 64 MiB of it."""
-    return zlib.decompressobj(wbits=31).decompress(data, _BOMB)
+    """The content of all members."""
+    return common.unpacked(data, lambda: zlib.decompressobj(wbits=31), INNER, b"\0")
 
 
 def is_sound(data: bytes) -> bool:
     """True if a strict reader takes it: every member is whole, and nothing comes after them."""
     try:
-        gzip.decompress(data)
+        # Python takes nothing at all for an empty stream, which has a header and a trailer.
+        return bool(data) and is_within(gzip.GzipFile(fileobj=io.BytesIO(data)))
     except (OSError, EOFError, zlib.error):
         return False
-    # Python takes nothing at all for an empty stream, which has a header and a trailer.
-    return bool(data)
 
 
 def packed(data: bytes) -> bytes:

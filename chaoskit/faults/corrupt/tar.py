@@ -6,7 +6,7 @@ import io
 import tarfile
 from collections.abc import Iterator
 
-from chaoskit.faults.corrupt.damage import ABSOLUTE, Damages, cuts, flips, made, replaced
+from chaoskit.faults.corrupt.damage import ABSOLUTE, MOST, Damages, cuts, flips, made, replaced
 
 _BLOCK = 512
 _SIZE, _CHECKSUM, _MAGIC = 124, 148, 257
@@ -25,6 +25,8 @@ def is_sound(data: bytes) -> bool:
         # Strictly: a reader that is not takes a header that is broken for the end.
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:", errorlevel=2) as tar:
             for member in tar:
+                if member.size > MOST:
+                    return False  # Sparse: a file of holes.
                 file = tar.extractfile(member) if member.isreg() else None
                 if file is not None and len(file.read()) != member.size:
                     return False

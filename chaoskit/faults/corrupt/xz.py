@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import lzma
 
-from chaoskit.faults.corrupt.damage import Damage, Damages, cuts, flips, made
+from chaoskit.faults.corrupt import damage as common
+from chaoskit.faults.corrupt.damage import INNER, MOST, Damage, Damages, cuts, flips, is_within, made
 
 MAGIC = b"\xfd7zXZ\x00"
-_BOMB = 64 << 20
+_BOMB = MOST
 _FOOTER = 12
 
 
@@ -30,8 +32,8 @@ def damages(data: bytes) -> Damages:
 
 
 def unpacked(data: bytes) -> bytes:
-    """The content; at most 64 MiB of it."""
-    return lzma.LZMADecompressor(memlimit=_BOMB * 2).decompress(data, _BOMB)
+    """The content of all streams."""
+    return common.unpacked(data, _engine, INNER, b"\0")
 
 
 def is_sound(data: bytes) -> bool:
@@ -41,10 +43,13 @@ def is_sound(data: bytes) -> bool:
     if (len(data) - len(streams)) % 4:
         return False
     try:
-        lzma.decompress(streams, memlimit=_BOMB * 2)
-    except lzma.LZMAError:
+        return bool(streams) and is_within(lzma.LZMAFile(io.BytesIO(streams)))
+    except (lzma.LZMAError, EOFError):
         return False
-    return bool(streams)
+
+
+def _engine() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(memlimit=_BOMB * 2)
 
 
 def packed(data: bytes) -> bytes:

@@ -8,10 +8,20 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 
-from chaoskit.faults.corrupt.damage import ABSOLUTE, Damage, Damages, cuts, flipped, flips, made, replaced
+from chaoskit.faults.corrupt.damage import (
+    ABSOLUTE,
+    MOST,
+    Damage,
+    Damages,
+    cuts,
+    flipped,
+    flips,
+    made,
+    replaced,
+)
 
 MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
-_BOMB = 64 << 20
+_BOMB = MOST
 _SHOWN = 4
 _LINK = 0o120777
 
@@ -19,12 +29,12 @@ _LINK = 0o120777
 def damages(data: bytes) -> Damages:
     """Enumerate."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = archive.infolist()
+        members, start = archive.infolist(), archive.start_dir
     # From behind, as readers look for it: a member may contain an archive.
     end = data.rindex(b"PK\x05\x06")
     for number, info in _numbered(members):
         yield from _of_member(f"member{number}", info, data)
-    for number, at in _entries(data, end, len(members)):
+    for number, at in _entries(data, start, len(members)):
         yield from _of_entry(f"entry{number}", at, data)
     yield from cuts("end", data, ("start", end), ("middle", end + 10))
     for name, at in (
@@ -40,7 +50,9 @@ def is_sound(data: bytes) -> bool:
     try:
         with warnings.catch_warnings(), zipfile.ZipFile(io.BytesIO(data)) as archive:
             warnings.simplefilter("ignore")
-            return archive.testzip() is None
+            # As the directory says: a member gives no more than that.
+            small = sum(info.file_size for info in archive.infolist()) <= MOST
+            return small and archive.testzip() is None
     # An unknown method, an encrypted member, an impossible offset: each raises another class.
     except Exception:
         return False
@@ -64,9 +76,8 @@ def _of_member(name: str, info: zipfile.ZipInfo, data: bytes) -> Damages:
         yield from flips(name, data, ("data", middle))
 
 
-def _entries(data: bytes, end: int, count: int) -> Iterator[tuple[int, int]]:
-    """Number and offset of the entries of the central directory."""
-    at: int = struct.unpack_from("<I", data, end + 16)[0]
+def _entries(data: bytes, at: int, count: int) -> Iterator[tuple[int, int]]:
+    """Number and offset of the entries of the central directory, which begins at ``at``."""
     for number in range(1, count + 1):
         # Damaged before: what is found so far is used.
         if data[at : at + 4] != b"PK\x01\x02":

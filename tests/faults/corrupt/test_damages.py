@@ -9,11 +9,14 @@ import json
 import lzma
 import os
 import re
+import sqlite3
+import struct
 import subprocess
 import sys
 import tarfile
 import tracemalloc
 import zipfile
+from contextlib import closing
 
 import pytest
 
@@ -101,6 +104,56 @@ def test_what_is_inside_is_wrapped_well_again():
         fileobj=io.BytesIO(lzma.decompress(formats.damaged(archive, "xz/tar.hostile.traversal")))
     ) as tar:
         assert "../evil" in tar.getnames()
+
+
+@pytest.mark.parametrize(
+    ("name", "library"), [("gzip", gzip), ("bzip2", bz2), ("xz", lzma)], ids=lambda one: str(one)[:5]
+)
+def test_what_is_inside_is_all_that_is_inside(name, library):
+    """Appending writes one member behind the other: none of them is lost by damage to another one."""
+    data = b"".join(map(library.compress, TABLE.splitlines(keepends=True)))
+    damaged = formats.damaged(data, f"{name}/csv.byte-order-mark")
+    assert library.decompress(damaged) == b"\xef\xbb\xbf" + TABLE
+
+
+@pytest.mark.parametrize("library", [gzip, bz2, lzma])
+def test_a_bomb_of_the_project_is_not_unpacked(library):
+    """A test of a guard against bombs has one: its container is damaged, and 64 MiB are never held."""
+    bomb = library.compress(bytes((64 << 20) + 1))
+    tracemalloc.start()
+    told, labels = formats.chosen(bomb, detectable=True), formats.chosen(bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert told == ()
+    assert not [label for label in labels if "/" in label]
+    assert peak < 48 << 20
+
+
+def test_a_database_in_wal_mode_has_detectable_damages(tmp_path):
+    """SQLite in memory refuses such a file; the judgement of one must not."""
+    path = tmp_path / "db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("create table t (x)")
+        connection.executemany("insert into t values (?)", [("x" * 300,)] * 40)
+        connection.commit()
+    told = formats.chosen(path.read_bytes(), detectable=True)
+    assert {"sqlite.page3.zeros", "sqlite.header.flip.magic"} <= set(told)
+
+
+def test_a_zip64_directory_is_found():
+    """Its end record has no offset: that stands in another one before it."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("a", "text")
+        start = archive.start_dir
+    data = out.getvalue()
+    end = data.rindex(b"PK\5\6")
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, end - start, start)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
+    last = b"PK\5\6" + bytes(4) + b"\xff" * 12 + bytes(2)
+    labels = {label for label, _ in formats.damages(data[:end] + record + locator + last)}
+    assert {"zip.entry1.flip.crc", "zip.member1.flip.data"} <= labels
 
 
 def test_hostile_members_are_there():
