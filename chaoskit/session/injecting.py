@@ -13,6 +13,7 @@ from chaoskit.core.schedule import Fault, Schedule, Strike
 from chaoskit.faults.narrowing import unknown
 from chaoskit.faults.shapes import shape_of, unsupported
 from chaoskit.inject.base import Plan
+from chaoskit.inject.inprocess import effects
 from chaoskit.inject.inprocess.arming import SEEN, armed
 from chaoskit.inject.inprocess.backend import InProcessBackend
 from chaoskit.inject.inprocess.effects import BY_HAND
@@ -123,6 +124,8 @@ def _checked(rule: str | Schedule) -> tuple[Strike, ...]:
         _check(strike.fault)
         if strike.point.call not in SEEN:
             raise unknown("operation of Python code", strike.point.call, SEEN)
+        if not effects.fits(shape_of(strike.fault), strike.point.call):
+            raise wrong("fault", str(strike), f"a fault that {strike.point.call} can meet")
     return schedule.strikes
 
 

@@ -234,6 +234,63 @@ def whole_settings(seen: dict[str, Any], path: Path, outcome: Outcome) -> bool:
     return "a" in json.loads((path / "settings").read_text())
 
 
+NUMBERS = (1, 2, 3)
+
+
+def same(value: Any) -> Any:
+    return value
+
+
+def rest_of_a_line(state: State, path: Path) -> None:
+    same(1)
+    state.cache["answer"] = None
+    state.cache["answer"] = json.dumps(same(NUMBERS))
+    same(2)
+
+
+def rest_before(state: State, path: Path) -> None:
+    answer = json.dumps(same(NUMBERS))
+    state.cache["answer"] = answer
+
+
+class Once:
+    """An awaitable that waits once."""
+
+    def __await__(self) -> Any:
+        yield
+        return NUMBERS
+
+
+def driven(work: Callable[[State], Any]) -> Program:
+    """Run a coroutine without an event loop, which allocates for itself."""
+
+    def drive(state: State, path: Path) -> None:
+        running = work(state)
+        with contextlib.suppress(StopIteration):
+            while True:
+                running.send(None)
+
+    return drive
+
+
+async def answered_late(state: State) -> None:
+    state.cache["answer"] = None
+    state.cache["answer"] = json.dumps(await Once())
+
+
+async def answered_at_once(state: State) -> None:
+    answer = json.dumps(await Once())
+    state.cache["answer"] = answer
+
+
+def no_empty_answer(seen: dict[str, Any], path: Path, outcome: Outcome) -> bool:
+    return seen["cache"].get("answer", "") is not None
+
+
+def updated_in_steps(state: State, path: Path) -> None:
+    state.index.update((str(number) * 20, number) for number in range(3))
+
+
 LARGE = 32 * 1024 * 1024
 
 
@@ -347,6 +404,28 @@ def pair_in_halves(state: State, path: Path) -> None:
 def pair_at_once(state: State, path: Path) -> None:
     names, sizes = [*state.names, "name"], [*state.sizes, 4]
     state.names, state.sizes = names, sizes
+
+
+def rows(state: State) -> Any:
+    state.depth += 1
+    yield 1
+    state.depth -= 1
+
+
+def rows_in_try(state: State) -> Any:
+    state.depth += 1
+    try:
+        yield 1
+    finally:
+        state.depth -= 1
+
+
+def listed(state: State, path: Path) -> None:
+    list(rows(state))
+
+
+def listed_in_try(state: State, path: Path) -> None:
+    list(rows_in_try(state))
 
 
 # --- cancellation -------------------------------------------------------------------------------
@@ -498,6 +577,13 @@ PLANTED = {
         "default_for_anything,2",
         settings,
     ),
+    "rest_of_a_line": Planted(MEMORY, rest_of_a_line, rest_before, no_empty_answer, "rest_of_a_line,3"),
+    "answered_late": Planted(
+        MEMORY, driven(answered_late), driven(answered_at_once), no_empty_answer, "answered_late,2"
+    ),
+    "updated_in_steps": Planted(
+        MEMORY, updated_in_steps, swapped, holds("index", {}, WHOLE), "updated_in_steps.genexpr,0"
+    ),
     "nothing_when_short": Planted(
         MEMORY.limited(8).only("memory_limit"),
         nothing_when_short,
@@ -537,6 +623,7 @@ PLANTED = {
         holds("depth", 0),
         "counted,getpid",
     ),
+    "generator_goes_on": Planted(INTERRUPT, listed, listed_in_try, holds("depth", 0), "rows,2"),
     "interrupted_transaction": Planted(
         INTERRUPT,
         transaction_left,

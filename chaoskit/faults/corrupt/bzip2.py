@@ -6,7 +6,17 @@ import bz2
 import io
 
 from chaoskit.faults.corrupt import damage as common
-from chaoskit.faults.corrupt.damage import INNER, MOST, Damage, Damages, cuts, flips, is_within, made, replaced
+from chaoskit.faults.corrupt.damage import (
+    INNER,
+    MOST,
+    Damage,
+    Damages,
+    cuts,
+    flips,
+    is_within,
+    made,
+    replaced,
+)
 
 MAGIC = b"BZh"
 _BOMB = MOST

@@ -56,9 +56,8 @@ def _begins(*magics: bytes) -> Callable[[bytes], bool]:
 
 def _table(name: str, separator: str) -> Format:
     """Rows of fields with this between them."""
-    asked = {"separator": separator}
-    parts = (partial(csv.is_csv, **asked), partial(csv.damages, **asked), partial(csv.is_sound, **asked))
-    return Format(name, *parts)
+    matches, sound = (partial(one, separator=separator) for one in (csv.is_csv, csv.is_sound))
+    return Format(name, matches, partial(csv.damages, separator=separator), sound)
 
 
 # In the order in which they are tried: what has a magic first, what is guessed last.

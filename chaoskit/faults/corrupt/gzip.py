@@ -9,7 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chaoskit.faults.corrupt import damage as common
-from chaoskit.faults.corrupt.damage import INNER, MOST, Damage, Damages, cuts, flipped, flips, is_within, made, replaced
+from chaoskit.faults.corrupt.damage import (
+    INNER,
+    MOST,
+    Damage,
+    Damages,
+    cuts,
+    flipped,
+    flips,
+    is_within,
+    made,
+    replaced,
+)
 
 MAGIC = b"\x1f\x8b"
 _BOMB = MOST

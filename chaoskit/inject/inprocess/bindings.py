@@ -12,9 +12,10 @@ import contextlib
 import gc
 import sys
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from types import CellType, FunctionType, ModuleType
+from types import CellType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 
 Slot = tuple[Callable[[Any], object], Any]
@@ -95,10 +96,17 @@ def _held(one: Any) -> Callable[[], Any]:
 def _in(holder: Any, instead: Instead) -> Iterator[Slot]:
     if isinstance(holder, dict):
         yield from _in_mapping(holder, instead)
-    elif isinstance(holder, list):
+    elif isinstance(holder, list | deque):
         for place, value in enumerate(holder):
             if id(value) in instead:
                 yield partial(holder.__setitem__, place), value
+    elif isinstance(holder, staticmethod):
+        if id(holder.__func__) in instead:
+            # In place: its class may be looked up by what it is called in, and there may be several.
+            yield holder.__init__, holder.__func__  # type: ignore[misc]
+    elif isinstance(holder, partial):
+        if id(holder.func) in instead:
+            yield partial(_set_called, holder), holder.func
     elif isinstance(holder, CellType):
         # An empty cell raises ValueError.
         with contextlib.suppress(ValueError):
@@ -113,6 +121,7 @@ def _in(holder: Any, instead: Instead) -> Iterator[Slot]:
             yield from _in_defaults(holder, instead)
         if isinstance(getattr(holder, "__dict__", None), dict):
             yield from _in_mapping(vars(holder), instead)
+        yield from _in_slots(holder, instead)
 
 
 def _in_mapping(names: dict[Any, Any], instead: Instead) -> Iterator[Slot]:
@@ -127,6 +136,22 @@ def _in_defaults(function: FunctionType, instead: Instead) -> Iterator[Slot]:
         if id(value) in instead:
             yield partial(_set_default, function, place), value
     yield from _in_mapping(function.__kwdefaults__ or {}, instead)
+
+
+def _in_slots(holder: Any, instead: Instead) -> Iterator[Slot]:
+    for owner in type(holder).__mro__:
+        # Only of classes in Python: members of those in C cannot be written.
+        for member in vars(owner).values() if "__slots__" in vars(owner) else ():
+            # An empty slot raises AttributeError.
+            with contextlib.suppress(AttributeError):
+                if isinstance(member, MemberDescriptorType) and id(member.__get__(holder)) in instead:
+                    yield partial(member.__set__, holder), member.__get__(holder)
+
+
+def _set_called(holder: partial[Any], value: Any) -> None:
+    # As pickle would (functools.partial has no other way to be changed).
+    state: Any = holder.__reduce__()[2]
+    holder.__setstate__((value, *state[1:]))  # type: ignore[attr-defined]
 
 
 def _set_default(function: FunctionType, place: int, value: Any) -> None:

@@ -49,6 +49,17 @@ _IGNORED = frozenset(
 )
 """What does not end a process that has no handler (signal(7), "Standard signals")."""
 
+
+def fits(shape: Shape, family: str) -> bool:
+    """True unless an operation of ``family`` could never meet it, whatever the program does."""
+    row = FAMILIES[family]
+    if isinstance(shape, timing.OfTime):
+        return family in ("clock", "sleep")
+    if isinstance(shape, traffic.Traffic):
+        return row.remote
+    return row.opens or not isinstance(shape, Damaged)
+
+
 Receive = Callable[[str, "int | None"], None]
 """Takes the proof: what was done, and the result that the call was given."""
 Answered = tuple[bool, Any]

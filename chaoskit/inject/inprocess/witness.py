@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from chaoskit.inject.inprocess import bindings
 from chaoskit.inject.inprocess import run as runs
@@ -65,7 +66,7 @@ def _named(run: WatchedRun, event: str, args: tuple[Any, ...]) -> None:
     for place in _NAMES[event]:
         if place >= len(args) or isinstance(args[place], int):
             continue
-        target = run.descriptors.below(run.descriptors.resolved(args[place]))
+        target = run.descriptors.below(run.descriptors.resolved(_path(args[place])))
         if target is not None:
             text = (
                 f"{event} of {target} went around the interceptions, in {_caller()}: no fault could strike it"
@@ -73,6 +74,12 @@ def _named(run: WatchedRun, event: str, args: tuple[Any, ...]) -> None:
             run.caveat("went-around", f"{event}({target})", text)
             # It may be a name that was bound since the heap was searched.
             bindings.forget()
+
+
+def _path(name: Any) -> Any:
+    """The path in a name that SQLite may take for a URI (sqlite.org/uri.html)."""
+    is_uri = isinstance(name, str) and name.startswith("file:")
+    return unquote(urlsplit(name).path) if is_uri else name
 
 
 def _mapped(run: WatchedRun, args: tuple[Any, ...]) -> None:

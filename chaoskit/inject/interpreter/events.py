@@ -2,8 +2,8 @@
 
 KeyboardInterrupt is raised by CPython where it looks for signals (``CHECK_EVAL_BREAKER`` in its ceval.c):
 when a function begins, when a generator goes on after a ``yield``, when a loop turns, and when a call of
-something that is not written in Python has returned. Not between any two lines: one that strikes at the end of
-a ``with`` finds bugs that no program has.
+something that is not written in Python has returned. Not between any two lines: one that strikes at the end
+of a ``with`` finds bugs that no program has.
 
 A line that calls a function of the program, or waits, goes on when that is over: it begins once more then.
 """
@@ -27,13 +27,15 @@ _SUSPENDS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _STEP = 2
 """Bytes of an instruction."""
 _YIELD_VALUE = opcode.opmap["YIELD_VALUE"]
+_RETURN_VALUE = opcode.opmap["RETURN_VALUE"]
 _LOAD_SPECIAL = opcode.opmap.get("LOAD_SPECIAL", -1)
 """Looks ``__enter__`` and ``__exit__`` up, from 3.14 on; before that a ``with`` calls nothing itself."""
 _CONSTANTS = frozenset(
     opcode.opmap[name] for name in ("LOAD_CONST", "LOAD_COMMON_CONSTANT") if name in opcode.opmap
 )
-_EVENTS = ("LINE", "JUMP", "CALL", "C_RETURN", "PY_START", "PY_YIELD", "PY_RESUME", "PY_RETURN", "PY_UNWIND") + (
-    "PY_THROW",
+_EVENTS = (
+    *("LINE", "JUMP", "CALL", "C_RETURN"),
+    *("PY_START", "PY_YIELD", "PY_RESUME", "PY_RETURN", "PY_UNWIND", "PY_THROW"),
 )
 _EXITS = frozenset({"__exit__", "__aexit__", "__del__"})
 """Functions at whose beginning nothing is told of an interrupt: no program can do anything about it there."""
@@ -55,7 +57,7 @@ class EventListener(Protocol):
         """A task is suspended, and this is the innermost line of the program that waits."""
 
     def left(self, told: int = 0) -> None:
-        """The line that began last goes no further for now. ``told`` is the number that came with the event."""
+        """The line that began last goes no further for now. ``told`` is as for :meth:`line`."""
 
 
 class EventSource(Protocol):
@@ -188,7 +190,7 @@ class Monitoring:
         self._waiting = False
         if not _elsewhere():
             number = self._line_at(code, offset)
-            if "line" in self._families and _after_yield(code, offset) and code.co_name not in _EXITS:
+            if "line" in self._families and _looks(code, offset) and code.co_name not in _EXITS:
                 self._listener.looked(code, number)
             if "alloc" in self._families:
                 self._listener.line(code, number, offset)
@@ -206,7 +208,7 @@ class Monitoring:
                 self._listener.left(offset)
 
     def _goes_on(self, offset: int) -> bool:
-        """Control returns from the frame that an event tells of: if to a line of the program, that goes on."""
+        """Control returns from the frame of an event: a line of the program that it returns to goes on."""
         caller = sys._getframe(2).f_back
         if "alloc" not in self._families or caller is None or not self._places.own(caller):
             return False
@@ -255,9 +257,14 @@ def is_entry_of_with(code: CodeType, offset: int) -> bool:
     return offset >= _STEP and code.co_code[offset - _STEP] == _LOAD_SPECIAL
 
 
-def _after_yield(code: CodeType, offset: int) -> bool:
-    """True for a ``RESUME`` behind a ``yield``, where CPython looks for signals; it does not behind an await."""
-    return code.co_code[offset + 1] & 3 == 1
+def _resumes(code: CodeType, offset: int) -> int:
+    """What the ``RESUME`` at ``offset`` follows: the function's beginning 0, ``yield`` 1, an await more."""
+    return code.co_code[offset + 1] & 3
+
+
+def _looks(code: CodeType, offset: int) -> bool:
+    """True for a ``RESUME`` at which CPython looks for signals; it does not behind an await."""
+    return _resumes(code, offset) < 2
 
 
 def _nothing(*_: object) -> None:
@@ -301,9 +308,9 @@ class Tracing:
         return local
 
     def _entered(self, frame: FrameType) -> None:
-        code, goes_on = frame.f_code, _yields(frame)
-        looks = not goes_on or _after_yield(code, frame.f_lasti + _STEP)
-        if "line" in self._families and looks and code.co_name not in _EXITS:
+        code = frame.f_code
+        goes_on = bool(_resumes(code, frame.f_lasti))
+        if "line" in self._families and _looks(code, frame.f_lasti) and code.co_name not in _EXITS:
             self._listener.looked(code, frame.f_lineno if goes_on else code.co_firstlineno)
         if "alloc" in self._families and goes_on:
             self._listener.line(code, frame.f_lineno, 0)
@@ -318,11 +325,8 @@ class Tracing:
             self._listener.returned(frame.f_code, frame.f_lasti, callee)
         settle_within(self._words)
 
-    def event(self, frame: FrameType, event: str, value: object, before: int, unwinds: bool) -> None:
-        """One event in a frame of the program.
-
-        ``before`` is where it was at the last one. ``unwinds``: an error came last, so a return is none.
-        """
+    def event(self, frame: FrameType, event: str, value: object, before: int) -> None:
+        """One event in a frame of the program; ``before`` is where it was at the last one."""
         if event == "line":
             if "line" in self._families and frame.f_lasti < before:
                 self._listener.looked(frame.f_code, frame.f_lineno)
@@ -332,16 +336,18 @@ class Tracing:
                 if frame.f_lasti not in self._exits_of(frame.f_code):
                     self._listener.line(frame.f_code, frame.f_lineno, 0)
         elif event == "return":
-            self._over(frame, value, unwinds)
+            self._over(frame, value)
 
-    def _over(self, frame: FrameType, value: object, unwinds: bool) -> None:
+    def _over(self, frame: FrameType, value: object) -> None:
         """Control leaves a frame: if to a line of the program, that goes on."""
         suspends, yields = frame.f_code.co_flags & _SUSPENDS, _yields(frame)
         caller = frame.f_back
-        inside = "alloc" in self._families and caller is not None and self._places.own(caller)
-        if (yields and (suspends or not inside)) or (suspends and not inside):
+        if caller is None or "alloc" not in self._families or not self._places.own(caller):
+            caller = None
+        if (yields and (suspends or caller is None)) or (suspends and caller is None):
             self._listener.left()
-        elif inside and not unwinds:
+        # An error that leaves the frame comes as a return, too.
+        elif caller is not None and (yields or frame.f_code.co_code[frame.f_lasti] == _RETURN_VALUE):
             self._listener.line(caller.f_code, caller.f_lineno, 0)
         if yields:
             self._suspended(frame, value)
@@ -363,18 +369,16 @@ class Tracing:
 class _TracedFrame:
     """Where one frame was at the last event: a loop turns where it goes back."""
 
-    __slots__ = ("_last", "_tracing", "_unwinds")
+    __slots__ = ("_last", "_tracing")
 
     def __init__(self, tracing: Tracing, last: int) -> None:
         self._tracing = tracing
         self._last = last
-        self._unwinds = False
 
     def event(self, frame: FrameType, event: str, value: object) -> Callable[..., Any]:
         """The local trace function."""
         before, self._last = self._last, frame.f_lasti
-        self._tracing.event(frame, event, value, before, self._unwinds)
-        self._unwinds = event == "exception"
+        self._tracing.event(frame, event, value, before)
         return self.event
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import gzip
 import io
 import logging
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from collections import deque
 from os import rename as move
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,20 @@ class Holder:
         self.make = os.mkdir
 
 
+class Static:
+    """Bound in a static method, and in a slot."""
+
+    rename = staticmethod(os.rename)
+    __slots__ = ("unlink",)
+
+    def __init__(self) -> None:
+        self.unlink = os.unlink
+
+
 holder = Holder()
+static = Static()
+applied = functools.partial(os.rename)
+queue = deque([os.rmdir])
 table = {"link": os.link}
 
 
@@ -81,6 +96,11 @@ def test_an_error_is_raised_and_the_call_has_no_effect(tmp_path: Path) -> None:
         ("unlink(a)#1=EIO", lambda path: closed_over(path / "a")),
         ("unlink(a)#1=EIO", lambda path: holder.remove(path / "a")),
         ("mkdir(d)#1=EIO", lambda path: holder.make(path / "d")),
+        ("rename(a -> b)#1=EIO", lambda path: static.rename(path / "a", path / "b")),
+        ("rename(a -> b)#1=EIO", lambda path: Static.rename(path / "a", path / "b")),
+        ("unlink(a)#1=EIO", lambda path: static.unlink(path / "a")),
+        ("rename(a -> b)#1=EIO", lambda path: applied(path / "a", path / "b")),
+        ("rmdir(d)#1=EIO", lambda path: queue[0](path / "d")),
         ("link(a -> b)#1=EIO", lambda path: table["link"](path / "a", path / "b")),
         ("write(a)#1=EIO", lambda path: write_by_descriptor(path / "a")),
         ("open(a)#1=EIO", lambda path: pathlib.Path(path / "a").read_text()),
@@ -128,6 +148,7 @@ def test_everything_is_as_before_when_the_block_is_left(tmp_path: Path) -> None:
         fail(armed)
     assert armed == [True]
     held = (os.rename, move, open, holder.make, Holder.remove, table["link"], _keep_write, io.open)
+    held += (Static.rename, static.unlink, applied.func, queue[0])
     assert not any(isinstance(one, Interception) for one in held)
     assert not isinstance((by_default.__defaults__ or (None,))[0], Interception)
 
@@ -263,6 +284,9 @@ def test_a_function_is_a_rule(tmp_path: Path) -> None:
         ("wirte(a)#1=EIO", UsageError, "wirte"),
         ("write(a)#1", ScheduleError, "does not parse"),
         ("connect(a:1)#1=down[3]", ScheduleError, "not known to the inprocess backend"),
+        ("write(a)#1=NXDOMAIN", UsageError, "a fault that write can meet"),
+        ("write(a)#1=step[1]", UsageError, "a fault that write can meet"),
+        ("write(a)#1=damage[file.empty]", UsageError, "a fault that write can meet"),
         (7, UsageError, "a schedule such as"),
     ],
 )
@@ -323,8 +347,9 @@ def test_what_went_around_is_named(tmp_path: Path) -> None:
     """A C library and a raw file of its own open files unseen: each is said, with the line that did it."""
     with injecting(path=tmp_path) as seen:
         sqlite3.connect(tmp_path / "db").close()
+        sqlite3.connect(f"{(tmp_path / 'b c').as_uri()}?mode=rwc", uri=True).close()
         io.FileIO(tmp_path / "raw", "w").close()
-    assert [one.target for one in seen.around] == ["sqlite3.connect(db)", "open(raw)"]
+    assert [one.target for one in seen.around] == ["sqlite3.connect(db)", "sqlite3.connect(b c)", "open(raw)"]
     assert all("test_inprocess_injecting.py" in one.text for one in seen.around)
 
 
