@@ -93,7 +93,9 @@ class Zip:
         kind = stat.S_IFMT(mode)
         if info.is_dir():
             if info.file_size:
-                raise CorruptArchive(f"{shown(name)} is a directory, and has {info.file_size:,} bytes of data")
+                raise CorruptArchive(
+                    f"{shown(name)} is a directory, and has {info.file_size:,} bytes of data"
+                )
             return ArchiveMember(parts, "directory")
         if kind == stat.S_IFLNK:
             return ArchiveMember(parts, "symlink", to=self._link(info))
