@@ -143,7 +143,8 @@ class Keeper:
         woken, whole = futexes.wake(self._waits(), process, args)
         for wait in woken:
             self._drop(wait)
-        if not all([wait.stopped.answer(0) for wait in woken]):
+        answered = [wait.stopped.answer(0) for wait in woken]
+        if not all(answered):
             # One was killed while it was held: the wake-up is for others that wait.
             return self.wake(process, args)
         return len(woken) if woken and whole else None

@@ -19,12 +19,12 @@ _ON_ONE = frozenset({0, 1, 17, 18, 19, 20, 42, 43, 44, 45, 46, 47, 288, 295, 296
 their like (x86-64)."""
 _POLLS, _SELECTS, _EPOLLS = frozenset({7, 271}), frozenset({23, 270}), frozenset({232, 281, 441})
 _LOCKS = frozenset({72, 73})  # fcntl, flock
-_TIMED: dict[int, int | None] = {
-    **{35: None, 230: None, 219: None},  # nanosleep, clock_nanosleep, and what a stop has interrupted
-    **{271: 2, 23: 4, 270: 4, 441: 3, 128: 2},  # ppoll, select, pselect6, epoll_pwait2, rt_sigtimedwait
-    **{202: 3, 449: 3, 455: 4},  # futex, futex_waitv, futex_wait
-    **{220: 3, 242: 4, 243: 4, 208: 4, 333: 4, 299: 4},  # semtimedop, mq_timed…, io_…getevents, recvmmsg
-}
+# nanosleep, clock_nanosleep, and what a stop has interrupted.
+_TIMED: dict[int, int | None] = dict.fromkeys((35, 230, 219))
+# rt_sigtimedwait, ppoll; futex, semtimedop, epoll_pwait2, futex_waitv.
+_TIMED |= dict.fromkeys((128, 271), 2) | dict.fromkeys((202, 220, 441, 449), 3)
+# select, pselect6, mq_timedsend, mq_timedreceive, io_getevents, io_pgetevents, recvmmsg, futex_wait.
+_TIMED |= dict.fromkeys((23, 270, 242, 243, 208, 333, 299, 455), 4)
 """Calls that end by themselves, and the argument that says when unless it is NULL (x86-64)."""
 _TIMED_IN_MS = {7: 2, 232: 3, 281: 3}  # poll, epoll_wait, epoll_pwait
 _POLLED = struct.Struct("=ihH")
