@@ -38,8 +38,9 @@ def test_a_random_name_gets_one_wildcard_everywhere() -> None:
 
 def test_a_line_has_no_more_allocations_than_in_both() -> None:
     """How many a line makes varies by a few; one that is not in both recordings need not come again."""
+    line = operation("alloc", "a.py,f,1")
     first, second = (
-        trace(*(replace(operation("alloc", f"a.py,f,{n}"), detail=InsideDetail(m)) for n, m in enumerate(made)))
+        trace(*(replace(line, target=f"a.py,f,{n}", detail=InsideDetail(m)) for n, m in enumerate(made)))
         for made in ((9, 4), (7, 5))
     )
     assert [one.allocations for one in align(first, second).recording.trace] == [7, 4]

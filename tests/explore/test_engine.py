@@ -143,7 +143,8 @@ def test_what_is_not_there_is_struck_at_the_nearest_place_that_is() -> None:
         near = {"3": "2", "9": "7"}.get(strike.fault.argument)
         if near is None:
             return struck(job)
-        return Observation(reached=1, nearest={str(strike): replace(strike, fault=Fault("MemoryError", near))})
+        nearest = replace(strike, fault=Fault("MemoryError", near))
+        return Observation(reached=1, nearest={str(strike): nearest})
 
     result = explore(Scripted(trace(*lines, operation("end", "")), answer), faults.memory())
     assert result.state == "passed"

@@ -194,7 +194,7 @@ class JobBoard:
         To a listener the job that it is told of is over.
         """
         with self._lock:
-            # A listener may record what became of the job: before it has, the job is not over for anyone else.
+            # A listener may record what became of the job: until it has, the job is not over for others.
             telling = any(thread != threading.get_ident() for thread in self._telling)
             return not self._waiting and not self._active and not telling
 

@@ -1,4 +1,4 @@
-"""What time is charged for: what processors have done, and what a server took; never that a machine was busy."""
+"""Time is charged for what processors have done and what a server took, never for a busy machine."""
 
 from __future__ import annotations
 
