@@ -65,8 +65,7 @@ def fits(chaos: Chaos) -> None:
     assert chaos.recover(world.fit_alone, chaos.path) == world.expected()
 
 
-# How many allocations a save makes varies by a few: the last of them may not come.
-@scenario(faults.memory(), budget=bounded(24), timeout=TIMEOUT, allow_inconclusive=0.1)
+@scenario(faults.memory(), budget=bounded(24), timeout=TIMEOUT)
 def test_memory_runs_short_within_a_fit(chaos: Chaos) -> None:
     """MemoryError at any line of the work: the batch shrinks, and the result does not show it."""
     fits(chaos)

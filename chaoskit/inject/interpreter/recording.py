@@ -113,10 +113,14 @@ class LineRecorder:
 
     def _close(self, left: int, number: int) -> None:
         if self._current is not None:
-            bracket = max(least for least in self._spent if least <= number)
             # None too many: one that is not there would be struck in vain.
-            self._current.allocations = max(0, NEVER - left - self._spent[bracket])
+            self._current.allocations = max(0, NEVER - left - spent_on(number, self._spent))
             self._current = None
+
+
+def spent_on(number: int, spent: dict[int, int]) -> int:
+    """How many allocations it took to be told of the line ``number``; 0 is the end of a function."""
+    return spent[max(least for least in spent if least <= number)]
 
 
 def _nothing() -> None:

@@ -122,6 +122,38 @@ def test_arming_and_telling_count_for_no_line(watched: Watched) -> None:
     assert (missed.value, missed.receipts) == (False, ())
 
 
+def imports() -> int:
+    """A line that imports what is there already, several times."""
+    kept = list(map(__import__, ("os", "re", "sys", "math", "json")))
+    return len(kept)
+
+
+def test_looking_at_imports_counts_for_no_line(watched: Watched) -> None:
+    """The last allocation that was recorded comes in the case as well.
+
+    In a recording each import was measured, and what that allocated counted for the line of the program: its
+    last allocations were struck in vain, whenever a library imported something in a function.
+    """
+    watched(imports)
+    (seen,) = [one for one in watched(imports).trace if one.call == "alloc" and one.target.endswith(",2")]
+    assert seen.allocations
+    ran = watched(imports, f"alloc({seen.target})#1=MemoryError[{seen.allocations}]")
+    assert len(ran.receipts) == 1, ran.nearest
+
+
+def test_an_allocation_that_does_not_come_tells_which_was_the_last(watched: Watched) -> None:
+    """The run says at which allocation it could have been struck, and there it is struck."""
+    line = "alloc(test_kernel_allocations.py,nothing_and_one,3)#1"
+    ran = watched(nothing_and_one, f"{line}=MemoryError[{MANY}]")
+    assert (ran.value, ran.receipts) == (False, ())
+    assert {strike: str(near) for strike, near in ran.nearest.items()} == {
+        f"{line}=MemoryError[{MANY}]": f"{line}=MemoryError[1]"
+    }
+    # A line without any has none that is near.
+    missed = watched(nothing_and_one, "alloc(test_kernel_allocations.py,nothing_and_one,2)#1=MemoryError[1]")
+    assert missed.nearest == {}
+
+
 def test_a_python_without_the_gil_is_refused(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its allocators cannot be replaced while it runs: that is the reason given, and nothing passes."""
     allocator.prepare.cache_clear()

@@ -314,7 +314,7 @@ class Clockwork:
     def close(self) -> None:
         """Let everything go; the run is over."""
         if self.keeper.flowed:
-            text = "something ran for long while others waited: they waited in real time"
+            text = "something ran for long while others waited: their waits ran out as fast as it did"
             self._log.caveat("time-flowed", "", text)
         self.keeper.close()
         self._files.give_back()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ _QUIET = 0.001
 """Seconds between two looks at threads that sleep in the kernel: both must find the same."""
 _BUSY, _SHORT, _ALONE = 0.01, 0.004, 0.1
 """Seconds until the next look while something runs: with waits held, with short ones, and without any."""
+_SPELL = 2 * _BUSY
+"""Seconds that one look may charge for what happens outside. A look that comes later was late because the
+machine is busy, and then the server that is waited for had as little of it."""
 _STUCK = 0.05
 """Seconds for which nothing must have moved before a run counts as hung."""
 
@@ -64,6 +68,7 @@ class Keeper:
         self._seen: tuple[Sleeper, ...] | None = None
         self._seen_since = 0.0
         self._worked: int | None = None
+        self._charged = 0
         self._flowed = 0.0
         self.flowed = False
         """Waits have run out in real time while something ran: their order need not be the same again."""
@@ -246,7 +251,7 @@ class Keeper:
     # Something runs.
 
     def _running(self, now: float, threads: list[tuple[int, int]]) -> None:
-        """Waits run out in real time once something has computed for long; short ones do at once.
+        """Waits run out as fast as something computes once it has for long; short ones do in real time.
 
         Measured by what processors have done: on a busy machine a thread may wait for long to get one.
         """
@@ -254,10 +259,15 @@ class Keeper:
         worked = self._census.worked(threads)
         if self._worked is None:
             self._worked = worked
-        if worked - self._worked <= _PATIENCE and not self.over:
+        # With what its calls have cost us: a program that asks again and again waits for us half of the time.
+        spent = worked + time.thread_time_ns()
+        if self.over:
+            self._flow(now, self._flowed, math.inf)
+        elif worked - self._worked <= _PATIENCE:
             self._flowed = now
         else:
-            self._flow(now, self._flowed)
+            self._flow(now, self._flowed, max(0, spent - self._charged) / SECOND)
+        self._charged = spent
         short = False
         for wait in self._waits():
             if wait.short:
@@ -268,8 +278,9 @@ class Keeper:
         self._pause = min(self._pause * 1.5, _SHORT if short else _BUSY if self._entries else _ALONE)
         self._look_at = now + self._pause
 
-    def _flow(self, now: float, since: float) -> None:
-        self._now += max(0, int((now - max(since, self._flowed)) * SECOND))
+    def _flow(self, now: float, since: float, most: float) -> None:
+        """Let the time since then pass, but no more than ``most`` seconds."""
+        self._now += max(0, int(min(now - max(since, self._flowed), most) * SECOND))
         self._flowed = now
         while (entry := self._due()) is not None and entry.due <= self._now:
             self.flowed |= not (isinstance(entry, Wait) and entry.short)
@@ -291,7 +302,7 @@ class Keeper:
         descriptors = [fd for wait in self._waits() for fd in wait.descriptors]
         if self.outstanding() or self._census.may_be_woken(sleepers, descriptors):
             # The world outside lives in real time.
-            self._flow(now, self._seen_since)
+            self._flow(now, self._seen_since, _SPELL)
             self._look_at = now + _BUSY
         elif (entry := self._due()) is not None and self._dial.reaches(entry.due - self._now):
             self._skip(entry)
