@@ -266,7 +266,7 @@ def gathered(stores: Sequence[str] = (), options: Sequence[str] = ()) -> list[Ev
 
 
 def main(arguments: list[str]) -> int:
-    """Print the evidence, write the page if asked; the exit status, which is 2 if a store was not recorded."""
+    """Print the evidence, write the page if asked; the exit status: 2 if a store was not recorded."""
     try:
         evidence = gathered([one for one in arguments if one != "--write"])
     except RuntimeError as error:
