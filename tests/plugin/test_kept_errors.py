@@ -81,6 +81,7 @@ def test_a_subtest_that_breaks_in_a_case(tmp_path: Path) -> None:
     inner.write(tmp_path, SUBTESTS)
     assert "violated" in inner.run(tmp_path).verdicts("test_wrong_in_a_subtest").values()
 
+
 LOGGED = """
     import logging
     from chaoskit import faults, scenario
