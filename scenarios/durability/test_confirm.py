@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from budgets import FEW
 
 from chaoskit.inject.kernel import KernelBackend
 from scenarios.durability.confirm import Claim, claims
@@ -16,7 +17,9 @@ from scenarios.durability.known import KNOWN
 from scenarios.durability.stores import STORES
 
 ROOT = Path(__file__).parents[2]
-MISSING = {store.name: store.missing() for store in STORES}
+LATER = "it is recorded by `make scenarios`, without BUDGET=few"
+MISSING = {store.name: store.missing() or (LATER if FEW and store.slow else "") for store in STORES}
+"""Why a store is not recorded here; empty for those that are."""
 PAGE = ROOT / "docs" / "reference" / "real-programs-evidence.md"
 
 
@@ -28,9 +31,11 @@ def evidence() -> dict[str, str]:
     stores = [store for store in KNOWN if not MISSING[store]]
     command = [sys.executable, "-m", "scenarios.durability.confirm", *stores]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ)
-    assert ended.returncode in (0, 1), ended.stderr
     sections = ended.stdout.split("\n## ")[1:]
-    return {name: text for name, _, text in (section.partition("\n") for section in sections)}
+    found = {name: text for name, _, text in (section.partition("\n") for section in sections)}
+    # Python's own status for an error that nothing has caught is that of a claim that is not confirmed.
+    assert found.keys() >= set(stores), ended.stderr
+    return found
 
 
 @pytest.mark.parametrize("store", KNOWN)

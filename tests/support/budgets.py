@@ -17,6 +17,8 @@ import pytest
 T = TypeVar("T")
 
 _ASKED = os.environ.get("BUDGET")
+FEW = _ASKED == "few"
+"""A short look was asked for: what takes as long as all the rest is left out."""
 
 
 def bounded(cases: int) -> int | None:
@@ -40,6 +42,6 @@ def some(items: Iterable[T]) -> list[T]:
 
 
 planted = pytest.mark.skipif(
-    _ASKED == "few", reason="programs with planted mistakes are left to `make scenarios`, without BUDGET=few"
+    FEW, reason="programs with planted mistakes are left to `make scenarios`, without BUDGET=few"
 )
 """Marks a test that explores programs with planted mistakes."""
