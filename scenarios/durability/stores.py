@@ -150,14 +150,11 @@ def git(fsync: str) -> Store:
 
 def _hg(path: Path, *words: str) -> str:
     command = [_program("hg"), "-R", str(path / "work"), "--config", "ui.username=a", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_hg_environment())
+    environment = os.environ | {"HGPLAIN": "1", "HGRCPATH": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise OSError(f"hg {words[0]} ended with status {done.returncode}: {done.stderr.strip()}")
     return done.stdout
-
-
-def _hg_environment() -> dict[str, str]:
-    return os.environ | {"HGPLAIN": "1", "HGRCPATH": ""}
 
 
 @contextlib.contextmanager
@@ -167,29 +164,34 @@ def _hg_server(path: Path) -> Iterator[Callable[..., None]]:
     (https://wiki.mercurial-scm.org/CommandServer.) To start Mercurial costs ten times what a command does.
     """
     command = [_program("hg"), "--config", "ui.username=a", "serve", "--cmdserver", "pipe"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=_hg_environment()) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
+    environment = os.environ | {"HGPLAIN": "1", "HGRCPATH": ""}
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nothing, env=environment) as server:
+        asked, told = server.stdin, server.stdout
+        assert asked is not None
+        assert told is not None
 
         def frame() -> tuple[bytes, bytes]:
-            channel, length = struct.unpack(">cI", server.stdout.read(5))  # type: ignore[union-attr]
-            return channel, server.stdout.read(length)  # type: ignore[union-attr]
+            head = told.read(5)
+            if len(head) < 5:
+                raise OSError("hg has died")
+            channel, length = struct.unpack(">cI", head)
+            return channel, told.read(length)
 
         def run(*words: str) -> None:
-            told = b"\0".join(map(os.fsencode, ("-R", str(path / "work"), *words)))
-            server.stdin.write(b"runcommand\n" + struct.pack(">I", len(told)) + told)  # type: ignore[union-attr]
-            server.stdin.flush()  # type: ignore[union-attr]
+            command = b"\0".join(map(os.fsencode, ("-R", str(path / "work"), *words)))
+            asked.write(b"runcommand\n" + struct.pack(">I", len(command)) + command)
+            asked.flush()
             said = b""
             while (answer := frame())[0] != b"r":
                 said += answer[1] if answer[0] == b"e" else b""
             (status,) = struct.unpack(">i", answer[1])
             if status:
-                raise OSError(f"hg {words[0]} ended with status {status}: {said.decode().strip()}")
+                why = said.decode("utf-8", "replace").strip()
+                raise OSError(f"hg {words[0]} ended with status {status}: {why}")
 
         frame()  # What it can do.
         yield run
-        server.stdin.close()
 
 
 def mercurial() -> Store:
