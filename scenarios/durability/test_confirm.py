@@ -8,18 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from budgets import FEW
 
 from chaoskit.inject.kernel import KernelBackend
 from scenarios.durability.confirm import Claim, claims
 from scenarios.durability.judgements import JUDGEMENTS
 from scenarios.durability.known import KNOWN
 from scenarios.durability.stores import STORES
+from scenarios.durability.test_stores import left_out
 
 ROOT = Path(__file__).parents[2]
-LATER = "it is recorded by `make scenarios`, without BUDGET=few"
-MISSING = {store.name: store.missing() or (LATER if FEW and store.slow else "") for store in STORES}
-"""Why a store is not recorded here; empty for those that are."""
+MISSING = {store.name: left_out(store) for store in STORES}
 PAGE = ROOT / "docs" / "reference" / "real-programs-evidence.md"
 
 

@@ -193,6 +193,9 @@ class Clockwork:
         except Refused:
             stopped.go_on()
             return
+        except waits.Changed:
+            stopped.answer(-errno.EAGAIN)
+            return
         except Unreadable as why:
             self._in_real_time(task, f"waits in real time: {why}")
             stopped.go_on()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
 import time
@@ -86,7 +87,10 @@ class Keeper:
     # What waits.
 
     def hold(self, wait: Wait) -> None:
-        """Hold a call until its time has come, or what it waits for."""
+        """Hold a call until its time has come, or what it waits for; it may be there already."""
+        if wait.descriptors and wait.ready(wait.length):
+            wait.release()
+            return
         for fd, events in wait.descriptors.items():
             self._poller.expect(fd, events, partial(self._ready, wait))
         self._add(wait)
@@ -135,17 +139,19 @@ class Keeper:
     # What ends it.
 
     def _ready(self, wait: Wait, _: int) -> None:
-        """What a call waits for has happened: the kernel says what."""
-        if wait in self._entries:
+        """What a call waits for has happened, if no other has taken it."""
+        if wait in self._entries and wait.ready(self.left(wait)):
             self._drop(wait)
-            wait.stopped.go_on()
 
     def wake(self, process: Process, args: tuple[int, ...]) -> int | None:
         """Wake those held at a futex; return what the call answers, None if the kernel has some, too."""
         woken, whole = futexes.wake(self._waits(), process, args)
         for wait in woken:
             self._drop(wait)
-            wait.stopped.answer(0)
+        answered = [wait.stopped.answer(0) for wait in woken]
+        if not all(answered):
+            # One was killed while it was held: the wake-up is for others that wait.
+            return self.wake(process, args)
         return len(woken) if woken and whole else None
 
     def _due(self) -> Entry | None:
@@ -208,7 +214,8 @@ class Keeper:
         for wait in self._waits():
             if wait.word_changed:
                 self._drop(wait)
-                wait.stopped.go_on()  # The kernel sees it, too.
+                # Not the kernel's to say: it may be as it was when that looks.
+                wait.stopped.answer(-errno.EAGAIN)
                 return True
             # Threads of one process have pending signals in common: the first that takes them gets them.
             tid = wait.task.tid
@@ -234,7 +241,11 @@ class Keeper:
             return False
         left = self.left(wait)
         self._drop(wait)
-        wait.interrupt(left)
+        if wait.blocked is None:
+            wait.interrupt(left)
+        else:
+            # The handler runs while the call's own mask is in force, and only the kernel can do that.
+            wait.stopped.go_on()
         return True
 
     def _forget_gone(self, threads: list[tuple[int, int]]) -> bool:

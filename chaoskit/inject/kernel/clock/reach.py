@@ -1,4 +1,7 @@
-"""What of a wait lies outside of the workload: peers, terminals, locks of other processes, pipes of ours."""
+"""What of a wait lies outside of the workload: peers, terminals, locks of other processes, pipes of ours.
+
+And the kernel's own clock, of a wait that is not held.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,14 @@ _ON_ONE = frozenset({0, 1, 17, 18, 19, 20, 42, 43, 44, 45, 46, 47, 288, 295, 296
 their like (x86-64)."""
 _POLLS, _SELECTS, _EPOLLS = frozenset({7, 271}), frozenset({23, 270}), frozenset({232, 281, 441})
 _LOCKS = frozenset({72, 73})  # fcntl, flock
+# nanosleep, clock_nanosleep, and what a stop has interrupted.
+_TIMED: dict[int, int | None] = dict.fromkeys((35, 230, 219))
+# rt_sigtimedwait, ppoll; futex, semtimedop, epoll_pwait2, futex_waitv.
+_TIMED |= dict.fromkeys((128, 271), 2) | dict.fromkeys((202, 220, 441, 449), 3)
+# select, pselect6, mq_timedsend, mq_timedreceive, io_getevents, io_pgetevents, recvmmsg, futex_wait.
+_TIMED |= dict.fromkeys((23, 270, 242, 243, 208, 333, 299, 455), 4)
+"""Calls that end by themselves, and the argument that says when unless it is NULL (x86-64)."""
+_TIMED_IN_MS = {7: 2, 232: 3, 281: 3}  # poll, epoll_wait, epoll_pwait
 _POLLED = struct.Struct("=ihH")
 _EPOLL = "anon_inode:[eventpoll]"
 _MEMBER = re.compile(rb"^tfd:\s*(\d+)", re.MULTILINE)
@@ -28,6 +39,17 @@ def link(pid: int | str, fd: int) -> str:
         return os.readlink(f"/proc/{pid}/fd/{fd}")
     except OSError:
         return ""
+
+
+def ends_by_itself(number: int, args: tuple[int, ...]) -> bool:
+    """True if a call that waits in the kernel has a time-out there, or may have one.
+
+    Few do: those that are not held, since they are rare or their caller could not be looked into.
+    """
+    if number in _TIMED_IN_MS:
+        return _signed(args[_TIMED_IN_MS[number]]) >= 0
+    argument = _TIMED.get(number, -1)
+    return argument is None or (argument >= 0 and args[argument] != 0)
 
 
 class Reach:
@@ -63,7 +85,9 @@ class Reach:
         return {link("self", fd) for fd in processes.open_files() if fd not in self._duplicates}
 
     def wakes(self, pid: int, number: int, args: tuple[int, ...]) -> bool:
-        """True if something outside could end the call ``number`` of a process."""
+        """True if something outside could end the call ``number`` of a process, the real time among that."""
+        if ends_by_itself(number, args):
+            return True
         if number in _ON_ONE:
             fd = _signed(args[0])
             timed = self._timed_sockets and link(pid, fd).startswith("socket:")
