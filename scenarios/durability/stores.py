@@ -13,11 +13,10 @@ import json
 import os
 import shutil
 import sqlite3
-import struct
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +36,6 @@ class Store:
     read: Callable[[Path], Mapping[str, str]]
     budget: int = 150
     """Crash states that are checked; fewer where each check starts several programs."""
-    slow: bool = False
-    """What was set up once is copied for each case, since setting it up starts slow programs."""
 
     def missing(self) -> str:
         """Why it cannot be tried here; empty if it can."""
@@ -157,43 +154,6 @@ def _hg(path: Path, *words: str) -> str:
     return done.stdout
 
 
-@contextlib.contextmanager
-def _hg_server(path: Path) -> Iterator[Callable[..., None]]:
-    """One process for several commands, by the protocol of Mercurial's command server.
-
-    (https://wiki.mercurial-scm.org/CommandServer.) To start Mercurial costs ten times what a command does.
-    """
-    command = [_program("hg"), "--config", "ui.username=a", "serve", "--cmdserver", "pipe"]
-    environment = os.environ | {"HGPLAIN": "1", "HGRCPATH": ""}
-    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nothing, env=environment) as server:
-        asked, told = server.stdin, server.stdout
-        assert asked is not None
-        assert told is not None
-
-        def frame() -> tuple[bytes, bytes]:
-            head = told.read(5)
-            if len(head) < 5:
-                raise OSError("hg has died")
-            channel, length = struct.unpack(">cI", head)
-            return channel, told.read(length)
-
-        def run(*words: str) -> None:
-            command = b"\0".join(map(os.fsencode, ("-R", str(path / "work"), *words)))
-            asked.write(b"runcommand\n" + struct.pack(">I", len(command)) + command)
-            asked.flush()
-            said = b""
-            while (answer := frame())[0] != b"r":
-                said += answer[1] if answer[0] == b"e" else b""
-            (status,) = struct.unpack(">i", answer[1])
-            if status:
-                why = said.decode("utf-8", "replace").strip()
-                raise OSError(f"hg {words[0]} ended with status {status}: {why}")
-
-        frame()  # What it can do.
-        yield run
-
-
 def mercurial() -> Store:
     """Mercurial, a commit for each value."""
 
@@ -211,14 +171,13 @@ def mercurial() -> Store:
         yield put
 
     def read(path: Path) -> Mapping[str, str]:
-        with _hg_server(path) as run:
-            with contextlib.suppress(OSError):
-                run("recover")
-            run("verify", "-q")
-            run("archive", "-r", "tip", "-t", "files", str(path / "read"))
+        with contextlib.suppress(OSError):
+            _hg(path, "recover")
+        _hg(path, "verify", "-q")
+        _hg(path, "archive", "-r", "tip", "-t", "files", str(path / "read"))
         return {file.name: file.read_text() for file in (path / "read").iterdir() if file.name in KEYS}
 
-    return Store("Mercurial", "mercurial", writing, read, budget=16, slow=True)
+    return Store("Mercurial", "mercurial", writing, read, budget=16)
 
 
 def lmdb() -> Store:
