@@ -205,6 +205,7 @@ def _serve(work: Callable[[], Any], record: bool, handlers: HandlerWatch | None)
         # What Python closes when it collects it is no leak of descriptors, but it says that it did.
         if _tell(message) == HOLDS_MORE:
             freelists.thaw()
+            garbage.forget_records()
             gc.collect()
             message = _message(kind, [*parts, plain.dumps([threads, *garbage.unclosed(held), slow])])
             _tell(message)
