@@ -15,6 +15,7 @@ from chaoskit.faults.inside import Inward
 from chaoskit.inject.base import Plan, Ran
 from chaoskit.inject.interpreter import allocator
 from chaoskit.inject.kernel import KernelBackend
+from chaoskit.inject.kernel.workload import stack
 
 WATCHED = Inward(frozenset({"alloc"}))
 MANY = 500
@@ -156,6 +157,8 @@ def test_an_allocation_that_does_not_come_tells_which_was_the_last(watched: Watc
 def test_a_python_without_the_gil_is_refused(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its allocators cannot be replaced while it runs: that is the reason given, and nothing passes."""
     allocator.prepare.cache_clear()
+    # Both are found out once for a process: what is planted here must not be what later tests know.
+    monkeypatch.setattr(stack, "_layout", None)
     monkeypatch.setattr(sysconfig, "get_config_var", {"Py_GIL_DISABLED": 1}.get)
     with pytest.raises(BackendUnavailable, match=r"without the GIL.*Use a build with the GIL"):
         watched(alone)

@@ -14,6 +14,7 @@ from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, Un
 from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
 from chaoskit.runtime.guarding.archives.manifest import Manifest
 from chaoskit.runtime.guarding.archives.members import ArchiveMember, Container
+from chaoskit.runtime.guarding.archives.names import shown
 from chaoskit.runtime.guarding.archives.spool import compression, spool
 from chaoskit.runtime.guarding.archives.tar import Tar
 from chaoskit.runtime.guarding.archives.writing import StageWriter
@@ -116,7 +117,7 @@ def _named(source: Path) -> Iterator[None]:
 def _refuse_links(member: ArchiveMember, links: Links) -> None:
     if links == "refuse" and member.kind in ("symlink", "hardlink"):
         raise UnsafeArchive(
-            f"{member.path!r} is a link to {member.to!r}",
+            f"{shown(member.path)} is a link to {shown(member.to)}",
             hint="If links within the archive are wanted, say so: links='inside'.",
         )
 
