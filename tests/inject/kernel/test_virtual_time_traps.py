@@ -24,7 +24,7 @@ import pytest
 from chaoskit.core.schedule import Schedule
 from chaoskit.inject.base import Command, Plan, Ran, VirtualTime
 from chaoskit.inject.kernel import KernelBackend
-from chaoskit.inject.kernel.clock import ability, vdso
+from chaoskit.inject.kernel.clock import ability, reach, vdso
 
 pytestmark = pytest.mark.skipif(
     ability.unavailable() is not None, reason=f"no virtual time here: {ability.unavailable()}"
@@ -502,3 +502,27 @@ def test_small_messages_between_parts_of_a_workload_arrive(timed: Timed) -> None
 
     ran = timed(work)
     assert ran.value == 20, ran
+
+
+def test_what_is_on_its_way_is_known() -> None:
+    """Until it is acknowledged nothing is skipped for a moment: a busy kernel delivers it late."""
+
+    def undelivered() -> bool:
+        return reach.Reach(os.getpid(), {os.getpid()}, (), {}, False).undelivered
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+        server.accept()[0] as reading,
+    ):
+        before = undelivered()
+        for one in (client, reading):
+            one.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                client.send(bytes(1 << 16))
+        full = undelivered()
+        while undelivered():
+            with contextlib.suppress(BlockingIOError):
+                reading.recv(1 << 20)
+    assert (before, full) == (False, True)

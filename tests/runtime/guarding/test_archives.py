@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
 import sys
 import tarfile
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 from archive_corpus import CONTENT, PACKED, Sample, hostile_zips, one_member, samples
@@ -17,11 +19,14 @@ from chaoskit.runtime import (
     ArchiveLimits,
     ArchiveTooBig,
     CorruptArchive,
+    DiskFull,
     Manifest,
+    QuotaExceeded,
     UnsafeArchive,
     extract,
     inspect_archive,
 )
+from chaoskit.runtime.guarding.archives import writing
 
 LIMITS = ArchiveLimits(members=1000, total=8 << 20)
 ALL = list(samples())
@@ -236,6 +241,20 @@ def test_what_is_too_long_for_the_disk_is_the_fault_of_the_archive(tmp_path):
         extract(tmp_path / "a", tmp_path / "out")
     assert len(str(caught.value)) < 1000
     assert sorted(os.listdir(tmp_path)) == ["a"]
+
+
+@pytest.mark.parametrize(("code", "kind"), [(errno.ENOSPC, DiskFull), (errno.EDQUOT, QuotaExceeded)])
+def test_a_full_disk_has_its_name(tmp_path, monkeypatch, code, kind):
+    """In what is unpacked as in what is published, and nothing is left behind."""
+
+    def full(*arguments, **options):
+        raise OSError(code, os.strerror(code))
+
+    (tmp_path / "a").write_bytes(PACKED["zip"])
+    monkeypatch.setattr(writing, "os", SimpleNamespace(**{**vars(os), "mkdir": full}))
+    with pytest.raises(kind, match="could not unpack into"):
+        extract(tmp_path / "a", tmp_path / "out")
+    assert os.listdir(tmp_path) == ["a"]
 
 
 def test_what_is_no_archive_is_called_that(tmp_path):

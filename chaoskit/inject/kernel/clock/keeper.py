@@ -29,6 +29,9 @@ _BUSY, _SHORT, _ALONE = 0.01, 0.004, 0.1
 _SPELL = 2 * _BUSY
 """Seconds that one look may charge for what happens outside. A look that comes later was late because the
 machine is busy, and then the server that is waited for had as little of it."""
+_ON_ITS_WAY = 0.25
+"""Seconds for which something may be on its way over loopback: longer than the kernel delays an
+acknowledgement. Then its reader does not read, and nothing comes of it."""
 _STUCK = 0.05
 """Seconds for which nothing must have moved before a run counts as hung."""
 
@@ -311,7 +314,8 @@ class Keeper:
             if not certain:
                 return
         descriptors = [fd for wait in self._waits() for fd in wait.descriptors]
-        if self.outstanding() or self._census.may_be_woken(sleepers, descriptors):
+        patient = now - self._seen_since < _ON_ITS_WAY
+        if self.outstanding() or self._census.may_be_woken(sleepers, descriptors, patient):
             # The world outside lives in real time.
             self._flow(now, self._seen_since, _SPELL)
             self._look_at = now + _BUSY

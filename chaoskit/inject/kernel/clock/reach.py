@@ -203,10 +203,23 @@ class Reach:
         return name not in self._inside and name not in self._ours
 
     @cached_property
+    def _inet(self) -> tuple[dict[int, int], dict[int, int], set[int]]:
+        return _inet_peers(self._main)
+
+    @cached_property
     def _peers(self) -> tuple[dict[int, int], dict[int, int]]:
         """By inode the peers of connected sockets, and those of sockets that are on their way to one."""
-        connected, reaching = _inet_peers(self._main)
+        connected, reaching, _ = self._inet
         return {**_unix_peers(), **connected}, reaching
+
+    @property
+    def undelivered(self) -> bool:
+        """True if something that the workload has sent has not arrived, or cannot.
+
+        A busy kernel delivers late on loopback, too, and until it has, all may sleep.
+        """
+        _, _, unacknowledged = self._inet
+        return any(f"socket:[{inode}]" in self._inside for inode in unacknowledged)
 
     def _locked_outside(self, pid: int) -> bool:
         """True if a lock for which a process waits is held by one outside of the workload."""
@@ -259,14 +272,16 @@ def _note_peer(message: bytes, peers: dict[int, int]) -> None:
 
 
 _SYN_SENT, _LISTENS = "02", "0A"
+_ALL_SENT = "00000000:"
 
 
-def _inet_peers(pid: int) -> tuple[dict[int, int], dict[int, int]]:
+def _inet_peers(pid: int) -> tuple[dict[int, int], dict[int, int], set[int]]:
     """The peers of TCP and UDP sockets of which both ends are of this machine.
 
     Apart from connected ones: of a connection that is not there yet the socket that listens, and of a UDP
-    socket the one with the address to which it goes.
+    socket the one with the address to which it goes. And those that have sent what is not acknowledged.
     """
+    unacknowledged: set[int] = set()
     ends: dict[tuple[str, str], int] = {}
     bound: dict[str, int] = {}
     reaching: dict[int, str] = {}
@@ -283,5 +298,8 @@ def _inet_peers(pid: int) -> tuple[dict[int, int], dict[int, int]]:
                 reaching[inode] = name + remote
             else:
                 ends[local, remote] = inode
+                if not row[4].startswith(_ALL_SENT):
+                    unacknowledged.add(inode)
     peers = {inode: ends[b, a] for (a, b), inode in ends.items() if (b, a) in ends}
-    return peers, {inode: bound[there] for inode, there in reaching.items() if there in bound}
+    on_their_way = {inode: bound[there] for inode, there in reaching.items() if there in bound}
+    return peers, on_their_way, unacknowledged

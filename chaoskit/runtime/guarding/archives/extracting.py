@@ -10,6 +10,7 @@ from typing import Literal
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.files.publishing import publish_directory
+from chaoskit.runtime.durable.files.refusals import named_refusals
 from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
 from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
 from chaoskit.runtime.guarding.archives.manifest import Manifest
@@ -70,7 +71,12 @@ def extract(
     if not isinstance(manifest, Manifest | None):
         raise wrong("manifest", manifest, "a Manifest", "Manifest.from_json reads one.")
     source = Path(archive)
-    with _named(source), publish_directory(destination, replace=replace) as stage:
+    with (
+        _named(source),
+        publish_directory(destination, replace=replace) as stage,
+        # Of what is written in the block, too: publishing is the smaller part of it.
+        named_refusals("unpack into", destination),
+    ):
         writer = StageWriter(stage, limits, source.stat().st_size)
         with _opened(source, limits, stage.parent) as container:
             for member in container.members():
