@@ -50,6 +50,7 @@ WELCOME = {
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
     "mkfs.btrfs": "btrfs-progs",
+    "chromium": "chromium",
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from chaoskit.cli.output import tell
 from chaoskit.cli.table import COMMANDS
 from chaoskit.core.errors import BackendUnavailable, ChaoskitError, UsageError
 from chaoskit.core.version import __version__
@@ -118,5 +119,5 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _say(error: ChaoskitError, code: int) -> int:
     hint = getattr(error, "hint", "")
-    click.echo(f"chaoskit: {error}{f' {hint}' if hint and hint not in str(error) else ''}", err=True)
+    tell(f"chaoskit: {error}{f' {hint}' if hint and hint not in str(error) else ''}", err=True)
     return code

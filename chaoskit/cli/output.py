@@ -9,10 +9,17 @@ from typing import Any
 
 import click
 
+from chaoskit.report.visible import visible
+
 
 def print_json(value: Any) -> None:
     """Print one JSON document on standard output; ASCII, so that every terminal and pipe can take it."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=True, default=str))
+
+
+def tell(text: str, *, err: bool = False) -> None:
+    """Print what may have a name or an error of others in it: a terminal shows it, and obeys none of it."""
+    click.echo(visible(text), err=err)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from types import MappingProxyType
 from typing import Any
 
-from chaoskit.core.operation import Operation, Place, Trace
+from chaoskit.core.operation import InsideDetail, Operation, Place, Trace
 from chaoskit.core.result import Variation
 from chaoskit.core.schedule import Point, Schedule, literal, matcher
 from chaoskit.explore.border import Recording
@@ -57,7 +57,17 @@ def align(first: Trace, second: Trace) -> Alignment:
         *_only_in("only in second", theirs, second.operations, set(ours)),
         *_other_outcomes(ours, first.operations, known),
     )
-    return Alignment(Recording(first, ours, stable, patterns), variations)
+    return Alignment(Recording(_settled(first, ours, known), ours, stable, patterns), variations)
+
+
+def _settled(first: Trace, points: Sequence[Point], known: Mapping[Point, Operation]) -> Trace:
+    """The first recording with no more allocations in a line than it had in the second one as well."""
+    fewer = {}
+    for point, operation in zip(points, first.operations, strict=True):
+        other = known.get(point)
+        if other is not None and other.allocations < operation.allocations:
+            fewer[operation.index] = replace(operation, detail=InsideDetail(other.allocations))
+    return first if not fewer else replace(first, operations=tuple(fewer.get(o.index, o) for o in first))
 
 
 def unaligned(

@@ -168,7 +168,7 @@ class Explorer:
                 self._followed = sequel.followed
             return [*cases, *self._shrink(cases)]
         # All of it could be planned, so there is nothing behind it to look for.
-        if cases[0].planned.schedule == self._wanted:
+        if len(cases[0].planned.schedule) == len(self._wanted):
             return cases
         # Only its beginning could be planned: the rest strikes behind that, one way or the other.
         found = sequel.brought_to_light(cases) or sequel.pairs(cases)

@@ -97,7 +97,9 @@ def _missing(job: Job, seen: Observation) -> tuple[Verdict, str] | None:
     first = next(strike for strike in strikes if strike in lacking)
     if seen.reached < len(strikes):
         return "diverged", f"{strikes[seen.reached]}: this call was never made"
-    return "not injected", f"{first}: the call was made, but there is no proof that the fault struck"
+    near = seen.nearest.get(first)
+    there = f"; the nearest that was there is {near.fault}" if near is not None else ""
+    return "not injected", f"{first}: the call was made, but there is no proof that the fault struck{there}"
 
 
 def _hang(seen: Observation) -> CaseFailure | None:

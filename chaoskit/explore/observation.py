@@ -8,6 +8,7 @@ from typing import Any
 
 from chaoskit.core.case import CaseFailure, OutsidePromise, RunSummary
 from chaoskit.core.operation import Caveat, Trace
+from chaoskit.core.schedule import Strike
 from chaoskit.explore.resuming import RecoveryPlace
 from chaoskit.explore.snapshot import EMPTY, Snapshot
 from chaoskit.inject.base import Leaks
@@ -28,6 +29,8 @@ class Observation:
     failure: CaseFailure | None = None
     struck: tuple[str, ...] = ()
     reached: int = 0
+    nearest: Mapping[str, Strike] = field(default_factory=dict)
+    """For strikes, as text, whose place was not there this time: the nearest one that could have struck."""
     trace: Trace = field(default_factory=Trace)
     caveats: tuple[Caveat, ...] = ()
     leaks: tuple[Leaks, ...] = ()

@@ -12,6 +12,7 @@ from chaoskit.core.errors import UsageError
 from chaoskit.core.evidence import HANGS
 from chaoskit.core.operation import Frame, Operation
 from chaoskit.core.result import AFTER_FIRST, ALIKE, HANGS_THERE, OVER_BUDGET, Budget
+from chaoskit.core.schedule import Schedule
 from chaoskit.explore.border import Planned, World
 from chaoskit.explore.case import Case, Question
 from chaoskit.explore.choose import choose, ranked
@@ -48,6 +49,7 @@ class Sweep:
         self._executor = executor
         self._progress = progress or (lambda done, total: None)
         self._hung: Counter[object] = Counter()
+        self._aimed: set[int] = set()
         self._possible = 0
         self._done = 0
 
@@ -106,7 +108,10 @@ class Sweep:
         spared = _beyond_the_hangs([case for case in order if id(case) not in behind])
         self.left_out[AFTER_FIRST] += len(behind)
         self.left_out[HANGS_THERE] += len(spared)
-        return [case for case in cases if id(case) not in spared | behind]
+        again = self._run_before([case for case in cases if id(case) not in spared | behind])
+        # What was to be struck there is not there, so it was no case.
+        self._possible -= len(again)
+        return [case for case in cases if id(case) not in spared | behind | again]
 
     def again(self, cases: Sequence[Case]) -> dict[int, tuple[bool, Observation]]:
         """Run each case once more and record it: whether it broke again, and what it did.
@@ -161,11 +166,36 @@ class Sweep:
             raise UsageError(f"in the case {case.job.schedule} chaos.run was refused: {seen.refused}")
         case.seen, case.judgement = seen, judge(case.job, seen)
         case.attempts += 1
+        if case.judgement.verdict == "not injected" and worth_another(case.judgement, attempt):
+            self._aim_nearer(case)
         if case.judgement.verdict == "hung" and (line := _line(case)):
             self._hung[line] += 1
         if attempt == 0:
             self._done += 1
             self._progress(self._done, len(self.begun))
+
+    def _aim_nearer(self, case: Case) -> None:
+        """Have the next try strike where this one could have, if the place that was meant was not there.
+
+        How many allocations a line makes varies by a few with what the interpreter has kept and specialised,
+        so the last one that was recorded need not come. The schedule that is told is the one that strikes.
+        """
+        strikes = (case.seen.nearest.get(str(strike), strike) for strike in case.job.schedule)
+        schedule = Schedule(tuple(strikes))
+        if schedule != case.job.schedule:
+            case.job = replace(case.job, schedule=schedule)
+            case.planned = replace(case.planned, schedule=schedule)
+            self._aimed.add(id(case))
+
+    def _run_before(self, cases: Sequence[Case]) -> set[int]:
+        """The identities of cases that came to strike where another one does."""
+        seen = {case.planned.schedule for case in cases if id(case) not in self._aimed}
+        found = set()
+        for case in cases:
+            if id(case) in self._aimed:
+                found |= {id(case)} if case.planned.schedule in seen else set()
+                seen.add(case.planned.schedule)
+        return found
 
 
 class _Enough:

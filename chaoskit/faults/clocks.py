@@ -42,14 +42,17 @@ class Clocks:
         return "faults.clock(whole=True)" if self.whole else "faults.clock()"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        # A loop reads a clock, and sleeps, a thousand times at one line: the first stands for all.
-        if operation.index not in facts(trace).first_at_site:
+        # A loop reads a clock, and sleeps, a thousand times at one line: the first stands for all. But what
+        # is compared with a read before, at the same line, only goes wrong at the second.
+        known = facts(trace)
+        first = operation.index in known.first_at_site
+        if not first and (operation.call != "clock" or operation.index not in known.second_at_site):
             return
         if operation.call == "clock":
             yield from _STEPS
             if self.whole:
                 again = operation.ordinal > 1
-                yield from (one for one in _AT_READS if again or one.name != "same")
+                yield from (one for one in _AT_READS if (again if one.name == "same" else first))
         elif operation.call == "sleep":
             yield _SUSPENDED
             if self.whole:

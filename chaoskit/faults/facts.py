@@ -18,6 +18,8 @@ class Facts:
     """The runs in which more than one process acted."""
     first_at_site: frozenset[int]
     """Of the sleeps and clock reads of a process, the first for each different stack."""
+    second_at_site: frozenset[int]
+    """Likewise, the second."""
     survivors: frozenset[int]
     """What processes did that were left when the workload of their run was over."""
     firsts: frozenset[int]
@@ -38,7 +40,8 @@ def facts(trace: Trace) -> Facts:
             Facts(
                 late_closes=_late_closes(trace),
                 forking_runs=_forking_runs(trace),
-                first_at_site=_first_at_site(trace),
+                first_at_site=_at_site(trace, 1),
+                second_at_site=_at_site(trace, 2),
                 survivors=_survivors(trace),
                 firsts=_firsts(trace),
             ),
@@ -52,15 +55,15 @@ def _forking_runs(trace: Trace) -> frozenset[int]:
     return frozenset(run for run in runs if runs.count(run) > 1)
 
 
-def _first_at_site(trace: Trace) -> frozenset[int]:
-    seen: set[object] = set()
+def _at_site(trace: Trace, ordinal: int) -> frozenset[int]:
+    seen: dict[object, int] = {}
     found = set()
     for op in trace:
         if op.call in TIME_CALLS:
             # Without a stack, as in other languages, the place is all that tells them apart.
             site = (op.place.run, op.place.process, op.call, op.target, op.stack)
-            if site not in seen:
-                seen.add(site)
+            seen[site] = seen.get(site, 0) + 1
+            if seen[site] == ordinal:
                 found.add(op.index)
     return frozenset(found)
 

@@ -96,15 +96,7 @@ class MemoryFaults(FaultSet):
         return self | FaultSet.of(Limited(mebibytes or (8,)))
 
 
-_EXACT = 64
-"""Allocations that are the same in every run. Of more some depend on what the process did before."""
-
-
 def sparse(count: int) -> tuple[int, ...]:
-    """1, 2, 4, 8 … below ``count``, and ``count`` itself; nothing for 0.
-
-    Of more than 64 the last eighth is left out: a fault there might find no allocation.
-    """
-    last = count if count <= _EXACT else count - count // 8
-    powers = [1 << bit for bit in range(last.bit_length()) if 1 << bit < last]
-    return (*powers, last) if last else ()
+    """1, 2, 4, 8 … below ``count``, and ``count`` itself; nothing for 0."""
+    powers = [1 << bit for bit in range(count.bit_length()) if 1 << bit < count]
+    return (*powers, count) if count else ()

@@ -174,6 +174,8 @@ class Ran:
     receipts: tuple[Receipt, ...] = ()
     reached: int = 0
     """How many strikes of the plan had their point reached, in order."""
+    nearest: Mapping[str, Strike] = field(default_factory=dict)
+    """For strikes, as text, whose place was not there in this run: the nearest one that could have struck."""
     promised: tuple[Any, ...] = ()
     caveats: tuple[Caveat, ...] = ()
     leaks: Leaks = field(default_factory=Leaks)

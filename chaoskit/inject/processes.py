@@ -25,6 +25,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_GET_CHILD_SUBREAPER = 37
+# From linux/sched.h; proc_pid_stat(5) shows it.
+_PF_EXITING = 0x4
 
 
 @cache
@@ -264,6 +266,16 @@ def threads(pid: int | str) -> list[int]:
         return sorted(map(int, os.listdir(f"/proc/{pid}/task")))
     except OSError:
         return []
+
+
+def leaving(pid: int) -> bool:
+    """True if each thread of a process is past the point in its exit where signals still have an effect.
+
+    It need not be a zombie yet: closing what it had open may take the kernel a while.
+    """
+    states = [read(f"/proc/{pid}/task/{thread}/stat") for thread in threads(pid)]
+    # The seventh field behind the name, which is in parentheses and may hold anything.
+    return all(int(one.rpartition(b")")[2].split()[6]) & _PF_EXITING for one in states if one)
 
 
 def open_files(pid: int | str = "self") -> frozenset[int]:

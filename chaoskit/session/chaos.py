@@ -14,6 +14,7 @@ from typing import Any
 from chaoskit.core.case import CaseFailure, OutsidePromise, RunSummary
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.operation import Caveat, Operation, Trace
+from chaoskit.core.schedule import Strike
 from chaoskit.core.words import PYTEST, Words
 from chaoskit.explore.border import CaseSource, World
 from chaoskit.explore.errors import InvariantBroken
@@ -74,6 +75,7 @@ class Chaos:
         self._untold = ""
         self._struck: list[str] = []
         self._reached = 0
+        self._nearest: dict[str, Strike] = {}
         self._refused = ""
         self._noted: dict[int, Any] = {}
         self._skipped = 0
@@ -252,6 +254,7 @@ class Chaos:
             runs=tuple(self._runs),
             struck=tuple(self._struck),
             reached=self._reached,
+            nearest=self._nearest,
             trace=Trace(operations, caveats, self._root),
             caveats=caveats,
             leaks=tuple(self._leaks),
@@ -363,6 +366,7 @@ class Chaos:
         self._unsynced = ran.unsynced
         self._struck += [receipt.strike for receipt in ran.receipts]
         self._reached += ran.reached
+        self._nearest |= ran.nearest
         self._watch.tell(tuple(self._runs))
 
     def _lose_power(self, world: World) -> Outcome:
@@ -372,12 +376,7 @@ class Chaos:
             self._peers.replay(world.past)
         except Untold as why:
             self._untold = str(why)
-        summary = RunSummary(
-            run=world.run,
-            how="lost power",
-            promised=len(promised),
-            receipts=receipts,
-        )
+        summary = RunSummary(world.run, "lost power", promised=len(promised), receipts=receipts)
         self._runs.append(summary)
         self._leaks.append(Leaks())
         self._promised += promised

@@ -6,7 +6,7 @@
 Each store is recorded again (twice, so that names that vary have their wildcards), each schedule of
 ``known.py`` is turned into its crash state, and :mod:`scenarios.durability.judge`, which does not use the
 code that enumerates states, says whether each model named allows it. Names of stores confirm these
-alone. Exit status 1 if a state is not confirmed.
+alone. Exit status 1 if a state is not confirmed, 2 if one of the stores was not recorded.
 """
 
 from __future__ import annotations
@@ -266,8 +266,12 @@ def gathered(stores: Sequence[str] = (), options: Sequence[str] = ()) -> list[Ev
 
 
 def main(arguments: list[str]) -> int:
-    """Print the evidence, write the page if asked; the exit status."""
-    evidence = gathered([one for one in arguments if one != "--write"])
+    """Print the evidence, write the page if asked; the exit status: 2 if a store was not recorded."""
+    try:
+        evidence = gathered([one for one in arguments if one != "--write"])
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 2
     text = "\n".join(page(evidence)).rstrip() + "\n"
     print(text)
     if "--write" in arguments:

@@ -14,9 +14,10 @@ from scenarios.durability.confirm import Claim, claims
 from scenarios.durability.judgements import JUDGEMENTS
 from scenarios.durability.known import KNOWN
 from scenarios.durability.stores import STORES
+from scenarios.durability.test_stores import left_out
 
 ROOT = Path(__file__).parents[2]
-MISSING = {store.name: store.missing() for store in STORES}
+MISSING = {store.name: left_out(store) for store in STORES}
 PAGE = ROOT / "docs" / "reference" / "real-programs-evidence.md"
 
 
@@ -28,9 +29,11 @@ def evidence() -> dict[str, str]:
     stores = [store for store in KNOWN if not MISSING[store]]
     command = [sys.executable, "-m", "scenarios.durability.confirm", *stores]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ)
-    assert ended.returncode in (0, 1), ended.stderr
     sections = ended.stdout.split("\n## ")[1:]
-    return {name: text for name, _, text in (section.partition("\n") for section in sections)}
+    found = {name: text for name, _, text in (section.partition("\n") for section in sections)}
+    # Python's status for an error that nothing has caught is also that of a claim that is not confirmed.
+    assert found.keys() >= set(stores), ended.stderr
+    return found
 
 
 @pytest.mark.parametrize("store", KNOWN)

@@ -18,6 +18,7 @@ from planting import missed
 from chaoskit import Chaos, faults, scenario
 from chaoskit.runtime import DeadLetters, NoCandidate, Shutdown, Store, StoreCorrupt, classify
 from scenarios.imaging import checks, program, registry, settings, work, world
+from scenarios.imaging.__main__ import main
 from scenarios.imaging.program import Imaging
 
 TIMEOUT = 120
@@ -279,6 +280,14 @@ def test_nothing_is_begun_beyond_a_limit(here: Path, monkeypatch: Patch) -> None
         assert failed is not None
         assert failed.error is not None
         assert failed.error["type"] == "DiskFull"
+
+
+def test_it_is_a_command(here: Path, monkeypatch: Patch) -> None:
+    """As its README starts it: what is incoming once, with nothing but its places to know."""
+    for name, place in {"INCOMING": "incoming", "STATE": "state", "FAST": "state/fast"}.items():
+        monkeypatch.setenv(f"IMAGING_{name}", str(here / place))
+    assert main(["--once"]) == 0
+    world.check(here, [], settled=True)
 
 
 def test_the_numbers_are_those_of_its_users(tmp_path: Path) -> None:

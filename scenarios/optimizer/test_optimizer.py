@@ -10,6 +10,7 @@ from planting import missed
 
 from chaoskit import Chaos, faults, scenario
 from scenarios.optimizer import settings, world
+from scenarios.optimizer.__main__ import main
 
 TIMEOUT = 120
 """Seconds of the machine; those of the optimizer cost nothing."""
@@ -65,8 +66,7 @@ def fits(chaos: Chaos) -> None:
     assert chaos.recover(world.fit_alone, chaos.path) == world.expected()
 
 
-# How many allocations a save makes varies by a few: the last of them may not come.
-@scenario(faults.memory(), budget=bounded(24), timeout=TIMEOUT, allow_inconclusive=0.1)
+@scenario(faults.memory(), budget=bounded(24), timeout=TIMEOUT)
 def test_memory_runs_short_within_a_fit(chaos: Chaos) -> None:
     """MemoryError at any line of the work: the batch shrinks, and the result does not show it."""
     fits(chaos)
@@ -149,6 +149,15 @@ def test_a_job_that_never_is_in_time_is_given_up(chaos: Chaos, seconds: list[flo
         chaos.run(world.work_slowly, chaos.path, chaos.promise, seconds)
     world.check(chaos.path, chaos.promised)
     world.check_given_up(chaos.path, error)
+
+
+def test_it_is_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As its README starts it: the drop folder once, with nothing but two places to know."""
+    world.prepare(tmp_path)
+    for place in ("drop", "state"):
+        monkeypatch.setenv(f"OPTIMIZER_{place.upper()}", str(tmp_path / place))
+    assert main(["--once"]) == 0
+    world.check(tmp_path, [], settled=True)
 
 
 def test_the_numbers_are_those_of_its_users(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import socket
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import html5lib
 import pytest
 
 from chaoskit.cli.group import run
+from chaoskit.cli.recovery.dashboard import views
 from chaoskit.cli.recovery.dashboard.server import DashboardServer
 from chaoskit.runtime import (
     AlertRule,
@@ -143,8 +146,9 @@ def test_it_shows_what_there_is(server: DashboardServer) -> None:
 def test_the_page_is_valid(server: DashboardServer, allowed: bool) -> None:
     """By the parser of the standard, with forms as without, with a message as without."""
     known = entered(server) if allowed else {}
-    for path in ("/", f"/?told={NASTY.replace('&', '%26').replace(' ', '%20')}", "/nothing"):
+    for path in ("/", f"/?{urlencode({'told': NASTY, 'mark': server.mark(NASTY)})}", "/nothing"):
         answer = Asked(server, "GET", path, **known)
+        assert ('class="told"' in answer.text) == ("told" in path)
         valid(answer.text)
         assert ("/redrive" in answer.text) == allowed
 
@@ -206,11 +210,59 @@ def test_letters_are_redriven_and_resolved(server: DashboardServer, store: Store
     assert Asked(server, "POST", "/nothing", field, **known).status == 404
 
 
+def test_a_message_in_an_address_is_shown_only_if_it_is_ours(server: DashboardServer) -> None:
+    """A page elsewhere can link here with any text: it must not read as if the dashboard said so."""
+    for query in ({"told": "Call 555"}, {"trouble": "Call 555", "mark": "0" * 64}, {"mark": server.mark("")}):
+        assert "Call 555" not in Asked(server, "GET", f"/?{urlencode(query)}").text
+    known = entered(server)
+    answer = Asked(server, "POST", "/redrive", {"id": "nope", "form_key": server.form_key()}, **known)
+    assert "is no id of a dead letter" in Asked(server, "GET", answer.headers["Location"], **known).text
+
+
+def test_two_dashboards_of_one_browser_keep_their_tokens(server: DashboardServer, tmp_path: Path) -> None:
+    """A browser sends cookies to every port of a host."""
+    with (
+        Store.open(tmp_path / "other.db") as store,
+        DashboardServer(store, Health({}), token="x" * 16, by="me") as other,
+    ):
+        names = {entered(server)["Cookie"].partition("=")[0], f"{other.cookie}"}
+    assert len(names) == 2
+
+
+def test_what_is_damaged_is_not_left_out_in_silence(store: Store, server: DashboardServer) -> None:
+    """A letter that cannot be read is not shown; that there is one is."""
+    assert "Damaged records" not in Asked(server, "GET", "/").text
+    with sqlite3.connect(store.path, isolation_level=None) as connection:  # type: ignore[arg-type]
+        connection.execute("update record set payload = '{' where status = 'open'")
+    text = Asked(server, "GET", "/").text
+    valid(text)
+    assert "Damaged records were met and left out" in text
+
+
+def test_a_page_does_not_read_all_that_waits(
+    store: Store, server: DashboardServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a million waiting checkpoints some are looked at, and that there are more is said."""
+    with Checkpoints(store, pipeline="many") as steps:
+        for number in range(20):
+            steps.save(f"{number}", status="pending")
+    assert "chaoskit recovery checkpoints" not in Asked(server, "GET", "/").text
+    monkeypatch.setattr(views, "LOOKED_AT", 5)
+    text = Asked(server, "GET", "/").text
+    assert "chaoskit recovery checkpoints" in text
+    assert "working" in text
+
+
 def test_another_host_and_a_long_form_are_refused(server: DashboardServer) -> None:
     """A stranger's name that leads here is not answered (DNS rebinding)."""
     assert Asked(server, "GET", "/", Host="evil.example.com").status == 421
     assert Asked(server, "POST", "/token", {"token": "x" * 100_000}).status == 413
     assert Asked(server, "GET", "/../../etc/passwd").status == 404
+    for length in ("\xb2", "-1", "5.0", ""):
+        with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as connection:
+            head = f"POST /token HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\nContent-Length: {length}"
+            connection.sendall(f"{head}\r\n\r\n".encode("latin-1"))
+            assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
 def test_a_token_that_can_be_guessed_is_refused(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +198,76 @@ def test_what_is_no_database_is_damaged(tmp_path: Path) -> None:
     """Exit code 4."""
     (tmp_path / "text.db").write_text("no database, and long enough to be looked at" * 100)
     assert run(["recovery", "--store", str(tmp_path / "text.db"), "list"]) == 4
+
+
+@pytest.mark.parametrize("target", ["sqlite"], indirect=True)
+def test_no_value_is_obeyed_by_a_terminal(store: Store, capsys: Captured) -> None:
+    """Errors and keys come from the data of strangers: what moves a cursor or sets a title is spelt out."""
+    evil = "\x1b]0;title\x07\x1b[2J\u202e\udcff"
+    id = DeadLetters(store).add(pipeline="p", run_id="r", error=ValueError(f"boom {evil[:-1]}"), attempts=1)
+    with Checkpoints(store, pipeline="esc", attempts=1) as checkpoints:
+        claim = checkpoints.claim(evil[:-1])
+        assert claim is not None
+        claim.fail(ValueError(evil[:-1]))
+    for words in (
+        ["list"],
+        ["show", id],
+        ["checkpoints"],
+        ["retry", "--pipeline", "esc", "--key", evil[:-1]],
+    ):
+        assert run(["recovery", *words]) == 0
+    assert run(["recovery", "show", evil]) == 2
+    assert run(["recovery", "flags", "/", "--clear", evil[:-1]]) == 2
+    told = capsys.readouterr()
+    assert all(char.isprintable() or char == "\n" for char in told.out + told.err)
+
+
+@pytest.mark.parametrize("target", ["sqlite"], indirect=True)
+def test_a_list_says_what_it_leaves_out(store: Store, target: str, capsys: Captured) -> None:
+    """A damaged record is no reason to show none, and none to look as if there were no more. Exit code 4."""
+    with Checkpoints(store, pipeline="odd") as checkpoints:
+        checkpoints.save("one", 1)
+    store.close()
+    with closing(sqlite3.connect(target, isolation_level=None)) as connection:
+        connection.execute("update record set payload = cast(x'ff' as text) where key = 'one'")
+        connection.execute("update record set status = x'ff' where key = 'waits'")
+        connection.execute(
+            "update record set payload = '' where scope = 'ingest' and key = (select min(key)"
+            " from record where scope = 'ingest')"
+        )
+    assert asked(capsys, "checkpoints", code=4)["damaged"] == 2
+    assert len(asked(capsys, "list", code=4)["letters"]) == 1
+    assert asked(capsys, "retry-all", "--dry-run", code=4)["damaged"] == 1
+    assert run(["recovery", "checkpoints"]) == 4
+    assert "2 damaged records are left out" in capsys.readouterr().err
+    assert len(asked(capsys, "verify", code=4)["damaged"]) == 3
+    for words in (["stats"], ["stats", "--json"], ["health"]):
+        assert run(["recovery", *words]) in (0, 1)
+
+
+@pytest.mark.parametrize("target", ["sqlite"], indirect=True)
+def test_a_history_of_the_user_is_shown_as_it_is(store: Store, capsys: Captured) -> None:
+    """Times are numbers where the store writes them; a program may give a text, or nonsense."""
+    history = [{"at": "yesterday", "message": "a"}, {"at": 1e300, "message": "b"}, {"message": "c"}]
+    id = DeadLetters(store).add(pipeline="p", run_id="r", error=ValueError("x"), attempts=3, history=history)
+    assert run(["recovery", "show", id]) == 0
+    told = capsys.readouterr().out
+    assert "yesterday" in told
+    assert "1e+300" in told
+
+
+@pytest.mark.parametrize("command", ["serve", "health"])
+@pytest.mark.parametrize("target", ["sqlite"], indirect=True)
+def test_a_port_that_cannot_be_had_is_wrong_use(store: Store, capsys: Captured, command: str) -> None:
+    """Taken by another program, or none at all: told in a line."""
+    option = "--port" if command == "serve" else "--serve"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert run(["recovery", command, option, str(port)]) == 2
+    assert f"--port is {port}: Address already in use" in capsys.readouterr().err
+    assert run(["recovery", command, option, "99999"]) == 2
 
 
 HOLDER = """

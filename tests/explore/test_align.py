@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import string
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made import operation, saving, trace
 
-from chaoskit.core.operation import Place
+from chaoskit.core.operation import InsideDetail, Place
 from chaoskit.core.schedule import Schedule, matcher
 from chaoskit.explore.align import align, pattern_for, unaligned
 from chaoskit.inject.armed import Armed
@@ -33,6 +34,16 @@ def test_a_random_name_gets_one_wildcard_everywhere() -> None:
     assert aligned.recording.patterns == ("cache/tmp*.db",)
     assert all(aligned.recording.stable)
     assert [(v.kind, v.text) for v in aligned.variations] == [("name", "cache/tmp*.db")]
+
+
+def test_a_line_has_no_more_allocations_than_in_both() -> None:
+    """How many a line makes varies by a few; one that is not in both recordings need not come again."""
+    line = operation("alloc", "a.py,f,1")
+    first, second = (
+        trace(*(replace(line, target=f"a.py,f,{n}", detail=InsideDetail(m)) for n, m in enumerate(made)))
+        for made in ((9, 4), (7, 5))
+    )
+    assert [one.allocations for one in align(first, second).recording.trace] == [7, 4]
 
 
 def test_names_under_one_wildcard_are_counted_together() -> None:

@@ -11,9 +11,9 @@ from made import KILL, operation, saving, trace
 from chaoskit import faults
 from chaoskit.core.case import CaseFailure, RunSummary
 from chaoskit.core.errors import ScheduleError
-from chaoskit.core.operation import Caveat, Place, Receipt, Trace
+from chaoskit.core.operation import Caveat, InsideDetail, Place, Receipt, Trace
 from chaoskit.core.result import AFTER_FIRST, HANGS_THERE, Options, ScenarioResult
-from chaoskit.core.schedule import Schedule
+from chaoskit.core.schedule import Fault, Schedule
 from chaoskit.explore.case import Question
 from chaoskit.explore.engine import Explorer
 from chaoskit.explore.errors import NothingToExplore, WorkloadFailed
@@ -129,6 +129,35 @@ def test_a_receipt_at_the_second_try_counts() -> None:
     result = explore(late, KILL)
     assert result.state == "passed"
     assert {case.attempts for case in result.cases} == {2}
+
+
+def test_what_is_not_there_is_struck_at_the_nearest_place_that_is() -> None:
+    """A line that makes fewer allocations than it was recorded with is struck at its last one.
+
+    The result names the schedule that has struck, which is the one to be replayed, and names it once.
+    """
+    lines = [replace(operation("alloc", f"a.py,f,{n}"), detail=InsideDetail(m)) for n, m in ((1, 3), (2, 9))]
+
+    def answer(job: Job, attempt: int) -> Observation:
+        (strike,) = job.schedule
+        near = {"3": "2", "9": "7"}.get(strike.fault.argument)
+        if near is None:
+            return struck(job)
+        nearest = replace(strike, fault=Fault("MemoryError", near))
+        return Observation(reached=1, nearest={str(strike): nearest})
+
+    result = explore(Scripted(trace(*lines, operation("end", "")), answer), faults.memory())
+    assert result.state == "passed"
+    assert [(case.schedule[11:], case.attempts) for case in result.cases] == [
+        ("f,1)#1=MemoryError[1]", 1),
+        ("f,1)#1=MemoryError[2]", 1),
+        ("f,2)#1=MemoryError[1]", 1),
+        ("f,2)#1=MemoryError[2]", 1),
+        ("f,2)#1=MemoryError[4]", 1),
+        ("f,2)#1=MemoryError[8]", 1),
+        ("f,2)#1=MemoryError[7]", 2),
+    ]
+    assert (result.budget.possible, result.budget.run, result.budget.left_out) == (7, 7, {})
 
 
 @pytest.mark.parametrize(

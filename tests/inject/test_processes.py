@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
+import ctypes
 import os
 import re
 import select
@@ -15,6 +17,8 @@ import pytest
 from chaoskit.inject import processes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own files tell, see proc(5)")
+
+_SYS_EXIT = {"x86_64": 60, "aarch64": 93}
 
 
 def fork_a_grandchild() -> tuple[int, int]:
@@ -175,3 +179,24 @@ def _in_a_session_of_its_own() -> int:
         while True:
             signal.pause()
     return pid
+
+
+def test_a_process_is_leaving_once_none_of_its_threads_takes_a_signal() -> None:
+    """A zombie and one that is gone are; one whose first thread has ended before another is not."""
+    reading, writing = os.pipe()
+    child = processes.fork()
+    if child == 0:
+        os.close(writing)
+        _thread.start_new_thread(lambda: os._exit(len(os.read(reading, 1))), ())
+        # As pthread_exit(3): the process goes on with the other thread.
+        ctypes.CDLL(None).syscall(_SYS_EXIT[os.uname().machine], 0)
+    os.close(reading)
+    while b") Z " not in processes.read(f"/proc/{child}/stat"):
+        select.select([], [], [], 0.001)
+    assert not processes.leaving(child)
+    assert not processes.leaving(os.getpid())
+    os.close(writing)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert processes.leaving(child)
+    os.waitpid(child, 0)
+    assert processes.leaving(child)

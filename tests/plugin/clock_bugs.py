@@ -202,6 +202,20 @@ def limits(clock: Clock) -> Program:
     return program
 
 
+def meters(clock: Clock) -> Program:
+    """How long is worked in all: each time what has passed since the same line was there before."""
+
+    def program(path: Path) -> bool:
+        total, last = 0.0, None
+        for _ in range(4):
+            now = clock()
+            total, last = total + (0 if last is None else now - last), now
+            time.sleep(1)
+        return 0 < total < 60
+
+    return program
+
+
 def writes_as_leader(checks: bool) -> Program:
     """Leader for 30 s: what is written after a longer sleep is written by one who is leader no more."""
 
@@ -263,6 +277,7 @@ PLANTED: dict[str, Planted] = {
         faults.clock(whole=True),
     ),
     "limiter below zero": Planted(limits(wall), limits(steady), true, "clock(wall)#2=step[-3600]"),
+    "meter in a loop": Planted(meters(wall), meters(steady), true, "clock(wall)#2=step[3600]"),
     "leader no more": Planted(
         writes_as_leader(False),
         writes_as_leader(True),

@@ -80,3 +80,33 @@ def test_a_subtest_that_breaks_in_a_case(tmp_path: Path) -> None:
     """Pytest reports a failed subtest by itself and lets the test go on: in a case it is a violation."""
     inner.write(tmp_path, SUBTESTS)
     assert "violated" in inner.run(tmp_path).verdicts("test_wrong_in_a_subtest").values()
+
+
+LOGGED = """
+    import logging
+    from chaoskit import faults, scenario
+
+    def read(path):
+        file = open(path / "data")
+        return file.read()
+
+    def work(path):
+        try:
+            read(path)
+        except OSError as error:
+            logging.getLogger("program").warning("not read: %r", error)
+
+    @scenario(faults.disk().only("EIO").on(call="read"))
+    def test_logs_its_errors(chaos):
+        (chaos.path / "data").write_text("x")
+        chaos.run(work, chaos.path)
+"""
+
+
+def test_an_error_that_was_logged_keeps_nothing_open(tmp_path: Path) -> None:
+    """pytest keeps the record of it, and so its frames with the file: without pytest that is closed."""
+    inner.write(tmp_path, LOGGED)
+
+    found = inner.run(tmp_path)
+
+    assert found.outcomes == {"test_logs_its_errors": "passed"}, found.output

@@ -127,6 +127,7 @@ def hostile_tars() -> Iterator[tuple[str, bytes]]:
     yield "directory as file", one_member(_set(name="good", type=tarfile.DIRTYPE))
     yield "root is a file", one_member(_set(name="."), b"no!")
     yield "composed twice", _composed()
+    yield "path longer than any", one_member(_set(name="/".join(["n" * 250] * 20)), b"no!")
     yield "data after the end", PACKED["tar"] + PACKED["tar"]
     yield "no end mark", PACKED["tar.ustar"].rstrip(b"\0") + b"\0" * 100
     yield "negative size", _resized(b"-0000000001\0")
@@ -180,6 +181,9 @@ def hostile_zips() -> Iterator[tuple[str, bytes]]:
     yield "lzma", plain_zip(zipfile.ZIP_LZMA)
     yield "overlap", _overlapping()
     yield "twice", _twice()
+    yield "data behind the last record", good + b"garbage"
+    yield "zip behind zip", good + good
+    yield "directory with data", _zip_of("d/", b"not to be lost")
     yield "bomb", _zip_of("zeroes", b"\0" * 30_000_000)
     yield "gzip bomb", gzip.compress(one_member(_set(name="zeroes"), b"\0" * 30_000_000))
     yield "bz2 bomb", bz2.compress(one_member(_set(name="zeroes"), b"\0" * 30_000_000))

@@ -17,16 +17,17 @@ import pytest
 T = TypeVar("T")
 
 _ASKED = os.environ.get("BUDGET")
+FEW = _ASKED == "few"
 
 
 def bounded(cases: int) -> int | None:
     """The budget of one scenario: ``cases``, or None for all; if few are asked for, a third of 40 or more."""
-    return None if _ASKED == "all" else cases // 3 if _ASKED == "few" and cases >= 40 else cases
+    return None if _ASKED == "all" else cases // 3 if FEW and cases >= 40 else cases
 
 
 def shortened(cases: int) -> int | None:
     """The budget of a scenario that is swept completely unless few cases are asked for."""
-    return cases if _ASKED == "few" else None
+    return cases if FEW else None
 
 
 def tried(most: int) -> int:
@@ -36,10 +37,10 @@ def tried(most: int) -> int:
 
 def some(items: Iterable[T]) -> list[T]:
     """Every third with ``BUDGET=few``, and otherwise all."""
-    return list(items)[:: 3 if _ASKED == "few" else 1]
+    return list(items)[:: 3 if FEW else 1]
 
 
 planted = pytest.mark.skipif(
-    _ASKED == "few", reason="programs with planted mistakes are left to `make scenarios`, without BUDGET=few"
+    FEW, reason="programs with planted mistakes are left to `make scenarios`, without BUDGET=few"
 )
 """Marks a test that explores programs with planted mistakes."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from chaoskit.cli.output import tell
 from chaoskit.cli.recovery.agreement import consistency
 from chaoskit.cli.recovery.condition import stats, verify
 from chaoskit.cli.recovery.flags import flags
@@ -28,7 +29,7 @@ class _Busy(click.Group):
             return super().invoke(ctx)
         except (StoreBusy, Unreachable) as error:
             # A script may try again after these, and after no other.
-            click.echo(f"chaoskit: {error} {error.hint}", err=True)
+            tell(f"chaoskit: {error} {error.hint}", err=True)
             return BUSY
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from chaoskit.cli.group import NO
-from chaoskit.cli.output import print_table
+from chaoskit.cli.output import print_table, tell
 from chaoskit.cli.recovery.opening import Target, as_json_option, opened, pipelines_of, say
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.durable.store.store import Store
@@ -93,10 +94,26 @@ def _named(text: str) -> Consistency:
             f"{text!r} could not be imported: {error}; expected a module and a name in it."
             " Look at PYTHONPATH."
         ) from error
-    subject = found if isinstance(found, Consistency) else found()
+    except Exception as error:
+        raise _broken(text, error) from error
+    if isinstance(found, Consistency):
+        return found
+    try:
+        subject = found()
+    except Exception as error:
+        raise _broken(text, error) from error
     if not isinstance(subject, Consistency):
         raise wrong(text, subject, "a Consistency, or a function that returns one")
     return subject
+
+
+def _broken(text: str, error: Exception) -> UsageError:
+    """The module is the user's: which of its lines it was helps more than all that led there."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return UsageError(
+        f"{text!r} raised {type(error).__name__}: {error} ({last.filename}, line {last.lineno});"
+        " expected a Consistency. Mend it, and try again."
+    )
 
 
 def _tell(report: ConsistencyReport) -> None:
@@ -106,17 +123,17 @@ def _tell(report: ConsistencyReport) -> None:
     if report.disagreements:
         print_table("", ("kind", "source", "key", "detail", "remedy"), rows)
     for name, why in report.unread.items():
-        click.echo(f"{name} could not be read: {why}")
+        tell(f"{name} could not be read: {why}")
     read = ", ".join(f"{count} of {name}" for name, count in report.rows.items()) or "nothing"
-    click.echo(f"Rows read: {read}. {len(report.disagreements) or 'No'} disagreements.")
+    tell(f"Rows read: {read}. {len(report.disagreements) or 'No'} disagreements.")
 
 
 def _tell_repair(done: RepairReport) -> None:
     word = "would be repaired" if done.dry_run else "repaired"
     for one in done.repaired:
-        click.echo(f"{one.source} {one.key}: {word}: {one.remedy}")
+        tell(f"{one.source} {one.key}: {word}: {one.remedy}")
     for one, why in done.left:
-        click.echo(f"{one.source} {one.key}: left: {why}")
+        tell(f"{one.source} {one.key}: left: {why}")
     for one, why in done.failed:
-        click.echo(f"{one.source} {one.key}: failed: {why}", err=True)
-    click.echo(f"{len(done.repaired)} {word}, {len(done.left)} left, {len(done.failed)} failed.")
+        tell(f"{one.source} {one.key}: failed: {why}", err=True)
+    tell(f"{len(done.repaired)} {word}, {len(done.left)} left, {len(done.failed)} failed.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from chaoskit.cli.group import NO
-from chaoskit.cli.output import print_table
+from chaoskit.cli.output import print_table, tell
 from chaoskit.cli.recovery.opening import DAMAGED, Target, as_json_option, moment, opened, pipelines_of, say
 from chaoskit.runtime.durable.checkpoints.checkpoints import Checkpoints
 from chaoskit.runtime.durable.checkpoints.records import kind_of
@@ -41,13 +41,13 @@ def verify(target: Target, deep: bool, base: Path | None, no_artefacts: bool, as
 
     def text() -> None:
         for line in report.problems:
-            click.echo(f"store: {line}")
+            tell(f"store: {line}")
         for one in damaged:
-            click.echo(f"record {one['key']!r} of {one['kind']!r}: {one['reason']}")
+            tell(f"record {one['key']!r} of {one['kind']!r}: {one['reason']}")
         for one in wrongs:
-            click.echo(f"artefact {one['path']!r} of {one['key']!r} in {one['pipeline']!r}: {one['trouble']}")
+            tell(f"artefact {one['path']!r} of {one['key']!r} in {one['pipeline']!r}: {one['trouble']}")
         found = len(report.problems) + len(damaged) + len(wrongs)
-        click.echo(f"{report.records} records read, {found or 'no'} problem{'s' if found != 1 else ''}.")
+        tell(f"{report.records} records read, {found or 'no'} problem{'s' if found != 1 else ''}.")
 
     document = {
         "ok": report.ok and not wrongs,
@@ -85,11 +85,11 @@ def stats(target: Target, as_json: bool) -> int:
         ]
         rows += [("outbox", "", status, count) for status, count in sorted(queued.items())]
         print_table("", ("what", "pipeline", "status", "count"), rows)
-        click.echo(f"\nStore: {numbers.size:,} bytes, and {numbers.wal:,} in its WAL.")
+        tell(f"\nStore: {numbers.size:,} bytes, and {numbers.wal:,} in its WAL.")
         if letters.oldest is not None:
-            click.echo(f"Unresolved letters: the oldest is of {moment(letters.oldest)}.")
+            tell(f"Unresolved letters: the oldest is of {moment(letters.oldest)}.")
         for line in numbers.warnings:
-            click.echo(f"warning: {line}")
+            tell(f"warning: {line}")
 
     document = {
         "checkpoints": counted,

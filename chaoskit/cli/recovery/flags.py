@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from chaoskit.cli.output import print_table
+from chaoskit.cli.output import print_table, tell
 from chaoskit.cli.recovery.opening import as_json_option, moment, say
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime.recovering.run_folders import RunFolders
@@ -36,12 +36,12 @@ def flags(root: Path, flag: str, clear: tuple[str, ...], as_json: bool) -> int:
 
     def text() -> None:
         for name in clear:
-            click.echo(f"{name} is looked at again.")
+            tell(f"{name} is looked at again.")
         if found:
             rows = [(one.path.name, moment(one.why.at or None), one.why.reason) for one in found]
             print_table("", ("run", "since", "why"), rows)
         elif not clear:
-            click.echo("No run is marked.")
+            tell("No run is marked.")
 
     document = {
         "cleared": list(clear),

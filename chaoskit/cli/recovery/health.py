@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from chaoskit.cli.group import NO
-from chaoskit.cli.output import print_table
-from chaoskit.cli.recovery.opening import Target, as_json_option, opened, place_of, say
+from chaoskit.cli.output import print_table, tell
+from chaoskit.cli.recovery.opening import PORT, Target, as_json_option, free_port, opened, place_of, say
 from chaoskit.runtime.guarding.health.checks import store_checks
 from chaoskit.runtime.guarding.health.health import Health
 from chaoskit.runtime.guarding.health.records import HealthStatus
@@ -24,7 +24,7 @@ __all__ = ["health"]
     type=click.Path(path_type=Path),
     help="A file of settings, whose group health says what else is looked at.",
 )
-@click.option("--serve", type=int, metavar="PORT", help="Answer GET /health on loopback; 0: any free port.")
+@click.option("--serve", type=PORT, metavar="PORT", help="Answer GET /health on loopback; 0: any free port.")
 @as_json_option
 @click.pass_obj
 def health(target: Target, config: Path | None, serve: int | None, as_json: bool) -> int:
@@ -34,8 +34,8 @@ def health(target: Target, config: Path | None, serve: int | None, as_json: bool
         checks = {**store_checks(store), **settings.checks(store, place_of(store))}
         looking = Health(checks, timeout=settings.timeout)
         if serve is not None:
-            with looking.serve(serve) as server:
-                click.echo(server.url)
+            with free_port(serve), looking.serve(serve) as server:
+                tell(server.url)
                 # Until Ctrl-C, which click turns into an exit.
                 threading.Event().wait()
         report = looking.report()

@@ -7,8 +7,17 @@ from itertools import islice
 import click
 
 from chaoskit.cli.group import NO
-from chaoskit.cli.output import print_table
-from chaoskit.cli.recovery.opening import Target, as_json_option, by_option, moment, opened, say
+from chaoskit.cli.output import print_table, tell
+from chaoskit.cli.recovery.opening import (
+    DAMAGED,
+    Target,
+    as_json_option,
+    by_option,
+    moment,
+    opened,
+    passed_over,
+    say,
+)
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.durable.checkpoints.records import kind_of
 from chaoskit.runtime.durable.dead_letters import DeadLetter, DeadLetters, RedriveLimit, RedrivePlan
@@ -41,18 +50,21 @@ def list_letters(
         every = DeadLetters(store).find(pipeline, resolved=resolved, poison=True if poison else None)
         # One more than asked for, to say that there are more.
         found = list(islice(every, limit + 1))
+        damaged = passed_over(store)
     more, found = len(found) > limit, found[:limit]
 
     def text() -> None:
         if not found:
-            click.echo("No dead letters.")
+            tell("No dead letters.")
             return
         print_table("", _COLUMNS, map(_row, found))
         if more:
-            click.echo(f"There are more than {limit}: --limit shows them.")
+            tell(f"There are more than {limit}: --limit shows them.")
 
-    say(as_json, "list", {"letters": [one.to_dict() for one in found], "more": more}, text)
-    return 0
+    say(
+        as_json, "list", {"letters": [one.to_dict() for one in found], "more": more, "damaged": damaged}, text
+    )
+    return DAMAGED if damaged else 0
 
 
 def _row(letter: DeadLetter) -> tuple[object, ...]:
@@ -92,7 +104,7 @@ def show(target: Target, id: str, as_json: bool) -> int:
             # A history may be the user's: what is not there is left blank.
             seen = [{**one, "at": moment(one.get("at"))} for one in history]
             print_table("\nAttempts", columns, [[one.get(name, "") for name in columns] for one in seen])
-        click.echo(f"\n{error['traceback'] or error['type'] + ': ' + error['message']}")
+        tell(f"\n{error['traceback'] or error['type'] + ': ' + error['message']}")
 
     say(as_json, "show", {"letter": letter.to_dict()}, text)
     return 0
@@ -132,7 +144,7 @@ def retry(
             # One that failed with attempts left has no letter: it is made pending, with all of them.
             if found is not None and found.status == "failed":
                 store.write(lambda tx: revive(tx, Origin(kind.name, scope, key, kind.format)))
-                say(as_json, "retry", {"key": key}, lambda: click.echo(f"{key} is pending."))
+                say(as_json, "retry", {"key": key}, lambda: tell(f"{key} is pending."))
                 return 0
             id = None if found is None else found.value["letter"]
             if id is None:
@@ -143,10 +155,10 @@ def retry(
             message = DeadLetters(store).redrive(id, by=by, force=force)
         # An answer, and no wrong use: the operator decides whether to force it.
         except RedriveLimit as error:
-            click.echo(f"chaoskit: {error} {error.hint}", err=True)
+            tell(f"chaoskit: {error} {error.hint}", err=True)
             return NO
     told = f"{id} is redriven as {message.key}."
-    say(as_json, "retry", {"id": id, "key": message.key}, lambda: click.echo(told))
+    say(as_json, "retry", {"id": id, "key": message.key}, lambda: tell(told))
     return 0
 
 
@@ -160,23 +172,24 @@ def retry_all(target: Target, pipeline: str | None, dry_run: bool, by: str, as_j
     """Put every open run back that may be; exit code 1 if some may not."""
     with opened(target) as store:
         plan = DeadLetters(store).redrive_all(by=by, pipeline=pipeline, dry_run=dry_run)
+        damaged = passed_over(store)
     say(
         as_json,
         "retry-all",
-        {"redriven": plan.redriven, "left": dict(plan.left), "dry_run": plan.dry_run},
+        {"redriven": plan.redriven, "left": dict(plan.left), "dry_run": plan.dry_run, "damaged": damaged},
         lambda: _tell(plan),
     )
-    return NO if plan.left else 0
+    return DAMAGED if damaged else NO if plan.left else 0
 
 
 def _tell(plan: RedrivePlan) -> None:
     done = "would be redriven" if plan.dry_run else "redriven"
     for id in plan.redriven:
-        click.echo(f"{id}: {done}")
+        tell(f"{id}: {done}")
     # Each with its reason: a list that only counts sends the reader back to look for them.
     for id, reason in plan.left.items():
-        click.echo(f"{id}: left: {reason}")
-    click.echo(f"{len(plan.redriven)} {done}, {len(plan.left)} left.")
+        tell(f"{id}: left: {reason}")
+    tell(f"{len(plan.redriven)} {done}, {len(plan.left)} left.")
 
 
 @click.command()
@@ -194,7 +207,7 @@ def resolve(target: Target, id: str, notes: str, by: str, as_json: bool) -> int:
     # The first answer stays, and an operator that comes second hears which it is.
     text = "is" if changed else f"was before, at {moment(letter.resolved_at)},"
     document = {"id": id, "changed": changed, "by": letter.resolved_by}
-    say(as_json, "resolve", document, lambda: click.echo(f"{id} {text} resolved by {letter.resolved_by}."))
+    say(as_json, "resolve", document, lambda: tell(f"{id} {text} resolved by {letter.resolved_by}."))
     return 0
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from chaoskit.cli.output import print_json
+from chaoskit.cli.output import print_json, tell
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.durable.checkpoints.records import PREFIX
 from chaoskit.runtime.durable.levels import Durability
@@ -24,11 +25,14 @@ from chaoskit.runtime.failures.taxonomy import FileMissing
 __all__ = [
     "BUSY",
     "DAMAGED",
+    "PORT",
     "Target",
     "as_json_option",
     "by_option",
+    "free_port",
     "moment",
     "opened",
+    "passed_over",
     "pipelines_of",
     "place_of",
     "say",
@@ -36,6 +40,7 @@ __all__ = [
 ]
 
 BUSY, DAMAGED = 3, 4
+PORT = click.IntRange(0, 65535)
 VERSION = 1
 """Of the JSON documents. It grows when a key changes its meaning or goes; new keys leave it."""
 
@@ -63,7 +68,8 @@ def opened(target: Target) -> Iterator[Store]:
     """
     name = target.name
     # As ``Checkpoints(directory)`` does, so that an operator can name what the program names.
-    if "://" not in name and Path(name).is_dir():
+    # By os.path: one that may not be looked at is for the store to refuse.
+    if "://" not in name and os.path.isdir(name):
         name = str(Path(name) / "checkpoints.db")
     try:
         # No reserve: setting one aside is the job's affair, and needs room that there may not be. And a
@@ -77,6 +83,38 @@ def opened(target: Target) -> Iterator[Store]:
         ) from error
     with store:
         yield store
+
+
+def passed_over(store: Store) -> int:
+    """How many records could not be read since the store was opened; says so to a person.
+
+    Lists pass them over, and what looks complete would not be.
+    """
+    count = store.statistics().damaged
+    if count:
+        tell(
+            f"chaoskit: {count} damaged record{'s are' if count > 1 else ' is'} left out."
+            " 'chaoskit recovery verify' names what is damaged.",
+            err=True,
+        )
+    return count
+
+
+@contextmanager
+def free_port(port: int) -> Iterator[None]:
+    """The block in which something listens on ``port``.
+
+    Raises:
+        UsageError: something else does already, or it is not for this user.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        raise UsageError(
+            f"--port is {port}: {error.strerror}; expected a free one above 1023, or 0 for any that is free."
+        ) from error
 
 
 def place_of(store: Store) -> Path:
@@ -106,10 +144,13 @@ def _user() -> str:
         return f"uid {os.getuid()}"
 
 
-def moment(seconds: float | None) -> str:
-    """A time for people, in UTC."""
-    # UTC, since at night two people in two zones compare what they see.
-    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
+def moment(seconds: object) -> str:
+    """A time for people, in UTC; what is none, as it is: a history may be the user's."""
+    if isinstance(seconds, int | float):
+        # UTC, since at night two people in two zones compare what they see.
+        with suppress(ValueError, OverflowError, OSError):
+            return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
+    return "" if seconds is None else str(seconds)
 
 
 def seconds(text: str) -> float:

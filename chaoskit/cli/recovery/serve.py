@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from chaoskit.cli.recovery.opening import Target, by_option, opened, place_of
+from chaoskit.cli.output import tell
+from chaoskit.cli.recovery.opening import PORT, Target, by_option, free_port, opened, place_of
 from chaoskit.core.extras import missing
 from chaoskit.runtime.guarding.health.checks import store_checks
 from chaoskit.runtime.guarding.health.health import Health
@@ -17,7 +18,7 @@ __all__ = ["serve"]
 
 
 @click.command()
-@click.option("--port", default=0, show_default="any that is free", help="On 127.0.0.1.")
+@click.option("--port", type=PORT, default=0, show_default="any that is free", help="On 127.0.0.1.")
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -49,9 +50,9 @@ def serve(target: Target, port: int, config: Path | None, token: str | None, by:
         checks = {**store_checks(store), **settings.checks(store, place_of(store))}
         health = Health(checks, timeout=settings.timeout)
         given = token or secrets.token_hex(16)
-        with DashboardServer(store, health, token=given, by=by, port=port) as server:
-            click.echo(server.url)
+        with free_port(port), DashboardServer(store, health, token=given, by=by, port=port) as server:
+            tell(server.url)
             if token is None:
-                click.echo(f"Token, to change anything: {given}")
+                tell(f"Token, to change anything: {given}")
             server.serve_forever()
     return 0

@@ -7,8 +7,18 @@ from itertools import islice
 
 import click
 
-from chaoskit.cli.output import print_table
-from chaoskit.cli.recovery.opening import Target, as_json_option, moment, opened, pipelines_of, say, seconds
+from chaoskit.cli.output import print_table, tell
+from chaoskit.cli.recovery.opening import (
+    DAMAGED,
+    Target,
+    as_json_option,
+    moment,
+    opened,
+    passed_over,
+    pipelines_of,
+    say,
+    seconds,
+)
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.durable.checkpoints.checkpoints import Checkpoints
 from chaoskit.runtime.durable.checkpoints.inspecting import walk
@@ -48,22 +58,23 @@ def checkpoints(
         )
         # One more than asked for, to say that there are more.
         found = list(islice(every, limit + 1))
+        damaged = passed_over(store)
         # The kernel knows which workers live; the lease on record may be long over, or hours ahead.
         living = {one.owner: store.owner_alive(one.owner) for one in found if one.owner}
     more, found = len(found) > limit, found[:limit]
 
     def text() -> None:
         if not found:
-            click.echo("No checkpoints.")
+            tell("No checkpoints.")
             return
         columns = ("pipeline", "scope", "key", "status", "attempts", "error", "updated")
         print_table("", columns, [_row(one, living.get(one.owner or "")) for one in found])
         if more:
-            click.echo(f"There are more than {limit}: --limit shows them.")
+            tell(f"There are more than {limit}: --limit shows them.")
 
     shown = [{**one.to_dict(), "owner_alive": living.get(one.owner or "")} for one in found]
-    say(as_json, "checkpoints", {"checkpoints": shown, "more": more}, text)
-    return 0
+    say(as_json, "checkpoints", {"checkpoints": shown, "more": more, "damaged": damaged}, text)
+    return DAMAGED if damaged else 0
 
 
 def _row(one: CheckpointRecord, alive: bool | None) -> tuple[object, ...]:
@@ -116,5 +127,5 @@ def clear(
             click.confirm(f"Remove {count} checkpoints of {pipeline!r}?", abort=True)
         count = run(dry_run)
     done = "would be removed" if dry_run else "removed"
-    say(as_json, "clear", {"count": count, "dry_run": dry_run}, lambda: click.echo(f"{count} {done}."))
+    say(as_json, "clear", {"count": count, "dry_run": dry_run}, lambda: tell(f"{count} {done}."))
     return 0

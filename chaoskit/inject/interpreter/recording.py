@@ -112,14 +112,18 @@ class LineRecorder:
     def _close(self, left: int, told: int) -> None:
         if self._current is not None:
             (noted, seen), self._current = self._current, None
-            bracket = max(least for least in self._spent if least <= told)
             # None too many: one that is not there would be struck in vain.
-            noted.allocations = max(0, NEVER - left - self._spent[bracket])
+            noted.allocations = max(0, NEVER - left - spent_on(told, self._spent))
             if seen.kept and not seen.kept[0].allocations:
                 seen.kept.clear()
             # The head of a loop allocates nothing when it ends: its last time is the one before.
             if noted.allocations or not seen.kept:
                 seen.kept[1:] = [noted]
+
+
+def spent_on(told: int, spent: dict[int, int]) -> int:
+    """How many allocations it took to be told of a line, by the number that came with it."""
+    return spent[max(least for least in spent if least <= told)]
 
 
 def _nothing() -> None:

@@ -13,6 +13,7 @@ from chaoskit.inject.base import Plan
 from chaoskit.inject.interpreter import tasks
 from chaoskit.inject.interpreter.freelists import settle
 from chaoskit.inject.interpreter.places import CodePlaces
+from chaoskit.inject.interpreter.recording import spent_on
 from chaoskit.inject.interpreter.words import ARMED, COUNTDOWN, HITS, LEAST, NEVER, SharedWords
 
 
@@ -34,17 +35,23 @@ class Striker:
         self._waiting: dict[str, dict[str, _Cell]] = {}
         self._cells: dict[tuple[str, int, int], _Cell | None] = {}
         self._armed = 0
+        self._nth = 0
         self._lasting = False
+        self._spent = {0: 0}
         for position, (strike, shape) in enumerate(zip(plan.strikes, plan.shapes, strict=True)):
             if isinstance(shape, Inner):
                 point = strike.point
                 cell = self._waiting.setdefault(point.call, {}).setdefault(point.target, _Cell({}))
                 cell.due = {**cell.due, point.ordinal: (position, shape)}
 
+    def calibrated(self, spent: dict[int, int]) -> None:
+        """How many allocations it takes to be told of a line, by the least number that comes with it."""
+        self._spent = spent
+
     def line(self, code: CodeType, number: int, told: int) -> None:
         """A line begins or goes on: the one before is over, and this one may be the one to strike in."""
         # First, and without an allocation: nothing of what follows is to fail.
-        self._disarm()
+        self._disarm(told)
         found = self._due("alloc", code, number, None)
         if found is not None:
             position, shape = found
@@ -53,13 +60,14 @@ class Striker:
             self._words[LEAST] = LARGE if shape.lasting else NEVER
             self._words[HITS] = 0
             self._words[ARMED] = self._armed = position + 1
+            self._nth = nth = shape.nth
             settle()
             # Last: from here on allocations are the line's.
-            self._words[COUNTDOWN] = shape.nth
+            self._words[COUNTDOWN] = nth
 
     def left(self, told: int = 0) -> None:
         """The line goes no further for now."""
-        self._disarm()
+        self._disarm(told)
 
     def looked(self, code: CodeType, number: int) -> None:
         """Python looks for signals."""
@@ -80,15 +88,20 @@ class Striker:
             if cancel is not None:
                 cancel()
 
-    def _disarm(self) -> None:
+    def _disarm(self, number: int) -> None:
+        """End the line that was to be struck, as one of this number is told of."""
         if not self._armed:
             return
         # A shortage that has begun lasts until the run is over.
         if self._lasting and self._words[HITS]:
             self._shared.prove(self._armed - 1)
         else:
+            left = self._words[COUNTDOWN]
             self._words[COUNTDOWN] = NEVER
             self._shared.prove(self._armed - 1, self._words[HITS])
+            if not self._words[HITS]:
+                made = self._nth - left - spent_on(number, self._spent)
+                self._shared.fell_short(self._armed - 1, max(0, made))
         self._words[ARMED] = self._armed = 0
 
     def _due(

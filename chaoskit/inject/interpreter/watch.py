@@ -55,6 +55,11 @@ class InnerWatch:
             if not noting:
                 self._crash = os.memfd_create("chaoskit-crash")
 
+    @property
+    def counts_allocations(self) -> bool:
+        """Allocations of lines are counted: what is done in recordings alone must not allocate in them."""
+        return "alloc" in self._inside.families
+
     def begin(self, boundary: CodeType) -> None:
         """In the workload: watch from here on. Stacks end at the frame that runs ``boundary``."""
         places = CodePlaces(self._inside.packages)
@@ -68,9 +73,8 @@ class InnerWatch:
         if "alloc" in self._inside.families:
             self._allocator = allocator.Allocator(self.words.address)
             self._allocator.install()
-            if self._recorder is not None:
-                spent = _calibration(self._recorder, places, self._inside.families, self.words.words)
-                self._recorder.calibrated(spent)
+            recorder = self._recorder or LineRecorder(self.words.words, places, boundary)
+            listener.calibrated(_calibration(recorder, places, self._inside.families, self.words.words))
         # A forked child would count in the words of its parent.
         os.register_at_fork(after_in_child=self.over)
         self._events = events(listener, places, self._inside.families, self.words.words)

@@ -22,6 +22,7 @@ how many operations are recorded. ``ARMED``: the strike that waits for its alloc
 ``BESIDE``: 1 once a line of the program began in another thread than the main one, where none counts."""
 _PROOFS = 8
 MOST_STRIKES = 64
+_COUNTS = _PROOFS + MOST_STRIKES
 
 
 class SharedWords:
@@ -64,6 +65,14 @@ class SharedWords:
         if self.words[ARMED] == strike + 1 and self.words[HITS]:
             return self.words[HITS]
         return self.words[_PROOFS + strike]
+
+    def fell_short(self, strike: int, made: int) -> None:
+        """The line of strike number ``strike`` has made ``made`` allocations, and fewer than it was to."""
+        self.words[_COUNTS + strike] = made
+
+    def made(self, strike: int) -> int:
+        """How many allocations such a line has made; 0 if there is nothing to tell."""
+        return self.words[_COUNTS + strike]
 
     def close(self) -> None:
         """Let the memory go."""

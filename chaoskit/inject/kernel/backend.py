@@ -263,6 +263,7 @@ def _outcome(
         "trace": Trace(supervisor.trace(), caveats, plan.root) if plan.record else Trace(root=plan.root),
         "receipts": (*supervisor.strikes.receipts, *inner.receipts(plan, supervisor.words)),
         "reached": supervisor.strikes.reached,
+        "nearest": inner.nearest(plan, supervisor.words),
         "promised": tuple(mailbox.promised),
         "caveats": caveats,
         "stray_interrupts": supervisor.withdrawn,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chaoskit.core.operation import Caveat, InsideDetail, Operation, Place, Receipt
+from chaoskit.core.schedule import Fault, Strike
 from chaoskit.faults.inner import AllocationFails, Cancelled, Inner
 from chaoskit.inject.base import Plan
 from chaoskit.inject.interpreter.recording import Noted
@@ -55,6 +56,12 @@ def receipts(plan: Plan, words: SharedWords | None) -> tuple[Receipt, ...]:
         if isinstance(shape, Inner) and proof:
             found.append(Receipt(str(strike), str(strike.point), _effect(shape, proof)))
     return tuple(found)
+
+
+def nearest(plan: Plan, words: SharedWords | None) -> dict[str, Strike]:
+    """For strikes at a later allocation than the line has made: the one at the last that it made."""
+    made = {} if words is None else {one: words.made(at) for at, one in enumerate(plan.strikes)}
+    return {str(one): replace(one, fault=Fault(one.fault.name, str(n))) for one, n in made.items() if n}
 
 
 def caveats(words: SharedWords | None) -> tuple[Caveat, ...]:

@@ -79,6 +79,7 @@ class JobBoard:
         self._left: list[str] = []
         self._over: deque[str] = deque()
         self._events: list[Event] = []
+        self._telling: list[int] = []
 
     def submit(self, job: str) -> None:
         """Queue a job.
@@ -188,9 +189,14 @@ class JobBoard:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits and nothing runs."""
+        """Whether nothing waits, nothing runs, and what has ended is told.
+
+        To a listener the job that it is told of is over.
+        """
         with self._lock:
-            return not self._waiting and not self._active
+            # A listener may record what became of the job: until it has, the job is not over for others.
+            telling = any(thread != threading.get_ident() for thread in self._telling)
+            return not self._waiting and not self._active and not telling
 
     def withdraw(self) -> tuple[str, ...]:
         """Ask all running attempts to end, begin no more, and return the names of the jobs that waited.
@@ -308,11 +314,16 @@ class _Telling:
 
     def __exit__(self, *exc: object) -> None:
         events, self._board._events = self._board._events, []
+        self._board._telling.append(threading.get_ident())
         self._board._lock.release()
-        for event in events:
-            emit(self._board._listeners, event)
-            if isinstance(event, JobEnded) and event.error is not None:
-                _without_frames(event.error)
+        try:
+            for event in events:
+                emit(self._board._listeners, event)
+                if isinstance(event, JobEnded) and event.error is not None:
+                    _without_frames(event.error)
+        finally:
+            # No lock is needed: both are one step to every other thread.
+            self._board._telling.remove(threading.get_ident())
 
 
 def _worth_another(error: BaseException, classifier: Classifier) -> bool:

@@ -15,6 +15,7 @@ from chaoskit.faults.inside import Inward
 from chaoskit.inject.base import Plan, Ran
 from chaoskit.inject.interpreter import allocator
 from chaoskit.inject.kernel import KernelBackend
+from chaoskit.inject.kernel.workload import stack
 
 WATCHED = Inward(frozenset({"alloc"}))
 MANY = 500
@@ -121,9 +122,43 @@ def test_arming_and_telling_count_for_no_line(watched: Watched) -> None:
     assert (missed.value, missed.receipts) == (False, ())
 
 
+def imports() -> int:
+    """A line that imports what is there already, several times."""
+    kept = list(map(__import__, ("os", "re", "sys", "math", "json")))
+    return len(kept)
+
+
+def test_looking_at_imports_counts_for_no_line(watched: Watched) -> None:
+    """The last allocation that was recorded comes in the case as well.
+
+    In a recording each import was measured, and what that allocated counted for the line of the program: its
+    last allocations were struck in vain, whenever a library imported something in a function.
+    """
+    watched(imports)
+    (seen,) = [one for one in watched(imports).trace if one.call == "alloc" and one.target.endswith(",2")]
+    assert seen.allocations
+    ran = watched(imports, f"alloc({seen.target})#1=MemoryError[{seen.allocations}]")
+    assert len(ran.receipts) == 1, ran.nearest
+
+
+def test_an_allocation_that_does_not_come_tells_which_was_the_last(watched: Watched) -> None:
+    """The run says at which allocation it could have been struck, and there it is struck."""
+    line = "alloc(test_kernel_allocations.py,nothing_and_one,3)#1"
+    ran = watched(nothing_and_one, f"{line}=MemoryError[{MANY}]")
+    assert (ran.value, ran.receipts) == (False, ())
+    assert {strike: str(near) for strike, near in ran.nearest.items()} == {
+        f"{line}=MemoryError[{MANY}]": f"{line}=MemoryError[1]"
+    }
+    # A line without any has none that is near.
+    missed = watched(nothing_and_one, "alloc(test_kernel_allocations.py,nothing_and_one,2)#1=MemoryError[1]")
+    assert missed.nearest == {}
+
+
 def test_a_python_without_the_gil_is_refused(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its allocators cannot be replaced while it runs: that is the reason given, and nothing passes."""
     allocator.prepare.cache_clear()
+    # Both are found out once for a process: what is planted here must not be what later tests know.
+    monkeypatch.setattr(stack, "_layout", None)
     monkeypatch.setattr(sysconfig, "get_config_var", {"Py_GIL_DISABLED": 1}.get)
     with pytest.raises(BackendUnavailable, match=r"without the GIL.*Use a build with the GIL"):
         watched(alone)

@@ -626,6 +626,7 @@ def test_a_signal_for_a_workload_that_has_ended_is_not_struck(root: str, run: Ru
         own = os.getpid()
         if os.fork() == 0:
             os.setpgid(0, 0)
+            # Gone from the moment on that its exit closes what was open, before it is a zombie.
             while os.path.exists(f"/proc/{own}/fd/0"):
                 time.sleep(0.001)
             os.mkdir(f"{root}/d")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import os
 import select
 import shutil
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -20,7 +24,7 @@ import pytest
 from chaoskit.core.schedule import Schedule
 from chaoskit.inject.base import Command, Plan, Ran, VirtualTime
 from chaoskit.inject.kernel import KernelBackend
-from chaoskit.inject.kernel.clock import ability, vdso
+from chaoskit.inject.kernel.clock import ability, reach, vdso
 
 pytestmark = pytest.mark.skipif(
     ability.unavailable() is not None, reason=f"no virtual time here: {ability.unavailable()}"
@@ -256,3 +260,269 @@ def test_a_sleep_whose_moment_has_come_is_an_operation(root: str, schedule: str)
     assert ran.value == 0
     assert [one.call for one in ran.trace] == ["sleep", "end"]
     assert len(ran.receipts) == len(strikes)
+
+
+def by_select(fd: int, seconds: float) -> bool:
+    return bool(select.select([fd], [], [], seconds)[0])
+
+
+def by_poll(fd: int, seconds: float) -> bool:
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
+    return bool(waiting.poll(seconds * 1000))
+
+
+def by_epoll(fd: int, seconds: float) -> bool:
+    with select.epoll() as waiting:
+        waiting.register(fd, select.POLLIN)
+        return bool(waiting.poll(seconds))
+
+
+@pytest.mark.parametrize("waits", [by_select, by_poll, by_epoll])
+def test_those_that_lose_a_race_end_on_time(timed: Timed, waits: Callable[[int, float], bool]) -> None:
+    """Three threads wait for one pipe. Whichever does not get what comes has its whole time-out, no more.
+
+    Let go on to see for itself, it would wait by the real clock, and a run that all wait in seems to hang.
+    """
+
+    def work() -> tuple[int, float, float]:
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        got, ends = [], []
+
+        def take() -> None:
+            while waits(reader, 300):
+                with contextlib.suppress(BlockingIOError):
+                    got.append(os.read(reader, 1))
+            ends.append(time.monotonic())
+
+        threads = [threading.Thread(target=take) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in range(4):
+            time.sleep(1)
+            os.write(writer, b"x")
+        last = time.monotonic()
+        for thread in threads:
+            thread.join()
+        os.close(reader)
+        os.close(writer)
+        return len(got), min(ends) - last, max(ends) - last
+
+    ran = timed(work)
+    assert ran.ok, ran
+    got, first, last = ran.value
+    assert got == 4
+    assert 290 < first <= last < 330
+
+
+@contextlib.contextmanager
+def some_files() -> Iterator[tuple[int, int, int]]:
+    """A pipe with something in it, its other end, and a socket that can be written to."""
+    (ready, other), sockets = os.pipe(), socket.socketpair()
+    os.write(other, b"x")
+    with sockets[0], sockets[1]:
+        yield ready, other, sockets[0].fileno()
+    os.close(ready)
+    os.close(other)
+
+
+def as_poll_leaves_it() -> object:
+    """What was ready and what was not, in the order of the descriptors."""
+    with some_files() as (ready, other, writable):
+        waiting = select.poll()
+        for fd, events in ((ready, select.POLLIN), (other, 0), (writable, select.POLLIN | select.POLLOUT)):
+            waiting.register(fd, events)
+        return [events for _, events in sorted(waiting.poll(9000))]
+
+
+def as_select_leaves_it() -> object:
+    """The three sets; and of a call without Python the bits, and the time that is left."""
+    with some_files() as (ready, other, writable):
+        found = select.select([ready, writable], [writable, other], [ready, writable], 9)
+        left, wanted = (ctypes.c_long * 2)(9, 0), (ctypes.c_ulong * 16)()
+        wanted[ready // 64] = 1 << ready % 64
+        count = ctypes.CDLL(None).select(ready + 1, wanted, None, None, left)
+        assert left[0] in (8, 9)
+        names = {ready: "ready", other: "other", writable: "writable"}
+        return [[names[fd] for fd in one] for one in found], count, wanted[ready // 64] >> ready % 64
+
+
+def as_epoll_leaves_it() -> object:
+    """An edge once, what is told once once, and again what is still there."""
+    told = []
+    for kind in (0, select.EPOLLET, select.EPOLLONESHOT):
+        with some_files() as (ready, _, _), select.epoll() as waiting:
+            waiting.register(ready, select.EPOLLIN | kind)
+            told.append([[events for _, events in waiting.poll(0.2)] for _ in range(2)])
+    return told
+
+
+@pytest.mark.parametrize("call", [as_poll_leaves_it, as_select_leaves_it, as_epoll_leaves_it])
+def test_what_is_ready_is_told_as_the_kernel_tells_it(timed: Timed, call: Callable[[], object]) -> None:
+    """The supervisor makes such a call in its caller's place; nothing of the answer is different."""
+    ran = timed(call)
+    assert ran.ok, ran
+    assert ran.value == call()
+
+
+class Operation(ctypes.Structure):
+    """A ``struct sembuf``: take one of semaphore 0."""
+
+    _fields_ = (("number", ctypes.c_ushort), ("change", ctypes.c_short), ("flags", ctypes.c_short))
+
+
+def at_a_semaphore() -> int:
+    """A call that is not held, since hardly any program makes it; what it fails with."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    made = libc.semget(0, 1, 0o600)
+    try:
+        one = Operation(0, -1, 0)
+        libc.semtimedop(made, ctypes.byref(one), ctypes.c_size_t(1), (ctypes.c_long * 2)(0, 200_000_000))
+        return ctypes.get_errno()
+    finally:
+        libc.semctl(made, 0, 0)
+
+
+def with_a_table_apart() -> int:
+    """A thread with descriptors that the others do not have: which file it means is not known."""
+    failed = []
+
+    def wait() -> None:
+        failed.append(ctypes.CDLL(None).unshare(0x400))
+        select.select([os.pipe()[0]], [], [], 0.2)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    thread.join()
+    return errno.EAGAIN if failed == [0] else 0
+
+
+@pytest.mark.parametrize("wait", [at_a_semaphore, with_a_table_apart])
+def test_a_wait_by_the_kernels_clock_is_no_hang(timed: Timed, wait: Callable[[], int]) -> None:
+    """It ends by itself, if nothing else does: such a run is not called hung while it waits."""
+    ran = timed(wait)
+    assert ran.ok, ran
+    assert ran.value == errno.EAGAIN
+
+
+def test_timers_of_the_processor_are_the_kernels(timed: Timed) -> None:
+    """They count what a program computes, so no sleep makes them go off; and none is taken for an alarm."""
+
+    def work() -> tuple[int, list[int]]:
+        libc, got = ctypes.CDLL(None, use_errno=True), []
+        for number in (signal.SIGPROF, signal.SIGUSR1):
+            signal.signal(number, lambda number, _: got.append(number))
+        made = ctypes.c_int()
+        event = ctypes.create_string_buffer(struct.pack("=Qii", 0, signal.SIGUSR1, 0), 64)
+        processor, absolute = 2, 1
+        libc.timer_create(processor, event, ctypes.byref(made))
+        for flags in (absolute, 0):
+            assert libc.timer_settime(made, flags, struct.pack("=4q", 0, 0, 3600, 0), None) == 0
+        signal.setitimer(signal.ITIMER_PROF, 0.02)
+        time.sleep(7200)
+        asleep = len(got)
+        while not got:
+            pass
+        return asleep, got
+
+    ran = timed(work)
+    assert ran.ok, ran
+    assert ran.value == (0, [signal.SIGPROF])
+
+
+def test_a_timer_that_starts_a_thread_is_virtual(timed: Timed) -> None:
+    """SIGEV_THREAD: the C library starts it when a thread of its is told by such a signal, with its value."""
+
+    def work() -> list[tuple[int, int]]:
+        libc, told, began = ctypes.CDLL(None), [], time.monotonic()
+        tell = ctypes.CFUNCTYPE(None, ctypes.c_long)(lambda value: told.append((value, passed())))
+
+        def passed() -> int:
+            return round((time.monotonic() - began) / 100)
+
+        address = ctypes.cast(tell, ctypes.c_void_p).value
+        event = ctypes.create_string_buffer(struct.pack("=QiiQQ", 77, 0, 2, address, 0), 64)
+        made = ctypes.c_void_p()
+        assert libc.timer_create(time.CLOCK_MONOTONIC, event, ctypes.byref(made)) == 0
+        assert libc.timer_settime(made, 0, struct.pack("=4q", 100, 0, 300, 0), None) == 0
+        time.sleep(550)
+        libc.timer_delete(made)
+        return told
+
+    ran = timed(work)
+    assert ran.ok, ran
+    assert ran.value == [(77, 3), (77, 4), (77, 5)]
+    assert not ran.caveats
+
+
+@pytest.mark.parametrize("name", ["ppoll", "pselect"])
+def test_a_call_has_its_own_mask_of_signals(timed: Timed, name: str) -> None:
+    """A signal that is only blocked outside of it: its handler runs, and the call is interrupted."""
+
+    def work() -> tuple[int, list[int]]:
+        libc, told = ctypes.CDLL(None, use_errno=True), []
+        signal.signal(signal.SIGALRM, lambda *_: told.append(round(time.monotonic() - began)))
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        began = time.monotonic()
+        signal.alarm(70)
+        limit, none = struct.pack("=2q", 1000, 0), ctypes.create_string_buffer(128)
+        if name == "ppoll":
+            libc.ppoll(None, ctypes.c_ulong(0), limit, none)
+        else:
+            libc.pselect(0, None, None, None, limit, none)
+        return ctypes.get_errno(), told
+
+    ran = timed(work)
+    assert ran.ok, ran
+    assert ran.value[0] == errno.EINTR
+    assert [round(after, -1) for after in ran.value[1]] == [70]
+
+
+def test_small_messages_between_parts_of_a_workload_arrive(timed: Timed) -> None:
+    """The kernel holds a small message back until the one before is acknowledged, and all seem to sleep."""
+
+    def work() -> int:
+        server = socket.create_server(("127.0.0.1", 0))
+
+        def serve() -> None:
+            with server.accept()[0] as connection, connection.makefile("rb") as stream:
+                while stream.readline() and stream.readline():
+                    connection.sendall(b"ans")
+                    connection.sendall(b"wer\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        address = server.getsockname()
+        with socket.create_connection(address, timeout=2) as client, client.makefile("rb") as stream:
+            for _ in range(20):
+                client.sendall(b"a\n")
+                client.sendall(b"b\n")
+                assert stream.readline() == b"answer\n"
+        return 20
+
+    ran = timed(work)
+    assert ran.value == 20, ran
+
+
+def test_what_is_on_its_way_is_known() -> None:
+    """Until it is acknowledged nothing is skipped for a moment: a busy kernel delivers it late."""
+
+    def undelivered() -> bool:
+        return reach.Reach(os.getpid(), {os.getpid()}, (), {}, False).undelivered
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+        server.accept()[0] as reading,
+    ):
+        before = undelivered()
+        for one in (client, reading):
+            one.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                client.send(bytes(1 << 16))
+        full = undelivered()
+        while undelivered():
+            with contextlib.suppress(BlockingIOError):
+                reading.recv(1 << 20)
+    assert (before, full) == (False, True)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
 import sys
 import tarfile
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
-from archive_corpus import CONTENT, PACKED, Sample, hostile_zips, samples
+from archive_corpus import CONTENT, PACKED, Sample, hostile_zips, one_member, samples
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import (
     ArchiveLimits,
     ArchiveTooBig,
     CorruptArchive,
+    DiskFull,
     Manifest,
+    QuotaExceeded,
     UnsafeArchive,
     extract,
     inspect_archive,
 )
+from chaoskit.runtime.guarding.archives import writing
 
 LIMITS = ArchiveLimits(members=1000, total=8 << 20)
 ALL = list(samples())
@@ -144,7 +149,14 @@ def test_links_within_the_archive_are_made_when_asked_for(tmp_path):
     assert [member.kind for member in inspect_archive(tmp_path / "a")] == ["symlink", "file", "hardlink"]
 
 
-@pytest.mark.parametrize("to", ["/etc/passwd", "../../x", "missing", "link", "chain", "..", "d/chain/file"])
+@pytest.mark.parametrize(
+    "to",
+    [
+        *("/etc/passwd", "../../x", "missing", "link", "chain", "..", "d/chain/file", "", "d/file/"),
+        # In words each of these is a file of the archive. The kernel follows them through a link, and out.
+        *("a/b/up/../../d/file", "d/chain/../d/file", "missing/../d/file", "d/file/../file"),
+    ],
+)
 def test_no_link_leads_anywhere_else(tmp_path, to):
     """Outside, to nothing, to another link or through one: refused although links are allowed."""
     out = io.BytesIO()
@@ -152,6 +164,7 @@ def test_no_link_leads_anywhere_else(tmp_path, to):
         for name, kind, target in (
             ("d/file", tarfile.REGTYPE, ""),
             ("d/chain", tarfile.SYMTYPE, "."),
+            ("a/b/up", tarfile.SYMTYPE, "../../d"),
             ("link", tarfile.SYMTYPE, to),
         ):
             info = tarfile.TarInfo(name)
@@ -210,6 +223,67 @@ def test_executables_stay_executable_and_nothing_else_is_restored(tmp_path):
         "0o600",
     ]
     assert [entry.executable for entry in manifest.entries] == [False, True]
+
+
+def test_what_is_too_long_for_the_disk_is_the_fault_of_the_archive(tmp_path):
+    """A target longer than a path may be is refused by a typed error that can be read, like a long name."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("file"))
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, "./" * 5000 + "file"
+        tar.addfile(link)
+    (tmp_path / "a").write_bytes(out.getvalue())
+    with pytest.raises(UnsafeArchive, match="too long for this place"):
+        extract(tmp_path / "a", tmp_path / "out", links="inside")
+    (tmp_path / "a").write_bytes(one_member(lambda info: setattr(info, "name", "../" * 300_000)))
+    with pytest.raises(UnsafeArchive, match="the name '") as caught:
+        extract(tmp_path / "a", tmp_path / "out")
+    assert len(str(caught.value)) < 1000
+    assert sorted(os.listdir(tmp_path)) == ["a"]
+
+
+@pytest.mark.parametrize(("code", "kind"), [(errno.ENOSPC, DiskFull), (errno.EDQUOT, QuotaExceeded)])
+def test_a_full_disk_has_its_name(tmp_path, monkeypatch, code, kind):
+    """In what is unpacked as in what is published, and nothing is left behind."""
+
+    def full(*arguments, **options):
+        raise OSError(code, os.strerror(code))
+
+    (tmp_path / "a").write_bytes(PACKED["zip"])
+    monkeypatch.setattr(writing, "os", SimpleNamespace(**{**vars(os), "mkdir": full}))
+    with pytest.raises(kind, match="could not unpack into"):
+        extract(tmp_path / "a", tmp_path / "out")
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_what_is_no_archive_is_called_that(tmp_path):
+    """A page of a web server in place of a download is not "a truncated header"."""
+    (tmp_path / "a").write_bytes(b"<!DOCTYPE html><html>Not found</html>")
+    with pytest.raises(CorruptArchive, match="neither a zip nor a tar") as caught:
+        extract(tmp_path / "a", tmp_path / "out")
+    assert "the download may have failed" in caught.value.hint
+
+
+def test_many_links_cost_what_they_are(tmp_path):
+    """Each of thousands of links is looked up, and not compared with all the others."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("file"))
+        for number in range(300):
+            link = tarfile.TarInfo(f"link-{number}")
+            link.type, link.linkname = (tarfile.SYMTYPE, tarfile.LNKTYPE)[number % 2], "file"
+            tar.addfile(link)
+    (tmp_path / "a").write_bytes(out.getvalue())
+    seen = []
+    previous = sys.getprofile()
+    sys.setprofile(lambda frame, event, arg: seen.append(event) if event == "call" else None)
+    try:
+        extract(tmp_path / "a", tmp_path / "out", links="inside")
+    finally:
+        sys.setprofile(previous)
+    assert len(os.listdir(tmp_path / "out")) == 301
+    assert len(seen) < 300 * 150
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ from click.testing import CliRunner
 from chaoskit.cli.recovery import recovery
 from chaoskit.runtime import (
     Agree,
+    CheckpointRows,
     Checkpoints,
+    CheckpointsHold,
     Consistency,
     FileExists,
     FileRows,
@@ -28,6 +30,7 @@ from chaoskit.runtime import (
     RemoveRow,
     SetColumns,
     SqliteRows,
+    Store,
     UsageError,
     VirtualClock,
 )
@@ -326,6 +329,22 @@ def test_mistakes_are_told_at_once() -> None:
         Consistency({"a": 7}, [])  # type: ignore[dict-item]
 
 
+def test_what_is_in_quarantine_is_no_orphan_again(tmp_path: Path) -> None:
+    """Also where the quarantine lies below the directory that is looked at."""
+    (tmp_path / "x").write_text("x")
+    os.utime(tmp_path / "x", (1, 1))
+    subject = Consistency(
+        {
+            "files": FileRows(tmp_path, quarantine=tmp_path / "quarantine"),
+            "rows": lambda: [{"id": 1, "path": "y"}],
+        },
+        [NoOrphans("files", [("rows", "path")], remedy=RemoveRow())],
+    )
+    assert len(subject.repair(subject.check(), dry_run=False).repaired) == 1
+    assert subject.check().ok
+    assert (tmp_path / "quarantine" / "x").exists()
+
+
 # --- the store's own ----------------------------------------------------------------------------------------
 
 
@@ -346,6 +365,52 @@ def filled(root: Path) -> Path:
     (root / "gone").unlink()
     (root / "other").write_text("!!!!!")
     return store
+
+
+@pytest.mark.parametrize(
+    ("scope", "key"), [("", "sub/b.csv"), ("run/7", "x/y"), ("50%2F", "a%2Fb"), ("", "/")]
+)
+def test_a_checkpoint_is_found_again_whatever_its_name(tmp_path: Path, scope: str, key: str) -> None:
+    """Keys are often paths; what is found under one is what is repaired."""
+    with Store.open(tmp_path / "store.db") as store, Checkpoints(store) as steps:
+        (tmp_path / "out").write_text("x")
+        claim = steps.claim(key, scope=scope)
+        assert claim is not None
+        claim.complete(artefacts=[tmp_path / "out"])
+        (tmp_path / "out").unlink()
+        subject = Consistency(
+            {"steps": CheckpointRows(store)}, [CheckpointsHold("steps", store, tmp_path, store.path)]
+        )
+        done = subject.repair(subject.check(), dry_run=False)
+        assert (len(done.repaired), done.left) == (1, ())
+        assert [(one.scope, one.key) for one in steps.pending()] == [(scope, key)]
+
+
+def test_what_a_damaged_record_refers_to_is_no_orphan(tmp_path: Path) -> None:
+    """It is not known, so nothing is judged by what is missing; each other record is judged by itself."""
+    with Checkpoints(tmp_path / "store.db") as steps:
+        for key in ("one", "two", "three"):
+            (tmp_path / key).write_text(key)
+            os.utime(tmp_path / key, (1, 1))
+            claim = steps.claim(key)
+            assert claim is not None
+            claim.complete(artefacts=[tmp_path / key])
+    with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as connection:
+        connection.execute("update record set payload = payload || ' ' where key = 'one'")
+    (tmp_path / "two").unlink()
+    with Store.open(tmp_path / "store.db") as store:
+        subject = Consistency(
+            {"steps": CheckpointRows(store), "files": FileRows(tmp_path, quarantine=tmp_path / "q")},
+            [
+                CheckpointsHold("steps", store, tmp_path, store.path),
+                NoOrphans("files", [("steps", "key")], remedy=RemoveRow()),
+            ],
+        )
+        report = subject.check()
+        assert "1 of its records can't be read, such as 'one'" in report.unread["steps"]
+        assert [(one.kind, one.key) for one in report.disagreements] == [("missing", "/two")]
+        assert len(subject.repair(report, dry_run=False).repaired) == 1
+    assert (tmp_path / "one").exists()
 
 
 def command(*words: str) -> tuple[int, Any]:
@@ -376,7 +441,9 @@ def test_the_command_takes_the_rules_of_a_program(tmp_path: Path, monkeypatch: p
         "from chaoskit.runtime import Consistency, FileExists\n"
         "subject = Consistency({'rows': lambda: [{'id': 1, 'path': 'nothing'}]}, [FileExists('rows', '.')])\n"
         "wrong = int\n"
+        "def broken(): raise RuntimeError('no disk')\n"
     )
+    (tmp_path / "badrules.py").write_text("1 / 0\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     ended = CliRunner().invoke(
@@ -384,6 +451,13 @@ def test_the_command_takes_the_rules_of_a_program(tmp_path: Path, monkeypatch: p
     )
     assert ended.return_value == 1
     assert "'nothing' is not there" in ended.output
+    for words, text in (
+        (["myrules:broken"], "RuntimeError: no disk"),
+        (["badrules:x"], "badrules.py, line 1"),
+    ):
+        ended = CliRunner().invoke(recovery, ["--store", "checkpoints.db", "consistency", *words])
+        assert isinstance(ended.exception, UsageError)
+        assert text in str(ended.exception)
     for words in (["myrules:wrong"], ["myrules"], ["nosuch:x"], ["--yes"]):
         ended = CliRunner().invoke(recovery, ["--store", "checkpoints.db", "consistency", *words])
         assert ended.exit_code != 0

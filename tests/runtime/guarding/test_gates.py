@@ -39,7 +39,7 @@ def test_what_is_within_its_bounds_passes():
     assert result.route is None
 
 
-@given(st.one_of(st.none(), st.floats()))
+@given(st.one_of(st.none(), st.floats(), st.integers(), st.integers(-10, 10).map(lambda n: n * 10**400)))
 def test_nothing_that_is_no_number_within_the_bounds_passes(value):
     """Missing, NaN and infinite ones are failures, whatever they compare to."""
     metrics = {} if value is None else {"flux": value}
@@ -196,6 +196,9 @@ def test_nothing_is_ever_replaced(tmp_path):
         quarantine.release("../item", tmp_path / "other")
     with pytest.raises(FileNotFoundError):
         quarantine.put(tmp_path / "absent", "bad")
+    for place in (tmp_path, tmp_path / "quarantine"):
+        with pytest.raises(UsageError, match="holds the quarantine"):
+            quarantine.put(place, "bad")
 
 
 def test_another_file_system_is_refused(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import MalformedData, read_rows, read_text
+from chaoskit.runtime.guarding.inputs import rows
 
 
 @pytest.fixture
@@ -31,11 +32,11 @@ def values(path, **options):
 
 def test_a_table_is_read(file):
     """By position, by name and as a dictionary, with the line that each row begins in."""
-    rows = list(read_rows(file(b'id,name\r\n1,"a, ""b"""\r\n\r\n2,"two\nlines"\r\n3,c')))
-    assert [row.values for row in rows] == [("1", 'a, "b"'), ("2", "two\nlines"), ("3", "c")]
-    assert [row.line for row in rows] == [2, 4, 6]
-    assert rows[0]["name"] == 'a, "b"'
-    assert rows[2].as_dict() == {"id": "3", "name": "c"}
+    found = list(read_rows(file(b'id,name\r\n1,"a, ""b"""\r\n\r\n2,"two\nlines"\r\n3,c')))
+    assert [row.values for row in found] == [("1", 'a, "b"'), ("2", "two\nlines"), ("3", "c")]
+    assert [row.line for row in found] == [2, 4, 6]
+    assert found[0]["name"] == 'a, "b"'
+    assert found[2].as_dict() == {"id": "3", "name": "c"}
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,10 @@ def test_a_table_is_read(file):
         (b"a,b\n" + b'1,"' + b"x\n" * 60 + b'"\n', 2, 3, "a field of more than 100 characters"),
         (b"\xff\xfea\0,\0", 1, 1, "byte order mark of utf-16"),
         (b"a" * 80_000, 1, 1, "a line of more than"),
+        (b"a,b\n" + b"1," + b"x" * 101 + b",3,4\n", 2, 105, "4 values for 2 columns"),
+        (b'a,b\n1,"2",3,4,5\n', 2, 7, "5 values for 2 columns"),
+        (b"a,b\n" + b'"\n",' * 50_000, None, 3, "a record of more than"),
+        (b"," * 2_000, 1, 1, "has no name"),
     ],
 )
 def test_what_is_wrong_is_located(file, data, line, column, text):
@@ -65,8 +70,42 @@ def test_what_is_wrong_is_located(file, data, line, column, text):
     with pytest.raises(MalformedData, match=text) as caught:
         list(read_rows(path, max_field=100))
     error = caught.value
-    assert (error.file, error.line, error.column) == (str(path), line, column)
-    assert f"line {line}, column {column}" in str(error)
+    # None: where it is noticed depends on how much of it is too much.
+    assert (error.file, error.line, error.column) == (str(path), line or error.line, column)
+    assert f"line {error.line}, column {column}" in str(error)
+
+
+def test_a_line_without_an_end_is_searched_once(file, monkeypatch):
+    """Each piece is looked through by itself, and not again with each one that follows it."""
+    looked = 0
+
+    class Counted(str):
+        def __radd__(self, other):
+            return Counted(str(other) + str(self))
+
+        def removesuffix(self, suffix, /):
+            nonlocal looked
+            looked += len(self)
+            return str(self).removesuffix(suffix)
+
+    found = rows.pieces
+    monkeypatch.setattr(rows, "pieces", lambda *arguments: map(Counted, found(*arguments)))
+    assert [len(row["a"]) for row in read_rows(file(b"a\n" + b"x" * (1 << 20) + b"\n"))] == [1 << 20]
+    assert 1 << 20 < looked < 2 << 20
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"),
+    [
+        ("a,b\n1,2\n".encode("utf-16-le"), "utf-16"),
+        (b"a,b\n1,2\n", "punycode"),
+    ],
+)
+def test_an_encoding_that_names_no_place_is_located_too(file, data, encoding):
+    """Codecs raise errors with and without a place; both come out as one."""
+    with pytest.raises(MalformedData, match=f"it is no {encoding}") as caught:
+        read_text(file(data), encoding=encoding)
+    assert (caught.value.line, caught.value.column) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -86,12 +125,12 @@ def test_the_header_is_what_was_promised(file, header, column, text):
 
 def test_a_value_that_only_the_program_knows_to_be_wrong(file):
     """A row makes the error at the place of its value."""
-    rows = list(read_rows(file(b'id,size\n1,"a\nb",\n'.replace(b'"a\nb",', b"x"))))
-    error = rows[0].error("size", "expected a number")
+    found = list(read_rows(file(b'id,size\n1,"a\nb",\n'.replace(b'"a\nb",', b"x"))))
+    error = found[0].error("size", "expected a number")
     assert (error.line, error.column) == (2, 3)
     assert "size is 'x': expected a number" in str(error)
     with pytest.raises(UsageError, match="column is 'nope'"):
-        rows[0]["nope"]
+        found[0]["nope"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1"])
@@ -125,7 +164,11 @@ def test_a_text_may_be_too_long(file):
     [
         ({"delimiter": '"'}, "delimiter is"),
         ({"max_field": 0}, "max_field is 0"),
+        ({"max_field": "many"}, "max_field is 'many'"),
+        ({"delimiter": 5}, "delimiter is 5"),
         ({"encoding": "klingon"}, "encoding is 'klingon'"),
+        ({"encoding": "hex"}, "encoding is 'hex'"),
+        ({"encoding": None}, "encoding is None"),
     ],
 )
 def test_wrong_use_is_told(file, options, text):

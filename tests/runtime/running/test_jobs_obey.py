@@ -229,3 +229,27 @@ def test_a_runner_retries_when_the_pause_is_over() -> None:
         runner.submit("a", fails_once)
         assert runner.wait(10)
     assert attempts == [1, 2]
+
+
+def test_the_block_is_left_when_the_end_of_the_last_job_has_been_told() -> None:
+    """What a listener records of a job is recorded before what it records in is closed.
+
+    A waiting thread once went on while the listener of the last end was at work: it then wrote to a store
+    that was closed, and the job was lost.
+    """
+    begun, go = threading.Event(), threading.Event()
+    recorded: list[bool] = []
+
+    def record(event: object) -> None:
+        if isinstance(event, JobEnded):
+            begun.set()
+            go.wait(60)
+            # For the listener itself nothing is left to wait for.
+            recorded.append(runner.board.idle)
+
+    with JobRunner(JobOptions(attempts=1), listeners=[record]) as runner:
+        runner.submit("a", lambda ticket: None)
+        assert begun.wait(60)
+        assert not runner.wait(0)
+        go.set()
+    assert recorded == [True]

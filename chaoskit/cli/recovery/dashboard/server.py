@@ -24,7 +24,7 @@ __all__ = ["DashboardServer"]
 
 logger = logging.getLogger("chaoskit")
 
-COOKIE, LONGEST = "chaoskit", 64 << 10
+LONGEST = 64 << 10
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -47,6 +47,8 @@ class DashboardServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _DashboardHandler)
         self.store, self.health, self.by = store, health, by
         self._token = token
+        # Cookies are of a host, whatever the port: two dashboards must not take each other's token away.
+        self.cookie = f"chaoskit-{self.server_port}"
         loader = PackageLoader("chaoskit.cli.recovery.dashboard", "templates")
         self.templates = Environment(
             autoescape=True, undefined=StrictUndefined, loader=loader, trim_blocks=True
@@ -66,6 +68,10 @@ class DashboardServer(ThreadingHTTPServer):
     def form_key(self) -> str:
         """Stands in each form: a page of another site can send a form here, and cannot know it."""
         return hmac.new(self._token.encode(), b"form", hashlib.sha256).hexdigest()
+
+    def mark(self, text: str) -> str:
+        """Stands beside a message in an address: another page can send a reader here, and not make one up."""
+        return hmac.new(self._token.encode(), b"told:" + text.encode(), hashlib.sha256).hexdigest()
 
     def is_form_key(self, text: str) -> bool:
         """True for what stands in the forms."""
@@ -95,11 +101,18 @@ class _DashboardHandler(BaseHTTPRequestHandler):
         if address.path == "/style.css":
             self._answer(200, self.server.style, "text/css; charset=utf-8")
         elif address.path == "/":
-            said = parse_qs(address.query)
-            told, trouble = (said.get(name, [""])[0][:300] for name in ("told", "trouble"))
+            told, trouble = self._said(address.query)
             self._page(200, told, trouble)
         else:
             self._page(404, "", f"There is no page {address.path[:80]}.")
+
+    def _said(self, query: str) -> tuple[str, str]:
+        """What a change that was just made has come to, if this server has said so."""
+        said = {name: values[0] for name, values in parse_qs(query).items()}
+        text = {name: said[name] for name in ("told", "trouble") if name in said}
+        mark = self.server.mark("".join(text.values()))
+        known = hmac.compare_digest(said.get("mark", "").encode(), mark.encode())
+        return (text.get("told", ""), text.get("trouble", "")) if known else ("", "")
 
     def do_POST(self) -> None:
         if not self._is_for_us():
@@ -125,7 +138,8 @@ class _DashboardHandler(BaseHTTPRequestHandler):
     def _form(self) -> dict[str, str] | None:
         """The fields that were sent; None if there are more than any form of ours has."""
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > LONGEST:
+        # ASCII: to Python a superscript two is a digit, too, and no number.
+        if not (length.isascii() and length.isdigit()) or int(length) > LONGEST:
             return None
         fields = parse_qs(self.rfile.read(int(length)).decode("utf-8", "replace"), keep_blank_values=True)
         return {name: values[0] for name, values in fields.items()}
@@ -141,7 +155,7 @@ class _DashboardHandler(BaseHTTPRequestHandler):
 
     def _allowed(self) -> bool:
         try:
-            cookie = SimpleCookie(self.headers.get("Cookie", "")).get(COOKIE)
+            cookie = SimpleCookie(self.headers.get("Cookie", "")).get(self.server.cookie)
         except CookieError:
             return False
         return cookie is not None and self.server.is_token(cookie.value)
@@ -149,7 +163,7 @@ class _DashboardHandler(BaseHTTPRequestHandler):
     def _enter(self, token: str) -> None:
         if self.server.is_token(token):
             # Strict: no other site can make the browser send it along.
-            cookie = f"{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/"
+            cookie = f"{self.server.cookie}={token}; HttpOnly; SameSite=Strict; Path=/"
             self._redirect("told", "You may change things now.", {"Set-Cookie": cookie})
         else:
             self._page(403, "", "That is not the token. The command has printed it.")
@@ -166,7 +180,8 @@ class _DashboardHandler(BaseHTTPRequestHandler):
 
     def _redirect(self, name: str, text: str, headers: dict[str, str] | None = None) -> None:
         # After a change another address: to load the page again must not make the change again.
-        where = f"/?{name}={quote(text[:300])}"
+        shown = text[:300].encode("utf-8", "replace").decode()
+        where = f"/?{name}={quote(shown)}&mark={self.server.mark(shown)}"
         self._answer(303, "", "text/plain; charset=utf-8", {"Location": where, **(headers or {})})
 
     def _answer(self, status: int, text: str, kind: str, more: dict[str, str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,6 +17,9 @@ from chaoskit.runtime.guarding.health.records import HealthReport
 
 __all__ = ["DashboardPage", "ShownRun", "look"]
 
+LOOKED_AT = 5000
+"""Waiting checkpoints of each pipeline that are read: those that were tried before stand among all others,
+and a load of the page must not read a million of them."""
 MOST = 100
 """Rows of each table: a page of thousands is of no use at night, and the commands list them all."""
 
@@ -47,38 +51,43 @@ class DashboardPage:
     letters: tuple[DeadLetter, ...]
     more_letters: bool
     states: tuple[tuple[PublishedState, str, float], ...]
+    damaged: int
     statuses: tuple[str, ...] = STATUSES
 
 
 def look(store: Store, health: Health) -> DashboardPage:
     """Look now. Numbers are counted one after the other: while the job runs they need not add up."""
-    now = store.now()
-    names = sorted(
-        {kind.removeprefix(PREFIX) for kind, _ in store.statistics().records if kind.startswith(PREFIX)}
-    )
+    now, numbers = store.now(), store.statistics()
+    names = sorted({kind.removeprefix(PREFIX) for kind, _ in numbers.records if kind.startswith(PREFIX)})
     counted = {name: store.count(kind_of(name)) for name in names}
-    # What was tried again, and what is at work: the rest is in the numbers.
-    runs = (
-        _run(store, one)
-        for name in names
-        for one in walk(store, kind_of(name), status=("pending", "running", "failed"))
-        if one.status != "pending" or one.attempts
-    )
-    shown = list(islice(runs, MOST + 1))
+    shown = list(islice(_runs(store, names), MOST + 1))
     letters = list(islice(DeadLetters(store).find(), MOST + 1))
+    many = any(some.get("pending", 0) > LOOKED_AT for some in counted.values())
     return DashboardPage(
         title="the store" if store.path is None else store.path.name,
         at=moment(now),
         health=health.report(),
         pipelines=tuple(
-            (name, tuple(numbers.get(status, 0) for status in STATUSES)) for name, numbers in counted.items()
+            (name, tuple(some.get(status, 0) for status in STATUSES)) for name, some in counted.items()
         ),
         runs=tuple(shown[:MOST]),
-        more_runs=len(shown) > MOST,
+        more_runs=len(shown) > MOST or many,
         letters=tuple(letters[:MOST]),
         more_letters=len(letters) > MOST,
         states=tuple((one, moment(one.at), max(now - one.at, 0.0)) for one in published(store)),
+        # Of those that this page has met: what lists leave out must not look as if it were not there.
+        damaged=store.statistics().damaged - numbers.damaged,
     )
+
+
+def _runs(store: Store, names: Sequence[str]) -> Iterator[ShownRun]:
+    """What is at work and what was tried again: the rest is in the numbers."""
+    for name in names:
+        for one in walk(store, kind_of(name), status=("running", "failed")):
+            yield _run(store, one)
+        for one in islice(walk(store, kind_of(name), status="pending"), LOOKED_AT):
+            if one.attempts:
+                yield _run(store, one)
 
 
 def _run(store: Store, one: CheckpointRecord) -> ShownRun:

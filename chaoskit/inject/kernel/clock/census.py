@@ -75,10 +75,13 @@ class Census:
                 found.append(sleeper)
         return tuple(found)
 
-    def may_be_woken(self, sleepers: tuple[Sleeper, ...], descriptors: Collection[int]) -> bool:
+    def may_be_woken(
+        self, sleepers: tuple[Sleeper, ...], descriptors: Collection[int], patient: bool
+    ) -> bool:
         """True if something outside of the workload could end one of these waits.
 
-        ``descriptors`` are duplicates of ours for which threads wait that are held.
+        ``descriptors`` are duplicates of ours for which threads wait that are held. With ``patient`` what is
+        on its way over a socket counts as well: it is there in a moment, or its reader does not read.
         """
         links = tuple(reach.link("self", fd) for fd in descriptors)
         relayed = self.relayed()
@@ -89,7 +92,11 @@ class Census:
             known = reach.Reach(self._tree.pid, pids, descriptors, relayed, self.timed_sockets)
             outside = any(known.outside("self", fd) for fd in descriptors)
             self._judged = (key, outside or any(known.wakes(s.pid, s.number, s.args) for s in sleepers))
-        return self._judged[1]
+        return self._judged[1] or (patient and bool(relayed) and self._undelivered(relayed))
+
+    def _undelivered(self, relayed: dict[int, int | None]) -> bool:
+        pids = {pid for pid, _ in self.threads()}
+        return reach.Reach(self._tree.pid, pids, (), relayed, self.timed_sockets).undelivered
 
     def silent(self, descriptors: Collection[int]) -> bool:
         """True if all that these can tell of are peers that a fault has silenced."""

@@ -193,6 +193,9 @@ class Clockwork:
         except Refused:
             stopped.go_on()
             return
+        except waits.Changed:
+            stopped.answer(-errno.EAGAIN)
+            return
         except Unreadable as why:
             self._in_real_time(task, f"waits in real time: {why}")
             stopped.go_on()
@@ -314,7 +317,7 @@ class Clockwork:
     def close(self) -> None:
         """Let everything go; the run is over."""
         if self.keeper.flowed:
-            text = "something ran for long while others waited: they waited in real time"
+            text = "something ran for long while others waited: their waits ran out as fast as it did"
             self._log.caveat("time-flowed", "", text)
         self.keeper.close()
         self._files.give_back()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +26,12 @@ _QUIET = 0.001
 """Seconds between two looks at threads that sleep in the kernel: both must find the same."""
 _BUSY, _SHORT, _ALONE = 0.01, 0.004, 0.1
 """Seconds until the next look while something runs: with waits held, with short ones, and without any."""
+_SPELL = 2 * _BUSY
+"""Seconds that one look may charge for what happens outside. A look that comes later was late because the
+machine is busy, and then the server that is waited for had as little of it."""
+_ON_ITS_WAY = 0.25
+"""Seconds for which something may be on its way over loopback: longer than the kernel delays an
+acknowledgement. Then its reader does not read, and nothing comes of it."""
 _STUCK = 0.05
 """Seconds for which nothing must have moved before a run counts as hung."""
 
@@ -64,6 +72,7 @@ class Keeper:
         self._seen: tuple[Sleeper, ...] | None = None
         self._seen_since = 0.0
         self._worked: int | None = None
+        self._charged = 0
         self._flowed = 0.0
         self.flowed = False
         """Waits have run out in real time while something ran: their order need not be the same again."""
@@ -81,7 +90,10 @@ class Keeper:
     # What waits.
 
     def hold(self, wait: Wait) -> None:
-        """Hold a call until its time has come, or what it waits for."""
+        """Hold a call until its time has come, or what it waits for; it may be there already."""
+        if wait.descriptors and wait.ready(wait.length):
+            wait.release()
+            return
         for fd, events in wait.descriptors.items():
             self._poller.expect(fd, events, partial(self._ready, wait))
         self._add(wait)
@@ -130,17 +142,19 @@ class Keeper:
     # What ends it.
 
     def _ready(self, wait: Wait, _: int) -> None:
-        """What a call waits for has happened: the kernel says what."""
-        if wait in self._entries:
+        """What a call waits for has happened, if no other has taken it."""
+        if wait in self._entries and wait.ready(self.left(wait)):
             self._drop(wait)
-            wait.stopped.go_on()
 
     def wake(self, process: Process, args: tuple[int, ...]) -> int | None:
         """Wake those held at a futex; return what the call answers, None if the kernel has some, too."""
         woken, whole = futexes.wake(self._waits(), process, args)
         for wait in woken:
             self._drop(wait)
-            wait.stopped.answer(0)
+        answered = [wait.stopped.answer(0) for wait in woken]
+        if not all(answered):
+            # One was killed while it was held: the wake-up is for others that wait.
+            return self.wake(process, args)
         return len(woken) if woken and whole else None
 
     def _due(self) -> Entry | None:
@@ -203,7 +217,8 @@ class Keeper:
         for wait in self._waits():
             if wait.word_changed:
                 self._drop(wait)
-                wait.stopped.go_on()  # The kernel sees it, too.
+                # Not the kernel's to say: it may be as it was when that looks.
+                wait.stopped.answer(-errno.EAGAIN)
                 return True
             # Threads of one process have pending signals in common: the first that takes them gets them.
             tid = wait.task.tid
@@ -229,7 +244,11 @@ class Keeper:
             return False
         left = self.left(wait)
         self._drop(wait)
-        wait.interrupt(left)
+        if wait.blocked is None:
+            wait.interrupt(left)
+        else:
+            # The handler runs while the call's own mask is in force, and only the kernel can do that.
+            wait.stopped.go_on()
         return True
 
     def _forget_gone(self, threads: list[tuple[int, int]]) -> bool:
@@ -246,7 +265,7 @@ class Keeper:
     # Something runs.
 
     def _running(self, now: float, threads: list[tuple[int, int]]) -> None:
-        """Waits run out in real time once something has computed for long; short ones do at once.
+        """Waits run out as fast as something computes once it has for long; short ones do in real time.
 
         Measured by what processors have done: on a busy machine a thread may wait for long to get one.
         """
@@ -254,10 +273,15 @@ class Keeper:
         worked = self._census.worked(threads)
         if self._worked is None:
             self._worked = worked
-        if worked - self._worked <= _PATIENCE and not self.over:
+        # With what its calls have cost us: a program that asks again and again waits for us half of the time.
+        spent = worked + time.thread_time_ns()
+        if self.over:
+            self._flow(now, self._flowed, math.inf)
+        elif worked - self._worked <= _PATIENCE:
             self._flowed = now
         else:
-            self._flow(now, self._flowed)
+            self._flow(now, self._flowed, max(0, spent - self._charged) / SECOND)
+        self._charged = spent
         short = False
         for wait in self._waits():
             if wait.short:
@@ -268,8 +292,9 @@ class Keeper:
         self._pause = min(self._pause * 1.5, _SHORT if short else _BUSY if self._entries else _ALONE)
         self._look_at = now + self._pause
 
-    def _flow(self, now: float, since: float) -> None:
-        self._now += max(0, int((now - max(since, self._flowed)) * SECOND))
+    def _flow(self, now: float, since: float, most: float) -> None:
+        """Let the time since then pass, but no more than ``most`` seconds."""
+        self._now += max(0, int(min(now - max(since, self._flowed), most) * SECOND))
         self._flowed = now
         while (entry := self._due()) is not None and entry.due <= self._now:
             self.flowed |= not (isinstance(entry, Wait) and entry.short)
@@ -289,9 +314,10 @@ class Keeper:
             if not certain:
                 return
         descriptors = [fd for wait in self._waits() for fd in wait.descriptors]
-        if self.outstanding() or self._census.may_be_woken(sleepers, descriptors):
+        patient = now - self._seen_since < _ON_ITS_WAY
+        if self.outstanding() or self._census.may_be_woken(sleepers, descriptors, patient):
             # The world outside lives in real time.
-            self._flow(now, self._seen_since)
+            self._flow(now, self._seen_since, _SPELL)
             self._look_at = now + _BUSY
         elif (entry := self._due()) is not None and self._dial.reaches(entry.due - self._now):
             self._skip(entry)

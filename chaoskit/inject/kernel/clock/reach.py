@@ -1,4 +1,7 @@
-"""What of a wait lies outside of the workload: peers, terminals, locks of other processes, pipes of ours."""
+"""What of a wait lies outside of the workload: peers, terminals, locks of other processes, pipes of ours.
+
+And the kernel's own clock, of a wait that is not held.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,14 @@ _ON_ONE = frozenset({0, 1, 17, 18, 19, 20, 42, 43, 44, 45, 46, 47, 288, 295, 296
 their like (x86-64)."""
 _POLLS, _SELECTS, _EPOLLS = frozenset({7, 271}), frozenset({23, 270}), frozenset({232, 281, 441})
 _LOCKS = frozenset({72, 73})  # fcntl, flock
+# nanosleep, clock_nanosleep, and what a stop has interrupted.
+_TIMED: dict[int, int | None] = dict.fromkeys((35, 230, 219))
+# rt_sigtimedwait, ppoll; futex, semtimedop, epoll_pwait2, futex_waitv.
+_TIMED |= dict.fromkeys((128, 271), 2) | dict.fromkeys((202, 220, 441, 449), 3)
+# select, pselect6, mq_timedsend, mq_timedreceive, io_getevents, io_pgetevents, recvmmsg, futex_wait.
+_TIMED |= dict.fromkeys((23, 270, 242, 243, 208, 333, 299, 455), 4)
+"""Calls that end by themselves, and the argument that says when unless it is NULL (x86-64)."""
+_TIMED_IN_MS = {7: 2, 232: 3, 281: 3}  # poll, epoll_wait, epoll_pwait
 _POLLED = struct.Struct("=ihH")
 _EPOLL = "anon_inode:[eventpoll]"
 _MEMBER = re.compile(rb"^tfd:\s*(\d+)", re.MULTILINE)
@@ -28,6 +39,17 @@ def link(pid: int | str, fd: int) -> str:
         return os.readlink(f"/proc/{pid}/fd/{fd}")
     except OSError:
         return ""
+
+
+def ends_by_itself(number: int, args: tuple[int, ...]) -> bool:
+    """True if a call that waits in the kernel has a time-out there, or may have one.
+
+    Few do: those that are not held, since they are rare or their caller could not be looked into.
+    """
+    if number in _TIMED_IN_MS:
+        return _signed(args[_TIMED_IN_MS[number]]) >= 0
+    argument = _TIMED.get(number, -1)
+    return argument is None or (argument >= 0 and args[argument] != 0)
 
 
 class Reach:
@@ -63,7 +85,9 @@ class Reach:
         return {link("self", fd) for fd in processes.open_files() if fd not in self._duplicates}
 
     def wakes(self, pid: int, number: int, args: tuple[int, ...]) -> bool:
-        """True if something outside could end the call ``number`` of a process."""
+        """True if something outside could end the call ``number`` of a process, the real time among that."""
+        if ends_by_itself(number, args):
+            return True
         if number in _ON_ONE:
             fd = _signed(args[0])
             timed = self._timed_sockets and link(pid, fd).startswith("socket:")
@@ -179,10 +203,23 @@ class Reach:
         return name not in self._inside and name not in self._ours
 
     @cached_property
+    def _inet(self) -> tuple[dict[int, int], dict[int, int], set[int]]:
+        return _inet_peers(self._main)
+
+    @cached_property
     def _peers(self) -> tuple[dict[int, int], dict[int, int]]:
         """By inode the peers of connected sockets, and those of sockets that are on their way to one."""
-        connected, reaching = _inet_peers(self._main)
+        connected, reaching, _ = self._inet
         return {**_unix_peers(), **connected}, reaching
+
+    @property
+    def undelivered(self) -> bool:
+        """True if something that the workload has sent has not arrived, or cannot.
+
+        A busy kernel delivers late on loopback, too, and until it has, all may sleep.
+        """
+        _, _, unacknowledged = self._inet
+        return any(f"socket:[{inode}]" in self._inside for inode in unacknowledged)
 
     def _locked_outside(self, pid: int) -> bool:
         """True if a lock for which a process waits is held by one outside of the workload."""
@@ -235,14 +272,16 @@ def _note_peer(message: bytes, peers: dict[int, int]) -> None:
 
 
 _SYN_SENT, _LISTENS = "02", "0A"
+_ALL_SENT = "00000000:"
 
 
-def _inet_peers(pid: int) -> tuple[dict[int, int], dict[int, int]]:
+def _inet_peers(pid: int) -> tuple[dict[int, int], dict[int, int], set[int]]:
     """The peers of TCP and UDP sockets of which both ends are of this machine.
 
     Apart from connected ones: of a connection that is not there yet the socket that listens, and of a UDP
-    socket the one with the address to which it goes.
+    socket the one with the address to which it goes. And those that have sent what is not acknowledged.
     """
+    unacknowledged: set[int] = set()
     ends: dict[tuple[str, str], int] = {}
     bound: dict[str, int] = {}
     reaching: dict[int, str] = {}
@@ -259,5 +298,8 @@ def _inet_peers(pid: int) -> tuple[dict[int, int], dict[int, int]]:
                 reaching[inode] = name + remote
             else:
                 ends[local, remote] = inode
+                if not row[4].startswith(_ALL_SENT):
+                    unacknowledged.add(inode)
     peers = {inode: ends[b, a] for (a, b), inode in ends.items() if (b, a) in ends}
-    return peers, {inode: bound[there] for inode, there in reaching.items() if there in bound}
+    on_their_way = {inode: bound[there] for inode, there in reaching.items() if there in bound}
+    return peers, on_their_way, unacknowledged

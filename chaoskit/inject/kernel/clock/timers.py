@@ -13,10 +13,11 @@ import signal
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from chaoskit.inject import processes
 from chaoskit.inject.kernel.clock.dial import SECOND, Dial
-from chaoskit.inject.kernel.clock.table import TimeSpec
+from chaoskit.inject.kernel.clock.table import READABLE, TimeSpec
 from chaoskit.inject.kernel.clock.waits import Refused, time_at
 from chaoskit.inject.kernel.seccomp import abi
 from chaoskit.inject.kernel.seccomp.syscalls import number_of
@@ -26,7 +27,13 @@ from chaoskit.inject.kernel.workload.tree import Process, Task
 _SETTING = struct.Struct("=qqqq")
 _TIMERFD_SETTIME = {"x86_64": 286, "aarch64": 86}
 _ABSOLUTE = 1
-_LISTED = re.compile(rb"ID: (\d+)\nsignal: (\d+)/[0-9a-f]+\nnotify: (\w+)/(\w+)\.\d+\nClockID: (-?\d+)")
+_LISTED = re.compile(
+    rb"ID: (\d+)\nsignal: (\d+)/(?:0x)?([0-9a-f]+)\nnotify: (\w+)/(\w+)\.(\d+)\nClockID: (-?\d+)"
+)
+_PIDFD_SEND_SIGNAL, _RT_TGSIGQUEUEINFO = 424, {"x86_64": 297, "aarch64": 240}
+_INFORMATION = struct.Struct("=iiiiiiQ96x")
+_FROM_TIMER = -2
+"""``si_code`` of a timer's signal (sigaction(2)), by which glibc tells it from others."""
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +80,8 @@ class Timers:
         if spec.name == "alarm":
             return self._alarm(task, args[0] & 0xFFFFFFFF)
         if spec.name == "setitimer":
+            if args[0] & 0xFFFFFFFF:
+                raise Refused("it counts what a processor does")
             return self._interval(task, args)
         key, clock, go_off = self._posix(task, args) if spec.name == "timer_settime" else self._fd(task, args)
         process = task.process
@@ -154,14 +163,17 @@ class Timers:
 
     def _posix(self, task: Task, args: tuple[int, ...]) -> tuple[object, int, Callable[[], bool]]:
         process, ident = task.process, abi.signed(args[0])
-        for number, signo, how, target, clock in _LISTED.findall(
-            processes.read(f"/proc/{process.pid}/timers")
-        ):
+        for row in _LISTED.findall(processes.read(f"/proc/{process.pid}/timers")):
+            number, signo, value, how, target, whose, clock = row
             if int(number) != ident:
                 continue
-            if how != b"signal" or target != b"pid":
-                raise Unreadable("a timer that starts a thread runs in real time")
-            return ("posix", process.pid, ident), int(clock), _signals(process, int(signo))
+            if int(clock) not in READABLE:
+                raise Refused("it counts what a processor does")
+            # A timer that starts a thread is one that tells a thread of the C library's to do so.
+            tid = int(whose) if target == b"tid" else process.pid
+            told = _INFORMATION.pack(int(signo), 0, _FROM_TIMER, 0, ident, 0, int(value, 16))
+            go_off = partial(_tells, process, tid if how != b"none" else 0, int(signo), told)
+            return ("posix", process.pid, ident), int(clock), go_off
         raise Unreadable("a timer is not listed in /proc/PID/timers")
 
     # Made with timerfd_create(2).
@@ -192,6 +204,18 @@ def _clock_of(process: Process, fd: int) -> int | None:
 
 def _signals(process: Process, number: int) -> Callable[[], bool]:
     return lambda: process.kill(number)
+
+
+def _tells(process: Process, tid: int, number: int, told: bytes) -> bool:
+    """Send what the kernel sends for a timer; False if the process is gone. ``tid`` is 0 for no one."""
+    if process.ended():
+        return False
+    data = ctypes.create_string_buffer(told, len(told))
+    if tid == process.pid:
+        abi.libc().syscall(_PIDFD_SEND_SIGNAL, process.pidfd, number, data, 0)
+    elif tid:
+        abi.libc().syscall(_RT_TGSIGQUEUEINFO[abi.machine()], process.pid, tid, number, data)
+    return True
 
 
 def _micros(data: bytes) -> bytes:

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from chaoskit.inject.kernel.clock import readiness
 from chaoskit.inject.kernel.clock.dial import SECOND, Dial
 from chaoskit.inject.kernel.clock.table import TimeSpec
 from chaoskit.inject.kernel.listener import Stopped
@@ -19,7 +20,6 @@ from chaoskit.inject.kernel.workload.memory import Unreadable
 from chaoskit.inject.kernel.workload.tree import Process, Task
 
 _TIME = struct.Struct("=qq")
-_POLLED = struct.Struct("=ihH")
 _ABSOLUTE = 1
 _MILLISECOND = 1_000_000
 SHORT = 20 * _MILLISECOND
@@ -38,12 +38,20 @@ class Over(Refused):
     """The moment that a sleep was to last to has come."""
 
 
+class Changed(Exception):
+    """A futex does not hold what its caller waits for to change: it is told so (EAGAIN), and looks again.
+
+    Were it left to the kernel, the word could be what it was by then: a wait by the real clock.
+    """
+
+
 @dataclass(slots=True, eq=False)
 class Wait:
     """One call that waits. ``due`` and ``order`` are the keeper's, ``length`` is nanoseconds.
 
     ``answer`` is the result once the time is up, and ``clear`` what is done to the caller's memory before.
-    ``descriptors`` are duplicates of ours with the events of poll(2) that end it.
+    ``descriptors`` are duplicates of ours with the events of poll(2) that end it, ``collect`` what the call
+    answers then.
     """
 
     task: Task
@@ -53,6 +61,7 @@ class Wait:
     answer: int = 0
     clear: Callable[[], object] | None = None
     descriptors: dict[int, int] = field(default_factory=dict)
+    collect: readiness.Collect = readiness.nothing
     futex: tuple[object, ...] | None = None
     address: int = 0
     word: int = 0
@@ -89,6 +98,23 @@ class Wait:
             if self.clear is not None:
                 self.clear()
         self.stopped.answer(self.answer)
+
+    def ready(self, left: int) -> bool:
+        """Answer if there is something to be had, ``left`` nanoseconds before the end; else False."""
+        poll = select.poll()
+        for fd, events in self.descriptors.items():
+            poll.register(fd, events)
+        found = poll.poll(0)
+        if not found:
+            return False
+        try:
+            answer = self.collect(dict(found), left)
+        except Unreadable:
+            answer = None
+        if answer == 0:
+            return False
+        # What only the kernel can say it says at once: it is ready.
+        return self.stopped.go_on() if answer is None else self.stopped.answer(answer)
 
     def interrupt(self, left: int) -> None:
         """A signal has come, ``left`` nanoseconds before the end."""
@@ -207,23 +233,21 @@ def _until(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
 
 def _poll(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
     _relative(wait, args)
-    count, memory = args[1], wait.task.process.memory
+    count, memory, polled = args[1], wait.task.process.memory, readiness.POLLED
     if count > _MOST_POLLED:
         raise Refused("more than there can be")
-    data = memory.read(args[0], _POLLED.size * count)
-    if len(data) != _POLLED.size * count:
+    data = memory.read(args[0], polled.size * count)
+    if len(data) != polled.size * count:
         raise Refused("no descriptors there")
-    rows = list(_POLLED.iter_unpack(data))
+    rows = list(polled.iter_unpack(data))
 
     def clear() -> None:
-        memory.write(args[0], b"".join(_POLLED.pack(fd, events, 0) for fd, events, _ in rows))
+        memory.write(args[0], b"".join(polled.pack(fd, events, 0) for fd, events, _ in rows))
 
     wait.clear = clear
-    _watch(wait, [(fd, events & 0xFFFF) for fd, events, _ in rows if fd >= 0])
+    mine = _watch(wait, [(fd, events & 0xFFFF) for fd, events, _ in rows if fd >= 0])
+    wait.collect = readiness.of_poll(memory, args[0], rows, mine)
     return wait
-
-
-_SETS = ((1, select.POLLIN | select.POLLHUP), (2, select.POLLOUT), (3, select.POLLPRI))
 
 
 def _select(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
@@ -231,34 +255,41 @@ def _select(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
     count, memory = min(args[0], _MOST_POLLED), wait.task.process.memory
     size = (count + 63) // 64 * 8
     events: dict[int, int] = {}
-    for argument, wanted in _SETS:
+    given: dict[int, tuple[int, int]] = {}
+    for argument, wanted in readiness.SETS:
         if args[argument]:
             bits = int.from_bytes(memory.read(args[argument], size), "little")
+            given[argument] = (args[argument], bits)
             for fd in range(count):
                 if bits >> fd & 1:
                     events[fd] = events.get(fd, 0) | wanted
-    given = [args[argument] for argument, _ in _SETS if args[argument]]
 
-    def clear() -> None:
-        for address in given:
+    def clear(left: int = 0) -> None:
+        # Linux writes the time that is left (select(2), "The timeout").
+        whole, parts = divmod(max(0, left), SECOND)
+        memory.write(args[wait.spec.time], _TIME.pack(whole, parts // 1000 if wait.spec.micros else parts))
+        for address, _ in given.values() if not left else ():
             memory.write(address, bytes(size))
-        # Linux writes the time that is left (select(2), "The timeout"): none.
-        memory.write(args[wait.spec.time], bytes(_TIME.size))
 
     wait.clear = clear
-    _watch(wait, list(events.items()))
+    mine = dict(zip(_watch(wait, list(events.items())), events, strict=True))
+    wait.collect = readiness.of_select(memory, given, size, mine, clear)
+    if not wait.spec.micros and args[5]:
+        # A pointer to a pointer (pselect(2), "C library/kernel differences").
+        mask = memory.word(args[5])
+        wait.blocked = memory.word(mask) if mask else None
     return wait
 
 
 def _epoll(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
     _relative(wait, args)
-    _watch(wait, [(abi.signed(args[0]), select.POLLIN)])
+    (mine,) = _watch(wait, [(abi.signed(args[0]), select.POLLIN)])
+    wait.collect = readiness.of_epoll(wait.task.process.memory, args[1], abi.signed(args[2]), mine)
     return wait
 
 
-def _watch(wait: Wait, wanted: list[tuple[int, int]]) -> None:
-    """Take duplicates of what ends the wait; Refused if something has happened already."""
-    poll = select.poll()
+def _watch(wait: Wait, wanted: list[tuple[int, int]]) -> list[int]:
+    """Take duplicates of what ends the wait, in this order."""
     number = number_of("pidfd_getfd", abi.machine())
     process = wait.task.process
     if process.tables_differ:
@@ -271,12 +302,10 @@ def _watch(wait: Wait, wanted: list[tuple[int, int]]) -> None:
             if mine < 0:
                 raise Unreadable(f"descriptor {fd} could not be duplicated ({os.strerror(-mine)})")
             wait.descriptors[mine] = events
-            poll.register(mine, events)
-        if poll.poll(0):
-            raise Refused("ready")
     except BaseException:
         wait.release()
         raise
+    return list(wait.descriptors)
 
 
 def _futex(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
@@ -292,7 +321,7 @@ def _futex(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
         wait.wall = bool(args[1] & FUTEX_WALL)
         wait.length = rounded(max(0, wait.length - dial.now(0 if wait.wall else 1)), dial.burst)
     if wait.word != args[2] & 0xFFFFFFFF:
-        raise Refused("its word has changed")
+        raise Changed("its word")
     return wait
 
 

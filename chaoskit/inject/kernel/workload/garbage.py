@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import io
+import sys
 import types
 import warnings
 from typing import Any
@@ -56,6 +57,19 @@ def _is_held(file: io.IOBase, ours: set[int]) -> bool:
     holders = (one for one in gc.get_referrers(file) if id(one) not in ours)
     # A buffer holds its raw file, and a text its buffer: of these the outermost counts.
     return any(not isinstance(one, (types.FrameType, _File, types.GeneratorType)) for one in holders)
+
+
+def forget_records() -> None:
+    """Empty the lists of log records that pytest keeps: the workload is over, and the test has lists apart.
+
+    A record keeps the error that it tells of, an error its frames, and those all that the program had open
+    in them. Alone, where the record is written and forgotten, it would be closed by now.
+    """
+    logging = sys.modules.get("logging")
+    for handler in logging.getLogger().handlers if logging is not None else ():
+        records = getattr(handler, "records", None)
+        if type(handler).__module__.startswith("_pytest.") and isinstance(records, list):
+            records.clear()
 
 
 def unclosed(held: set[str]) -> tuple[list[str], list[str]]:

@@ -67,8 +67,8 @@ class Process:
         """The thread that is at an exec, and what the process was before."""
 
     def kill(self, number: int) -> bool:
-        """Send a signal to this process and no other; False if it is gone, or only waits to be collected."""
-        if self.ended():
+        """Send a signal to this process and no other; False if it is gone, or on its way out."""
+        if self.ended() or processes.leaving(self.pid):
             return False
         try:
             signal.pidfd_send_signal(self.pidfd, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from chaoskit.core.errors import UsageError
+from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.durable.checkpoints.answers import settle
 from chaoskit.runtime.durable.checkpoints.renewal import End, Renewal
 from chaoskit.runtime.durable.checkpoints.sources import Fingerprint
@@ -177,8 +178,12 @@ class Claim:
 
         Raises:
             LeaseLost: the claim is not valid any more; nothing was recorded.
+            UsageError: ``retry_in`` is NaN or infinite; nothing was recorded.
         """
         self._check_open()
+        # Before the transaction, in which "due" would be named, and not what was given.
+        if retry_in is not None and not -math.inf < retry_in < math.inf:
+            raise wrong("retry_in", retry_in, "seconds", "None says that it is not to be tried by itself.")
         # As text, and here: a traceback holds frames, and frames hold what the work had in its hands.
         told, held, terms = record_error(error), self._held, self._terms
         self._end(lambda tx: fail(tx, terms, held, told, retry_in, final), tx, urgent=True)

@@ -9,16 +9,20 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.files.names import unfinished_name
 from chaoskit.runtime.durable.files.syncing import sync_directory, sync_file
 from chaoskit.runtime.durable.store.core import Core
 from chaoskit.runtime.durable.store.files import free_bytes, typed_errors
 from chaoskit.runtime.durable.store.protocol import Statistics, VerifyReport
+from chaoskit.runtime.durable.store.reading import as_text
 from chaoskit.runtime.durable.store.sqlite import SqliteReader, failure, has_wal_reset_bug
 from chaoskit.runtime.durable.store.walking import look_at_all
 from chaoskit.runtime.failures.taxonomy import ResilienceError
 
 __all__ = ["back_up", "statistics", "verify"]
 
+_ROLLBACK_MODE, _MODE_AT = b"\x01\x01", 18
+"""The versions for writing and reading, and where they stand: sqlite.org/fileformat.html, 1.3.3."""
 WAL_WARNING = 10
 """At this many times its limit the WAL is worth a sentence: a reader elsewhere does not let go."""
 
@@ -36,20 +40,21 @@ def back_up(source: sqlite3.Connection, path: Path, target: Path) -> None:
     with typed_errors("write the backup", target):
         if target.exists() and path.exists() and target.samefile(path):
             raise wrong("target", str(target), "a path other than the store's", "Give it a name to itself.")
-        staged = target.with_name(f".{target.name}.{os.getpid()}.backup")
+        # To each call its own: two threads must not write to one, and clean_leftovers knows what a kill left.
+        staged = unfinished_name(target)
         try:
             with closing(sqlite3.connect(staged, isolation_level=None)) as copy:
+                # Without a file beside it, which a kill would leave: what breaks off here is never published.
+                copy.execute("pragma journal_mode = off").fetchall()
                 source.backup(copy)
-                # One file alone: a copy in WAL mode would want two more beside it as soon as it is opened.
-                copy.execute("pragma journal_mode = delete").fetchall()
             # Before the rename: a power loss must not leave the new name with half of the content.
-            _sync(staged)
+            _finish(staged)
             os.replace(staged, target)
             sync_directory(target.parent)
         except sqlite3.Error as error:
             raise failure(error, target) from error
         finally:
-            # What cannot be removed is in no one's way: the next backup of this process takes its place.
+            # What cannot be removed is in no one's way.
             with suppress(OSError):
                 os.unlink(staged)
 
@@ -80,7 +85,7 @@ def statistics(core: Core) -> Statistics:
     )
     with typed_errors("look at the files of", core.files.database):
         return Statistics(
-            records={(kind, status): count for kind, status, count in rows},
+            records={(as_text(kind), as_text(status)): count for kind, status, count in rows},
             size=os.stat(core.files.database).st_size,
             wal=core.files.wal_size(),
             operations=core.operations,
@@ -114,9 +119,15 @@ def _warnings(core: Core) -> Iterator[str]:
         )
 
 
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _finish(path: Path) -> None:
+    """Sync a copy that SQLite has closed, as one file alone.
+
+    Of a store it would be one in WAL mode, and want two more files beside it as soon as it is opened. SQLite
+    itself changes that by making those two first, which a kill would leave.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
+        os.pwrite(fd, _ROLLBACK_MODE, _MODE_AT)
         sync_file(fd)
     finally:
         os.close(fd)

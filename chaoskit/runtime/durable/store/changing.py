@@ -6,6 +6,7 @@ row), how a record is inserted, and which records a claim may take.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -57,6 +58,19 @@ def check_lease(lease: float) -> None:
         raise wrong("lease", lease, "seconds, more than zero")
 
 
+def check_due(due: float | None) -> float | None:
+    """``due``; a record that is due at no time at all would be live to its writer, and never be claimed.
+
+    SQLite even keeps NaN as null, which is what settled records have.
+
+    Raises:
+        UsageError: it is NaN or infinite.
+    """
+    if due is not None and not -math.inf < due < math.inf:
+        raise wrong("due", due, "a time in seconds, or None for a record that is settled")
+    return due
+
+
 class Put:
     """One record to be written, encoded and checked before any lock is taken.
 
@@ -83,6 +97,7 @@ class Put:
         check_name("scope", scope)
         check_name("key", key)
         check_name("status", status)
+        check_due(due)
         if status == RUNNING:
             raise wrong("status", status, "another status", "Only claim() makes a record run.")
         name, form = kind.name, kind.format
@@ -144,6 +159,8 @@ class RowTx(RowReader):
         was: str | None = None,
         version: int | None = None,
     ) -> bool:
+        if not isinstance(due, Keep):
+            check_due(due)
         plain = fence is not None and value is not KEEP and was is None and version is None
         if plain and status not in (None, RUNNING) and self._end(kind, scope, key, status, value, due, fence):
             return True

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from chaoskit.runtime.durable.store.lock import LockFile
-from chaoskit.runtime.durable.store.reading import RowReader
+from chaoskit.runtime.durable.store.reading import RowReader, as_text
 
 __all__ = ["Owners"]
 
@@ -42,8 +42,9 @@ class Owners:
         """The names of the living owners on this machine, and of all on other machines."""
         here, elsewhere = [self._mine], []
         for byte, name, machine, boot in reader.rows("select byte, id, machine, boot from owner"):
-            if machine != _machine():
-                elsewhere.append(name)
+            # Of a damaged row no byte can be asked for: then the lease decides, as for one elsewhere.
+            if machine != _machine() or type(byte) is not int:
+                elsewhere.append(as_text(name))
             elif boot == _boot() and name != self._mine and self._lock.held(byte):
                 here.append(name)
         return here, elsewhere

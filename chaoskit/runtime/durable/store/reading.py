@@ -23,6 +23,10 @@ COLUMNS = (
 )
 
 
+_WHOLE = [int, int, int]
+_TIMES = frozenset({float, int})
+
+
 class Where:
     """The condition of a statement, grown by what is asked for. Values are always bound."""
 
@@ -83,7 +87,7 @@ class RowReader:
             where.add("due is not null")
         if after is not None:
             # Not an offset, which would skip or repeat rows while others write.
-            where.add("(scope, key) > (?, ?)", *after)
+            where.add(*behind(("scope", "key"), after))
         rows = self.rows(
             f"select {COLUMNS} from record where {where} order by scope, key limit ?",
             (*where.values, check_limit(limit)),
@@ -99,9 +103,34 @@ class RowReader:
     def count(self, kind: Kind, *, scope: str | None = None) -> Mapping[str, int]:
         where = Where(kind)
         where.scope(scope)
-        return dict(
-            self.rows(f"select status, count(*) from record where {where} group by status", where.values)
-        )
+        rows = self.rows(f"select status, count(*) from record where {where} group by status", where.values)
+        return {as_text(status): count for status, count in rows}
+
+
+def behind(columns: Sequence[str], place: Sequence[Any]) -> tuple[str, *tuple[Any, ...]]:
+    """The condition for what comes after ``place``, and its values, for a list that goes on there.
+
+    A place may be that of a damaged record, and no text: bytes that are none are compared as what they are.
+    """
+    marks, values = list[str](), list[Any]()
+    for value in place:
+        odd = isinstance(value, str) and not _is_text(value)
+        marks.append("cast(? as text)" if odd else "?")
+        values.append(value.encode("utf-8", "surrogateescape") if odd else value)
+    return (f"({', '.join(columns)}) > ({', '.join(marks)})", *values)
+
+
+def as_text(value: object) -> str:
+    """A name as it was written; of a damaged record it may be anything."""
+    return value if isinstance(value, str) else repr(value)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_limit(limit: int) -> int:
@@ -146,8 +175,13 @@ def _read(row: Row, kind: Kind) -> Record | DamagedRecord:
         sound = type(payload) is str and checksum(name, scope, key, status, form, payload) == crc
     except (TypeError, ValueError):
         sound = False
-    if not sound:
-        return DamagedRecord(str(name), str(scope), str(key), "corrupt")
+    # What claims count with has no checksum; a bit of the file can make text of a number.
+    if (
+        not sound
+        or [*map(type, (version, attempts, fence))] != _WHOLE
+        or not _TIMES.issuperset(map(type, times))
+    ):
+        return DamagedRecord(as_text(name), as_text(scope), as_text(key), "corrupt")
     # After the checksum: only then is it known that this number was written.
     if form > kind.format:
         return DamagedRecord(name, scope, key, "newer format")

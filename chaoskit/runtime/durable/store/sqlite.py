@@ -161,4 +161,24 @@ class SqliteReader(RowReader):
         try:
             return self.connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
+            # Python's own refusals have no code: text that is no UTF-8, as one flipped bit makes it.
+            if not hasattr(error, "sqlite_errorcode"):
+                return self._as_it_is(statement, values)
             raise failure(error, self._path) from error
+
+    def _as_it_is(self, statement: str, values: Sequence[Any]) -> list[Row]:
+        """The same rows, with bytes that are no text as halves of surrogate pairs, which no checksum fits.
+
+        Else one damaged record would keep every list, claim and number from those beside it.
+        """
+        self.connection.text_factory = _any_text
+        try:
+            return self.connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise failure(error, self._path) from error
+        finally:
+            self.connection.text_factory = str
+
+
+def _any_text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")

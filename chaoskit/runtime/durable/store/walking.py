@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, VerifyReport
-from chaoskit.runtime.durable.store.reading import COLUMNS, Row, RowReader, damage_of
+from chaoskit.runtime.durable.store.reading import COLUMNS, Row, RowReader, as_text, behind, damage_of
 from chaoskit.runtime.failures.base import ResilienceError
 
 __all__ = ["look_at_all"]
@@ -23,7 +23,7 @@ def look_at_all(reader: RowReader) -> VerifyReport:
     try:
         for row in _all(reader):
             count += 1
-            damage = damage_of(row, Kind(str(row[0]), _ANY))
+            damage = damage_of(row, Kind(as_text(row[0]), _ANY))
             if damage is not None:
                 damaged.append(damage)
     except ResilienceError as error:
@@ -35,10 +35,9 @@ def _all(reader: RowReader) -> Iterator[Row]:
     """Every row, some at a time, so that no read is held open while the others want to write."""
     after: tuple[object, ...] = ("", "", "")
     while True:
+        term, *values = behind(("kind", "scope", "key"), after)
         rows = reader.rows(
-            f"select {COLUMNS} from record where (kind, scope, key) > (?, ?, ?)"
-            f" order by kind, scope, key limit {_WALK}",
-            after,
+            f"select {COLUMNS} from record where {term} order by kind, scope, key limit {_WALK}", values
         )
         yield from rows
         if len(rows) < _WALK:

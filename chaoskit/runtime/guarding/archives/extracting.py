@@ -10,10 +10,12 @@ from typing import Literal
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.files.publishing import publish_directory
+from chaoskit.runtime.durable.files.refusals import named_refusals
 from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
 from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
 from chaoskit.runtime.guarding.archives.manifest import Manifest
 from chaoskit.runtime.guarding.archives.members import ArchiveMember, Container
+from chaoskit.runtime.guarding.archives.names import shown
 from chaoskit.runtime.guarding.archives.spool import compression, spool
 from chaoskit.runtime.guarding.archives.tar import Tar
 from chaoskit.runtime.guarding.archives.writing import StageWriter
@@ -69,7 +71,12 @@ def extract(
     if not isinstance(manifest, Manifest | None):
         raise wrong("manifest", manifest, "a Manifest", "Manifest.from_json reads one.")
     source = Path(archive)
-    with _named(source), publish_directory(destination, replace=replace) as stage:
+    with (
+        _named(source),
+        publish_directory(destination, replace=replace) as stage,
+        # Of what is written in the block, too: publishing is the smaller part of it.
+        named_refusals("unpack into", destination),
+    ):
         writer = StageWriter(stage, limits, source.stat().st_size)
         with _opened(source, limits, stage.parent) as container:
             for member in container.members():
@@ -116,7 +123,7 @@ def _named(source: Path) -> Iterator[None]:
 def _refuse_links(member: ArchiveMember, links: Links) -> None:
     if links == "refuse" and member.kind in ("symlink", "hardlink"):
         raise UnsafeArchive(
-            f"{member.path!r} is a link to {member.to!r}",
+            f"{shown(member.path)} is a link to {shown(member.to)}",
             hint="If links within the archive are wanted, say so: links='inside'.",
         )
 

@@ -11,6 +11,8 @@ Parts = tuple[str, ...]
 
 _LONGEST = 255
 """Bytes of one part of a name: NAME_MAX of ext4, XFS and btrfs (limits.h)."""
+_SHOWN = 200
+"""Characters of a name in a message: one of a pax header may have a million."""
 _FORBIDDEN = frozenset('<>:"|?*\\')
 _DEVICES = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$"}
@@ -33,16 +35,16 @@ def checked(name: str, depth: int) -> Parts:
     if not name:
         raise UnsafeArchive("a member has no name")
     if name.startswith("/"):
-        raise UnsafeArchive(f"the name {name!r} is absolute")
+        raise UnsafeArchive(f"the name {shown(name)} is absolute")
     parts = name.removesuffix("/").split("/")
     if parts[0] == ".":  # "./a" is what `tar c .` writes; "." alone is the target itself.
         del parts[0]
     for part in parts:
         why = _wrong_with(part)
         if why:
-            raise UnsafeArchive(f"the name {name!r} {why}")
+            raise UnsafeArchive(f"the name {shown(name)} {why}")
     if len(parts) > depth + 1:
-        raise ArchiveTooBig(f"the name {name[:80]!r} has {len(parts) - 1} directories; the limit is {depth}")
+        raise ArchiveTooBig(f"the name {shown(name)} has {len(parts) - 1} directories; the limit is {depth}")
     return tuple(parts)
 
 
@@ -61,6 +63,11 @@ def _wrong_with(part: str) -> str:
     if len(part.encode()) > _LONGEST:
         return f"has a part of more than {_LONGEST} bytes"
     return ""
+
+
+def shown(name: str) -> str:
+    """A name or target for a message: escaped, and cut where an archive has made it long."""
+    return repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…")
 
 
 def folded(parts: Parts) -> Parts:

@@ -10,7 +10,7 @@ from typing import IO, Any
 from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
 from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
 from chaoskit.runtime.guarding.archives.members import ArchiveMember, Data
-from chaoskit.runtime.guarding.archives.names import checked
+from chaoskit.runtime.guarding.archives.names import checked, shown
 
 _BLOCK = 512
 _LONGEST_READ = 1 << 20
@@ -40,6 +40,12 @@ class Tar:
                     self._within_file(found)
                 end = tar.offset
         except tarfile.TarError as error:
+            if self._current is None:
+                # A page of a web server, or another archiver's format: "truncated header" would not say it.
+                raise CorruptArchive(
+                    f"it is neither a zip nor a tar, plain or compressed ({error})",
+                    hint="Look at what is in it: the download may have failed, or be of another format.",
+                ) from error
             raise CorruptArchive(f"no readable tar: {error}") from error
         except (ValueError, EOFError, OverflowError, RecursionError) as error:
             # tarfile parses numbers of extended headers without a check.
@@ -48,9 +54,9 @@ class Tar:
 
     def _member(self, found: tarfile.TarInfo) -> ArchiveMember:
         if found.issparse():
-            raise UnsafeArchive(f"{found.name!r} is sparse: 512 bytes of it can stand for terabytes")
+            raise UnsafeArchive(f"{shown(found.name)} is sparse: 512 bytes of it can stand for terabytes")
         if found.size < 0 or found.offset_data < 0:
-            raise CorruptArchive(f"{found.name!r} has the size {found.size}")
+            raise CorruptArchive(f"{shown(found.name)} has the size {found.size}")
         parts = checked(found.name, self._limits.depth)
         executable = bool(found.mode & 0o111)
         if found.isdir():
@@ -58,14 +64,14 @@ class Tar:
         if found.issym() or found.islnk():
             return ArchiveMember(parts, "symlink" if found.issym() else "hardlink", to=found.linkname)
         if not found.isreg():
-            raise UnsafeArchive(f"{found.name!r} is of type {found.type!r}: a device, a FIFO or unknown")
+            raise UnsafeArchive(f"{shown(found.name)} is of type {found.type!r}: a device, a FIFO or unknown")
         return ArchiveMember(parts, "file", found.size, executable)
 
     def _within_file(self, found: tarfile.TarInfo) -> None:
         """Find a member that is cut where tarfile would only find the next one missing."""
         if found.isreg() and found.offset_data + found.size > self._size:
             raise CorruptArchive(
-                f"{found.name!r} is cut: {self._size - found.offset_data} of {found.size} bytes"
+                f"{shown(found.name)} is cut: {self._size - found.offset_data} of {found.size} bytes"
             )
 
     @contextlib.contextmanager

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
-import posixpath
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
 from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
 from chaoskit.runtime.guarding.archives.manifest import ManifestEntry
 from chaoskit.runtime.guarding.archives.members import ArchiveMember, Data
-from chaoskit.runtime.guarding.archives.names import Parts, folded
+from chaoskit.runtime.guarding.archives.names import Parts, folded, shown
 
 _STEP = 1 << 16
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -35,6 +37,10 @@ class StageWriter:
 
     def add(self, member: ArchiveMember, data: Data | None) -> None:
         """Write one member; ``data`` is that of a file."""
+        with _fits(member):
+            self._add(member, data)
+
+    def _add(self, member: ArchiveMember, data: Data | None) -> None:
         if not member.parts:
             if member.kind != "directory":
                 raise UnsafeArchive(f"the target itself is a {member.kind} in it")
@@ -55,9 +61,8 @@ class StageWriter:
         # Folded, since the archive may be unpacked where A and a are one file.
         key = folded(parts)
         if key in self._seen:
-            raise UnsafeArchive(
-                f"{_path(parts)!r} and {_path(self._seen[key])!r} are one name, or it is there twice"
-            )
+            known = shown(_path(self._seen[key]))
+            raise UnsafeArchive(f"{shown(_path(parts))} and {known} are one name, or it is there twice")
         self._count += 1
         if self._count > self._limits.members:
             raise ArchiveTooBig(f"more than {self._limits.members:,} members")
@@ -73,7 +78,7 @@ class StageWriter:
                 # Private: other users must not reach into what is half unpacked.
                 os.mkdir(self._place(part), 0o700)
             elif known != part or part not in self._directories:
-                raise UnsafeArchive(f"{_path(part)!r} clashes with {_path(known)!r}")
+                raise UnsafeArchive(f"{shown(_path(part))} clashes with {shown(_path(known))}")
 
     def _place(self, parts: Parts) -> Path:
         return self._stage.joinpath(*parts)
@@ -90,48 +95,81 @@ class StageWriter:
                 got += len(block)
                 self._left -= len(block)
                 if got > member.size:
-                    raise CorruptArchive(f"{member.path!r} is longer than the {member.size:,} bytes declared")
+                    raise CorruptArchive(
+                        f"{shown(member.path)} is longer than the {member.size:,} bytes declared"
+                    )
                 if self._left < 0:
-                    raise ArchiveTooBig(f"with {member.path!r} it unpacks to more than is allowed")
+                    raise ArchiveTooBig(f"with {shown(member.path)} it unpacks to more than is allowed")
                 digest.update(block)
                 view = memoryview(block)
                 while view:
                     view = view[file.write(view) or 0 :]
         if got != member.size:
-            raise CorruptArchive(f"{member.path!r} has {got:,} bytes of the {member.size:,} declared")
+            raise CorruptArchive(f"{shown(member.path)} has {got:,} bytes of the {member.size:,} declared")
         self.entries.append(
             ManifestEntry(member.path, got, f"sha256:{digest.hexdigest()}", member.executable)
         )
 
     def finish(self) -> None:
         """Make the links, now that all they may lead to is there."""
+        links = {member.parts for member in self._links}
+        files = {entry.path: entry for entry in self.entries}
         for member in self._links:
-            target = self._target(member)
-            if member.kind == "symlink":
-                os.symlink(member.to, self._place(member.parts))
-                self.entries.append(ManifestEntry(member.path, link=member.to))
-            else:
-                self._same_file(member, target)
+            target = self._target(member, links)
+            with _fits(member):
+                if member.kind == "symlink":
+                    os.symlink(member.to, self._place(member.parts))
+                    self.entries.append(ManifestEntry(member.path, link=member.to))
+                else:
+                    self._same_file(member, target, files.get(_path(target)))
 
-    def _target(self, member: ArchiveMember) -> Parts:
-        """Where a link leads: to a file or directory that this archive has made, and to nothing else."""
-        base = posixpath.dirname(member.path) if member.kind == "symlink" else ""
-        path = posixpath.normpath(posixpath.join(base, member.to))
-        parts = tuple(path.split("/"))
-        inside = not member.to.startswith("/") and "\0" not in member.to and parts[0] != ".."
-        made = self._seen.get(folded(parts)) if inside else None
-        if made != parts or any(link.parts == parts[: len(link.parts)] for link in self._links):
-            raise UnsafeArchive(
-                f"the link {member.path!r} leads to {member.to!r}, which is no file of the archive"
-            )
-        return parts
+    def _target(self, member: ArchiveMember, links: Set[Parts]) -> Parts:
+        """Where a link leads: to a file or directory that this archive has made, and to nothing else.
 
-    def _same_file(self, member: ArchiveMember, target: Parts) -> None:
-        of = next((entry for entry in self.entries if entry.path == _path(target) and not entry.link), None)
+        Followed part by part, as the kernel does it: where ``s`` is a link, ``s/../x`` is beside what that
+        leads to, and not beside ``s``. So whatever a name goes through has to be a directory.
+        """
+        at = list(member.parts[:-1]) if member.kind == "symlink" else []
+        for part in member.to.split("/"):
+            if tuple(at) not in self._directories or (part == ".." and not at):
+                raise _leads_elsewhere(member)
+            if part == "..":
+                at.pop()
+            elif part not in ("", "."):
+                at.append(part)
+        made = tuple(at)
+        absolute_or_empty = member.to[:1] in ("/", "")
+        if absolute_or_empty or not made or made in links or self._seen.get(folded(made)) != made:
+            raise _leads_elsewhere(member)
+        return made
+
+    def _same_file(self, member: ArchiveMember, target: Parts, of: ManifestEntry | None) -> None:
         if of is None:
-            raise UnsafeArchive(f"the hard link {member.path!r} leads to {member.to!r}, which is no file")
+            raise UnsafeArchive(
+                f"the hard link {shown(member.path)} leads to {shown(member.to)}, which is no file"
+            )
         os.link(self._place(target), self._place(member.parts))
         self.entries.append(ManifestEntry(member.path, of.size, of.checksum, of.executable))
+
+
+@contextlib.contextmanager
+def _fits(member: ArchiveMember) -> Iterator[None]:
+    """A name that the file system of the target cannot hold is the archive's fault, like one of a device."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise UnsafeArchive(
+            f"the name {shown(member.path)}, or what it leads to, is too long for this place",
+            hint="Each part of it may be too long, or all of it together with the path of the target.",
+        ) from None
+
+
+def _leads_elsewhere(member: ArchiveMember) -> UnsafeArchive:
+    return UnsafeArchive(
+        f"the link {shown(member.path)} leads to {shown(member.to)}, which is no file of the archive"
+    )
 
 
 def _path(parts: Parts) -> str:

@@ -13,13 +13,15 @@ from typing import IO
 from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
 from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
 from chaoskit.runtime.guarding.archives.members import ArchiveMember, Data
-from chaoskit.runtime.guarding.archives.names import checked
+from chaoskit.runtime.guarding.archives.names import checked, shown
 
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
 """Without LZMA: there an archive chooses how much memory its reader needs."""
 _ENCRYPTED = 0x1
 _LOCAL_HEADER = 30
 """Bytes of a local header before its name (APPNOTE.TXT 4.3.7)."""
+_END_MARK, _END_RECORD = b"PK\x05\x06", 22
+"""How the last record begins, and its bytes before the comment (APPNOTE.TXT 4.3.16)."""
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -48,6 +50,7 @@ class Zip:
             if len(found) > self._limits.members:
                 raise ArchiveTooBig(f"{len(found):,} members; the limit is {self._limits.members:,}")
             self._apart(found, archive.start_dir)
+            self._ended(len(archive.comment))
             self._archive = archive
             for self._current in found:
                 yield self._member(self._current)
@@ -62,36 +65,47 @@ class Zip:
         for info in sorted(found, key=lambda info: info.header_offset):
             if info.header_offset < end or (end == 0 and info.header_offset):
                 raise UnsafeArchive(
-                    f"{info.filename!r} shares bytes with another member, or others precede it"
+                    f"{shown(info.filename)} shares bytes with another member, or others precede it"
                 )
             end = info.header_offset + _LOCAL_HEADER + info.compress_size
         if end > directory:
             raise UnsafeArchive("its last member reaches into the archive's directory")
 
+    def _ended(self, comment: int) -> None:
+        """See that nothing follows the record that ends a zip: zipfile looks for it and forgets the rest."""
+        self._file.seek(0, 2)
+        self._file.seek(max(0, self._file.tell() - _END_RECORD - comment))
+        if self._file.read(len(_END_MARK)) != _END_MARK:
+            raise CorruptArchive("data follows the record that ends the zip")
+
     def _member(self, info: zipfile.ZipInfo) -> ArchiveMember:
         # A name is cut at NUL by zipfile; what was behind it is only in the original.
         name = info.orig_filename if "\0" in info.orig_filename else info.filename
         if info.flag_bits & _ENCRYPTED:
-            raise CorruptArchive(f"{name!r} is encrypted", hint="Unpack it with its password first.")
+            raise CorruptArchive(f"{shown(name)} is encrypted", hint="Unpack it with its password first.")
         if info.compress_type not in _METHODS:
             raise CorruptArchive(
-                f"{name!r} is compressed by method {info.compress_type}",
+                f"{shown(name)} is compressed by method {info.compress_type}",
                 hint="Pack it with deflate or bzip2, or without compression.",
             )
         parts = checked(name, self._limits.depth)
         mode = info.external_attr >> 16
         kind = stat.S_IFMT(mode)
         if info.is_dir():
+            if info.file_size:
+                raise CorruptArchive(
+                    f"{shown(name)} is a directory, and has {info.file_size:,} bytes of data"
+                )
             return ArchiveMember(parts, "directory")
         if kind == stat.S_IFLNK:
             return ArchiveMember(parts, "symlink", to=self._link(info))
         if kind not in (0, stat.S_IFREG):
-            raise UnsafeArchive(f"{name!r} is of type {kind:o}: no file, no directory and no link")
+            raise UnsafeArchive(f"{shown(name)} is of type {kind:o}: no file, no directory and no link")
         return ArchiveMember(parts, "file", info.file_size, bool(mode & 0o111))
 
     def _link(self, info: zipfile.ZipInfo) -> str:
         if info.file_size > 4096:
-            raise UnsafeArchive(f"the link {info.filename!r} leads to {info.file_size} bytes of a name")
+            raise UnsafeArchive(f"the link {shown(info.filename)} leads to {info.file_size} bytes of a name")
         with self.open() as data:
             return data.read(4096).decode("utf-8", "surrogateescape")
 

@@ -12,6 +12,7 @@ from chaoskit.runtime.durable.checkpoints.records import CheckpointContent, kind
 from chaoskit.runtime.durable.checkpoints.sources import Outputs
 from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
 from chaoskit.runtime.durable.store.protocol import RUNNING, Record, Storage, Tx
+from chaoskit.runtime.failures.stored import RecordCorrupt
 from chaoskit.runtime.guarding.consistency.disagreements import Disagreement
 from chaoskit.runtime.guarding.consistency.rules import (
     Remedy,
@@ -32,7 +33,7 @@ class CheckpointRows:
     """The checkpoints of one pipeline: ``id`` (scope/key), ``scope``, ``key``, ``status``, ``attempts`` …
 
     … ``updated``, ``version``, ``owner_alive``, ``letter`` and ``artefacts``. The one change that they take
-    is ``{"status": "pending"}``.
+    is ``{"status": "pending"}``. In an id a slash of the scope is written ``%2F``, and ``%`` as ``%25``.
     """
 
     key = "id"
@@ -41,21 +42,31 @@ class CheckpointRows:
         self._store, self._kind = store, kind_of(pipeline)
 
     def rows(self) -> Iterator[Table]:
-        """All of them, a page at a time; a damaged record is passed over, which ``verify`` reports."""
-        after = None
+        """All of them, a page at a time.
+
+        Raises:
+            RecordCorrupt: at the end, if there are some that can't be read: what they refer to is unknown.
+        """
+        after, damaged = None, list[str]()
         while True:
             page = self._store.find(self._kind, after=after, limit=500)
             yield from map(self._row, page.records)
+            damaged += (one.key for one in page.damaged)
             after = page.next
             if after is None:
-                return
+                break
+        if damaged:
+            raise RecordCorrupt(
+                f"{len(damaged)} of its records can't be read, such as {damaged[0]!r}; expected all."
+                " 'recovery verify' names them: write them again, or restore them from a backup."
+            )
 
     def find(self, column: str, value: Any) -> list[Table]:
         """The rows with this value; by id with one look."""
         if column != "id":
             return [row for row in self.rows() if row.get(column) == value]
-        scope, _, key = str(value).rpartition("/")
-        found = self._store.get(self._kind, key, scope=scope)
+        scope, _, key = str(value).partition("/")
+        found = self._store.get(self._kind, key, scope=scope.replace("%2F", "/").replace("%25", "%"))
         return [] if found is None else [self._row(found)]
 
     def change(self, seen: Table, columns: Mapping[str, Any] | None) -> bool:
@@ -89,7 +100,8 @@ class CheckpointRows:
         content = CheckpointContent.of(record)
         alive = self._store.owner_alive(record.owner) if record.owner else None
         return {
-            "id": f"{record.scope}/{record.key}",
+            # Keys are often paths: only the first slash may be the one between.
+            "id": f"{record.scope.replace('%', '%25').replace('/', '%2F')}/{record.key}",
             "scope": record.scope,
             "key": record.key,
             "status": record.status,

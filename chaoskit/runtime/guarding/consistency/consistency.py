@@ -14,7 +14,7 @@ from chaoskit.runtime.guarding.consistency.disagreements import (
     DisagreementKind,
     RepairReport,
 )
-from chaoskit.runtime.guarding.consistency.rules import ConsistencyRule, RemoveRow, SetColumns
+from chaoskit.runtime.guarding.consistency.rules import ConsistencyRule, RemoveRow, RowByRow, SetColumns
 from chaoskit.runtime.guarding.consistency.sources import ChangeableRows, RowSource, Table, source_of
 
 __all__ = ["Consistency"]
@@ -59,7 +59,8 @@ class Consistency:
             if not unread.keys().isdisjoint(rule.needs()):
                 continue
             try:
-                found += [replace(one, number=number) for one in rule.check(sources)]
+                for one in rule.check(sources):
+                    found.append(replace(one, number=number))
             except UsageError:
                 raise
             except Exception as error:
@@ -67,8 +68,11 @@ class Consistency:
                 reading = [name for name in rule.needs() if sources[name].reading]
                 for name in reading or [rule.source]:
                     unread[name] = f"{type(error).__name__}: {error}"
-        # A rule that was checked before its source broke off may have seen half of it.
-        kept = [one for one in found if one.source not in unread]
+        # A rule that was checked before its source broke off may have seen half of it. That is enough for
+        # one that judges each row by itself: a damaged record is no reason to leave the others as they are.
+        kept = [
+            one for one in found if one.source not in unread or isinstance(self._rules[one.number], RowByRow)
+        ]
         return ConsistencyReport(tuple(kept), {name: one.count for name, one in sources.items()}, unread)
 
     def repair(

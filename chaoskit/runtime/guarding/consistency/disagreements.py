@@ -40,8 +40,8 @@ class Disagreement:
 class ConsistencyReport:
     """What a check saw. ``rows`` counts by source.
 
-    ``unread`` says for each source that could not be read why. The rules that need it were left out, since
-    nothing can be called missing or orphaned for its sake.
+    ``unread`` says for each source that could not be read to its end why. The rules that need all of it were
+    left out, since nothing can be called missing or orphaned for its sake.
     """
 
     disagreements: tuple[Disagreement, ...]

@@ -57,6 +57,10 @@ class Quarantine:
             source.unlink()
             _sync(source, target)
             return target
+        if source == self._directory or source in self._directory.parents:
+            raise UsageError(
+                f"{str(source)!r} holds the quarantine {str(self._directory)!r}; expected an item beside it."
+            )
         # Looked at before the reason is written, which would else be that of the item that is there.
         if os.path.lexists(target):
             raise self._taken("there is an item {!r} in {!r}", source.name)

@@ -66,7 +66,13 @@ class QualityMetric:
         low = "" if self.minimum is None else f"at least {self.minimum:g}"
         high = "" if self.maximum is None else f"at most {self.maximum:g}"
         expected = " and ".join(filter(None, (low, high)))
-        return GateFinding(self.name, value, f"{value:g}; expected {expected}", self.mandatory, self.route)
+        try:
+            detail = f"{value:g}; expected {expected}"
+        except OverflowError:  # Of a whole number that no float can hold.
+            return GateFinding(
+                self.name, None, f"it is beyond 1e308; expected {expected}", self.mandatory, self.route
+            )
+        return GateFinding(self.name, value, detail, self.mandatory, self.route)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
 from collections.abc import Iterator
 from typing import IO
@@ -58,14 +59,16 @@ def pieces(file: IO[bytes], name: str, encoding: str) -> Iterator[str]:
     decoder = _decoder(file, name, encoding)
     place = Position(name)
     while block := file.read(_STEP):
-        yield _decoded(decoder, block, place)
-    yield _decoded(decoder, b"", place, final=True)
+        yield _decoded(decoder, block, place, encoding)
+    yield _decoded(decoder, b"", place, encoding, final=True)
 
 
 def _decoder(file: IO[bytes], name: str, encoding: str) -> codecs.IncrementalDecoder:
     try:
+        # Codecs from bytes to bytes, such as hex, have no place here: a text file is refused only by this.
+        io.TextIOWrapper(io.BytesIO(), encoding=encoding)
         given = codecs.lookup(encoding).name
-    except LookupError:
+    except (LookupError, TypeError, ValueError):
         raise wrong("encoding", encoding, "the name of a text encoding, such as 'utf-8'") from None
     head = file.read(4)
     file.seek(0)
@@ -84,7 +87,7 @@ def _decoder(file: IO[bytes], name: str, encoding: str) -> codecs.IncrementalDec
 
 
 def _decoded(
-    decoder: codecs.IncrementalDecoder, block: bytes, place: Position, *, final: bool = False
+    decoder: codecs.IncrementalDecoder, block: bytes, place: Position, encoding: str, *, final: bool = False
 ) -> str:
     try:
         text = decoder.decode(block, final)
@@ -94,6 +97,11 @@ def _decoded(
         shown = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.end][:4])
         raise place.error(
             f"the bytes {shown} are no {error.encoding}", "Save the file in the encoding that is expected."
+        ) from error
+    except UnicodeError as error:
+        # Without a place: UTF-16 that does not begin with its mark, an encoding that can write alone.
+        raise place.error(
+            f"it is no {encoding}: {error}", "Name the encoding exactly, such as 'utf-16-le' for 'utf-16'."
         ) from error
     if "\0" in text:
         place.advance(text[: text.index("\0")])

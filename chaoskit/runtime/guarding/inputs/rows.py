@@ -18,6 +18,8 @@ from chaoskit.runtime.guarding.inputs.decoding import Position, named, pieces
 __all__ = ["Row", "read_rows"]
 
 _QUOTE = '"'
+_MOST = 1 << 20
+"""Columns of the widest header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,9 @@ def read_rows(
             NUL, or bytes that are no text; with ``file``, ``line`` and ``column``, counted from 1.
         OSError: it cannot be read.
     """
-    if len(delimiter) != 1 or delimiter in '"\r\n':
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         raise wrong("delimiter", delimiter, "one character, neither a quote nor a line end")
-    if max_field < 1:
+    if not isinstance(max_field, int) or max_field < 1:
         raise wrong("max_field", max_field, "a number of characters, at least 1")
     wanted = None if columns is None else tuple(columns)
     # The generator is another function, so that wrong arguments raise here and not at the first row.
@@ -100,9 +102,10 @@ def _rows(
         )
         header = next(records, None)
         names = _header(header, wanted, file)
+        records.columns = len(names)
         for record in records:
-            if len(record.values) != len(names):
-                raise _ragged(record, names, file)
+            if record.count < len(names):
+                raise _ragged(record, len(names), file)
             yield Row(file, record.at[0][0], names, tuple(record.values), tuple(record.at))
 
 
@@ -111,53 +114,63 @@ class _Split:
     values: list[str]
     at: list[tuple[int, int]]
     """Line and column of each value."""
+    count: int
+    """How many values there are: of those too many only the first is kept."""
 
 
 def _header(found: _Split | None, wanted: tuple[str, ...] | None, file: str) -> tuple[str, ...]:
     place = Position(file)
     if found is None:
         raise place.error("no header: the file is empty")
+    names = set[str]()
     for index, name in enumerate(found.values):
         place.line, place.column = found.at[index]
         if wanted is not None and (index >= len(wanted) or name != wanted[index]):
             expected = repr(wanted[index]) if index < len(wanted) else "no more columns"
             raise place.error(f"the column {name[:80]!r}; expected {expected}")
-        if not name or name in found.values[:index]:
+        if not name or name in names:
             raise place.error(f"the column {name[:80]!r} has no name, or is there twice")
+        names.add(name)
     if wanted is not None and len(found.values) < len(wanted):
         raise place.error(f"the column {wanted[len(found.values)]!r} is missing")
     return tuple(found.values)
 
 
-def _ragged(record: _Split, names: tuple[str, ...], file: str) -> MalformedData:
+def _ragged(record: _Split, columns: int, file: str) -> MalformedData:
     place = Position(file)
-    index = min(len(names), len(record.values) - 1)
-    place.line, place.column = record.at[index]
     # At the first value too many, or the last one that there is.
-    return place.error(f"{len(record.values)} values for {len(names)} columns")
+    place.line, place.column = record.at[-1]
+    return place.error(f"{record.count} values for {columns} columns")
+
+
+def _longest(max_field: int) -> int:
+    """Characters of a record: 64 fields of the longest kind. One without an end must not fill the memory."""
+    return 64 * max_field + (1 << 16)
 
 
 def _lines(found: Iterator[str], file: str, max_field: int) -> Iterator[tuple[int, str]]:
     """Lines with their numbers and without their ends; one without an end is refused in time."""
-    number, rest = 1, ""
+    number, begun, size, half = 1, list[str](), 0, ""
     for piece in found:
-        rest += piece
+        piece = half + piece
         # A CR at the end of a piece may be half of a line end.
-        kept = "\r" if rest.endswith("\r") else ""
-        lines = rest.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        rest = lines.pop() + kept
-        for line in lines:
+        half = "\r" if piece.endswith("\r") else ""
+        lines = piece.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        # What was begun is joined once: searched again with each piece, a line of 60 MB takes a minute.
+        if len(lines) > 1:
+            lines[0] = "".join((*begun, lines[0]))
+            begun, size = [], 0
+        for line in lines[:-1]:
             yield number, line
             number += 1
-        # 64 fields of the longest kind: a file without line ends must not fill the memory.
-        if len(rest) > 64 * max_field + (1 << 16):
+        begun.append(lines[-1])
+        size += len(lines[-1])
+        if size > _longest(max_field):
             place = Position(file)
             place.line = number
-            raise place.error(
-                f"a line of more than {len(rest):,} characters", "Raise max_field, if it is right."
-            )
-    if rest.removesuffix("\r"):
-        yield number, rest.removesuffix("\r")
+            raise place.error(f"a line of more than {size:,} characters", "Raise max_field, if it is right.")
+    if any(begun):
+        yield number, "".join(begun)
 
 
 class _Records:
@@ -168,6 +181,9 @@ class _Records:
         self._file = file
         self._delimiter = delimiter
         self._max_field = max_field
+        self._size = 0
+        self.columns = _MOST
+        """How many values a record may have: what a stranger has made longer is not even split."""
 
     def __iter__(self) -> _Records:
         return self
@@ -178,6 +194,8 @@ class _Records:
             if not line:
                 continue
             record = self._quoted(number, line) if _QUOTE in line else self._plain(number, line)
+            if record.count > self.columns:
+                raise _ragged(record, self.columns, self._file)
             for value, at in zip(record.values, record.at, strict=True):
                 if len(value) > self._max_field:
                     raise self._error(
@@ -187,17 +205,20 @@ class _Records:
         raise StopIteration
 
     def _plain(self, number: int, line: str) -> _Split:
-        values, at, column = line.split(self._delimiter), [], 1
+        values, at, column = line.split(self._delimiter, self.columns), [], 1
         for value in values:
             at.append((number, column))
             column += len(value) + 1
-        return _Split(values, at)
+        count = len(values)
+        if count > self.columns:
+            count = line.count(self._delimiter) + 1
+        return _Split(values, at, count)
 
     def _quoted(self, number: int, line: str) -> _Split:
         """A record with a quote somewhere: it may go on over several lines."""
-        record, position = _Split([], []), 0
+        record, position, self._size = _Split([], [], 0), 0, len(line)
         while True:
-            record.at.append((number, position + 1))
+            at = (number, position + 1)
             if line.startswith(_QUOTE, position):
                 value, number, line, position = self._field(number, line, position + 1)
             else:
@@ -207,7 +228,10 @@ class _Records:
                 if _QUOTE in value:
                     column = end - len(value) + value.index(_QUOTE) + 1
                     raise self._error(number, column, "a quote in a field that does not begin with one")
-            record.values.append(value)
+            record.count += 1
+            if record.count <= self.columns + 1:
+                record.values.append(value)
+                record.at.append(at)
             if position == len(line):
                 return record
             if line[position] != self._delimiter:
@@ -230,6 +254,9 @@ class _Records:
                 position = 0
                 if not number:
                     raise self._error(*begun, "a quote that is never closed")
+                self._size += len(line) + 1
+                if self._size > _longest(self._max_field):
+                    raise self._error(*begun, f"a record of more than {self._size:,} characters")
             elif line.startswith(_QUOTE, end + 1):  # A doubled quote stands for one.
                 parts.append(_QUOTE)
                 position = end + 2

@@ -38,6 +38,10 @@ class EmailChannel:
     ) -> None:
         if isinstance(recipients, str) or not recipients:
             raise wrong("recipients", recipients, "a list of at least one address")
+        for name, text in (("sender", sender), *(("recipients", one) for one in recipients)):
+            # Found when the first message is made it would be lost, with all that follow.
+            if not text.strip() or not text.isprintable():
+                raise wrong(name, text, "an address, on one line")
         if security not in _PORTS:
             raise wrong("security", security, f"one of {', '.join(_PORTS)}")
         if password is not None and security == "plain":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -180,7 +181,15 @@ class Notifier(ClosedOnExit):
                 logger.exception("a notification was lost")
             # Closed while this one hung, and with no room for the mark that ends the queue.
             if self._over.is_set():
+                self._drop_the_rest()
                 return
+
+    def _drop_the_rest(self) -> None:
+        """Count what is not told any more: its reader must not take it for told."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if self._queue.get_nowait() is not None:
+                    self._count("dropped")
 
     def _admitted(self, told: Notice) -> Notice | None:
         """The notification as it is to be sent, or None if it is a repetition or beyond the rate."""

@@ -43,6 +43,17 @@ def test_a_claim_that_is_refused_leaves_the_store_as_it_was(tmp_path: Path) -> N
     assert place.read_bytes() == before
 
 
+@pytest.mark.parametrize("after", [float("nan"), float("inf")])
+def test_a_failure_is_tried_again_at_a_time(checkpoints: Checkpoints, after: float) -> None:
+    """A backoff that went wrong is told at once: the run would be pending, and due at no time at all."""
+    claim = claimed(checkpoints)
+    with pytest.raises(UsageError, match="retry_in is"):
+        claim.fail(ValueError("x"), retry_in=after)
+    claim.fail(ValueError("x"), retry_in=0)
+    claimed(checkpoints)
+    assert status(checkpoints) == ("running", 2)
+
+
 # --- the end of a claim ------------------------------------------------------------------------------------
 
 

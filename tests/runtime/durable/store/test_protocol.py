@@ -326,6 +326,22 @@ def test_an_unserialisable_value_changes_nothing(store: Store) -> None:
     assert (found.status, found.version) == ("x", 1)
 
 
+@pytest.mark.parametrize("due", [float("nan"), float("inf"), float("-inf")])
+def test_a_record_is_due_at_a_time_or_never(store: Store, due: float) -> None:
+    """NaN is null in SQLite, and so was settled: a job that nothing would have claimed any more."""
+    with pytest.raises(UsageError, match="due is"):
+        store.put(JOB, "a", 1, status="pending", due=due)
+    store.put(JOB, "a", 1, status="pending", due=1.0)
+    [claim] = claimed(store)
+    with pytest.raises(UsageError, match="due is"):
+        store.write(lambda tx: tx.change(JOB, "a", status="pending", due=due, fence=claim.fence))
+    with pytest.raises(UsageError, match="due is"):
+        store.write(lambda tx: tx.change(JOB, "a", value=2, due=due))
+    found = store.get(JOB, "a")
+    assert found is not None
+    assert (found.status, found.value) == (RUNNING, 1)
+
+
 def test_this_process_lives(store: Store) -> None:
     """The owner of a claim of this process is alive; a name that was never given out is not."""
     store.put(JOB, "a", 1, status="pending", due=store.now())

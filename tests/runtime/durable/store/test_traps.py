@@ -15,8 +15,17 @@ from pathlib import Path
 import pytest
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime import RecordCorrupt, Store, StoreBusy, StoreCorrupt, StoreForked, StoreGone
+from chaoskit.runtime import (
+    RecordCorrupt,
+    Store,
+    StoreBusy,
+    StoreCorrupt,
+    StoreForked,
+    StoreGone,
+    clean_leftovers,
+)
 from chaoskit.runtime.clock import VirtualClock
+from chaoskit.runtime.durable.store import care
 from chaoskit.runtime.durable.store.commit import Write
 from chaoskit.runtime.durable.store.core import Core
 from chaoskit.runtime.durable.store.lock import LockFile
@@ -117,6 +126,53 @@ def test_a_backup_is_a_store(store: Store, path: Path, tmp_path: Path) -> None:
         assert copy.count(JOB) == {"x": 2}
     with pytest.raises(ValueError, match="expected a path other than the store's"):
         store.backup(path)
+
+
+def test_backups_of_several_threads_do_not_meet(store: Store, tmp_path: Path) -> None:
+    """Each writes a file that is its alone: none fails, the last is whole, and nothing is left beside it."""
+    for n in range(50):
+        put(store, str(n), "x" * 3000)
+    errors: list[BaseException] = []
+    begin = threading.Barrier(4)
+
+    def back_up() -> None:
+        begin.wait()
+        for _ in range(5):
+            try:
+                store.backup(tmp_path / "backup.db")
+            except BaseException as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=back_up) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert sorted(name for name in os.listdir(tmp_path) if "backup" in name) == ["backup.db"]
+    with Store.open(tmp_path / "backup.db", durability="memory", reserve=0, create=False) as copy:
+        assert copy.count(JOB) == {"x": 50}
+        assert copy.verify(deep=True).ok
+
+
+def test_what_a_killed_backup_leaves_is_known_as_rubbish(path: Path, tmp_path: Path) -> None:
+    """One file with a name that clean_leftovers knows, and nothing beside it."""
+    with Store.open(path, reserve=0) as store:
+        for n in range(50):
+            put(store, str(n), "x" * 3000)
+
+    (tmp_path / "kept").mkdir()
+
+    def work(say: Callable[[str], None]) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(care, "_finish", lambda path: say("copied"))
+            with closing(sqlite3.connect(path)) as source:
+                care.back_up(source, path, tmp_path / "kept" / "backup.db")
+
+    with Child(work) as child:
+        assert child.heard() == "copied"
+    [left] = os.listdir(tmp_path / "kept")
+    assert [path.name for path in clean_leftovers(tmp_path / "kept")] == [left]
 
 
 def test_a_file_that_is_removed_is_noticed(store: Store, path: Path, clock: VirtualClock) -> None:
@@ -460,6 +516,66 @@ def test_a_damaged_record_does_not_stop_the_claims(path: Path) -> None:
     with Store.open(path, reserve=0) as store:
         claimed = store.write(lambda tx: tx.claim(JOB, lease=1, limit=2))
         assert [one.key for one in claimed] == ["b", "c"]
+
+
+@pytest.mark.parametrize("column", ["scope", "key", "status", "payload", "operation_id", "owner"])
+def test_bytes_that_are_no_text_stop_nothing(path: Path, column: str) -> None:
+    """One bit makes text that is no UTF-8, at which Python refuses a whole list: only its own is damaged."""
+    with Store.open(path, reserve=0) as store:
+        for key in "abc":
+            store.put(JOB, key, f"the value of {key}", status="pending", due=1.0)
+    _rewritten(path, f"update record set {column} = cast(x'61ff' as text) where key = 'b'")
+    with Store.open(path, reserve=0) as store:
+        _neighbours_are_unaffected(store)
+        assert sum(store.count(JOB).values()) == sum(store.statistics().records.values()) == 3
+        # By the place at which each page ends, too.
+        places, after = 0, None
+        while True:
+            page = store.find(JOB, limit=1, after=after)
+            places, after = places + len(page.records) + len(page.damaged), page.next
+            if after is None:
+                break
+        assert places == 3
+        assert store.verify().records == 3
+        claimed = store.write(lambda tx: tx.claim(JOB, lease=1, limit=3))
+        assert {"a", "c"} <= {one.key for one in claimed}
+
+
+@pytest.mark.parametrize("column", ["kind", "status", "attempts", "fence", "version", "created", "updated"])
+def test_a_number_or_name_of_another_type_stops_nothing(path: Path, column: str) -> None:
+    """A bit of a row's header says what type a column has, and most of them have no checksum."""
+    with Store.open(path, reserve=0) as store:
+        for key in "abc":
+            store.put(JOB, key, f"the value of {key}", status="pending", due=1.0)
+    _rewritten(path, f"update record set {column} = x'ff00' where key = 'b'")
+    with Store.open(path, reserve=0) as store:
+        _neighbours_are_unaffected(store)
+        assert all(isinstance(name, str) for names in store.statistics().records for name in names)
+        assert all(isinstance(status, str) for status in store.count(JOB))
+        assert [one.key for one in store.write(lambda tx: tx.claim(JOB, lease=1, limit=3))] == ["a", "c"]
+
+
+def test_a_damaged_owner_stops_no_claim(path: Path) -> None:
+    """No byte can be asked for: its lease decides, as that of an owner on another machine."""
+    with Store.open(path, reserve=0) as store:
+        store.put(JOB, "a", 1, status="pending", due=1.0)
+        store.write(lambda tx: tx.claim(JOB, lease=0.001))
+    _rewritten(path, "update owner set byte = x'ff00', id = x'ff00'")
+    with Store.open(path, reserve=0) as store:
+        store.put(JOB, "b", 1, status="pending", due=1.0)
+        assert "b" in [one.key for one in store.write(lambda tx: tx.claim(JOB, lease=1, limit=2))]
+
+
+def _rewritten(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        assert connection.execute(statement).rowcount > 0
+
+
+def _neighbours_are_unaffected(store: Store) -> None:
+    assert [one.key for one in store.find(JOB).records if one.key in "ac"] == ["a", "c"]
+    record = store.get(JOB, "a")
+    assert record is not None
+    assert record.value == "the value of a"
 
 
 def test_damage_of_the_structure_is_reported(path: Path) -> None:

@@ -185,6 +185,8 @@ def test_a_redirect_is_not_followed(hook):
         lambda: EmailChannel("h", sender="a", recipients=[]),
         lambda: EmailChannel("h", sender="a", recipients="a@b.c"),
         lambda: EmailChannel("h", sender="a", recipients=["a"], security="none"),
+        lambda: EmailChannel("h", sender="a\nBcc: b@c.d", recipients=["a"]),
+        lambda: EmailChannel("h", sender="a", recipients=["a", ""]),
     ],
 )
 def test_what_cannot_be_is_refused(make):

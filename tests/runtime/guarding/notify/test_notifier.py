@@ -128,8 +128,14 @@ def test_a_channel_that_hangs_costs_the_job_nothing():
     assert inside.wait(30)
     assert [notifier.notify(f"n{n}") for n in range(5)] == [True, True, True, False, False]
     assert notifier.statistics().dropped == 2
+    thread = notifier._thread
+    assert thread is not None
     assert not notifier.close(0.05)
     over.set()
+    # What was queued behind it is not told any more, and the numbers say so.
+    thread.join(30)
+    assert notifier.statistics().dropped == 5
+    assert notifier.statistics().delivered == 1
 
 
 def test_nothing_that_is_told_can_hurt():
