@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from chaoskit.core.errors import ChaoskitError, wrong
 from chaoskit.core.operation import Caveat, Operation, Receipt
-from chaoskit.core.schedule import Fault, Schedule, Strike
+from chaoskit.core.schedule import Fault, Schedule, Strike, point_of
 from chaoskit.faults.narrowing import unknown
 from chaoskit.faults.shapes import shape_of, unsupported
 from chaoskit.inject.base import Plan
@@ -109,7 +109,8 @@ def injecting(
 
 
 def _missed(strike: Strike, run: WatchedRun) -> str:
-    same = [str(one) for one in run.operations if one.call == strike.point.call]
+    # As a rule names them: with the thread, which the operation as such is printed without.
+    same = [str(point_of(one)) for one in run.operations if one.call == strike.point.call]
     unable = next((one.text for one in run.caveats.values() if one.target == str(strike)), "")
     seen = unable or f"of its kind there were {', '.join(same[:5]) or 'none'}"
     return (

@@ -310,6 +310,29 @@ def test_a_fault_that_did_not_strike_is_an_error(tmp_path: Path) -> None:
     assert seen.faults == ()
 
 
+def test_a_call_of_another_thread_is_told_as_a_rule_names_it(tmp_path: Path) -> None:
+    """The rule that is printed strikes there; the one without the thread does not, and says so."""
+
+    def work() -> None:
+        thread = threading.Thread(target=move, args=(tmp_path / "a", tmp_path / "b"))
+        thread.start()
+        thread.join()
+
+    (tmp_path / "a").touch()
+    text = r"of its kind there were t1:rename\(a -> b\)#1\."
+    with pytest.raises(NotInjected, match=text), injecting("rename(a -> b)#1=EIO", path=tmp_path):
+        work()
+    (tmp_path / "b").rename(tmp_path / "a")
+    with (
+        injecting("t1:rename(a -> b)#1=EIO", path=tmp_path) as seen,
+        pytest.MonkeyPatch.context() as hushed,
+    ):
+        hushed.setattr(threading, "excepthook", lambda _: None)
+        work()
+    assert [one.strike for one in seen.faults] == ["t1:rename(a -> b)#1=EIO"]
+    assert (tmp_path / "a").exists()
+
+
 def test_an_error_of_the_block_is_not_hidden(tmp_path: Path) -> None:
     """What the code raises comes first, also if a fault has not struck."""
     with pytest.raises(KeyError), injecting("mkdir(e)#1=EIO", path=tmp_path):
