@@ -19,6 +19,8 @@ _MATCHES = {_CODES["CHECK_EXC_MATCH"], _CODES["CHECK_EG_MATCH"]}
 _NO_CLEAN_UP = {_PUSH} | {_CODES[name] for name in ("CALL_INTRINSIC_1",) if name in _CODES}
 _NO_WORK = {_CODES[name] for name in ("CACHE", "NOT_TAKEN", "EXTENDED_ARG") if name in _CODES}
 _JUMPS = {number for name, number in _CODES.items() if name.startswith("POP_JUMP")}
+_TO_CLAUSE = _CODES.get("POP_JUMP_FORWARD_IF_NOT_NONE", -1)
+"""In early releases of CPython 3.11 (3.11.2, that of Debian 12) the jump of ``except*`` goes to the clause."""
 
 
 def begins(code: CodeType, sites: Iterable[HandlerSite]) -> dict[HandlerSite, int]:
@@ -68,7 +70,7 @@ def _next(text: bytes, at: int) -> int:
 def _behind_jump(text: bytes, at: int) -> int:
     while text[at] not in _JUMPS:
         at += 2
-    return _next(text, at)
+    return at + 2 + 2 * text[at + 1] if text[at] == _TO_CLAUSE else _next(text, at)
 
 
 def _table(table: bytes) -> Iterator[tuple[int, int, int, bool]]:
