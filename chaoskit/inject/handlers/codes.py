@@ -20,7 +20,7 @@ _NO_CLEAN_UP = {_PUSH} | {_CODES[name] for name in ("CALL_INTRINSIC_1",) if name
 _NO_WORK = {_CODES[name] for name in ("CACHE", "NOT_TAKEN", "EXTENDED_ARG") if name in _CODES}
 _JUMPS = {number for name, number in _CODES.items() if name.startswith("POP_JUMP")}
 _TO_CLAUSE = _CODES.get("POP_JUMP_FORWARD_IF_NOT_NONE", -1)
-"""In early releases of CPython 3.11 (3.11.2, that of Debian 12) the jump of ``except*`` goes to the clause."""
+"""In early releases of CPython 3.11 (Debian 12 has 3.11.2) the jump of ``except*`` goes to the clause."""
 
 
 def begins(code: CodeType, sites: Iterable[HandlerSite]) -> dict[HandlerSite, int]:
