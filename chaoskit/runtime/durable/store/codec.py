@@ -24,6 +24,7 @@ __all__ = [
     "checksum",
     "decode",
     "encode",
+    "in_utf8",
 ]
 
 
@@ -102,7 +103,7 @@ def check_name(what: str, name: object) -> str:
     if type(name) is not str or len(name) > MAX_KEY:
         shown = name if not isinstance(name, str) else f"{name[:40]}… ({len(name):,} characters)"
         raise wrong(what, shown, f"text of at most {MAX_KEY:,} characters")
-    if "\0" in name or not _in_utf8(name):
+    if "\0" in name or not in_utf8(name):
         raise wrong(what, name, "text without NUL and without lone surrogates")
     return name
 
@@ -113,7 +114,8 @@ def checksum(table: str, scope: str, key: str, status: str, form: int, payload: 
     return zlib.crc32(payload.encode(errors="surrogatepass"), zlib.crc32(head.encode(errors="surrogatepass")))
 
 
-def _in_utf8(text: str) -> bool:
+def in_utf8(text: str) -> bool:
+    """True if a text can be stored: it has no halves of surrogate pairs."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chaoskit.core.errors import wrong
-from chaoskit.runtime.durable.store.codec import check_name, checksum, decode
+from chaoskit.runtime.durable.store.codec import check_name, checksum, decode, in_utf8
 from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Page, Record
 from chaoskit.runtime.failures.stored import RecordCorrupt, StoreTooNew
 
@@ -114,7 +114,7 @@ def behind(columns: Sequence[str], place: Sequence[Any]) -> tuple[str, *tuple[An
     """
     marks, values = list[str](), list[Any]()
     for value in place:
-        odd = isinstance(value, str) and not _is_text(value)
+        odd = isinstance(value, str) and not in_utf8(value)
         marks.append("cast(? as text)" if odd else "?")
         values.append(value.encode("utf-8", "surrogateescape") if odd else value)
     return (f"({', '.join(columns)}) > ({', '.join(marks)})", *values)
@@ -123,14 +123,6 @@ def behind(columns: Sequence[str], place: Sequence[Any]) -> tuple[str, *tuple[An
 def as_text(value: object) -> str:
     """A name as it was written; of a damaged record it may be anything."""
     return value if isinstance(value, str) else repr(value)
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def check_limit(limit: int) -> int:
