@@ -8,7 +8,7 @@ are ever compared.
 from __future__ import annotations
 
 from chaoskit.runtime.breaker.shared import SharedRecord
-from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx
+from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx, checked
 
 __all__ = ["StoredBreakers"]
 
@@ -24,7 +24,7 @@ class StoredBreakers:
     """
 
     def __init__(self, store: Storage) -> None:
-        self._store = store
+        self._store = checked(store)
         self._seen: dict[str, int] = {}
 
     def publish(self, breaker: str, open_for: float | None, origin: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.durable.recorded import record_error
-from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx
+from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx, checked
 
 __all__ = ["OUTBOX", "OutboxMessage", "Outbox"]
 
@@ -49,7 +49,7 @@ class Outbox:
     """The messages of one store. Threads and processes may share it."""
 
     def __init__(self, store: Storage) -> None:
-        self._store = store
+        self._store = checked(store)
 
     def put(self, topic: str, payload: Any, *, key: str, tx: Tx) -> bool:
         """Have the message sent if, and only if, ``tx`` commits; False if that key is there already.

@@ -12,7 +12,7 @@ from typing import Any
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.recorded import record_error
-from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx
+from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx, checked
 from chaoskit.runtime.failures.base import PermanentError
 from chaoskit.runtime.retrying.history import KEPT, FailedAttempt, RetryContext
 
@@ -44,7 +44,7 @@ class StoredRetries:
     ) -> None:
         if attempts < 1:
             raise wrong("attempts", attempts, "at least 1")
-        self._store, self._pipeline, self._attempts, self._keep = store, pipeline, attempts, keep
+        self._store, self._pipeline, self._attempts, self._keep = checked(store), pipeline, attempts, keep
 
     @contextmanager
     def attempt(self, run_id: str, *, wait: float | None = None) -> Iterator[int]:

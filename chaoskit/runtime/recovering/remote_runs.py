@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.recorded import record_error
-from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx
+from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx, checked
 
 __all__ = ["ReconcileReport", "RemoteRun", "RemoteRuns", "RemoteService", "RemoteStatus"]
 
@@ -86,7 +86,7 @@ class RemoteRuns:
     def __init__(self, store: Storage, service: RemoteService, *, name: str, relaunches: int = 3) -> None:
         if relaunches < 0:
             raise wrong("relaunches", relaunches, "at least 0")
-        self._store, self._service = store, service
+        self._store, self._service = checked(store), service
         self._name, self._relaunches = name, relaunches
 
     def add(self, key: str, payload: Any, *, tx: Tx | None = None) -> bool:

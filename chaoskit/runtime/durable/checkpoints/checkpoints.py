@@ -78,7 +78,7 @@ class Checkpoints(ClosedOnExit):
         directory of the store. ``durability`` is for a store that is opened here.
 
         Raises:
-            UsageError: a limit or a name that cannot be; a store with another durability.
+            UsageError: a limit, a name or a target that cannot be; a store with another durability.
             ResilienceError: the store cannot be opened.
         """
         if attempts is not None and attempts < 1:
@@ -88,19 +88,7 @@ class Checkpoints(ClosedOnExit):
         if not pipeline:
             raise wrong("pipeline", pipeline, "a name")
         self._owned = not isinstance(target, Store)
-        if isinstance(target, Store):
-            # Durability belongs to the store. To accept another one here would promise what the store does
-            # not keep.
-            if durability not in (None, target.durability):
-                raise wrong(
-                    "durability", durability, f"that of the store, {target.durability!r}", "Leave it out."
-                )
-            self._store = target
-        else:
-            path: Path | str = target
-            if "://" not in str(target) and Path(target).is_dir():
-                path = Path(target) / "checkpoints.db"
-            self._store = Store.open(path, durability=durability or "power-loss")
+        self._store = _opened(target, durability)
         self._kind = kind_of(pipeline)
         store = self._store.path
         # Beside the store, if it has a place; else where the program runs, as for every other name of a file.
@@ -332,3 +320,19 @@ class Checkpoints(ClosedOnExit):
         if not isinstance(source, Checksum):
             self._terms.outputs.refuse(Path(source))
         return fingerprint_of(source, self._terms.outputs.base)
+
+
+def _opened(target: Store | Path | str, durability: Durability | None) -> Store:
+    if isinstance(target, Store):
+        # Durability belongs to the store. To accept another one here would promise what it does not keep.
+        if durability not in (None, target.durability):
+            raise wrong(
+                "durability", durability, f"that of the store, {target.durability!r}", "Leave it out."
+            )
+        return target
+    if not isinstance(target, str | Path):
+        raise wrong("target", target, "an open store, or the path of one")
+    path = target
+    if "://" not in str(target) and Path(target).is_dir():
+        path = Path(target) / "checkpoints.db"
+    return Store.open(path, durability=durability or "power-loss")

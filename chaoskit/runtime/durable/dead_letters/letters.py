@@ -22,7 +22,7 @@ from chaoskit.runtime.durable.dead_letters.records import (
 )
 from chaoskit.runtime.durable.outbox import Outbox, OutboxMessage
 from chaoskit.runtime.durable.recorded import fingerprint, record_error
-from chaoskit.runtime.durable.store.protocol import Record, Storage, Tx
+from chaoskit.runtime.durable.store.protocol import Record, Storage, Tx, checked
 
 __all__ = ["DeadLetters"]
 
@@ -51,7 +51,7 @@ class DeadLetters:
                 (keep, max_redrives, poison_after),
                 "seconds, at least 0, and two numbers of at least 1",
             )
-        self._store, self._keep = store, keep
+        self._store, self._keep = checked(store), keep
         self._max_redrives, self._poison_after = max_redrives, poison_after
         self._swept: float | None = None
 

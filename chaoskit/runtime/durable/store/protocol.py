@@ -27,6 +27,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
+from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.levels import Durability
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Kind",
     "Tx",
     "VerifyReport",
+    "checked",
 ]
 
 T = TypeVar("T")
@@ -317,3 +319,14 @@ class Storage(Reader, Protocol):
 
         Operation ids are kept for 7 days.
         """
+
+
+def checked(store: Storage) -> Storage:
+    """``store``, if it can be one.
+
+    Raises:
+        UsageError: it is something else, a path above all: not everything opens a store by itself.
+    """
+    if not callable(getattr(store, "owner_alive", None)):
+        raise wrong("store", store, "an open store", "Store.open(path) gives one.")
+    return store

@@ -29,7 +29,7 @@ from chaoskit.runtime.durable.files.syncing import sync_directory, sync_file
 from chaoskit.runtime.durable.files.writing import open_atomic
 from chaoskit.runtime.durable.owners import Owner, lives, this_owner
 from chaoskit.runtime.durable.store.asking import was_committed
-from chaoskit.runtime.durable.store.protocol import Kind, Storage, Tx
+from chaoskit.runtime.durable.store.protocol import Kind, Storage, Tx, checked
 from chaoskit.runtime.durable.transactions.contents import PIECE, digest_of
 from chaoskit.runtime.failures.stored import OutcomeUnknown
 from chaoskit.runtime.failures.taxonomy import RollbackError, TransactionError
@@ -61,7 +61,7 @@ class AtomicStage:
 
     def __init__(self, name: str, *, store: Storage) -> None:
         self.name = name
-        self._store, self._sync = store, store.durability == "power-loss"
+        self._store, self._sync = checked(store), store.durability == "power-loss"
         self._key = f"{this_owner()}-{next(_numbers)}"
         self._files: dict[Path, Path] = {}
         self._updates: list[Callable[[Tx], object]] = []

@@ -11,7 +11,7 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.checkpoints.records import CheckpointContent, kind_of
 from chaoskit.runtime.durable.checkpoints.sources import Outputs
 from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
-from chaoskit.runtime.durable.store.protocol import RUNNING, Record, Storage, Tx
+from chaoskit.runtime.durable.store.protocol import RUNNING, Record, Storage, Tx, checked
 from chaoskit.runtime.failures.stored import RecordCorrupt
 from chaoskit.runtime.guarding.consistency.disagreements import Disagreement
 from chaoskit.runtime.guarding.consistency.rules import (
@@ -39,7 +39,7 @@ class CheckpointRows:
     key = "id"
 
     def __init__(self, store: Storage, pipeline: str = "default") -> None:
-        self._store, self._kind = store, kind_of(pipeline)
+        self._store, self._kind = checked(store), kind_of(pipeline)
 
     def rows(self) -> Iterator[Table]:
         """All of them, a page at a time.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaoskit.runtime.breaker.breaker import CircuitBreaker
-from chaoskit.runtime.durable.store.protocol import Kind, Storage
+from chaoskit.runtime.durable.store.protocol import Kind, Storage, checked
 from chaoskit.runtime.observing.metrics import ErrorMetrics
 from chaoskit.runtime.running.repeating import Repeating
 
@@ -47,7 +47,7 @@ class StatePublisher(Repeating):
         every: float = 10.0,
     ) -> None:
         super().__init__(f"publisher of {name!r}", every)
-        self._store, self._name = store, name
+        self._store, self._name = checked(store), name
         self._breakers, self._metrics = tuple(breakers), metrics
 
     def publish(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
 from chaoskit.runtime.durable.dead_letters.records import DeadLetter
-from chaoskit.runtime.durable.store.protocol import Kind, Storage, Tx
+from chaoskit.runtime.durable.store.protocol import Kind, Storage, Tx, checked
 from chaoskit.runtime.guarding.notify.notifier import Notifier
 from chaoskit.runtime.guarding.notify.records import Notice, Severity
 from chaoskit.runtime.running.repeating import Repeating
@@ -32,7 +32,7 @@ class LetterWatch(Repeating):
         super().__init__("watch on dead letters", every)
         if single < 1:
             raise wrong("single", single, "1 or more")
-        self._store, self._notifier, self._single = store, notifier, single
+        self._store, self._notifier, self._single = checked(store), notifier, single
         self._letters = DeadLetters(store)
 
     def look(self) -> int:
