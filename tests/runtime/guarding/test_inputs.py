@@ -102,10 +102,11 @@ def test_a_line_without_an_end_is_searched_once(file, monkeypatch):
     ],
 )
 def test_an_encoding_that_names_no_place_is_located_too(file, data, encoding):
-    """Codecs raise errors with and without a place; both come out as one."""
-    with pytest.raises(MalformedData, match=f"it is no {encoding}") as caught:
+    """Codecs raise errors with and without a place; both come out as one. From 3.14 on, these name one."""
+    with pytest.raises(MalformedData, match=f"(it is|are) no {encoding}") as caught:
         read_text(file(data), encoding=encoding)
-    assert (caught.value.line, caught.value.column) == (1, 1)
+    assert caught.value.line == 1
+    assert caught.value.column in (1, 2)
 
 
 @pytest.mark.parametrize(
