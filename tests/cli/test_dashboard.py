@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlencode
@@ -232,7 +233,7 @@ def test_two_dashboards_of_one_browser_keep_their_tokens(server: DashboardServer
 def test_what_is_damaged_is_not_left_out_in_silence(store: Store, server: DashboardServer) -> None:
     """A letter that cannot be read is not shown; that there is one is."""
     assert "Damaged records" not in Asked(server, "GET", "/").text
-    with sqlite3.connect(store.path, isolation_level=None) as connection:  # type: ignore[arg-type]
+    with closing(sqlite3.connect(str(store.path), isolation_level=None)) as connection:
         connection.execute("update record set payload = '{' where status = 'open'")
     text = Asked(server, "GET", "/").text
     valid(text)
