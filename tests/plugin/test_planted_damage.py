@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import inner
 import planted_damage
+import pytest
 from budgets import some
 from planted_damage import PLANTED
 from test_planted_bugs import chosen, proven, verdicts
 
 
+@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="twins use the filter of CPython 3.11.4")
 def test_every_bug_is_found_by_its_damage_and_every_twin_is_clean(tmp_path: Path) -> None:
     """Recall is complete, there are no false alarms, each case has its receipt, each finding its words."""
     inner.write(tmp_path, "")

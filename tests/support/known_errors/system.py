@@ -159,11 +159,11 @@ CASES: list[Case] = [
     Case("copytree vague", lambda: shutil.Error("x"), "permanent", "one file could not be copied"),
     Case("copy to itself", lambda: shutil.SameFileError("x"), "validation", "this file"),
     Case("tar", lambda: tarfile.ReadError("x"), "data-integrity", "damaged"),
-    Case(
-        "tar bomb",
-        lambda: tarfile.OutsideDestinationError(tarfile.TarInfo("../x"), "/"),
-        "security",
-        "leaves",
+    *(
+        # New in CPython 3.11.4.
+        [Case("tar bomb", lambda: raised(tarfile.TarInfo("../x"), "/"), "security", "leaves")]
+        if (raised := getattr(tarfile, "OutsideDestinationError", None))
+        else []
     ),
     Case("zip", lambda: zipfile.BadZipFile("x"), "data-integrity", "damaged"),
     Case("gzip", lambda: gzip.BadGzipFile("x"), "data-integrity", "damaged"),
