@@ -1,4 +1,4 @@
-"""Nine scenarios as somebody writes them on a first day, each of a program that loses data."""
+"""Nine scenarios such as a newcomer writes on the first day, each for a program that loses data."""
 
 SOURCE = """
     import json, os, shutil, sqlite3

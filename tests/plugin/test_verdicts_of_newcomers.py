@@ -198,7 +198,7 @@ UNCLOSED = """
     class Lock:
         def acquire(self, path):
             self.file = open(path, "w")
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)   # raises: nobody closes self.file
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)   # raises: self.file is never closed
 
         def release(self):
             self.file.close()

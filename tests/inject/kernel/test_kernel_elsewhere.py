@@ -73,7 +73,7 @@ def write_by_a_child(name: str) -> None:
 def test_a14_what_is_brought_in_was_synced_or_not(
     root: str, tmp_path: Path, run: Run, make: Callable[[str], None], bring: Any, unsynced: bool
 ) -> None:
-    """The workload's own writes count, whoever of it made them; what was there before is on the disk."""
+    """Writes by any process of the workload count; what was there before is already on the disk."""
     made = str(tmp_path / "made")
     Path(made).write_bytes(b"old")
 

@@ -105,6 +105,6 @@ def test_a_process_that_has_changed_its_user_is_told_why(root: str, run: Run) ->
 
 
 def test_a_process_that_is_dumpable_is_not_refused() -> None:
-    """The usual process may be looked into, whoever runs it."""
+    """An ordinary process may be inspected, whichever user runs it."""
     assert ctypes.CDLL(None).prctl(3) == 1
     assert preconditions.undumpable() == ""
