@@ -21,10 +21,14 @@ ROOT = PACKAGE.parent
 
 HABITS = re.compile(
     r"\b(?<!instead )(nobody|somebody|anybody|whoever|whom|anew|a word on|such a thing|undisturbed"
-    r"|power cuts?|as far as|of its own|of their own)\b",
+    r"|power cuts?|as far as|of its own|of their own|again is fine"
+    r"|(?:that|what|which) (?:is|are|was|were) (?:no (?!longer|more|larger|other)|none))\b",
     re.IGNORECASE,
 )
-"""Words that a native engineer would not use here, and the losing half of "one noun for each concept"."""
+"""Words that a native engineer would not use here, and the losing half of "one noun for each concept".
+
+"That is no file" is translated: English says "that is not a file", and mostly "anything but a file".
+"""
 
 HOMONYMS: Mapping[str, str] = {
     "Row": "a row of a contract, and one of a table that a program reads: both public, never together",
