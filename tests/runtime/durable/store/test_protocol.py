@@ -351,7 +351,7 @@ def test_an_unserialisable_value_changes_nothing(store: Store) -> None:
     assert (found.status, found.version) == ("x", 1)
 
 
-@pytest.mark.parametrize("due", [float("nan"), float("inf"), float("-inf"), 1 << 63, 10**400])
+@pytest.mark.parametrize("due", [float("nan"), float("inf"), float("-inf"), 1 << 63, 10**400], ids=range(5))
 def test_a_record_is_due_at_a_time_or_never(store: Store, due: float) -> None:
     """NaN is null in SQLite, and so was settled: a job that nothing would have claimed any more."""
     with pytest.raises(UsageError, match="due is"):
