@@ -87,8 +87,7 @@ class _Loss:
 
     def since(self, operation: int, steps: int) -> int:
         """Those of ``steps`` that this operation and later ones have made."""
-        number = self.marks.before(operation)
-        return steps >> number << number
+        return steps & ~self.marks.before(operation)
 
     def explanation(self, kind: str, guilty: Step | Operation, text: str, fix: str | Fix) -> Explanation:
         operation = self.operation(guilty) if isinstance(guilty, Step) else guilty
@@ -171,7 +170,7 @@ def _acknowledged(loss: _Loss) -> Explanation | None:
     if promise is None:
         return None
     # What came after the promise was never promised.
-    missing = loss.dropped & (1 << marks.before(promise.index)) - 1
+    missing = loss.dropped & marks.before(promise.index)
     # Data before names: a file that lacks both is first of all empty.
     data = loss.first(missing & (marks.content | marks.resizes))
     if data is not None:
@@ -197,37 +196,35 @@ def _acknowledged(loss: _Loss) -> Explanation | None:
 
 def _unsynced_name(loss: _Loss) -> Explanation | None:
     """Something rests on a name that is not durable."""
-    step = loss.first(loss.dropped & loss.marks.entries)
-    # With nothing kept after it the state is one that a kill could have left. What is kept after a later name
-    # is kept after the first one.
-    if step is None or not loss.since(step.operation + 1, loss.kept):
-        return None
-    operation = loss.operation(step)
-    directory = directory_of(operation, step)
-    return loss.explanation(
-        "directory-not-synced",
-        operation,
-        f"{what(operation)} was lost: its directory `{directory}` was not synced",
-        sync_directory(directory),
-    )
+    for step in loss.steps(loss.dropped & loss.marks.entries):
+        # With nothing kept after it the state is one that a kill could have left.
+        if loss.since(step.operation + 1, loss.kept):
+            operation = loss.operation(step)
+            directory = directory_of(operation, step)
+            return loss.explanation(
+                "directory-not-synced",
+                operation,
+                f"{what(operation)} was lost: its directory `{directory}` was not synced",
+                sync_directory(directory),
+            )
+    return None
 
 
 def _reordered(loss: _Loss) -> Explanation | None:
-    step = loss.first(loss.dropped & (loss.marks.content | loss.marks.resizes))
-    if step is None:
-        return None
     # A torn rest belongs to the same write; it has overtaken nothing.
-    after = loss.first(loss.since(step.operation + 1, loss.kept & ~loss.marks.torn))
-    if after is None:
-        return None
-    name, other = loss.operation(step).target, loss.operation(after)
-    subject = "the new size of" if step.kind is StepKind.RESIZE else "a write to"
-    return loss.explanation(
-        "not-ordered",
-        step,
-        f"{subject} `{name}` was not on the disk when the later {other} was",
-        sync_file(name, f"before the {other.call} that relies on it"),
-    )
+    whole = loss.kept & ~loss.marks.torn
+    for step in loss.steps(loss.dropped & (loss.marks.content | loss.marks.resizes)):
+        after = loss.first(loss.since(step.operation + 1, whole))
+        if after is not None:
+            name, other = loss.operation(step).target, loss.operation(after)
+            subject = "the new size of" if step.kind is StepKind.RESIZE else "a write to"
+            return loss.explanation(
+                "not-ordered",
+                step,
+                f"{subject} `{name}` was not on the disk when the later {other} was",
+                sync_file(name, f"before the {other.call} that relies on it"),
+            )
+    return None
 
 
 # The most specific first: nearly every state also has a write that overtook another.

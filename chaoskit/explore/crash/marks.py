@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from chaoskit.core.operation import Operation
 from chaoskit.explore.crash.models import ModelRule
@@ -41,12 +42,17 @@ class Marks:
     content_of: Mapping[Inode, int]
     failed: Sequence[tuple[int, Inode]]
     """The syncs of a file that said they had failed: the operation and the file, in order."""
-    _operations: Sequence[int]
+    _latest: Sequence[int]
+    """The latest operation that has made a step up to each one: ascending."""
+    _strays: Mapping[int, int]
+    """The operations of steps that stand behind those of later ones: what was stored in a mapped file is seen
+    late, and belongs to the call that mapped it."""
     _promises: Sequence[Operation]
 
     def before(self, operation: int) -> int:
-        """How many steps the operations before this one have made: the number of its own first step."""
-        return bisect_left(self._operations, operation)
+        """The steps that earlier operations have made."""
+        strays = mask_of(index for index, made_by in self._strays.items() if made_by < operation)
+        return (1 << bisect_left(self._latest, operation)) - 1 | strays
 
     def promise(self, operation: int) -> Operation | None:
         """The last promise that had been given when an operation was over."""
@@ -66,6 +72,7 @@ def marks_of(script: Script) -> Marks:
     for step in steps:
         if step.kind in (StepKind.DATA, StepKind.GROW):
             content_of[step.owner] |= 1 << step.index
+    latest = list(accumulate((step.operation for step in steps), max))
     entries = [step for step in steps if step.kind is StepKind.ENTRY]
     return Marks(
         asked=those(lambda step: not step.unasked),
@@ -89,7 +96,8 @@ def marks_of(script: Script) -> Marks:
             for effect in script.effects
             if effect.sync is not None and effect.sync.failed and effect.sync.inode is not None
         ],
-        _operations=[step.operation for step in steps],
+        _latest=latest,
+        _strays={s.index: s.operation for s in steps if s.operation < latest[s.index]},
         _promises=[trace[e.operation] for e in script.effects if trace[e.operation].call == "promise"],
     )
 
