@@ -22,7 +22,7 @@ directory, :func:`name_of` and :func:`state_named` turn states into schedule arg
 :class:`PowerLoss` offers all of it to the exploration as a source of cases.
 
 The modules stand on each other in this order: models, snapshot, pieces, steps; tree, calls, split; order,
-needs, syncs, playing; tables, image, states, ranking, aftermath; naming, materialise, fixes, marks,
+needs, syncs, playing; tables, image, states, ranking, aftermath; naming, materialise, fixes, traits,
 explanations, suspicions, between; source.
 """
 

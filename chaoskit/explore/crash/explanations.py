@@ -17,7 +17,7 @@ from chaoskit.explore.crash.fixes import (
     sync_file,
     what,
 )
-from chaoskit.explore.crash.marks import Marks, marks_of
+from chaoskit.explore.crash.traits import Traits, traits_of
 from chaoskit.explore.crash.snapshot import Inode
 from chaoskit.explore.crash.states import CrashState
 from chaoskit.explore.crash.steps import Script, Step, StepKind, bits
@@ -47,14 +47,14 @@ class Explainer:
 
     def __init__(self, script: Script) -> None:
         self._script = script
-        self._marks = marks_of(script)
+        self._traits = traits_of(script)
 
     def explain(self, state: CrashState, implied: int = 0) -> Explanation:
         """As :func:`explain`; the steps in ``implied`` are missing only because others are.
 
         Those are not to blame.
         """
-        loss = _Loss(self._script, self._marks, state, implied)
+        loss = _Loss(self._script, self._traits, state, implied)
         for find in _EXPLANATIONS:
             found = find(loss)
             if found is not None:
@@ -65,12 +65,12 @@ class Explainer:
 class _Loss:
     """What persisted in one state and what did not, for the questions that explanations ask."""
 
-    def __init__(self, script: Script, marks: Marks, state: CrashState, implied: int) -> None:
+    def __init__(self, script: Script, traits: Traits, state: CrashState, implied: int) -> None:
         self.script = script
-        self.marks = marks
+        self.traits = traits
         self.state = state
-        self.dropped = state.lost & marks.asked & ~implied
-        self.kept = state.persisted & marks.visible
+        self.dropped = state.lost & traits.asked & ~implied
+        self.kept = state.persisted & traits.visible
 
     def operation(self, step: Step) -> Operation:
         return self.script.trace[step.operation]
@@ -83,11 +83,11 @@ class _Loss:
 
     def dropped_of(self, inode: Inode) -> int:
         """What is missing of a file's content."""
-        return self.dropped & self.marks.content_of.get(inode, 0)
+        return self.dropped & self.traits.content_of.get(inode, 0)
 
     def since(self, operation: int, steps: int) -> int:
         """Those of ``steps`` that this operation and later ones have made."""
-        return steps & ~self.marks.before(operation)
+        return steps & ~self.traits.before(operation)
 
     def explanation(self, kind: str, guilty: Step | Operation, text: str, fix: str | Fix) -> Explanation:
         operation = self.operation(guilty) if isinstance(guilty, Step) else guilty
@@ -96,7 +96,7 @@ class _Loss:
 
 def _torn(loss: _Loss) -> Explanation | None:
     # Torn growth comes with torn data, which is the more telling half.
-    step = loss.first(loss.kept & loss.marks.torn & loss.marks.data)
+    step = loss.first(loss.kept & loss.traits.torn & loss.traits.data)
     if step is None:
         return None
     name = loss.operation(step).target
@@ -110,7 +110,7 @@ def _torn(loss: _Loss) -> Explanation | None:
 
 
 def _lost_after_error(loss: _Loss) -> Explanation | None:
-    for number, inode in loss.marks.failed:
+    for number, inode in loss.traits.failed:
         # The failed sync alone is no fault of the program; to go on as if it had not failed is.
         if number <= loss.state.moment.operation and loss.dropped_of(inode):
             operation = loss.script.trace[number]
@@ -125,7 +125,7 @@ def _lost_after_error(loss: _Loss) -> Explanation | None:
 
 
 def _renamed_unsynced(loss: _Loss) -> Explanation | None:
-    for step in loss.steps(loss.kept & loss.marks.published):
+    for step in loss.steps(loss.kept & loss.traits.published):
         assert step.child is not None
         # Data that was written after the rename is another matter: see the finders below. By steps, since a
         # file that comes from elsewhere brings its data along in the same operation.
@@ -136,7 +136,7 @@ def _renamed_unsynced(loss: _Loss) -> Explanation | None:
 
 
 def _emptied(loss: _Loss) -> Explanation | None:
-    for step in loss.steps(loss.kept & loss.marks.cuts):
+    for step in loss.steps(loss.kept & loss.traits.cuts):
         if loss.since(step.operation, loss.dropped_of(step.owner)):
             name = loss.operation(step).target
             return loss.explanation(
@@ -150,7 +150,7 @@ def _emptied(loss: _Loss) -> Explanation | None:
 
 
 def _half_renamed(loss: _Loss) -> Explanation | None:
-    for step in loss.steps(loss.dropped & loss.marks.halves):
+    for step in loss.steps(loss.dropped & loss.traits.halves):
         assert step.partner is not None
         # Both halves missing is a rename that did not happen, which every program must expect.
         if loss.state.persisted >> step.partner & 1:
@@ -166,13 +166,13 @@ def _half_renamed(loss: _Loss) -> Explanation | None:
 
 
 def _acknowledged(loss: _Loss) -> Explanation | None:
-    promise, marks = loss.marks.promise(loss.state.moment.operation), loss.marks
+    promise, traits = loss.traits.promise(loss.state.moment.operation), loss.traits
     if promise is None:
         return None
     # What came after the promise was never promised.
-    missing = loss.dropped & marks.before(promise.index)
+    missing = loss.dropped & traits.before(promise.index)
     # Data before names: a file that lacks both is first of all empty.
-    data = loss.first(missing & (marks.content | marks.resizes))
+    data = loss.first(missing & (traits.content | traits.resizes))
     if data is not None:
         name = loss.operation(data).target
         return loss.explanation(
@@ -181,7 +181,7 @@ def _acknowledged(loss: _Loss) -> Explanation | None:
             f"what was written to `{name}` was acknowledged ({promise}) before it was synced",
             sync_file(name, "and only then acknowledge"),
         )
-    entry = loss.first(missing & marks.entries)
+    entry = loss.first(missing & traits.entries)
     if entry is None:
         return None
     operation = loss.operation(entry)
@@ -196,7 +196,7 @@ def _acknowledged(loss: _Loss) -> Explanation | None:
 
 def _unsynced_name(loss: _Loss) -> Explanation | None:
     """Something rests on a name that is not durable."""
-    for step in loss.steps(loss.dropped & loss.marks.entries):
+    for step in loss.steps(loss.dropped & loss.traits.entries):
         # With nothing kept after it the state is one that a kill could have left.
         if loss.since(step.operation + 1, loss.kept):
             operation = loss.operation(step)
@@ -212,8 +212,8 @@ def _unsynced_name(loss: _Loss) -> Explanation | None:
 
 def _reordered(loss: _Loss) -> Explanation | None:
     # A torn rest belongs to the same write; it has overtaken nothing.
-    whole = loss.kept & ~loss.marks.torn
-    for step in loss.steps(loss.dropped & (loss.marks.content | loss.marks.resizes)):
+    whole = loss.kept & ~loss.traits.torn
+    for step in loss.steps(loss.dropped & (loss.traits.content | loss.traits.resizes)):
         after = loss.first(loss.since(step.operation + 1, whole))
         if after is not None:
             name, other = loss.operation(step).target, loss.operation(after)

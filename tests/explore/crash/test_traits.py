@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from chaoskit.explore.crash.marks import marks_of
+from chaoskit.explore.crash.traits import traits_of
 from chaoskit.explore.crash.steps import Script, Step, StepKind, bits
 
 
@@ -12,7 +12,7 @@ def test_steps_that_are_seen_late_belong_to_their_own_operation() -> None:
     """A store to a mapped file stands behind later steps; it counts from the call that mapped the file."""
     operations = [0, 1, 1, 3, 0, 4, 2, 4]
     steps = tuple(Step(index, made_by, StepKind.DATA, 7) for index, made_by in enumerate(operations))
-    marks = marks_of(Script(cast(Any, ()), cast(Any, None), (), steps, (), ()))
+    traits = traits_of(Script(cast(Any, ()), cast(Any, None), (), steps, (), ()))
     for operation in range(6):
         before = [index for index, made_by in enumerate(operations) if made_by < operation]
-        assert list(bits(marks.before(operation))) == before
+        assert list(bits(traits.before(operation))) == before

@@ -15,7 +15,7 @@ from chaoskit.explore.crash.steps import Script, Step, StepKind, mask_of
 
 
 @dataclass(frozen=True)
-class Marks:
+class Traits:
     """Sets of steps with one property each, and what had happened by each operation.
 
     A crash state is a few sets of steps; what it lacks is found by intersecting them with these. To walk
@@ -61,7 +61,7 @@ class Marks:
         return self._promises[number - 1] if number else None
 
 
-def marks_of(script: Script) -> Marks:
+def traits_of(script: Script) -> Traits:
     """Sort the steps of a script."""
     steps, trace = script.steps, script.trace
 
@@ -74,7 +74,7 @@ def marks_of(script: Script) -> Marks:
             content_of[step.owner] |= 1 << step.index
     latest = list(accumulate((step.operation for step in steps), max))
     entries = [step for step in steps if step.kind is StepKind.ENTRY]
-    return Marks(
+    return Traits(
         asked=those(lambda step: not step.unasked),
         # fallocate overtakes the write whose size it journalled, though nothing asked for that.
         visible=those(lambda step: not step.unasked or step.unless is ModelRule.ALLOCATES_APART),
