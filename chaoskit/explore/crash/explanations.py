@@ -17,10 +17,10 @@ from chaoskit.explore.crash.fixes import (
     sync_file,
     what,
 )
-from chaoskit.explore.crash.traits import Traits, traits_of
 from chaoskit.explore.crash.snapshot import Inode
 from chaoskit.explore.crash.states import CrashState
 from chaoskit.explore.crash.steps import Script, Step, StepKind, bits
+from chaoskit.explore.crash.traits import Traits, traits_of
 
 
 def simplest(states: Iterable[CrashState]) -> CrashState:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from chaoskit.explore.crash.traits import traits_of
 from chaoskit.explore.crash.steps import Script, Step, StepKind, bits
+from chaoskit.explore.crash.traits import traits_of
 
 
 def test_steps_that_are_seen_late_belong_to_their_own_operation() -> None:
