@@ -207,7 +207,8 @@ def test_what_is_raised_is_said():
 def test_planted_faults_are_found():
     """Each of the five measures sees what it is for."""
     planted = {
-        "a.py": "class _Store: ...\n# Nobody knows what is no file, what is no longer one or is None.\ndef f():\n    return _g()\ndef _g():\n    return 1\n",
+        "a.py": "class _Store: ...\n# Nobody knows what is no file, what is no longer one or is None.\n"
+        "def f():\n    return _g()\ndef _g():\n    return 1\n",
         "b.py": 'class Store:\n    def m(self):\n        """Act."""\n        if x:\n            raise E()\n',
     }
     assert list(habits(planted)) == ["a.py:2: Nobody", "a.py:2: what is no "]
