@@ -81,7 +81,7 @@ def test_no_character_keeps_a_mail_from_being_sent(smtp):
     (envelope,) = handler.mail
     message = email.message_from_bytes(envelope.content, policy=email.policy.default)
     assert message["Subject"] == r"[ERROR] lost a\udcff.fits"
-    assert message.get_content().splitlines() == [r"\x1b[31mred\x00", "line", r"\udc80: \udcff"]
+    assert message.get_content().splitlines() == [r"\x1b[31mred\x00", "line 2", r"\udc80: \udcff"]
 
 
 def test_a_refused_mail_does_not_reach_the_job(smtp, caplog):
