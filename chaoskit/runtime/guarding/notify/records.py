@@ -72,8 +72,8 @@ class Notice:
 def _travelling(value: object) -> str:
     """As text that every channel can carry.
 
-    The name of a file that is no UTF-8 has halves of surrogate pairs in it, at which a mail is never sent; an
-    escape sequence would reach the terminal of its reader, and NUL is refused on the way.
+    The name of a file need not be UTF-8, and then has halves of surrogate pairs in it, at which a mail is
+    never sent; an escape sequence would reach the terminal of its reader, and NUL is refused on the way.
     """
     text = redact_text(str(value)).encode(errors="backslashreplace").decode()
     return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)

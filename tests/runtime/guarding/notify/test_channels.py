@@ -72,7 +72,7 @@ def test_a_mail_arrives_whole(smtp):
 
 
 def test_no_character_keeps_a_mail_from_being_sent(smtp):
-    """The name of a file that is no UTF-8 did: its failure was never told. Escapes reach no terminal."""
+    """The name of a file that is not UTF-8 did: its failure was never told. Escapes reach no terminal."""
     handler, port = smtp
     fields = {"\udc80": "\udcff"}
     mail(port).send(
