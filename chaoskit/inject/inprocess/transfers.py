@@ -157,7 +157,7 @@ def copying(family: str, run: WatchedRun, original: Original, args: Args, words:
     at = start if start is not None else run.machine.position(source)
     # What a copy is about to find in its source, cut where it is very long.
     data = os.pread(source, min(count, 1 << 26), at) if hasattr(os, "pread") else b""
-    short = partial(_copied_part, original, family, source, goal, start)
+    short = partial(_copied_part, original, args, words, count_place)
     return PythonCall(
         *(family, file.target, family, partial(original, *args, **words)),
         lambda: facts.of_descriptor(
@@ -169,12 +169,11 @@ def copying(family: str, run: WatchedRun, original: Original, args: Args, words:
     )
 
 
-def _copied_part(
-    original: Original, family: str, source: int, goal: int, start: int | None, count: int
-) -> Any:
-    if family == "copy_file_range":
-        return original(source, goal, count) if start is None else original(source, goal, count, start)
-    return original(goal, source, start, count)
+def _copied_part(original: Original, args: Args, words: Words, place: int, count: int) -> Any:
+    """The same copy of ``count`` bytes, from and to where it was asked for."""
+    if "count" in words:
+        return original(*args, **{**words, "count": count})
+    return original(*args[:place], count, *args[place + 1 :], **words)
 
 
 def locking(run: WatchedRun, original: Original, args: Args, words: Words) -> PythonCall | None:

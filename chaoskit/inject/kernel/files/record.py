@@ -308,23 +308,14 @@ def _copied(call: FileCall, store: PayloadStore) -> Payload:
         # A length of 0 is all that there is from the offset on: ioctl_ficlonerange(2).
         length = call.length or WHOLE if call.spec.count is None else call.args[call.spec.count]
         # Asked for first: it raises for what cannot be read, and what was opened before would stay open.
-        start = _start(call, fd)
+        start = execute.source_position(call, fd)
         # Opened once more: what is read by way of theirs changes the time of its last access.
         return brought.kept(extents.opened(f"/proc/self/fd/{fd}"), store, start, length)
 
 
 def _source_offset(call: FileCall) -> int:
     with translate.source_of(call) as fd:
-        return _start(call, fd)
-
-
-def _start(call: FileCall, fd: int) -> int:
-    """From where a copy reads its source."""
-    if call.spec.family == "clone":
-        return call.source_offset
-    index = 1 if call.spec.name == "copy_file_range" else 2
-    kept = call.task.process.memory.word(call.args[index]) if call.args[index] else None
-    return os.lseek(fd, 0, os.SEEK_CUR) if kept is None else kept
+        return execute.source_position(call, fd)
 
 
 def _will_sync(call: FileCall) -> bool:
