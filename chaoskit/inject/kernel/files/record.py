@@ -271,6 +271,8 @@ def _named(call: FileCall, facts: Facts) -> None:
         return  # What is not there yet has no inode.
     if call.second is not None:
         facts["mode"] = stat.S_IMODE(found.st_mode)
+    if call.row.syncs == "mapping":
+        facts["offset"] = call.offset
     facts |= _stated(found)
 
 
@@ -323,7 +325,7 @@ def _will_sync(call: FileCall) -> bool:
     address, length = call.args[0], call.args[1]
     if call.flags & ~_INVALIDATE not in _ASYNC_OR_SYNC or address % mmap.PAGESIZE or not length:
         return False
-    return mapped_at(call.task.process.pid, address + length - 1) == call.path
+    return mapped_at(call.task.process.pid, address + length - 1)[0] == call.path
 
 
 def _expected_sync(call: FileCall, facts: Facts) -> int:
