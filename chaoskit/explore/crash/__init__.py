@@ -22,8 +22,8 @@ directory, :func:`name_of` and :func:`state_named` turn states into schedule arg
 :class:`PowerLoss` offers all of it to the exploration as a source of cases.
 
 The modules stand on each other in this order: models, snapshot, pieces, steps; tree, calls, split; order,
-needs, syncs, playing; tables, image, states, ranking, aftermath; naming, materialise, fixes, explanations,
-suspicions, between; source.
+needs, syncs, playing; tables, image, states, ranking, aftermath; naming, materialise, fixes, traits,
+explanations, suspicions, between; source.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from chaoskit.core.operation import Operation
 from chaoskit.explore.crash.fixes import (
@@ -17,10 +17,10 @@ from chaoskit.explore.crash.fixes import (
     sync_file,
     what,
 )
-from chaoskit.explore.crash.models import ModelRule
 from chaoskit.explore.crash.snapshot import Inode
 from chaoskit.explore.crash.states import CrashState
 from chaoskit.explore.crash.steps import Script, Step, StepKind, bits
+from chaoskit.explore.crash.traits import Traits, traits_of
 
 
 def simplest(states: Iterable[CrashState]) -> CrashState:
@@ -37,42 +37,57 @@ def simplest(states: Iterable[CrashState]) -> CrashState:
     return min(states, key=complexity)
 
 
-def explain(script: Script, state: CrashState, implied: int = 0) -> Explanation:
-    """The shortest explanation of how ``state`` came about, and how to prevent it.
+def explain(script: Script, state: CrashState) -> Explanation:
+    """The shortest explanation of how ``state`` came about, and how to prevent it."""
+    return Explainer(script).explain(state)
 
-    The steps in ``implied`` are missing only because others are: they are not to blame.
-    """
-    loss = _Loss(script, state, implied)
-    for find in _EXPLANATIONS:
-        found = find(loss)
-        if found is not None:
-            return found
-    return _stopped(loss)
+
+class Explainer:
+    """Explains the crash states of one script."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._traits = traits_of(script)
+
+    def explain(self, state: CrashState, implied: int = 0) -> Explanation:
+        """As :func:`explain`; the steps in ``implied`` are missing only because others are.
+
+        Those are not to blame.
+        """
+        loss = _Loss(self._script, self._traits, state, implied)
+        for find in _EXPLANATIONS:
+            found = find(loss)
+            if found is not None:
+                return found
+        return _stopped(loss)
 
 
 class _Loss:
     """What persisted in one state and what did not, for the questions that explanations ask."""
 
-    def __init__(self, script: Script, state: CrashState, implied: int) -> None:
+    def __init__(self, script: Script, traits: Traits, state: CrashState, implied: int) -> None:
         self.script = script
+        self.traits = traits
         self.state = state
-        # Steps that no call asked for have no call to blame.
-        dropped = [script.steps[index] for index in state.dropped if not implied >> index & 1]
-        self.dropped = [step for step in dropped if not step.unasked]
-        # Of those that are there, fallocate has overtaken the write whose size it journalled.
-        kept = [script.steps[index] for index in bits(state.persisted)]
-        self.kept = [s for s in kept if not s.unasked or s.unless is ModelRule.ALLOCATES_APART]
-        self.effects = script.effects[: state.moment.operation + 1]
-        promises = [script.trace[effect.operation] for effect in self.effects]
-        # The last promise covers the most: an earlier one would blame fewer calls.
-        self.promise = next((one for one in reversed(promises) if one.call == "promise"), None)
+        self.dropped = state.lost & traits.asked & ~implied
+        self.kept = state.persisted & traits.visible
 
     def operation(self, step: Step) -> Operation:
         return self.script.trace[step.operation]
 
-    def dropped_of(self, inode: Inode) -> list[Step]:
+    def steps(self, steps: int) -> Iterator[Step]:
+        return map(self.script.steps.__getitem__, bits(steps))
+
+    def first(self, steps: int) -> Step | None:
+        return next(self.steps(steps), None)
+
+    def dropped_of(self, inode: Inode) -> int:
         """What is missing of a file's content."""
-        return [s for s in self.dropped if s.owner == inode and s.kind in (StepKind.DATA, StepKind.GROW)]
+        return self.dropped & self.traits.content_of.get(inode, 0)
+
+    def since(self, operation: int, steps: int) -> int:
+        """Those of ``steps`` that this operation and later ones have made."""
+        return steps & ~self.traits.before(operation)
 
     def explanation(self, kind: str, guilty: Step | Operation, text: str, fix: str | Fix) -> Explanation:
         operation = self.operation(guilty) if isinstance(guilty, Step) else guilty
@@ -80,27 +95,25 @@ class _Loss:
 
 
 def _torn(loss: _Loss) -> Explanation | None:
-    for step in loss.kept:
-        # Torn growth comes with torn data, which is the more telling half.
-        if step.torn_from is not None and step.kind is StepKind.DATA:
-            name = loss.operation(step).target
-            return loss.explanation(
-                "torn-write",
-                step,
-                f"only the first {step.length} bytes of a write to `{name}` reached the disk",
-                f"store a length and a checksum with each record of `{name}` and ignore a tail that does not"
-                " match,\nor write a new file, fsync it and rename it over the old one",
-            )
-    return None
+    # Torn growth comes with torn data, which is the more telling half.
+    step = loss.first(loss.kept & loss.traits.torn & loss.traits.data)
+    if step is None:
+        return None
+    name = loss.operation(step).target
+    return loss.explanation(
+        "torn-write",
+        step,
+        f"only the first {step.length} bytes of a write to `{name}` reached the disk",
+        f"store a length and a checksum with each record of `{name}` and ignore a tail that does not"
+        " match,\nor write a new file, fsync it and rename it over the old one",
+    )
 
 
 def _lost_after_error(loss: _Loss) -> Explanation | None:
-    for effect in loss.effects:
-        if effect.sync is None or not effect.sync.failed or effect.sync.inode is None:
-            continue
+    for number, inode in loss.traits.failed:
         # The failed sync alone is no fault of the program; to go on as if it had not failed is.
-        if loss.dropped_of(effect.sync.inode):
-            operation = loss.script.trace[effect.operation]
+        if number <= loss.state.moment.operation and loss.dropped_of(inode):
+            operation = loss.script.trace[number]
             return loss.explanation(
                 "fsync-failed",
                 operation,
@@ -112,63 +125,54 @@ def _lost_after_error(loss: _Loss) -> Explanation | None:
 
 
 def _renamed_unsynced(loss: _Loss) -> Explanation | None:
-    for step in loss.kept:
-        operation = loss.operation(step)
-        if step.kind is not StepKind.ENTRY or step.child is None or operation.call not in ("rename", "link"):
-            continue
+    for step in loss.steps(loss.kept & loss.traits.published):
+        assert step.child is not None
         # Data that was written after the rename is another matter: see the finders below. By steps, since a
         # file that comes from elsewhere brings its data along in the same operation.
-        if any(missing.index < step.index for missing in loss.dropped_of(step.child)):
+        if loss.dropped_of(step.child) & (1 << step.index) - 1:
+            operation = loss.operation(step)
             return loss.explanation("rename-before-sync", operation, published(operation), publish(operation))
     return None
 
 
 def _emptied(loss: _Loss) -> Explanation | None:
-    for step in loss.kept:
-        operation = loss.operation(step)
-        # A resize that only extends the file has lost nothing.
-        cut = operation.call == "open" or (operation.file.size_before or 0) > step.size
-        if step.kind is StepKind.RESIZE and cut and loss.dropped_of(step.owner):
-            name = operation.target
-            if any(missing.operation >= step.operation for missing in loss.dropped_of(step.owner)):
-                return loss.explanation(
-                    "truncate-then-write",
-                    step,
-                    f"`{name}` was cut before its new content was on the disk",
-                    "write the new content to a temporary file in the same directory and fsync it,\n"
-                    f"then rename it over {posixpath.basename(name)!r}",
-                )
+    for step in loss.steps(loss.kept & loss.traits.cuts):
+        if loss.since(step.operation, loss.dropped_of(step.owner)):
+            name = loss.operation(step).target
+            return loss.explanation(
+                "truncate-then-write",
+                step,
+                f"`{name}` was cut before its new content was on the disk",
+                "write the new content to a temporary file in the same directory and fsync it,\n"
+                f"then rename it over {posixpath.basename(name)!r}",
+            )
     return None
 
 
 def _half_renamed(loss: _Loss) -> Explanation | None:
-    for step in loss.dropped:
-        if step.kind is StepKind.ENTRY and step.partner is not None:
-            partner = loss.script.steps[step.partner]
-            # Both halves missing is a rename that did not happen, which every program must expect.
-            if loss.state.persisted >> partner.index & 1:
-                operation = loss.operation(step)
-                part = "the new name" if step.child is not None else "the removal of the old name"
-                return loss.explanation(
-                    "rename-in-halves",
-                    operation,
-                    f"{part} of {operation} was not synced, the other half was",
-                    sync_directory(directory_of(operation, step)),
-                )
+    for step in loss.steps(loss.dropped & loss.traits.halves):
+        assert step.partner is not None
+        # Both halves missing is a rename that did not happen, which every program must expect.
+        if loss.state.persisted >> step.partner & 1:
+            operation = loss.operation(step)
+            part = "the new name" if step.child is not None else "the removal of the old name"
+            return loss.explanation(
+                "rename-in-halves",
+                operation,
+                f"{part} of {operation} was not synced, the other half was",
+                sync_directory(directory_of(operation, step)),
+            )
     return None
 
 
 def _acknowledged(loss: _Loss) -> Explanation | None:
-    promise = loss.promise
+    promise, traits = loss.traits.promise(loss.state.moment.operation), loss.traits
     if promise is None:
         return None
     # What came after the promise was never promised.
-    missing = [s for s in loss.dropped if s.operation < promise.index]
-    if not missing:
-        return None
-    entry = next((s for s in missing if s.kind is StepKind.ENTRY), None)
-    data = next((s for s in missing if s.kind in (StepKind.DATA, StepKind.GROW, StepKind.RESIZE)), None)
+    missing = loss.dropped & traits.before(promise.index)
     # Data before names: a file that lacks both is first of all empty.
+    data = loss.first(missing & (traits.content | traits.resizes))
     if data is not None:
         name = loss.operation(data).target
         return loss.explanation(
@@ -177,6 +181,7 @@ def _acknowledged(loss: _Loss) -> Explanation | None:
             f"what was written to `{name}` was acknowledged ({promise}) before it was synced",
             sync_file(name, "and only then acknowledge"),
         )
+    entry = loss.first(missing & traits.entries)
     if entry is None:
         return None
     operation = loss.operation(entry)
@@ -191,10 +196,9 @@ def _acknowledged(loss: _Loss) -> Explanation | None:
 
 def _unsynced_name(loss: _Loss) -> Explanation | None:
     """Something rests on a name that is not durable."""
-    for step in loss.dropped:
+    for step in loss.steps(loss.dropped & loss.traits.entries):
         # With nothing kept after it the state is one that a kill could have left.
-        later = any(kept.operation > step.operation for kept in loss.kept)
-        if step.kind is StepKind.ENTRY and later:
+        if loss.since(step.operation + 1, loss.kept):
             operation = loss.operation(step)
             directory = directory_of(operation, step)
             return loss.explanation(
@@ -207,11 +211,12 @@ def _unsynced_name(loss: _Loss) -> Explanation | None:
 
 
 def _reordered(loss: _Loss) -> Explanation | None:
-    for step in loss.dropped:
-        # A torn rest belongs to the same write; it has overtaken nothing.
-        after = [k for k in loss.kept if k.operation > step.operation and k.torn_from is None]
-        if step.kind in (StepKind.DATA, StepKind.GROW, StepKind.RESIZE) and after:
-            name, other = loss.operation(step).target, loss.operation(after[0])
+    # A torn rest belongs to the same write; it has overtaken nothing.
+    whole = loss.kept & ~loss.traits.torn
+    for step in loss.steps(loss.dropped & (loss.traits.content | loss.traits.resizes)):
+        after = loss.first(loss.since(step.operation + 1, whole))
+        if after is not None:
+            name, other = loss.operation(step).target, loss.operation(after)
             subject = "the new size of" if step.kind is StepKind.RESIZE else "a write to"
             return loss.explanation(
                 "not-ordered",

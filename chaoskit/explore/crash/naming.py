@@ -25,7 +25,7 @@ from chaoskit.explore.crash.models import MODELS, STRICT
 from chaoskit.explore.crash.order import Order
 from chaoskit.explore.crash.playing import play_all
 from chaoskit.explore.crash.states import CrashState, Moment, grown_over, moment_of
-from chaoskit.explore.crash.steps import Script, StepKind, bits, mask_of
+from chaoskit.explore.crash.steps import Script, Step, StepKind, bits, mask_of
 from chaoskit.explore.crash.tables import Tables
 
 # Every form once, since a name that was typed by hand may be wrong anywhere.
@@ -41,7 +41,7 @@ def name_of(script: Script, state: CrashState) -> str:
         return "all"
     rest = _torn_clause(script, state) + _listed("garbage", state.moment, state.garbage)
     # The whole steps of which only a torn rest persisted.
-    torn = mask_of(origin for i in bits(state.persisted) if (origin := script.steps[i].torn_from) is not None)
+    torn = mask_of(origin for step in _torn(script, state) if (origin := step.torn_from) is not None)
     dropped = state.moment.pending & ~state.persisted & ~state.garbage & ~torn
     zero = mask_of(index for index in bits(dropped) if _is_zeroes(script, state, index))
     clauses = [*rest, *_listed("zero", state.moment, zero), *_listed("drop", state.moment, dropped & ~zero)]
@@ -77,13 +77,17 @@ def _number(moment: Moment, index: int) -> int:
 
 def _torn_clause(script: Script, state: CrashState) -> list[str]:
     parts = []
-    for index in bits(state.persisted):
-        step = script.steps[index]
+    for step in _torn(script, state):
+        # Torn growth is named by the data it came with; the number of bytes is the same.
+        data = step if step.partner is None else script.steps[step.partner]
         if step.torn_from is not None:
-            # Torn growth is named by the data it came with; the number of bytes is the same.
-            data = step if step.partner is None else script.steps[step.partner]
             parts.append(f"{_number(state.moment, step.torn_from)}@{data.length}")
     return [f"torn {','.join(parts)}"] if parts else []
+
+
+def _torn(script: Script, state: CrashState) -> list[Step]:
+    """The steps of which only a part persisted: each stands in place of a whole one that had been made."""
+    return [script.steps[index] for index in bits(state.persisted & ~state.moment.present)]
 
 
 def _ranges(numbers: Iterable[int]) -> str:

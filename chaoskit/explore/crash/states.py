@@ -61,7 +61,12 @@ class CrashState:
     @property
     def dropped(self) -> tuple[int, ...]:
         """The numbers in the script of the steps that did not persist, torn ones included."""
-        return tuple(bits(self.moment.present & (~self.persisted | self.garbage)))
+        return tuple(bits(self.lost))
+
+    @property
+    def lost(self) -> int:
+        """The same as a set."""
+        return self.moment.present & (~self.persisted | self.garbage)
 
     @property
     def complete(self) -> bool:

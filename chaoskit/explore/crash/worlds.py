@@ -13,7 +13,7 @@ from chaoskit.core.schedule import Fault, Point, Schedule, Strike
 from chaoskit.explore.border import Planned, World
 from chaoskit.explore.crash.aftermath import Aftermath
 from chaoskit.explore.crash.between import Unknown
-from chaoskit.explore.crash.explanations import explain
+from chaoskit.explore.crash.explanations import Explainer
 from chaoskit.explore.crash.fixes import Explanation
 from chaoskit.explore.crash.materialise import Materialiser
 from chaoskit.explore.crash.models import models_named
@@ -116,13 +116,13 @@ class CrashWorld(World):
     @cached_property
     def advice(self) -> Explanation:
         """Why the state can come about, and how to prevent it."""
-        return explain(self.recorded.states.script, self.state)
+        return self.recorded.explainer.explain(self.state)
 
     @cached_property
     def reason(self) -> Explanation:
         """The same, with a look at what is missing only because something else is."""
         implied = self.recorded.aftermath(self.state.moment.operation).implied(self.state)
-        return explain(self.recorded.states.script, self.state, implied)
+        return self.recorded.explainer.explain(self.state, implied)
 
     @property
     def told(self) -> Advice:
@@ -169,6 +169,11 @@ class CrashHistory:
     tells_of_home: bool = False
     unknown: tuple[Unknown, ...] = ()
     _aftermaths: dict[int, Aftermath] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """Says what is to blame for its crash states."""
+        return Explainer(self.states.script)
 
     def promised_before(self, run: int) -> int:
         """How many promises the runs before this one had made."""

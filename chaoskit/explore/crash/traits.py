@@ -1,0 +1,107 @@
+"""Steps of a script sorted by kind, as sets: made once, and asked for each of thousands of crash states."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from chaoskit.core.operation import Operation
+from chaoskit.explore.crash.models import ModelRule
+from chaoskit.explore.crash.snapshot import Inode
+from chaoskit.explore.crash.steps import Script, Step, StepKind, mask_of
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Sets of steps with one property each, and what had happened by each operation.
+
+    A crash state is a few sets of steps; what it lacks is found by intersecting them with these. To walk
+    over the steps instead takes time with each state, and a long trace has as many steps as states.
+    """
+
+    asked: int
+    """A call asked for them: it can lack the others, but no call is to blame for that."""
+    visible: int
+    """Those by which one sees what a file system has written before something else."""
+    torn: int
+    """What is left of a step when the power goes in the middle of it."""
+    data: int
+    content: int
+    """Data, and the growth that comes with it."""
+    entries: int
+    resizes: int
+    published: int
+    """A file gets a name by a rename or a link."""
+    cuts: int
+    """A file loses content: it is emptied by opening it, or made shorter."""
+    halves: int
+    """One of the two entries that a rename changes."""
+    content_of: Mapping[Inode, int]
+    failed: Sequence[tuple[int, Inode]]
+    """The syncs of a file that said they had failed: the operation and the file, in order."""
+    _latest: Sequence[int]
+    """The latest operation that has made a step up to each one: ascending."""
+    _strays: Mapping[int, int]
+    """The operations of steps that stand behind those of later ones: what was stored in a mapped file is seen
+    late, and belongs to the call that mapped it."""
+    _promises: Sequence[Operation]
+
+    def before(self, operation: int) -> int:
+        """The steps that earlier operations have made."""
+        strays = mask_of(index for index, made_by in self._strays.items() if made_by < operation)
+        return (1 << bisect_left(self._latest, operation)) - 1 | strays
+
+    def promise(self, operation: int) -> Operation | None:
+        """The last promise that had been given when an operation was over."""
+        # It covers the most: an earlier one would blame fewer calls.
+        number = bisect_left(self._promises, operation + 1, key=lambda promise: promise.index)
+        return self._promises[number - 1] if number else None
+
+
+def traits_of(script: Script) -> Traits:
+    """Sort the steps of a script."""
+    steps, trace = script.steps, script.trace
+
+    def those(wanted: Callable[[Step], object]) -> int:
+        return mask_of(step.index for step in steps if wanted(step))
+
+    content_of: defaultdict[Inode, int] = defaultdict(int)
+    for step in steps:
+        if step.kind in (StepKind.DATA, StepKind.GROW):
+            content_of[step.owner] |= 1 << step.index
+    latest = list(accumulate((step.operation for step in steps), max))
+    entries = [step for step in steps if step.kind is StepKind.ENTRY]
+    return Traits(
+        asked=those(lambda step: not step.unasked),
+        # fallocate overtakes the write whose size it journalled, though nothing asked for that.
+        visible=those(lambda step: not step.unasked or step.unless is ModelRule.ALLOCATES_APART),
+        torn=those(lambda step: step.torn_from is not None),
+        data=those(lambda step: step.kind is StepKind.DATA),
+        content=those(lambda step: step.kind in (StepKind.DATA, StepKind.GROW)),
+        entries=mask_of(step.index for step in entries),
+        resizes=those(lambda step: step.kind is StepKind.RESIZE),
+        published=mask_of(
+            step.index
+            for step in entries
+            if step.child is not None and trace[step.operation].call in ("rename", "link")
+        ),
+        cuts=those(lambda step: step.kind is StepKind.RESIZE and _cuts(trace[step.operation], step)),
+        halves=mask_of(step.index for step in entries if step.partner is not None),
+        content_of=content_of,
+        failed=[
+            (effect.operation, effect.sync.inode)
+            for effect in script.effects
+            if effect.sync is not None and effect.sync.failed and effect.sync.inode is not None
+        ],
+        _latest=latest,
+        _strays={s.index: s.operation for s in steps if s.operation < latest[s.index]},
+        _promises=[trace[e.operation] for e in script.effects if trace[e.operation].call == "promise"],
+    )
+
+
+def _cuts(operation: Operation, step: Step) -> bool:
+    # A resize that only extends the file has lost nothing.
+    return operation.call == "open" or (operation.file.size_before or 0) > step.size
