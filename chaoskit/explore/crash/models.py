@@ -47,7 +47,6 @@ class ModelRule(Enum):
     NAMES_SYNC = "syncing a file or directory makes its new names, and the directories they need, durable"
     RENAME_IN_ONE = "both halves of a rename persist together, unless only the new directory is synced"
     WHOLE_BLOCKS = "a block is never torn"
-    SYNCS_WHOLE = "syncing a part of what is mapped writes all data of the file"
     LOOSE_LOG = "a sync may bring along more of what it touches or was synced, without what changed before"
     NO_GARBAGE = "space that was never written reads as zeroes"
 
@@ -156,7 +155,6 @@ BTRFS = Model(
             ModelRule.CUTS_AT_ONCE: "copy on write",
             ModelRule.COPY_ON_WRITE: "datacow; btrfs(5)",
             ModelRule.NAMES_SYNC: f"log tree; {_TREE_LOG}, log_new_ancestors; {_MEASURED}",
-            ModelRule.SYNCS_WHOLE: f"{_KERNEL}, fs/btrfs/file.c, btrfs_sync_file; {_MEASURED}",
             ModelRule.LOOSE_LOG: f"{_TREE_LOG}, btrfs_log_inode_parent, btrfs_log_new_name; {_MEASURED}",
             ModelRule.RENAME_IN_ONE: (
                 f"{_MEASURED}: after syncing the new directory alone both names were there"
