@@ -46,7 +46,7 @@ def _left_out(order: Order, file: FileRecord, sync: Sync) -> int:
     """The data that a sync of a part of the file has no reason to write.
 
     Where the file has grown as well this is not followed: then all of it counts as written. So it is by a
-    file system that never writes in place: it logs all of a file (fs/btrfs/file.c, btrfs_sync_file; measured).
+    file system that never writes in place, which logs all of it (fs/btrfs/file.c, btrfs_sync_file; measured).
     """
     pending, whole = file.pending & ~order.durable, ModelRule.COPY_ON_WRITE in order.model
     if sync.within is None or whole or order.of_kind(pending, StepKind.GROW):
