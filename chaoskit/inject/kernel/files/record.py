@@ -217,7 +217,8 @@ def _descriptor(call: FileCall, facts: Facts) -> None:
     if stat.S_ISREG(found.st_mode):
         facts["offset"] = _offset(call, fd)
     if call.row.copies:
-        facts["source_offset"] = _source_offset(call)
+        with translate.source_of(call) as source:
+            facts["source_offset"] = execute.source_position(call, source)
     if call.spec.text is not None:
         facts["text"] = _text(call, call.spec.text)
 
@@ -313,11 +314,6 @@ def _copied(call: FileCall, store: PayloadStore) -> Payload:
         start = execute.source_position(call, fd)
         # Opened once more: what is read by way of theirs changes the time of its last access.
         return brought.kept(extents.opened(f"/proc/self/fd/{fd}"), store, start, length)
-
-
-def _source_offset(call: FileCall) -> int:
-    with translate.source_of(call) as fd:
-        return execute.source_position(call, fd)
 
 
 def _will_sync(call: FileCall) -> bool:
