@@ -76,7 +76,7 @@ HEADER_WORDS = ("authorization", "cookie")
 HEADER = re.compile(
     r"\b((?:proxy-)?authorization|(?:set-)?cookie)\s{0,3}:\s{0,3}[^\r\n'\"]{1,4000}", re.IGNORECASE
 )
-# A name, then =, := or :, then a value, quoted or bare. The value is no part of the search: what follows a
+# A name, then =, := or :, then a value, quoted or bare. The value is not part of the search: what follows a
 # harmless name ("ValueError: token=…") may be another name.
 ASSIGNED = re.compile(
     r"(?<![\w.-])(?P<name>-{0,2}[^\W\d][\w.-]{0,80})\\{0,7}['\"]?"

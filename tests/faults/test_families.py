@@ -224,7 +224,7 @@ def test_a_kill_strikes_before_every_change(op) -> None:
     ids=str,
 )
 def test_a_kill_is_not_wasted_where_nothing_changes(op) -> None:
-    """A kill that leaves the disk as the next one does is no case of its own."""
+    """A kill that leaves the disk as the next one does is not a case of its own."""
     assert offered(faults.kill(), op) == []
 
 

@@ -38,7 +38,7 @@ def _asked_for(order: Order, inode: Inode, sync: Sync) -> int:
         return whole & ((1 << sync.only.stop) - (1 << sync.only.start))
     file = order.files[inode]
     own = file.owned & ~file.attributes if sync.data_only else file.owned
-    # The release of a file without a name is no part of its content: a journal may have it (see below).
+    # The release of a file without a name is not part of its content: a journal may have it (see below).
     return own & ~order.of_kind(own, StepKind.FREE) & ~order.durable & ~_left_out(order, file, sync)
 
 

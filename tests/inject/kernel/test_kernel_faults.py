@@ -710,7 +710,7 @@ def test_a_kill_at_a_promise_or_the_end_keeps_the_promise(run: Run, point: str) 
 
 
 def test_an_errno_cannot_strike_a_promise(run: Run) -> None:
-    """What is no system call cannot fail as one; the run says that nothing was injected."""
+    """What is not a system call cannot fail as one; the run says that nothing was injected."""
     ran = run(lambda: channel.promise(1), "promise()#1=EIO")
     assert (ran.ok, ran.receipts) == (True, ())
     assert kinds(ran) == ["not-injected"]

@@ -140,7 +140,7 @@ class FileDecoder:
 
         An empty name is none either, unless the call says that it stands for the descriptor.
         """
-        # A null pointer is no name, and neither is one that cannot be read.
+        # A null pointer is not a name, and neither is one that cannot be read.
         raw = call.task.process.memory.string(call.args[index]) if call.args[index] else None
         if raw is None or not (raw or (call.row.nameless and call.flags & abi.AT_EMPTY_PATH)):
             return None
@@ -246,11 +246,11 @@ class FileDecoder:
         if call.spec.name == "flock":
             return not call.flags & _LOCK_UN and self._described(call)
         kind = call.task.process.memory.read(call.args[2], 2)
-        # Releasing a lock never fails and is no operation.
+        # Releasing a lock never fails and is not an operation.
         return kind != struct.pack("=h", _F_UNLCK) and self._described(call)
 
     def _mmap(self, call: FileCall) -> bool:
-        """A mapping that cannot be written is no operation, and neither is what ``mprotect`` does to it."""
+        """A mapping that cannot be written is not an operation, nor is what ``mprotect`` does to it."""
         if call.spec.name == "mprotect":
             target = self._mapped_below(call) if self._maps_below else None
             if target is not None:

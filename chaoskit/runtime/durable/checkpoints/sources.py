@@ -34,7 +34,7 @@ TICK = 2_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """The identity of an input that is no file: ``Checksum("sha256:9f86d0…")``, or any ``NAME:TEXT``.
+    """The identity of an input other than a file: ``Checksum("sha256:9f86d0…")``, or any ``NAME:TEXT``.
 
     Raises:
         UsageError: it has another form.

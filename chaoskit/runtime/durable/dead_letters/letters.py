@@ -118,7 +118,7 @@ class DeadLetters:
         value = failed.value(
             redrives=before["redrives"],
             same=same,
-            # The first failure was no redrive: the failures after it are the redrives that failed alike.
+            # The first failure was not a redrive: the failures after it are the redrives that failed alike.
             poison=before["poison"] or same > self._poison_after,
         )
         tx.change(DEAD, id, scope=pipeline, status="open", value=value)
@@ -129,7 +129,7 @@ class DeadLetters:
 
         Raises:
             RecordCorrupt, StoreTooNew: it is there and cannot be read.
-            UsageError: that is no id.
+            UsageError: the id is malformed.
         """
         record = (tx or self._store).get(DEAD, id, scope=pipeline_of(id))
         return None if record is None else letter_of(record)

@@ -266,7 +266,7 @@ def _place(files: list[_StageFile], *, sync: bool, again: bool = False) -> None:
     """
     for file in files:
         hidden, target = Path(file.hidden), Path(file.target)
-        # A recovery may do the same at the same time: a missing file is no error before the target is seen.
+        # A recovery may do the same at this moment: until the target is seen, a missing file is not an error.
         with contextlib.suppress(FileNotFoundError):
             if again or not _linked(hidden, target):
                 with open(hidden, "rb") as content, open_atomic(target) as copy:
