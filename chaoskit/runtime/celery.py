@@ -348,9 +348,12 @@ def _reconcile(task: DurableTask, grace: float) -> int:
     kind, now = kind_of(task._pipeline()), store.now()
     waiting = [one for one in steps.pending() if one.due is not None and one.due + grace <= now]
     for one in waiting:
-        # Due from now on: the next look, or another reconciler, sends it again only after the grace.
+        # Due from now on: the next look, or another reconciler, sends it again only after the grace. One that
+        # has listed the same runs at the same time finds another due than it saw.
         with store.transaction() as tx:
-            waits = tx.change(kind, one.key, status="pending", due=now, was="pending")
+            record = tx.get(kind, one.key)
+            waits = record is not None and (record.status, record.due) == ("pending", one.due)
+            waits = waits and tx.change(kind, one.key, status="pending", due=now, was="pending")
         if waits:
             task.resend(one)
             sent += 1
