@@ -13,8 +13,10 @@ import pytest
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import OutcomeUnknown, classify, make_directories, open_atomic, write_file
 from chaoskit.runtime.durable.files import directories, names, renaming, staging, syncing
+from chaoskit.runtime.durable.files.reading import open_regular
 from chaoskit.runtime.failures.taxonomy import (
     DiskFull,
+    FilesystemError,
     QuotaExceeded,
     StorageError,
     TransactionValidationError,
@@ -123,6 +125,20 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a regular file"):
         write_file(tmp_path / "fifo", b"")
     assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
+
+
+def test_what_may_never_end_is_not_read(tmp_path: Path) -> None:
+    """A FIFO, whose opening waits for a writer, and a device are refused at once; a directory as ever."""
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(FilesystemError, match="fifo' is a FIFO; expected a regular file"):
+        open_regular(tmp_path / "fifo")
+    with pytest.raises(FilesystemError, match="is a character device"):
+        open_regular("/dev/zero")
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
+        open_regular(tmp_path)
+    (tmp_path / "file").write_bytes(b"all of it")
+    with open_regular(tmp_path / "file", buffering=0) as file:
+        assert file.read() == b"all of it"
 
 
 @pytest.mark.parametrize("linking", [False, True])

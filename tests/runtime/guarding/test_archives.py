@@ -26,6 +26,7 @@ from chaoskit.runtime import (
     extract,
     inspect_archive,
 )
+from chaoskit.runtime.failures.taxonomy import FilesystemError
 from chaoskit.runtime.guarding.archives import writing
 
 LIMITS = ArchiveLimits(members=1000, total=8 << 20)
@@ -300,3 +301,17 @@ def test_wrong_use_is_told(call, text):
     """Each argument that cannot be right is named with what was expected."""
     with pytest.raises(UsageError, match=text):
         call()
+
+
+def test_an_archive_is_a_file(tmp_path):
+    """A FIFO is refused: its opening waited for a writer for ever, if none came."""
+    os.mkfifo(tmp_path / "fifo")
+    # Open for both, so that not even the old way waits.
+    both = os.open(tmp_path / "fifo", os.O_RDWR)
+    try:
+        os.write(both, b"not an archive")
+        with pytest.raises(FilesystemError, match="is a FIFO"):
+            extract(tmp_path / "fifo", tmp_path / "out")
+    finally:
+        os.close(both)
+    assert os.listdir(tmp_path) == ["fifo"]

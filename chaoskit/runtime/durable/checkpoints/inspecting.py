@@ -60,9 +60,7 @@ def walk(
 def statistics(store: Storage, kind: Kind) -> CheckpointStatistics:
     """Counted now."""
     counted = store.count(kind)
-    oldest = None
-    if counted.get("pending"):
-        oldest = min((one.updated for one in walk(store, kind, status="pending")), default=None)
+    oldest = store.oldest(kind, status="pending") if counted.get("pending") else None
     return CheckpointStatistics(sum(counted.values()), counted, oldest)
 
 

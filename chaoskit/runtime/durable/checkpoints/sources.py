@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.files.reading import open_regular
 from chaoskit.runtime.durable.files.syncing import sync_directory, sync_file
 from chaoskit.runtime.durable.store.files import typed_errors
 from chaoskit.runtime.failures.taxonomy import CheckpointError, FileMissing
@@ -231,15 +232,12 @@ class Outputs:
 
 def _digest(path: Path) -> str:
     state = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
+    with open_regular(path, buffering=0) as file:
         while piece := file.read(PIECE):
             state.update(piece)
     return state.hexdigest()
 
 
 def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        sync_file(descriptor)
-    finally:
-        os.close(descriptor)
+    with open_regular(path, buffering=0) as file:
+        sync_file(file.fileno())

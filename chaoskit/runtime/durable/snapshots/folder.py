@@ -14,6 +14,7 @@ from typing import Any, Literal
 from chaoskit.core.errors import ChaoskitError, wrong
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.durable.files import clean_leftovers, make_directories
+from chaoskit.runtime.durable.files.reading import open_regular
 from chaoskit.runtime.durable.files.writing import write_buffers
 from chaoskit.runtime.durable.levels import DEFAULT_DURABILITY, Durability, check_durability
 from chaoskit.runtime.durable.reserve import Reserve
@@ -218,7 +219,7 @@ class Snapshots:
         return sorted(int(found[1]) for found in map(pattern.fullmatch, names) if found)
 
     def _content(self, number: int) -> bytearray:
-        with open(self._path(number), "rb", buffering=0) as file:
+        with open_regular(self._path(number), buffering=0) as file:
             # Memory that may be written, so that arrays can stay where they are read to.
             content = bytearray(os.fstat(file.fileno()).st_size)
             rest = memoryview(content)
@@ -228,7 +229,7 @@ class Snapshots:
 
     def _info(self, number: int) -> SnapshotInfo:
         path = self._path(number)
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             try:
                 prefix = file.read(PREFIX_SIZE)

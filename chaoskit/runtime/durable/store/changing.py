@@ -6,7 +6,6 @@ row), how a record is inserted, and which records a claim may take.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from chaoskit.runtime.durable.store.codec import check_name, checksum, decode, e
 from chaoskit.runtime.durable.store.protocol import KEEP, RUNNING, Keep, Kind, Record
 from chaoskit.runtime.durable.store.reading import (
     COLUMNS,
+    MOST,
     Row,
     RowReader,
     Where,
@@ -36,6 +36,7 @@ CLAIM_NEW = (
     " owner, attempts, fence) values {rows} on conflict do nothing returning key"
 )
 THERE = "select 1 from record where kind = ? and scope = ? and key = ?"
+FAR = float(1 << 63)
 CLAIMED_AT_ONCE = 32
 """Records that one statement makes: half a window of a batch, and far fewer values than SQLite can bind."""
 
@@ -64,10 +65,10 @@ def check_due(due: float | None) -> float | None:
     SQLite even keeps NaN as null, which is what settled records have.
 
     Raises:
-        UsageError: it is NaN or infinite.
+        UsageError: it is NaN, infinite, or an integer that no database takes.
     """
-    if due is not None and not -math.inf < due < math.inf:
-        raise wrong("due", due, "a time in seconds, or None for a record that is settled")
+    if due is not None and not -FAR < due < FAR:
+        raise wrong("due", due, "a time in seconds, below 2**63, or None for a record that is settled")
     return due
 
 
@@ -161,7 +162,8 @@ class RowTx(RowReader):
     ) -> bool:
         if not isinstance(due, Keep):
             check_due(due)
-        plain = fence is not None and value is not KEEP and was is None and version is None
+        # A fence beyond what a record can have is left to the comparison below: SQLite would not be asked.
+        plain = fence is not None and fence <= MOST and value is not KEEP and was is None and version is None
         if plain and status not in (None, RUNNING) and self._end(kind, scope, key, status, value, due, fence):
             return True
         row = self.row_to_change(kind, scope, key)

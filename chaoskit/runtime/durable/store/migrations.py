@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from chaoskit.runtime.failures.stored import StoreTooNew
+from chaoskit.runtime.failures.stored import StoreCorrupt, StoreTooNew
 from chaoskit.runtime.failures.taxonomy import ConfigurationError
 
 __all__ = ["APPLICATION", "MIGRATIONS", "Migration", "migrate", "version_of"]
@@ -80,9 +80,15 @@ def migrate(
     ``backup(version)`` is called before a store that has records is changed.
 
     Raises:
+        StoreCorrupt: no chaoskit has ever numbered a store so.
         StoreTooNew: a later chaoskit has migrated it further than this one knows.
     """
     version = version_of(connection, path)
+    if version < 0:
+        raise StoreCorrupt(
+            f"{path} says that its version is {version}; expected 0 to {len(migrations)}. Its header was"
+            " damaged, or written by another program: keep a copy, then restore the latest backup."
+        )
     if version > len(migrations):
         raise StoreTooNew(
             f"{path} has version {version}; expected at most {len(migrations)}, which is what this chaoskit"

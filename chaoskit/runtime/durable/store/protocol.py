@@ -178,6 +178,9 @@ class Reader(Protocol):
     def count(self, kind: Kind, *, scope: str | None = None) -> Mapping[str, int]:
         """How many records there are of each status."""
 
+    def oldest(self, kind: Kind, *, status: str) -> float | None:
+        """When the record of that status was written that has not been for longest; None if there is none."""
+
 
 class Tx(Reader, Protocol):
     """One transaction: all of it, or nothing. Reading sees what was written in it before.

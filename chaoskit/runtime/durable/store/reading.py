@@ -13,7 +13,7 @@ from chaoskit.runtime.durable.store.codec import check_name, checksum, decode, i
 from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Page, Record
 from chaoskit.runtime.failures.stored import RecordCorrupt, StoreTooNew
 
-__all__ = ["COLUMNS", "Row", "RowReader", "Where", "check_limit", "damage_of", "record_of"]
+__all__ = ["COLUMNS", "MOST", "Row", "RowReader", "Where", "check_limit", "damage_of", "record_of"]
 
 Row = tuple[Any, ...]
 
@@ -24,6 +24,9 @@ COLUMNS = (
 
 
 _WHOLE = [int, int, int]
+MOST = 1 << 53
+"""More writes, attempts and claims than a record ever has; a bit that flipped makes more. No counting further
+from there: at 63 bits SQLite goes on with a fraction, and Python can't ask for that record any more."""
 _TIMES = frozenset({float, int})
 
 
@@ -48,7 +51,7 @@ class Where:
 
     def updated_before(self, moment: float | None) -> None:
         if moment is not None:
-            self.add("updated < ?", moment)
+            self.add("updated < ?", float(moment))
 
     def __str__(self) -> str:
         return " and ".join(self._terms)
@@ -106,6 +109,14 @@ class RowReader:
         rows = self.rows(f"select status, count(*) from record where {where} group by status", where.values)
         return {as_text(status): count for status, count in rows}
 
+    def oldest(self, kind: Kind, *, status: str) -> float | None:
+        where = Where(kind)
+        where.status(status)
+        # In the database, where it takes a look at each row and no value: for as many as wait when a queue
+        # has got stuck, which is when this is asked. An index would be written with every record.
+        found = self.rows(f"select min(updated) from record where {where}", where.values)[0][0]
+        return found if type(found) in _TIMES else None
+
 
 def behind(columns: Sequence[str], place: Sequence[Any]) -> tuple[str, *tuple[Any, ...]]:
     """The condition for what comes after ``place``, and its values, for a list that goes on there.
@@ -126,9 +137,9 @@ def as_text(value: object) -> str:
 
 
 def check_limit(limit: int) -> int:
-    """``limit``; raises ``UsageError`` if it is less than 1."""
-    if limit < 1:
-        raise wrong("limit", limit, "at least 1")
+    """``limit``; raises ``UsageError`` if it is less than 1, or more than a database can count."""
+    if not 1 <= limit <= MOST:
+        raise wrong("limit", limit, "at least 1, and at most 2**53")
     return limit
 
 
@@ -171,6 +182,7 @@ def _read(row: Row, kind: Kind) -> Record | DamagedRecord:
     if (
         not sound
         or [*map(type, (version, attempts, fence))] != _WHOLE
+        or not 0 <= min(version, attempts, fence) <= max(version, attempts, fence) <= MOST
         or not _TIMES.issuperset(map(type, times))
     ):
         return DamagedRecord(as_text(name), as_text(scope), as_text(key), "corrupt")

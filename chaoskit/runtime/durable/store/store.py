@@ -171,6 +171,9 @@ class Store(ClosedOnExit):
     def count(self, kind: Kind, *, scope: str | None = None) -> Mapping[str, int]:
         return self._here().read(lambda reader: reader.count(kind, scope=scope))
 
+    def oldest(self, kind: Kind, *, status: str) -> float | None:
+        return self._here().read(lambda reader: reader.oldest(kind, status=status))
+
     def owner_alive(self, owner: str) -> bool | None:
         return self._here().owner_alive(owner)
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.files.publishing import publish_directory
+from chaoskit.runtime.durable.files.reading import open_regular
 from chaoskit.runtime.durable.files.refusals import named_refusals
 from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive, UnsafeArchive
 from chaoskit.runtime.guarding.archives.limits import ArchiveLimits
@@ -131,7 +132,7 @@ def _refuse_links(member: ArchiveMember, links: Links) -> None:
 @contextlib.contextmanager
 def _opened(source: Path, limits: ArchiveLimits, beside: Path | None) -> Iterator[Container]:
     """The archive as a container; a compressed one is unpacked into a file without a name, in ``beside``."""
-    with open(source, "rb") as file:
+    with open_regular(source) as file:
         head = file.read(8)
         file.seek(0)
         make = compression(head)

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.durable.files.reading import open_regular
 from chaoskit.runtime.durable.transactions.contents import digest_of
 from chaoskit.runtime.guarding.consistency.disagreements import Disagreement, DisagreementKind
 from chaoskit.runtime.guarding.consistency.sources import RowSource, Table
@@ -150,7 +151,7 @@ class FileExists(RowByRow):
                 )
             expected = row.get(self.checksum) if self.checksum else None
             if isinstance(expected, str) and expected.startswith("sha256:"):
-                with open(path, "rb") as file:
+                with open_regular(path) as file:
                     checksum = digest_of(file)[1]
                 if checksum != expected:
                     return disagreement(

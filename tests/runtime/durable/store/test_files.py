@@ -17,7 +17,7 @@ from chaoskit.runtime.durable.store import core, files, migrations, opening, sql
 from chaoskit.runtime.durable.store.commit import Round
 from chaoskit.runtime.durable.store.lock import LockFile
 from chaoskit.runtime.durable.store.protocol import Kind, Tx
-from chaoskit.runtime.failures.stored import OutcomeUnknown
+from chaoskit.runtime.failures.stored import OutcomeUnknown, StoreCorrupt
 from chaoskit.runtime.failures.taxonomy import (
     ConfigurationError,
     FileMissing,
@@ -103,6 +103,16 @@ def test_a_newer_store_is_refused(path: Path) -> None:
     with closing(sqlite3.connect(path)) as other:
         other.execute("pragma user_version = 99")
     with pytest.raises(StoreTooNew, match="has version 99; expected at most 1"):
+        Store.open(path, reserve=0)
+
+
+def test_a_version_that_was_never_given_is_damage(path: Path) -> None:
+    """Counted from the end it had the last migration run again, which said that a table was there already."""
+    with Store.open(path, reserve=0):
+        pass
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("pragma user_version = -1")
+    with pytest.raises(StoreCorrupt, match="its version is -1; expected 0 to 1"):
         Store.open(path, reserve=0)
 
 

@@ -276,6 +276,31 @@ def test_counting_by_status(store: Store) -> None:
     assert store.count(JOB, scope="a") == {"done": 2}
 
 
+def test_numbers_that_no_database_takes(store: Store) -> None:
+    """Beyond 64 bits each driver has an error that is no store's; a store answers, or refuses."""
+    store.put(JOB, "a", 1, status="pending", due=1.0)
+    [claim] = claimed(store)
+    for more in (1 << 63, 10**400):
+        assert not store.write(
+            lambda tx, fence=more: tx.change(JOB, "a", status="x", value=1, fence=fence)  # type: ignore[misc]
+        )
+        with pytest.raises(UsageError, match="limit is"):
+            store.find(JOB, limit=more)
+    assert len(store.find(JOB, updated_before=1 << 70).records) == 1
+    assert store.write(lambda tx: tx.change(JOB, "a", status="x", value=1, fence=claim.fence))
+
+
+def test_the_oldest_of_a_status(store: Store, clock: VirtualClock) -> None:
+    """By when it was written the last time; None if there is none."""
+    assert store.oldest(JOB, status="new") is None
+    first = store.now()
+    for key, status in (("a", "old"), ("b", "new"), ("c", "new")):
+        clock.advance(5)
+        store.put(JOB, key, 1, status=status)
+    assert store.oldest(JOB, status="new") == first + 10
+    assert store.write(lambda tx: tx.oldest(JOB, status="old")) == first + 5
+
+
 def test_deleting_and_purging(store: Store, clock: VirtualClock) -> None:
     """A record is removed by name, in a version if one is named; many by what they are, so many at a time."""
     for key in "abcd":
@@ -326,7 +351,7 @@ def test_an_unserialisable_value_changes_nothing(store: Store) -> None:
     assert (found.status, found.version) == ("x", 1)
 
 
-@pytest.mark.parametrize("due", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("due", [float("nan"), float("inf"), float("-inf"), 1 << 63, 10**400], ids=range(5))
 def test_a_record_is_due_at_a_time_or_never(store: Store, due: float) -> None:
     """NaN is null in SQLite, and so was settled: a job that nothing would have claimed any more."""
     with pytest.raises(UsageError, match="due is"):

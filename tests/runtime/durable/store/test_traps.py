@@ -555,6 +555,20 @@ def test_a_number_or_name_of_another_type_stops_nothing(path: Path, column: str)
         assert [one.key for one in store.write(lambda tx: tx.claim(JOB, lease=1, limit=3))] == ["a", "c"]
 
 
+@pytest.mark.parametrize("column", ["attempts", "fence", "version"])
+@pytest.mark.parametrize("count", [(1 << 63) - 1, -1])
+def test_a_count_that_is_none_stops_nothing(path: Path, column: str, count: int) -> None:
+    """One bit more, and the next claim would count beyond what SQLite takes: its end was an OverflowError."""
+    with Store.open(path, reserve=0) as store:
+        for key in "abc":
+            store.put(JOB, key, f"the value of {key}", status="pending", due=1.0)
+    _rewritten(path, f"update record set {column} = {count} where key = 'b'")
+    with Store.open(path, reserve=0) as store:
+        _neighbours_are_unaffected(store)
+        assert [one.key for one in store.find(JOB).damaged] == ["b"]
+        assert [one.key for one in store.write(lambda tx: tx.claim(JOB, lease=1, limit=3))] == ["a", "c"]
+
+
 def test_a_damaged_owner_stops_no_claim(path: Path) -> None:
     """No byte can be asked for: its lease decides, as that of an owner on another machine."""
     with Store.open(path, reserve=0) as store:

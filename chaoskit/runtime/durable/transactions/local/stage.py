@@ -13,6 +13,7 @@ from typing import IO
 
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.durable.files.marking import mark
+from chaoskit.runtime.durable.files.reading import open_regular
 from chaoskit.runtime.durable.files.refusals import named_refusals
 from chaoskit.runtime.durable.files.syncing import sync_tree
 from chaoskit.runtime.durable.transactions.contents import PIECE, TransactionFiles
@@ -115,7 +116,7 @@ def source_of(content: Content) -> Iterator[IO[bytes]]:
     if isinstance(content, bytes | bytearray | memoryview):
         yield io.BytesIO(content)
     elif isinstance(content, os.PathLike):
-        with open(content, "rb", buffering=0) as file:
+        with open_regular(content, buffering=0) as file:
             yield file
     elif hasattr(content, "read"):
         yield content

@@ -1,0 +1,48 @@
+"""Opening what must be a file, to be read to its end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import IO
+
+from chaoskit.runtime.failures.taxonomy import FilesystemError
+
+__all__ = ["open_regular"]
+
+# Without O_NONBLOCK the opening of a FIFO waits for a writer, for ever if none comes. For a file it changes
+# nothing.
+_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_KINDS = (
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> IO[bytes]:
+    """The file under ``path``, to be read.
+
+    Raises:
+        FilesystemError: it is a FIFO, a device or a socket, which may never end, or never begin.
+        OSError: the system's own.
+    """
+    descriptor = os.open(path, _FLAGS)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(mode):
+            kind = next((name for is_one, name in _KINDS if is_one(mode)), "no file")
+            raise FilesystemError(
+                f"{os.fspath(path)!r} is {kind}; expected a regular file",
+                hint="Write its content into a file first.",
+                errno=errno.EINVAL,
+                filename=os.fspath(path),
+            )
+        return os.fdopen(descriptor, "rb", buffering=buffering)
+    except BaseException:
+        os.close(descriptor)
+        raise
