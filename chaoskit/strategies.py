@@ -223,7 +223,7 @@ def worlds(
     ``@settings(deadline=None)``, since an example takes two forks.
 
     Raises:
-        UsageError: for ``faults`` that is no set of faults.
+        UsageError: if ``faults`` is not a set of faults.
     """
     asked = default() if faults is None else faults
     if not isinstance(asked, FaultSet):
@@ -249,7 +249,7 @@ def world(data: Data, schedule: str, *, prepare: Prepare | None = None) -> Drawn
     ``prepare`` as in :func:`worlds`.
 
     Raises:
-        ScheduleError: for a text that is no schedule; ``world.run`` raises it for one that names a call
+        ScheduleError: for a text that is not a schedule; ``world.run`` raises it for one that names a call
             that does not happen.
     """
     return DrawnWorld(data, FaultSet(), lambda schedules: 0, prepare=prepare, replay=Schedule.parse(schedule))

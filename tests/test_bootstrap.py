@@ -153,7 +153,7 @@ def test_folder_of_another_user_is_passed_over(boot, machine, monkeypatch):
 
 
 def test_broken_pythons_are_skipped(boot, machine):
-    """A file that is called like a Python and is none does no harm."""
+    """A file that is named like a Python but is not one does no harm."""
     for name, content in (
         ("python3.12", "#!/bin/sh\nexit 3\n"),
         ("python3.13", "#!/bin/sh\necho nonsense\n"),
@@ -225,7 +225,7 @@ def test_failed_installation_is_tried_again(boot, monkeypatch):
 
 
 def test_what_is_imported_often_is_compiled_ahead(boot, monkeypatch):
-    """Also where nothing is to be written while it is imported; what cannot be compiled is no error here."""
+    """Even where imports may write nothing; a module that cannot be compiled is not an error here."""
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     package = boot.ROOT / "chaoskit"
     package.mkdir()

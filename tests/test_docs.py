@@ -78,7 +78,7 @@ class Fence:
 
     @property
     def runs(self) -> bool:
-        """Whether it is Python that runs as it stands."""
+        """True for Python that runs as it stands."""
         return self.language == "python" and not self.words
 
 

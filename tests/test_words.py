@@ -21,10 +21,14 @@ ROOT = PACKAGE.parent
 
 HABITS = re.compile(
     r"\b(?<!instead )(nobody|somebody|anybody|whoever|whom|anew|a word on|such a thing|undisturbed"
-    r"|power cuts?|as far as|of its own|of their own)\b",
+    r"|power cuts?|as far as|of its own|of their own|again is fine"
+    r"|(?:that|what|which) (?:is|are|was|were) (?:no (?!longer|more|larger|other)|(?-i:none)))\b",
     re.IGNORECASE,
 )
-"""Words that a native engineer would not use here, and the losing half of "one noun for each concept"."""
+"""Words that a native engineer would not use here, and the losing half of "one noun for each concept".
+
+"That is no file" is translated: English says "that is not a file", and mostly "anything but a file".
+"""
 
 HOMONYMS: Mapping[str, str] = {
     "Row": "a row of a contract, and one of a table that a program reads: both public, never together",
@@ -203,10 +207,11 @@ def test_what_is_raised_is_said():
 def test_planted_faults_are_found():
     """Each of the five measures sees what it is for."""
     planted = {
-        "a.py": "class _Store: ...\n# Nobody knows.\ndef f():\n    return _g()\ndef _g():\n    return 1\n",
+        "a.py": "class _Store: ...\n# Nobody knows what is no file, what is no longer one or is None.\n"
+        "def f():\n    return _g()\ndef _g():\n    return 1\n",
         "b.py": 'class Store:\n    def m(self):\n        """Act."""\n        if x:\n            raise E()\n',
     }
-    assert list(habits(planted)) == ["a.py:2: Nobody"]
+    assert list(habits(planted)) == ["a.py:2: Nobody", "a.py:2: what is no "]
     assert homonyms(planted) == {"Store": {"a.py", "b.py"}}
     assert density({"a.py": "x = 1\ny = 2  # noqa\n# Why.\nz = 3\nv = 4\n"}) == 25
     assert density({"a.py": "x = f(\n    a,\n    why='so',\n)\n"}) == 100 / 3

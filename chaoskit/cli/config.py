@@ -94,7 +94,7 @@ def show(file: str | None, schema: str, table: str, prefix: str, as_json: bool) 
 
 
 def _load(file: str | None, schema: str, table: str, prefix: str) -> Loaded[Any]:
-    # Only for our own options: another schema's are no business of the table tool.chaoskit.runtime.
+    # Only for our own options: another schema's do not belong in the table tool.chaoskit.runtime.
     layers = [from_pyproject(table="tool.chaoskit.runtime")] if schema == _SCHEMA else []
     if file is not None:
         layers.append(from_file(file, table=table))

@@ -138,7 +138,7 @@ class _Lines:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on standard error while cases run; where that is no terminal, a line now and then."""
+    """A bar on standard error while cases run; where that is not a terminal, a line now and then."""
     if quiet:
         yield None
         return

@@ -23,7 +23,7 @@ def tell(
 ) -> int:
     """Print it, write the report into ``directory`` if there is one; return the exit code."""
     result = concealed(explored.result, None if show_secrets else Secrets.of())
-    # A case that could not be judged is no pass, and must not look like one to a script.
+    # A case that could not be judged is not a pass, and must not look like one to a script.
     bad = result.state in ("failed", "inconclusive")
     status = 128 + explored.interrupted if explored.interrupted else NO if bad else 0
     collector = Collector(Path.cwd(), show_secrets=show_secrets)

@@ -313,7 +313,7 @@ def _shutdown_wait(stop: threading.Event, waiting: Callable[[], None], clock: Re
 
 async def _shutdown_await(stop: threading.Event, waiting: Callable[[], None], clock: RecordingClock) -> None:
     async with Shutdown(signals=(), exit=_nothing) as shutdown:
-        # A signal that is no event of ours is looked at by a thread, in real time: ours is what tasks use.
+        # A thread polls any signal that is not one of our events, in real time; tasks use ours.
         forget = stop.tell(shutdown.wake.set) if isinstance(stop, Stop) else _nothing
         waiting()
         await shutdown.wait_async(LONG)

@@ -252,7 +252,7 @@ class Operation:
 
     @property
     def allocations(self) -> int:
-        """How many allocations a line has made; 0 for every operation that is no ``alloc``."""
+        """How many allocations a line has made; 0 for every operation but an ``alloc``."""
         return self.detail.allocations if isinstance(self.detail, InsideDetail) else 0
 
     @property

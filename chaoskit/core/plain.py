@@ -53,7 +53,7 @@ def from_plain(cls: type[_T], plain: Mapping[str, Any]) -> _T:
     """Rebuild the record that :func:`to_plain` gave. Unknown keys are ignored, missing ones take defaults.
 
     Raises:
-        KeyError, TypeError, AttributeError, ValueError: for what is no such record.
+        KeyError, TypeError, AttributeError, ValueError: if ``plain`` does not hold such a record.
     """
     readers = _readers.get(cls)
     if readers is None:
@@ -112,7 +112,7 @@ class _Retold:
 
 
 def _names(cls: type) -> tuple[str, ...] | None:
-    """The fields of a record, worked out once for each class; None for what is none."""
+    """The fields of a record, worked out once for each class; None for a class that is not a record."""
     if cls not in _fields:
         _fields[cls] = tuple(f.name for f in fields(cls)) if is_dataclass(cls) else None
     return _fields[cls]

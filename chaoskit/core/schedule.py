@@ -71,7 +71,7 @@ class Point:
         """Read a point back: ``Point.parse(str(point)) == point``.
 
         Raises:
-            ScheduleError: for what is no point.
+            ScheduleError: if the text does not name a point.
         """
         match = _POINT.fullmatch(text)
         if match is None or not text.isascii():

@@ -58,7 +58,7 @@ async def waiting(root: Path) -> None:
 class Trial:
     """One schedule and what must come of it. ``judge`` is given the run and the directory that it left.
 
-    ``optional``: the reason why it cannot be tried is told, and is no defect.
+    ``optional``: the reason why it cannot be tried is told, and is not a defect.
     """
 
     name: str

@@ -100,7 +100,7 @@ def _noted(material: Material) -> dict[str, Any]:
 
 
 def states_reached(first: Observation, run: Iterable[Case]) -> dict[str, int]:
-    """In how many cases each state was reached that some case must reach; the baseline is no case."""
+    """In how many cases each state was reached that some case must reach; the baseline is not a case."""
     seen = [case.seen.sometimes for case in run]
     names = dict.fromkeys(name for states in (first.sometimes, *seen) for name in states)
     return {name: sum(states.get(name, False) for states in seen) for name in names}

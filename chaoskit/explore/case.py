@@ -53,7 +53,7 @@ class Question:
     handlers: Handlers | None = None
     promise: str = ""
     audit: bool = False
-    """Whether to find out what each sync is good for."""
+    """Find out, with further cases, what each sync protects."""
     shard: Shard | None = None
     """Which part of the plan to run; None for all of it."""
     time: VirtualTime | None = None
@@ -80,6 +80,6 @@ class Case:
 
 
 def state_shown(case: Case) -> World | None:
-    """The world whose strike is the last of the case; with a fault behind it, it is no new one."""
+    """The world whose strike is the last of the case; with a fault behind it, it is not a new one."""
     world = case.planned.world
     return world if world is not None and case.planned.schedule.strikes[-1] == world.strike else None

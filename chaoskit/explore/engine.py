@@ -136,7 +136,7 @@ class Explorer:
         return align(first.trace, second.trace)
 
     def _try_the_check(self, first: Observation, recording: Recording) -> OracleTrial | None:
-        """Whether the test notices what is put before it in place of what the workload has left."""
+        """Run the test's own check on spoiled files, and tell which of them it notices."""
         if self._question.onlooker is None:
             return None
         promised = any(run.promised for run in first.runs)

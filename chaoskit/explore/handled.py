@@ -27,7 +27,7 @@ def handler_results(
     cases: dict[int, Counter[str]] = {}
     schedules: dict[int, str] = {}
     for case in run:
-        # What ran in the baseline's own finding is no case with a fault.
+        # What ran in the baseline's own finding is not a case with a fault.
         for number in ran(handlers, case.seen.handled) if case.planned.schedule.strikes else ():
             cases.setdefault(number, Counter())[case.judgement.verdict] += 1
             schedules.setdefault(number, str(case.planned.schedule))

@@ -130,7 +130,7 @@ class Sequel:
             known.add(what)
             for case in several:
                 alike = repeated
-                # Also behind a first fault that is no repetition: what is on the disk decides.
+                # Also behind a first fault that repeats nothing: the content of the disk decides.
                 if (world := state_shown(case)) is not None:
                     key = (case.planned.schedule.strikes[0].fault, world.content)
                     alike = key in known

@@ -109,7 +109,7 @@ class Sweep:
         self.left_out[AFTER_FIRST] += len(behind)
         self.left_out[HANGS_THERE] += len(spared)
         again = self._run_before([case for case in cases if id(case) not in spared | behind])
-        # What was to be struck there is not there, so it was no case.
+        # What was to be struck there is not there, so it was not a case.
         self._possible -= len(again)
         return [case for case in cases if id(case) not in spared | behind | again]
 

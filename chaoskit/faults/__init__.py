@@ -114,7 +114,7 @@ def network() -> networks.NetworkFaults:
 
 def http() -> networks.HttpFaults:
     """Answers of HTTP in clear text: 401, 429, 500 and 503, a gateway's 504, a request delivered twice, a
-    body that is cut or is no JSON, an answer without its length. ``http().aws("s3")`` adds the errors of a
+    body that is cut or is not JSON, an answer without its length. ``http().aws("s3")`` adds the errors of a
     service of Amazon's.
     """
     return networks.HttpFaults.of(networks.Http())
@@ -129,7 +129,7 @@ def memory(*packages: str) -> memories.MemoryFaults:
     ``packages`` named (``"diskcache"``); what a line calls elsewhere counts as the line's.
 
     Raises:
-        UsageError: for what is no name of a package.
+        UsageError: for anything but the name of a package.
     """
     return memories.MemoryFaults.of(memories.Shortage(checked_packages("memory", packages)))
 
@@ -142,7 +142,7 @@ def interrupt(*packages: str) -> FaultSet:
     :func:`memory`.
 
     Raises:
-        UsageError: for what is no name of a package.
+        UsageError: for anything but the name of a package.
     """
     return FaultSet.of(interrupts.Interrupt(checked_packages("interrupt", packages)))
 
@@ -155,7 +155,7 @@ def corruption(*, per_file: int = corruptions.PER_FILE) -> corruptions.Corruptio
     the format itself tells.
 
     Raises:
-        UsageError: for a ``per_file`` that is no whole number from 1.
+        UsageError: unless ``per_file`` is a whole number from 1.
     """
     return corruptions.CorruptionFaults.of(corruptions.Corruption(corruptions.checked_per_file(per_file)))
 
@@ -164,7 +164,7 @@ def signal(signal: str | int) -> FaultSet:
     """One signal that a program may handle, at every call: ``"SIGTERM"``, 15 or ``signal.SIGTERM``.
 
     Raises:
-        UsageError: for what is no signal of this machine, and for SIGKILL and SIGSTOP.
+        UsageError: for a signal that this machine does not have, and for SIGKILL and SIGSTOP.
     """
     return FaultSet.of(signals.Sent(signals.checked(signal)))
 

@@ -66,13 +66,18 @@ class CallFamily:
     talks: bool = False
     """A request and its answer, or one of the two."""
     inside: bool = False
-    """Happens inside of the interpreter, at a line of the program: it is no call to the outside."""
+    """Happens inside of the interpreter, at a line of the program: it is not a call to the outside."""
     witnessed: bool = False
     """The outside knows of it: what it was told must not be taken back."""
 
     @property
+    def partial(self) -> bool:
+        """Whether it may do a part of what it was asked for, and return how much that was."""
+        return self.moves or (self.copies and self.transfers)
+
+    @property
     def durable(self) -> bool:
-        """Whether it promises that something is on the disk when it has returned."""
+        """True if its return promises that something is on the disk."""
         return self.syncs not in ("", "range")
 
 
@@ -203,12 +208,12 @@ TIME_CALLS: frozenset[str] = frozenset(row.name for row in _TIMES)
 
 
 def happened(operation: Operation) -> bool:
-    """Whether the call succeeded, or is not known to have failed."""
+    """Return True if the call succeeded, or is not known to have failed."""
     return operation.result is None or operation.result >= 0
 
 
 def changes(operation: Operation) -> bool:
-    """Whether the operation changed what other processes see of the disk."""
+    """Return True if the operation changed what other processes see of the disk."""
     if not happened(operation):
         return False
     row = FAMILIES[operation.call]
@@ -218,20 +223,20 @@ def changes(operation: Operation) -> bool:
 
 
 def creates(operation: Operation) -> bool:
-    """Whether an open made a new file; from its flags alone where the result is not known yet."""
+    """Return True if an open made a new file, or could by its flags while the result is not known."""
     if operation.result is None and not operation.file.created:
         return bool(operation.file.flags & os.O_CREAT)
     return operation.file.created
 
 
 def opens_for_writing(operation: Operation) -> bool:
-    """Whether an open asked for more than reading: access mode, truncation or creation."""
+    """Return True if an open asked for more than reading: access mode, truncation or creation."""
     flags = operation.file.flags
     return flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC) or creates(operation)
 
 
 def extends(operation: Operation) -> bool:
-    """Whether the operation makes its file longer, or may do so where that is not known."""
+    """Return True if the operation makes its file longer, or may, where sizes are not known."""
     detail = operation.file
     if detail.offset is None or detail.length is None or detail.size_before is None:
         return True

@@ -88,7 +88,7 @@ def checked_per_file(number: int) -> int:
     """The number of damages for one file.
 
     Raises:
-        UsageError: for what is no whole number from 1.
+        UsageError: for anything but a whole number from 1.
     """
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise wrong("per_file", number, "a whole number of damages, from 1")

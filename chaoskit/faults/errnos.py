@@ -361,26 +361,26 @@ def class_of(call: str, name: str, argument: str) -> FaultClass:
     rows = (LOST if name == "lost" else TABLE).get(call, ())
     wanted = argument if name == "lost" else name
     found = {row.fault_class for row in rows if row.name == wanted}
-    # What is no error of a call, such as a kill, needs no share and no other process.
+    # What is not an error of a call, such as a kill, needs no share and no other process.
     return next((one for one in FAULT_CLASSES if one in found), "local")
 
 
 def can_fail(operation: Operation, name: str) -> bool:
-    """Whether ``operation`` can fail with the errno called ``name``."""
+    """Return True if ``operation`` can fail with the errno called ``name``."""
     return any(row.name == name for row in possible(operation))
 
 
 # Asked for each point of a schedule, while the table never changes.
 @cache
 def calls_that_keep_failing(name: str) -> frozenset[str]:
-    """The calls of which some operation is hit by such trouble; see :func:`keeps_failing`."""
+    """The calls with an operation that such trouble makes fail; see :func:`keeps_failing`."""
     return frozenset(call for call, rows in TABLE.items() if any(r.name == name and r.lasting for r in rows))
 
 
 def keeps_failing(operation: Operation, name: str) -> bool:
-    """Whether ``operation`` is hit by trouble called ``name`` that began earlier and persists.
+    """Return True if ``operation`` fails with ``name`` while a trouble that began earlier persists.
 
-    A close is not: whether data is still on its way, so that it could fail, is not known beforehand,
-    and to fail every close of a file that was only read would blame programs for what never happens.
+    A close does not. It can fail only while data is still on its way, which is not known beforehand; to fail
+    every close, even of a file that was only read, would blame programs for what never happens.
     """
     return any(row.name == name and row.lasting for row in possible(operation))

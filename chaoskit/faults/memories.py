@@ -54,7 +54,7 @@ class LastingShortage:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Limited:
-    """Room for a few MiB more and no more, from the first call of each Python stack on."""
+    """From the first call of each Python stack on, the address space may grow by a few MiB only."""
 
     mebibytes: tuple[int, ...]
     names: ClassVar[frozenset[str]] = frozenset({"memory_limit"})
@@ -74,21 +74,21 @@ class MemoryFaults(FaultSet):
     __slots__ = ()
 
     def lasting(self) -> FaultSet:
-        """With a shortage that lasts: from a line's first allocation on, all of 64 KiB and more fail.
+        """Add a shortage that lasts: from a line's first allocation on, all of 64 KiB and more fail.
 
-        One case more for each line and execution.
+        It costs one more case for each line and execution.
         """
         packages = (family.packages for one in self.entries if isinstance(family := one.family, Shortage))
         return self | FaultSet.of(LastingShortage(next(packages, ())))
 
     def limited(self, *mebibytes: int) -> FaultSet:
-        """With an address space that is nearly full: this many MiB are left (8 if nothing is said).
+        """Add an address space that is nearly full, with this many MiB left (default: 8).
 
-        One case more for each limit and each Python stack that makes a call. It is the limit of
+        It costs one more case for each limit and each Python stack that makes a call. It is the limit of
         setrlimit(2), so C libraries, child processes and programs in other languages meet it, too.
 
         Raises:
-            UsageError: for what is no whole number above zero.
+            UsageError: for anything but a whole number above zero.
         """
         for one in mebibytes:
             if isinstance(one, bool) or not isinstance(one, int) or one < 1:

@@ -41,7 +41,7 @@ class On:
         for name in narrowing.call:
             if name not in CALLS:
                 raise unknown("call", name, CALLS)
-        # It would let everything pass, which looks like a narrowing and is none.
+        # It would let everything pass: it looks like a narrowing, and narrows nothing.
         if narrowing == cls():
             raise UsageError(
                 "on() was given nothing; expected one of call=, path=, site= and host= at least."

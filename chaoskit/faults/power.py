@@ -69,7 +69,7 @@ def checked_models(model: str | Iterable[str] | None) -> tuple[str, ...]:
     """The names given, each once; empty for None.
 
     Raises:
-        UsageError: for a name that is no model, and for an empty choice.
+        UsageError: for a name without a model, and for an empty choice.
     """
     if model is None:
         return ()

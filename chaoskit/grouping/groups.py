@@ -17,8 +17,8 @@ from chaoskit.grouping.stops import Named, Stops
 class Group:
     """The broken cases with one cause, by their indices in order; ``shown`` is the plainest of them.
 
-    ``name`` is the id of the finding. ``guilty`` has for each the index of the case whose operation is to
-    blame, mostly its own.
+    ``name`` is the id of the finding. ``guilty`` gives for each member the index of the case whose operation
+    is to blame, mostly the member itself.
     """
 
     name: str
@@ -39,14 +39,14 @@ class Group:
 
 
 def groups(evidence: Sequence[CaseEvidence], safe: Iterable[int], *, complete: bool = True) -> list[Group]:
-    """Group broken cases, given in the order in which they were listed; groups are in that of their first.
+    """Group broken cases, given in the order of the plan; groups are in the order of their first members.
 
-    ``safe`` are the moments at which a kill was harmless. ``complete`` is False if cases have been left out:
-    what lies between two stops is then not known.
+    ``safe`` are the moments at which a kill was harmless. ``complete`` is False if cases have been left out,
+    since then what lies between two stops is not known.
     """
     worlds = {i: one.world for i, one in enumerate(evidence) if one.world is not None and one.world.shown}
     harms = {i: one.harm for i, one in enumerate(evidence)}
-    # What is missing beyond that which breaks the test alone is not to blame.
+    # If part of what is missing breaks the test by itself, the rest of it is not to blame.
     simpler = simpler_of(harms, worlds)
     causes: dict[int, Named] = {}
     guilty: dict[int, int] = {}
@@ -114,6 +114,6 @@ def finding_of(
         by_model=by_model,
         advice=shown.advice,
         reproduced=shown.reproduced,
-        # The most ordinary: what the local disk shows alone does not take a share.
+        # The most ordinary class: a finding that the local disk shows by itself needs no share.
         fault_class=min(classes, key=FAULT_CLASSES.index, default="local"),
     )

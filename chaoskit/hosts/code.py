@@ -17,7 +17,7 @@ from typing import NamedTuple
 from chaoskit.core.errors import UsageError
 
 LARGEST = 256 << 20
-"""Bytes that the files may have together; what is larger is hardly code."""
+"""The most bytes that the files may have together: more than this is hardly code."""
 
 
 class SentCode(NamedTuple):
@@ -55,7 +55,7 @@ def packed(root: Path) -> SentCode:
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> int:
-    """Add one file, and tell how large it is."""
+    """Add one file, and return its size in bytes."""
     info = archive.gettarinfo(path, name)
     # Neither owner nor time is content, and modes differ with the umask but for the right to execute.
     info.uid = info.gid = info.mtime = 0
@@ -70,14 +70,14 @@ def _add(archive: tarfile.TarFile, path: Path, name: str) -> int:
 
 
 def _tracked(root: Path) -> list[str]:
-    """What Git knows here or would take; nothing where there is no work tree, or no Git."""
+    """The files that Git tracks or would add; none without a work tree, or without Git."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(command, cwd=root, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return []
     names = {os.fsdecode(name) for name in listed.split(b"\0") if name}
-    # One that is tracked may have been removed, and a submodule is a directory.
+    # A tracked file may have been removed, and a submodule is a directory.
     paths = {name: root / name for name in names if os.path.lexists(root / name)}
     return [name for name, path in paths.items() if path.is_symlink() or not path.is_dir()]
 

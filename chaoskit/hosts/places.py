@@ -9,5 +9,5 @@ _OF_PYTHON = ("stdlib", "platstdlib", "purelib", "platlib")
 
 
 def here(root: Path) -> dict[str, str]:
-    """Those of this machine, with the project in ``root``."""
+    """The directories of this machine, with the project in ``root``."""
     return {"root": f"{root}/", **{name: f"{sysconfig.get_path(name)}/" for name in _OF_PYTHON}}

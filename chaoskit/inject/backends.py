@@ -63,7 +63,7 @@ def backend(name: str = AUTO) -> Backend:
     """The backend called ``name``; whether it works here is for its ``unavailable`` to say.
 
     Raises:
-        UsageError: for a name that is none of :data:`NAMES`.
+        UsageError: for a name outside of :data:`NAMES`.
         BackendUnavailable: if it is not made for this system at all.
     """
     entry = _entry(name)
@@ -77,7 +77,7 @@ def found(name: str = AUTO) -> tuple[Backend | None, str]:
     """The backend called ``name`` if scenarios can run on it here, else None, why not, and what would help.
 
     Raises:
-        UsageError: for a name that is none of :data:`NAMES`.
+        UsageError: for a name outside of :data:`NAMES`.
     """
     try:
         made = backend(name)
@@ -95,7 +95,7 @@ def examine(name: str = AUTO) -> tuple[Check, ...]:
     """What the backend called ``name`` needs of this machine, tried out; for ``chaoskit doctor``.
 
     Raises:
-        UsageError: for a name that is none of :data:`NAMES`.
+        UsageError: for a name outside of :data:`NAMES`.
     """
     entry = _entry(name)
     if sys.platform not in entry.platforms:

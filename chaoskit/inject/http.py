@@ -39,7 +39,7 @@ class Head:
 
     @classmethod
     def parse(cls, raw: bytes) -> Head:
-        """Understand a head; ``raw`` ends with the empty line. Raises NotHttp for a line that is no field."""
+        """Parse a head; ``raw`` ends with the empty line. Raises NotHttp for a line that is not a field."""
         first, _, lines = raw[: -len(_EMPTY_LINE)].partition(b"\r\n")
         # Lines that are folded are refused by servers too (RFC 9112, 5.2): they have no colon.
         wrong = _NO_FIELD.search(lines) if lines else None
@@ -238,7 +238,7 @@ class Messages:
     def feed(self, data: bytes, took: Callable[[bytes, bool], object]) -> None:
         """Follow ``data``; ``took`` is given each part of one message, and whether it ends with it.
 
-        A head is given whole, together with what follows it. Raises NotHttp for what is none; what was
+        A head is given whole, together with what follows it. Raises NotHttp for anything else; what was
         not handed on is then in :attr:`rest`.
         """
         # A head may come in any number of pieces, and several messages in one.

@@ -7,7 +7,7 @@ harness, of pytest and of the standard library define becomes such an object: it
 anyway. What the program under test defines is left alone: its references are counted, and what it drops is
 gone, as without us.
 
-The number that says so is no part of an interface, so it is tried on an object of ours first.
+The number that says so is not part of an interface, so it is tried on an object of ours first.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def scratch() -> Iterator[str]:
     """An empty directory for a trial. A process that is killed in the middle leaves it to the next run."""
     run = RunDirectory(tempfile.gettempdir())
     try:
-        # Below it: the mark is not to be seen by what is tried.
+        # Below it, where the program under test does not see the mark.
         place = os.path.join(run.path, "scratch")
         os.mkdir(place, 0o700)
         yield place

@@ -1,6 +1,6 @@
 """Values on their way out of a workload, in a form whose reading runs no code of theirs.
 
-What a workload sends is not to be trusted: it may have been damaged on purpose or by a fault, and a
+What a workload sends must not be trusted: it may have been damaged on purpose or by a fault, and a
 pickle runs whatever it names. So values travel as JSON in which every type that JSON lacks is tagged:
 
 - ``None``, booleans, numbers, text, bytes, tuples, lists, sets, dictionaries;
@@ -60,7 +60,7 @@ def split(data: bytes) -> list[Any]:
     """The parts of a message, each for :func:`read`.
 
     Raises:
-        Malformed: if it is no list in JSON.
+        Malformed: if it is not a list in JSON.
     """
     try:
         parts = json.loads(data)

@@ -41,7 +41,7 @@ def _prctl() -> Callable[[int, object], int]:
 
 
 def prepare() -> None:
-    """Look up what :func:`die_with` needs: after a fork that would cost page faults."""
+    """Look up what :func:`die_with` needs before forks do: in a child it would cost page faults."""
     _prctl()
 
 
@@ -49,7 +49,7 @@ def die_with(parent: int, status: int = 1) -> None:
     """Start a new session, so that Ctrl-C does not reach this process, and be killed when ``parent`` dies."""
     os.setsid()
     _prctl()(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    # It may have died between the fork and the prctl: then no signal comes any more.
+    # The parent may have died between the fork and the prctl: then the signal never comes.
     if os.getppid() != parent:
         os._exit(status)
 
@@ -63,9 +63,9 @@ _WARNS_OF_THREADS = sys.version_info >= (3, 12)
 
 
 def fork() -> int:
-    """Fork without Python's warning of other threads: the caller has looked at each of them.
+    """Fork without Python's warning about other threads: the caller has checked each of them.
 
-    A warning that is turned into an error would come too late: the child is running by then.
+    Where warnings are errors, this one would come too late: the child is running by then.
     """
     if not _WARNS_OF_THREADS or len(threads("self")) == 1:
         return os.fork()
@@ -115,7 +115,7 @@ class Guard:
     def __init__(self, directory: str = "", *, own_session: bool = False) -> None:
         self._directory = directory
         self._session = os.getpid() if own_session else -1
-        # Shared with the guard: a message would have to be read, and it only watches one descriptor.
+        # In shared memory: the guard waits for one descriptor only, so it could not read messages.
         self._answered = AnsweredFor(directory or _directory)
         self._companions: list[Callable[[], object]] = []
         # A pidfd and not the number: it becomes readable at the end and cannot mean another process.
@@ -287,13 +287,13 @@ def open_files(pid: int | str = "self") -> frozenset[int]:
 
 
 def read(path: str) -> bytes:
-    """A small file of ``/proc`` whole; empty if it cannot be read."""
+    """The whole content of a small file of ``/proc``; empty if it cannot be read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return b""
     try:
-        # In one read: the kernel makes up the file again for each.
+        # In one read, since the kernel generates the content afresh for each.
         return os.read(fd, 65536)
     except OSError:
         return b""
@@ -320,7 +320,7 @@ def _stop_tree(pid: int, stopped: dict[int, None]) -> None:
     if pid in stopped:
         return
     stopped[pid] = None
-    # One that became another user stays, and its children may not.
+    # A process that became another user cannot be stopped, but its children may be ours to stop.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGSTOP)
     for child in children(pid):

@@ -34,7 +34,7 @@ _LONGEST = 12_000
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 _HARNESS = tuple(os.path.join(_PACKAGE, name) for name in ("session/", "inject/"))
-"""Where an error of the harness itself is raised. A runtime that is under test is no part of it."""
+"""Where an error of the harness itself is raised. A runtime that is under test is not part of it."""
 
 
 _NO_RAISE = (
@@ -95,7 +95,7 @@ class ItemRunner:
         _let_tmp_path_end(self.item)
         began = time.perf_counter()
         failure, skipped = self._call(state, job)
-        # After the test: what it cleans up itself is no extra file.
+        # After the test: what it cleans up itself is not an extra file.
         failure = failure or _invariants(state, job)
         seen = observed(state, look=failure is not None or job.record)
         # The teardown may fail because the test did, so what the test said comes first.

@@ -21,7 +21,7 @@ def prepared(item: pytest.Item) -> Iterator[Chaos]:
     """The object for the case in hand; its directory is removed when the test is over.
 
     Raises:
-        UsageError: for a test that is no scenario.
+        UsageError: for a test that is not a scenario.
     """
     state = item.stash.get(STATE, None)
     if state is None:

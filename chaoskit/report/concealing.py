@@ -79,7 +79,7 @@ def _without_contents(differences: Iterable[Difference]) -> tuple[Difference, ..
 
 
 def _contents(result: ScenarioResult) -> Iterator[str]:
-    """The telling words of all contents that are not to be shown."""
+    """The telling words of all contents that must not be shown."""
     several = [*(case.differences for case in result.cases), *(one.differences for one in result.findings)]
     several += [one.case.differences for one in (() if result.part is None else result.part.broken)]
     details = {one.detail for some in several for one in some if one.detail and is_secret_file(one.path)}

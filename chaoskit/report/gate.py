@@ -100,7 +100,7 @@ def limits_in(file: Path) -> dict[str, Limit]:
     """The limits that a ``pyproject.toml`` sets; none where there is no such file, or no such table in it.
 
     Raises:
-        UsageError: the file is no TOML, names a rule that does not exist, or gives it no number.
+        UsageError: the file is not TOML, names a rule that does not exist, or gives it no number.
     """
     try:
         tables = tomllib.loads(file.read_text("utf-8"))

@@ -15,7 +15,7 @@ from chaoskit.report.project import Project
 
 
 class HistoryError(UsageError):
-    """A line of a history that is no mark of a report."""
+    """A line of a history is not the mark of a report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def remember(path: Path, one: Mark) -> bool:
     Returns: True if it was added.
 
     Raises:
-        HistoryError: the file is no history.
+        HistoryError: the file is not a history.
         OSError: it cannot be read or written.
     """
     marks = read_history(path)

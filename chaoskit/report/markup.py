@@ -25,7 +25,7 @@ def md(template: str, *parts: object) -> Markup:
 
 
 def joined(separator: str, parts: Iterable[object]) -> Markup:
-    """All of ``parts`` with the Markdown ``separator`` between them; what is no Markup is escaped."""
+    """All of ``parts`` with the Markdown ``separator`` between them; everything but Markup is escaped."""
     return Markup(separator.join(map(_markup, parts)))
 
 
@@ -67,7 +67,7 @@ def below_item(block: Markup) -> Markup:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
-    """A table; cells that are no Markup are escaped."""
+    """A table; cells are escaped unless they are Markup."""
     lines = [_row(map(Markup, head)), _row([Markup("---")] * len(head)), *map(_row, rows)]
     return Markup("\n".join(lines))
 

@@ -114,7 +114,7 @@ def _at(table: Mapping[str, Any], key: str, index: Any) -> Any:
 
 
 def _said(name: str) -> dict[str, Any]:
-    """What follows from a name, with its number or without; nothing from what is no name of a point."""
+    """What follows from a name, with its number or without; nothing if it does not name a point."""
     try:
         point = Point.parse(f"{name}1" if name.endswith("#") else name)
     except ScheduleError:

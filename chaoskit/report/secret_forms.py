@@ -121,7 +121,7 @@ HARMLESS_OPTIONS = re.compile(
     r"no:\S+|\d{1,5}(?::\d{1,5})?(?:/tcp|/udp)?|[./~]\S*|rint\w*|arallel\w*|ath\w*|erm\w*|rune|rofile\S*"
     r"|edantic\S*|thread|ipe|ie|ytest\S*|lugin\S*|xdist\S*|refix\S*|orts?|roject\S*|ackage\S*|latform\S*"
 )
-"""What follows ``-p`` in options of well-known programs, and is no password."""
+"""What follows ``-p`` in options of well-known programs, and is not a password."""
 
 RANDOM = re.compile(r"(?<![\w+])[A-Za-z0-9_+-]{32,}={0,2}")
 """A run that may have been drawn at random. Hexadecimal digests are left: they are shown to be compared."""

@@ -2,8 +2,8 @@
 
 It never loads the harness, pytest or Hypothesis. A name is loaded when it is first used, so that a
 program pays for what it needs: ``exports`` says where each comes from, and ``__init__.pyi`` tells the type
-checkers. ``chaoskit.runtime.config`` and ``chaoskit.runtime.context`` are spaces with names that make sense
-behind a dot only: ``context.bind(...)``, ``config.load(...)``.
+checkers. ``chaoskit.runtime.config`` and ``chaoskit.runtime.context`` are namespaces, since their names
+say too little without the dot: ``context.bind(...)``, ``config.load(...)``.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class VirtualClock:
     def alarm(self, at: float, ring: Callable[[], None]) -> Callable[[], None]:
         """Call ``ring`` when the clock comes to ``at``, in the thread that moves it; now if it is there.
 
-        Returns what ends that; again is fine.
+        Returns a function that ends that; calling it again does nothing.
         """
         one = (at, ring)
         with self._lock:

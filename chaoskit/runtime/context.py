@@ -251,7 +251,7 @@ def adopted(environment: Mapping[str, str] | None = None) -> _Entered | Abstract
 
 
 class _CannotTravel(ValueError):
-    """Why a text from outside is no context. The message quotes nothing of the text, which may be hostile."""
+    """Why a text from outside is not a context. The message does not quote the text: it may be hostile."""
 
 
 def _parse(text: str) -> Context:

@@ -1,4 +1,4 @@
-"""Loading ahead of need: what waits for a first failure may find no descriptor left to be opened with."""
+"""Loading ahead of need: a module that is imported at the first failure may find no descriptor left."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["load_ahead"]
 
 
 def load_ahead(module: str) -> None:
-    """Load ``module`` now, if that can be done; its user has to cope with its absence all the same.
+    """Load ``module`` now, if that works; its user must still cope with its absence.
 
     The runtime loads late what a program needs only once something has failed: the records of events and the
-    rules of the classifier. What is set up to use them loads them when it is set up.
+    rules of the classifier. An object that will use them calls this when it is made.
     """
     with suppress(Exception):
         import_module(module)

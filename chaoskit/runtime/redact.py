@@ -227,7 +227,7 @@ class _Walk:
             size = len(value) if hasattr(kind, "__len__") else 0
             # A repr shows all of it, and may take minutes to make.
             return f"<{kind.__name__} of {size} items>" if size > _LONGEST_REPR else self._text(repr(value))
-        # On the path only, not ever seen: the same list twice side by side is no cycle.
+        # On the path only, not ever seen: the same list twice side by side is not a cycle.
         if id(value) in self._path:
             return "<cycle>"
         if depth >= self._limits.depth:

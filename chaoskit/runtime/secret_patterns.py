@@ -81,7 +81,7 @@ HEADER = re.compile(
     r"{0,30}|[^\r\n'\"]{1,4000})",
     re.IGNORECASE,
 )
-# A name, then =, := or :, then a value, quoted or bare. The value is no part of the search: what follows a
+# A name, then =, := or :, then a value, quoted or bare. The value is not part of the search: what follows a
 # harmless name ("ValueError: token=…") may be another name. In a line of a program the name may be a key:
 # config["password"] = "…".
 ASSIGNED = re.compile(

@@ -234,7 +234,7 @@ def read_settings(
     """The settings from all usual places, the weakest first: ``[tool.chaoskit.runtime]`` of
     ``pyproject.toml``, ``file``, the environment (only variables that begin with ``prefix``), ``code``.
 
-    A variable without a double underscore that is no option here is not for us: such
+    A variable without a double underscore that names no option here is not for us: such
     prefixes are shared. Raises ``ConfigurationProblems`` with everything that is wrong.
     """
     layers = [from_pyproject(pyproject, table="tool.chaoskit.runtime")]

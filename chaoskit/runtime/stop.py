@@ -24,7 +24,7 @@ class Stop(threading.Event):
         self._wakers: list[Callable[[], object]] = []
 
     def set(self) -> None:
-        """Stop everything that listens. Again is fine."""
+        """Stop everything that listens. Calling it again does nothing."""
         super().set()
         for waker in tuple(self._wakers):
             try:

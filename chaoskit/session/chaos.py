@@ -128,7 +128,7 @@ class Chaos:
         than 0 is raised as an error.
 
         Raises:
-            UsageError: as for :meth:`run`, and for a command that is no list of words.
+            UsageError: as for :meth:`run`, and for a command that is not a list of words.
         """
         if isinstance(argv, str | bytes) or not argv:
             raise self._refusing(wrong("argv", argv, "a list of the program and its arguments"))
@@ -189,7 +189,7 @@ class Chaos:
     def inject(self, *rules: FaultRule, must_strike: bool = True) -> AbstractContextManager[Injected]:
         """Hand-picked faults in the test's own process, at calls of Python code below ``path``.
 
-        See :func:`chaoskit.injecting`, which does the same in a test that is no scenario.
+        See :func:`chaoskit.injecting`, which does the same in an ordinary test.
         """
         return injecting(*rules, path=self._path, must_strike=must_strike)
 

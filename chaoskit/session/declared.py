@@ -18,7 +18,7 @@ def parsed(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Names and what stands behind them, of ``NAME=CMD`` or ``NAME=HOST:PORT``.
 
     Raises:
-        UsageError: for what is none of these.
+        UsageError: for anything else.
     """
     found = []
     for word in words:

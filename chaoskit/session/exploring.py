@@ -27,18 +27,17 @@ from chaoskit.session.spec import REAL, ScenarioSpec
 
 _LEAST_TIMEOUT = 10.0
 _TIMES_THE_BASELINE = 20.0
-"""A machine can be this much slower for one case than for another, and nothing hangs."""
+"""One case may take this many times as long as another on the same machine without being hung."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for a whole session and not by one scenario.
+    """What the options ask for a whole session, rather than one scenario for itself.
 
     ``first`` are schedules that are run before all others; ``exit_first`` ends a scenario with the first case
-    that breaks.
-    ``listing`` stops before the first case; ``replay`` runs that schedule alone. ``handlers``: note which
-    handlers of exceptions run; ``audit``: find out what each sync is good for. ``shard`` is which part of
-    each plan to run.
+    that breaks. ``listing`` stops before the first case; ``replay`` runs that schedule alone. ``handlers``
+    notes which handlers of exceptions run; ``audit`` finds out what each sync protects. ``shard`` is the part
+    of each plan to run.
     """
 
     seed: int = 0
@@ -52,7 +51,7 @@ class Request:
     shard: Shard | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what a part of a plan cannot tell.
+        """Refuse a shard together with a question that no part of a plan can answer.
 
         Raises:
             UsageError: for a shard together with a replay, an audit, or an end at the first finding.
@@ -110,13 +109,13 @@ class Exploration:
         self._onlooker = Onlooker() if tried and specimen.checked else None
         self.sources = (*self.sources, self._onlooker) if self._onlooker is not None else self.sources
         self.time = _time(spec, request.replay, backend)
-        # What strikes inside of the interpreter counts what its watching allocates.
+        # Faults inside of the interpreter count allocations, and watching the handlers would add some.
         watched = request.handlers and not request.listing and self._inside == NOTHING_INWARD
         self.handlers = scan() if watched else None
 
     @property
     def baseline(self) -> Job:
-        """What the first recording is asked. How long the test takes is not known yet."""
+        """The job of the first recording, made while it is not known how long the test takes."""
         # Twenty times an unknown time is no bound, so the first recording has a fixed one.
         timeout = self.spec.timeout or TIMEOUT
         spec, inside = self.spec, self._inside
@@ -202,7 +201,7 @@ def _time(spec: ScenarioSpec, replay: Schedule | None, backend: Backend) -> Virt
         return VirtualTime(operations=operations)
     if not operations:
         return None
-    # The scenario is about time: to run it without would pass for having tried.
+    # The scenario is about time: if it ran without, it would pass as if its faults had been tried.
     if why := backend.clocks_cannot_be_set():
         raise BackendUnavailable(f"clocks cannot be set here: {why}")
     return VirtualTime(operations=True)

@@ -56,7 +56,7 @@ def add_to_context(name: str, lines: Mapping[str, Iterable[int]]) -> None:
     data.set_context(name)
     measured = {file: set(found) for file, found in lines.items() if current._should_trace(file, None).trace}
     if data.has_arcs():
-        # With branches a line is one that an arc leads to; from itself is no branch of any program.
+        # With branches a line is one that an arc leads to; from itself is not a branch of any program.
         data.add_arcs({file: {(line, line) for line in found} for file, found in measured.items()})
     else:
         data.add_lines(measured)

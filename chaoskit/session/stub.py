@@ -39,7 +39,7 @@ def checked(routes: Routes) -> Routes:
     """``routes``, if they can be served.
 
     Raises:
-        UsageError: for a route that is none, and for an answer that cannot be sent.
+        UsageError: for a malformed route, and for an answer that cannot be sent.
     """
     for route, answer in routes.items():
         method, _, path = route.rpartition(" ")

@@ -76,7 +76,7 @@ class Evidence:
 
     @property
     def confirmed(self) -> bool:
-        """Whether every model named allows the state."""
+        """True if every model named allows the state."""
         return bool(self.claim.models) and not self.refused
 
 

@@ -174,7 +174,7 @@ class Judge:
         return grown[-1] if grown and self.model in apart else None
 
     def _took(self, entry: Step, freed: Step) -> bool:
-        """Whether an entry took away a name of what was freed later."""
+        """Return True if an entry took away a name of what was freed later."""
         if entry.kind is not StepKind.ENTRY or entry.index > freed.index or entry.child == freed.owner:
             return False
         return not entry.optional and self._owner_before(entry) == freed.owner
@@ -226,7 +226,7 @@ class Judge:
         )
 
     def _emptied(self, file: Inode, at: int) -> bool:
-        """Whether a file was emptied since it was last closed, or since everything was synced."""
+        """Return True if a file was emptied since it was last closed, or since everything was synced."""
         before = (
             m.operation
             for m in self.effects
@@ -400,7 +400,7 @@ class Judge:
 
 
 def _covers(effect: Effect, file: Inode) -> bool:
-    """Whether a call was asked to sync all of a file's content."""
+    """Return True if a call was asked to sync all of a file's content."""
     return effect.sync is not None and effect.sync.only is None and effect.sync.inode in (None, file)
 
 

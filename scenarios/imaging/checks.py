@@ -1,4 +1,4 @@
-"""Whether the pipeline is well, and whether what it has recorded agrees with what is there."""
+"""Checks that the pipeline is healthy, and that its records agree with what is on the disk."""
 
 from __future__ import annotations
 

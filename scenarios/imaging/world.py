@@ -25,7 +25,7 @@ OBSERVATIONS: dict[str, Any] = {
     "dark": {"at": AT, "noise": 30.0, "samples": [7.0, 8.0, 9.0]},
     "broken": {"at": "yesterday"},
 }
-"""One that is good, one that is with other parameters, one that never is, and one that is none."""
+"""One that works, one that needs other parameters, one that never works, and one that is not an image."""
 FEW = {name: OBSERVATIONS[name] for name in ("m31", "broken")}
 """For crash states, of which the others would make many more and none of another kind."""
 CALIBRATIONS = [

@@ -20,7 +20,7 @@ def convert(source: Path, directory: Path) -> Iterator[tuple[Path, int]]:
     """Write the parts of ``source`` into ``directory``; each with its number of rows, once it is written.
 
     Raises:
-        MalformedData: the source is no table of measurements, with file, line and column.
+        MalformedData: the source is not a table of measurements, with file, line and column.
         OSError: it cannot be read, or a part cannot be written.
     """
     days: defaultdict[str, list[tuple[datetime, str, float]]] = defaultdict(list)

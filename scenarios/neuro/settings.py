@@ -33,13 +33,13 @@ class SiteRule:
     exit_codes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        # Made once and thrown away: what a rule refuses becomes a problem of the file, with its line.
+        # Tried once, so that what a rule refuses is reported as a problem of the file, with its line.
         self.rule()
 
     def rule(self) -> Rule:
         return Rule(
             name=self.name,
-            verdict=self.verdict,  # type: ignore[arg-type] - what is no such class the rule refuses
+            verdict=self.verdict,  # type: ignore[arg-type] - the rule refuses any other class
             stderr=self.stderr,
             exit_codes=self.exit_codes,
         )

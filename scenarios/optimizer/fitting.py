@@ -28,7 +28,7 @@ class Job:
         """The job that a file asks for.
 
         Raises:
-            ValidationError: it is no job.
+            ValidationError: it is not a job.
         """
         try:
             told = json.loads(text)

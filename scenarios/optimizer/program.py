@@ -88,10 +88,10 @@ class Optimizer:
         try:
             text = path.read_bytes()
         except OSError as error:
-            # The folder may be on a share: this file another time, the others now.
+            # The folder may be on a share: this file may be readable next time, the others now.
             log.warning("job %s cannot be read (%s): %s", path.stem, classify(error).rule, error)
             return
-        # By what was read, not by the file: that may be another one by the time it is worked on.
+        # Claimed by the bytes that were read: the file may have been replaced before the job runs.
         claim = self.jobs.claim(path.stem, source=Checksum(f"sha256:{sha256(text).hexdigest()}"))
         if claim is not None:
             name = f"{path.stem}#{claim.attempt}"
@@ -133,7 +133,7 @@ class Optimizer:
         ticket.complete()
 
     def _failed(self, claim: Claim, ticket: Ticket, error: Exception) -> None:
-        """Record a failure. What may pass is left to the runner's next attempt, until there is none."""
+        """Record a failure. One that may pass is left to the runner's next attempt, if there is one."""
         decision = classify(error)
         log.error("job %s failed (%s)", claim.key, decision.rule, exc_info=error)
         if decision.retryable and ticket.attempt < self.settings.runtime.jobs.attempts:
@@ -161,7 +161,7 @@ class Optimizer:
 
 
 def main(settings: Settings, *, once: bool = False, saved: Report = lambda job, number: None) -> int:
-    """Run a processor until it is told to stop; the exit status."""
+    """Run a processor until it is told to stop, and return the exit status."""
     with Shutdown(settings.runtime.shutdown) as shutdown, Optimizer(settings, shutdown, saved) as optimizer:
         optimizer.run(once=once)
     return 0

@@ -451,7 +451,7 @@ def interlock_b15():
 
 
 def hangs_in_child(call, seconds=0.5):
-    """Whether ``call`` hangs in a forked child."""
+    """Return True if ``call`` hangs in a forked child."""
     import warnings
 
     with warnings.catch_warnings():

@@ -281,7 +281,7 @@ PEERS: tuple[type[Peer], ...] = (Tenacity, Stamina, Backoff, Urllib3, Botocore, 
 
 
 def installed(kind: type[Peer]) -> bool:
-    """Whether the adapter's library can be imported."""
+    """Return True if the adapter's library can be imported."""
     try:
         importlib.import_module(kind.name)
     except ImportError:

@@ -421,7 +421,7 @@ def urllib3_r1():
 
 
 def urllib3_r14():
-    """A ``Retry-After`` that is no number and no date ends the call with InvalidHeader."""
+    """A ``Retry-After`` that is neither a number nor a date ends the call with InvalidHeader."""
     from urllib3 import HTTPResponse
     from urllib3.util import Retry
 

@@ -163,7 +163,7 @@ class CeleryInFiles(Peer):
             self.backend.store_result(key, value, "PROGRESS")
 
         def load(self, key: str) -> Any:
-            # A back end remembers what it has read of a task that is over; this one is not.
+            # A back end caches what it has read of a finished task; this task is not finished.
             told = self.backend.get_task_meta(key, cache=False)
             if told["status"] == "PENDING":
                 raise KeyError(key)
@@ -228,7 +228,7 @@ class Dbos(Peer):
                 return self.workflows[name](given)
 
         def step(self, key: str, fn: Callable[[], Any]) -> Any:
-            # What a launch recovers by itself runs in another thread, and waits for what its step is to do.
+            # A workflow that a launch recovers runs in another thread, and waits for its step's function.
             self.workflows["given"].put(fn)
             return self.run("step", key, key)
 

@@ -202,7 +202,7 @@ def test_curl(chaos: Chaos) -> None:
     known={"a551d2": "an answer that ends within its header is one without a body, with status 0"},
 )
 def test_curl_of_a_short_answer(chaos: Chaos) -> None:
-    """Half of a short answer ends in its header, and that is no answer."""
+    """Half of a short answer ends in its header: the client must not take it for an answer."""
     chaos.peer("files.example", start=ROUTES)
     curl = f"curl -sS -f --max-time {PATIENCE} -o page.tmp http://files.example/healthy && mv page.tmp page"
     chaos.run_command(["sh", "-c", curl])

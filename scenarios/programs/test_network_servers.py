@@ -1,4 +1,4 @@
-"""Clients of servers that are no web servers: Redis, PostgreSQL, a mail server, and the services of Amazon.
+"""Clients of servers other than web servers: Redis, PostgreSQL, a mail server, and the services of Amazon.
 
 The servers are real, and say themselves what has really happened. Where one takes long to start it serves
 all cases of this module, and each case has a part of it to itself.

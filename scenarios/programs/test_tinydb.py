@@ -30,7 +30,7 @@ def check(chaos: Chaos, path: Path) -> None:
 
 @scenario(
     faults.disk() | faults.kill(),
-    known={"6ae225": "the file is overwritten in place; a full disk leaves what is no JSON"},
+    known={"6ae225": "the file is overwritten in place; a full disk leaves broken JSON"},
 )
 def test_documents_survive(chaos: Chaos) -> None:
     """Documents that were inserted before, or acknowledged, are there after any error and any kill."""

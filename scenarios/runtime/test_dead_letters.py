@@ -49,7 +49,7 @@ def received(directory: Path, store: Store, *, deduplicates: bool = True) -> lis
     """Take everything from the queue; the payloads that had an effect."""
     effects = []
     for path in sorted((directory / "queue").iterdir()):
-        # A temporary file of a writer that was killed is no message.
+        # A temporary file of a writer that was killed is not a message.
         if path.name.startswith("."):
             continue
         message = json.loads(path.read_text())

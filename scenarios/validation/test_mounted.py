@@ -119,7 +119,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("probe", FIRST_FIVE, ids=lambda p: p.__name__)
 def test_the_five_probes_show_what_the_models_were_made_from(bed: Bed, probe: Probe) -> None:
-    """A kernel that behaves otherwise is no error of a model, but should be looked at."""
+    """A kernel that behaves otherwise is not an error of a model, but should be looked at."""
     name, expected = EXPECTED[probe.__name__]
     if bed.variant.name in expected:
         assert left(bed, probe, name) == expected[bed.variant.name]

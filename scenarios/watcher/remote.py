@@ -31,7 +31,7 @@ class SessionExpired(TransientError):
 
 
 class HalfAnswer(TransientError):
-    """What came is no JSON: the answer was cut off, or a gateway on the way has put its own in its place."""
+    """What came is not JSON: the answer was cut off, or a gateway on the way has put its own in its place."""
 
 
 class Client:
@@ -51,7 +51,7 @@ class Client:
         """The answer, or None for what the server does not know. With ``key`` it is done at most once.
 
         Raises:
-            HalfAnswer: what came is no JSON.
+            HalfAnswer: what came is not JSON.
             SessionExpired: the log-in failed; its error is in the notes.
             ServiceVersionMismatch: the server speaks another version.
             requests.RequestException: after all attempts.

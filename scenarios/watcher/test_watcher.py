@@ -268,7 +268,7 @@ def test_a_malformed_sheet_is_flagged_with_its_place(
 
 
 def test_a_sheet_may_begin_with_a_byte_order_mark(watcher: program.Watcher, tmp_path: Path) -> None:
-    """As spreadsheets write it: the mark is no part of the first column's name."""
+    """As spreadsheets write it: the mark is not part of the first column's name."""
     sheet = tmp_path / "share" / "broken" / "SampleSheet.csv"
     sheet.write_text("sample,reads\na,a.fastq\n", "utf-8-sig")
     assert [sample.name for sample in watcher._sheet("broken")] == ["a"]

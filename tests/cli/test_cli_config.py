@@ -120,7 +120,7 @@ def test_colours_only_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_a_wrong_schema_is_named(schema: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A schema that cannot be imported, or is no dataclass, is wrong use."""
+    """A schema that cannot be imported, or is not a dataclass, is wrong use."""
     Path("a.toml").write_text("")
     assert run(["config", "check", "a.toml", "--schema", schema]) == 2
     assert said in capsys.readouterr().err

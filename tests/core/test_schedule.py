@@ -23,7 +23,7 @@ from chaoskit.core.schedule import (
 )
 
 NAMES = st.binary(min_size=1, max_size=12).map(lambda raw: os.fsdecode(raw.replace(b"\0", b"\n")))
-"""Any name that a file can have, line feeds and bytes that are no UTF-8 included."""
+"""Any name that a file can have, line feeds and bytes other than UTF-8 included."""
 SHORT = st.text("ab*\\/. \n", max_size=6)
 PATTERNS = st.lists(st.one_of(st.just("*"), NAMES.map(literal)), min_size=1, max_size=4).map(
     # Two halves of a character, each no UTF-8 by itself, are one character when they meet in a name.
@@ -53,7 +53,7 @@ SCHEDULES = st.lists(st.builds(Strike, POINTS, FAULTS), max_size=3).map(lambda a
 
 @given(SCHEDULES)
 def test_every_schedule_parses_back_from_one_line_of_ascii(schedule: Schedule) -> None:
-    """Blanks, stars, semicolons, brackets, quotes, bytes that are no UTF-8: all of it comes back."""
+    """Blanks, stars, semicolons, brackets, quotes, bytes other than UTF-8: all of it comes back."""
     text = str(schedule)
     assert text.isascii()
     assert "\n" not in text
@@ -68,7 +68,7 @@ def test_every_point_parses_back(point: Point) -> None:
 
 @pytest.mark.parametrize("text", ["", "write(a)", "write(a)#0", "write(a)#1=EIO", "write(ä)#1", "tick"])
 def test_what_is_no_point_is_refused(text: str) -> None:
-    """A strike, a call without a number and words of an older report are no names of points."""
+    """A strike, a call without a number and words of an older report are not names of points."""
     with pytest.raises(ScheduleError, match="does not parse; expected something like"):
         Point.parse(text)
 
@@ -91,7 +91,7 @@ def test_the_quick_test_of_a_name_agrees_with_the_expression(pattern: str, name:
 
 @given(NAMES)
 def test_a_literal_pattern_fits_its_name_alone(name: str) -> None:
-    """Stars and backslashes of the name itself are no wildcards."""
+    """Stars and backslashes of the name itself are not wildcards."""
     assert plain_name(literal(name)) == name
     assert fits(literal(name))(name)
     assert not fits(literal(name))(f"{name}x")

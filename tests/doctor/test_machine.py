@@ -43,7 +43,7 @@ def test_yama_may_be_absent(tmp_path):
     ],
 )
 def test_filters_in_force_are_told(tmp_path, text, status, said):
-    """Whether a container's filter is in force is read from the process's own status."""
+    """A container's filter is recognised by the process's own status."""
     file = tmp_path / "status"
     file.write_text(text)
     item = machine.filters(file)

@@ -117,7 +117,7 @@ def test_another_outcome_is_told() -> None:
 
 
 def test_threads_may_interleave_in_any_way() -> None:
-    """The order between threads is no variation; the order within one is what counts."""
+    """The order between threads is not a variation; the order within one is what counts."""
     one, two = Place(thread=0), Place(thread=1)
     a, b = operation("write", "a", place=one), operation("write", "b", place=two)
     aligned = align(trace(a, b), trace(b, a))

@@ -54,7 +54,7 @@ def test_kinds_of_faults_at_one_site_are_told_apart() -> None:
 
 
 def test_b4_errors_of_other_names_come_after_every_site_has_had_one() -> None:
-    """A budget that is no larger than the number of calls has seen each of them."""
+    """Even a budget no larger than the number of calls strikes at each of them."""
     names = ("EIO", "ENOSPC", "EDQUOT", "EROFS")
     sites = [operation("write", "a", line=line) for line in range(1, 9)]
     cases = planned(*(f"write(a)#{i + 1}={name}" for i in range(8) for name in names))

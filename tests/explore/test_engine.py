@@ -228,7 +228,7 @@ def test_listing_runs_nothing() -> None:
 
 
 def test_replay_runs_one_schedule() -> None:
-    """Whether the faults of the scenario would offer it or not."""
+    """A schedule is replayed although the scenario's faults would not offer it."""
     executor = Scripted(saving("a.tmp"))
     explore(executor, KILL, options=Options(timeout=1.0, replay=Schedule.parse("fsync(a.tmp)#1=EIO")))
     assert executor.attempts == {"fsync(a.tmp)#1=EIO": 1}
@@ -307,7 +307,7 @@ def test_a_case_that_breaks_when_recorded_again_is_broken() -> None:
 
 
 def test_a_finding_of_one_fault_takes_the_pairs_that_show_it_too() -> None:
-    """The second fault alone breaks it, so the pair is no finding of its own."""
+    """The second fault alone breaks it, so the pair is not a finding of its own."""
     both = trace(operation("write", "a", line=1), operation("rename", "a", "b", line=2))
 
     def answer(job: Job, attempt: int) -> Observation:

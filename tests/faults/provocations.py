@@ -235,7 +235,7 @@ SETTINGS: dict[str, Callable[[], None]] = {
 
 
 def _root_outside() -> bool:
-    """Whether root here is root of the machine, and not of a user namespace only."""
+    """Return True if root here is root of the machine, and not of a user namespace only."""
     return os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split()[2] == "4294967295"
 
 

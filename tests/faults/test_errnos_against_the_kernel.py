@@ -79,7 +79,7 @@ def _page(root: Path, source: str) -> Path | None:
 
 
 def _mentions(page: Path | None, name: str, depth: int = 2) -> bool:
-    """Whether a page, or the one that it refers to as its own text, holds ``name``."""
+    """Return True if a page, or the one that it includes as its text, holds ``name``."""
     assert page is not None
     raw = page.read_bytes()
     text = (gzip.decompress(raw) if page.suffix == ".gz" else raw).decode()

@@ -111,7 +111,7 @@ def test_a_site_is_any_frame_of_the_stack(site: str, fits: bool) -> None:
 
 
 def test_no_site_fits_a_call_without_a_python_stack() -> None:
-    """What a child that is no Python program does has no site."""
+    """The operations of a child that is not a Python program have no call site."""
     assert offered(faults.kill().on(site="*"), write(1)) == []
 
 

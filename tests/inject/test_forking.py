@@ -103,7 +103,7 @@ def test_with_another_thread_it_is_the_ordinary_fork() -> None:
 
 
 def test_the_list_is_the_interpreters() -> None:
-    """What is registered later stands in it, so it is no copy; and all that is replaced was found in it."""
+    """It is not a copy: hooks registered later stand in it, and all that is replaced was found in it."""
     hooks = forking._hooks()
 
     def later() -> None:

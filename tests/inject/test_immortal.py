@@ -75,7 +75,7 @@ def test_what_the_program_defines_is_counted_and_goes_when_it_is_dropped() -> No
 
 
 def test_nothing_is_touched_where_references_are_counted_in_an_unknown_way() -> None:
-    """A number that does not make an object immortal is found out by an object that is none of anyone's."""
+    """A number that does not make an object immortal is found out by trying it on an object of our own."""
     text = """
         immortal._COUNT = {sys.version_info[:2]: 1000}
         print(immortal.immortalize(), counts(Schedule), counts(immortal._shared))

@@ -29,7 +29,7 @@ def of_seen(path: Path, data: bytes) -> str:
 
 
 def packed(path: Path, note: str) -> bytes:
-    """The same, compressed: the path is not to be found in it."""
+    """The same, compressed: the path cannot be found in it."""
     return zlib.compress(seen(path, note))
 
 

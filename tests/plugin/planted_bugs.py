@@ -349,7 +349,7 @@ def takes_unknown_for_absent(path: Path, _: Promise) -> None:
 
 
 def creates_only_what_is_absent(path: Path, _: Promise) -> None:
-    """Whether it is there is for the kernel to say, when it is created."""
+    """The kernel says if the file is there, in the call that creates it."""
     try:
         os.close(os.open(path / "f", os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     except FileExistsError:

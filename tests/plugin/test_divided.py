@@ -146,7 +146,7 @@ def test_known_findings_are_judged_by_all(tmp_path: Path) -> None:
     [("0", 4, "--chaoskit-shards is 0"), ("many", 4, "--chaoskit-shards is 'many'"), ("1", 0, "")],
 )
 def test_numbers_of_shards(tmp_path: Path, shards: str, status: int, text: str) -> None:
-    """One is the whole; what is no number of parts is refused before anything runs."""
+    """One is the whole; anything but a number of parts is refused before a test runs."""
     done = run(tmp_path, SOURCE, f"--chaoskit-shards={shards}", "-k", "plain or project", xdist=False)
     assert done.status == status
     assert text in done.output

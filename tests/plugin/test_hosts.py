@@ -200,7 +200,7 @@ def test_code_is_sent_once(here: Ran, tmp_path: Path, monkeypatch: pytest.Monkey
     assert ran() == here.findings
     (first,) = kept().items()
     assert int((first[0] / "answered").read_text()) > 20
-    # What a run has left is no code.
+    # What a run has left is not code.
     shutil.rmtree(project / "report")
     (project / "told.json").unlink()
     assert set(ran("-k", "clean")) == {"test_inner.py::test_clean"}

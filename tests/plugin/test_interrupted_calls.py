@@ -62,7 +62,7 @@ def test_a_baseline_with_an_interrupted_call_is_repeated(tmp_path: Path) -> None
 
 
 def test_one_that_fails_each_time_says_what_was_interrupted(tmp_path: Path) -> None:
-    """And is no finding, nor an endless loop."""
+    """And is not a finding, nor an endless loop."""
     found = _run(tmp_path, baseline=99, case=0)
     assert found.outcomes["test_saves"] == "failed", found.output
     assert "1 calls were interrupted by a signal" in found.texts["test_saves"]

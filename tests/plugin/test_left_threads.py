@@ -53,7 +53,7 @@ def test_a13_f2_threads_of_a_check_are_no_findings(tmp_path: Path) -> None:
 
 
 def test_a_refusal_in_a_case_is_an_error_of_the_test(tmp_path: Path) -> None:
-    """It is said once, with the case, and is no violation."""
+    """It is said once, with the case, and is not a violation."""
     inner.write(tmp_path, MODULE)
     ran = inner.run(tmp_path, "-k", "test_refused_in_a_case")
     text = ran.texts["test_refused_in_a_case"]
@@ -64,7 +64,7 @@ def test_a_refusal_in_a_case_is_an_error_of_the_test(tmp_path: Path) -> None:
 
 
 def test_a13_a_refusal_in_the_second_recording_is_said_as_what_it_is(tmp_path: Path) -> None:
-    """It is no failure of the program that only shows the second time."""
+    """It is not a failure of the program that only shows the second time."""
     inner.write(tmp_path, MODULE)
     ran = inner.run(tmp_path, "-k", "test_refused_when_recorded_again")
     text = ran.texts["test_refused_when_recorded_again"]

@@ -81,7 +81,7 @@ def verdicts(told: dict[str, Any]) -> dict[str, str]:
 
 
 def fits(schedule: str, pattern: str) -> bool:
-    """Whether it is the one; a star stands for the name of the process."""
+    """Return True if a schedule is the expected one; a star stands for the name of the process."""
     return fnmatchcase(schedule, pattern.replace("[", "[[]"))
 
 

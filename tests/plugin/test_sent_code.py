@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="hosts are for L
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Files, a link, a script, and what is no code."""
+    """Files, a link, a script, and things that are not code."""
     place = tmp_path / "project"
     (place / "src/shop").mkdir(parents=True)
     (place / "src/shop/__init__.py").write_text("")

@@ -226,7 +226,7 @@ def test_known_findings_are_judged_when_joined(tmp_path: Path) -> None:
 
 
 def test_more_shards_than_cases(tmp_path: Path) -> None:
-    """A shard without a case is no error, and the joined report counts each case once."""
+    """A shard without a case is not an error, and the joined report counts each case once."""
     source = """
         import saving
         from chaoskit import faults, scenario

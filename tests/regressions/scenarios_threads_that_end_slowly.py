@@ -45,6 +45,6 @@ def save_in_thread(path: Path) -> None:
 
 @scenario(faults.kill())
 def test_what_a_thread_does_after_the_function_counts(chaos: Chaos) -> None:
-    """Python waits for a thread that is no daemon, so its calls are part of the workload."""
+    """Python waits for a thread that is not a daemon, so its calls are part of the workload."""
     done = chaos.run(save_in_thread, chaos.path)
     assert not done.ok or (chaos.path / "job").read_text() == "new"

@@ -384,7 +384,7 @@ def test_a_mistake_is_not_hedged() -> None:
 
 
 def test_what_a_predicate_returns_is_looked_at() -> None:
-    """A coroutine is no answer: a predicate that is async is refused (D33, D34)."""
+    """A coroutine is not an answer: a predicate that is async is refused (D33, D34)."""
 
     async def ask(error: object) -> bool:
         return True

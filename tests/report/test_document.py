@@ -109,7 +109,7 @@ def test_a_point_without_receipt_is_not_struck():
 
 
 def test_known_findings_are_counted_apart():
-    """What a scenario states as known is no finding of the run; what it states and is gone counts too."""
+    """What a scenario states as known is not a finding of the run; what it states and is gone counts too."""
     accepted = replace(violated().findings[0], known="reported upstream")
     result = replace(violated(), findings=(accepted,), known={"3fa9c1": "", "77aa01": ""}, stale=("77aa01",))
     totals = report(result).totals
@@ -178,7 +178,7 @@ def test_points_are_columns():
     ],
 )
 def test_points_with_any_names_are_read_back(names):
-    """Numbers out of turn, and words that are no names of points, come back as they were."""
+    """Numbers out of turn, and words that do not name a point, come back as they were."""
     made = report(recorded(*names))
     assert Report.from_dict(json.loads(json.dumps(made.to_dict()))) == made
     odd = [replace(one, call="other", index=9) for one in made.entries[0].result.points]

@@ -104,7 +104,7 @@ def test_what_was_not_examined_cannot_be_let_pass() -> None:
     [({"new-finding": 0}, "new-findings"), ({"skipped": -1}, "from 0 on"), ({"skipped": True}, "'off'")],
 )
 def test_wrong_rules_are_named(table: dict[str, object], named: str) -> None:
-    """An unknown rule, and a limit that is no number, are errors that say what was expected."""
+    """An unknown rule, and a limit that is not a number, are errors that say what was expected."""
     with pytest.raises(UsageError, match=named):
         checked(table, "[tool.chaoskit.gate]")
 

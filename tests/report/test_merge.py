@@ -64,7 +64,7 @@ def test_counts_of_crash_states_are_those_of_what_was_kept():
 
 
 def test_nothing_merges_to_nothing():
-    """Merging no reports, or empty ones, is no error."""
+    """Merging no reports, or empty ones, is not an error."""
     assert merge([]) == Report(())
     assert merge([Report((run(),))]) == Report((run(),))
 

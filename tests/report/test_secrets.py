@@ -115,7 +115,7 @@ def test_what_is_not_secret_is_shown(text):
 def test_values_of_the_environment_are_hidden_wherever_they_stand():
     """A value whose variable has a secret name is known, whatever it looks like; short ones are not."""
     variables = {"DEPLOY_TOKEN": "zorro the fox", "PIN": "1234", "HOME": "/home/zorro"}
-    # Where a shell is and where its agent listens are no secrets, though the names sound like it.
+    # Where a shell is and where its agent listens are not secrets, though the names sound like it.
     secrets = Secrets.of({**variables, "PWD": "/home/zorro", "SSH_AUTH_SOCK": "/home/zorro/agent"})
     assert secrets.hide("it said: zorro the fox 1234 /home/zorro") == f"it said: {REDACTED} 1234 /home/zorro"
 
@@ -151,7 +151,7 @@ def test_files_are_secret_by_name(name):
 
 @pytest.mark.parametrize("name", ["job.json", "tokenizer.json", "keys.txt", "environment.yml"])
 def test_other_files_are_shown(name):
-    """A file whose name only sounds like it is no secret."""
+    """A file whose name only sounds like it is not a secret."""
     assert not is_secret_file(name)
     assert not is_secret_name("author")
 

@@ -118,7 +118,7 @@ def test_what_will_not_pass_is_a_dead_letter_at_once(task):
 
 
 def test_a_run_that_another_worker_has_is_waited_for(task):
-    """Its message comes again when the lease is over, and is no attempt."""
+    """Its message comes again when the lease is over, and is not an attempt."""
     id = task.delay().id
     with task.steps().claim(id) as claim:
         with pytest.raises(Retry) as asked:

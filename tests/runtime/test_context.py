@@ -178,7 +178,7 @@ def test_without_a_context_the_grandparents_is_not_passed_on() -> None:
 
 
 def test_secrets_and_objects_do_not_travel() -> None:
-    """What others may not see, and what is no plain value, is left out of the environment."""
+    """Fields that others may not see, and values that are not plain, are left out of the environment."""
     with context.operation("run", password="hunter2", api_key="k", thing=object(), sample="S1"):
         text = context.dumps()
     assert text is not None

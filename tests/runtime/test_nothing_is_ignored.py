@@ -373,7 +373,7 @@ def test_one_place_decides_what_a_callable_is(fn: Any, kind: CallableKind) -> No
 
 
 def test_only_a_method_is_told_where_the_strategy_goes() -> None:
-    """A number is no callable, and there is no def to put the decorator above."""
+    """A number is not a callable, and there is no def to put the decorator above."""
     with pytest.raises(UsageError, match="directly above the def") as method:
         protectable("a retry", property(len))
     with pytest.raises(UsageError, match="a callable") as number:
@@ -383,7 +383,7 @@ def test_only_a_method_is_told_where_the_strategy_goes() -> None:
 
 
 def test_what_may_be_left_out_says_so() -> None:
-    """A hook that is not given is no error where it is optional; the message knows which."""
+    """A hook that is not given is not an error where it is optional; the message knows which."""
     synchronous("hook", None)
     with pytest.raises(UsageError, match="a function, or None"):
         synchronous("hook", 5)

@@ -98,7 +98,7 @@ def test_a_recovery_that_does_not_end_is_told(
 
 
 def test_a_recovery_that_was_struck_recovers_again(tmp_path: Path) -> None:
-    """As after a restart: a fault in the recovery is no failure of it if the next one works."""
+    """As after a restart: a fault in the recovery is not a failure of it if the next one works."""
     schedule = Schedule.parse("mkdir(d)#1=kill; run2:mkdir(d)#1=EIO")
     chaos = Chaos(tmp_path, KernelBackend(), Job(schedule, strike_recovery=True))
     chaos.run(os.mkdir, tmp_path / "d")

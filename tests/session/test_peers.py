@@ -39,7 +39,7 @@ def ask(peer: Peer, method: str, path: str, body: bytes = b"") -> tuple[int, str
 
 
 def test_routes_answer_in_each_of_their_forms(peers: Peers) -> None:
-    """Bytes, text, JSON, a status, pairs, triples, functions, patterns; and 404 for what is none."""
+    """Bytes, text, JSON, a status, pairs, triples, functions, patterns; and 404 for everything else."""
     routes = {
         "GET /bytes": b"abc",
         "GET /text": "abc",

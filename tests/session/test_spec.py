@@ -12,7 +12,7 @@ from chaoskit.session.spec import ScenarioSpec
 
 
 def work() -> None:
-    """Something that is no set of faults."""
+    """Something other than a set of faults."""
 
 
 WRONG: list[tuple[tuple[Any, ...], dict[str, Any], list[str]]] = [

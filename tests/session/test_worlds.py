@@ -128,7 +128,7 @@ def test_a_power_loss_is_drawn_too() -> None:
 
 
 def test_wrong_use_is_refused() -> None:
-    """A second run, a schedule that does not happen, and what is no set of faults."""
+    """A second run, a schedule that does not happen, and anything but a set of faults are refused."""
     one = world(["a"], "", prepare=prepare)
     one.run(save)
     with pytest.raises(UsageError, match="second time"):

@@ -269,6 +269,6 @@ def samples() -> Iterator[Sample]:
     for label, data in hostile_zips():
         yield Sample(f"other: {label}", data, "refused")
     yield Sample(
-        "tar: pax size that is no number", _pax({"size": "many"}), "either"
+        "tar: pax size that is not a number", _pax({"size": "many"}), "either"
     )  # tarfile takes it for 0.
     yield from damaged()

@@ -65,7 +65,7 @@ def consistency(
     if done is not None:
         document["repair"] = done.to_dict()
     say(as_json, "consistency", document, text)
-    # What was just repaired is no finding any more.
+    # What was just repaired is not a finding any more.
     rest = len(report.disagreements) - (len(done.repaired) if done is not None and yes else 0)
     return NO if rest or report.unread else 0
 

@@ -145,7 +145,7 @@ def _user() -> str:
 
 
 def moment(seconds: object) -> str:
-    """A time for people, in UTC; what is none, as it is: a history may be the user's."""
+    """A time for people, in UTC; anything else unchanged, since a history may be the user's."""
     if isinstance(seconds, int | float):
         # UTC, since at night two people in two zones compare what they see.
         with suppress(ValueError, OverflowError, OSError):

@@ -57,7 +57,7 @@ def neutral(*kinds: str) -> Callable[[BreakerAdapter, Any], None]:
                 BreakerPlan(failures=failures, ignore=(Excluded,) if "ignored" in kinds else ())
             )
             log = drive(subject, world, steps, 10.0)
-        # Waiting is no call, so it has no entry in the log.
+        # Waiting is not a call, so it has no entry in the log.
         calls = [step for step in steps if step != "wait"]
         got = [saw for step, saw in zip(calls, log, strict=True) if step not in kinds]
         kept = [step for step in steps if step not in kinds]

@@ -134,7 +134,7 @@ _HEADERS = st.one_of(
     st.text(max_size=30),
     # "²".isdigit() is true, and int("²") raises.
     st.sampled_from(["", "nan", "inf", "-inf", "1e3", "²", "0x10"]),
-    # Dates that are past, that no timestamp reaches, that have no time zone, and that are none.
+    # Dates that are past, beyond any timestamp, without a time zone, and malformed.
     st.sampled_from(
         [
             "Wed, 21 Oct 2015 07:28:00 GMT",

@@ -52,7 +52,7 @@ def found(adapter: StoreAdapter, place: str, key: str) -> Any:
             return store.load(key)
         except KeyError:
             return None
-        # What cannot be loaded is no value either.
+        # What cannot be loaded is not a value either.
         except Exception as error:
             return error
 

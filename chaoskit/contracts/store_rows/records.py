@@ -33,7 +33,7 @@ def _note() -> str:
 
 
 def trouble_passes(adapter: StoreAdapter, example: int) -> None:
-    """S5: while the store fails a step fails, and is no result; what is unchanged is unchanged."""
+    """S5: while the store fails a step fails, and is not a result; what is unchanged is unchanged."""
     with adapter.place() as place, adapter.open(place) as store:
         store.save("k", "old")
         with adapter.busy(place):

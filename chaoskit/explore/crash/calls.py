@@ -217,7 +217,7 @@ def chmod(tree: FileTree, operation: Operation) -> None:
     """``chmod``."""
     inode, mode = tree.acted_on(operation), operation.file.mode
     if inode is not None and mode is not None:
-        # The file type in st_mode is no attribute: nothing can change it.
+        # The file type in st_mode is not an attribute: nothing can change it.
         tree.add(StepKind.ATTRIBUTE, inode, name="mode", value=stat.S_IMODE(mode))
 
 

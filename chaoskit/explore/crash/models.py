@@ -202,7 +202,7 @@ def models_named(names: str | Iterable[str]) -> tuple[Model, ...]:
     """The models with these names, each once, in the order given.
 
     Raises:
-        UsageError: for a name that is no model, and for none at all.
+        UsageError: for a name without a model, and if there is no name at all.
     """
     given = (names,) if isinstance(names, str) else tuple(names)
     # Before the empty choice: a wrong name is the likelier mistake.

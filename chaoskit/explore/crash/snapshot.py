@@ -63,7 +63,7 @@ class Snapshot:
         """Read the directory at ``path``, everything below it included.
 
         Raises:
-            UsageError: if ``path`` is no directory, or pyfakefs keeps it in memory.
+            UsageError: if ``path`` is not a directory, or pyfakefs keeps it in memory.
             OSError: if a part of it cannot be read.
         """
         # It puts its own module in place of ``os``, here as everywhere.

@@ -222,7 +222,7 @@ class _Enumeration:
             self.found[key] = _Found(moment, persisted, garbage, models | self._others(candidate, models))
             return
         found.models |= models
-        # Counted although it is no new state: the share that was checked is told by this number.
+        # Counted although it is not a new state: the share that was checked is told by this number.
         found.ways += 1
         if found.moment is moment and persisted.bit_count() > found.persisted.bit_count():
             # Of several sets that leave the same tree, the one that misses least has the shortest name.

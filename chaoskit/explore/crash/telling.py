@@ -1,4 +1,4 @@
-"""Whether what was recorded in a directory tells the path of that directory."""
+"""Finds out if what was recorded in a directory holds the path of that directory."""
 
 from __future__ import annotations
 

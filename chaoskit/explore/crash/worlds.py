@@ -108,7 +108,7 @@ class CrashWorld(World):
 
     def lacking(self, parts: Iterable[Hashable]) -> CrashWorld | None:
         """The same power loss with only these parts missing, and what cannot be there without them."""
-        # Parts of another recording are no keys here: shrinking must not mix two histories.
+        # Parts of another recording are not keys here: shrinking must not mix two histories.
         numbers = dict(zip(self.parts, self.state.dropped, strict=True))
         state = self.recorded.lacking(self.state, mask_of(numbers[part] for part in parts))
         return None if state is None else self.recorded.world(state, self.before)
@@ -181,7 +181,7 @@ class CrashHistory:
         return self.states.script.effects[begin - 1].promises if begin else 0
 
     def is_unknown(self, state: CrashState) -> bool:
-        """Whether a state holds a file whose content is not known then."""
+        """Return True if a state holds a file whose content is not known at its moment."""
         return any(holds(self.states, state, file) for file in self.unknown)
 
     def planned(
@@ -222,7 +222,7 @@ class CrashHistory:
 
 
 def holds(states: CrashStates, state: CrashState, file: Unknown) -> bool:
-    """Whether a state has a file under some name at a time when its content is not known."""
+    """Return True if a state has a file under some name at a moment when its content is not known."""
     names = states.tables.names_of(file.inode)
     return state.moment.operation in file.after and any(
         states.tables.child(*name, state.persisted) == file.inode for name in names
@@ -236,5 +236,5 @@ def _proof(strike: Strike, hit: Operation) -> Receipt:
 
 
 def lies(strike: Strike) -> bool:
-    """Whether a strike is a sync that fails once, after which what it did not write counts as clean."""
+    """Return True if a strike is a sync that fails once and leaves unwritten data marked as clean."""
     return strike.point.call in SYNCS and strike.fault == Fault("EIO")

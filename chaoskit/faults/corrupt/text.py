@@ -1,4 +1,4 @@
-"""Plain text: lines that are cut, lost, doubled and too long, and bytes that are no text."""
+"""Plain text: lines that are cut, lost, doubled and too long, and bytes that do not decode."""
 
 from __future__ import annotations
 

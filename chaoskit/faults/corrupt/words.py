@@ -74,7 +74,7 @@ _WHOLE: Mapping[str, str] = {
     "second-member": "has a second member behind the first",
     "second-stream": "has a second stream behind the first",
     "semicolons": "has semicolons for what separates its fields",
-    "size.garbage": "has a size that is no number",
+    "size.garbage": "has a size that is not a number",
     "size.huge": "claims a size larger than the file",
     "size.negative": "claims a negative size",
     "size.plus-1": "claims a size that is one byte too large",

@@ -23,7 +23,7 @@ def is_yaml(data: bytes) -> bool:
 
 
 def is_sound(data: bytes) -> bool:
-    """True unless it is no text at all: without a parser no more is known for certain."""
+    """True unless it is not text at all: without a parser no more is known for certain."""
     try:
         text = data.decode()
     except UnicodeDecodeError:

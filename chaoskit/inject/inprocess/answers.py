@@ -41,7 +41,7 @@ def spoilt(call: PythonCall, how: str) -> Any:
 
 
 def cut(call: PythonCall, answer: Any, how: str, after: int) -> Any:
-    """What is left of an answer of which ``after`` bytes came; a body that is short is no answer.
+    """What is left of an answer of which ``after`` bytes came; a body that is short is not an answer.
 
     An end within the header is taken by ``http.client`` for the end of the header, and what came of it for
     an answer without a body.

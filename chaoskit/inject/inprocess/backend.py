@@ -40,7 +40,7 @@ class InProcessBackend:
     name = "inprocess"
 
     def unavailable(self) -> str | None:
-        """Why this backend cannot work here; None if it can. It needs nothing but CPython."""
+        """Return why this backend cannot work here, or None if it can. It needs nothing but CPython."""
         missing = [check for check in self.examine() if not check.ok]
         return "; ".join(f"{one.name}: {one.detail}. {one.hint}" for one in missing) or None
 
@@ -56,7 +56,7 @@ class InProcessBackend:
         return None
 
     def examine(self) -> tuple[Check, ...]:
-        """Two calls of this process, tried out: each has to be seen, struck, and carried out no more."""
+        """Try two calls in this process: each must be seen and struck, and must not be carried out."""
         with scratch() as root:
             return (
                 self._tried("Python calls", root, lambda: os.mkdir(f"{root}/made"), "mkdir(made)#1=EIO"),
@@ -94,7 +94,8 @@ class InProcessBackend:
         for strike, shape in zip(plan.strikes, plan.shapes, strict=True):
             self._check(strike.fault, shape)
         if isinstance(work, Command):
-            # Told apart from a workload that failed: nothing of it has run.
+            # Raised, and not returned as the workload's error: none of the workload has run.
+            raise UsageError(_COMMAND.format(work.argv[0]))
             raise UsageError(_COMMAND.format(work.argv[0]))
         run = WatchedRun(plan, machine())
         threads = set(threading.enumerate())
@@ -124,7 +125,7 @@ class _CameBack:
 
 
 def call_workload(work: Callable[[], Any], run: WatchedRun) -> _CameBack:
-    """Call it; an error that it raises is part of what comes back."""
+    """Call the workload. An error that it raises is returned, except for a Ctrl-C from outside."""
     try:
         value = work()
         if inspect.iscoroutine(value):
@@ -147,7 +148,7 @@ def call_workload(work: Callable[[], Any], run: WatchedRun) -> _CameBack:
 
 
 def _leaks(run: WatchedRun, before: set[threading.Thread]) -> Leaks:
-    """What the workload still holds, told and then let go: a process that ends holds nothing."""
+    """Report what the workload still holds, then close it: a process that ends holds nothing."""
     if run.dead or run.stopped.is_set():
         run.let_go()
         return Leaks()
@@ -197,7 +198,7 @@ def _outcome(run: WatchedRun, ended: _CameBack, leaks: Leaks, stacks: str) -> Ra
 
 
 def _copied(value: Any) -> Any:
-    """The value as it would be if it had left a process: what works here has to work with every backend."""
+    """Copy the value as if it had left a process, so that what works here works with every backend."""
     try:
         return plain.copied(value)
     except plain.NotPlain as error:

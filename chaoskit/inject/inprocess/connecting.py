@@ -106,7 +106,7 @@ class _DeclaredPeers:
         """Connect ``sock``, or do what a strike does to it.
 
         Raises:
-            OSError: that of the connection, or of a strike; for a machine that is no declared peer.
+            OSError: that of the connection, or of a strike; for a machine that is not a declared peer.
         """
         if self._run.passes() or sock.family not in (socket.AF_INET, socket.AF_INET6):
             return original(sock, address)

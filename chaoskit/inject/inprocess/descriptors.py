@@ -18,7 +18,7 @@ class OpenFile:
     path: str
     flags: int
     by_object: bool = False
-    """True if a file object will close it, so that it is no number that was forgotten."""
+    """True if a file object will close it, so that it is not a number that was forgotten."""
 
 
 class Descriptors:

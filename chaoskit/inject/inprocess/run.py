@@ -110,7 +110,7 @@ class WatchedRun:
         return self.plan.time is not None and self.plan.time.operations
 
     def passes(self) -> bool:
-        """True for a call that is none of the workload's: made by us, by a child, or when all is over."""
+        """Return True if a call is not the workload's: made by us, by a child, or after the end."""
         return self.over or getattr(self._here, "depth", 0) > 0 or os.getpid() != self._pid
 
     @contextmanager
@@ -288,7 +288,7 @@ class WatchedRun:
             return LongOperation(self, operation, armed, place)
 
     def note(self, family: str, detail: Detail | None = None) -> None:
-        """An operation that is no call: a promise, or the end. It has happened when a strike comes.
+        """An operation without a call: a promise, or the end. It has happened when a strike comes.
 
         Raises:
             ProcessKilled: if a strike at it kills.

@@ -38,7 +38,7 @@ class Interception:
             call = self._understand(run, self.__wrapped__, args, kwargs)
         if call is None:
             return self.__wrapped__(*args, **kwargs)
-        # What is kept account of, and is no operation.
+        # What is kept account of, and is not an operation.
         return run.make(call) if call.family else call.do()
 
     def __eq__(self, other: object) -> bool:

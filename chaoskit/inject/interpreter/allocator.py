@@ -174,7 +174,7 @@ class _Interface:
     def _offset_of_tracing(self) -> int:
         """Where a thread's state has that number.
 
-        The field is no part of an interface, but two functions are that count it up and down
+        The field is not part of an interface, but two functions are that count it up and down
         (https://docs.python.org/3/c-api/init.html#c.PyThreadState_EnterTracing).
         """
         state = self.state()

@@ -1,6 +1,6 @@
 """Empties the free lists of the interpreter, so that a line allocates alike in every process.
 
-Objects of common types are kept when they are no longer used, and what is made of them is no allocation. How
+Objects of common types are kept for reuse when they are freed, and to reuse one is not an allocation. How
 many there are depends on all that went before, this watching included.
 """
 

@@ -94,7 +94,7 @@ class Timekeeping(Protocol):
 
 
 class Happening(Protocol):
-    """An operation that is no call and has begun, such as a request that goes over a socket."""
+    """An operation without a call, once it has begun, such as a request that goes over a socket."""
 
     @property
     def shape(self) -> Shape | None:
@@ -121,7 +121,7 @@ class Happening(Protocol):
 
 
 class Happenings(Protocol):
-    """Where a domain tells of operations that are no calls."""
+    """Where a domain reports operations without a call."""
 
     def begin(self, call: Call, detail: Detail, where: Where | None = None) -> Happening:
         """Count, record and strike an operation; kills and signals happen before this returns."""
@@ -139,7 +139,7 @@ class Around:
 
     ``root`` is the scenario's directory, resolved. Operations are added to ``log``. A domain that waits for
     descriptors puts them into ``poller``, deadlines into ``time``, and may then answer a call long after it
-    was asked to perform it. ``plan`` is what was asked of the run. Operations that are no calls begin by
+    was asked to perform it. ``plan`` is what was asked of the run. Operations without a call begin by
     ``happenings``.
     """
 
@@ -173,9 +173,9 @@ class Domain(Protocol[C]):
         """The families that a fault of this shape may go on to answer once it has struck here."""
 
     def decode(self, spec: Spec, task: Task, args: tuple[int, ...]) -> C | None:
-        """Understand a call; None if it is no operation of this domain.
+        """Understand a call; None if it is not an operation of this domain.
 
-        One whose family is empty is no operation either, but the domain answers it: it is performed,
+        One whose family is empty is not an operation either, but the domain answers it: it is performed,
         and neither counted, recorded nor struck.
         """
 

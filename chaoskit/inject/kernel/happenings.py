@@ -1,4 +1,4 @@
-"""Operations that are no calls: they begin where a domain sees them, and are struck there."""
+"""Operations without a call: they begin where a domain sees them, and are struck there."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Started:
 
     def prove(self, effect: str) -> None:
         """The fault took effect."""
-        # Once: a partition goes on and on.
+        # One receipt is enough, although a partition takes effect again and again.
         if self.armed is not None:
             shown = replace(self._begun(), ordinal=self.armed.ordinal, result=None)
             self._strikes.receipts.append(Receipt(self.armed.text, str(shown), effect))
@@ -69,12 +69,12 @@ class Started:
             self.armed = self.shape = None
 
     def watch(self, families: frozenset[str]) -> None:
-        """Go on looking at calls of these families."""
+        """Have calls of these families stop from now on, so that the domain can answer them."""
         self._strikes.standing.append(_KeptInView(families))
         self._reached()
 
     def known(self, result: int | None, detail: Detail) -> None:
-        """What has become of it so far."""
+        """Record the result and detail that are known so far."""
         if self._index is not None:
             self._log.amend(self._index, result, detail)
 
@@ -82,7 +82,8 @@ class Started:
 class Begun:
     """Counts, records and strikes; see :class:`chaoskit.inject.kernel.border.Happenings`.
 
-    ``settle`` completes what other domains have under way, ``reached`` is called when a strike's point was.
+    ``settle`` completes what other domains have under way; ``reached`` is called when a strike's point is
+    reached.
     """
 
     def __init__(
@@ -98,13 +99,13 @@ class Begun:
         index = None
         if self._log.recording:
             self._settle()
-            # Noted where it begins, and completed when it is over: what comes in between stands behind it.
+            # Recorded when it begins and completed when it is over: it stands before what comes between.
             index = len(self._log.operations)
             self._log.record(call, None, detail, where)
-        # Only a receipt needs it, and of a thousand requests one is struck.
+        # Made only for a receipt: of a thousand requests one is struck.
         begun = partial(Operation, 0, call.family, call.target, call.second, detail=detail)
         if index is not None:
-            # As it is now: what is noted there later is what has become of it.
+            # Bound to the record of this moment, since ``known`` replaces it by later ones.
             begun = partial(replace, self._log.operations[index])
         started = Started(self._strikes, self._log, begun, index, self._reached)
         armed = self._strikes.due(call.family, call.target, call.second, call.task)

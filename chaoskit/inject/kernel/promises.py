@@ -1,7 +1,7 @@
 """Messages from the workload: that it begins, what it promises, what came of it.
 
-Promises and the end are operations that are no system calls. They are counted, recorded and struck like
-others, so that a kill can be aimed at the moment right behind an acknowledgement.
+Promises and the end are operations without a system call. They are counted, recorded and struck like
+the others, so that a kill can be aimed at the moment right after an acknowledgement.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Promises:
         self._reached = reached
         self.mailbox = Mailbox()
         self.secret = b""
-        """What stands before each message of this run, so that no other write is taken for one."""
+        """Begins each message of this run, so that no other write is mistaken for one."""
         self._begun = False
 
     @property
@@ -63,16 +63,15 @@ class Promises:
 
     def take(self, tid: int, args: tuple[int, ...], stopped: Stopped, holds_more: Callable[[], bool]) -> None:
         """Take one message. A result is asked for again while ``holds_more`` returns True."""
-        if (
-            not args[2] and not self._begun
-        ):  # The workload's first call, from whose number on they are counted.
+        if not args[2] and not self._begun:
+            # The workload's first call, an empty message: operations are numbered from here on.
             self._begun = True
             stopped.answer(0)
             return
         task = self._tree.task(tid)
         secret = b"" if task is None else task.process.memory.read(args[1], child.SECRET)
         if task is None or secret != self.secret:
-            # There is no such descriptor, and for a stray write there is not to be one.
+            # A stray write must find what it would find without us: no such descriptor.
             stopped.answer(-errno.EBADF)
             return
         if args[2] > self.mailbox.room:
@@ -86,7 +85,8 @@ class Promises:
             return
         done = partial(stopped.answer, args[2])
         if data[:1] != child.PROMISE and task.process is not self._tree.main:
-            done()  # A forked child that returned from the workload: the result is its parent's to give.
+            # A forked child that returned from the workload: only its parent reports the result.
+            done()
             return
         try:
             family = self.mailbox.take(data)
@@ -117,7 +117,7 @@ class Promises:
         try:
             effect = self._strikes.common(armed.shape, task)
             if effect is None:
-                raise CannotExecute(f"{armed.strike.fault} cannot strike at something that is no system call")
+                raise CannotExecute(f"{armed.strike.fault} cannot strike where there is no system call")
         except CannotExecute as why:
             self._strikes.not_injected(armed, why)
             return True

@@ -20,11 +20,11 @@ _ADDRESS_SPACE, _RESIDENT = 0, 1
 def limit(pid: int, mebibytes: int) -> str:
     """Let process ``pid`` have this many MiB more than now; returns what was done.
 
-    They are limits of setrlimit(2), so malloc(3) fails with ENOMEM and Python raises MemoryError. The one on
-    data is exact. One on address space alone would not do: glibc has reserved some for the arenas of threads,
-    and takes from that. It leaves :data:`_RESERVED` more, since once it is reached the kernel forgets about
-    the other one (mm/mprotect.c, ``mprotect_fixup``: what was reserved is refused only while it would fit
-    again).
+    Two limits of setrlimit(2) are set, so malloc(3) fails with ENOMEM and Python raises MemoryError. The one
+    on data is exact. One on address space alone would not do: glibc has reserved some for the arenas of
+    threads, and takes from that. It leaves :data:`_RESERVED` more, since once it is reached the kernel
+    forgets about the limit on data (mm/mprotect.c, ``mprotect_fixup``: what was reserved is refused only
+    while it would fit again).
 
     Raises:
         CannotExecute: if the process is gone, or its limit may not be set.
@@ -36,7 +36,7 @@ def limit(pid: int, mebibytes: int) -> str:
         try:
             _, hard = resource.prlimit(pid, what)
             most = now + more if hard == resource.RLIM_INFINITY else min(now + more, hard)
-            # The soft limit alone: only that can be set without a privilege and be lifted by who wants to.
+            # The soft limit alone: it needs no privilege to set, and the program may lift it again.
             resource.prlimit(pid, what, (most, hard))
         except (OSError, ValueError) as error:
             raise CannotExecute(f"the limit of process {pid} could not be set: {error}") from None

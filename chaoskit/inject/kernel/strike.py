@@ -46,7 +46,7 @@ class Strikes:
         killer: Killer,
         words: SharedWords | None = None,
     ) -> None:
-        """``words`` are shared with a workload in which strikes happen that are no calls."""
+        """``words`` is memory shared with the workload, for strikes that do not happen at a call."""
         self._plan = plan
         self._tree = workload
         self._log = log

@@ -92,7 +92,7 @@ def card(entry: Entry, finding: Finding) -> Card:
     result = entry.result
     site = finding.excerpt.site if finding.excerpt is not None else finding.site
     message = finding.failure.message or finding.failure.name
-    # What is accepted is not to be mended: there may be a hundred of them, and the page stays small.
+    # Accepted findings need no mending, and there may be a hundred: without details the page stays small.
     shown = 1 if finding.known else _SHOWN
     return Card(
         anchor=anchor(result, finding),

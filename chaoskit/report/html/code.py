@@ -26,7 +26,7 @@ def highlighted(lines: Sequence[str]) -> list[Markup]:
     # The lexer would take empty lines off both ends, and the numbers would be wrong.
     lexer = PythonLexer(stripnl=False, ensurenl=False)
     shown: str = highlight(text, lexer, HtmlFormatter(nowrap=True, classprefix="t-"))
-    # An element for every name, dot and blank would be half of a finding on the page, and look like none.
+    # An element for every name, dot and blank would be half of a finding's size and change nothing to see.
     found = _PLAIN.sub(r"\1", shown).rstrip("\n").split("\n")
     # A string over several lines is one element; a line of the page must not begin or end within one.
     return [*map(Markup, _closed(found)), *[Markup()] * (len(lines) - len(found))]

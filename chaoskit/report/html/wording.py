@@ -13,7 +13,7 @@ SYMBOLS = {
     NOT_REACHED: "○",
     NOT_TRIED: "–",
 }
-"""A sign for each state of a cell, so that colour alone says nothing."""
+"""A sign for each state of a cell, so that no meaning rests on colour alone."""
 
 WORDS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
@@ -72,4 +72,4 @@ WORDS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ),
     ),
 )
-"""By what they are said of. Every word of a table or a drawing is among them."""
+"""Grouped by what a word is said of. Every word of a table or a drawing is among them."""

@@ -181,7 +181,7 @@ class BreakerLink:
             if record.origin != self._origin:
                 breaker.adopt(record.open_for)
         except Exception as error:
-            # What is no proper record is the store's failure too.
+            # What is not a proper record is the store's failure too.
             self._failed(breaker, "read", error)
 
     def _failed(self, breaker: Joined, action: str, error: Exception) -> None:

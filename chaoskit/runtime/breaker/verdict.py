@@ -25,7 +25,7 @@ class Verdict:
         self.failed_result = failed_result
 
     def is_failure(self, error: BaseException) -> bool:
-        """Whether ``error`` counts. What is no ``Exception`` never does: Ctrl-C, exit, a cancelled task.
+        """Return True if ``error`` counts. Ctrl-C, exit and a cancelled task (no ``Exception``) never do.
 
         A group counts if one of the errors in it does.
         """
@@ -34,7 +34,7 @@ class Verdict:
         return any(self._counts(leaf) for leaf in _leaves(error))
 
     def is_failed_result(self, value: Any) -> bool:
-        """Whether a value that came back counts as a failure."""
+        """Return True if a value that came back counts as a failure."""
         return self.failed_result is not None and asked(
             "failed_result", self.failed_result, value, if_it_raises=True
         )
@@ -44,7 +44,7 @@ class Verdict:
 
 
 def matcher(what: str, errors: Errors, *, if_it_raises: bool) -> Callable[[BaseException], bool]:
-    """Return the question "is this error meant by ``errors``?"; raises ``UsageError`` if it is none.
+    """Return a predicate: does ``errors`` cover this error? Raises ``UsageError`` for anything else.
 
     ``if_it_raises`` is the answer when a function given as ``errors`` raises.
     """

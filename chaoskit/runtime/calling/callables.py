@@ -211,7 +211,7 @@ def called(what: str, fn: Callable[..., Any], *args: Any) -> Any:
 
 
 def answered(what: str, fn: Callable[..., Any], *args: Any) -> bool:
-    """The truth of ``fn(*args)``, a predicate; a coroutine is no answer."""
+    """The truth of ``fn(*args)``, a predicate; a coroutine is not an answer."""
     return bool(called(what, fn, *args))
 
 
@@ -235,7 +235,7 @@ def asked(what: str, fn: Callable[..., Any], about: Any, *, if_it_raises: bool) 
 
 def _faces(fn: Any) -> tuple[Any, ...]:
     """``fn`` and, for an object with a call of its class, that call."""
-    # A partial is no function itself; what it calls decides.
+    # A partial is not a function itself; what it calls decides.
     while isinstance(fn, functools.partial):
         fn = fn.func
     if inspect.isroutine(fn) or inspect.isclass(fn):

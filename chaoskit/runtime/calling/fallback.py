@@ -255,7 +255,7 @@ class _Choosing(Generic[T]):
             return self.reject(candidate.name, Why.UNAVAILABLE, repr(error), error)
 
     def accepts(self, candidate: Candidate[T], value: T) -> bool:
-        """Whether ``value`` is good enough; if so it is the choice."""
+        """Choose ``value`` if it is good enough, else record why not; return True if it was chosen."""
         try:
             quality: Any = candidate.quality
             if callable(quality):

@@ -92,7 +92,7 @@ def from_environment(
     """The variables that begin with ``prefix``; a double underscore goes one level down.
 
     ``CHAOSKIT_JOBS__TIMEOUT=300`` is ``jobs.timeout``. Names are compared without case. The variable
-    that carries the context to children is no option, nor are those in ``ignore``. Raises ``UsageError``
+    that carries the context to children is not an option, nor are those in ``ignore``. Raises ``UsageError``
     for an empty prefix.
     """
     if not prefix:

@@ -57,7 +57,7 @@ class Loaded(Generic[T]):
     def origin(self, path: str) -> str:
         """Where the value at ``path`` (``jobs.timeout``) comes from; ``default`` if no layer has it.
 
-        Raises ``UsageError`` for a path that is no option.
+        Raises ``UsageError`` for a path that names no option.
         """
         for setting in self.settings:
             if setting.path == path:

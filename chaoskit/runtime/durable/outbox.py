@@ -68,7 +68,7 @@ class Outbox:
         killed is sent again, so ``send`` may see a key twice.
 
         Raises:
-            UsageError: ``send`` is no function, or an async one: its call would send nothing.
+            UsageError: ``send`` is not a function, or an async one: its call would send nothing.
         """
         synchronous("send", send, optional=False)
         # Claimed first and sent outside: a send may take seconds, and no other write must wait for it.

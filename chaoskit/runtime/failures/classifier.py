@@ -80,8 +80,8 @@ class Classifier:
     its worst member. ``unknown`` is the verdict where no rule matches: not to be repeated,
     unless you say otherwise (``unknown=TransientError``).
 
-    Instances are immutable and may be shared. Raises ``UsageError`` for what is no rule, and for an
-    ``unknown`` that is no class of the taxonomy.
+    Instances are immutable and may be shared. Raises ``UsageError`` for anything but rules, and for an
+    ``unknown`` that is not a class of the taxonomy.
     """
 
     __slots__ = ("rules", "unknown")

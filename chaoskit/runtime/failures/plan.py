@@ -43,7 +43,7 @@ _NEEDED = {
     "errnos": "errno",
     "winerrors": "winerror",
 }
-# Numbers in ``errno`` that are none, as OpenSSL's, must not fill the memory.
+# Some libraries, such as OpenSSL, put other numbers in ``errno``: those must not fill the memory.
 _MOST_KEPT = 200
 
 

@@ -123,7 +123,7 @@ def links(error: BaseException) -> Iterator[BaseException]:
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """The single errors in a group, however nested, each once; the error itself if it is no group."""
+    """The single errors in a group, however nested, each once; the error itself if it is not a group."""
     found: list[BaseException] = []
     seen: set[int] = set()
     waiting = [error]

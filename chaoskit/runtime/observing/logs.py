@@ -107,7 +107,7 @@ class LogGuard(ClosedOnExit):
         self._level = level
 
     def close(self) -> None:
-        """Remove the handler, flush it, and put the logger's level back; again is fine."""
+        """Remove the handler, flush it, and put the logger's level back. Calling it again does nothing."""
         if self.handler in self.logger.handlers:
             self.logger.removeHandler(self.handler)
             self.logger.setLevel(self._level)

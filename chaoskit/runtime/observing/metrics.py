@@ -303,7 +303,7 @@ class ErrorMetrics:
     def _rate(self, operation: str, error_type: str, seconds: float) -> Rate:
         now = self._clock.monotonic()
         whole = self._series.get((operation, ANY))
-        # Nothing counted yet is no error: a dashboard asks before the first call.
+        # Nothing counted yet is not an error: a dashboard asks before the first call.
         if whole is None:
             return Rate(0, 0, seconds)
         rate = whole.windows[seconds].rate(now)

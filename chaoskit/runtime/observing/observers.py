@@ -35,7 +35,7 @@ class Subscription(ClosedOnExit):
         self._active = threading.local()
 
     def close(self) -> None:
-        """End the subscription; again is fine."""
+        """End the subscription. Calling it again does nothing."""
         try:
             _subscriptions.remove(self)
         except ValueError:
@@ -54,7 +54,7 @@ class Subscription(ClosedOnExit):
 
 # A plain list: append and remove are atomic, and there is no lock that a forked child could inherit held.
 _subscriptions: list[Subscription] = []
-# What a line of the log has anyway, and what is too long for one.
+# Fields that a log line has anyway, or that are too long for one.
 _NOT_SAID = frozenset({"event", "at", "context", "stacks"})
 _failures = itertools.count(1)
 _failed = 0

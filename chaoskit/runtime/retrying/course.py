@@ -109,7 +109,7 @@ class Course:
             self.tell("RetrySucceeded", context=self.context)
 
     def close(self) -> None:
-        """Give back what was charged for an attempt that never began, and forget the error; again is fine."""
+        """Give back what was charged for an attempt that never began, and forget the error. Idempotent."""
         self._before = None
         if self._receipt is not None and self._rules.budget is not None:
             self._rules.budget.give_back(self._receipt)

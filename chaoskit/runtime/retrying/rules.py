@@ -97,7 +97,7 @@ class Matcher:
         return classifier.classify(error)
 
     def _may_repeat(self, error: BaseException) -> bool:
-        # Only a group that is no Exception can hold a KeyboardInterrupt.
+        # Only a group outside of Exception can hold a KeyboardInterrupt.
         if isinstance(error, Exception) or not isinstance(error, BaseExceptionGroup):
             return True
         return all(isinstance(leaf, self.catch) for leaf in leaves(error))

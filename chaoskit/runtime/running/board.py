@@ -189,9 +189,9 @@ class JobBoard:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits, nothing runs, and what has ended is told.
+        """True if no job waits or runs, and the listeners have been told of each that ended.
 
-        To a listener the job that it is told of is over.
+        Seen from a listener, the job that it is being told of is over.
         """
         with self._lock:
             # A listener may record what became of the job: until it has, the job is not over for others.

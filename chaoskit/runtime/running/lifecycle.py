@@ -122,7 +122,7 @@ class Shutdown:
 
     @property
     def requested(self) -> bool:
-        """Whether a shutdown has been asked for."""
+        """True once a shutdown has been asked for."""
         return self.reason is not None
 
     @property

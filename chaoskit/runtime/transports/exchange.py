@@ -91,7 +91,7 @@ def http_rules(
     """The rules from what a transport was given.
 
     Raises:
-        UsageError: for what is no policy, no breaker, no classifier, and for methods that are no names.
+        UsageError: for a policy, breaker or classifier of another type, and for methods other than names.
     """
     if policy is not None and not isinstance(policy, RetryPolicy):
         raise wrong("policy", policy, "a RetryPolicy, or None for three attempts")
@@ -139,7 +139,7 @@ class HttpExchange:
                 except Exception as caught:
                     error = caught
                 tried.judge(answer, error)
-            # Outside of the guard: this is no failure of the other side.
+            # Outside of the guard: this is not a failure of the other side.
             if error is not None:
                 raise error
             return answer
@@ -166,7 +166,7 @@ class HttpExchange:
                 except Exception as caught:
                     error = caught
                 tried.judge(answer, error)
-            # Outside of the guard: this is no failure of the other side.
+            # Outside of the guard: this is not a failure of the other side.
             if error is not None:
                 raise error
             return answer
@@ -178,7 +178,7 @@ class HttpExchange:
         return failed.outcome()
 
     def failure(self, error: Exception) -> ExchangeFailed | None:
-        """What an attempt that raised means; None if it is no failure of the other side."""
+        """What an attempt that raised means; None if it is not a failure of the other side."""
         if not self.rules.classifier.classify(error).retryable:
             return None
         safe = self.rules.may_repeat(self.method, self.headers) or _never_sent(error)

@@ -39,7 +39,7 @@ class RetryingTransport(BaseTransport):
     ``httpx.ConnectError``, a deadline that has passed as ``httpx.ConnectTimeout``, with ours as the cause.
 
     Raises:
-        UsageError: for what is no policy, breaker or classifier, and for names that are no methods.
+        UsageError: for a policy, breaker or classifier of another type, and for methods other than names.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class AsyncRetryingTransport(AsyncBaseTransport):
     """:class:`RetryingTransport` for ``httpx.AsyncClient``.
 
     Raises:
-        UsageError: for what is no policy, breaker or classifier, and for names that are no methods.
+        UsageError: for a policy, breaker or classifier of another type, and for methods other than names.
     """
 
     def __init__(

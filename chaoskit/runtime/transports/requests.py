@@ -41,7 +41,7 @@ class RetryingAdapter(HTTPAdapter):
     What breaks while a body is read that was asked for with ``stream=True`` is past this, and the caller's.
 
     Raises:
-        UsageError: for what is no policy, breaker or classifier, and for names that are no methods.
+        UsageError: for a policy, breaker or classifier of another type, and for methods other than names.
     """
 
     # What requests pickles.
@@ -93,7 +93,7 @@ class RetryingAdapter(HTTPAdapter):
         # urllib3 2 closes those of a pool when nothing refers to it any more; each answer does, and so does
         # an error with a traceback through it, in a log record that some handler keeps.
         for manager in (self.poolmanager, *self.proxy_manager.values()):
-            for key in manager.pools.keys():  # noqa: SIM118 - it is no mapping that could be iterated over
+            for key in manager.pools.keys():  # noqa: SIM118 - it is not a mapping that could be iterated over
                 pool = manager.pools.get(key)
                 if pool is not None:
                     pool.close()

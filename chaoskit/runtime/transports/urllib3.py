@@ -30,7 +30,7 @@ class RetryingPool(PoolManager):
     ``NewConnectionError``, a deadline that has passed as ``ConnectTimeoutError``.
 
     Raises:
-        UsageError: for what is no policy, breaker or classifier, and for names that are no methods.
+        UsageError: for a policy, breaker or classifier of another type, and for methods other than names.
     """
 
     def __init__(

@@ -141,7 +141,7 @@ class World:
             self._cut(op, inode, end)
 
     def in_advance(self, file: int, op: int) -> bool:
-        """Whether the file has blocks that no data asked for."""
+        """Return True if the file has blocks that no data asked for."""
         told = [advance for when, inode, advance in self.filled if inode == file and when < op]
         return bool(told) and told[-1]
 
@@ -327,7 +327,7 @@ class Judge:
         return result
 
     def _emptied(self, close: Event) -> bool:
-        """Whether this close writes out: the file was emptied, and no such close (or sync) came since."""
+        """Return True if this close writes out: the file was emptied, and not closed or synced since."""
         if self.world.in_advance(close.file, close.op):
             return False
         before = [

@@ -101,7 +101,7 @@ def _rewritten(path: Path, hold: Callable[[int], object]) -> CrashStates:
 
 
 def _may_be_empty(states: CrashStates) -> bool:
-    """Whether what was synced after the close may be there and what was closed not."""
+    """Data synced after a close may survive without the data that the close left behind."""
     return {"a": b"", "other": b"y" * 5000} in [state_tree(states, s) for s in states]
 
 

@@ -403,7 +403,7 @@ def test_a_clean_block_has_nothing_around_it(tmp_path: Path) -> None:
 
 
 def test_a_forked_child_is_left_alone(tmp_path: Path) -> None:
-    """Its calls are its own, and are no operations of this process."""
+    """Its calls are its own, and are not operations of this process."""
     with injecting("mkdir(d)#1=EIO", path=tmp_path, must_strike=False) as seen:
         pid = os.fork()
         if pid == 0:

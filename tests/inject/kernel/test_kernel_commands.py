@@ -73,7 +73,7 @@ def test_much_output_does_not_block(run: Run) -> None:
 
 
 def test_output_is_bytes_and_promises_are_text(run: Run) -> None:
-    """Any bytes come back as they are; a promise of bytes that are no text is still told exactly."""
+    """Any bytes come back as they are; a promise of bytes that do not decode is still reported exactly."""
     ran = run(Command(("printf", r"a\377b\0c\nrest")))
     assert ran.value.stdout == b"a\xffb\0c\nrest"
     assert [os.fsencode(line) for line in ran.promised] == [b"a\xffb\0c"]

@@ -38,7 +38,7 @@ SUPERVISOR = os.getpid()
 @pytest.fixture
 def harmed(tmp_path: Path) -> Iterator[str]:
     """The name of a directory that code in the test process would make; nothing of that process changes."""
-    gc.collect()  # What other tests have left open and forgotten is not to be closed in the midst of this.
+    gc.collect()  # Descriptors that other tests left open must not be closed while this one counts.
     before = _ourselves()
     yield str(tmp_path / "harmed")
     # What was recorded may be in a file, which is closed with the last of it.

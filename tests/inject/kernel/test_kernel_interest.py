@@ -190,7 +190,7 @@ def test_a_case_is_struck_as_if_all_calls_were_looked_at(root: str, backend: Any
 
 
 def test_promises_of_a_child_are_heard_while_writes_are_counted(run: Any, root: str) -> None:
-    """The descriptor that they are written to is no file of the workload's."""
+    """The descriptor that they are written to is not a file of the workload's."""
 
     def work() -> None:
         fd = os.open(f"{root}/a", os.O_CREAT | os.O_WRONLY)

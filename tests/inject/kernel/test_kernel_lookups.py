@@ -90,7 +90,7 @@ def test_names_are_looked_up_from_where_the_caller_stands(root: str, run: Run) -
 
 
 def test_a8_the_working_directory_is_looked_up(root: str, run: Run) -> None:
-    """``getcwd`` below the root is a point with what it returns, and is none elsewhere."""
+    """``getcwd`` is a point below the root, with what it returns, and is not a point elsewhere."""
     prepare(root)
 
     def work() -> tuple[str, str]:
@@ -135,7 +135,7 @@ def test_what_looks_nothing_up_is_no_operation(root: str, run: Run) -> None:
 
 
 def test_the_record_of_a_look_up_says_what_was_asked(root: str, run: Run) -> None:
-    """Whether links were followed, and the mode of access(2); it has none of what files have."""
+    """A look-up records if links were followed, and the mode of access(2), and nothing that files have."""
     prepare(root)
     ran = run(lambda: (os.lstat(f"{root}/l"), os.access(f"{root}/a", os.W_OK)), record=True)
     assert [one.detail for one in ran.trace if one.call in CALLS] == [

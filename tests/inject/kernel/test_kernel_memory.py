@@ -160,7 +160,7 @@ def test_without_the_limit_all_of_it_is_to_be_had(run: Run, root: str) -> None:
     [
         (mmap.MAP_PRIVATE, 16, "Cannot allocate memory"),
         (mmap.MAP_PRIVATE, 4, "mapped"),
-        # Shared memory is no data: for it there is the limit on address space, which leaves 1 GiB more.
+        # Shared memory is not data: for it there is the limit on address space, which leaves 1 GiB more.
         (mmap.MAP_SHARED, 16, "mapped"),
         (mmap.MAP_SHARED, 2048, "Cannot allocate memory"),
     ],

@@ -95,7 +95,7 @@ def test_nothing_is_different_until_something_sleeps(timed: Timed) -> None:
 
 
 def test_clocks_never_go_back_and_hardly_ever_stand_still(timed: Timed) -> None:
-    """Also across sleeps: no program divides by a duration of zero that was none."""
+    """Durations are above zero, also across sleeps, so no program divides by zero."""
 
     def work() -> tuple[int, int]:
         reads = []

@@ -93,7 +93,7 @@ def test_an_empty_pipeline_is_the_call() -> None:
 
 
 def test_rejections_by_our_own_limits_do_not_open_the_breaker() -> None:
-    """The rate limiter stands outside the breaker: what it rejects is no failure of the other side."""
+    """The rate limiter stands outside the breaker: what it rejects is not a failure of the other side."""
     clock = VirtualClock()
     breaker = CircuitBreaker(failures=1, clock=clock)
     call = Pipeline(breaker=breaker, rate_limiter=RateLimiter(1, clock=clock))(lambda: "value")
@@ -151,7 +151,7 @@ def test_async_functions_stay_async() -> None:
 
 
 def test_what_cannot_work_is_refused() -> None:
-    """A strategy that is none, an unknown place, a deadline of zero, and a generator are errors at once."""
+    """A wrong strategy, an unknown place, a deadline of zero, and a generator are errors at once."""
     with pytest.raises(UsageError, match="retry is 3"):
         Pipeline(retry=3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="cache"):

@@ -185,7 +185,7 @@ def test_a_deadline_lets_an_own_timeout_error_be() -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), None, True, "1"], ids=str)
 def test_wrong_seconds_are_refused(seconds: Any) -> None:
-    """Zero and None are no timeouts."""
+    """Zero and None are not timeouts."""
     for kind in (Timeout, Deadline):
         with pytest.raises(UsageError, match=r"seconds is .*expected finite seconds, more than zero"):
             kind(seconds)

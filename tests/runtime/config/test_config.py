@@ -416,14 +416,14 @@ def test_the_contexts_own_variable_is_no_option() -> None:
 
 
 def test_files_are_not_guessed_at(tmp_path: Path) -> None:
-    """In a file a number in quotes is text, and true is no number; only units may be written as text."""
+    """In a file a number in quotes is text, and true is not a number; only units may be written as text."""
     path = write(tmp_path, "a.json", '{"attempts": "3", "share": true, "pair": ["1", "a"], "limit": 1.0}')
     assert len(problems_of(from_file(path))) == 4
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, True])
 def test_numbers_must_be_finite(value: object) -> None:
-    """Infinity, NaN, numbers beyond a float, and booleans are no seconds."""
+    """Infinity, NaN, numbers beyond a float, and booleans are not seconds."""
     assert len(problems_of(from_mapping({"timeout": value}))) == 1
 
 

@@ -88,7 +88,7 @@ def test_a_list_of_records_can_be_set_by_a_variable() -> None:
 
 
 def test_variables_of_others_under_the_same_prefix_are_left_alone() -> None:
-    """A seed of the harness or a colleague's variable is no option; a misspelt one still is an error."""
+    """A seed of the harness or a colleague's variable is not an option; a misspelt one still is an error."""
     others = {"CHAOSKIT_SEED": "7", "CHAOSKIT_BUDGET": "x", "CHAOSKIT_COLLEAGUE": ""}
     assert read_settings(environment=others, pyproject=NOWHERE).value.retry == {}
     for name in ("CHAOSKIT_JOBS__TIMEOT", "CHAOSKIT_JBOS__TIMEOUT", "CHAOSKIT_JOBS"):

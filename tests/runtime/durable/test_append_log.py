@@ -127,7 +127,7 @@ def test_a_log_without_checksum_would_take_zeroes_for_records(
 
 @pytest.mark.parametrize("content", [b"", b"CKLOG", b"something else entirely"])
 def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    """A file that is no log is not written to."""
+    """A file that is not a log is not written to."""
     (tmp_path / "log").write_bytes(content)
     with pytest.raises(RecordCorrupt, match="does not begin as an append log"):
         AppendLog(tmp_path / "log")

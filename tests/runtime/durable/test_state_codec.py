@@ -117,7 +117,7 @@ def test_every_state_comes_back_the_same(state: Any) -> None:
     ids=range(28),
 )  # fmt: skip
 def test_what_json_would_lose_comes_back(state: Any) -> None:
-    """Tuples, keys that are no text, NaN, large integers, bytes, sets, times, and dictionaries with a tag."""
+    """Tuples, keys other than text, NaN, large integers, bytes, sets, times, and dictionaries with a tag."""
     assert same(again(state), state)
 
 

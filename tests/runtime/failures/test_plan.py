@@ -55,7 +55,7 @@ def test_errno_and_file_name_are_told_apart():
 
 
 def test_kept_decisions_are_bounded():
-    """Numbers in errno that are none, as TLS libraries put there, do not fill the memory."""
+    """Numbers that TLS libraries put in errno do not fill the memory."""
     for number in range(10_000, 11_000):
         classify(OSError(number, "x"))
     assert len(plan_of(OSError).kept) <= 200

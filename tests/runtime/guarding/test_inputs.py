@@ -136,7 +136,7 @@ def test_a_value_that_only_the_program_knows_to_be_wrong(file):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1"])
 def test_encodings_and_their_marks(file, encoding):
-    """A byte order mark is no part of the text; positions count characters."""
+    """A byte order mark is not part of the text; positions count characters."""
     path = file("name,größe\nä,1\nö\n".encode(encoding))
     read = "utf-8" if encoding == "utf-8-sig" else encoding
     with pytest.raises(MalformedData) as caught:

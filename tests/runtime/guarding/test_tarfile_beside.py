@@ -39,7 +39,7 @@ def escaping(path: Path, name: str) -> None:
 
 
 def test_what_escapes_from_the_filter_of_tarfile_is_refused(tmp_path: Path) -> None:
-    """Whether this Python's tarfile holds or not, ours writes nothing outside and leaves nothing behind."""
+    """Even where this Python's tarfile fails, ours writes nothing outside and leaves nothing behind."""
     escaping(tmp_path / "hostile.tar", "outside")
     with pytest.raises(UnsafeArchive):
         extract(tmp_path / "hostile.tar", tmp_path / "ours")

@@ -244,7 +244,7 @@ def test_capture_never_replaces_the_error(tmp_path: Path, caplog: pytest.LogCapt
 
 
 def test_interrupts_pass_capture_unrecorded(tmp_path: Path) -> None:
-    """Ctrl-C is no error, and gets no file."""
+    """Ctrl-C is not an error, and gets no file."""
     with pytest.raises(KeyboardInterrupt), ErrorDetails(tmp_path).capture():
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []

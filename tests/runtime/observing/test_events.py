@@ -44,7 +44,7 @@ def test_listeners_then_subscribers_in_order() -> None:
 
 
 def test_a_closed_subscription_hears_nothing() -> None:
-    """Leaving the block ends the subscription; closing again is fine."""
+    """Leaving the block ends the subscription; closing it again does nothing."""
     told: list[Event] = []
     guard = subscribe(told.append)
     with guard:

@@ -174,7 +174,7 @@ def test_text_lines_show_the_fields_and_indent_the_stack() -> None:
 
 
 def test_the_guard_puts_everything_back() -> None:
-    """After the block the logger has its old level and handlers; closing again is fine."""
+    """After the block the logger has its old level and handlers; closing it again does nothing."""
     logger = logging.getLogger("app")
     before = (logger.level, list(logger.handlers))
     with log_to(io.StringIO(), logger="app", level="DEBUG") as guard:

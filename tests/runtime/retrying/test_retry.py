@@ -203,7 +203,7 @@ def test_an_outer_deadline_binds_inner_policies(way, clock):
 @WAYS
 @pytest.mark.parametrize(("inner", "outer", "left"), [(9.0, 5.0, 5.0), (5.0, 9.0, 5.0)])
 def test_the_earlier_deadline_holds(way, inner, outer, left, clock):
-    """Whether it is the policy's own or the one around it."""
+    """The policy's own deadline and one around it both count."""
     seen: list[float | None] = []
 
     class Looking(Backend):

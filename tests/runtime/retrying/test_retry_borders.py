@@ -64,7 +64,7 @@ class Failing:
 
 
 class Awaitable:
-    """Can be awaited and is no coroutine; ``work`` is called when it is."""
+    """Can be awaited and is not a coroutine; ``work`` is called when it is."""
 
     def __init__(self, work: Any) -> None:
         self.work = work

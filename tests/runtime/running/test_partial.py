@@ -118,7 +118,7 @@ def test_giving_up_needs_enough_items_and_more_than_the_share() -> None:
 
 @WAYS
 def test_other_errors_end_the_batch(way: Any) -> None:
-    """An error that is not to be collected comes through, and what was not finished counts as skipped."""
+    """An error that must not be collected comes through, and what was not finished counts as skipped."""
     items = [1, 3, 2, 4]
     collector: PartialFailureCollector[int, int] = PartialFailureCollector(on=KeyError)
     with pytest.raises(Bad):

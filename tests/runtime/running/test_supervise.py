@@ -141,7 +141,7 @@ def test_the_rule_says_when(rule: Restart, raises: bool, restarts: int) -> None:
 
 
 def test_system_exit_ends_a_thread_as_a_return_does() -> None:
-    """sys.exit() in a thread is no error."""
+    """sys.exit() in a thread is not an error."""
     told = Told()
 
     def work(worker: Worker) -> None:

@@ -167,7 +167,7 @@ def test_a_shutdown_stops_the_tasks_and_nothing_starts_again() -> None:
 
 
 def test_leaving_the_block_leaves_the_shutdown_as_it_is() -> None:
-    """The end of the supervisor is no request for a shutdown."""
+    """The end of the supervisor is not a request for a shutdown."""
 
     async def main() -> bool:
         async with Shutdown(signals=(), exit=lambda code: None) as shutdown:

@@ -97,4 +97,4 @@ OTHERS: tuple[TimeSpec, ...] = (
     TimeSpec("adjtimex", "", 159, 171, kind="set", time=0),
     TimeSpec("setsockopt", "", 54, 208, (_SOCKET, _TIMEOUTS), kind="option"),
 )
-"""Calls that are no operations, and stop only where time is virtual."""
+"""Calls that are not operations, and stop only where time is virtual."""

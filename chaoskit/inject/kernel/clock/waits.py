@@ -166,7 +166,7 @@ def time_at(process: Process, address: int, micros: bool = False) -> int:
     """A ``struct timespec`` or ``timeval`` in nanoseconds.
 
     Raises:
-        Refused: if there is none, or it is no time.
+        Refused: if the memory cannot be read, or does not hold a time.
     """
     data = process.memory.read(address, _TIME.size)
     if len(data) != _TIME.size:

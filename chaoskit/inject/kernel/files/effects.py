@@ -17,7 +17,7 @@ from chaoskit.inject.kernel.standing import failing
 
 
 def effect(shape: Shape, call: FileCall, recorder: Recorder) -> FaultEffect:
-    """Make what a fault of this ``shape`` makes happen at once, and say what is left to do.
+    """Do at once what a fault of this ``shape`` does to ``call``, and return what is left to do.
 
     Raises:
         CannotExecute: if it cannot be done to this call.
@@ -41,7 +41,7 @@ def effect(shape: Shape, call: FileCall, recorder: Recorder) -> FaultEffect:
 
 
 def _to_release(call: FileCall) -> int | None:
-    """A close lets its file go even when it fails (close(2), "Dealing with error returns")."""
+    """The descriptor that a close frees even when it fails (close(2), "Dealing with error returns")."""
     return call.fd if call.family == "close" else None
 
 
@@ -77,7 +77,7 @@ def _torn(length: int, call: FileCall) -> FaultEffect:
 def _full(left: int, call: FileCall, recorder: Recorder) -> FaultEffect:
     disk = FullDisk(left)
     answer, text = None, ""
-    # A disk can be full from any call on, also from one that does not notice.
+    # A disk can become full at any call, even at one that does not notice.
     if call.family in disk.families:
         answer, text = disk.answer(call, lambda: _bare(call, recorder))
     return FaultEffect(text or f"{left} bytes left on the disk", answer=answer, standing=disk)
@@ -88,6 +88,6 @@ def _bare(call: FileCall, recorder: Recorder) -> Operation:
 
 
 def _took_effect(result: int) -> None:
-    """Raise CannotExecute for a call that failed without a fault: it fails again when the kernel makes it."""
+    """Raise CannotExecute for a call that failed by itself: it proves nothing about a fault."""
     if result < 0:
         raise CannotExecute(f"it failed by itself with {errno.errorcode.get(-result, result)}")

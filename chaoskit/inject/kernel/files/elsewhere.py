@@ -58,7 +58,7 @@ class Elsewhere:
 def _is_written_later(tid: int, fd: int) -> bool:
     """True if what goes through the descriptor is not on a disk yet when the call returns.
 
-    It is with O_SYNC and O_DSYNC; and a device is no file.
+    It is with O_SYNC and O_DSYNC; and a device is not a file.
     """
     try:
         if not stat.S_ISREG(os.stat(f"/proc/{tid}/fd/{fd}").st_mode):

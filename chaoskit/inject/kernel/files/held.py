@@ -41,7 +41,7 @@ def damageable(call: FileCall) -> os.stat_result:
     """What the file is like that an open is about to read.
 
     Raises:
-        CannotExecute: for what is not read by this open, is no regular file with content, is too large, or
+        CannotExecute: for what is not read by this open, is not a regular file with content, is too large, or
             has another name, which may be outside of the scenario's directory.
         OSError: if it is not there.
     """

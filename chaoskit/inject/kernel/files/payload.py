@@ -39,7 +39,7 @@ class Spilled:
             found += more
         return found
 
-    # Another process that is no fork cannot read our file.
+    # A process that was not forked from this one cannot read our file.
     def __reduce__(self) -> tuple[type[Bytes], tuple[bytes]]:
         return (Bytes, (self.read(),))
 

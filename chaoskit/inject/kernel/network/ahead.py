@@ -1,7 +1,7 @@
-"""What is passed on first and understood later, since no fault can strike it.
+"""Bytes that are passed on first and parsed later, since no fault can strike them.
 
-A program feels how long the relay takes: with each message understood before it goes on, a small request
-takes three times as long as without us. Where nothing can strike, bytes are passed on as they come.
+The relay's time is the program's: if each message were parsed before it goes on, a small request would take
+three times as long as without us. Where nothing can strike, bytes are passed on as they come.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from collections.abc import Callable
 
 _MOST_PARTS = 64
 _MOST_BYTES = 1 << 16
-"""So much is understood at once: longer, and the program would feel it after all."""
+"""How much is parsed at one go; with more, the program would notice the pause after all."""
 
 
 class Unread:
-    """The parts of all connections of a run that were passed on and are not understood, in their order.
+    """The parts that a run's connections have passed on and not parsed yet, in order of arrival.
 
-    Of one order for all connections: what a peer was asked is recorded as it came.
+    There is one order for all connections, so that the record of what a peer was asked has it too.
     """
 
     def __init__(self) -> None:
         self._parts: list[tuple[Callable[[bytes], object], bytes]] = []
         self._bytes = 0
         self.heads = 0
-        """How many operations they may begin, at most."""
+        """The most operations that the parts may begin."""
 
     def put(self, understand: Callable[[bytes], object], data: bytes, heads: int) -> None:
-        """Have ``understand`` called with ``data`` when it matters, or when much has come together.
+        """Call ``understand`` with ``data`` later: when :meth:`catch_up` is called, or much has piled up.
 
-        With it they may begin ``heads`` operations.
+        ``heads`` is the most operations that the parts may begin, this one included.
         """
         self._parts.append((understand, data))
         self._bytes += len(data)
@@ -37,7 +37,7 @@ class Unread:
             self.catch_up()
 
     def catch_up(self) -> None:
-        """Understand all of it now."""
+        """Parse everything that has piled up."""
         while self._parts:
             parts, self._parts = self._parts, []
             self._bytes = self.heads = 0
@@ -46,16 +46,16 @@ class Unread:
 
 
 class Ahead:
-    """Sends what a message is found to be made of, but for what was sent before it was looked at."""
+    """Sends the parts of a message as they are parsed, except for bytes that were sent before."""
 
     def __init__(self, send: Callable[[bytes], object]) -> None:
         self._send = send
         self._early = 0
         self.last = False
-        """What came last was sent before it was looked at, and so was all before it."""
+        """True while every byte so far was sent before it was parsed."""
 
     def pass_on(self, data: bytes) -> None:
-        """Send what is understood later."""
+        """Send bytes that will be parsed later."""
         self._send(data)
         self._early += len(data)
         self.last = True

@@ -20,7 +20,7 @@ SERVICE = ""
 
 @dataclass(slots=True)
 class NetCall:
-    """One call. ``family`` is empty for what is no operation; see :class:`…border.Domain`."""
+    """One call. ``family`` is empty unless it is an operation; see :class:`…border.Domain`."""
 
     spec: NetSpec
     task: Task

@@ -91,7 +91,7 @@ class Network:
         """Understand a call; None if it leads to no network."""
         assert isinstance(spec, NetSpec)
         call = NetCall(spec, task, args)
-        # Its first argument is no descriptor.
+        # Its first argument is not a descriptor.
         if spec.family == "socket":
             return servers.socket_call(call)
         if spec.family == "dns":

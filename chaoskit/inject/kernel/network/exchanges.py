@@ -31,7 +31,7 @@ class Opening:
             known.from_client(self._early)
 
     def from_server(self, data: bytes) -> None:
-        """It speaks first: that is no HTTP."""
+        """The server speaks first, so this is not HTTP."""
         known = Exchanges(self._connection)
         self._connection.talk = known
         known.from_server(data)

@@ -1,4 +1,4 @@
-"""Sockets of one machine (``AF_UNIX``), which are left alone: that a server is behind one is told.
+"""Sockets of one machine (``AF_UNIX``), which are left alone; a caveat names those with a server behind.
 
 A relay in between would have its own identity (``SO_PEERCRED``) and let no descriptors through
 (``SCM_RIGHTS``), and most programs that use such sockets use them for one or the other.
@@ -18,7 +18,7 @@ from chaoskit.inject.kernel.workload.tree import Task
 _LISTENS = 0x10000
 """``__SO_ACCEPTCON`` among the flags of /proc/net/unix."""
 _EVERYDAY = ("/run/nscd/", "/var/run/nscd/", "/run/systemd/", "/dev/log", "/run/dbus/", "/var/run/dbus/")
-"""What the C library and the desktop talk to by themselves: no program means these by its servers."""
+"""Servers that the C library and the desktop talk to by themselves: no program counts them as its own."""
 
 
 class LocalSockets:
@@ -29,7 +29,7 @@ class LocalSockets:
         self._before = _listening()
 
     def called(self, spec: NetSpec, task: Task, args: tuple[int, ...]) -> None:
-        """Tell of a connection to one of them: what is said over it is not seen, and no fault strikes it."""
+        """Add a caveat for a connection to one of them: its traffic is not seen, and no fault strikes it."""
         raw = raw_address(spec, task, args)
         if int.from_bytes(raw[:2], "little") != socket.AF_UNIX:
             return

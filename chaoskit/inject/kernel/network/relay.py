@@ -200,6 +200,6 @@ class Relay:
 
 
 def link_of(task: Task, fd: int) -> str | None:
-    """What tells one socket from all others; None for what is no socket."""
+    """An identity that no other socket has; None if the descriptor is not a socket."""
     link = task.link(fd)
     return link if link is not None and link.startswith("socket:") else None

@@ -30,7 +30,7 @@ def connect(fd: int, raw: bytes) -> int:
 
 
 def kind(fd: int) -> tuple[int, int]:
-    """Family and type of the socket behind a descriptor; (0, 0) for what is no socket."""
+    """Family and type of the socket behind a descriptor; (0, 0) if it is not a socket."""
     # A copy of the descriptor, since the object closes what it is given.
     try:
         found = socket.socket(fileno=os.dup(fd))

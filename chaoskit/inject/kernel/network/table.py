@@ -9,7 +9,7 @@ from chaoskit.inject.kernel.seccomp import abi
 from chaoskit.inject.kernel.seccomp.syscalls import Condition, Spec
 
 SERVICE = "service"
-"""The family of calls that are no operations: the domain answers them, or only takes note."""
+"""The family of calls that are not operations: the domain answers them, or only takes note."""
 
 FASTOPEN = 0x20000000
 """``MSG_FASTOPEN`` (linux/socket.h): connects without a connect."""

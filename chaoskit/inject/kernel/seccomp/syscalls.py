@@ -46,7 +46,7 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Watched(Spec):
-    """A call that is no operation but changes what can be seen; such calls stop in every run.
+    """A call that is not an operation but changes what can be seen; such calls stop in every run.
 
     ``caveat`` is the kind of caveat that is noted when one is made, ``text`` its sentence with ``{name}``
     for the call. ``refused`` calls are answered ENOSYS, so that a program does without them.

@@ -202,7 +202,7 @@ def _serve(work: Callable[[], Any], record: bool, handlers: HandlerWatch | None)
     slow = measured.slow()
     message = _message(kind, [*parts, plain.dumps([threads, *garbage.unclosed(held), slow])])
     try:
-        # What Python closes when it collects it is no leak of descriptors, but it says that it did.
+        # What Python closes when it collects it is not a leak of descriptors, but it says that it did.
         if _tell(message) == HOLDS_MORE:
             freelists.thaw()
             garbage.forget_records()
@@ -329,7 +329,7 @@ def _brief(error: BaseException, began: TracebackType | None, name: str) -> str:
 def _threads() -> list[str]:
     """The names of threads that the workload has left running, though they were given time to end.
 
-    Python itself waits at its end for threads that are no daemons, so what they do still counts.
+    Python itself waits at its end for threads that are not daemons, so what they do still counts.
     """
     others = [one for one in threading.enumerate() if one is not threading.main_thread()]
     if not others:

@@ -19,7 +19,7 @@ MOST = 100
 _TOO_MANY = 200_000
 """Objects of a workload at which files are no longer looked for: a case must not take longer for it."""
 _File: type[io.IOBase] = io.IOBase.__mro__[1]
-"""The class in C that every file has for a base. It is no abstract one: to ask whether something is a file
+"""The class in C that every file has for a base. It is not abstract: to ask whether something is a file
 then takes no look into tables, each of which is a page that is copied in the forked process."""
 _heard: list[str] = []
 

@@ -92,13 +92,13 @@ def looked_at(program: str, changed: int) -> Interpreter | None:
         file, distance, values = ast.literal_eval(done.stdout.decode())
         return Interpreter(Home(file, distance), layout.read(values))
     except (OSError, ValueError, TypeError, SyntaxError, subprocess.SubprocessError):
-        # Older than what we run on, not what its name says, or one that is not to be read.
+        # Older than what we run on, not what its name says, or unreadable.
         return None
 
 
 @cache
 def _ours() -> Interpreter | None:
-    """That of this process; None where the interpreter does not show its runtime, or is not to be read."""
+    """That of this process; None where the interpreter does not show its runtime, or cannot be read."""
     known = stack.calibrate()
     try:
         runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))

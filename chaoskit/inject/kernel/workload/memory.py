@@ -84,7 +84,7 @@ class Memory:
     def data(self, address: int, size: int) -> bytes:
         """Read up to ``size`` bytes as a call of the process itself could; fewer where it could not.
 
-        What is not to be read (``PROT_NONE``, a guard page) ends it, while :meth:`read` goes through: that is
+        An unreadable page (``PROT_NONE``, a guard page) ends it, while :meth:`read` goes through: that is
         made for debuggers.
         """
         if size <= _AT_ONCE:

@@ -67,7 +67,7 @@ def calibrate() -> Layout:
 
 
 def _tried(layout: Layout) -> Layout:
-    """``layout``, or one that says why it is not to be trusted."""
+    """Return ``layout`` if it can be trusted, else one that says why not."""
     if layout.missing:
         return layout
     memory = Memory(os.getpid())

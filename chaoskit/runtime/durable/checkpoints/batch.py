@@ -35,7 +35,7 @@ class CheckpointBatch:
 
     What ``complete`` and ``fail`` record is durable after the next ``flush()``, the end of the window or
     the end of the block, not before: what was not flushed when the process was killed runs again, and the
-    attempt has been counted. Keys that are not to be had are passed over. ``lost`` lists the keys whose
+    attempt has been counted. Keys that cannot be claimed are passed over. ``lost`` lists the keys whose
     claims another worker had taken over when their result came.
     """
 

@@ -49,7 +49,7 @@ from chaoskit.runtime.failures.stored import LeaseLost, OutcomeUnknown
 __all__ = ["MISSING", "Checkpoints"]
 
 MISSING: Any = object()
-"""The default of ``load`` that is none."""
+"""Stands for "no default" in ``load``, where None is a default like any other."""
 
 
 class Checkpoints(ClosedOnExit):
@@ -182,7 +182,7 @@ class Checkpoints(ClosedOnExit):
         return not any(self._terms.outputs.damage(one, read=verify_checksum) for one in found.artefacts)
 
     def claim(self, key: str, *, scope: str = "", source: Source | None = None) -> Claim | None:
-        """The right to work on ``key``, or None if it is not to be had.
+        """The right to work on ``key``, or None if it cannot be claimed now.
 
         Not to be had: it is completed (from this source), another worker has it, it is not due, or its
         attempts are used up; then it is a dead letter from now on. A key that is not there is made. The

@@ -28,7 +28,7 @@ class Claim:
     """One attempt at one checkpoint.
 
     Leaving the block without an error completes it, with an error fails it. An interrupt, a lost lease and
-    errors of the store itself are no results: they give it back. Every write of a claim that was taken over
+    errors of the store itself are not results: they give it back. Every write of a claim that was taken over
     raises ``LeaseLost`` and changes nothing.
     """
 
@@ -44,9 +44,9 @@ class Claim:
 
     @property
     def lost(self) -> threading.Event:
-        """Set when it was noticed that another worker has taken the claim over."""
-        # Made when it is asked for, as few are: it would cost a tenth of a step of a batch. ``setdefault`` is
-        # one step, so that the thread that renews and this one get the same.
+        """Set once this process has noticed that another worker took the claim over."""
+        # Made on demand, since few are asked for and each would cost a tenth of a batch's step.
+        # ``setdefault`` is atomic, so the thread that renews and this one get the same event.
         return self._noticed.get(0) or self._noticed.setdefault(0, threading.Event())
 
     @property
@@ -64,7 +64,7 @@ class Claim:
 
     @property
     def fence(self) -> int:
-        """Greater than that of every earlier claim: give it to other systems that can compare it."""
+        """Greater than that of every earlier claim; other systems can compare it and refuse late writes."""
         return self._held.record.fence
 
     @property
@@ -153,12 +153,12 @@ class Claim:
         """
         self._check_open()
         # Before any lock: hashing a large artefact takes seconds, in which no other write should wait.
-        # For most there is none: what a short step costs beside itself is no more than this method.
+        # Most claims have no artefact, and for a short step this method is the whole overhead.
         sync = self._terms.store.durability == "power-loss"
         made = () if artefacts == () else self._terms.outputs.take(artefacts, sync=sync)
-        # An attempt whose result cannot be kept has not failed for that: the caller may convert it and try
-        # again. Encoded here, so that a value that cannot be kept is the caller's error, before any lock; and
-        # one that is changed later, while a batch waits, is kept as it was.
+        # Encoded here, before any lock. A value that cannot be kept is the caller's error, and the attempt
+        # goes on: the caller may convert the value and try again. And a value that is changed later, while
+        # a batch waits, is kept as it was.
         held, terms = self._held, self._terms
         content = held.content.completed(value, made)
         self._end(lambda tx: complete(tx, terms, held, content), tx)
@@ -181,10 +181,10 @@ class Claim:
             UsageError: ``retry_in`` is NaN or infinite; nothing was recorded.
         """
         self._check_open()
-        # Before the transaction, in which "due" would be named, and not what was given.
+        # Checked before the transaction, whose message would name "due" and not the caller's argument.
         if retry_in is not None and not -math.inf < retry_in < math.inf:
             raise wrong("retry_in", retry_in, "seconds", "None says that it is not to be tried by itself.")
-        # As text, and here: a traceback holds frames, and frames hold what the work had in its hands.
+        # Turned into text at once: a traceback keeps frames alive, and with them all that the work held.
         told, held, terms = record_error(error), self._held, self._terms
         self._end(lambda tx: fail(tx, terms, held, told, retry_in, final), tx, urgent=True)
 
@@ -243,8 +243,8 @@ class Claim:
         try:
             if error is None:
                 self.complete()
-            # An interrupt says something about this process, and a busy store about the store. Recorded as
-            # failures of the step they would use up attempts that the step never had.
+            # An interrupt says something about this process, and a busy store about the store. If they
+            # counted as failures of the step, they would use up attempts that it never had.
             elif isinstance(error, Exception) and not isinstance(
                 error, (StoreBusy, OutcomeUnknown, LeaseLost)
             ):
@@ -254,7 +254,7 @@ class Claim:
         except ResilienceError as trouble:
             with suppress(ResilienceError):
                 self.release()
-            # Else it would be held as long as this process lives.
+            # Otherwise it would be held for as long as this process lives.
             self.leave()
             if error is None:
                 raise

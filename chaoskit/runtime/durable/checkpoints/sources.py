@@ -34,7 +34,7 @@ TICK = 2_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """The identity of an input that is no file: ``Checksum("sha256:9f86d0…")``, or any ``NAME:TEXT``.
+    """The identity of an input other than a file: ``Checksum("sha256:9f86d0…")``, or any ``NAME:TEXT``.
 
     Raises:
         UsageError: it has another form.
@@ -232,12 +232,12 @@ class Outputs:
 
 def _digest(path: Path) -> str:
     state = hashlib.sha256()
-    with open_regular(path, buffering=0) as file:
+    with open_regular(path) as file:
         while piece := file.read(PIECE):
             state.update(piece)
     return state.hexdigest()
 
 
 def _sync_file(path: Path) -> None:
-    with open_regular(path, buffering=0) as file:
+    with open_regular(path) as file:
         sync_file(file.fileno())

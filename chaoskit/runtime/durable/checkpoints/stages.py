@@ -60,7 +60,7 @@ class Stages:
         """
         place = self._place(name)
         synchronous("the function of a stage", fn, optional=False)
-        # A stage that ran on an input which is no longer what it was would be complete and wrong.
+        # A stage that ran on an input that has changed since would be recorded as complete, and be wrong.
         missing = next((one for one in self._names[:place] if not self._complete(one)), None)
         if missing is not None:
             raise UsageError(

@@ -71,7 +71,7 @@ def start(
     *,
     again: bool = False,
 ) -> ClaimedRecord | None:
-    """Claim one checkpoint by name, which is made if there is none; None if it is not to be had.
+    """Claim one checkpoint by name, and make it if there is none; return None if it cannot be claimed now.
 
     ``text`` is ``new``, encoded. One that is completed is done again if the source of ``new`` differs from
     its own, or with ``again``.

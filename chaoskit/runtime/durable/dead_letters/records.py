@@ -157,7 +157,7 @@ def pipeline_of(id: str) -> str:
     """The pipeline that an id names.
 
     Raises:
-        UsageError: it is no id of a dead letter.
+        UsageError: it is not an id of a dead letter.
     """
     pipeline, colon, rest = id.rpartition(":")
     if not (colon and pipeline and rest):

@@ -119,7 +119,7 @@ class AppendLog(ClosedOnExit):
         return self._count
 
     def close(self) -> None:
-        """Let another object open the log. Closing twice is no error."""
+        """Let another object open the log. Closing twice is not an error."""
         with contextlib.suppress(OSError):
             if self._descriptor >= 0:
                 os.close(self._descriptor)

@@ -16,11 +16,11 @@ def make_directories(path: str | os.PathLike[str]) -> None:
     """Make a directory and those above it that are missing; all are durable when this returns.
 
     ``os.makedirs`` leaves the new names unsynced, so that a power loss may take a directory together with
-    the synced files in it. One that is there already is no error. A failure leaves what was made before
+    the synced files in it. One that is there already is not an error. A failure leaves what was made before
     it, which is durable.
 
     Raises:
-        FileExistsError: something that is no directory has one of the names.
+        FileExistsError: one of the names belongs to something other than a directory.
         OSError: as ``os.mkdir``, or when syncing fails.
     """
     wanted = Path(os.path.abspath(path))

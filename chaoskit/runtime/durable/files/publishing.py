@@ -40,12 +40,12 @@ def publish_directory(
     nothing.
 
     Where the file system can exchange two names, ``target`` is there at each moment. Where it cannot, and
-    the target is no link, a crash between two renames leaves none: the next ``publish_directory`` or
+    the target is not a link, a crash between two renames leaves none: the next ``publish_directory`` or
     ``clean_leftovers`` puts the old one back.
 
     Raises:
         FileExistsError: something has the name, and ``replace`` was not given.
-        NotADirectoryError: what has the name is no directory.
+        NotADirectoryError: what has the name is not a directory.
         TransactionValidationError: ``validate`` returned False.
         OutcomeUnknown: published, but a power loss may bring the old state back.
         DiskFull, OSError: the target is as it was.

@@ -1,7 +1,7 @@
 """The form of an append-only log: a head, then records of length, CRC-32 and bytes.
 
 The CRC covers the record's place in the file too. So a run of zeroes, which a file system may leave where
-data was to come, is no record; nor is one that was copied to another place, or that lies within another.
+data was to come, is not a record; nor is one that was copied to another place, or that lies within another.
 All integers are little-endian.
 """
 

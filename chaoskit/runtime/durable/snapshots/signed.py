@@ -12,7 +12,7 @@ from chaoskit.runtime.failures.taxonomy import SecurityError
 
 __all__ = ["SignedPickle"]
 
-# So that what was signed with the same key for another purpose is no pickle.
+# So that what was signed with the same key for another purpose is not a pickle.
 _PURPOSE = b"chaoskit snapshot pickle 1\0"
 _MAC = 32
 

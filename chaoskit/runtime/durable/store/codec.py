@@ -45,7 +45,7 @@ MAX_INTEGER = 2048
 _PLAIN = frozenset({str, bool, type(None)})
 _KEYS = frozenset({str})
 _TYPES = "None, bool, int, float, str, list, and dict with str keys"
-# What it is given has been walked through and is no circle.
+# What it is given has been walked through and is not a circle.
 _encode = json.JSONEncoder(
     check_circular=False, allow_nan=False, ensure_ascii=False, separators=(",", ":")
 ).encode

@@ -1,7 +1,7 @@
-"""The processes that claim: each has a byte of the lock file, and a row that says which.
+"""The processes that claim: each has locked a byte of the lock file, and has a row that says which.
 
-An owner on this machine lives exactly as long as the kernel holds its byte; no clock is asked. The row of
-an owner on another machine cannot be looked at so, and its lease decides.
+An owner on this machine lives exactly as long as the kernel holds that lock; no clock is asked. For an owner
+on another machine there is no lock to look at, so its lease decides.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Owners:
     def claimant(self) -> tuple[object, ...]:
         """This process's row: where it runs, its byte, its name. From now on it counts as an owner."""
         if self._row is None:
-            # Once: reading /proc for each claim was a fifth of what a claim costs, under the lock.
+            # Made once: reading /proc for each claim was a fifth of what a claim costs, under the lock.
             byte = self._lock.take_owner()
             self._row = (_machine(), byte, self._mine, _boot(), os.getpid(), _started())
         return self._row
@@ -42,7 +42,7 @@ class Owners:
         """The names of the living owners on this machine, and of all on other machines."""
         here, elsewhere = [self._mine], []
         for byte, name, machine, boot in reader.rows("select byte, id, machine, boot from owner"):
-            # Of a damaged row no byte can be asked for: then the lease decides, as for one elsewhere.
+            # A damaged row may not name a byte: then the lease decides, as for an owner elsewhere.
             if machine != _machine() or type(byte) is not int:
                 elsewhere.append(as_text(name))
             elif boot == _boot() and name != self._mine and self._lock.held(byte):

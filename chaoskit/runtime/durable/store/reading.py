@@ -121,7 +121,7 @@ class RowReader:
 def behind(columns: Sequence[str], place: Sequence[Any]) -> tuple[str, *tuple[Any, ...]]:
     """The condition for what comes after ``place``, and its values, for a list that goes on there.
 
-    A place may be that of a damaged record, and no text: bytes that are none are compared as what they are.
+    The place of a damaged record may not be text: such bytes are compared as bytes.
     """
     marks, values = list[str](), list[Any]()
     for value in place:

@@ -161,13 +161,13 @@ class SqliteReader(RowReader):
         try:
             return self.connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            # Python's own refusals have no code: text that is no UTF-8, as one flipped bit makes it.
+            # Python's own refusals have no code: text that is not UTF-8, for which one flipped bit is enough.
             if not hasattr(error, "sqlite_errorcode"):
                 return self._as_it_is(statement, values)
             raise failure(error, self._path) from error
 
     def _as_it_is(self, statement: str, values: Sequence[Any]) -> list[Row]:
-        """The same rows, with bytes that are no text as halves of surrogate pairs, which no checksum fits.
+        """The same rows, with undecodable bytes as halves of surrogate pairs, which no checksum fits.
 
         Else one damaged record would keep every list, claim and number from those beside it.
         """

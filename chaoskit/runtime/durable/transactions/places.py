@@ -38,9 +38,9 @@ Reached: TypeAlias = Callable[[TransactionState], None]
 class PlaceOptions:
     """What holds for all transactions of a target. Times are seconds.
 
-    ``grace`` is how long what was replaced stays for those who read it. ``lock_timeout`` bounds the wait
-    for other processes. ``abandoned`` is how long a stage in an object store, which can't tell whether its
-    owner lives, goes without an upload until it counts as given up.
+    ``grace`` is how long a replaced member stays, for programs that are still reading it. ``lock_timeout``
+    bounds the wait for other processes. ``abandoned`` is how long a stage in an object store may go without
+    an upload until it counts as given up: such a store cannot tell whether the stage's owner lives.
     """
 
     durability: Durability = DEFAULT_DURABILITY
@@ -110,7 +110,7 @@ class TransactionPlace(Protocol[S]):
         """A new stage."""
 
     def prepare(self, stage: S) -> None:
-        """Have all members on the medium."""
+        """Return once all members are on the medium."""
 
     def commit(self, stage: S, reached: Reached) -> TransactionReceipt:
         """Decide and publish; the receipt of an earlier attempt if there is one.
@@ -121,7 +121,7 @@ class TransactionPlace(Protocol[S]):
         """
 
     def discard(self, stage: S) -> tuple[str, ...]:
-        """Remove a stage that was not decided; what could not be removed. Raises nothing but interrupts."""
+        """Remove a stage that was not decided, and return what is left. Raises nothing but interrupts."""
 
     def recover(self) -> TransactionRecovery:
         """Complete what was decided, remove what never will be. Several may run at once."""

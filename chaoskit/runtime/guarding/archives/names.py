@@ -53,7 +53,7 @@ def _wrong_with(part: str) -> str:
     if part in ("", ".", ".."):
         return f"has the part {part!r}"
     if not part.isprintable():
-        return "has a character that cannot be printed, or bytes that are no text"
+        return "has a character that cannot be printed, or bytes that do not decode"
     if not _FORBIDDEN.isdisjoint(part):
         return f"has one of the characters {' '.join(sorted(_FORBIDDEN & set(part)))}"
     if part[-1] in ". ":

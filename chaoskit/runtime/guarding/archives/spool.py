@@ -1,8 +1,8 @@
 """The decompressed stream of an archive, in a file without a name, never larger than it may be.
 
-A compressed tar is unpacked as a whole before anything in it is believed: read as a stream, a gzip file that
-is cut before its trailer ends without an error, and an extended header of 400 MB is in memory before a member
-has been seen.
+A compressed tar is decompressed completely before anything in it is trusted. Read as a stream, a gzip file
+that was cut before its trailer ends without an error, and an extended header of 400 MB is in memory before
+the first member is seen.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from chaoskit.runtime.failures.taxonomy import ArchiveTooBig, CorruptArchive
 
 _STEP = 1 << 16
 _XZ_MEMORY = 64 << 20
-"""What a decompressor of xz may use: 32 bytes of it can ask for a dictionary of 3 GiB."""
+"""Bytes that a decompressor of xz may use: 32 bytes of input can ask for a dictionary of 3 GiB."""
 _ZSTD_WINDOW_LOG = 25
-"""2 to this power is the largest window of a zstd frame: 32 MiB (what ``zstd`` accepts is 128)."""
+"""The largest window of a zstd frame, as a power of 2: 32 MiB (the tool ``zstd`` accepts 128 MiB)."""
 
 
 class Decompressor(Protocol):
-    """What bz2, lzma and zstd have; gzip gets it by :class:`_Gzip`."""
+    """What bz2, lzma and zstd have in common; :class:`_Gzip` gives it to gzip."""
 
     @property
     def eof(self) -> bool: ...
@@ -41,7 +41,7 @@ class Decompressor(Protocol):
 
 
 class _Gzip:
-    """zlib's interface as that of the others."""
+    """Gives zlib the interface of the others."""
 
     def __init__(self) -> None:
         self._made = zlib.decompressobj(wbits=31)  # 31: a gzip header and trailer, CRC and length checked.
@@ -102,8 +102,8 @@ def spool(
 
     The file is in ``directory``, None for the system's place for such files.
 
-    Streams that follow each other count as one, as all the tools have it; what follows and is none is
-    damage, though the tools let it pass: else an archive could carry what only some readers see.
+    Concatenated streams count as one, as in all the tools. Anything else behind a stream is damage, though
+    the tools let it pass: otherwise an archive could carry data that only some readers see.
 
     Raises:
         ArchiveTooBig: it unpacks to more.
@@ -117,7 +117,7 @@ def spool(
         raise _damaged(error) from error
     except OSError as error:
         into.close()
-        if error.errno is None:  # bz2 says so that the data is invalid.
+        if error.errno is None:  # This is how bz2 reports invalid data.
             raise _damaged(error) from error
         raise
     except BaseException as error:

@@ -146,7 +146,7 @@ class StageWriter:
     def _same_file(self, member: ArchiveMember, target: Parts, of: ManifestEntry | None) -> None:
         if of is None:
             raise UnsafeArchive(
-                f"the hard link {shown(member.path)} leads to {shown(member.to)}, which is no file"
+                f"the hard link {shown(member.path)} leads to {shown(member.to)}, which is not a file"
             )
         os.link(self._place(target), self._place(member.parts))
         self.entries.append(ManifestEntry(member.path, of.size, of.checksum, of.executable))
@@ -168,7 +168,7 @@ def _fits(member: ArchiveMember) -> Iterator[None]:
 
 def _leads_elsewhere(member: ArchiveMember) -> UnsafeArchive:
     return UnsafeArchive(
-        f"the link {shown(member.path)} leads to {shown(member.to)}, which is no file of the archive"
+        f"the link {shown(member.path)} leads to {shown(member.to)}, which is not a file of the archive"
     )
 
 

@@ -88,7 +88,7 @@ class Consistency:
         rule, the kind or the source. A repair that fails leaves the others to be done.
 
         Raises:
-            UsageError: ``only`` has a name that is none of these.
+            UsageError: ``only`` has a name other than these.
         """
         self._check_names(only)
         repaired, left, failed = [], [], []

@@ -156,7 +156,7 @@ class FileRows:
             raise FileNotFoundError(2, "there is no such directory", str(self._directory))
         for path in sorted(self._directory.glob(self._pattern)):
             name = path.relative_to(self._directory)
-            # What was put away once is no orphan again.
+            # What was put away once is not an orphan again.
             if self._quarantine is not None and path.is_relative_to(self._quarantine):
                 continue
             if not any(part.startswith(".") for part in name.parts):

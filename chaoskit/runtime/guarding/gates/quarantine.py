@@ -80,7 +80,7 @@ class Quarantine:
         except OSError as error:
             reason.clear()
             if error.errno == errno.EXDEV:
-                # A copy is no move: killed in the middle it is neither here nor there.
+                # A copy is not a move: killed in the middle it is neither here nor there.
                 raise UsageError(
                     f"{str(self._directory)!r} is on another file system than {str(source)!r}; expected the"
                     " same one. Keep a quarantine for each file system."

@@ -24,7 +24,7 @@ Stages = Mapping[str, Metrics]
 class QualityMetric:
     """One number that has to lie between ``minimum`` and ``maximum``, both allowed.
 
-    A mandatory one that does not, is missing, or is no number fails the gate; an advisory one is told. At
+    A mandatory one that does not, is missing, or is not a number fails the gate; an advisory one is told. At
     ``route`` what fails by it goes on, for instance with other parameters.
 
     Raises:
@@ -148,7 +148,7 @@ class GateResult:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it; what is no finite number is given by name."""
+        """As JSON can hold it; infinities and NaN are given by name."""
 
         def plain(one: GateFinding) -> dict[str, Any]:
             finite = one.value is None or math.isfinite(one.value)

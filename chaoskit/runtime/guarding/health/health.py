@@ -75,7 +75,7 @@ class Health:
         """Answer ``GET /health`` on a thread until the server is closed; see :class:`HealthServer`.
 
         Raises:
-            UsageError: ``host`` is no address of loopback, and ``beyond_loopback`` does not allow it.
+            UsageError: ``host`` is not an address of loopback, and ``beyond_loopback`` does not allow it.
             OSError: the port is taken.
         """
         return HealthServer(self.report, port, host=host, beyond_loopback=beyond_loopback)

@@ -26,7 +26,7 @@ class HealthServer(ClosedOnExit):
     would make it worse. ``url`` is where; ``close()``, or leaving the block, ends it.
 
     Raises:
-        UsageError: ``host`` is no address of loopback, and ``beyond_loopback`` does not allow it.
+        UsageError: ``host`` is not an address of loopback, and ``beyond_loopback`` does not allow it.
         OSError: the port is taken.
     """
 

@@ -1,4 +1,4 @@
-"""Bytes to text, in pieces, with the place of whatever is no text."""
+"""Bytes to text, in pieces, with the place of whatever is not text."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def pieces(file: IO[bytes], name: str, encoding: str) -> Iterator[str]:
     """The text of ``file`` in pieces, without its byte order mark.
 
     Raises:
-        MalformedData: at bytes that are no text in ``encoding``, at a NUL, and at once where the byte order
+        MalformedData: at bytes that do not decode as ``encoding``, at a NUL, and at once where the byte order
             mark says that the encoding is another.
         UsageError: there is no such encoding.
     """
@@ -74,7 +74,7 @@ def _decoder(file: IO[bytes], name: str, encoding: str) -> codecs.IncrementalDec
     file.seek(0)
     marked = next((one for mark, one in _MARKS if head.startswith(mark)), None)
     if marked == "utf-8-sig" and given == "utf-8":
-        given = marked  # A mark that says what was asked for is no part of the text.
+        given = marked  # A mark that says what was asked for is not part of the text.
     elif marked and not given.startswith(marked.removesuffix("-sig")):
         raise Position(name).error(
             f"it begins with the byte order mark of {marked}, not as {encoding}",

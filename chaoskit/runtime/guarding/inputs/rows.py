@@ -76,7 +76,7 @@ def read_rows(
 
     Raises:
         MalformedData: another header, a ragged row, a stray or an open quote, a field that is too long, a
-            NUL, or bytes that are no text; with ``file``, ``line`` and ``column``, counted from 1.
+            NUL, or bytes that do not decode; with ``file``, ``line`` and ``column``, counted from 1.
         OSError: it cannot be read.
     """
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':

@@ -14,10 +14,10 @@ def read_text(path: str | os.PathLike[str], *, encoding: str = "utf-8", limit: i
     """The text of a file, line ends as they are, without a byte order mark.
 
     Args:
-        limit: characters that it may have; more are refused instead of read into memory.
+        limit: characters that it may have; a longer file is refused before all of it is in memory.
 
     Raises:
-        MalformedData: bytes that are no text in ``encoding``, a NUL, or more than ``limit`` characters; with
+        MalformedData: bytes that do not decode as ``encoding``, a NUL, more than ``limit`` characters; with
             ``file``, ``line`` and ``column``, counted from 1.
         OSError: it cannot be read.
     """

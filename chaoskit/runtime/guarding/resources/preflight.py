@@ -173,7 +173,7 @@ class Preflight:
         return PreflightReport(tuple(found), staging, fell_back)
 
     def _staged(self, place: str, need: int, others: Mapping[str, int]) -> ResourceCheck:
-        """Whether ``need`` fits at ``place``, beside what else will be written to that file system."""
+        """Check that ``need`` fits at ``place``, beside what else will be written to that file system."""
         try:
             device = readings.device(place)
             beside = sum(n for path, n in others.items() if readings.device(path) == device)

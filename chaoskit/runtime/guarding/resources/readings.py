@@ -120,7 +120,7 @@ def processes() -> Usage | None:
         and (used := _number(path / "pids.current")) is not None
     ]
     limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
-    # The kernel does not hold root to it (getrlimit(2)), nor can a limit that is none be reached.
+    # The kernel does not hold root to it (getrlimit(2)), and "unlimited" cannot be reached.
     if limit != resource.RLIM_INFINITY and os.geteuid() != 0 and (used := _tasks_of(os.getuid())) is not None:
         found.append(Usage(used, max(limit - used, 0), "RLIMIT_NPROC"))
     return min(found, key=lambda one: one.free, default=None)

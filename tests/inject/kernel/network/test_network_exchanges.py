@@ -433,7 +433,7 @@ def six_server(port):
 
 
 def test_sockets_of_one_machine_are_left_alone(talk, root):
-    """AF_UNIX is no network: descriptors and the peer's identity get through."""
+    """AF_UNIX is not a network: descriptors and the peer's identity get through."""
 
     def work():
         with socket.socket(socket.AF_UNIX) as listener:

@@ -163,7 +163,7 @@ def test_an_unread_source_would_be_missed(checkpoints: Checkpoints, tmp_path: Pa
 
 
 def test_a_source_may_be_a_checksum(checkpoints: Checkpoints) -> None:
-    """For what is no file: an object in a bucket, a row."""
+    """A checksum stands for an input other than a file: an object in a bucket, a row."""
     checkpoints.save("a", source=Checksum("etag:1"))
     assert checkpoints.is_completed("a", source=Checksum("etag:1"), verify_checksum=True)
     assert not checkpoints.is_completed("a", source=Checksum("etag:2"))

@@ -31,7 +31,7 @@ def status(checkpoints: Checkpoints, key: str = "a") -> tuple[str, int]:
 
 
 def test_a_claim_that_is_refused_leaves_the_store_as_it_was(tmp_path: Path) -> None:
-    """A worker that finds nothing to do is no owner: what runs again and again changes nothing."""
+    """A worker that finds nothing to do is not an owner: what runs again and again changes nothing."""
     place = tmp_path / "store.db"
     with Checkpoints(place, pipeline="p") as checkpoints:
         claimed(checkpoints, "dead").fail(ValueError("wrong"), final=True)
@@ -162,7 +162,7 @@ def fail(checkpoints: Checkpoints, times: int) -> None:
 
 
 def test_the_last_attempt_leaves_a_dead_letter(checkpoints: Checkpoints, letters: DeadLetters) -> None:
-    """With payload, error and history, in one transaction with the end; it is not to be had any more."""
+    """With payload, error and history, in one transaction with the end; it can no longer be claimed."""
     checkpoints.save("a", {"file": "x"}, status="pending")
     fail(checkpoints, 3)
     assert status(checkpoints) == ("dead", 3)

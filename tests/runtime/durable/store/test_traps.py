@@ -520,7 +520,7 @@ def test_a_damaged_record_does_not_stop_the_claims(path: Path) -> None:
 
 @pytest.mark.parametrize("column", ["scope", "key", "status", "payload", "operation_id", "owner"])
 def test_bytes_that_are_no_text_stop_nothing(path: Path, column: str) -> None:
-    """One bit makes text that is no UTF-8, at which Python refuses a whole list: only its own is damaged."""
+    """One bit can make text undecodable, and Python refuse the whole list: only that record is damaged."""
     with Store.open(path, reserve=0) as store:
         for key in "abc":
             store.put(JOB, key, f"the value of {key}", status="pending", due=1.0)

@@ -157,7 +157,7 @@ def test_nothing_that_is_told_can_hurt():
 
 
 def test_a_channel_carries_what_matters_enough():
-    """What matters less passes it by, and is no failure."""
+    """What matters less passes it by, and is not a failure."""
     channel = Kept(least=Severity.ERROR)
     with told(channel) as notifier:
         notifier.notify("small", severity=Severity.WARNING)

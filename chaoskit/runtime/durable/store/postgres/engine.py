@@ -141,7 +141,7 @@ class ServerEngine:
                 try:
                     run.result = work(tx)
                 except Exception:
-                    # What the server undid so that it is run again is no error of the work.
+                    # What the server undid so that it is run again is not an error of the work.
                     if tx.broken is not None and _passes(tx.broken):
                         raise tx.broken from None
                     raise

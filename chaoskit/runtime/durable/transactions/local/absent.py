@@ -1,6 +1,6 @@
-"""Whether a name is really free: on a share a name may blink while the server replaces it (nfs(5)).
+"""Finds out if a name is really free: on a share it may vanish while the server replaces it (nfs(5)).
 
-To take such an answer for "nothing is there" would forget what was committed, or remove it as abandoned.
+To take that for "nothing is there" would forget what was committed, or remove it as abandoned.
 """
 
 from __future__ import annotations

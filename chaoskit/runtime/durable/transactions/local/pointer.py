@@ -59,7 +59,7 @@ class PointerDirectory:
             check_absent(self._target)
             return None
         except OSError:
-            # EINVAL: it is no link. Any other failure must not look like "nothing is there".
+            # EINVAL: it is not a link. Any other failure must not look like "nothing is there".
             if self._target.is_symlink() or not os.path.lexists(self._target):
                 raise
             led_to = ""

@@ -8,9 +8,10 @@
 ``.transactions/aborted/ID@NONCE``     a recovery has given this stage up
 =====================================  ===================================================================
 
-Several may finish one journal at once. Each copies a member only over what it has seen before it saw that
-the journal is still open: so one that was suspended in between can't undo a later transaction, whose write
-has changed the ETag. (It could where a later one has put back, byte for byte, what was there before.)
+Several processes may finish one journal at once. Each first notes what is at a member's place, then sees that
+the journal is still open, and overwrites only what it noted: a process that was suspended in between cannot
+undo a later transaction, whose write has changed the ETag. (It could if the later one had put back, byte for
+byte, what was there before.)
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ RECEIPTS, ABORTED = f"{RESERVED}/receipts/", f"{RESERVED}/aborted/"
 GIVEN_UP = "@recovery"
 """The id in a journal that decides which stages are given up: no transaction can have it."""
 TRIES = 8
-"""How often a journal or a member is met that another one was quicker to write."""
+"""How many times to try again when another process was quicker to write a journal or a member."""
 
 
 class FinalObjects:
@@ -56,7 +57,7 @@ class FinalObjects:
         self._store, self._options = store, options
 
     def known(self, id: str) -> TransactionReceipt | None:
-        """The receipt of this id, if it was committed; a journal that is open is finished before."""
+        """The receipt of this id, if it was committed. Finishes an open journal first."""
         self._finish_open()
         return self._committed(id)
 
@@ -65,14 +66,14 @@ class FinalObjects:
         return ObjectStage(self._store, DATA, id, base=None, reserved=RESERVED)
 
     def prepare(self, stage: ObjectStage) -> None:
-        """Have all members in the store."""
+        """Return once all members are in the store."""
         stage.prepare()
 
     def commit(self, stage: ObjectStage, reached: Reached) -> TransactionReceipt:
         """Write the journal, then every member to its place.
 
         Raises:
-            StoreBusy: others were quicker each time; nothing was decided.
+            StoreBusy: other processes were quicker each time; nothing was decided.
             TransactionConflict: a recovery has given the stage up; nothing was decided.
             OutcomeUnknown: decided, or perhaps decided; the next recovery finishes it.
         """
@@ -98,8 +99,8 @@ class FinalObjects:
                 if_match=None,
             )
             if etag is None:
-                # Another one is in the way; or ours was there, and was finished by a recovery. A request
-                # that is still on its way may be let in when the place is free again.
+                # Another journal is in the way; or ours was there, and a recovery has finished it. A request
+                # of ours that is still on its way may succeed once the place is free again.
                 stage.asked = stage.unsure
                 continue
             self._finish_ours(stage, receipt, etag, reached)
@@ -108,7 +109,7 @@ class FinalObjects:
         raise OutcomeUnknown(text, operation_id=stage.id) if stage.unsure else StoreBusy(text)
 
     def discard(self, stage: ObjectStage) -> tuple[str, ...]:
-        """Remove a stage that was not decided; what could not be removed."""
+        """Remove a stage that was not decided, and return what could not be removed."""
         with contextlib.suppress(Exception):
             if not stage.asked:
                 stage.remove()
@@ -116,7 +117,7 @@ class FinalObjects:
         return (f"{self._store}{stage.prefix}",)
 
     def recover(self) -> TransactionRecovery:
-        """Finish what was decided; give up and remove what has long been begun."""
+        """Finish what was decided; give up and remove stages that have long been idle."""
         completed = self._finish_open()
         before = self._options.clock.time() - self._options.abandoned
         finished = {info.key.removeprefix(RECEIPTS).rpartition(".")[0] for info in self._store.list(RECEIPTS)}
@@ -129,8 +130,8 @@ class FinalObjects:
             self._remove(generation)
         old = [name for name, at in seen.items() if name not in finished and at <= before]
         running = [name.partition("@")[0] for name in seen if name not in finished and name not in old]
-        # Decided like a transaction: while its journal is open no stage can be decided, and afterwards those
-        # that it names can't be. Without that, a writer that was suspended could decide what was removed.
+        # Giving up is decided like a transaction: while its journal is open no stage can be decided, and
+        # afterwards those that it names cannot. Otherwise a suspended writer could decide one that is gone.
         if old and not self._give_up(old):
             old = []
         self._store.abort_uploads(DATA, before)
@@ -145,7 +146,7 @@ class FinalObjects:
         """All members of all transactions, each as the last one left it.
 
         Raises:
-            TransactionError: one is decided and not finished: what is there may be a mix.
+            TransactionError: a transaction is decided and not finished, so old and new may be mixed.
         """
         journal, _ = self._journal()
         if journal is not None and journal.id != GIVEN_UP and not self._void(journal):
@@ -214,7 +215,7 @@ class FinalObjects:
             reached("cleaned")
 
     def _finish_open(self) -> list[str]:
-        """Finish the journal that is open, if one is; the ids of what was completed."""
+        """Finish the open journal, if there is one, and return the ids of what was completed."""
         journal, etag = self._journal()
         if journal is None:
             return []
@@ -231,7 +232,7 @@ class FinalObjects:
     def _finish(self, journal: TransactionReceipt, etag: str) -> None:
         for member in journal.members:
             if not self._place(journal, member):
-                # Finished by another one: then there is a receipt, and nothing is left to be done.
+                # Another process has finished it: there is a receipt, and nothing is left to do.
                 return
         key = f"{RECEIPTS}{journal.generation}.{journal.number}"
         with contextlib.suppress(NotAsExpected):
@@ -249,13 +250,13 @@ class FinalObjects:
             there = self._store.open(member.name)
             if there is not None and _is(there[0], member):
                 return True
-            # In this order: what was seen above is older than the journal that is seen here.
+            # The order matters: what was seen above must be older than the journal that is seen here.
             now, etag = self._journal()
             if now is None or now.generation != journal.generation:
                 return False
             staged = self._store.open(f"{DATA}{journal.generation}/{member.name}")
             if staged is None or not _is(staged[0], member, close=False):
-                # Removed by the one that finished it in this moment? Then its journal is gone too.
+                # Perhaps another process has just finished and removed it: then the journal is gone too.
                 if self._journal()[1] != etag:
                     return False
                 raise TransactionError(
@@ -268,7 +269,7 @@ class FinalObjects:
         raise StoreBusy(f"{self._store}{member.name} was written by others {TRIES} times")
 
     def _close(self, etag: str) -> None:
-        """Take the journal away, if it is still this one."""
+        """Delete the journal, if it is still this one."""
         with contextlib.suppress(NotAsExpected):
             self._store.delete(JOURNAL, if_match=etag)
 
@@ -277,7 +278,10 @@ class FinalObjects:
             self._store.delete(info.key)
 
     def _give_up(self, generations: list[str]) -> bool:
-        """Decide that these stages will never be committed, and remove them; False if another one decides."""
+        """Decide that these stages will never be committed, and remove them.
+
+        Returns False if another journal was in the way: then nothing was decided.
+        """
         members = tuple(TransactionMember(name, 0, "") for name in generations)
         at = self._options.clock.time()
         journal = TransactionReceipt(GIVEN_UP, f"{GIVEN_UP}{at}", "final", members, at=at)
@@ -289,7 +293,7 @@ class FinalObjects:
         return True
 
     def _finish_giving_up(self, journal: TransactionReceipt, etag: str) -> None:
-        # A mark for each before anything is removed: from then on a journal for it is void.
+        # Mark each stage before removing any: from then on a journal for it is void.
         for member in journal.members:
             self._store.put(ABORTED + member.name, content(b""))
         for member in journal.members:
@@ -298,7 +302,7 @@ class FinalObjects:
 
 
 def _is(file: IO[bytes], member: TransactionMember, *, close: bool = True) -> bool:
-    """True if a file has the content of a member; left at its start unless it is closed."""
+    """Return True if a file has the content of a member. Closes the file, or rewinds it."""
     same = digest_of(file) == (member.size, member.checksum)
     if close:
         file.close()

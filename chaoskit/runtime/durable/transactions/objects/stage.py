@@ -82,7 +82,7 @@ class ObjectStage:
         """
         there = {info.key.removeprefix(self.prefix): info.size for info in self._store.list(self.prefix)}
         wanted = {name: member.size for name, member in self.members.items()}
-        # A member that failed half way and was given up is no member.
+        # A member that failed half way and was given up is not a member.
         if any(there.get(name) != size for name, size in wanted.items()):
             raise TransactionError(
                 f"the store has {there} of the transaction {self.id!r}; expected {wanted}."

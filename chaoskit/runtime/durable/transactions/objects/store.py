@@ -58,7 +58,7 @@ class ObjectStore(Protocol):
         """
 
     def delete(self, key: str, *, if_match: str | None = None) -> None:
-        """Remove an object; none is no error. Raises as ``put``."""
+        """Remove an object; none is not an error. Raises as ``put``."""
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """The objects whose keys begin so, in order."""
