@@ -115,6 +115,7 @@ def test_no_state_is_made_up_without_what_was_stored(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "2 failed, 5 passed" in done.stdout, done.stdout
     assert "test_wrong_in_parts - 1 of" in done.stdout
+    assert "wrote a part of `f`, and not what was stored at byte 4096" in done.stdout
     assert "violated: promise()#1=power_loss[" in done.stdout
     assert "=power_loss[all]" not in done.stdout
     assert "`f` was acknowledged" in done.stdout
