@@ -71,6 +71,11 @@ class CallFamily:
     """The outside knows of it: what it was told must not be taken back."""
 
     @property
+    def partial(self) -> bool:
+        """Whether it may do a part of what it was asked for, and return how much that was."""
+        return self.moves or (self.copies and self.transfers)
+
+    @property
     def durable(self) -> bool:
         """True if its return promises that something is on the disk."""
         return self.syncs not in ("", "range")

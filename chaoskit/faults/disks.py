@@ -43,7 +43,7 @@ class Disk:
         yield from errors(
             row for row in possible(operation, "interference") if contended(row, operation, trace)
         )
-        yield from (Fault("short", str(n)) for n in _parts(operation) if operation.call in ("read", "write"))
+        yield from (Fault("short", str(n)) for n in _parts(operation))
         # From this call on: a disk that is full stays full for every later call.
         yield from (Fault("full", str(n)) for n in _room_left(operation))
         yield from (Fault("lost", row.name) for row in lost(operation, "local"))
@@ -71,7 +71,7 @@ def errors(rows: Iterable[ErrnoRow]) -> Iterator[Fault]:
 
 def _parts(operation: Operation) -> tuple[int, ...]:
     """Lengths 1 and half: the shortest short transfer, and one that ends mid-record."""
-    length = transferred(operation)
+    length = transferred(operation) if FAMILIES[operation.call].partial else 0
     return tuple(sorted({1, length // 2})) if length > 1 else ()
 
 

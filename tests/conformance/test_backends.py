@@ -248,6 +248,42 @@ def test_what_lies_elsewhere_is_not_recorded(run: Run, tmp_path_factory: pytest.
 # What strikes.
 
 
+def _copy_file_range(source: int, target: int) -> int:
+    return os.copy_file_range(source, target, 100, offset_src=2, offset_dst=10)
+
+
+def _sendfile(source: int, target: int) -> int:
+    os.lseek(target, 10, os.SEEK_SET)
+    return os.sendfile(target, source, 2, 100)
+
+
+@pytest.mark.parametrize("call", [_copy_file_range, _sendfile])
+@pytest.mark.parametrize(("fault", "moved"), [("short[3]", 3), ("full[1]", 1), ("full[0]", -errno.ENOSPC)])
+def test_a_copy_between_files_may_end_early(
+    run: Run, root: str, call: Callable[[int, int], int], fault: str, moved: int
+) -> None:
+    """It does what it says: so many bytes, from where and to where it was asked for. A source has an end."""
+    with open(f"{root}/source", "wb") as file:
+        file.write(b"0123456789")
+
+    def work() -> int:
+        source, target = os.open(f"{root}/source", os.O_RDONLY), os.open(f"{root}/a", os.O_CREAT | os.O_RDWR)
+        try:
+            return call(source, target)
+        except OSError as error:
+            return -(error.errno or 0)
+        finally:
+            os.close(source)
+            os.close(target)
+
+    schedule = f"{call.__name__[1:]}(a)#1={fault}"
+    ran = run(work, schedule)
+    assert [one.strike for one in ran.receipts] == [schedule]
+    assert ran.value == moved
+    with open(f"{root}/a", "rb") as file:
+        assert file.read() == (bytes(10) + b"23456789"[:moved] if moved > 0 else b"")
+
+
 @pytest.mark.parametrize(
     ("schedule", "left", "outcome"),
     [

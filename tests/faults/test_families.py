@@ -122,7 +122,7 @@ def test_persistent_trouble_spares_every_close() -> None:
 
 
 @pytest.mark.parametrize(("length", "parts"), [(0, []), (1, []), (2, [1]), (3, [1]), (100, [1, 50])])
-@pytest.mark.parametrize("call", ["read", "write"])
+@pytest.mark.parametrize("call", ["read", "write", "copy_file_range", "sendfile"])
 def test_short_transfers_are_one_byte_and_half(call: str, length: int, parts: list[int]) -> None:
     """Only what can be cut is cut, and never to nothing or to everything."""
     cut = operation(call, result=length, length=1 << 16)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from chaoskit.core.operation import Bytes, Operation, Trace
 from chaoskit.explore.crash.pieces import changed
 from chaoskit.explore.crash.snapshot import TOP, Inode, Node, NodeKind, Snapshot
-from chaoskit.explore.crash.split import Splitter, umask_now
+from chaoskit.explore.crash.split import Splitter, mapped_part, umask_now
 from chaoskit.explore.crash.steps import Effect, Script, StepKind, Sync, mask_of
 from chaoskit.explore.crash.tables import Tables
 from chaoskit.explore.crash.tree import FileTree
@@ -50,7 +50,9 @@ def history(
         # What was found now and belongs to an earlier call counts with this operation.
         learned = len(splitter.tree.steps)
         for identity, content in operation.file.seen:
-            _learn(splitter, source.get(identity, operation), identity, content.read())
+            part = mapped_part(operation)
+            borders = () if part is None else (part.start, part.stop)
+            _learn(splitter, source.get(identity, operation), identity, content.read(), borders)
         splitter.play(operation, outside, learned)
         if operation.call in _UNSEEN:
             # The latest one: a file may be mapped again and again.
@@ -65,15 +67,17 @@ _UNSEEN = frozenset(("mmap", "splice"))
 """Calls after which a file may change without another call: changes found later are attributed to them."""
 
 
-def _learn(splitter: Splitter, source: Operation, identity: tuple[int, int], now: bytes) -> None:
-    """Add as written what a file holds although no call has put it there."""
+def _learn(
+    splitter: Splitter, source: Operation, identity: tuple[int, int], now: bytes, borders: tuple[int, ...]
+) -> None:
+    """Add as written what a file holds although no call has put it there, apart at ``borders``."""
     tree = splitter.tree
     inode = tree.by_identity.get(identity)
     if inode is not None and tree.nodes[inode].kind is NodeKind.FILE:
         tree.begin(source, certain=True)
         before = Tables(splitter.script()).bytes(inode, _everything(tree))
         if now != before:
-            tree.become(inode, before, now)
+            tree.become(inode, before, now, borders)
 
 
 def _unknown(splitter: Splitter, last: Operation, left: Snapshot) -> Iterator[Unknown]:

@@ -18,6 +18,7 @@ from chaoskit.explore.crash.fixes import (
     what,
 )
 from chaoskit.explore.crash.snapshot import Inode
+from chaoskit.explore.crash.split import mapped_part
 from chaoskit.explore.crash.states import CrashState
 from chaoskit.explore.crash.steps import Script, Step, StepKind, bits
 from chaoskit.explore.crash.traits import Traits, traits_of
@@ -227,6 +228,21 @@ def _reordered(loss: _Loss) -> Explanation | None:
     return None
 
 
+def _outside_of_range(loss: _Loss) -> Explanation | None:
+    operation = loss.script.trace[loss.state.moment.operation]
+    part = mapped_part(operation)
+    for step in loss.steps(loss.dropped & loss.traits.content) if part is not None else ():
+        if loss.operation(step).file.inode == operation.file.inode:
+            name, where = operation.target, step.offset
+            return loss.explanation(
+                "not-ordered",
+                operation,
+                f"{operation} wrote a part of `{name}`, and not what was stored at byte {where}",
+                "flush what is relied on first, in a call before this one",
+            )
+    return None
+
+
 # The most specific first: nearly every state also has a write that overtook another.
 _EXPLANATIONS = (
     _lost_after_error,
@@ -237,6 +253,7 @@ _EXPLANATIONS = (
     _acknowledged,
     _unsynced_name,
     _reordered,
+    _outside_of_range,
 )
 
 

@@ -51,6 +51,14 @@ def umask_now() -> int:
         return 0o022
 
 
+def mapped_part(operation: Operation) -> range | None:
+    """The bytes of its file that an ``msync`` writes; None for all others, and where it is not known."""
+    detail = operation.file
+    if operation.call != "msync" or detail.offset is None or not detail.length:
+        return None
+    return range(detail.offset, detail.offset + detail.length)
+
+
 class Splitter:
     """Plays a trace on a tree, operation by operation, and collects the effects."""
 
@@ -128,4 +136,4 @@ class Splitter:
         inode = self.tree.acted_on(operation)
         if inode is None or (operation.call == "msync" and not operation.file.flags & _MS_SYNC):
             return None
-        return Sync(inode, data_only=operation.call != "fsync")
+        return Sync(inode, data_only=operation.call != "fsync", within=mapped_part(operation))

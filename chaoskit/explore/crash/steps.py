@@ -112,13 +112,15 @@ class Sync:
 
     ``failed``: the call reported that data could not be written. The kernel then counts the pages as
     clean (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020): a later
-    fsync succeeds without writing them. ``only`` limits the data to the steps of one operation.
+    fsync succeeds without writing them. ``only`` limits the data to the steps of one operation, ``within``
+    to a range of bytes.
     """
 
     inode: Inode | None = None
     data_only: bool = False
     failed: bool = False
     only: range | None = None
+    within: range | None = None
 
 
 @dataclass(frozen=True, slots=True)

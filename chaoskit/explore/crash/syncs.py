@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from chaoskit.explore.crash.models import ModelRule
 from chaoskit.explore.crash.order import FileRecord, Order
+from chaoskit.explore.crash.pieces import PAGE
 from chaoskit.explore.crash.snapshot import TOP, Inode
-from chaoskit.explore.crash.steps import Step, StepKind, Sync, bits
+from chaoskit.explore.crash.steps import Step, StepKind, Sync, bits, mask_of
 
 
 def apply(order: Order, sync: Sync) -> None:
@@ -38,11 +39,27 @@ def _asked_for(order: Order, inode: Inode, sync: Sync) -> int:
     file = order.files[inode]
     own = file.owned & ~file.attributes if sync.data_only else file.owned
     # The release of a file without a name is not part of its content: a journal may have it (see below).
-    return own & ~order.of_kind(own, StepKind.FREE) & ~order.durable
+    return own & ~order.of_kind(own, StepKind.FREE) & ~order.durable & ~_left_out(order, file, sync)
+
+
+def _left_out(order: Order, file: FileRecord, sync: Sync) -> int:
+    """The data that a sync of a part of the file has no reason to write.
+
+    Where the file has grown as well this is not followed: then all of it counts as written. So it is by a
+    file system that never writes in place, which logs all of it (fs/btrfs/file.c, btrfs_sync_file; measured).
+    """
+    pending, whole = file.pending & ~order.durable, ModelRule.COPY_ON_WRITE in order.model
+    if sync.within is None or whole or order.of_kind(pending, StepKind.GROW):
+        return 0
+    first, last = sync.within.start // PAGE, (sync.within.stop - 1) // PAGE
+    steps = order.script.steps
+    data = (i for i in bits(order.of_kind(pending, StepKind.DATA)) if not steps[i].is_metadata)
+    return mask_of(i for i in data if steps[i].pages.stop <= first or steps[i].pages.start > last)
 
 
 def _make_durable(order: Order, own: int, inode: Inode, sync: Sync) -> None:
     file, saved = order.files[inode], own & ~order.lost
+    left = _left_out(order, file, sync)
     loose = ModelRule.LOOSE_LOG in order.model
     if _nameless(order, inode) and (loose or ModelRule.JOURNAL_SYNC not in order.model):
         if loose:
@@ -69,8 +86,9 @@ def _make_durable(order: Order, own: int, inode: Inode, sync: Sync) -> None:
         order.logged |= {child for i in bits(result) if (child := steps[i].child) is not None}
     # A synchronous write covers its own range: whatever else is pending in the file stays so.
     if sync.only is None:
-        file.pending = file.allocating = 0
-        file.fresh = False
+        file.pending &= left
+        file.allocating &= left
+        file.fresh &= bool(left)
 
 
 def _same_pages(order: Order, saved: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import stat
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from chaoskit.core.operation import Bytes, Caveat, FileDetail, Operation, Payload
 from chaoskit.explore.crash.models import ModelRule
@@ -289,11 +290,17 @@ class FileTree:
         """Let the file be at least ``size`` bytes long on the disk, without any data."""
         self.add(StepKind.GROW, inode, size=size, unless=ModelRule.ALLOCATES_APART)
 
-    def become(self, inode: Inode, before: bytes, now: bytes) -> None:
-        """Write what differs into a file that held ``before``, as a program would have done."""
+    def become(self, inode: Inode, before: bytes, now: bytes, borders: tuple[int, ...] = ()) -> None:
+        """Write what differs into a file that held ``before``, as a program would have done.
+
+        No write crosses one of the ``borders``.
+        """
         if len(now) < len(before):
             self.resize(inode, len(now))
-        for start, end in changed(before, now):
-            self.put(inode, start, end - start, Bytes(now[start:end]))
+        for first, last in changed(before, now):
+            cuts = (first, *(border for border in borders if first < border < last), last)
+            for start, end in pairwise(cuts):
+                self.put(inode, start, end - start, Bytes(now[start:end]))
         # Zeroes at the end differ from nothing, so no write has brought the file to its size.
-        self.resize(inode, len(now))
+        if self.sizes[inode] != len(now):
+            self.resize(inode, len(now))

@@ -157,24 +157,21 @@ def copying(family: str, run: WatchedRun, original: Original, args: Args, words:
     at = start if start is not None else run.machine.position(source)
     # What a copy is about to find in its source, cut where it is very long.
     data = os.pread(source, min(count, 1 << 26), at) if hasattr(os, "pread") else b""
-    short = partial(_copied_part, original, family, source, goal, start)
+
+    def part(count: int) -> Any:
+        if "count" in words:
+            return original(*args, **{**words, "count": count})
+        return original(*args[:count_place], count, *args[count_place + 1 :], **words)
+
     return PythonCall(
         *(family, file.target, family, partial(original, *args, **words)),
         lambda: facts.of_descriptor(
             run.machine, goal, file, length=len(data), data=data, source_offset=at, offset=None
         ),
-        part=short,
+        part=part,
         length=len(data),
         retried=True,
     )
-
-
-def _copied_part(
-    original: Original, family: str, source: int, goal: int, start: int | None, count: int
-) -> Any:
-    if family == "copy_file_range":
-        return original(source, goal, count) if start is None else original(source, goal, count, start)
-    return original(goal, source, start, count)
 
 
 def locking(run: WatchedRun, original: Original, args: Args, words: Words) -> PythonCall | None:

@@ -137,7 +137,7 @@ def test_what_may_never_end_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match=str(tmp_path)):
         open_regular(tmp_path)
     (tmp_path / "file").write_bytes(b"all of it")
-    with open_regular(tmp_path / "file", buffering=0) as file:
+    with open_regular(tmp_path / "file") as file:
         assert file.read() == b"all of it"
 
 

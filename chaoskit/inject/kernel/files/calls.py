@@ -64,7 +64,8 @@ class FileCall:
     length: int | None = None
     source_offset: int = 0
     offset: int = 0
-    """``length``, ``source_offset`` and ``offset`` are those of a clone, which has them in memory."""
+    """``length``, ``source_offset`` and ``offset`` are those of a clone, which has them in memory;
+    ``offset`` that of an msync, too."""
     opened: int | None = None
     """Our descriptor of what an open has opened, while it is seen to."""
     umask: int | None = None
@@ -263,7 +264,7 @@ class FileDecoder:
 
     def _mapped_below(self, call: FileCall) -> str | None:
         """The target that is mapped at the address in the first argument."""
-        call.path = mapped_at(call.task.process.pid, call.args[0])
+        call.path, call.offset = mapped_at(call.task.process.pid, call.args[0])
         return None if call.path is None else paths.below(self.root, call.path)
 
     def _msync(self, call: FileCall) -> bool:
@@ -290,18 +291,20 @@ _SPECIAL: Mapping[str, Callable[[FileDecoder, FileCall], bool]] = {
 """Families whose calls need more than a look at one name or one descriptor."""
 
 
-def mapped_at(pid: int, address: int) -> str | None:
-    """The file that is mapped at ``address`` of a process."""
+def mapped_at(pid: int, address: int) -> tuple[str | None, int]:
+    """The file that is mapped at ``address`` of a process, and which of its bytes is there."""
     try:
         with open(f"/proc/{pid}/maps", "rb") as maps:
             for line in maps:
                 start, _, rest = line.partition(b"-")
                 if int(start, 16) <= address < int(rest.split(b" ", 1)[0], 16):
                     parts = line.rstrip(b"\n").split(None, 5)
-                    return _unescaped(parts[5]) if len(parts) == 6 else None
+                    if len(parts) == 6:
+                        return _unescaped(parts[5]), int(parts[2], 16) + address - int(start, 16)
+                    break
     except (OSError, ValueError):
-        return None
-    return None
+        pass
+    return None, 0
 
 
 def _unescaped(path: bytes) -> str:

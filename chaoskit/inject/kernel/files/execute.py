@@ -50,9 +50,16 @@ def perform(call: FileCall) -> int:
         return transfer(call, len(data_of(call)) if call.row.transfers else length_of(call))
     if call.row.by_caller:
         raise CannotExecute(f"{call.spec.name} can only be made by the caller itself")
+    return _made(call)
+
+
+def _made(call: FileCall, at_most: int | None = None) -> int:
+    """The result of the call itself, made here; of a copy of ``at_most`` so many bytes."""
     translate.reachable(call)
     with Borrowed() as opened:
         args = translate.arguments(call, opened)
+        if at_most is not None and call.spec.count is not None:
+            args[call.spec.count] = at_most
         with _umask_of(call):
             result = abi.libc().syscall(translate.number(call), *args)
         _not_ours(call, result)
@@ -182,14 +189,29 @@ def _appends(call: FileCall, fd: int) -> bool:
     return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
 
 
+def source_position(call: FileCall, fd: int) -> int:
+    """From where a copy reads its source, of which ``fd`` is a duplicate."""
+    if call.spec.family == "clone":
+        return call.source_offset
+    index = 1 if call.spec.name == "copy_file_range" else 2
+    kept = call.task.process.memory.word(call.args[index]) if call.args[index] else None
+    return os.lseek(fd, 0, os.SEEK_CUR) if kept is None else kept
+
+
 def would_transfer(call: FileCall) -> int:
-    """How many bytes a read or write transfers if nothing stands in its way.
+    """How many bytes a read, a write or a copy transfers if nothing stands in its way.
 
     Raises:
         CannotExecute: for other calls and other files.
     """
     if call.row.moves and call.row.transfers:
         return length_of(call)
+    if call.row.copies:
+        with translate.source_of(call) as fd:
+            size = os.fstat(fd).st_size
+            # Files of /proc say that they are empty, and are not.
+            left = size - source_position(call, fd) if size else length_of(call)
+            return max(0, min(length_of(call), left))
     with _regular_file(call) as fd:
         return max(0, min(length_of(call), os.fstat(fd).st_size - position(call, fd)[0]))
 
@@ -212,11 +234,13 @@ def _regular_file(call: FileCall) -> Iterator[int]:
 
 
 def transfer(call: FileCall, length: int) -> int:
-    """Let a read or write on a regular file take effect for at most its first ``length`` bytes.
+    """Let a read, a write or a copy between regular files take effect for at most its first ``length`` bytes.
 
     Raises:
         CannotExecute: for other calls and other files.
     """
+    if call.row.copies:
+        return _made(call, min(length, length_of(call)))
     _sound(call)
     with _regular_file(call) as fd:
         length = min(length, length_of(call))

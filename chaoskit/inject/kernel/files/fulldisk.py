@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from chaoskit.core.operation import Operation
 from chaoskit.faults.calls import FAMILIES
-from chaoskit.inject.kernel.border import Answer
+from chaoskit.inject.kernel.border import Answer, CannotExecute
 from chaoskit.inject.kernel.files import execute
 from chaoskit.inject.kernel.files.calls import FileCall, makes_file
 from chaoskit.inject.kernel.log import Call
@@ -43,7 +43,7 @@ class FullDisk:
 
     def _grow(self, call: FileCall, operation: Operation) -> Answer:
         detail = operation.file
-        length = execute.length_of(call) if call.row.moves else detail.length or 0
+        length = _wanted(call, detail.length or 0)
         size, offset = detail.size_before or 0, detail.offset or 0
         # Where a splice puts its data is not known, nor whether it moves all that it may.
         # Writing over what a file has takes no room.
@@ -54,9 +54,12 @@ class FullDisk:
         fits = length - growth + self.left
         # Whatever was left went into the part that still fitted.
         self.left = 0
-        if fits <= 0 or not call.row.moves:
+        if fits <= 0 or not call.row.partial:
             return -errno.ENOSPC, "the disk is full"
-        return execute.transfer(call, fits), f"{fits} of {length} bytes fitted on the disk"
+        try:
+            return execute.transfer(call, fits), f"{fits} of {length} bytes fitted on the disk"
+        except CannotExecute:
+            return -errno.ENOSPC, "the disk is full"
 
     def _reserve(self, operation: Operation) -> Answer:
         detail = operation.file
@@ -81,6 +84,16 @@ class FullDisk:
                 self.left += max(0, os.stat(path).st_size - call.args[call.spec.count])
         except OSError:
             pass
+
+
+def _wanted(call: FileCall, recorded: int) -> int:
+    """The bytes for which a call wants room. A copy asks for more than its source has."""
+    if not call.row.partial:
+        return recorded
+    try:
+        return execute.would_transfer(call)
+    except CannotExecute:
+        return recorded
 
 
 def _only_link(facts: os.stat_result) -> int:

@@ -217,7 +217,8 @@ def _descriptor(call: FileCall, facts: Facts) -> None:
     if stat.S_ISREG(found.st_mode):
         facts["offset"] = _offset(call, fd)
     if call.row.copies:
-        facts["source_offset"] = _source_offset(call)
+        with translate.source_of(call) as source:
+            facts["source_offset"] = execute.source_position(call, source)
     if call.spec.text is not None:
         facts["text"] = _text(call, call.spec.text)
 
@@ -271,6 +272,8 @@ def _named(call: FileCall, facts: Facts) -> None:
         return  # What is not there yet has no inode.
     if call.second is not None:
         facts["mode"] = stat.S_IMODE(found.st_mode)
+    if call.row.syncs == "mapping":
+        facts["offset"] = call.offset
     facts |= _stated(found)
 
 
@@ -308,23 +311,9 @@ def _copied(call: FileCall, store: PayloadStore) -> Payload:
         # A length of 0 is all that there is from the offset on: ioctl_ficlonerange(2).
         length = call.length or WHOLE if call.spec.count is None else call.args[call.spec.count]
         # Asked for first: it raises for what cannot be read, and what was opened before would stay open.
-        start = _start(call, fd)
+        start = execute.source_position(call, fd)
         # Opened once more: what is read by way of theirs changes the time of its last access.
         return brought.kept(extents.opened(f"/proc/self/fd/{fd}"), store, start, length)
-
-
-def _source_offset(call: FileCall) -> int:
-    with translate.source_of(call) as fd:
-        return _start(call, fd)
-
-
-def _start(call: FileCall, fd: int) -> int:
-    """From where a copy reads its source."""
-    if call.spec.family == "clone":
-        return call.source_offset
-    index = 1 if call.spec.name == "copy_file_range" else 2
-    kept = call.task.process.memory.word(call.args[index]) if call.args[index] else None
-    return os.lseek(fd, 0, os.SEEK_CUR) if kept is None else kept
 
 
 def _will_sync(call: FileCall) -> bool:
@@ -332,7 +321,7 @@ def _will_sync(call: FileCall) -> bool:
     address, length = call.args[0], call.args[1]
     if call.flags & ~_INVALIDATE not in _ASYNC_OR_SYNC or address % mmap.PAGESIZE or not length:
         return False
-    return mapped_at(call.task.process.pid, address + length - 1) == call.path
+    return mapped_at(call.task.process.pid, address + length - 1)[0] == call.path
 
 
 def _expected_sync(call: FileCall, facts: Facts) -> int:

@@ -232,12 +232,12 @@ class Outputs:
 
 def _digest(path: Path) -> str:
     state = hashlib.sha256()
-    with open_regular(path, buffering=0) as file:
+    with open_regular(path) as file:
         while piece := file.read(PIECE):
             state.update(piece)
     return state.hexdigest()
 
 
 def _sync_file(path: Path) -> None:
-    with open_regular(path, buffering=0) as file:
+    with open_regular(path) as file:
         sync_file(file.fileno())

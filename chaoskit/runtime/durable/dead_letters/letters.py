@@ -22,6 +22,7 @@ from chaoskit.runtime.durable.dead_letters.records import (
 )
 from chaoskit.runtime.durable.outbox import Outbox, OutboxMessage
 from chaoskit.runtime.durable.recorded import fingerprint, record_error
+from chaoskit.runtime.durable.store.codec import in_utf8
 from chaoskit.runtime.durable.store.protocol import Record, Storage, Tx, checked
 
 __all__ = ["DeadLetters"]
@@ -80,7 +81,10 @@ class DeadLetters:
 
         Raises:
             CheckpointError: the payload cannot be kept; then keep a name for it.
+            UsageError: pipeline or run id cannot be kept.
         """
+        if not in_utf8(run_id):
+            raise wrong("run_id", run_id, "text that UTF-8 can hold", "Name the run by its repr.")
         told = error if isinstance(error, Mapping) else record_error(error)
         # Here and not in the transaction, which may run in another thread, under another context.
         known = correlation_id or current_correlation_id()

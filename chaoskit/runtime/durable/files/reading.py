@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import IO
+from io import BufferedReader
 
 from chaoskit.runtime.failures.taxonomy import FilesystemError
 
@@ -22,7 +22,7 @@ _KINDS = (
 )
 
 
-def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> IO[bytes]:
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     """The file under ``path``, to be read.
 
     Raises:
@@ -42,7 +42,7 @@ def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> IO[byt
                 errno=errno.EINVAL,
                 filename=os.fspath(path),
             )
-        return os.fdopen(descriptor, "rb", buffering=buffering)
+        return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise

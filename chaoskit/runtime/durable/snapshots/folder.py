@@ -219,7 +219,7 @@ class Snapshots:
         return sorted(int(found[1]) for found in map(pattern.fullmatch, names) if found)
 
     def _content(self, number: int) -> bytearray:
-        with open_regular(self._path(number), buffering=0) as file:
+        with open_regular(self._path(number)) as file:
             # Memory that may be written, so that arrays can stay where they are read to.
             content = bytearray(os.fstat(file.fileno()).st_size)
             rest = memoryview(content)

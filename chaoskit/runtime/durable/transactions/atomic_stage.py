@@ -24,6 +24,7 @@ from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.durable.files.directories import make_directories
 from chaoskit.runtime.durable.files.leftovers import clean_leftovers
 from chaoskit.runtime.durable.files.names import unfinished_name
+from chaoskit.runtime.durable.files.reading import open_regular
 from chaoskit.runtime.durable.files.renaming import identity, rename
 from chaoskit.runtime.durable.files.syncing import sync_directory, sync_file
 from chaoskit.runtime.durable.files.writing import open_atomic
@@ -87,7 +88,9 @@ class AtomicStage:
         if self._store.get(FOLDER, folder) is None:
             self._store.put(FOLDER, folder, None, status="known")
         number = len(self._files) + 1
-        self._files[target] = target.with_name(f".{target.name[:150]}.stage-{self._key}-{number}")
+        # Cut between characters: names are measured in bytes.
+        name = os.fsencode(target.name)[:150].decode("utf-8", "ignore")
+        self._files[target] = target.with_name(f".{name}.stage-{self._key}-{number}")
         return self._files[target]
 
     def update(self, fn: Callable[[Tx], object]) -> None:
@@ -178,7 +181,7 @@ class AtomicStage:
 
     def _staged(self, target: Path, hidden: Path) -> _StageFile:
         try:
-            with open(hidden, "rb") as file:
+            with open_regular(hidden) as file:
                 if self._sync:
                     sync_file(file.fileno())
                 size, checksum = digest_of(file)
@@ -222,7 +225,7 @@ class AtomicStage:
         The names of the stages that were finished. It may run at any time, in two places at once, and twice.
 
         Raises:
-            TransactionError: a committed file is nowhere; the rest was done.
+            TransactionError: a committed file is nowhere, or cannot be put in its place; the rest was done.
         """
         finished, troubles = [], []
         sync = store.durability == "power-loss"
@@ -234,7 +237,8 @@ class AtomicStage:
             ]
             try:
                 _place(files, sync=sync, again=True)
-            except FileNotFoundError as error:
+            # Any error of one stage is that stage's: those behind it are finished all the same.
+            except OSError as error:
                 troubles.append(f"the stage {record.scope!r}: {error}")
                 continue
             key, scope = record.key, record.scope
@@ -242,12 +246,19 @@ class AtomicStage:
             _forget([Path(one.hidden) for one in files])
             finished.append(record.scope)
         for record in _all(store, FOLDER):
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 for path in sorted(_found(store, record.key).iterdir()):
                     _drop(store, path)
                 clean_leftovers(_found(store, record.key))
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                troubles.append(f"the directory {record.key!r}: {error}")
         if troubles:
-            raise TransactionError(" ".join(troubles), hint="Make the files again, then clear the stage.")
+            raise TransactionError(
+                "; ".join(troubles),
+                hint="Mend what is in the way, or make the files again; then recover again.",
+            )
         return finished
 
     def _check_open(self) -> None:

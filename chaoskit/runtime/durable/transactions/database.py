@@ -38,12 +38,17 @@ def database_transaction(connection: C, *, attempts: int = 1) -> Iterator[C]:
     autocommit mode, and commit once.
 
     Raises:
-        UsageError: a transaction is open already, or the connection commits by itself.
+        UsageError: a transaction is open already, the connection commits by itself, or it is none.
         OutcomeUnknown: the commit failed in a way that may have committed.
         RollbackError: the block failed, and rolling back as well; close the connection.
     """
     if attempts < 1:
         raise wrong("attempts", attempts, "at least 1")
+    # Before the block, whose work would be lost with an outcome that is called unknown.
+    if not callable(getattr(connection, "commit", None)) or not callable(
+        getattr(connection, "rollback", None)
+    ):
+        raise wrong("connection", connection, "a connection, with commit() and rollback()")
     lite = connection if isinstance(connection, sqlite3.Connection) else None
     if lite is not None:
         if lite.in_transaction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -50,12 +51,12 @@ class Notice:
     def of(
         cls, title: str, text: str, severity: Severity, key: str | None, fields: Mapping[str, Any], at: float
     ) -> Notice:
-        """With everything bounded and without secrets, as it leaves the machine."""
+        """Bounded, without secrets and in characters that travel, as it leaves the machine."""
         # One line: a line break in a title would begin a second header of a mail.
-        line = " ".join(redact_text(title).split())[:TITLE]
+        line = " ".join(_travelling(title).split())[:TITLE]
         some = list(fields.items())[:FIELDS]
-        plain = {str(name): redact_text(str(value))[:TITLE] for name, value in some}
-        return cls(line, redact_text(text)[:TEXT], severity, line if key is None else key, plain, at)
+        plain = {_travelling(name): _travelling(value)[:TITLE] for name, value in some}
+        return cls(line, _travelling(text)[:TEXT], severity, line if key is None else str(key), plain, at)
 
     def body(self) -> str:
         """Text and fields as plain text, with what was left out."""
@@ -66,6 +67,20 @@ class Notice:
         if self.held_back:
             lines.append(f"{self.held_back} other notifications were held back by the rate.")
         return "\n".join(lines)
+
+
+def _travelling(value: object) -> str:
+    """As text that every channel can carry.
+
+    The name of a file need not be UTF-8, and then has halves of surrogate pairs in it, at which a mail is
+    never sent; an escape sequence would reach the terminal of its reader, and NUL is refused on the way.
+    """
+    text = redact_text(str(value)).encode(errors="backslashreplace").decode()
+    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+# All but tab and line breaks.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class Channel(Protocol):

@@ -28,10 +28,10 @@ class _Stays(urllib.request.HTTPRedirectHandler):
 
 
 class WebhookChannel:
-    """Posts each notification to ``url``, within ``timeout`` seconds.
+    """Posts each notification to ``url``. No step waits longer than ``timeout`` seconds.
 
     The address of a webhook is its password: it stands in no message, error or repr of this. Redirects are
-    not followed. Raises UsageError for an address that is not HTTP.
+    not followed. Raises UsageError for an address that is not HTTP, and for what no request can carry.
     """
 
     def __init__(
@@ -43,9 +43,16 @@ class WebhookChannel:
         least: Severity = Severity.WARNING,
         timeout: float = 10.0,
     ) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            _ = parts.port
+        except ValueError as error:
+            raise wrong(
+                "url", f"an address that cannot be parsed ({error})", "one as a browser takes it"
+            ) from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise wrong("url", f"{parts.scheme}://…", "the http or https address of a webhook")
+        _check(url, headers or {})
         if form not in ("slack", "json"):
             raise wrong("form", form, "'slack' or 'json'")
         if not timeout > 0:
@@ -69,13 +76,25 @@ class WebhookChannel:
             self._url, json.dumps(document).encode(), self._headers, method="POST"
         )
         try:
-            with self._opener.open(request, timeout=self._timeout) as answer:
-                # Read within bounds, so that the connection ends well; what it says is of no interest.
-                answer.read(1000)
+            # The status is all that is of interest. A body may come byte by byte, each within the timeout.
+            self._opener.open(request, timeout=self._timeout).close()
         except urllib.error.HTTPError as error:
             # It is an open answer as well: status and headers are enough, and stay.
             error.close()
             raise
+
+
+def _check(url: str, headers: Mapping[str, str]) -> None:
+    # Found when the first notification is sent it would be lost, with all that follow.
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise wrong(
+            "url", "an address with spaces or special characters", "one that is escaped", "See urllib.parse."
+        )
+    if "@" in urlsplit(url).netloc:
+        raise wrong("url", "an address with a login", "one without", "Give headers={'Authorization': …}.")
+    for name, text in headers.items():
+        if not isinstance(text, str) or not f"{name}{text}".isascii() or not f"{name}{text}".isprintable():
+            raise wrong("headers", {name: "…"}, "names and texts of printable ASCII")
 
 
 def slack(notification: Notice) -> dict[str, Any]:

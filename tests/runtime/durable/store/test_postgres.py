@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ import psycopg
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import Store
-from chaoskit.runtime.durable.store.postgres import transacting
+from chaoskit.runtime.durable.store.postgres import pool, transacting
 from chaoskit.runtime.durable.store.postgres.engine import ServerEngine
 from chaoskit.runtime.durable.store.postgres.failures import failure
 from chaoskit.runtime.durable.store.postgres.target import ServerTarget
@@ -500,6 +501,28 @@ def test_a_server_that_was_killed_has_what_it_acknowledged(new_server: PostgresS
         with store.transaction() as tx:
             tx.put(JOB, "block", 1, status="x")
         assert store.count(JOB) == {"x": 22}
+
+
+def test_a_server_that_falls_silent_is_not_waited_for(
+    postgres: PostgresServer, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A suspended one keeps none of its time-outs: a write waited for ever, and with it its thread."""
+    monkeypatch.setattr(pool, "STATEMENT", 0.1)
+    monkeypatch.setattr(pool, "GRACE", 0.5)
+    with Store.open(uri, lock_timeout=0.5) as store:
+        # The session that was used last is the next one to be used.
+        ((backend,),) = store.write(lambda tx: tx.rows("select pg_backend_pid()"))  # type: ignore[attr-defined]
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            with pytest.raises((Unreachable, OutcomeUnknown, StoreBusy)) as told:
+                store.put(JOB, "a", 1, status="x")
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        if isinstance(told.value, OutcomeUnknown):
+            known = store.outcome(str(told.value.operation_id))
+            assert store.count(JOB) == ({"x": 1} if known == "committed" else {})
+        store.put(JOB, "a", 2, status="x")
+        assert value(store, "a") == 2
 
 
 @pytest.fixture

@@ -192,6 +192,36 @@ def test_a_committed_file_that_is_nowhere_is_told(store: Store, tmp_path: Path) 
     assert (tmp_path / "here").read_text() == "here"
 
 
+def test_a_stage_that_cannot_be_finished_stops_no_other(store: Store, tmp_path: Path) -> None:
+    """A directory has taken its place. When that is gone it is finished as well."""
+    for name in ("a", "b"):
+        stage = AtomicStage(name, store=store)
+        stage.__enter__()
+        stage.create(tmp_path / name).write_text(name)
+        (tmp_path / name).mkdir()
+        with pytest.raises(OutcomeUnknown):
+            stage.__exit__(None, None, None)
+    (tmp_path / "b").rmdir()
+    with pytest.raises(TransactionError, match=r"the stage 'a': .*directory"):
+        AtomicStage.recover(store)
+    assert (tmp_path / "b").read_text() == "b"
+    (tmp_path / "a").rmdir()
+    assert AtomicStage.recover(store) == ["a"]
+    assert (tmp_path / "a").read_text() == "a"
+
+
+def test_any_name_of_a_file_can_be_staged(store: Store, tmp_path: Path) -> None:
+    """As long as a file system takes it, which counts bytes; what is written must be a file."""
+    names = ["ü" * 127, "n" * 255]
+    with AtomicStage("long", store=store) as stage:
+        for name in names:
+            stage.create(tmp_path / name).write_text(name)
+    assert [(tmp_path / name).read_text() for name in names] == names
+    with pytest.raises(OSError, match="is a FIFO"), AtomicStage("fifo", store=store) as stage:
+        os.mkfifo(stage.create(tmp_path / "fifo"))
+    assert sorted(one for one in os.listdir(tmp_path) if "fifo" in one) == []
+
+
 def test_a_stage_is_used_once_and_within_its_block(store: Store, tmp_path: Path) -> None:
     """Anything else is a mistake of the caller, and says so."""
     stage = AtomicStage("image", store=store)
@@ -255,6 +285,8 @@ def test_a_transaction_within_one_is_refused(database: sqlite3.Connection) -> No
         pass
     with pytest.raises(UsageError), database_transaction(database, attempts=0):
         pass
+    with pytest.raises(UsageError, match="with commit"), database_transaction("any.db"):  # type: ignore[type-var]
+        pytest.fail("its work would be lost, and its outcome called unknown")
 
 
 class Other:

@@ -71,6 +71,19 @@ def test_a_mail_arrives_whole(smtp):
     assert "2 more times" in text
 
 
+def test_no_character_keeps_a_mail_from_being_sent(smtp):
+    """The name of a file that is not UTF-8 did: its failure was never told. Escapes reach no terminal."""
+    handler, port = smtp
+    fields = {"\udc80": "\udcff"}
+    mail(port).send(
+        Notice.of("lost a\udcff.fits", "\x1b[31mred\0\nline 2", Severity.ERROR, None, fields, 0.0)
+    )
+    (envelope,) = handler.mail
+    message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+    assert message["Subject"] == r"[ERROR] lost a\udcff.fits"
+    assert message.get_content().splitlines() == [r"\x1b[31mred\x00", "line 2", r"\udc80: \udcff"]
+
+
 def test_a_refused_mail_does_not_reach_the_job(smtp, caplog):
     """Nor does a server that is not there."""
     handler, port = smtp
@@ -181,6 +194,13 @@ def test_a_redirect_is_not_followed(hook):
     [
         lambda: WebhookChannel("file:///etc/passwd"),
         lambda: WebhookChannel("http://x/", form="teams"),
+        lambda: WebhookChannel("http://x:port/"),
+        lambda: WebhookChannel("http://x:99999/"),
+        lambda: WebhookChannel("http://[x/"),
+        lambda: WebhookChannel("http://x/a b"),
+        lambda: WebhookChannel("http://me:secret@x/"),
+        lambda: WebhookChannel("http://x/", headers={"X-Key": "a\r\nX-Other: b"}),
+        lambda: WebhookChannel("http://x/", headers={"X-Key": "€"}),
         lambda: WebhookChannel("http://x/", timeout=0),
         lambda: EmailChannel("h", sender="a", recipients=[]),
         lambda: EmailChannel("h", sender="a", recipients="a@b.c"),

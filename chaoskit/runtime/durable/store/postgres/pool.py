@@ -23,6 +23,7 @@ from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.durable.levels import Durability
 from chaoskit.runtime.durable.store.connections import keep_forever
 from chaoskit.runtime.durable.store.postgres.target import ServerTarget
+from chaoskit.runtime.durable.store.postgres.waiting import BoundedConnection
 from chaoskit.runtime.failures.stored import StoreBusy
 from chaoskit.runtime.failures.taxonomy import ConfigurationError
 from chaoskit.runtime.forks import survive_fork
@@ -36,6 +37,8 @@ OLDEST = 120_000
 APPLICATION = "chaoskit-"
 STATEMENT = 60.0
 """Seconds that one statement may take at most: far more than any of a store, far less than for ever."""
+GRACE = 5.0
+"""Seconds more after which the server is not waited for any longer."""
 
 
 class Session:
@@ -120,7 +123,8 @@ class Pool:
         token = f"{os.getpid()}.{uuid.uuid4().hex[:16]}"
         wait = f"{max(int(self._timeout * 1000), 1)}"
         asked = conninfo_to_dict(self._target.uri).get("options", "")
-        connection = psycopg.connect(
+        statement = max(int(STATEMENT * 1000), 2 * int(wait))
+        connection = BoundedConnection.connect(
             self._target.uri,
             autocommit=True,
             # libpq takes less than 2 seconds for 2.
@@ -135,12 +139,14 @@ class Pool:
             # more thing that can fail half way.
             options=(
                 f"{asked} -c search_path={self._target.schema} -c lock_timeout={wait}"
-                f" -c statement_timeout={max(int(STATEMENT * 1000), 2 * int(wait))}"
+                f" -c statement_timeout={statement}"
                 f" -c idle_in_transaction_session_timeout={wait}"
                 " -c default_transaction_isolation=read\\ committed"
                 f"{' -c synchronous_commit=off' if self._durability == 'memory' else ''}"
             ),
         )
+        # Longer than what the server itself is to keep: its own answer says more.
+        connection.patience = statement / 1000 + GRACE
         try:
             check_server(connection, self._target, self._durability)
         except BaseException:

@@ -116,7 +116,7 @@ def source_of(content: Content) -> Iterator[IO[bytes]]:
     if isinstance(content, bytes | bytearray | memoryview):
         yield io.BytesIO(content)
     elif isinstance(content, os.PathLike):
-        with open_regular(content, buffering=0) as file:
+        with open_regular(content) as file:
             yield file
     elif hasattr(content, "read"):
         yield content
