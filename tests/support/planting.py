@@ -17,8 +17,6 @@ def explored(file: Path, report: Path, *options: str) -> dict[str, list[str]]:
     """The schedules that broke each scenario of ``file``, by the name of its test."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *MEMORY]
     command += [str(file), "--chaoskit-report", str(report), *options]
-    # The processes of xdist have divided the processors among them already.
-    command += ["--chaoskit-workers", "1"] if "PYTEST_XDIST_WORKER" in os.environ else []
     # Byte code is kept: pytest rewrites the assertions of chaoskit, for longer than some of these files take.
     kept = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     ended = subprocess.run(command, capture_output=True, text=True, cwd=file.parent, check=False, env=kept)
