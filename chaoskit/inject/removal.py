@@ -12,6 +12,7 @@ import ctypes
 import errno
 import os
 import re
+import secrets
 import shutil
 import stat
 import warnings
@@ -22,6 +23,10 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 _DIRECTORY = os.O_RDONLY
 for _name in ("O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW"):  # not all are known everywhere
     _DIRECTORY |= getattr(os, _name, 0)
+
+_DEEPEST = 64
+"""Directories that are open at once, one below the other. What is deeper is moved up first: a tree may be
+deeper than this process may have descriptors, or Python frames."""
 
 _Identity = tuple[int, int]
 _met: list[str] = []
@@ -44,7 +49,7 @@ def remove(path: str | os.PathLike[str]) -> tuple[str, ...]:
         shutil.rmtree(whole, ignore_errors=True)
         return mounts
     with contextlib.suppress(OSError):
-        _remove(whole, None, os.lstat(whole), _held(whole))
+        _remove(whole, (), os.lstat(whole), _held(whole))
     if mounts:
         _met.extend(mounts)
         warnings.warn(
@@ -117,23 +122,37 @@ def _identity(found: os.stat_result) -> _Identity:
     return found.st_dev, found.st_ino
 
 
-def _remove(name: str, parent: int | None, found: os.stat_result, held: frozenset[_Identity]) -> None:
-    """Remove the directory ``name``; OSError if something is left."""
+def _remove(name: str, way: tuple[int, ...], found: os.stat_result, held: frozenset[_Identity]) -> bool:
+    """Remove the directory ``name``, to which ``way`` leads; OSError if something is left.
+
+    Returns True if a part of it has been moved to the beginning of the way.
+    """
+    parent = way[-1] if way else None
     if not stat.S_ISDIR(found.st_mode) or _identity(found) in held:
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name)
     if found.st_mode & stat.S_IRWXU != stat.S_IRWXU:
         os.chmod(name, stat.S_IRWXU, dir_fd=parent)
-    fd = os.open(name, _DIRECTORY, dir_fd=parent)
+    if len(way) > _DEEPEST:
+        os.rename(name, secrets.token_hex(16), src_dir_fd=parent, dst_dir_fd=way[0])
+        return True
+    fd, moved = os.open(name, _DIRECTORY, dir_fd=parent), False
     try:
         # Nothing of it may have been replaced since it was looked at.
         if _identity(os.fstat(fd)) == _identity(found):
-            _clear(fd, found.st_dev, held)
+            moved = _clear((*way, fd), found.st_dev, held)
+            while moved and not way:
+                moved = _clear((fd,), found.st_dev, held)
     finally:
         os.close(fd)
-    os.rmdir(name, dir_fd=parent)
+    # What has lost something to the beginning may be empty by now, and is not if something could not go.
+    with contextlib.suppress(OSError) if moved else contextlib.nullcontext():
+        os.rmdir(name, dir_fd=parent)
+    return moved
 
 
-def _clear(fd: int, device: int, held: frozenset[_Identity]) -> None:
+def _clear(way: tuple[int, ...], device: int, held: frozenset[_Identity]) -> bool:
+    """Remove what is in the directory at the end of ``way``; True if something was moved to its beginning."""
+    fd, moved = way[-1], False
     with os.scandir(fd) as entries:
         names = sorted((entry.name for entry in entries), key=MARK.__eq__)
     for name in names:
@@ -145,4 +164,5 @@ def _clear(fd: int, device: int, held: frozenset[_Identity]) -> None:
             if not stat.S_ISDIR(found.st_mode):
                 os.unlink(name, dir_fd=fd)
             elif found.st_dev == device:
-                _remove(name, fd, found, held)
+                moved |= _remove(name, way, found, held)
+    return moved

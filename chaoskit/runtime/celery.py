@@ -348,9 +348,10 @@ def _reconcile(task: DurableTask, grace: float) -> int:
     kind, now = kind_of(task._pipeline()), store.now()
     waiting = [one for one in steps.pending() if one.due is not None and one.due + grace <= now]
     for one in waiting:
-        # Due from now on: the next look, or another reconciler, sends it again only after the grace.
+        # Due from now on: sent again only after the grace, also by a reconciler that has listed it already.
         with store.transaction() as tx:
-            waits = tx.change(kind, one.key, status="pending", due=now, was="pending")
+            same = getattr(tx.get(kind, one.key), "due", None) == one.due
+            waits = same and tx.change(kind, one.key, status="pending", due=now, was="pending")
         if waits:
             task.resend(one)
             sent += 1
@@ -370,8 +371,7 @@ def close_stores(app: Celery) -> None:
     """Close what the durable tasks of ``app`` have opened in this process; another use opens it again."""
     kept = [one.__dict__.pop("_kept") for one in set(app.tasks.values()) if "_kept" in one.__dict__]
     for _, steps in kept:
-        # All of them first: each has a thread that renews its claims in the store.
-        steps.close()
+        steps.close()  # All of them first: each has a thread that renews its claims in the store.
     for place, store in list(_opened.items()):
         if place[0] == os.getpid() and any(store is one for one, _ in kept):
             _opened.pop(place).close()

@@ -78,6 +78,10 @@ class Redactor:
             text = looks.SCHEME.sub(rf"\1 {REDACTED}", text)
         if any(word in lowered for word in looks.SPOKEN_WORDS):
             text = looks.SPOKEN.sub(self._hide_spoken, text)
+        if "val" in lowered:
+            text = looks.PAIRED.sub(self._hide_value, text)
+        if any(word in lowered for word in looks.GIVEN_WORDS):
+            text = looks.GIVEN.sub(self._hide_given, text)
         if "-" in text:
             text = looks.LONG_OPTION.sub(self._hide_value, text)
             text = hide_in_text(text, REDACTED)
@@ -125,6 +129,16 @@ class Redactor:
         # Prose: "with password authentication" says nothing that has to be hidden.
         harmless = match["value"].lower().strip("'\"").startswith(("auth", "protect", "hash", "check"))
         return match[0] if harmless else match["lead"] + REDACTED
+
+    def _hide_given(self, match: re.Match[str]) -> str:
+        # Prose again, as in "set password policy": the name of a setting is more than one plain word.
+        name = match["name"]
+        plain = name.isalpha() and (name.islower() or name.istitle())
+        return (
+            match[0]
+            if plain and name.lower() not in ("requirepass", "masterauth")
+            else self._hide_value(match)
+        )
 
     def _hide_value(self, match: re.Match[str]) -> str:
         if not self.hides(match["name"]) or match["value"].startswith(REDACTED[:-1]):

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 __all__ = ["hide_in_arguments", "hide_in_text"]
 
-# Programs; the option after which the secret follows; what of it is kept: nothing, or up to this character.
-# ``attached`` options have the secret in the same word, the others in the next or after an equals sign.
+# Where the secret stands: in the word behind the option, in the option's own word, or in either.
+_NEXT, _SAME, _EITHER = "next", "same", "either"
+# Programs; the options; what of the value is kept: nothing, or up to this character; where it stands.
 _MYSQL = ("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mariadb", "mariadb-dump")
-_OPTIONS: tuple[tuple[tuple[str, ...], tuple[str, ...], str, bool], ...] = (
-    (_MYSQL, ("-p",), "", True),
-    (("sshpass",), ("-p",), "", False),
-    (("sshpass", "7z", "7za", "rar", "unrar"), ("-p",), "", True),
-    (("docker", "podman", "helm", "oras", "az", "heroku", "cf"), ("-p",), "", False),
-    (("curl",), ("-u", "--user", "-U", "--proxy-user"), ":", False),
-    (("redis-cli", "valkey-cli"), ("-a",), "", False),
-    (("zip", "unzip"), ("-P",), "", False),
-    (("ldapsearch", "ldapmodify", "ldapadd", "ldapwhoami"), ("-w",), "", False),
-    (("smbclient", "rpcclient", "net"), ("-U",), "%", False),
-    (("snmpget", "snmpwalk", "snmpset"), ("-c", "-A", "-X"), "", False),
-    (("openssl",), ("-passin", "-passout", "-pass", "-k", "-K"), "", False),
-    (("mongo", "mongosh", "mongodump", "mongorestore"), ("-p",), "", False),
-    (("sqlcmd", "bcp"), ("-P",), "", False),
+_LDAP = ("ldapsearch", "ldapmodify", "ldapadd", "ldapwhoami", "ldapdelete", "ldappasswd")
+_LOGS_IN = ("docker", "podman", "nerdctl", "helm", "oras", "az", "cf")
+"""Programs for which the options stand behind ``login`` only: elsewhere -p is a port."""
+_OPTIONS: tuple[tuple[tuple[str, ...], tuple[str, ...], str, str], ...] = (
+    (_MYSQL, ("-p",), "", _SAME),
+    (("sshpass",), ("-p",), "", _EITHER),
+    (("7z", "7za", "rar", "unrar"), ("-p",), "", _SAME),
+    (_LOGS_IN, ("-p",), "", _NEXT),
+    (("twine",), ("-p",), "", _NEXT),
+    (("curl",), ("-u", "--user", "-U", "--proxy-user"), ":", _EITHER),
+    (("http", "https", "xh"), ("-a", "--auth"), ":", _EITHER),
+    (("lftp",), ("-u", "--user"), ",", _EITHER),
+    (("redis-cli", "valkey-cli"), ("-a",), "", _NEXT),
+    (("zip", "unzip"), ("-P",), "", _EITHER),
+    (_LDAP, ("-w",), "", _EITHER),
+    (("smbclient", "rpcclient", "net"), ("-U", "--user"), "%", _EITHER),
+    (("snmpget", "snmpwalk", "snmpset"), ("-c", "-A", "-X"), "", _EITHER),
+    (("openssl",), ("-passin", "-passout", "-pass", "-k", "-K"), "", _NEXT),
+    (("keytool", "jarsigner"), ("-storepass", "-keypass", "-srcstorepass", "-deststorepass"), "", _NEXT),
+    (("ssh-keygen",), ("-N", "-P"), "", _NEXT),
+    (("mongo", "mongosh", "mongodump", "mongorestore"), ("-p",), "", _NEXT),
+    (("sqlcmd", "bcp"), ("-P",), "", _EITHER),
 )
-_BY_PROGRAM: dict[str, list[tuple[tuple[str, ...], str, bool]]] = {}
-for _programs, _options, _kept_to, _attached in _OPTIONS:
+_BY_PROGRAM: dict[str, list[tuple[tuple[str, ...], str, str]]] = {}
+for _programs, _options, _kept_to, _where in _OPTIONS:
     for _program in _programs:
-        _BY_PROGRAM.setdefault(_program, []).append((_options, _kept_to, _attached))
+        _BY_PROGRAM.setdefault(_program, []).append((_options, _kept_to, _where))
+# Letters of options without a value, which may stand in one word before the one with the secret: curl -su.
+_SWITCHES = re.compile(r"-(?=.)[sSfkLiIgGvjJnNOqR0-46#]*")
 
 _WORD = re.compile(r"'[^']{0,2000}'?|\"[^\"]{0,2000}\"?|[^\s|;&<>]{1,2000}")
 _END = re.compile(r"[|;&\n]")
@@ -58,19 +69,46 @@ def hide_in_arguments(arguments: list[str], mark: str) -> list[str]:
     return [arguments[0], *_hidden(program, arguments[1:], mark)] if program in _BY_PROGRAM else arguments
 
 
-def _hidden(program: str, words: Iterable[str], mark: str) -> Iterator[str]:
+def _hidden(program: str, words: Sequence[str], mark: str) -> Iterator[str]:
+    if program in _LOGS_IN and "login" not in words:
+        yield from words
+        return
     keep: str | None = None
     for word in words:
         if keep is not None:
-            # Of user:password the user is kept.
-            user, found, _ = word.partition(keep) if keep else ("", "", "")
-            yield f"{user}{found}{mark}" if found or not keep else word
+            yield _without(word, keep, mark)
             keep = None
             continue
         shown = word
-        for options, separator, attached in _BY_PROGRAM[program]:
-            if word in options and not attached:
+        for options, separator, where in _BY_PROGRAM[program]:
+            option = _option(program, word, options)
+            if option is None:
+                continue
+            rest = word[len(option) :]
+            if not rest and where != _SAME:
                 keep = separator
-            elif attached and word.startswith(options) and word not in options:
-                shown = options[0] + mark
+            elif rest and where != _NEXT:
+                # An equals sign belongs to a long option only.
+                sign = "=" if option.startswith("--") else ""
+                shown = option + sign + _without(rest.removeprefix(sign), separator, mark)
         yield shown
+
+
+def _option(program: str, word: str, options: tuple[str, ...]) -> str | None:
+    """The beginning of ``word`` that is one of ``options``, with other switches before its letter."""
+    switches = _SWITCHES.match(word) if program == "curl" else None
+    for option in options:
+        if word == option or word.startswith(option + "=" if option.startswith("--") else option):
+            return option
+        if switches is not None and len(option) == 2 and word.startswith(option[1], switches.end()):
+            return word[: switches.end() + 1]
+    return None
+
+
+def _without(value: str, keep: str, mark: str) -> str:
+    """A value without its secret: of user:password the user is kept, and so are the quotes."""
+    if not keep:
+        return mark
+    user, found, _ = value.partition(keep)
+    quote = value[0] if value[:1] in ("'", '"') and value[-1] == value[0] and len(value) > 1 else ""
+    return f"{user}{found}{mark}{quote}" if found else value

@@ -52,6 +52,7 @@ _TOKENS = (
     ("PMAK-", r"\bPMAK-[0-9a-f-]{20,}"),  # Postman
     ("NRAK-", r"\bNRAK-[A-Z0-9]{20,}"),  # New Relic
     ("sntry", r"\bsntry[su]_[\w=+/-]{20,}"),  # Sentry
+    (":thin:", r"(?<=:thin:)[\w$#.]{1,80}/[^\s@]{1,200}(?=@)"),  # Oracle's user/password
     (".atlasv1.", r"\b\w{10,20}\.atlasv1\.[\w-]{20,}"),  # Terraform
     ("r8_", r"\br8_[A-Za-z0-9]{20,}"),  # Replicate
     ("sbp_", r"\bsbp_[0-9a-f]{20,}"),  # Supabase
@@ -72,14 +73,19 @@ LOOKS_SECRET = (
 SCHEME_WORDS = ("bearer", "basic", "digest", "negotiate")
 SCHEME = re.compile(r"\b(bearer|basic|digest|negotiate)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 HEADER_WORDS = ("authorization", "cookie")
-# A header's value goes to the end of the line or of the quoted text.
+# A header's value goes to the end of the line or of the quoted text. Some schemes quote their parameters.
+_PARAMETER = r"[\w-]{1,80}=(?:\\{0,7}\"[^\"\\\r\n]{0,2000}\\{0,7}\"|[^\s,'\"]{0,2000})"
 HEADER = re.compile(
-    r"\b((?:proxy-)?authorization|(?:set-)?cookie)\s{0,3}:\s{0,3}[^\r\n'\"]{1,4000}", re.IGNORECASE
+    r"\b((?:proxy-)?authorization|(?:set-)?cookie)\s{0,3}:\s{0,3}"
+    rf"(?:(?:digest|oauth|hawk|signature|mac|\w{{1,20}}-hmac)\s{{1,3}}{_PARAMETER}(?:\s{{0,3}},\s{{0,3}}{_PARAMETER})"
+    r"{0,30}|[^\r\n'\"]{1,4000})",
+    re.IGNORECASE,
 )
 # A name, then =, := or :, then a value, quoted or bare. The value is not part of the search: what follows a
-# harmless name ("ValueError: token=…") may be another name.
+# harmless name ("ValueError: token=…") may be another name. In a line of a program the name may be a key:
+# config["password"] = "…".
 ASSIGNED = re.compile(
-    r"(?<![\w.-])(?P<name>-{0,2}[^\W\d][\w.-]{0,80})\\{0,7}['\"]?"
+    r"(?<![\w.-])(?P<name>-{0,2}[^\W\d][\w.-]{0,80})\\{0,7}(?:['\"]\]?)?"
     r"(?P<sep>\s{0,3}(?:=>|:=|={1,2}|:(?!//))\s{0,3}|\\{0,7}['\"]\s{0,3},\s{0,3}(?=\\{0,7}['\"]))"
 )
 VALUE = re.compile(
@@ -91,17 +97,36 @@ VALUE = re.compile(
 SETTING = re.compile(r"[^\r\n,;&)\]}'\"]{1,2000}")
 # A block of YAML: the lines below that are indented further than the name.
 BLOCK = re.compile(r"[|>][+-]?[0-9]?[ \t]{0,20}\r?\n")
-LONG_OPTION = re.compile(r"(?P<name>--?[A-Za-z][\w-]{1,60})\s+(?P<value>[^\s-][^\s]{0,2000})")
+LONG_OPTION = re.compile(
+    r"(?P<name>--?[A-Za-z][\w-]{1,60})\s+(?P<value>'[^']{0,2000}'?|\"[^\"]{0,2000}\"?|[^\s-]\S{0,2000})"
+)
+# The name itself is a value, and what it names stands in another field: lists of variables, headers, fields.
+# What lies between is short, and no other such name.
+_FIELD = r"\\{0,7}['\"]?\s{0,3}[:=]\s{0,3}"
+PAIRED = re.compile(
+    rf"\b(?:name|key|variable|header|field|option){_FIELD}\\{{0,7}}['\"]?(?P<name>[^\W\d][\w.-]{{0,80}})(?![\w.-])"
+    rf"(?:(?!\b(?:name|key|variable|header|field|option)\b)[^{{}}\[\]]){{1,200}}?\b(?:value|val|default){_FIELD}"
+    r"(?P<value>\\{1,7}\"[^\"\\]{0,2000}|\"(?:[^\"\\]|\\.){0,2000}\"?|'(?:[^'\\]|\\.){0,2000}'?|[^\s,;&?)\]}'\"]{1,2000})",
+    re.IGNORECASE,
+)
+# A setting named and given as two words: ENV in a Dockerfile, setenv, "aws configure set", CONFIG SET.
+GIVEN_WORDS = ("env ", "arg ", "set")
+GIVEN = re.compile(
+    r"\b(?:env|arg|setenv|set)\s{1,3}(?P<name>(?:[\w:/-]+[.:])?[^\W\d]\w{3,80})\s{1,3}"
+    r"(?P<value>\"[^\"]{0,2000}\"?|'[^']{0,2000}'?|[^\s=,;|&]{1,2000})",
+    re.IGNORECASE,
+)
 ELEMENT = re.compile(r"<(?P<name>[\w:.-]{1,80})(?:\s[^<>]{0,200})?>(?P<value>[^<]{1,2000})(?=</)")
 # Names that say nothing elsewhere, and in the query of a URL stand before a secret.
 QUERY = re.compile(
     r"(?<=[?&])(?P<name>key|sig|code|session|sid|state|auth|t)=[^&#\s'\"]{6,2000}", re.IGNORECASE
 )
-# In SQL and in prose. A quoted value after the word, or any after "with password".
+# In SQL, in prose and in .netrc. A quoted value after the word, or any after "with password".
 SPOKEN_WORDS = ("password", "passwd", "identified", "passphrase")
 SPOKEN = re.compile(
     r"\b(?P<lead>(?:identified\s{1,3}(?:with\s{1,3}\S{1,80}\s{1,3})?by|password|passwd|passphrase)\s{1,3}"
-    r"(?=['\"])|with\s{1,3}(?:the\s{1,3})?(?:password|passphrase)\s{1,3}(?=\S))"
+    r"(?=['\"])|with\s{1,3}(?:the\s{1,3})?(?:password|passphrase)\s{1,3}(?=\S)"
+    r"|(?:machine\s{1,9}\S{1,200}|default)\s{1,9}(?:(?:login|account)\s{1,9}\S{1,200}\s{1,9}){1,2}password\s{1,9})"
     r"(?P<value>'[^']{0,2000}'?|\"[^\"]{0,2000}\"?|[^\s,;]{1,2000})",
     re.IGNORECASE,
 )

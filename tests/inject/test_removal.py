@@ -85,6 +85,20 @@ def test_modes_do_not_keep_what_is_below(tmp_path: Path) -> None:
     assert not os.path.lexists(case)
 
 
+def test_what_is_very_deep_goes_as_well(tmp_path: Path) -> None:
+    """Neither Python's frames nor the descriptors of a process bound how deep a tree may be."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for name in ["case", *["d" * 20] * 1500]:
+        os.mkdir(name, dir_fd=fd)
+        below = os.open(name, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+    os.close(fd)
+    remove(tmp_path / "case")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_missing_directory_is_no_error(tmp_path: Path) -> None:
     """What is gone is gone."""
     assert remove(tmp_path / "none") == ()

@@ -171,6 +171,18 @@ def test_what_waits_too_long_is_sent_again(app, task, monkeypatch):
     assert reconcile(app, grace=60) == 0
 
 
+def test_reconcilers_at_once_send_a_run_once(app, task, monkeypatch):
+    """Both have listed it before one of them has sent it."""
+    sent = []
+    monkeypatch.setattr(DurableTask, "_send", lambda self, args, kwargs, id, **o: sent.append(id))
+    task.apply_async((1,), task_id="a")
+    del sent[:]
+    listed = list(task.steps().pending())
+    monkeypatch.setattr(type(task.steps()), "pending", lambda self: iter(listed))
+    assert [reconcile(app, grace=0), reconcile(app, grace=0)] == [1, 0]
+    assert sent == ["a"]
+
+
 def test_arguments_that_cannot_be_kept_are_refused_before_anything_is_sent(task):
     """With the store's error, and without a record."""
     with pytest.raises(CheckpointError):

@@ -271,7 +271,7 @@ def _note_peer(message: bytes, peers: dict[int, int]) -> None:
         attributes = attributes[max(4, (length + 3) & ~3) :]
 
 
-_SYN_SENT, _LISTENS = "02", "0A"
+_SYN_SENT, _LISTENS, _TIME_WAIT = "02", "0A", "06"
 _ALL_SENT = "00000000:"
 
 
@@ -288,17 +288,22 @@ def _inet_peers(pid: int) -> tuple[dict[int, int], dict[int, int], set[int]]:
     for name in ("tcp", "tcp6", "udp", "udp6"):
         try:
             with open(f"/proc/{pid}/net/{name}") as table:
-                rows = [line.split() for line in table][1:]
+                rows = [line.split(None, 4) for line in table][1:]
         except OSError:
             continue
-        for row in rows:
-            local, remote, state, inode = row[1], row[2], row[3], int(row[9])
+        for _, local, remote, state, rest in rows:
+            # What is left of connections that are closed for good is no socket any more. A busy machine has
+            # thousands of them, and this is asked whenever all sleep.
+            if state == _TIME_WAIT:
+                continue
+            queues, _, _, _, _, number, *_ = rest.split(None, 6)
+            inode = int(number)
             if name.startswith("udp") or state in (_SYN_SENT, _LISTENS):
                 bound[name + local] = inode
                 reaching[inode] = name + remote
             else:
                 ends[local, remote] = inode
-                if not row[4].startswith(_ALL_SENT):
+                if not queues.startswith(_ALL_SENT):
                     unacknowledged.add(inode)
     peers = {inode: ends[b, a] for (a, b), inode in ends.items() if (b, a) in ends}
     on_their_way = {inode: bound[there] for inode, there in reaching.items() if there in bound}
