@@ -1,13 +1,13 @@
 # Every target sets up what it needs (below .venv/) and can be run again cheaply.
 # make test       lint, types, and the suite on every CPython from 3.11 on, the latest fetched if need be
-# make scenarios  the scenarios on real programs, with a report in reports/latest/
+# make scenarios  the scenarios on real programs, with a report in reports/latest/; ten minutes on two processors
 
 WORKERS ?= 2
 # More arguments for pytest, for example: make test PYTEST="-k report -x"
 PYTEST ?=
 REPORT ?= reports/latest
 # make report     make scenarios, the gate, and what is kept of a release in reports/release-VERSION/
-# make scenarios BUDGET=all runs every case of the sweeps of the runtime, which takes half an hour more.
+# make scenarios BUDGET=all runs every case, for hours; BUDGET=few half of the cases, and no planted mistakes.
 # make test BUDGET=all runs those of the suite that are bounded, too. Without it, they are shorter on every Python
 # but the oldest.
 BUDGET ?=
@@ -65,11 +65,13 @@ test: lint
 pythons:
 	$(SET_UP) --pythons
 
-# The workers are chaoskit's own: they share the cases of one scenario, so that the longest does not decide.
+# The workers are those of xdist: most scenarios have few cases here, and recordings, set-ups and servers are as
+# much of the work, which chaoskit's own workers do not share. Those had one processor idle for half of the time.
 scenarios:
 	$(SET_UP) --first --groups test,scenarios,peers
 	@BUDGET=$(BUDGET) $(FIRST) .ci/suite.py --first --chaoskit-report --first $(REPORT) \
-		scenarios --ignore scenarios/validation -p no:randomly -p no:xdist --chaoskit-workers $(WORKERS) $(PYTEST)
+		--first -n --first $(WORKERS) --first --dist --first worksteal \
+		scenarios --ignore scenarios/validation -p no:randomly $(PYTEST)
 
 # A scenario in two parts that are joined, as CI with several machines does it. What joining finds out of other
 # shards is tested in tests/plugin/test_shards.py; here it is the commands.

@@ -200,6 +200,16 @@ def test_modules_of_tests_have_names_of_their_own():
     assert twice <= {"conftest.py"}
 
 
+def test_filters_of_tarfile_are_used_where_there_are_some():
+    """CPython before 3.11.4 has none: each file that uses one, or its test, says what happens there."""
+    asking = re.compile(r'filter="(data|tar|fully_trusted)"')
+    for path in tracked():
+        if path.suffix == ".py" and asking.search(path.read_text("utf-8")):
+            beside = path.with_name(f"test_{path.name}")
+            texts = [one.read_text("utf-8") for one in (path, beside) if one.exists()]
+            assert any("data_filter" in text for text in texts), path
+
+
 def test_ci_script_is_executable_and_quiet_about_input():
     """CI calls one script: it can be executed, stops at the first failure, and reads nothing."""
     script = ROOT / ".ci/run"

@@ -18,6 +18,7 @@ from chaoskit.runtime import Claim, read_rows
 from chaoskit.runtime.durable.checkpoints import sources
 from chaoskit.runtime.guarding.archives import extracting
 from scenarios.watcher import program, remote, world
+from scenarios.watcher.plain import FILTERED
 from scenarios.watcher.remote import Client, Database
 from scenarios.watcher.test_watcher import RECORDED, TIMEOUT, ends_well, keeps_its_result
 
@@ -66,7 +67,7 @@ def test_a_directory_counts_as_a_result(chaos: Chaos, monkeypatch: Patch) -> Non
         if not target.exists():
             target.mkdir()
             with tarfile.open(archive) as opened:
-                opened.extractall(target, filter="data")
+                opened.extractall(target, **FILTERED)
 
     monkeypatch.setattr(program, "extract", extract)
     ends_well(chaos)
