@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from chaoskit.runtime.calling.loops import trio
+from chaoskit.runtime.forks import Lasting
 
 
 @runtime_checkable
@@ -61,7 +62,7 @@ class SystemClock:
             await asyncio.sleep(min(seconds, threading.TIMEOUT_MAX))
 
 
-class VirtualClock:
+class VirtualClock(Lasting):
     """A clock for tests: waiting takes no time and moves the clock by exactly what was asked.
 
     ``sleeps`` lists every wait in order. ``wall`` starts at ``epoch`` and moves with the monotonic

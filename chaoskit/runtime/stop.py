@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from chaoskit.runtime.clock import Clock
+from chaoskit.runtime.forks import Lasting
 
 __all__ = ["GLANCE", "Stop", "end", "sleep_async", "watched"]
 
@@ -13,7 +14,7 @@ __all__ = ["GLANCE", "Stop", "end", "sleep_async", "watched"]
 GLANCE = 0.02
 
 
-class Stop(threading.Event):
+class Stop(Lasting, threading.Event):
     """An ``Event`` that also wakes event loops and passes the word on; it goes wherever an Event goes.
 
     Setting it, in any thread, ends at once every wait that was given it.

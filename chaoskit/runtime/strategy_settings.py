@@ -1,6 +1,9 @@
 """What a file can say of each strategy, as records that make it.
 
 Clocks, hooks and functions cannot be written in a file: what makes a strategy takes them as arguments.
+
+Each record makes its strategy once when it is read, and throws it away: what the strategy refuses is then a
+problem of the file, with its line, and not an error of the program when it first needs it.
 """
 
 from __future__ import annotations
@@ -68,7 +71,6 @@ class WaitSettings:
     )
 
     def __post_init__(self) -> None:
-        # Made once and thrown away: what the backoff refuses becomes a problem of the file, with its line.
         self.backoff()
 
     def backoff(self) -> Backoff:
@@ -92,6 +94,9 @@ class BudgetSettings:
     window: float = option(default=60.0, above=0, unit="s")
     cap: int = option(default=1000, minimum=0)
 
+    def __post_init__(self) -> None:
+        self.budget()
+
     def budget(self, **code: Any) -> RetryBudget:
         """The budget, with what only code can give (``clock``) added."""
         return RetryBudget(floor=self.floor, ratio=self.ratio, window=self.window, cap=self.cap, **code)
@@ -104,6 +109,9 @@ class ThrottleSettings:
     k: float = option(default=2.0, minimum=1)
     window: float = option(default=120.0, above=0, unit="s")
     minimum: int = option(default=10, minimum=1)
+
+    def __post_init__(self) -> None:
+        self.throttle()
 
     def throttle(self) -> AdaptiveThrottle:
         """The throttle."""
@@ -148,9 +156,7 @@ class RetrySettings:
             raise wrong("on", self.on, "at least one category or exception class")
         if self.budget is not None and self.shared_budget is not None:
             raise wrong("shared_budget", self.shared_budget, "none beside a budget of the policy's own")
-        for name in (*self.waits, *self.attempts_by):
-            # For its error; the policy asks again when it is made.
-            category_named(name)
+        self.policy()
 
     def policy(self, name: str = "", **code: Any) -> RetryPolicy:
         """The policy, with what only code can give (``clock``, ``wake``, ``listeners``) added."""
@@ -195,6 +201,9 @@ class RateSettings:
     also: tuple[RateLimitSettings, ...] = ()
     max_wait: float = option(default=0.0, minimum=0, unit="s")
 
+    def __post_init__(self) -> None:
+        self.limiter()
+
     def limiter(self, name: str = "rate limiter", **code: Any) -> RateLimiter:
         """The limiter, with what only code can give (``clock``, ``wake``, ``listeners``) added."""
         also = [RateLimit(one.calls, one.per, one.burst) for one in self.also]
@@ -210,6 +219,9 @@ class BulkheadSettings:
     queue: int = option(default=0, minimum=0)
     max_wait: float | None = option(default=None, minimum=0, unit="s")
 
+    def __post_init__(self) -> None:
+        self.bulkhead()
+
     def bulkhead(self, name: str = "bulkhead", **code: Any) -> Bulkhead:
         """The bulkhead, with what only code can give (``clock``, ``wake``, ``listeners``) added."""
         patience = math.inf if self.max_wait is None else self.max_wait
@@ -223,6 +235,9 @@ class TimeoutSettings:
     seconds: float = option(above=0, unit="s")
     abandon: int = option(default=0, minimum=0, help="threads of synchronous calls that may be left behind")
 
+    def __post_init__(self) -> None:
+        self.timeout()
+
     def timeout(self, **code: Any) -> Timeout:
         """The timeout, with what only code can give (``clock``, ``listeners``) added."""
         return Timeout(self.seconds, abandon=self.abandon, **code)
@@ -233,6 +248,9 @@ class DeadlineSettings:
     """What a file can say of a :class:`~chaoskit.runtime.Deadline`."""
 
     seconds: float = option(above=0, unit="s")
+
+    def __post_init__(self) -> None:
+        self.deadline()
 
     def deadline(self, **code: Any) -> Deadline:
         """The deadline, with what only code can give (``clock``) added."""
@@ -280,8 +298,7 @@ class RecoverySettings:
     then: RecoveryStep = RecoveryStep.GIVE_UP
 
     def __post_init__(self) -> None:
-        for name in self.by:
-            category_named(name)
+        self.recovery()
 
     def recovery(self, **code: Any) -> Recovery:
         """The recovery, with what only code can give (``policy``, ``alternative``) added."""

@@ -347,3 +347,21 @@ def test_every_time_and_share_may_be_written_with_its_unit() -> None:
     ).value.breakers["default"]
     assert (options.open_for, options.failure_rate) == (300.0, 0.2)
     assert (options.window_seconds, options.slow_after) == (5400.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ({"retry": {"a": {"on": ["transient"], "deadline": 1e9}}}, "retry.a: deadline is"),
+        ({"retry": {"a": {"on": ["transient"], "attempt_timeout": 1e9}}}, "retry.a: attempt_timeout is"),
+        ({"retry": {"a": {"on": ["transient"], "retry_after_cap": 1e9}}}, "retry.a: retry_after_cap is"),
+        ({"budgets": {"a": {"floor": 20, "cap": 10}}}, "budgets.a: floor is 20"),
+        ({"recoveries": {"a": {"by": {"security": "retry"}}}}, "recoveries.a: by[security]"),
+        ({"recoveries": {"a": {"then": "retry"}}}, "recoveries.a: then is"),
+    ],
+)
+def test_what_a_strategy_refuses_is_a_problem_of_the_file(groups: dict[str, Any], said: str) -> None:
+    """Not an error of the program, without file and line, when it first needs the strategy."""
+    with pytest.raises(ConfigurationProblems) as caught:
+        read_settings(code=groups, environment={})
+    assert said in str(caught.value)

@@ -110,11 +110,11 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
 
         return aprotected if is_async(fn) else protected
 
-    def call(self, *args: Any, **kwargs: Any) -> T:
+    def call(self, /, *args: Any, **kwargs: Any) -> T:
         """Return the value of :meth:`choose`."""
         return self.choose(*args, **kwargs).value
 
-    def choose(self, *args: Any, **kwargs: Any) -> Choice[T]:
+    def choose(self, /, *args: Any, **kwargs: Any) -> Choice[T]:
         """Return the first acceptable choice; raises ``UsageError`` if a candidate is async."""
         self._check_sync()
         with self._choosing(args, kwargs) as choosing:
@@ -129,7 +129,7 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
                     break
             return choosing.end()
 
-    async def achoose(self, *args: Any, **kwargs: Any) -> Choice[T]:
+    async def achoose(self, /, *args: Any, **kwargs: Any) -> Choice[T]:
         """The same with candidates that may be async, sync, or mixed."""
         with self._choosing(args, kwargs) as choosing:
             for candidate in choosing.due():

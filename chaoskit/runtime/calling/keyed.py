@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.blocks import NoBlock
 from chaoskit.runtime.calling.callables import decorated, is_async, synchronous
+from chaoskit.runtime.forks import Lasting, survive_fork
 
 __all__ = ["CallsThrough", "PerKey"]
 
@@ -26,14 +27,15 @@ class CallsThrough(Protocol):
 S = TypeVar("S", bound=CallsThrough)
 
 
-class PerKey(NoBlock, Generic[S]):
+class PerKey(Lasting, NoBlock, Generic[S]):
     """Limits for each key apart: ``of(key)`` is the key's own, made by ``make(key)`` when first asked for.
 
     As a decorator, for sync and async functions, it takes the key from the arguments by ``key``. At most
     ``size`` strategies are kept. Of more, the one that was not asked for the longest goes and begins afresh
     when it comes back; a bulkhead with calls in it stays.
 
-    Threads and tasks may share it.
+    Threads and tasks may share it. ``make`` may ask for other keys; where two calls come first for a key at
+    once it may be called twice, and one result is kept.
 
     Raises:
         UsageError: for a ``size`` below 1, and for functions that are async or cannot be called.
@@ -53,8 +55,8 @@ class PerKey(NoBlock, Generic[S]):
         synchronous("key", key)
         self._make, self._key, self._size = make, key, size
         self._strategies: OrderedDict[Hashable, S] = OrderedDict()
-        # Two calls that come first for a key at once must get one strategy.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        survive_fork(self)
 
     def __repr__(self) -> str:
         return f"<PerKey with {len(self)} of at most {self._size}>"
@@ -66,12 +68,17 @@ class PerKey(NoBlock, Generic[S]):
         """The strategy for ``key``."""
         with self._lock:
             found = self._strategies.get(key)
-            if found is None:
-                found = self._strategies[key] = self._make(key)
-                self._forget()
-            else:
+            if found is not None:
                 self._strategies.move_to_end(key)
-            return found
+                return found
+        # Outside of the lock: it is the user's, may ask for another key, and a fork waits for the lock.
+        made = self._make(key)
+        with self._lock:
+            # Of two calls that come first for a key at once, both get what the quicker one made.
+            found = self._strategies.setdefault(key, made)
+            self._strategies.move_to_end(key)
+            self._forget()
+        return found
 
     def __call__(self, fn: F) -> F:
         """``fn`` with each call under the strategy of its key.
@@ -95,6 +102,9 @@ class PerKey(NoBlock, Generic[S]):
             return await self.of(key_of(*args, **kwargs)).call(fn, *args, **kwargs)
 
         return acall if is_async(fn) else call
+
+    def _after_fork(self) -> None:
+        """The strategies take care of themselves."""
 
     def _forget(self) -> None:
         # The newest is kept in any case: it is about to be used.

@@ -18,7 +18,7 @@ from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
-from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.forks import Lasting, survive_fork
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit
 
@@ -174,7 +174,7 @@ class _Series:
             window.add(now, calls, failures)
 
 
-class ErrorMetrics:
+class ErrorMetrics(Lasting):
     """Counts calls and failures, and tells when a rule's ratio is reached and when it is left.
 
     Threads may share an instance. Alerts are checked at each failure of an operation that a rule is

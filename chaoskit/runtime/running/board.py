@@ -16,6 +16,7 @@ from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.classifier import Classifier
 from chaoskit.runtime.failures.taxonomy import TransientError
+from chaoskit.runtime.forks import Lasting
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit
 from chaoskit.runtime.running.jobs import (
@@ -49,7 +50,7 @@ class _Booking:
     not_before: float = 0.0
 
 
-class JobBoard:
+class JobBoard(Lasting):
     """The books: which job waits, runs, or has ended. Threads may share an instance.
 
     The newest ``remember`` ended jobs are remembered, so that none of them is run twice; :meth:`forget`

@@ -34,6 +34,7 @@ from chaoskit.runtime.calling.blocks import block
 from chaoskit.runtime.calling.callables import called, synchronous, synchronous_all
 from chaoskit.runtime.calling.loops import needs_asyncio, runs_asyncio
 from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.forks import Lasting
 from chaoskit.runtime.observing.observers import Listener, emit
 from chaoskit.runtime.running.shutdown_records import (
     CallbackOrder,
@@ -68,7 +69,7 @@ class _Wake(Stop):
         super().set()
 
 
-class Shutdown:
+class Shutdown(Lasting):
     """See the module. Threads may share an instance; it is entered once, in the main thread.
 
     In a coroutine enter it with ``async with``: the event loop then runs on while operations end, and

@@ -13,6 +13,7 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.failures.taxonomy import PermanentError, ResourceError
+from chaoskit.runtime.forks import Lasting
 from chaoskit.runtime.stop import Stop, watched
 
 __all__ = ["HandoffQueue", "HandoffTimeout", "QueueClosed", "QueueOptions"]
@@ -50,7 +51,7 @@ class QueueClosed(PermanentError):
     default_hint = "Stop working on this queue."
 
 
-class HandoffQueue(Generic[T]):
+class HandoffQueue(Lasting, Generic[T]):
     """First in, first out. Iterating over it takes items until it is closed and empty.
 
     Threads share an instance. A timeout of zero does not wait. The time in the limits is real time;

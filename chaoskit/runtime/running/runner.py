@@ -16,6 +16,7 @@ from chaoskit.runtime.calling.callables import called, synchronous
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.context import carry
 from chaoskit.runtime.failures.classifier import Classifier
+from chaoskit.runtime.forks import Lasting
 from chaoskit.runtime.observing.observers import Listener
 from chaoskit.runtime.running.board import CAUTIOUS, JobBoard
 from chaoskit.runtime.running.jobs import JobOptions, Ticket
@@ -27,7 +28,7 @@ __all__ = ["JobRunner"]
 logger = logging.getLogger("chaoskit")
 
 
-class JobRunner:
+class JobRunner(Lasting):
     """Runs ``fn(ticket)`` for each job in a separate thread, as a :class:`JobBoard` directs.
 
     Leaving the block waits for all jobs to end; if an error leaves it, waiting jobs are withdrawn and

@@ -14,6 +14,7 @@ from chaoskit.runtime.calling.callables import called, synchronous, synchronous_
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.context import carry
 from chaoskit.runtime.failures.taxonomy import PermanentError
+from chaoskit.runtime.forks import Lasting
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit
 from chaoskit.runtime.running.restarts import Deaths, SupervisionOptions
@@ -130,7 +131,7 @@ class Worker:
         self._reported = False
 
 
-class Supervisor:
+class Supervisor(Lasting):
     """Starts threads, watches them from a separate thread, and joins them all when the block is left.
 
     ``stop`` is a signal from outside, such as ``shutdown.wake``, that stops all threads; leaving the block

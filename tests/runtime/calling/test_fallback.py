@@ -277,3 +277,11 @@ def test_a_function_that_is_no_candidate_is_refused_by_name() -> None:
     """It would have no name to be told by; the message says how to write it."""
     with pytest.raises(UsageError, match=r"expected a Candidate.*Candidate\(name, function\)"):
         FallbackChain(len)  # type: ignore[arg-type]
+
+
+def test_arguments_may_have_any_name():
+    """What the function calls its arguments is its own affair."""
+    chain = FallbackChain(Candidate("only", lambda **given: given))
+    assert chain.call(self=1) == chain.choose(self=1).value == {"self": 1}
+    assert asyncio.run(chain.achoose(self=1)).value == {"self": 1}
+    assert chain(lambda **given: given)(self=1, fn=2) == {"self": 1, "fn": 2}

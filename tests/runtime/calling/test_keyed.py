@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
+import warnings
 
 import pytest
 
@@ -79,8 +82,51 @@ def test_threads_that_come_first_together_get_one_strategy():
         thread.start()
     for thread in threads:
         thread.join()
-    assert made == ["a"]
+    assert set(made) == {"a"}
     assert len({id(one) for one in seen}) == 1
+
+
+def test_the_function_that_makes_may_ask_for_another_key():
+    """A limit for all may be kept among those of each: no lock is held while the user's function runs."""
+
+    def make(key: str) -> RateLimiter:
+        return RateLimiter(1) if key == "all" else limits.of("all")
+
+    limits: PerKey[RateLimiter] = PerKey(make)
+    found: list[RateLimiter] = []
+    thread = threading.Thread(target=lambda: found.append(limits.of("a")), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert found, "the thread waits for its own lock"
+    assert found == [limits.of("all")]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_child_forked_while_a_strategy_is_made_can_ask_for_its_own():
+    """Nothing that a thread of the parent holds is held in the child."""
+    inside, finish = threading.Event(), threading.Event()
+
+    def make(key: str) -> RateLimiter:
+        if key == "slow":
+            inside.set()
+            finish.wait(60)
+        return RateLimiter(1)
+
+    limits = PerKey(make)
+    thread = threading.Thread(target=limits.of, args=("slow",))
+    thread.start()
+    inside.wait(60)
+    with warnings.catch_warnings():
+        # That threads run is the point.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        limits.of("b")
+        os._exit(0)
+    finish.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_what_was_not_used_for_long_is_forgotten():
