@@ -10,6 +10,7 @@ from typing import Any
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.durable.dead_letters.origins import Origin
 from chaoskit.runtime.durable.recorded import fingerprint
+from chaoskit.runtime.durable.store.codec import in_utf8
 from chaoskit.runtime.durable.store.protocol import Kind, Record
 from chaoskit.runtime.failures.base import PermanentError
 
@@ -38,7 +39,7 @@ class RedriveLimit(PermanentError):
 class Failed:
     """One final failure, as it is reported. Two reports of one failure have the same identity.
 
-    Raises UsageError for an empty pipeline or run id.
+    Raises UsageError for a pipeline or run id that is empty, or that no database stores.
     """
 
     pipeline: str
@@ -56,6 +57,9 @@ class Failed:
     def __post_init__(self) -> None:
         if not self.pipeline or not self.run_id:
             raise wrong("pipeline, run_id", (self.pipeline, self.run_id), "two names that are not empty")
+        for what, name in (("pipeline", self.pipeline), ("run_id", self.run_id)):
+            if not in_utf8(name):
+                raise wrong(what, name, "text without lone surrogates", "Name a file by repr() or a number.")
 
     @property
     def number(self) -> tuple[int, int]:

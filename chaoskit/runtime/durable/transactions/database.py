@@ -44,6 +44,8 @@ def database_transaction(connection: C, *, attempts: int = 1) -> Iterator[C]:
     """
     if attempts < 1:
         raise wrong("attempts", attempts, "at least 1")
+    if not all(callable(getattr(connection, name, None)) for name in ("commit", "rollback")):
+        raise wrong("connection", connection, "one with commit() and rollback(), as PEP 249 says")
     lite = connection if isinstance(connection, sqlite3.Connection) else None
     if lite is not None:
         if lite.in_transaction:

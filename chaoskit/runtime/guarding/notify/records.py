@@ -52,10 +52,10 @@ class Notice:
     ) -> Notice:
         """With everything bounded and without secrets, as it leaves the machine."""
         # One line: a line break in a title would begin a second header of a mail.
-        line = " ".join(redact_text(title).split())[:TITLE]
+        line = " ".join(_told(title).split())[:TITLE]
         some = list(fields.items())[:FIELDS]
-        plain = {str(name): redact_text(str(value))[:TITLE] for name, value in some}
-        return cls(line, redact_text(text)[:TEXT], severity, line if key is None else key, plain, at)
+        plain = {_told(str(name)): _told(str(value))[:TITLE] for name, value in some}
+        return cls(line, _told(text)[:TEXT], severity, line if key is None else str(key), plain, at)
 
     def body(self) -> str:
         """Text and fields as plain text, with what was left out."""
@@ -66,6 +66,11 @@ class Notice:
         if self.held_back:
             lines.append(f"{self.held_back} other notifications were held back by the rate.")
         return "\n".join(lines)
+
+
+def _told(text: str) -> str:
+    """Without secrets, and in characters that a mail can have: a name of a file need not be UTF-8."""
+    return redact_text(text).encode(errors="backslashreplace").decode()
 
 
 class Channel(Protocol):

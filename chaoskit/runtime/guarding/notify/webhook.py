@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ class WebhookChannel:
     """Posts each notification to ``url``, within ``timeout`` seconds.
 
     The address of a webhook is its password: it stands in no message, error or repr of this. Redirects are
-    not followed. Raises UsageError for an address that is not HTTP.
+    not followed. Raises UsageError for an address or a header that no request can have.
     """
 
     def __init__(
@@ -43,14 +44,16 @@ class WebhookChannel:
         least: Severity = Severity.WARNING,
         timeout: float = 10.0,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise wrong("url", f"{parts.scheme}://…", "the http or https address of a webhook")
+        host = _host(url)
         if form not in ("slack", "json"):
             raise wrong("form", form, "'slack' or 'json'")
         if not timeout > 0:
             raise wrong("timeout", timeout, "seconds, more than zero")
-        self.name, self.least = f"webhook at {parts.hostname}", least
+        for name, value in (headers or {}).items():
+            if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+                # Not its value, which may be a token.
+                raise wrong("headers", name, "names and values as HTTP has them, in Latin-1 and on one line")
+        self.name, self.least = f"webhook at {host}", least
         self._url, self._form, self._timeout = url, form, timeout
         self._headers = {**(headers or {}), "Content-Type": "application/json"}
         self._opener = urllib.request.build_opener(_Stays)
@@ -76,6 +79,23 @@ class WebhookChannel:
             # It is an open answer as well: status and headers are enough, and stay.
             error.close()
             raise
+
+
+def _host(url: str) -> str:
+    """The host of an address that a request can be sent to; found out later, each notification is lost."""
+    try:
+        parts = urlsplit(url)
+        scheme, host, port, user = parts.scheme, parts.hostname, parts.port, "@" in parts.netloc
+    except ValueError:
+        scheme, host, port, user = "", None, None, False
+    fine = url.isascii() and url.isprintable() and " " not in url
+    if scheme not in ("http", "https") or not host or port == 0 or user or not fine:
+        raise wrong(
+            "url",
+            f"{scheme}://…",
+            "the http or https address of a webhook, in ASCII, without spaces and without a user",
+        )
+    return host
 
 
 def slack(notification: Notice) -> dict[str, Any]:
@@ -120,4 +140,6 @@ def _escaped(text: str, most: int) -> str:
     return "".join(pieces)
 
 
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}

@@ -257,6 +257,13 @@ def test_a_transaction_within_one_is_refused(database: sqlite3.Connection) -> No
         pass
 
 
+@pytest.mark.parametrize("given", [None, "run.db", 5])
+def test_what_is_no_connection_is_refused(given: Any) -> None:
+    """Before the block: at its end it was a commit that may have taken effect."""
+    with pytest.raises(UsageError, match="connection is"), database_transaction(given):
+        pytest.fail("the block was run")
+
+
 class Other:
     """A connection of another database."""
 

@@ -71,6 +71,18 @@ def test_a_mail_arrives_whole(smtp):
     assert "2 more times" in text
 
 
+def test_a_name_that_is_not_utf_8_is_told(smtp):
+    """As ``os.listdir`` gives it: no mail can have half of a surrogate pair, and this one was lost."""
+    handler, port = smtp
+    with Notifier([mail(port)], attempts=1) as notifier:
+        notifier.notify("a\udcff.fits", "text \udc80", file="\udc81")
+    assert notifier.statistics().delivered == 1
+    [one] = handler.mail
+    arrived = email.message_from_bytes(one.content, policy=email.policy.default)
+    assert arrived["Subject"].endswith("a\\udcff.fits")
+    assert arrived.get_content().split() == ["text", "\\udc80", "file:", "\\udc81"]
+
+
 def test_a_refused_mail_does_not_reach_the_job(smtp, caplog):
     """Nor does a server that is not there."""
     handler, port = smtp
@@ -180,6 +192,16 @@ def test_a_redirect_is_not_followed(hook):
     "make",
     [
         lambda: WebhookChannel("file:///etc/passwd"),
+        lambda: WebhookChannel("http://[::1/"),
+        lambda: WebhookChannel("http://x:99999/"),
+        lambda: WebhookChannel("http://x:a/"),
+        lambda: WebhookChannel("http://x/a b"),
+        lambda: WebhookChannel("http://x/\n"),
+        lambda: WebhookChannel("http://ü/"),
+        lambda: WebhookChannel("http://user:password@x/"),
+        lambda: WebhookChannel("http://x/", headers={"A": "a\r\nB: b"}),
+        lambda: WebhookChannel("http://x/", headers={"A b": "a"}),
+        lambda: WebhookChannel("http://x/", headers={"A": "€"}),
         lambda: WebhookChannel("http://x/", form="teams"),
         lambda: WebhookChannel("http://x/", timeout=0),
         lambda: EmailChannel("h", sender="a", recipients=[]),
@@ -191,5 +213,6 @@ def test_a_redirect_is_not_followed(hook):
 )
 def test_what_cannot_be_is_refused(make):
     """When it is made."""
-    with pytest.raises(UsageError, match="expected"):
+    with pytest.raises(UsageError, match="expected") as caught:
         make()
+    assert "password@" not in str(caught.value)
