@@ -72,7 +72,7 @@ def test_a_letter_comes_with_its_transaction(letters: DeadLetters, store: Store)
 @pytest.mark.parametrize("wrong", [{"pipeline": ""}, {"run_id": ""}, {"run_id": "\udcff"}], ids=range(3))
 def test_a_letter_names_its_run(letters: DeadLetters, wrong: dict[str, str]) -> None:
     """Without a name it could not be told from another one."""
-    with pytest.raises(UsageError, match="not empty|lone surrogates"):
+    with pytest.raises(UsageError, match=r"not empty|lone surrogates"):
         letters.add(**{"pipeline": "p", "run_id": "r", "error": ValueError(), "attempts": 1, **wrong})  # type: ignore[arg-type]
 
 
