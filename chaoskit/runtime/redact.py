@@ -78,6 +78,8 @@ class Redactor:
             text = looks.SCHEME.sub(rf"\1 {REDACTED}", text)
         if any(word in lowered for word in looks.SPOKEN_WORDS):
             text = looks.SPOKEN.sub(self._hide_spoken, text)
+        if any(word in lowered for word in looks.TOLD_WORDS):
+            text = looks.TOLD.sub(rf"\g<lead>{REDACTED}", text)
         if "val" in lowered:
             text = looks.PAIRED.sub(self._hide_value, text)
         if any(word in lowered for word in looks.GIVEN_WORDS):
@@ -87,6 +89,7 @@ class Redactor:
             text = hide_in_text(text, REDACTED)
         if "</" in text:
             text = looks.ELEMENT.sub(self._hide_value, text)
+            text = looks.NAMED_ELEMENT.sub(self._hide_value, text)
         if "=" in text and ("?" in text or "&" in text):
             text = looks.QUERY.sub(rf"\g<name>={REDACTED}", text)
         assigns = "=" in text or ":" in text or "," in text
@@ -119,7 +122,9 @@ class Redactor:
             value = text[found.end() : end]
             if not value or value.startswith(REDACTED[:-1]):
                 continue
-            if is_count_name(found["name"]) and value.strip("\"'").isdigit():
+            # A line of a file, as in "token.py:12", is a number like any other that counts.
+            counts = is_count_name(found["name"]) or found["name"].endswith(".py")
+            if counts and value.strip("\"'").isdigit():
                 continue
             parts += [text[done : found.end()], REDACTED]
             done = end
@@ -141,7 +146,9 @@ class Redactor:
         )
 
     def _hide_value(self, match: re.Match[str]) -> str:
-        if not self.hides(match["name"]) or match["value"].startswith(REDACTED[:-1]):
+        name, value = match["name"], match["value"]
+        counts = is_count_name(name) and value.isdigit()
+        if counts or not self.hides(name) or value.startswith(REDACTED[:-1]):
             return match[0]
         start, end = match.span("value")
         base = match.start()
@@ -155,9 +162,18 @@ def _value_end(text: str, found: re.Match[str]) -> int:
     start = found.end()
     line = text.rfind("\n", 0, found.start("name")) + 1
     before = text[line : found.start("name")]
+    indent = len(before) - len(before.lstrip())
     block = looks.BLOCK.match(text, start)
     if block:
-        return _block_end(text, block.end(), len(before) - len(before.lstrip()))
+        return _block_end(text, block.end(), indent)
+    if "\n" in found["sep"] and not before.strip(" \t-#"):
+        # A list or table of YAML: all of it. Of what is not further in, one value, as on the same line.
+        below = text.index("\n", found.start("sep")) + 1
+        end = _block_end(text, below, indent)
+        if end > below:
+            return end
+    if text[start : start + 1] in ("[", "{"):
+        return _bracket_end(text, start)
     # Alone on its line, with a blank around the sign: a file of settings, whose values may have blanks.
     alone = not before.strip(" \t-#") or before.strip() == "export"
     if alone and found["sep"].endswith((" ", "\t")) and text[start : start + 1] not in ('"', "'", "\\"):
@@ -169,11 +185,26 @@ def _value_end(text: str, found: re.Match[str]) -> int:
 
 def _block_end(text: str, start: int, indent: int) -> int:
     end = start
-    for line in text[start:].splitlines(keepends=True):
-        if line.strip() and len(line) - len(line.lstrip()) <= indent:
+    while end < len(text):
+        line = text[end : (text.find("\n", end) + 1) or len(text)]
+        inside = len(line) - len(line.lstrip())
+        # The entries of a list may stand below their name, and not further in.
+        if line.strip() and inside <= indent and not (inside == indent and line.lstrip().startswith("- ")):
             break
         end += len(line)
     return end
+
+
+def _bracket_end(text: str, start: int) -> int:
+    """Where the list or object ends that begins at ``start``; brackets in quoted texts are no brackets."""
+    from chaoskit.runtime import secret_patterns as looks
+
+    depth = 0
+    for part in looks.BRACKETS.finditer(text, start, start + 4000):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(part[0], 0)
+        if depth == 0:
+            return part.end()
+    return min(len(text), start + 4000)
 
 
 class _Message:

@@ -19,7 +19,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], tuple[str, ...], str, str], ...] = (
     (("sshpass",), ("-p",), "", _EITHER),
     (("7z", "7za", "rar", "unrar"), ("-p",), "", _SAME),
     (_LOGS_IN, ("-p",), "", _NEXT),
-    (("twine",), ("-p",), "", _NEXT),
+    (("twine", "psexec"), ("-p",), "", _NEXT),
     (("curl",), ("-u", "--user", "-U", "--proxy-user"), ":", _EITHER),
     (("http", "https", "xh"), ("-a", "--auth"), ":", _EITHER),
     (("lftp",), ("-u", "--user"), ",", _EITHER),
@@ -65,8 +65,13 @@ def hide_in_text(text: str, mark: str) -> str:
 
 def hide_in_arguments(arguments: list[str], mark: str) -> list[str]:
     """The words of a command, with the secrets among them replaced by ``mark``."""
-    program = re.split(r"[/\\]", arguments[0])[-1].removesuffix(".exe") if arguments else ""
-    return [arguments[0], *_hidden(program, arguments[1:], mark)] if program in _BY_PROGRAM else arguments
+    shown = list(arguments)
+    # Not the first word alone: sudo, env, docker exec and ssh run another program.
+    for place, word in enumerate(arguments):
+        program = re.split(r"[/\\]", word)[-1].removesuffix(".exe")
+        if program in _BY_PROGRAM:
+            shown[place + 1 :] = _hidden(program, shown[place + 1 :], mark)
+    return shown
 
 
 def _hidden(program: str, words: Sequence[str], mark: str) -> Iterator[str]:

@@ -43,6 +43,7 @@ _PARTS = (
         "webhookurl",
     ),
     *("authorization", "cookie", "sessionid", "sessionkey", "signature", "sharedaccess", "connectionstring"),
+    "clientassertion",
     *("authtoken", "accesstoken", "refreshtoken", "userpass", "bindpw", "rootpw", "dbpass"),
     # The same in the languages in which programs are written most.
     *(
@@ -62,11 +63,25 @@ _PARTS = (
 _WORDS = frozenset(
     {
         *("auth", "pass", "pwd", "pw", "token", "tokens", "jwt", "bearer", "otp", "pin", "salt", "dsn"),
-        *("creds", "cred", "mdp", "geheim"),
+        *("creds", "cred", "mdp", "geheim", "psk", "sshpass"),
     }
 )
 # A secret where the name ends with it: a session, but not the session's length.
 _LAST_WORDS = frozenset({"session", "sid", "community"})
+
+_COUNTS = (
+    "tokens",
+    "count",
+    "length",
+    "len",
+    "size",
+    "limit",
+    "timeout",
+    "ttl",
+    "age",
+    "lifetime",
+    "attempts",
+)
 
 # Of every script: a name need not be in English.
 _SEPARATORS = re.compile(r"[\W_]+|(?<=[^\W\dA-Z])(?=[A-Z])|(?<=[0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -91,5 +106,8 @@ def is_sure_secret_name(name: str) -> bool:
 
 
 def is_count_name(name: str) -> bool:
-    """True if a number under this name is how many there are, as in ``max_tokens=512``, and no secret."""
-    return name.lower().rstrip("\"'\\ ").endswith("tokens")
+    """True if a number under this name is how many there are, or how long it lives, and no secret.
+
+    As in ``max_tokens=512``, ``token_count``, ``password_length``, ``session_timeout``.
+    """
+    return name.lower().rstrip("\"'\\ ").endswith(_COUNTS)

@@ -36,7 +36,7 @@ _TOKENS = (
     ("SK", r"\bSK[0-9a-f]{32}\b"),  # Twilio
     ("_v1_", r"\bdo[oprt]_v1_[0-9a-f]{20,}"),  # DigitalOcean
     ("dapi", r"\bdapi[0-9a-f]{20,}"),  # Databricks
-    (":AA", r"\b\d{6,12}:AA[\w-]{30,}"),  # Telegram
+    (":AA", r"(?<!\d)\d{6,12}:AA[\w-]{30,}"),  # Telegram, whose addresses have it as /bot123…
     ("hv", r"\bhv[sbr]\.[\w-]{20,}"),  # Vault
     ("key-", r"\bkey-[0-9a-f]{32}\b"),  # Mailgun
     ("ATATT3", r"\bATATT3[\w=-]{20,}"),  # Atlassian
@@ -57,6 +57,36 @@ _TOKENS = (
     ("r8_", r"\br8_[A-Za-z0-9]{20,}"),  # Replicate
     ("sbp_", r"\bsbp_[0-9a-f]{20,}"),  # Supabase
     ("figd_", r"\bfigd_[\w-]{20,}"),  # Figma
+    ("gsk_", r"\bgsk_[A-Za-z0-9]{20,}"),  # Groq
+    ("xai-", r"\bxai-[A-Za-z0-9]{20,}"),
+    ("pplx-", r"\bpplx-[A-Za-z0-9]{20,}"),  # Perplexity
+    ("lsv2_", r"\blsv2_(?:pt|sk)_\w{20,}"),  # LangSmith
+    ("ntn_", r"\bntn_[A-Za-z0-9]{20,}"),  # Notion
+    ("secret_", r"\bsecret_[A-Za-z0-9]{40,}"),
+    ("nfp_", r"\bnfp_[A-Za-z0-9]{20,}"),  # Netlify
+    ("rubygems_", r"\brubygems_[0-9a-f]{20,}"),
+    ("tskey-", r"\btskey-[a-z]{2,12}-[\w-]{10,}"),  # Tailscale
+    ("HRKU-", r"\bHRKU-[\w-]{20,}"),  # Heroku
+    ("fm", r"\bfm[12]_[\w+/=]{20,}"),  # Fly
+    ("fo1_", r"\bfo1_[\w-]{20,}"),
+    ("pul-", r"\bpul-[0-9a-f]{20,}"),  # Pulumi
+    ("glc_", r"\bglc_[\w+/=]{20,}"),  # Grafana Cloud
+    ("sq", r"\bsq(?:[aup]_[0-9a-f]{20,}|0(?:atp|csp)-[\w-]{20,})"),  # SonarQube; Square
+    ("bkua_", r"\bbkua_[0-9a-f]{20,}"),  # Buildkite
+    ("CCIPAT_", r"\bCCIPAT_\w{20,}"),  # CircleCI
+    ("ops_", r"\bops_eyJ[\w+/=-]{20,}"),  # 1Password
+    ("aio_", r"\baio_[A-Za-z0-9]{20,}"),  # Adafruit
+    ("EZ", r"\bEZ[AT]K[A-Za-z0-9]{30,}"),  # EasyPost
+    ("duffel_", r"\bduffel_(?:test|live)_[\w-]{20,}"),
+    ("access_token$", r"\baccess_token\$\w+\$\w+\$\w{20,}"),  # PayPal
+    ("CFPAT-", r"\bCFPAT-[\w-]{20,}"),  # Contentful
+    ("AKCp", r"\bAKCp[A-Za-z0-9]{30,}"),  # Artifactory
+    ("oy2", r"\boy2[a-z0-9]{40,}"),  # NuGet
+    ("SSWS", r"\bSSWS\s{1,3}[\w-]{20,}"),  # Okta
+    ("EAA", r"\bEAA[A-Za-z][A-Za-z0-9]{40,}"),  # Facebook
+    ("pat", r"\bpat[A-Za-z0-9]{14}\.[0-9a-f]{40,}"),  # Airtable
+    ("-us", r"\b[0-9a-f]{32}-us[0-9]{1,2}\b"),  # Mailchimp
+    ("office.com/webhook", r"(?<=office\.com/webhook)(?:b2)?/[\w@/-]{30,}"),  # Teams
 )
 _KEY = r"[A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
 LOOKS_SECRET = (
@@ -71,7 +101,10 @@ LOOKS_SECRET = (
     ("://", re.compile(r"(?<=://)[\w.~%-]{20,256}(?=@)")),
 )
 SCHEME_WORDS = ("bearer", "basic", "digest", "negotiate")
-SCHEME = re.compile(r"\b(bearer|basic|digest|negotiate)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
+# What is encoded has capitals, digits or signs in it; "basic training" has not.
+SCHEME = re.compile(
+    r"\b(bearer|basic|digest|negotiate)\s+(?-i:(?=[a-z.-]{0,200}[A-Z0-9_~+/=]))[\w.~+/=-]{6,}", re.IGNORECASE
+)
 HEADER_WORDS = ("authorization", "cookie")
 # A header's value goes to the end of the line or of the quoted text. Some schemes quote their parameters.
 _PARAMETER = r"[\w-]{1,80}=(?:\\{0,7}\"[^\"\\\r\n]{0,2000}\\{0,7}\"|[^\s,'\"]{0,2000})"
@@ -89,16 +122,19 @@ ASSIGNED = re.compile(
     r"(?P<sep>\s{0,3}(?:=>|:=|={1,2}|:(?!//))\s{0,3}|\\{0,7}['\"]\s{0,3},\s{0,3}(?=\\{0,7}['\"]))"
 )
 VALUE = re.compile(
-    r"b?\\{1,7}\"[^\"\\]{0,2000}(?:\\{1,7}\")?"  # within a text that is quoted itself: \"…\"
-    r"|b?\"(?:[^\"\\]|\\.){0,2000}\"?|b?'(?:[^'\\]|\\.){0,2000}'?"
+    r"[bN]?\\{1,7}\"[^\"\\]{0,2000}(?:\\{1,7}\")?"  # within a text that is quoted itself: \"…\"
+    r"|[bN]?\"(?:[^\"\\]|\\.){0,2000}\"?|[bN]?'(?:[^'\\]|\\.){0,2000}'?"
     r"|[^\s,;&?)\]}'\"]{1,2000}"
 )
+# Within a list or object of JSON.
+BRACKETS = re.compile(r"[\[\]{}]|\"(?:[^\"\\]|\\.){0,2000}\"|'(?:[^'\\]|\\.){0,2000}'")
 # A line of a settings file: its value may have blanks in it.
 SETTING = re.compile(r"[^\r\n,;&)\]}'\"]{1,2000}")
 # A block of YAML: the lines below that are indented further than the name.
 BLOCK = re.compile(r"[|>][+-]?[0-9]?[ \t]{0,20}\r?\n")
 LONG_OPTION = re.compile(
-    r"(?P<name>--?[A-Za-z][\w-]{1,60})\s+(?P<value>'[^']{0,2000}'?|\"[^\"]{0,2000}\"?|[^\s-]\S{0,2000})"
+    r"(?<![\w-])(?P<name>--?[A-Za-z][\w-]{1,60})\s+"
+    r"(?P<value>'[^']{0,2000}'?|\"[^\"]{0,2000}\"?|[^\s=:-]\S{0,2000})"
 )
 # The name itself is a value, and what it names stands in another field: lists of variables, headers, fields.
 # What lies between is short, and no other such name.
@@ -112,20 +148,34 @@ PAIRED = re.compile(
 # A setting named and given as two words: ENV in a Dockerfile, setenv, "aws configure set", CONFIG SET.
 GIVEN_WORDS = ("env ", "arg ", "set")
 GIVEN = re.compile(
-    r"\b(?:env|arg|setenv|set)\s{1,3}(?P<name>(?:[\w:/-]+[.:])?[^\W\d]\w{3,80})\s{1,3}"
-    r"(?P<value>\"[^\"]{0,2000}\"?|'[^']{0,2000}'?|[^\s=,;|&]{1,2000})",
+    r"\b(?:env|arg|setenv|set)\s{1,3}(?P<name>(?:[\w:/.-]{1,200}[.:])?[^\W\d]\w{3,80})\s{1,3}"
+    r"(?P<value>\"[^\"]{0,2000}\"?|'[^']{0,2000}'?|(?!for\b)[^\s=,;|&]{1,2000})",
     re.IGNORECASE,
 )
-ELEMENT = re.compile(r"<(?P<name>[\w:.-]{1,80})(?:\s[^<>]{0,200})?>(?P<value>[^<]{1,2000})(?=</)")
+_INSIDE = r">(?P<value><!\[CDATA\[[^\]]{0,2000}\]\]>|[^<]{1,2000})(?=</)"
+ELEMENT = re.compile(rf"<(?P<name>[\w:.-]{{1,80}})(?:\s[^<>]{{0,200}})?{_INSIDE}")
+# Android's resources, .NET's settings: the element says what it is, and its attribute which one.
+NAMED_ELEMENT = re.compile(rf"<\w{{1,40}}\s(?:name|key|id)=[\"'](?P<name>[\w:.-]{{1,80}})[\"']{_INSIDE}")
 # Names that say nothing elsewhere, and in the query of a URL stand before a secret.
 QUERY = re.compile(
     r"(?<=[?&])(?P<name>key|sig|code|session|sid|state|auth|t)=[^&#\s'\"]{6,2000}", re.IGNORECASE
 )
 # In SQL, in prose and in .netrc. A quoted value after the word, or any after "with password".
-SPOKEN_WORDS = ("password", "passwd", "identified", "passphrase")
+SPOKEN_WORDS = ("password", "passwd", "identified", "passphrase", "requirepass", "masterauth")
+# In prose without a quote, and in the answers of services: only what looks like no word, since it has letters
+# and digits. "Incorrect API key provided: …", "invalid token …", "the password is …".
+TOLD_WORDS = ("password", "passphrase", "secret", "token", "key")
+TOLD = re.compile(
+    r"\b(?P<lead>(?:password|passphrase|secret|token|(?:api|access|secret|private)[ _-]key)\s{1,3}"
+    r"(?:(?:is|was|provided|given|used|supplied):?\s{1,3})?)(?P<value>[\"']?"
+    r"(?=[^\s\"'0-9]{0,200}[0-9])(?=[^\s\"'A-Za-z]{0,200}[A-Za-z])[\w.~+/=!@#$%^&*-]{10,200}[\"']?)",
+    re.IGNORECASE,
+)
 SPOKEN = re.compile(
     r"\b(?P<lead>(?:identified\s{1,3}(?:with\s{1,3}\S{1,80}\s{1,3})?by|password|passwd|passphrase)\s{1,3}"
-    r"(?=['\"])|with\s{1,3}(?:the\s{1,3})?(?:password|passphrase)\s{1,3}(?=\S)"
+    r"(?=['\"])|with\s{1,3}(?:the\s{1,3})?(?:password|passphrase)\s{1,3}(?=[^\s=:])"
+    r"|password\s{1,3}for\s{1,3}\S{1,200}\s{0,3}=\s{0,3}(?:password\s{0,3}\()?(?=')|\bpassword\s{0,3}\((?=')"
+    r"|(?:requirepass|masterauth)\s{1,3}(?=\S)"
     r"|(?:machine\s{1,9}\S{1,200}|default)\s{1,9}(?:(?:login|account)\s{1,9}\S{1,200}\s{1,9}){1,2}password\s{1,9})"
     r"(?P<value>'[^']{0,2000}'?|\"[^\"]{0,2000}\"?|[^\s,;]{1,2000})",
     re.IGNORECASE,

@@ -6,6 +6,7 @@ Sources: the manual of the standard library; OpenSSL's reasons; Microsoft's list
 
 from __future__ import annotations
 
+from chaoskit.core.errors import UsageError
 from chaoskit.runtime.failures import taxonomy as t
 from chaoskit.runtime.failures.errnos import ERRNOS, OTHER_ERRNO
 from chaoskit.runtime.failures.processes import PROCESSES
@@ -44,15 +45,34 @@ _NETWORK_FIRST = (
         verdict=t.ConfigurationError,
         types=("ssl.SSLError",),
         message=r"wrong.version.number|unsupported.protocol|http.request|unknown.protocol|handshake.failure"
-        r"|no.(protocols.available|shared.cipher|ciphers.available)|alert.unknown.ca|certificate.(required|unknown)"
-        r"|alert.(bad.certificate|protocol.version)",
-        why="the port does not speak TLS, or the two sides have no version, cipher or certificate in common",
+        r"|no.(protocols.available|shared.cipher|ciphers.available|cipher.match|application.protocol)"
+        # What the other side says of our certificate, name and version: RFC 8446, 6.2.
+        r"|alert.(unknown.ca|bad.certificate|unsupported.certificate|protocol.version|access.denied"
+        r"|insufficient.security|inappropriate.fallback|unknown.psk)|unrecognized.name|certificate.(required|unknown|expired|revoked)"
+        # What our own files and settings lack.
+        r"|(ee|dh|ca).(key|md).too.(small|weak)|key.values.mismatch|pem.lib|no.start.line|bad.decrypt"
+        r"|no.certificate|no.private.key|legacy.(renegotiation|sigalg)",
+        why="the port does not speak TLS, or version, cipher, certificate or its file do not fit",
     ),
     Rule(
         name="tls",
         verdict=t.TransientError,
         types=("ssl.SSLError",),
         why="the connection broke in the handshake or after it",
+    ),
+    Rule(
+        name="dns.set-up",
+        verdict=t.ConfigurationError,
+        types=("socket.gaierror",),
+        message=r"(servname|ai_family|ai_socktype|address family) .*not supported|bad value for ai_flags",
+        why="the service or the family of addresses does not exist",
+    ),
+    Rule(
+        name="dns.memory",
+        verdict=t.OutOfMemory,
+        types=("socket.gaierror",),
+        message=r"memory allocation failure",
+        why="the resolver ran out of memory",
     ),
     Rule(
         name="dns",
@@ -150,6 +170,14 @@ _DATA = (
         why="truncated, or not what its checksums say",
     ),
     Rule(
+        # bz2 has no class for it.
+        name="archive.invalid",
+        verdict=t.CorruptArchive,
+        types=(OSError,),
+        message=r"\Ainvalid data stream\Z",
+        why="not what bzip2 writes",
+    ),
+    Rule(
         # EOFError is many things; what its texts do not tell is a connection whose other side closed.
         name="archive.truncated",
         verdict=t.CorruptArchive,
@@ -188,6 +216,12 @@ _DATA = (
         verdict=t.MalformedData,
         types=("json.decoder.JSONDecodeError",),
         why="the text is no JSON",
+    ),
+    Rule(
+        name="data.struct",
+        verdict=t.MalformedData,
+        types=("struct.error",),
+        why="the bytes are not of the size or kind that the format says",
     ),
     Rule(name="data.csv", verdict=t.MalformedData, types=("_csv.Error",), why="the text is no CSV"),
     Rule(
@@ -274,6 +308,13 @@ _GENERAL = (
         why="what stands at this path is of another kind than the call needs",
     ),
     Rule(name="import", verdict=t.ConfigurationError, types=(ImportError,), why="a package is missing"),
+    Rule(
+        # It is a ValueError, too; but the program is wrong, and not what it was given.
+        name="usage",
+        verdict=t.PermanentError,
+        types=(UsageError,),
+        why="chaoskit is used in a way that cannot be right",
+    ),
     # After the classes for data: JSONDecodeError and UnicodeDecodeError are ValueErrors, too.
     Rule(name="value", verdict=t.ValidationError, types=(ValueError,), why="this value is wrong"),
     Rule(

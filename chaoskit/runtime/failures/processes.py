@@ -47,13 +47,14 @@ _STDERR = (
         name="stderr.usage",
         verdict=t.ConfigurationError,
         stderr=r"(?m)^usage:|(unrecogni[sz]ed|unknown|illegal) (option|argument|flag|switch)|invalid option"
-        r"|command not found|(?m:^|: )no such command|licen[cs]e (file )?(is )?(invalid|expired|not found)",
+        r"|command not found|(?m:^|: )no such command|error while loading shared libraries"
+        r"|licen[cs]e (file )?(is )?(invalid|expired|not found)",
         why="the command line or the installation is wrong",
     ),
     Rule(
         name="stderr.memory",
         verdict=t.OutOfMemory,
-        stderr=r"\bout of memory\b|oom-?kill|cannot allocate memory|std::bad_alloc|\bMemoryError\b"
+        stderr=r"\bout of memory\b|oom-?kill|cannot allocate memory|std::bad_alloc|\b(Out-?Of)?MemoryError\b"
         r"|exceeded (job|step|virtual)? ?memory limit|(?m:^|: line \d+: +\d+ )killed\b"
         r"|job killed: v?mem\b|(?m:^)mem(ory)? .*exceeded limit|TERM_MEMLIMIT"
         r"|hard limit [hs]_(vmem|rss) exceeded"
@@ -119,7 +120,8 @@ _STDERR = (
     Rule(
         name="stderr.scheduler.away",
         verdict=t.Unreachable,
-        stderr=r"unable to contact slurm controller|slurm temporarily unable|socket timed out on send/recv"
+        stderr=r"unable to contact slurm controller|slurm controller not responding"
+        r"|slurm temporarily unable|socket timed out on send/recv"
         r"|cannot connect to (default )?server|can't connect to server"
         r"|unable to contact qmaster|cannot connect to lsf",
         why="the scheduler cannot be reached",
@@ -130,6 +132,28 @@ _STDERR = (
         # What ends with a cause (DUE TO …) has been judged above.
         stderr=r"\*\*\* (job|step) \S+ .*cancelled at|TERM_OWNER",
         why="a person cancelled the job",
+    ),
+    Rule(
+        name="stderr.conflict",
+        verdict=t.TransientError,
+        # Servers and tools that let one in at a time; what they say in words is all that their clients have.
+        stderr=r"deadlock (detected|found)|could not serialize access|(database|table|file) is locked"
+        r"|could not get lock\b|index\.lock': file exists|(text file|device or resource|resource) busy\b",
+        why="another process has it for now",
+    ),
+    Rule(
+        name="stderr.crowded",
+        verdict=t.ResourceError,
+        stderr=r"too many (clients already|connections)|remaining connection slots"
+        r"|all licen[cs]es (are )?in use",
+        why="every place is taken",
+    ),
+    Rule(
+        name="stderr.status",
+        verdict=t.Overloaded,
+        stderr=r"returned error: (429|50[0234])\b|\btoomanyrequests\b|too many requests"
+        r"|the database system is (starting up|shutting down|in recovery)",
+        why="the service is too busy, or not up yet",
     ),
     Rule(
         name="stderr.permission",
@@ -154,16 +178,25 @@ _STDERR = (
         name="stderr.reset",
         verdict=t.TransientError,
         stderr=r"connection (was )?reset|broken pipe|temporary failure|temporarily unavailable"
-        r"|try again later|connection closed by remote host|unexpected disconnect|remote end hung up",
+        r"|try again later|connection closed by remote host|unexpected disconnect|remote end hung up"
+        r"|connection unexpectedly closed|\bRPC failed;",
         why="the connection broke, or the text says that it will pass",
     ),
     Rule(
         name="stderr.timeout",
         verdict=t.Overloaded,
         # Not every mention of a timeout: it is the name of an option and of a setting as well.
-        stderr=r"(?<![\w-])timed[ -]?out\b|(connection|operation|request|read|gateway|lock)[ -]time-?out\b"
+        stderr=r"(?<![\w-])timed[ -]?out\b|(connection|operation|request|read|gateway|lock|handshake)"
+        r"[ -]time-?out\b"
         r"|deadline exceeded",
         why="it says that the time was up",
+    ),
+    Rule(
+        name="stderr.crashed",
+        verdict=t.PermanentError,
+        # A shell or a launcher reports it of a program below, and ends with 1 itself.
+        stderr=r"segmentation fault|\bbus error\b|illegal instruction",
+        why="a defect of the program",
     ),
     Rule(
         name="stderr.not-found",

@@ -88,6 +88,12 @@ STATUSES: tuple[Rule, ...] = (
         why="this request is wrong",
     ),
     Rule(
+        name="http.redirect",
+        verdict=t.PermanentError,
+        statuses=(range(300, 400),),
+        why="the client would not follow it, or went in a circle",
+    ),
+    Rule(
         name="http.client-error",
         verdict=t.PermanentError,
         statuses=(range(400, 500),),

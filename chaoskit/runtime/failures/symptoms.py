@@ -23,6 +23,7 @@ _TEXT = 10_000
 # Texts, which the module re keeps compiled once they were used: few errors come with headers.
 _DIGITS = r"[+-]?[0-9]{1,12}(\.[0-9]{1,9})?\Z"
 _MANY_DIGITS = r"\+?[0-9]{13,}\Z"
+_SEVERAL = r"[0-9]{1,12}(?:\.[0-9]{1,9})?(?:\s*,\s*[0-9]{1,12}(?:\.[0-9]{1,9})?){1,20}\Z"
 _HUGE = 1e12
 _RESET = r"(?:x-)?ratelimit-reset(?:-after|-requests|-tokens)?\Z"
 _PART = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)"
@@ -153,14 +154,17 @@ def retry_after(symptoms: Symptoms, wall: float) -> float | None:
     if re.match(_DIGITS, exact, re.ASCII):
         return max(0.0, float(exact) / 1000)
     asked = parse_retry_after(headers.get("retry-after"), wall, headers.get("date"))
-    return _reset(headers, wall) if asked is None and symptoms.status in (403, 429) else asked
+    if asked is not None or symptoms.status not in (403, 429):
+        return asked
+    sent = _http_date(headers.get("date", "").strip())
+    return _reset(headers, wall if sent is None else sent)
 
 
 def _reset(headers: Mapping[str, str], wall: float) -> float | None:
     """When the allowance is filled up again, from the headers that services have for it; the latest counts.
 
-    Seconds (``RateLimit-Reset`` of the IETF's draft, Discord), a moment since the epoch (GitHub), or a
-    duration like ``6m0s`` (OpenAI).
+    Seconds (``RateLimit-Reset`` of the IETF's draft, Discord), a moment since the epoch (GitHub), which is
+    compared with the answer's own date where it has one, or a duration like ``6m0s`` (OpenAI).
     """
     found = []
     for name, value in headers.items():
@@ -192,7 +196,8 @@ def parse_retry_after(value: str | None, wall: float, date: str | None = None) -
 
     A date is compared with the answer's own ``date`` header where there is one, so that a wrong clock on
     this side does not matter, else with ``wall`` (seconds since the epoch). The past gives zero, and
-    what is too large to mean anything gives a number of seconds that every cap will cut.
+    what is too large to mean anything gives a number of seconds that every cap will cut. Of several
+    headers, which clients join with commas, the longest wait counts: it satisfies all that asked.
     """
     if value is None:
         return None
@@ -201,6 +206,8 @@ def parse_retry_after(value: str | None, wall: float, date: str | None = None) -
         return max(0.0, float(text))
     if re.match(_MANY_DIGITS, text, re.ASCII):
         return _HUGE
+    if re.match(_SEVERAL, text, re.ASCII):
+        return max(float(one) for one in text.split(","))
     then = _http_date(text)
     if then is None:
         return None
@@ -283,7 +290,12 @@ def _headers(error: object, response: object) -> Mapping[str, str]:
         found = meta.get("HTTPHeaders") if isinstance(meta, dict) else None
     else:
         found = _get(response, "headers") or _get(error, "headers")
+    headers: dict[str, str] = {}
     try:
-        return {str(name).lower(): str(value) for name, value in found.items()} if found else {}
+        for name, value in found.items() if found else ():
+            name = str(name).lower()
+            # Joined as RFC 9110, 5.2 has it: urllib3 lists a header that stands twice as two.
+            headers[name] = f"{headers[name]}, {value}" if name in headers else str(value)
     except Exception:
         return {}
+    return headers

@@ -72,7 +72,12 @@ class RetryingAdapter(HTTPAdapter):
         )
 
         def send() -> Response:
-            return HTTPAdapter.send(self, request, **{**given, "timeout": cut(given.get("timeout"))})
+            answer = HTTPAdapter.send(self, request, **{**given, "timeout": cut(given.get("timeout"))})
+            if not given.get("stream"):
+                # The session reads it next. Read here, a connection that breaks half-way is one more failed
+                # attempt, and not an error that nothing repeats.
+                _ = answer.content
+            return answer
 
         def again(answer: Response | None) -> None:
             if answer is not None:

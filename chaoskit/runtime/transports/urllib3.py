@@ -26,7 +26,8 @@ __all__ = ["RetryingPool"]
 class RetryingPool(PoolManager):
     """A ``urllib3.PoolManager`` whose requests are protected as those of :class:`RetryingAdapter` are.
 
-    urllib3's own retries are off, but for redirects. A breaker's rejection arrives as urllib3's
+    urllib3's own retries are off, but for redirects: of the ``retries`` of a request only their limit counts,
+    and it is ten without one. A breaker's rejection arrives as urllib3's
     ``NewConnectionError``, a deadline that has passed as ``ConnectTimeoutError``.
 
     Raises:
@@ -63,7 +64,7 @@ class RetryingPool(PoolManager):
             headers,
             body is None or isinstance(body, str | bytes) or place is not None,
         )
-        kw["retries"] = Retry(total=None, connect=0, read=0, status=0, other=0, redirect=10)
+        kw["retries"] = _redirects_only(kw.get("retries"))
         asked = kw.pop("timeout", None)
 
         def send() -> BaseHTTPResponse:
@@ -86,6 +87,13 @@ class RetryingPool(PoolManager):
         except DeadlineExceeded as late:
             raise ConnectTimeoutError(self, str(late)) from late
         return response
+
+
+def _redirects_only(asked: Any) -> Retry:
+    """urllib3's own retries turned off, but for redirects: as many as ``asked`` allows, ten if it is None."""
+    given = Retry(redirect=10) if asked is None else Retry.from_int(asked)
+    most = given.total if given.redirect is None else given.redirect
+    return given.new(total=None, connect=0, read=0, status=0, other=0, redirect=most)
 
 
 def _timed(kw: dict[str, Any], asked: Any) -> dict[str, Any]:

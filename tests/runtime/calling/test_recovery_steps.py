@@ -237,3 +237,15 @@ def test_an_async_call_that_is_given_up_takes_no_alternative() -> None:
     with pytest.raises(RecoverableError):
         asyncio.run(Recovery(policy=QUICK).call(fails, RecoverableError("another way")))
     assert taken == []
+
+
+def test_wrong_use_is_neither_left_out_nor_tried_again():
+    """A lambda around an async function would be skipped for ever, since our error is a ValueError, too."""
+
+    async def convert(run):
+        return run
+
+    recovery = Recovery(policy=RetryPolicy(on=Exception, wait=Constant(0)))
+    with pytest.raises(UsageError, match="async function"):
+        recovery.call(lambda run: convert(run), "run 7")
+    assert recovery.step_for(UsageError("x")) is RecoveryStep.GIVE_UP

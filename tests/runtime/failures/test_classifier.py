@@ -346,6 +346,9 @@ def test_hostile_errors_are_just_unknown():
         ("1.5", 1.5),
         ("-3", 0.0),
         ("9" * 400, 1e12),
+        ("3, 5", 5.0),
+        ("5,1.5 , 2", 5.0),
+        ("3, soon", None),
         ("Tue, 14 Nov 2023 22:13:30 GMT", 10.0),
         ("Tue, 14 Nov 2023 23:13:30 +0100", 10.0),
         ("Tue, 14 Nov 2023 22:13:10 GMT", 0.0),
@@ -365,6 +368,14 @@ def test_a_date_is_compared_with_the_servers_own():
     later, sent = "Tue, 14 Nov 2023 22:13:30 GMT", "Tue, 14 Nov 2023 22:13:25 GMT"
     assert parse_retry_after(later, 0.0, sent) == 5.0
     assert classify(HTTPError(429, {"Retry-After": later, "Date": sent})).retry_after == 5.0
+    moment = {"X-RateLimit-Reset": "1700000010", "Date": sent}
+    assert classify(HTTPError(429, moment)).retry_after == 5.0
+
+
+def test_of_a_header_that_stands_twice_the_longest_wait_counts():
+    """urllib3 lists both, and the last one must not hide the first."""
+    headers = pytest.importorskip("urllib3").HTTPHeaderDict([("Retry-After", "9"), ("Retry-After", "3")])
+    assert classify(HTTPError(429, headers)).retry_after == 9.0
 
 
 @given(st.text())

@@ -36,6 +36,8 @@ from chaoskit.runtime import (
 
 BROKEN = "broken"
 """Instead of a status: the server closes the connection without an answer."""
+HALF = "half"
+"""The server closes it in the middle of the body."""
 
 
 @dataclass
@@ -68,8 +70,9 @@ def serve() -> Iterator[Callable[..., Server]]:
                 if status == BROKEN:
                     self.close_connection = True
                     return
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": "2", "Connection": "close"}.items():
+                self.send_response(200 if status == HALF else status)
+                length = "9" if status == HALF else "2"
+                for name, value in {**headers, "Content-Length": length, "Connection": "close"}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(b"ok" if self.command != "HEAD" else b"")
@@ -315,6 +318,33 @@ def test_the_classifier_decides(client, serve):
     server = serve(503, 200)
     assert client.ask(server.url, classifier=final) == 503
     assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("client", [Requests, Urllib3])
+def test_a_body_that_breaks_off_is_a_failed_attempt(client, serve):
+    """What was not asked for as a stream is read within the attempt."""
+    server = serve(HALF, 200)
+    assert client.ask(server.url) == 200
+    assert len(server.seen) == 2
+    server = serve(HALF, 200)
+    with pytest.raises(client.errors):
+        client.ask(server.url, "POST", body=b"x")
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("retries", "requests_made"), [(None, 11), (2, 3), (urllib3.Retry(9, redirect=1), 2), (False, 1)]
+)
+def test_a_circle_of_redirects_is_gone_through_once(retries, requests_made, serve):
+    """As far as the limit of the request, and the circle itself is not a failure that passes."""
+    server = serve((302, {"Location": "/"}))
+    with RetryingPool(policy()) as pool:
+        if retries is False:
+            assert pool.request("GET", server.url, retries=False).status == 302
+        else:
+            with pytest.raises(urllib3.exceptions.MaxRetryError, match="too many redirects"):
+                pool.request("GET", server.url, retries=retries)
+    assert len(server.seen) == requests_made
 
 
 def test_a_redirect_belongs_to_the_attempt_that_met_it(serve):

@@ -84,6 +84,34 @@ STDERR = [
         "sbatch: error: Batch job submission failed: Invalid partition name specified",
     ),
     ("configuration", "says nothing", "something went wrong"),
+    ("resource", "out of memory", "Exception in thread main java.lang.OutOfMemoryError: Java heap space"),
+    ("resource", "every place is taken", "psql: error: FATAL:  sorry, too many clients already"),
+    ("resource", "every place is taken", "License checkout failed: all licenses in use"),
+    ("transient", "the scheduler is away", "sbatch: error: Slurm controller not responding, sleeping"),
+    ("transient", "broke", "rsync: connection unexpectedly closed (0 bytes received so far) [sender]"),
+    ("transient", "broke", "error: RPC failed; curl 56 GnuTLS recv error (-54): Error in the pull function."),
+    ("transient", "another has it", "fatal: Unable to create '/r/.git/index.lock': File exists."),
+    (
+        "transient",
+        "another has it",
+        "E: Could not get lock /var/lib/dpkg/lock-frontend",
+    ),
+    ("transient", "another has it", "umount: /mnt: Device or resource busy"),
+    ("transient", "another has it", "bash: ./a: Text file busy"),
+    ("transient", "another has it", "ERROR:  deadlock detected"),
+    ("transient", "another has it", "ERROR:  could not serialize access due to concurrent update"),
+    ("transient", "not up yet", "FATAL:  the database system is starting up"),
+    ("transient", "overloaded", "curl: (22) The requested URL returned error: 503"),
+    ("transient", "the registry's limit", "toomanyrequests: You have reached your pull rate limit."),
+    ("transient", "not in time", "Unable to connect to the server: net/http: TLS handshake timeout"),
+    ("configuration", "not there", "curl: (22) The requested URL returned error: 404"),
+    (
+        "configuration",
+        "a library is missing",
+        "a: error while loading shared libraries: libx.so.1: cannot open "
+        "shared object file: No such file or directory",
+    ),
+    ("permanent", "crashed below a shell", "job.sh: line 3: 4711 Segmentation fault (core dumped) ./solver"),
 ]
 
 CASES: list[Case] = [

@@ -18,11 +18,13 @@ import queue
 import shutil
 import socket
 import ssl
+import struct
 import tarfile
 import zipfile
 import zlib
 from xml.etree import ElementTree
 
+from chaoskit.core.errors import UsageError
 from known_errors.case import Case, one
 
 # What each errno asks for, as an error of a socket or descriptor. From errno(3) and the pages of section 2.
@@ -91,6 +93,21 @@ OF_FILES = [
 ]
 
 
+TLS_SET_UP = [
+    (
+        "what the other side says of our certificate or of the name",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED SSLV3_ALERT_CERTIFICATE_REVOKED SSLV3_ALERT_UNSUPPORTED_CERTIFICATE "
+        "TLSV1_UNRECOGNIZED_NAME TLSV1_ALERT_ACCESS_DENIED TLSV1_ALERT_INSUFFICIENT_SECURITY",
+    ),
+    (
+        "our own files and settings",
+        "KEY_VALUES_MISMATCH PEM_LIB NO_START_LINE NO_CERTIFICATE_OR_CRL_FOUND EE_KEY_TOO_SMALL "
+        "DH_KEY_TOO_SMALL CA_MD_TOO_WEAK NO_CIPHER_MATCH",
+    ),
+    ("an old server", "UNSAFE_LEGACY_RENEGOTIATION_DISABLED"),
+]
+
+
 def _os(name: str, *path: str) -> OSError:
     return OSError(getattr(errno, name), "x", *path)
 
@@ -141,6 +158,18 @@ CASES: list[Case] = [
     Case(
         "tls eof", lambda: ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), "transient", "broke"
     ),
+    *[
+        Case(f"tls {name}", lambda name=name: _tls(f"[SSL: {name}] x"), "configuration", why)  # type: ignore[misc]
+        for why, reasons in TLS_SET_UP
+        for name in reasons.split()
+    ],
+    Case("bz2", lambda: OSError("Invalid data stream"), "data-integrity", "no bzip2"),
+    Case(
+        "struct", lambda: struct.error("unpack requires a buffer of 4 bytes"), "data-integrity", "too short"
+    ),
+    Case("wrong use of us", lambda: UsageError("x"), "permanent", "a defect of the program"),
+    one("configuration", "no such service", "socket.gaierror", -8, "Servname not supported for ai_socktype"),
+    one("resource", "the resolver's memory", "socket.gaierror", -10, "Memory allocation failure"),
     Case("tls closed", lambda: ssl.SSLZeroReturnError(6, "x"), "transient", "closed"),
     Case("dns", lambda: socket.gaierror(socket.EAI_NONAME, "x"), "transient", "names come and go"),
     Case("dns later", lambda: socket.gaierror(socket.EAI_AGAIN, "x"), "transient", "the resolver says later"),

@@ -28,6 +28,7 @@ STATUS = [
     ("validation", "this request is wrong", (400, 406, 411, 413, 414, 415, 416, 422, 431)),
     ("permanent", "the client has to change something", (402, 403, 404, 405, 409, 410, 412, 451)),
     ("permanent", "the server cannot do it", (501, 505, 506, 508)),
+    ("permanent", "not followed, or in a circle", (301, 302, 304, 308)),
     ("configuration", "a captive portal answers instead", (511,)),
 ]
 
@@ -222,6 +223,7 @@ CASES: list[Case] = [
     one("configuration", "no such address", f"{_URLLIB3}.LocationParseError", "::"),
     one("security", "certificate", f"{_URLLIB3}.SSLError", "certificate verify failed: hostname mismatch"),
     one("transient", "not in time", f"{_URLLIB3}.TimeoutError", "x"),
+    one("permanent", "in a circle", f"{_URLLIB3}.ResponseError", "too many redirects"),
     one("transient", "repeated by the pool", f"{_URLLIB3}.ResponseError", "too many 503 error responses"),
     # httpx
     *group("transient", "no connection", "httpx", ["ConnectError", "ConnectTimeout", "ProxyError"], "x"),

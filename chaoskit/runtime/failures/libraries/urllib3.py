@@ -29,6 +29,13 @@ LIBRARY = Library(
             why="https was spoken to a port that speaks something else",
         ),
         Rule(
+            name="urllib3.redirects",
+            verdict=t.PermanentError,
+            types=classes(_MODULE, "MaxRetryError", "ResponseError"),
+            message=r"too many redirects",
+            why="it is sent round in a circle, and will be again",
+        ),
+        Rule(
             name="urllib3.connect",
             verdict=t.Unreachable,
             types=classes(_MODULE, "ConnectTimeoutError", "NewConnectionError", "NameResolutionError"),
