@@ -23,12 +23,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery import Celery, Task
-from celery.exceptions import Ignore, Reject, Retry, WorkerLostError
+from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError, WorkerLostError
+from celery.signals import task_revoked
 from celery.utils import uuid
 from celery.worker.request import Request
 from kombu.exceptions import OperationalError
 
 from chaoskit.core.errors import UsageError, wrong
+from chaoskit.runtime.brokers import check_broker
+from chaoskit.runtime.buried import bury_revoked, bury_used_up
 from chaoskit.runtime.context import correlation_id, operation
 from chaoskit.runtime.durable.checkpoints.checkpoints import Checkpoints
 from chaoskit.runtime.durable.checkpoints.claims import Claim
@@ -37,7 +40,7 @@ from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
 from chaoskit.runtime.durable.store.codec import Encoded
 from chaoskit.runtime.durable.store.protocol import Tx
 from chaoskit.runtime.durable.store.store import Store
-from chaoskit.runtime.failures.base import TRANSIENT_ERRORS, ConfigurationError
+from chaoskit.runtime.failures.base import TRANSIENT_ERRORS
 from chaoskit.runtime.failures.stored import LeaseLost
 from chaoskit.runtime.failures.taxonomy import CheckpointError
 from chaoskit.runtime.retrying.backoff import Exponential, band
@@ -59,9 +62,6 @@ DEFAULT_POLICY = RetryPolicy(
 _POLICIES = PolicyRegistry({}, default=DEFAULT_POLICY)
 LEASE = GRACE = 60.0  # Seconds, for an app that is not configured.
 
-# These take a message off the queue when it is fetched: that of a killed worker is gone (kombu's transports).
-FORGETFUL = ("memory", "filesystem", "sql")
-
 _opened: dict[tuple[int, str], Store] = {}
 """The stores of this process. Those of a parent stay in it, unused: closing them would drop its locks."""
 
@@ -78,6 +78,23 @@ class DurableRequest(Request):  # type: ignore[misc]
             except Exception:
                 logger.exception("the run %s of a killed worker could not be looked at", self.id)
         return done
+
+
+def _revoked(sender: Any, request: Any, expired: bool, **_: Any) -> None:
+    # A message that has expired is as good as a lost one: reconcile() sends the run again.
+    if isinstance(sender, DurableTask) and not expired:
+        error = TaskRevokedError("it was revoked")
+        try:
+            if not bury_revoked(sender.steps(), request.id, error):
+                logger.warning(
+                    "the run %s was revoked; it is buried when its message comes again", request.id
+                )
+        # As above: the next delivery buries it.
+        except Exception:
+            logger.exception("the revoked run %s could not be buried", request.id)
+
+
+task_revoked.connect(_revoked, weak=False)
 
 
 class DurableTask(Task):  # type: ignore[misc]
@@ -269,13 +286,7 @@ class DurableTask(Task):  # type: ignore[misc]
 
     def bury_if_used_up(self, id: str) -> None:
         """Dead-letter a run whose worker was killed in its last attempt; any other run is left alone."""
-        steps, most = self.steps(), self._policy().most
-        found = steps.record(id)
-        if found is not None and found.status == "running" and most is not None and found.attempts >= most:
-            # The claim finds that there is no attempt left, and buries it in the same transaction.
-            claim = steps.claim(id)
-            if claim is not None:
-                claim.release()
+        bury_used_up(self.steps(), self._policy().most, id)
 
     def resend(self, found: CheckpointRecord) -> None:
         """Send the message of a run once more."""
@@ -375,21 +386,6 @@ def close_stores(app: Celery) -> None:
     for place, store in list(_opened.items()):
         if place[0] == os.getpid() and any(store is one for one, _ in kept):
             _opened.pop(place).close()
-
-
-def check_broker(app: Celery, *, allow: bool = False) -> None:
-    """Return if the broker keeps a message until it is acknowledged, or ``allow`` says that it need not.
-
-    Raises:
-        ConfigurationError: it forgets it when it hands it out; the run of a killed worker would wait for
-            reconcile().
-    """
-    kind = app.connection_for_write().transport.driver_type
-    if kind in FORGETFUL and not allow:
-        raise ConfigurationError(
-            f"the broker's transport is {kind!r}; expected one with acknowledgements, such as Redis or"
-            " RabbitMQ. For tests, set forgetful_broker=True on the task."
-        )
 
 
 def _wait(countdown: Any, eta: Any) -> float:

@@ -28,7 +28,9 @@ HOPELESS = {"conversion.always137.1", "preprocessing.garbage.1", "conversion.end
 """What ends as a dead letter, whatever else goes wrong."""
 
 # What subjects are here: the way in which their container ends, at all times or for the first time alone.
+# What cannot be written ends it with an error, as any tool that looks at its results.
 CONTAINER = r"""
+set -e
 how=$1; output=$2; tried=$3/$1
 case $how in
 once*|gpu) if [ -e "$tried" ]; then how=good; else : > "$tried"; how=${how#once}; fi ;;

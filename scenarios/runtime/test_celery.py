@@ -202,3 +202,18 @@ def test_a_broker_that_is_killed_or_forgets_loses_no_run(place: Place) -> None:
     assert [place.starts("work", name) for name in names] == [1] * len(names)
     assert max(place.starts("slow", f"b{n}") for n in range(2)) <= 3
     assert place.letters() == []
+
+
+def test_a_revoked_run_is_buried_and_not_sent_for_ever(place: Place) -> None:
+    """One that waits, and one whose process is terminated: a dead letter each, and no second start."""
+    place.broker()
+    place.worker()
+    running = place.runs.slow.delay("a")
+    until(lambda: place.starts("slow", "a"), "it has started")
+    waiting = place.runs.slow.apply_async(("b",), countdown=1)
+    place.runs.app.control.revoke([running.id, waiting.id], terminate=True)
+    place.ends(place.runs.slow, running.id, "dead")
+    place.ends(place.runs.slow, waiting.id, "dead")
+    # To bury a run takes an attempt, which is not a start.
+    assert place.letters() == [("slow", 1), ("slow", 2)]
+    assert (place.starts("slow", "a"), place.starts("slow", "b")) == (1, 0)

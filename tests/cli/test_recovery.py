@@ -92,6 +92,14 @@ def test_retry_of_a_checkpoint_that_failed(store: Store, capsys: Captured) -> No
     assert "expected one of them" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["list", "checkpoints"])
+@pytest.mark.parametrize("limit", ["0", "9" * 20])
+def test_a_list_has_a_length(store: Store, capsys: Captured, command: str, limit: str) -> None:
+    """The larger one ended in a traceback."""
+    assert run(["recovery", command, "--limit", limit]) == 2
+    assert "not in the range" in capsys.readouterr().err
+
+
 def test_the_limit_is_an_answer(store: Store, capsys: Captured) -> None:
     """Exit code 1, with the way on; --force puts it back."""
     letters = DeadLetters(store, max_redrives=1)

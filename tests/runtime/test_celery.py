@@ -9,7 +9,9 @@ import pytest
 
 celery = pytest.importorskip("celery")
 
+from celery.app.task import Context  # noqa: E402
 from celery.exceptions import Ignore, Retry  # noqa: E402
+from celery.signals import task_revoked  # noqa: E402
 
 from chaoskit.core.errors import UsageError  # noqa: E402
 from chaoskit.runtime import (  # noqa: E402
@@ -154,6 +156,31 @@ def test_a_worker_that_is_told_to_end_gives_the_run_back(task):
     with pytest.raises(SystemExit):
         delivered(task, id)
     assert status(task, id) == ("pending", 0)
+
+
+def test_a_revoked_run_is_a_dead_letter(task, caplog):
+    """Else it would be sent again for ever, and discarded each time. An expired message is sent again."""
+
+    def revoke(id, expired=False):
+        task_revoked.send(task, request=Context(id=id), terminated=True, signum=15, expired=expired)
+
+    expired, waiting, held = (task.delay().id for _ in range(3))
+    revoke(expired, expired=True)
+    revoke(waiting)
+    assert status(task, expired) == ("pending", 0)
+    assert status(task, waiting) == ("dead", 1)
+    claim = task.steps().claim(held)
+    revoke(held)
+    assert "it is buried when its message comes again" in caplog.text
+    claim.release()
+    revoke(held)
+    revoke(held)
+    assert status(task, held)[0] == "dead"
+    letters = DeadLetters(task.steps().store).find()
+    assert {(one.run_id, one.error["type"]) for one in letters} == {
+        (waiting, "TaskRevokedError"),
+        (held, "TaskRevokedError"),
+    }
 
 
 def test_what_waits_too_long_is_sent_again(app, task, monkeypatch):

@@ -10,6 +10,7 @@ from chaoskit.cli.group import NO
 from chaoskit.cli.output import print_table, tell
 from chaoskit.cli.recovery.opening import (
     DAMAGED,
+    LIMIT,
     Target,
     as_json_option,
     by_option,
@@ -18,7 +19,7 @@ from chaoskit.cli.recovery.opening import (
     passed_over,
     say,
 )
-from chaoskit.core.errors import UsageError, wrong
+from chaoskit.core.errors import UsageError
 from chaoskit.runtime.durable.checkpoints.records import kind_of
 from chaoskit.runtime.durable.dead_letters import DeadLetter, DeadLetters, RedriveLimit, RedrivePlan
 from chaoskit.runtime.durable.dead_letters.origins import Origin, revive
@@ -32,19 +33,13 @@ _COLUMNS = ("id", "run", "status", "attempts", "redrives", "error", "since")
 @click.option("--pipeline", help="Only those of this pipeline.")
 @click.option("--resolved", is_flag=True, help="Those that are resolved, instead of those that are not.")
 @click.option("--poison", is_flag=True, help="Only those that fail the same way each time.")
-@click.option("--limit", default=100, show_default=True, help="How many at most.")
+@click.option("--limit", type=LIMIT, default=100, show_default=True, help="How many at most.")
 @as_json_option
 @click.pass_obj
 def list_letters(
     target: Target, pipeline: str | None, resolved: bool, poison: bool, limit: int, as_json: bool
 ) -> int:
-    """List what failed for good.
-
-    \f
-    Raises UsageError for a limit below 1.
-    """
-    if limit < 1:
-        raise wrong("--limit", limit, "at least 1")
+    """List what failed for good."""
     with opened(target) as store:
         # Read page by page: a job that goes on writing is not held up by a long list.
         every = DeadLetters(store).find(pipeline, resolved=resolved, poison=True if poison else None)

@@ -25,6 +25,7 @@ from chaoskit.runtime.failures.taxonomy import FileMissing
 __all__ = [
     "BUSY",
     "DAMAGED",
+    "LIMIT",
     "PORT",
     "Target",
     "as_json_option",
@@ -41,6 +42,8 @@ __all__ = [
 
 BUSY, DAMAGED = 3, 4
 PORT = click.IntRange(0, 65535)
+LIMIT = click.IntRange(1, (1 << 53) - 1)
+"""Entries of a list: one more than that can still be counted."""
 VERSION = 1
 """Of the JSON documents. It grows when a key changes its meaning or goes; new keys leave it."""
 

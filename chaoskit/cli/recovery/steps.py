@@ -10,6 +10,7 @@ import click
 from chaoskit.cli.output import print_table, tell
 from chaoskit.cli.recovery.opening import (
     DAMAGED,
+    LIMIT,
     Target,
     as_json_option,
     moment,
@@ -19,7 +20,7 @@ from chaoskit.cli.recovery.opening import (
     say,
     seconds,
 )
-from chaoskit.core.errors import UsageError, wrong
+from chaoskit.core.errors import UsageError
 from chaoskit.runtime.durable.checkpoints.checkpoints import Checkpoints
 from chaoskit.runtime.durable.checkpoints.inspecting import walk
 from chaoskit.runtime.durable.checkpoints.records import CheckpointRecord, check_status, kind_of
@@ -31,7 +32,7 @@ __all__ = ["checkpoints", "clear"]
 @click.option("--pipeline", help="Only those of this pipeline.")
 @click.option("--scope", help="Only those of this scope.")
 @click.option("--status", multiple=True, help="pending, running, completed, failed or dead; several times.")
-@click.option("--limit", default=100, show_default=True, help="How many at most.")
+@click.option("--limit", type=LIMIT, default=100, show_default=True, help="How many at most.")
 @as_json_option
 @click.pass_obj
 def checkpoints(
@@ -45,10 +46,8 @@ def checkpoints(
     """List checkpoints.
 
     \f
-    Raises UsageError for a limit below 1 or an unknown status.
+    Raises UsageError for an unknown status.
     """
-    if limit < 1:
-        raise wrong("--limit", limit, "at least 1")
     states = [check_status(one) for one in status] or None
     with opened(target) as store:
         every = (

@@ -260,11 +260,12 @@ class _Choosing(Generic[T]):
             quality: Any = candidate.quality
             if callable(quality):
                 quality = called("quality", quality, value)
+            minimum = self.chain._minimum
+            # Written so that NaN, which compares false with everything, is rejected.
+            poor = minimum is not None and not (quality is not None and quality >= minimum)
         except self.chain._on as error:
             return self.reject(candidate.name, Why.TOO_POOR, f"its quality is not known: {error!r}", error)
-        minimum = self.chain._minimum
-        # Written so that NaN, which compares false with everything, is rejected.
-        if minimum is not None and not (quality is not None and quality >= minimum):
+        if poor:
             return self.reject(candidate.name, Why.TOO_POOR, f"{quality}, at least {minimum} is needed")
         self.choice = Choice(value, candidate.name, quality)
         # A last resort is at hand at any time; kept, it would stand before the others.

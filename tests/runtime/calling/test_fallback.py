@@ -83,8 +83,17 @@ def test_an_unavailable_candidate_is_not_called() -> None:
 
 @pytest.mark.parametrize(
     ("quality", "accepted"),
-    [(0.9, True), (0.8, True), (0.79, False), (None, False), (math.nan, False), (len, True), (down, False)],
-    ids=["above", "equal", "below", "unknown", "nan", "function", "raising"],
+    [
+        (0.9, True),
+        (0.8, True),
+        (0.79, False),
+        (None, False),
+        (math.nan, False),
+        (len, True),
+        (down, False),
+        ("9", False),
+    ],
+    ids=["above", "equal", "below", "unknown", "nan", "function", "raising", "text"],
 )
 def test_quality_must_reach_the_minimum(quality: Any, accepted: bool) -> None:
     """A value below the minimum, or of unknown quality, is refused."""

@@ -108,7 +108,7 @@ def _every_write_is_a_message() -> None:
 
 
 def _what_is_copied_stays_open() -> None:
-    start = record._start
+    start = execute.source_position
 
     def opened_before(call: Any, fd: int) -> int:
         source = extents.opened(f"/proc/self/fd/{fd}")
@@ -116,7 +116,7 @@ def _what_is_copied_stays_open() -> None:
         os.close(source)
         return found
 
-    record._start = opened_before
+    execute.source_position = opened_before
 
 
 _CREATE, _READ_WRITE = 0o100 | 1, 2

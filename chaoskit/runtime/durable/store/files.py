@@ -19,7 +19,7 @@ from chaoskit.runtime.failures.taxonomy import (
     ResilienceError,
 )
 
-__all__ = ["StoreFiles", "free_bytes", "refuse_network", "typed_errors"]
+__all__ = ["StoreFiles", "free_bytes", "refuse_network", "refuse_other", "typed_errors"]
 
 # f_type of statfs(2), from its manual page and linux/magic.h. Locks and shared memory between machines
 # do not hold what SQLite's WAL needs: https://sqlite.org/wal.html, "the wal-index is shared memory".
@@ -81,6 +81,15 @@ class StoreFiles:
             return os.stat(self.wal).st_size
         except FileNotFoundError:
             return 0
+
+
+def refuse_other(database: Path) -> None:
+    """Raise ConfigurationError if what is there is a directory, a device, or otherwise not a regular file."""
+    if database.exists() and not database.is_file():
+        kind = "a directory" if database.is_dir() else "not a regular file"
+        raise ConfigurationError(
+            f"{database} is {kind}; expected a store's file, or none. Give the store a path to itself."
+        )
 
 
 def refuse_network(directory: Path) -> None:

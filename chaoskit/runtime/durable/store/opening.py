@@ -12,7 +12,7 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.files import make_directories
 from chaoskit.runtime.durable.store.care import back_up
 from chaoskit.runtime.durable.store.core import Core
-from chaoskit.runtime.durable.store.files import StoreFiles, refuse_network, typed_errors
+from chaoskit.runtime.durable.store.files import StoreFiles, refuse_network, refuse_other, typed_errors
 from chaoskit.runtime.durable.store.lock import LockFile
 from chaoskit.runtime.durable.store.migrations import migrate
 from chaoskit.runtime.durable.store.settings import Settings
@@ -67,6 +67,8 @@ def _shared(files: StoreFiles) -> Core | None:
 
 def _opened(files: StoreFiles, settings: Settings, *, create: bool) -> Core:
     directory = files.database.parent
+    # Before anything is made beside it: SQLite would write a journal beside a device.
+    refuse_other(files.database)
     if not create and not files.database.exists():
         raise FileMissing(
             f"{files.database} is not there; expected a store. Pass create=True to make one.",

@@ -179,6 +179,7 @@ class Notifier(ClosedOnExit):
                     self.deliver(admitted)
             except Exception:
                 logger.exception("a notification was lost")
+                self._count("failed")
             # Closed while this one hung, and with no room for the mark that ends the queue.
             if self._over.is_set():
                 self._drop_the_rest()

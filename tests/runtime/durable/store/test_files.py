@@ -116,6 +116,16 @@ def test_a_version_that_was_never_given_is_damage(path: Path) -> None:
         Store.open(path, reserve=0)
 
 
+def test_a_store_is_a_regular_file(tmp_path: Path) -> None:
+    """Nothing is made beside anything else: SQLite wrote a journal beside a device before it failed."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    for name, kind in (("folder", "a directory"), ("fifo", "not a regular file")):
+        with pytest.raises(ConfigurationError, match=f"is {kind}; expected a store's file"):
+            Store.open(tmp_path / name, reserve=0)
+    assert sorted(os.listdir(tmp_path)) == ["fifo", "folder"]
+
+
 def test_a_record_of_a_newer_format_is_refused_alone(store: Store) -> None:
     """An older program reads what it knows, and says what it does not."""
     newer = Kind("job", format=2)
