@@ -132,16 +132,19 @@ BRACKETS = re.compile(r"[\[\]{}]|\"(?:[^\"\\]|\\.){0,2000}\"|'(?:[^'\\]|\\.){0,2
 SETTING = re.compile(r"[^\r\n,;&)\]}'\"]{1,2000}")
 # A block of YAML: the lines below that are indented further than the name.
 BLOCK = re.compile(r"[|>][+-]?[0-9]?[ \t]{0,20}\r?\n")
+# A word in quotes, as a shell takes it; without an end, all that follows.
+_QUOTED = r"'[^']{0,2000}'?|\"[^\"]{0,2000}\"?"
 LONG_OPTION = re.compile(
     r"(?<![\w-])(?P<name>--?[A-Za-z][\w-]{1,60})\s+"
-    r"(?P<value>'[^']{0,2000}'?|\"[^\"]{0,2000}\"?|[^\s=:-]\S{0,2000})"
+    rf"(?P<value>{_QUOTED}|[^\s=:-]\S{{0,2000}})"
 )
 # The name itself is a value, and what it names stands in another field: lists of variables, headers, fields.
 # What lies between is short, and no other such name.
+_NAMES = r"(?:name|key|variable|header|field|option)"
 _FIELD = r"\\{0,7}['\"]?\s{0,3}[:=]\s{0,3}"
 PAIRED = re.compile(
-    rf"\b(?:name|key|variable|header|field|option){_FIELD}\\{{0,7}}['\"]?(?P<name>[^\W\d][\w.-]{{0,80}})(?![\w.-])"
-    rf"(?:(?!\b(?:name|key|variable|header|field|option)\b)[^{{}}\[\]]){{1,200}}?\b(?:value|val|default){_FIELD}"
+    rf"\b{_NAMES}{_FIELD}\\{{0,7}}['\"]?(?P<name>[^\W\d][\w.-]{{0,80}})(?![\w.-])"
+    rf"(?:(?!\b{_NAMES}\b)[^{{}}\[\]]){{1,200}}?\b(?:value|val|default){_FIELD}"
     r"(?P<value>\\{1,7}\"[^\"\\]{0,2000}|\"(?:[^\"\\]|\\.){0,2000}\"?|'(?:[^'\\]|\\.){0,2000}'?|[^\s,;&?)\]}'\"]{1,2000})",
     re.IGNORECASE,
 )
@@ -149,7 +152,7 @@ PAIRED = re.compile(
 GIVEN_WORDS = ("env ", "arg ", "set")
 GIVEN = re.compile(
     r"\b(?:env|arg|setenv|set)\s{1,3}(?P<name>(?:[\w:/.-]{1,200}[.:])?[^\W\d]\w{3,80})\s{1,3}"
-    r"(?P<value>\"[^\"]{0,2000}\"?|'[^']{0,2000}'?|(?!for\b)[^\s=,;|&]{1,2000})",
+    rf"(?P<value>{_QUOTED}|(?!for\b)[^\s=,;|&]{{1,2000}})",
     re.IGNORECASE,
 )
 _INSIDE = r">(?P<value><!\[CDATA\[[^\]]{0,2000}\]\]>|[^<]{1,2000})(?=</)"
@@ -162,6 +165,15 @@ QUERY = re.compile(
 )
 # In SQL, in prose and in .netrc. A quoted value after the word, or any after "with password".
 SPOKEN_WORDS = ("password", "passwd", "identified", "passphrase", "requirepass", "masterauth")
+SPOKEN = re.compile(
+    r"\b(?P<lead>(?:identified\s{1,3}(?:with\s{1,3}\S{1,80}\s{1,3})?by|password|passwd|passphrase)\s{1,3}"
+    r"(?=['\"])|with\s{1,3}(?:the\s{1,3})?(?:password|passphrase)\s{1,3}(?=[^\s=:])"
+    r"|password\s{1,3}for\s{1,3}\S{1,200}\s{0,3}=\s{0,3}(?:password\s{0,3}\()?(?=')|\bpassword\s{0,3}\((?=')"
+    r"|(?:requirepass|masterauth)\s{1,3}(?=\S)"
+    r"|(?:machine\s{1,9}\S{1,200}|default)\s{1,9}(?:(?:login|account)\s{1,9}\S{1,200}\s{1,9}){1,2}password\s{1,9})"
+    rf"(?P<value>{_QUOTED}|[^\s,;]{{1,2000}})",
+    re.IGNORECASE,
+)
 # In prose without a quote, and in the answers of services: only what looks like no word, since it has letters
 # and digits. "Incorrect API key provided: …", "invalid token …", "the password is …".
 TOLD_WORDS = ("password", "passphrase", "secret", "token", "key")
@@ -169,14 +181,5 @@ TOLD = re.compile(
     r"\b(?P<lead>(?:password|passphrase|secret|token|(?:api|access|secret|private)[ _-]key)\s{1,3}"
     r"(?:(?:is|was|provided|given|used|supplied):?\s{1,3})?)(?P<value>[\"']?"
     r"(?=[^\s\"'0-9]{0,200}[0-9])(?=[^\s\"'A-Za-z]{0,200}[A-Za-z])[\w.~+/=!@#$%^&*-]{10,200}[\"']?)",
-    re.IGNORECASE,
-)
-SPOKEN = re.compile(
-    r"\b(?P<lead>(?:identified\s{1,3}(?:with\s{1,3}\S{1,80}\s{1,3})?by|password|passwd|passphrase)\s{1,3}"
-    r"(?=['\"])|with\s{1,3}(?:the\s{1,3})?(?:password|passphrase)\s{1,3}(?=[^\s=:])"
-    r"|password\s{1,3}for\s{1,3}\S{1,200}\s{0,3}=\s{0,3}(?:password\s{0,3}\()?(?=')|\bpassword\s{0,3}\((?=')"
-    r"|(?:requirepass|masterauth)\s{1,3}(?=\S)"
-    r"|(?:machine\s{1,9}\S{1,200}|default)\s{1,9}(?:(?:login|account)\s{1,9}\S{1,200}\s{1,9}){1,2}password\s{1,9})"
-    r"(?P<value>'[^']{0,2000}'?|\"[^\"]{0,2000}\"?|[^\s,;]{1,2000})",
     re.IGNORECASE,
 )
