@@ -271,6 +271,22 @@ def _note_peer(message: bytes, peers: dict[int, int]) -> None:
         attributes = attributes[max(4, (length + 3) & ~3) :]
 
 
+_IN_USE = re.compile(rb"^(TCP6?|UDP6?): inuse (\d+)", re.MULTILINE)
+
+
+def _tables(pid: int) -> list[str]:
+    """The tables of a process's network that have a row.
+
+    To read one takes the kernel two milliseconds also if it is empty: it looks into each of some hundred
+    thousand places. To count the sockets takes it nothing.
+    """
+    found: list[str] = []
+    for name in ("sockstat", "sockstat6"):
+        counted = _IN_USE.findall(processes.read(f"/proc/{pid}/net/{name}"))
+        found += [table.decode().lower() for table, number in counted if int(number)]
+    return found
+
+
 _SYN_SENT, _LISTENS, _TIME_WAIT = "02", "0A", "06"
 _ALL_SENT = "00000000:"
 
@@ -285,7 +301,7 @@ def _inet_peers(pid: int) -> tuple[dict[int, int], dict[int, int], set[int]]:
     ends: dict[tuple[str, str], int] = {}
     bound: dict[str, int] = {}
     reaching: dict[int, str] = {}
-    for name in ("tcp", "tcp6", "udp", "udp6"):
+    for name in _tables(pid):
         try:
             with open(f"/proc/{pid}/net/{name}") as table:
                 rows = [line.split(None, 4) for line in table][1:]
