@@ -101,8 +101,8 @@ class RetryPolicy(RetryRules, NoBlock):
         For events and registries.
     """
 
-    # A record as its rules are, with no field of its own: to process the fields again takes as long as
-    # a tenth of what importing this takes.
+    # Not a dataclass again: it adds no field, and processing those of its rules a second time would take a
+    # tenth of this module's import.
     __slots__ = ()
 
     _no_block = (
