@@ -8,7 +8,7 @@ allocations stand beside them. A domain is a class that is listed in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeVar
 
@@ -199,8 +199,11 @@ class Domain(Protocol[C]):
         """A cheap way to count what ``main`` does until ``armed`` is due; None if all must be decoded."""
 
     @property
-    def outstanding(self) -> bool:
-        """True if something outside still owes the workload an event, so that no time may be skipped."""
+    def outstanding(self) -> Collection[int]:
+        """Sockets of ours, by inode, whose other end owes the workload an event.
+
+        If that end is outside of the workload, no time may be skipped before.
+        """
 
     @property
     def relayed(self) -> Mapping[int, int | None]:
@@ -227,9 +230,9 @@ class AtOnce:
         return None
 
     @property
-    def outstanding(self) -> bool:
+    def outstanding(self) -> Collection[int]:
         """Nothing outside owes the workload an event."""
-        return False
+        return ()
 
     @property
     def relayed(self) -> Mapping[int, int | None]:

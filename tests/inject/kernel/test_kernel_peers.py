@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from chaoskit.inject.kernel.clock import peers
+from chaoskit.inject.kernel.clock import peers, reach
 
 ME = os.getpid()
 
@@ -52,7 +52,8 @@ def test_both_ends_of_a_connection_know_each_other(asked, server, client, option
         socket.create_connection((client, listener.getsockname()[1])) as here,
         listener.accept()[0] as there,
     ):
-        connected, _, unacknowledged = asked()
+        found = asked()
+        connected, unacknowledged = found.connected, found.unacknowledged
         assert connected[inode(here)] == inode(there)
         assert connected[inode(there)] == inode(here)
         assert not {inode(here), inode(there)} & unacknowledged
@@ -86,7 +87,7 @@ def test_a_connection_under_way_reaches_the_listener(asked):
             for one in waiting:
                 one.setblocking(False)
                 one.connect_ex(listener.getsockname())
-            _, reaching, _ = asked()
+            reaching = asked().reaching
             assert inode(waiting[-1]) in reaching
             assert {reaching[inode(one)] for one in waiting if inode(one) in reaching} == {inode(listener)}
         finally:
@@ -109,9 +110,24 @@ def test_another_namespace_is_read_from_its_tables(monkeypatch):
 def test_ends_of_local_sockets_know_each_other():
     here, there = socket.socketpair()
     with here, there:
-        found = peers.unix_peers()
+        found = peers.unix_peers().connected
         assert found[inode(here)] == inode(there)
         assert found[inode(there)] == inode(here)
+
+
+@pytest.mark.parametrize("kind", ["TCP", "UDP", "local"])
+def test_who_listens_is_visited_by_those_whom_the_workload_has_met(kind, tmp_path):
+    """Once it has waited for something outside, that may know where it listens."""
+    family = socket.AF_UNIX if kind == "local" else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM if kind == "UDP" else socket.SOCK_STREAM) as one:
+        one.bind(str(tmp_path / "socket") if kind == "local" else ("127.0.0.1", 0))
+        if kind != "UDP":
+            one.listen()
+        for has_met in (False, True):
+            seen = reach.Reach(ME, {ME}, (), {}, timed_sockets=False, known_outside=has_met)
+            # Of the process that runs the tests: what else it has open and has started is of no interest.
+            vars(seen).update(_others=[], _ours=set(), _inside={reach.link("self", one.fileno())})
+            assert seen.outside("self", one.fileno()) is has_met
 
 
 def inode(one: socket.socket) -> int:

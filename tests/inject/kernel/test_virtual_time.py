@@ -640,6 +640,76 @@ def test_both_ends_inside_are_no_peer_outside(timed: Timed, server: str, client:
     assert ran.skipped > 290 * 10**9
 
 
+def test_a_server_of_the_workload_that_waits_for_anyone_costs_nothing(timed: Timed) -> None:
+    """Nothing outside knows of it: what sleeps beside it need not be waited for."""
+
+    def work() -> float:
+        listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=listener.accept, daemon=True).start()
+        return passed(lambda: time.sleep(3600))[1]
+
+    assert 3600 <= value(timed(work)) < 3605
+
+
+def test_a_server_of_the_workload_that_answers_late_costs_nothing(timed: Timed) -> None:
+    """Both of it, in one event loop, and the client has asked."""
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        await asyncio.sleep(3600)
+        writer.write(b"at last\n")
+        writer.close()
+
+    async def talk() -> float:
+        server = await asyncio.start_server(late, "127.0.0.1", 0)
+        began = time.monotonic()
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"are you there?\n")
+        assert await reader.readline() == b"at last\n"
+        writer.close()
+        server.close()
+        return time.monotonic() - began
+
+    assert 3600 <= value(timed(lambda: asyncio.run(talk()))) < 3605
+
+
+def test_a_server_that_nobody_asks_is_hung_at_once(timed: Timed) -> None:
+    """No time passes until the scenario's limit: nothing will ever happen."""
+
+    def work() -> None:
+        socket.create_server(("127.0.0.1", 0)).accept()
+
+    ran = timed(work)
+    assert ran.timed_out
+    assert ran.stuck
+
+
+def test_a_server_that_another_child_of_the_test_calls_lives_in_real_time(timed: Timed) -> None:
+    """It knows the address, and calls when it likes."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        # It ends when it has called, or when the test is over.
+        port = int(os.read(reading, 16))
+        time.sleep(0.3)
+        socket.create_connection(("127.0.0.1", port)).close()
+        os._exit(0)
+
+    def work() -> float:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(300)
+            os.write(writing, str(listener.getsockname()[1]).encode())
+            return passed(listener.accept)[1]
+
+    try:
+        assert value(timed(work)) < 100
+    finally:
+        os.close(reading)
+        os.close(writing)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 @pytest.mark.parametrize("server", ["127.0.0.1", "0.0.0.0"])
 def test_a_datagram_that_is_answered_late_costs_nothing(timed: Timed, server: str) -> None:
     """The client is connected, so nothing but the other end can answer it, wherever that is bound."""

@@ -40,7 +40,11 @@ class Census:
         """Asked for sockets of ours that stand in between; see the border's ``Domain.relayed``."""
         self.timed_sockets = False
         """A socket was given a time-out, which runs in real time."""
+        self.known_outside = False
+        """The workload has peers, or has waited for something outside that may come to it as well."""
         self._judged: tuple[object, bool] = ((), False)
+        self._inner: set[int] = set()
+        """Sockets of ours whose other ends are of the workload."""
 
     def threads(self) -> list[tuple[int, int]]:
         """Process and thread, for every one that there is."""
@@ -89,10 +93,21 @@ class Census:
         # Asked again and again of a run that waits: it costs a look at all sockets of the machine.
         if self._judged[0] != key:
             pids = {pid for pid, _ in self.threads()}
-            known = reach.Reach(self._tree.pid, pids, descriptors, relayed, self.timed_sockets)
+            known = reach.Reach(
+                self._tree.pid, pids, descriptors, relayed, self.timed_sockets, self.known_outside
+            )
             outside = any(known.outside("self", fd) for fd in descriptors)
             self._judged = (key, outside or any(known.wakes(s.pid, s.number, s.args) for s in sleepers))
+            self.known_outside = known.known_outside
         return self._judged[1] or (patient and bool(relayed) and self._undelivered(relayed))
+
+    def is_owed(self, sockets: set[int]) -> bool:
+        """True if the other end of one of these sockets of ours is not of the workload."""
+        unknown = sockets - self._inner
+        if unknown:
+            pids = {pid for pid, _ in self.threads()}
+            self._inner |= reach.Reach(self._tree.pid, pids, (), {}, False).leading_inside(unknown)
+        return not unknown <= self._inner
 
     def _undelivered(self, relayed: dict[int, int | None]) -> bool:
         pids = {pid for pid, _ in self.threads()}

@@ -48,6 +48,7 @@ def of(plan: Plan, workload: Tree, poller: Poller, log: Log, ending: Ending) -> 
         return None
     made = Clockwork(workload, poller, log, plan.root, ending.orphans, plan.time)
     made.keeper.stuck = partial(ending.give_up, stuck=True)
+    made.census.known_outside = bool(plan.peers)
     poller.watcher = made.keeper
     return made
 
@@ -56,7 +57,9 @@ def ask(made: Clockwork | None, poller: Poller, domains: Iterable[Domain[Any]]) 
     """Have a clockwork ask the other domains before it skips time."""
     if made is not None:
         # What is put off by the poller is put off in real time: an answer of a peer, for example.
-        made.keeper.outstanding = lambda: poller.holding or any(one.outstanding for one in domains)
+        made.keeper.outstanding = lambda: (
+            poller.holding or made.census.is_owed({inode for one in domains for inode in one.outstanding})
+        )
         made.census.relayed = lambda: {a: b for one in domains for a, b in one.relayed.items()}
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 from chaoskit.inject import processes
 
-__all__ = ["InetPeers", "inet_peers", "unix_peers"]
+__all__ = ["InetPeers", "UnixPeers", "inet_peers", "unix_peers"]
 
 _DIAG = 4  # NETLINK_SOCK_DIAG
 _HEADER = struct.Struct("=IHHII")
@@ -29,19 +29,28 @@ _ANSWER = struct.Struct("=BB2x2s2s16s16s12x8xI4xI")
 _EVERY_STATE = 0xFFFFFFFF
 
 
-def unix_peers() -> dict[int, int]:
-    """The peers of all local sockets, by inode."""
-    peers: dict[int, int] = {}
+class UnixPeers(NamedTuple):
+    """Local sockets by inode: ``connected`` has the other ends, ``open`` those that wait for anyone."""
+
+    connected: dict[int, int]
+    open: set[int]
+
+
+def unix_peers() -> UnixPeers:
+    """Those of the whole machine."""
+    found = UnixPeers({}, set())
     asked = _UNIX.pack(socket.AF_UNIX, 0, 0, _EVERY_STATE, 0, _SHOW_PEER, _EVERY_STATE, _EVERY_STATE)
     for message in _answers(asked):
-        (inode,) = struct.unpack_from("=I", message, 4)
+        state, inode = struct.unpack_from("=xxBxI", message)
+        if state == _LISTENS:
+            found.open.add(inode)
         attributes = message[16:]
         while len(attributes) >= 4:
             length, kind = struct.unpack_from("=HH", attributes)
             if kind == _PEER and length >= 8:
-                (peers[inode],) = struct.unpack_from("=I", attributes, 4)
+                (found.connected[inode],) = struct.unpack_from("=I", attributes, 4)
             attributes = attributes[max(4, (length + 3) & ~3) :]
-    return peers
+    return found
 
 
 def _answers(asked: bytes) -> Iterator[bytes]:
@@ -68,6 +77,7 @@ def _answers(asked: bytes) -> Iterator[bytes]:
 _End: TypeAlias = tuple[bytes, int]
 """Address and port."""
 _SYN_SENT, _TIME_WAIT, _LISTENS = 2, 6, 10  # include/net/tcp_states.h
+_ENDED = frozenset({7, 8, 9, 11})  # CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING: the other end has had its say
 _ANY = {4: bytes(4), 16: bytes(16)}
 _MAPPED = bytes(10) + b"\xff\xff"
 
@@ -86,12 +96,15 @@ class InetPeers(NamedTuple):
     """The other ends of TCP and UDP sockets of which both are of this machine, by inode.
 
     ``connected``: peers of connections. ``reaching``: of a connection that is not there yet the socket that
-    listens, and of a UDP socket the one with the address to which it goes. ``unacknowledged``: those that
-    have sent what has not arrived.
+    listens, and of a UDP socket the one with the address to which it goes. ``open``: those that wait for
+    anyone. ``abroad``: those whose other end is not here. ``unacknowledged``: those that have sent what has
+    not arrived.
     """
 
     connected: dict[int, int]
     reaching: dict[int, int]
+    open: set[int]
+    abroad: set[int]
     unacknowledged: set[int]
 
 
@@ -100,25 +113,32 @@ def inet_peers(pid: int) -> InetPeers:
     ends: dict[tuple[_End, _End], int] = {}
     bound: dict[tuple[bool, _End], int] = {}
     reaching: dict[int, tuple[bool, _End]] = {}
+    waiting: set[int] = set()
+    talking: set[int] = set()
     unacknowledged: set[int] = set()
     for udp, row in _rows(pid):
         if udp or row.state in (_SYN_SENT, _LISTENS):
             bound[udp, row.local] = row.inode
-            reaching[row.inode] = udp, row.remote
+            # One that is not connected goes nowhere, and has no port there.
+            if row.remote[1]:
+                reaching[row.inode] = udp, row.remote
+            else:
+                waiting.add(row.inode)
         else:
             ends[row.local, row.remote] = row.inode
+            if row.state not in _ENDED:
+                talking.add(row.inode)
             if row.unacknowledged:
                 unacknowledged.add(row.inode)
     connected = {inode: ends[b, a] for (a, b), inode in ends.items() if (b, a) in ends}
     on_their_way = {inode: there for inode, goal in reaching.items() if (there := _at(bound, *goal))}
-    return InetPeers(connected, on_their_way, unacknowledged)
+    abroad = {*talking, *reaching} - connected.keys() - on_their_way.keys()
+    return InetPeers(connected, on_their_way, waiting, abroad, unacknowledged)
 
 
 def _at(bound: dict[tuple[bool, _End], int], udp: bool, end: _End) -> int | None:
     """The socket that has an address, or all addresses with its port: of its family, or of both."""
     address, port = end
-    if not port:
-        return None  # A UDP socket that is not connected goes nowhere.
     for one in (address, _ANY[len(address)], _ANY[16]):
         if found := bound.get((udp, (one, port))):
             return found

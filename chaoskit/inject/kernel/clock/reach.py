@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from functools import cached_property
 
 from chaoskit.inject import processes
-from chaoskit.inject.kernel.clock.peers import InetPeers, inet_peers, unix_peers
+from chaoskit.inject.kernel.clock.peers import InetPeers, UnixPeers, inet_peers, unix_peers
 
 _ON_ONE = frozenset({0, 1, 17, 18, 19, 20, 42, 43, 44, 45, 46, 47, 288, 295, 296, 299, 307, 327, 328})
 """Calls that wait for their first argument, a descriptor: read, write, connect, accept, send and recv and
@@ -57,7 +57,8 @@ class Reach:
 
     ``duplicates`` are descriptors of this process that stand for some of theirs, ``relayed`` sockets of it
     that pass on what comes from others, or None for nothing any more. With ``timed_sockets`` a
-    wait at a socket may end by a time-out of that.
+    wait at a socket may end by a time-out of that. ``known_outside`` is true if the workload has had to do
+    with something outside of it, which then may come by itself, too.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class Reach:
         duplicates: Collection[int],
         relayed: Mapping[int, int | None],
         timed_sockets: bool,
+        known_outside: bool = True,
     ) -> None:
         self._main = main
         self._pids = pids
         self._duplicates = duplicates
         self._relayed = relayed
         self._timed_sockets = timed_sockets
+        self.known_outside = known_outside
 
     @cached_property
     def _inside(self) -> set[str]:
@@ -133,17 +136,17 @@ class Reach:
             return self._file_outside(pid, fd)
         if found[1] == "pipe":
             # Other children of this process may hold the other end of what the workload inherited.
-            others = processes.children() - self._pids
-            return name in self._ours or any(self._may_hold(other, name) for other in others)
+            return name in self._ours or any(self._may_hold(other, name) for other in self._others)
         return self._socket_outside(int(found[2]))
 
-    def _may_hold(self, pid: int, name: str) -> bool:
-        """True if a process, or one below it, has that open, and where it cannot be known.
+    @cached_property
+    def _others(self) -> list[int]:
+        """Other children of this process. Our own helpers hold the ends of many pipes, and write to none."""
+        others = processes.children() - self._pids
+        return [pid for pid in others if not processes.read(f"/proc/{pid}/comm").startswith(b"chaoskit")]
 
-        Our own helpers hold the ends of many pipes, and write to none.
-        """
-        if processes.read(f"/proc/{pid}/comm").startswith(b"chaoskit"):
-            return False
+    def _may_hold(self, pid: int, name: str) -> bool:
+        """True if a process, or one below it, has that open, and where it cannot be known."""
         try:
             numbers = os.listdir(f"/proc/{pid}/fd")
         except (FileNotFoundError, ProcessLookupError):
@@ -188,28 +191,75 @@ class Reach:
         return mode & 0o170000 in (0o020000, 0o010000)
 
     def _socket_outside(self, inode: int) -> bool:
-        """Its peer is outside, or one of ours that passes on what comes from there."""
+        """Its other end is outside, or it waits for anyone who may be."""
+        if inode in self._inet.open or inode in self._unix.open:
+            return self._may_be_visited
+        leads = self._leads_outside(inode)
+        self.known_outside |= leads is True
+        return leads is not False
+
+    def _leads_outside(self, inode: int) -> bool | None:
+        """True if what a socket is connected to, or on its way to, is outside; None if it is not known."""
         connected, reaching = self._peers
         peer = connected.get(inode)
         if peer is not None and peer in self._relayed:
+            # One of ours, which passes on what comes from beyond it, or nothing any more.
             beyond = self._relayed[peer]
             if beyond is None:
                 return False
             peer = connected.get(beyond, 0)
+        if peer == 0:
+            return None  # Its other end is gone, or has not been accepted yet.
         if peer is not None:
             return f"socket:[{peer}]" not in self._inside
+        if inode in self._inet.abroad:
+            return True
+        if inode not in reaching:
+            return None
         # Of ours, these are a name server and a listener that takes no one: what they are to do is due.
-        name = f"socket:[{reaching.get(inode)}]"
+        name = f"socket:[{reaching[inode]}]"
         return name not in self._inside and name not in self._ours
+
+    @cached_property
+    def _may_be_visited(self) -> bool:
+        """True if something outside may know where the workload listens, or waits for datagrams.
+
+        That is another child of this process, such as a peer, and what the workload talks to or has waited
+        for. The rest of the machine does not call on a program in a test: where a server and its clients are
+        all of the workload, their time is virtual.
+        """
+        return self.known_outside or bool(self._others) or self._talks
+
+    @property
+    def _talks(self) -> bool:
+        """True if any socket of the workload leads outside, and not to this process, which says nothing."""
+        connected, _ = self._peers
+        for one in filter(None, map(_NAMED.fullmatch, self._inside)):
+            inode = int(one[2])
+            is_ours = (
+                f"socket:[{connected.get(inode)}]" in self._ours and connected[inode] not in self._relayed
+            )
+            if one[1] == "socket" and not is_ours and self._leads_outside(inode):
+                return True
+        return False
 
     @cached_property
     def _inet(self) -> InetPeers:
         return inet_peers(self._main)
 
     @cached_property
+    def _unix(self) -> UnixPeers:
+        return unix_peers()
+
+    @cached_property
     def _peers(self) -> tuple[dict[int, int], dict[int, int]]:
         """By inode the peers of connected sockets, and those of sockets that are on their way to one."""
-        return {**unix_peers(), **self._inet.connected}, self._inet.reaching
+        return {**self._unix.connected, **self._inet.connected}, self._inet.reaching
+
+    def leading_inside(self, sockets: set[int]) -> set[int]:
+        """Those of these sockets whose other ends the workload has."""
+        connected, _ = self._peers
+        return {inode for inode in sockets if f"socket:[{connected.get(inode)}]" in self._inside}
 
     @property
     def undelivered(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar
 
 from chaoskit.core.operation import FileDetail
@@ -67,9 +68,9 @@ class Files:
         return Counting.of(armed, self._root, main)
 
     @property
-    def outstanding(self) -> bool:
+    def outstanding(self) -> Collection[int]:
         """Files owe nothing."""
-        return False
+        return ()
 
     @property
     def relayed(self) -> dict[int, int | None]:

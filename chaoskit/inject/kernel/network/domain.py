@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Collection
 from functools import cached_property
 from typing import ClassVar
 
@@ -72,9 +73,9 @@ class Network:
         return frozenset({"dns"}) if isinstance(shape, Unanswered) else frozenset()
 
     @property
-    def outstanding(self) -> bool:
-        """An answer of another program is on its way to the workload."""
-        return self._has("_relay") and self._relay.outstanding
+    def outstanding(self) -> Collection[int]:
+        """Our ends of connections on which an answer is on its way to the workload."""
+        return self._relay.outstanding if self._has("_relay") else ()
 
     def _has(self, part: str) -> bool:
         """True if it was needed by now."""

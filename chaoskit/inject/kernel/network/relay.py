@@ -164,9 +164,9 @@ class Relay:
     # Time.
 
     @property
-    def outstanding(self) -> bool:
-        """Something was asked of the other side, and the answer has not come."""
-        return any(one.outstanding for one in self._connections)
+    def outstanding(self) -> list[int]:
+        """Our ends towards those that were asked something and have not answered; 0 for one that is gone."""
+        return [_inode(one.server) for one in self._connections if one.outstanding]
 
     @property
     def relayed(self) -> dict[int, int | None]:
@@ -174,7 +174,7 @@ class Relay:
         found: dict[int, int | None] = {}
         for one in self._connections:
             if not (one.client.gone or one.server.gone):
-                client, server = (os.fstat(wire.sock.fileno()).st_ino for wire in (one.client, one.server))
+                client, server = _inode(one.client), _inode(one.server)
                 still = one.muted or one.put_off
                 found |= {client: None if still else server, server: None if still else client}
         return found
@@ -203,3 +203,7 @@ def link_of(task: Task, fd: int) -> str | None:
     """An identity that no other socket has; None if the descriptor is not a socket."""
     link = task.link(fd)
     return link if link is not None and link.startswith("socket:") else None
+
+
+def _inode(wire: Wire) -> int:
+    return 0 if wire.gone else os.fstat(wire.sock.fileno()).st_ino
