@@ -214,16 +214,21 @@ class Imaging:
 
     def _write(self, name: str, content: bytes, *, fast: bool = True) -> Path:
         """A file in staging: on the tmpfs, if it has room, else on the disk."""
-        sizes, places = self.settings.sizes, (self.settings.fast, self._slow)
-        needs = Preflight(
-            disk={str(self.images): sizes.product},
-            tmpfs=(str(places[0]), sizes.staging) if fast else (str(places[1]), sizes.staging),
-            fallback=str(places[1]),
-        )
-        staging = needs.check().require().staging
+        staging = self.needs(fast=fast).check().require().staging
         assert staging is not None
         write_file(staging / name, content)
         return staging / name
+
+    def needs(self, *, fast: bool = True) -> Preflight:
+        """What has to be there before anything of an observation is written, as the settings estimate it."""
+        sizes, slow = self.settings.sizes, str(self._slow)
+        return Preflight(
+            disk={str(self.images): sizes.product},
+            tmpfs=(str(self.settings.fast) if fast else slow, sizes.staging),
+            fallback=slow,
+            memory=sizes.memory,
+            descriptors=sizes.descriptors,
+        )
 
     def _table(self, before: dict[str, Any]) -> dict[str, Any]:
         read: dict[str, Any] = json.loads((self.settings.state / before["table"]).read_bytes())

@@ -18,6 +18,8 @@ class Sizes:
 
     staging: int = option(default=64 << 20, minimum=0, unit="bytes")
     product: int = option(default=16 << 20, minimum=0, unit="bytes")
+    memory: int = option(default=256 << 20, minimum=0, unit="bytes")
+    descriptors: int = option(default=16, minimum=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ CALIBRATIONS = [
     Calibration("reference", 1.0, 1.0, 0.0, AT * 2),
 ]
 """The first has expired, the second is too poor, the third is the one to take."""
-ENVIRONMENT = {"IMAGING_SIZES__STAGING": "4KiB", "IMAGING_SIZES__PRODUCT": "4KiB"}
+ENVIRONMENT = {f"IMAGING_SIZES__{name}": "4KiB" for name in ("STAGING", "PRODUCT", "MEMORY")}
 
 
 def prepare(directory: Path) -> None:
