@@ -287,6 +287,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
 ) -> None:
     """Disk, memory, descriptors: by the name of what is missing, and with nothing staged."""
     monkeypatch.setitem(world.ENVIRONMENT, f"IMAGING_SIZES__{size}", most)
+    monkeypatch.setitem(world.ENVIRONMENT, "IMAGING_RUNTIME__RETRY__STAGING__WAIT__INITIAL", "0.01")
+    monkeypatch.setitem(world.ENVIRONMENT, "IMAGING_RUNTIME__RETRY__STAGING__WAIT__CAP", "0.01")
     world.run(here)
     with opened(here) as imaging:
         failed = imaging.stages.record("convert", scope="m31")
@@ -294,6 +296,13 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     assert failed.error is not None
     assert failed.error["type"] == error
     assert not [path for place in ("fast", "staging") for path in (here / "state" / place).iterdir()]
+
+
+def test_a_folder_of_observations_that_is_away_is_told(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is not an empty one: the log names it."""
+    (here / "incoming").rename(here / "away")
+    world.run(here)
+    assert "what is incoming cannot be read" in caplog.text
 
 
 def test_it_is_a_command(here: Path, monkeypatch: Patch) -> None:
@@ -347,7 +356,14 @@ def ungated(monkeypatch: Patch) -> None:
     monkeypatch.setattr(program.GateResult, "passed", True)
 
 
-@pytest.mark.parametrize("remove", [expired_ones_too, poor_ones_too, ungated], ids=lambda f: f.__name__)
+def untidy(monkeypatch: Patch) -> None:
+    """What was staged for an observation in quarantine stays."""
+    monkeypatch.setattr(Imaging, "_tidy_quarantined", lambda self: None)
+
+
+@pytest.mark.parametrize(
+    "remove", [expired_ones_too, poor_ones_too, ungated, untidy], ids=lambda f: f.__name__
+)
 def test_a_guarantee_less_shows_without_a_fault(
     remove: Callable[[Patch], None], here: Path, monkeypatch: Patch
 ) -> None:

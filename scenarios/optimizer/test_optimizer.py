@@ -166,6 +166,16 @@ def test_it_is_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     world.check(tmp_path, [], settled=True)
 
 
+def test_a_drop_folder_that_is_away_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not an empty one: the log names it."""
+    started_alone(tmp_path, monkeypatch)
+    (tmp_path / "drop").rename(tmp_path / "away")
+    assert main(["--once"]) == 0
+    assert "the drop folder cannot be read" in capsys.readouterr().err
+
+
 def test_each_error_has_a_file_with_its_details(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole stack with its local variables, the job and the attempt; a password among them is hidden."""
     started_alone(tmp_path, monkeypatch)
