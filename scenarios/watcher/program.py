@@ -66,7 +66,7 @@ class Watcher:
         self._done: HandoffQueue[Claim] = HandoffQueue("done", queue, stop=wake)
         # Whatever fails to open, what was opened before it is closed.
         with ExitStack() as opened:
-            opened.enter_context(subscribe(_tell_of_retries))
+            opened.enter_context(subscribe(_tell_of_the_share))
             store = opened.enter_context(Store.open(settings.state / "watcher.db"))
             self.samples = opened.enter_context(
                 Checkpoints(store, pipeline="samples", attempts=settings.attempts, base=settings.state)
@@ -267,9 +267,9 @@ class Watcher:
             self._note("clean up", error)
 
 
-def _tell_of_retries(event: Event) -> None:
-    """Say what is tried again: a share that is away for a night ends no call, and would never be told."""
-    if isinstance(event, RetryScheduled) and not event.quiet:
+def _tell_of_the_share(event: Event) -> None:
+    """Say that the share is away: while it is waited for without end, no call fails that would be told."""
+    if isinstance(event, RetryScheduled) and event.policy == "share" and not event.quiet:
         log.warning(
             "%s failed (%s) and is tried again in %g s: %s",
             event.function,
