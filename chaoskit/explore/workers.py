@@ -144,7 +144,7 @@ class Workers:
         # The output of thousands of cases that pass is of no use.
         if observation.failure is None or not self._capture:
             return observation
-        return _with_output(observation, inside.printed(start))
+        return replace(observation, output=inside.printed(start)[-OUTPUT_SHOWN:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +330,3 @@ def _send(fd: int, message: Any) -> None:
     view = memoryview(LENGTH.pack(len(body)) + body)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _with_output(observation: Observation, text: str) -> Observation:
-    return replace(observation, output=text[-OUTPUT_SHOWN:])

@@ -20,9 +20,10 @@ _ERRNOS = frozenset(row.name for rows in TABLE.values() for row in rows if row.f
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Disk:
-    """Transient and persistent errors, short transfers, a disk that fills up, late errors. Errors that
-    contradict the state of the disk are offered only if another process of the same run could cause that
-    state: see :mod:`chaoskit.faults.contention`.
+    """Transient and persistent errors, short transfers, a disk that fills up, late errors.
+
+    Errors that contradict the state of the disk are offered only if another process of the same run could
+    cause that state: see :mod:`chaoskit.faults.contention`.
 
     Only calls that succeeded in the baseline are struck: replacing one error by another shows nothing new.
     """
@@ -45,18 +46,15 @@ class Disk:
         # From this call on: a disk that is full stays full for every later call.
         yield from (Fault("full", str(n)) for n in _room_left(operation))
         yield from (Fault("lost", row.name) for row in lost(operation, "local"))
-        others = _of_others(lost(operation, "interference"), operation, trace)
-        yield from (Fault("lost", row.name) for row in others)
+        for row in lost(operation, "interference"):
+            if contended(row, operation, trace):
+                yield Fault("lost", row.name)
 
 
 def _rows(operation: Operation) -> Iterator[ErrnoRow]:
     rows = possible(operation, "local")
     # Programs look names up all the time, and one error is enough to tell "absent" from "unknown".
     return islice(rows, 1) if FAMILIES[operation.call].looks else rows
-
-
-def _of_others(rows: Iterable[ErrnoRow], operation: Operation, trace: Trace) -> Iterator[ErrnoRow]:
-    return (row for row in rows if contended(row, operation, trace))
 
 
 def errors(rows: Iterable[ErrnoRow]) -> Iterator[Fault]:

@@ -17,6 +17,7 @@ from chaoskit.faults.sets import FaultSet
 @dataclass(frozen=True, slots=True, repr=False)
 class Shortage:
     """MemoryError at allocations of the program's lines; the kernel's kill if there are several processes.
+
     The first and the last execution of each line that allocates, and in each the allocations 1, 2, 4, 8 … and
     the last: a line that handles its first and its fourth allocation handles its third. ``packages`` are
     those whose lines count besides the project's.

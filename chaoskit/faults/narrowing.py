@@ -246,13 +246,9 @@ def _fits_site(pattern: str, stack: tuple[Frame, ...]) -> bool:
     file, colon, line = pattern.rpartition(":")
     if not colon:
         glob = _glob(pattern, within=".")
-        return any(glob.fullmatch(f.function) or glob.fullmatch(_bare(f.function)) for f in stack)
+        return any(glob.fullmatch(f.function) or glob.fullmatch(f.function.rpartition(".")[2]) for f in stack)
     files, lines = _glob(file, within="[^/]"), _glob(line, within=".")
     return any(lines.fullmatch(str(f.line)) and _ends_with(f.file, files, file) for f in stack)
-
-
-def _bare(function: str) -> str:
-    return function.rpartition(".")[2]
 
 
 def _ends_with(file: str, glob: re.Pattern[str], pattern: str) -> bool:

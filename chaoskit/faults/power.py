@@ -47,9 +47,10 @@ class PowerLoss:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FsyncLies:
-    """An fsync fails once, and the data that it should have written counts as clean from then on. A later
-    fsync succeeds without writing that data. This shows only when the power fails, so each case is also
-    followed by the power losses in which some of that data is missing. Source: Rebello et al., "Can
+    """An fsync fails once, and the data that it should have written counts as clean from then on.
+
+    A later fsync succeeds without writing that data. This shows only when the power fails, so each case is
+    also followed by the power losses in which some of that data is missing. Source: Rebello et al., "Can
     Applications Recover from fsync Failures?", USENIX ATC 2020.
     """
 

@@ -87,8 +87,9 @@ class Damaged:
 
     @property
     def nature(self) -> str:
-        """What kind of damage it is: ``hostile``, ``cut``, or ``changed`` for all else. A program must refuse
-        harmful content, notice a premature end, and check what it reads.
+        """What kind of damage it is: ``hostile``, ``cut``, or ``changed`` for all else.
+
+        A program must refuse harmful content, notice a premature end, and check what it reads.
         """
         words = re.split(r"[./]", self.label)
         if "hostile" in words or "bomb" in words:

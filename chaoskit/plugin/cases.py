@@ -60,8 +60,9 @@ def tear_down(item: pytest.Item) -> None:
 
 
 def _needs_chaos_alone(item: pytest.Function) -> bool:
-    """True if pytest would make only the plugin's own fixture ``chaos`` for the test. A test with ``request``
-    may ask for others while it runs.
+    """True if pytest would make only the plugin's own fixture ``chaos`` for the test.
+
+    A test with ``request`` may ask for others while it runs.
     """
     definitions = item._fixtureinfo.name2fixturedefs.get("chaos", ())
     return (
@@ -180,8 +181,9 @@ def baseline_again(item: pytest.Function, state: Underway) -> None:
 
 
 def kept_error(item: pytest.Item) -> BaseException | None:
-    """The error with which the test failed without raising it. The runner of ``unittest`` keeps errors for
-    pytest's report, and pytest keeps those of subtests.
+    """The error with which the test failed without raising it.
+
+    The runner of ``unittest`` keeps errors for pytest's report, and pytest keeps those of subtests.
     """
     kept: list[pytest.ExceptionInfo[BaseException]] = getattr(item, "_excinfo", None) or []
     if kept:

@@ -33,6 +33,7 @@ class CrashLine:
 @dataclass(frozen=True)
 class ToldFailure:
     """A failure reported by the harness, as pytest shows it: the text as it is, and a line for summaries.
+
     pytest would repeat all of a plain text in its short summary wherever ``CI`` is set.
     """
 

@@ -316,8 +316,9 @@ def _note_lost_memory(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
 
 
 def _marker(item: pytest.Item) -> pytest.Mark | None:
-    """The marker that makes the item a scenario. A marker of a whole module or class applies only to tests
-    that ask for the fixture.
+    """The marker that makes the item a scenario.
+
+    A marker of a whole module or class applies only to tests that ask for the fixture.
     """
     marker = item.get_closest_marker(MARKER)
     if marker is None or "chaos" in getattr(item, "fixturenames", ()):

@@ -63,8 +63,10 @@ class Collector:
         place: Path | None = None,
         seconds: float | None = None,
     ) -> Report:
-        """The report of the run so far. ``place`` is where the scenarios' directories were, ``seconds`` how
-        long the run took; without it, the time since this object was made.
+        """The report of the run so far.
+
+        ``place`` is where the scenarios' directories were, ``seconds`` how long the run took; without it, the
+        time since this object was made.
         """
         words = command if self._secrets is None else self._secrets.hide_words(command)
         run = Run(

@@ -79,9 +79,10 @@ def judge(
     baseline: Report | Mark | None = None,
     now: datetime | None = None,
 ) -> tuple[Judged, ...]:
-    """Apply every rule, in the order in which a release manager asks. ``limits`` are those that differ from
-    the defaults. Findings that are also in ``baseline`` were released before: they count as old. ``now`` is
-    the time from which the report's age is measured.
+    """Apply every rule, in the order in which a release manager asks.
+
+    ``limits`` are those that differ from the defaults. Findings that are also in ``baseline`` were released
+    before: they count as old. ``now`` is the time from which the report's age is measured.
     """
     earlier = mark(baseline) if isinstance(baseline, Report) else baseline
     given = _Given(report, earlier, now or datetime.now(UTC))

@@ -186,8 +186,9 @@ class Chaos:
         return self._job.expected is not None and not self._job.expected.repeatable
 
     def inject(self, *rules: FaultRule, must_strike: bool = True) -> AbstractContextManager[Injected]:
-        """Inject hand-picked faults in the test's own process, at calls of Python code below ``path``. See
-        :func:`chaoskit.injecting`, which does the same in an ordinary test.
+        """Inject hand-picked faults in the test's own process, at calls of Python code below ``path``.
+
+        See :func:`chaoskit.injecting`, which does the same in an ordinary test.
         """
         return injecting(*rules, path=self._path, must_strike=must_strike)
 

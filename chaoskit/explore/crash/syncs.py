@@ -234,6 +234,7 @@ def _touched(order: Order, touched: int, seen: set[Inode]) -> tuple[int, set[Ino
 
 def _renamed_in(order: Order, inode: Inode) -> set[Inode]:
     """The directories whose entries are logged with an inode that was renamed, linked or unlinked in them.
+
     Their other changes are included, out of order (measured).
     """
     file, steps = order.files[inode], order.script.steps

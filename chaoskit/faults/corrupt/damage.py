@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
+
+_Member = TypeVar("_Member")
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What a file may look like after one damage. ``structure`` is the part of the file that is hit
-    (``entry2``, ``page1``, empty for the file as a whole), ``kind`` what happens to it. ``make`` returns the
-    damaged bytes. If it is ``lazy``, making them is expensive, like compressing a bomb, and waits until the
-    damage strikes.
+    """What a file may look like after one damage.
+
+    ``structure`` is the part of the file that is hit (``entry2``, ``page1``, empty for the file as a whole),
+    ``kind`` what happens to it. ``make`` returns the damaged bytes. If it is ``lazy``, making them is
+    expensive, like compressing a bomb, and waits until the damage strikes.
     """
 
     structure: str
@@ -44,9 +47,17 @@ INNER = 16 << 20
 
 Damages: TypeAlias = Iterator[Damage]
 Enumerator: TypeAlias = Callable[[bytes], Damages]
-"""Yields the damages of a file by its content, the most interesting first; the same for equal content. It may
-raise on content that turns out not to be of its format; damages yielded before that are kept.
+"""Yields the damages of a file by its content, the most interesting first; the same for equal content.
+
+It may raise on content that turns out not to be of its format; damages yielded before that are kept.
 """
+
+
+def first_and_last(members: Sequence[_Member], most: int) -> Iterator[tuple[int, _Member]]:
+    """At most ``most`` members of an archive with their numbers from 1; the last is always among them."""
+    for number, member in enumerate(members, 1):
+        if number < most or number == len(members):
+            yield number, member
 
 
 def made(structure: str, kind: str, data: bytes) -> Damage:

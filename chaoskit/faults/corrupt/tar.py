@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator
 
-from chaoskit.faults.corrupt.damage import ABSOLUTE, MOST, Damages, cuts, flips, made, replaced
+from chaoskit.faults.corrupt.damage import (
+    ABSOLUTE,
+    MOST,
+    Damages,
+    cuts,
+    first_and_last,
+    flips,
+    made,
+    replaced,
+)
 
 _BLOCK = 512
 _SIZE, _CHECKSUM, _MAGIC = 124, 148, 257
@@ -41,18 +49,12 @@ def _with_checksum(header: bytes) -> bytes:
     return replaced(header, _CHECKSUM, b"%06o\0 " % sum(blank))
 
 
-def _numbered(members: list[tarfile.TarInfo]) -> Iterator[tuple[str, tarfile.TarInfo]]:
-    for number, member in enumerate(members, 1):
-        if number < _SHOWN or number == len(members):
-            yield f"member{number}", member
-
-
 def damages(data: bytes) -> Damages:
     """Enumerate."""
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         members = tar.getmembers()
-    for name, member in _numbered(members):
-        yield from _of_member(name, member, data)
+    for number, member in first_and_last(members, _SHOWN):
+        yield from _of_member(f"member{number}", member, data)
     if members:
         yield from _hostile(members[0].name, data)
         last = members[-1]

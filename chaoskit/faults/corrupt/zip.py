@@ -14,6 +14,7 @@ from chaoskit.faults.corrupt.damage import (
     Damage,
     Damages,
     cuts,
+    first_and_last,
     flipped,
     flips,
     made,
@@ -32,7 +33,7 @@ def damages(data: bytes) -> Damages:
         members, start = archive.infolist(), archive.start_dir
     # From the end, as readers search it: a member may contain an archive.
     end = data.rindex(b"PK\x05\x06")
-    for number, info in _numbered(members):
+    for number, info in first_and_last(members, _SHOWN):
         yield from _of_member(f"member{number}", info, data)
     for number, at in _entries(data, start, len(members)):
         yield from _of_entry(f"entry{number}", at, data)
@@ -56,12 +57,6 @@ def is_sound(data: bytes) -> bool:
     # An unknown method, an encrypted member, an impossible offset: each raises another class.
     except Exception:
         return False
-
-
-def _numbered(members: list[zipfile.ZipInfo]) -> Iterator[tuple[int, zipfile.ZipInfo]]:
-    for number, info in enumerate(members, 1):
-        if number < _SHOWN or number == len(members):
-            yield number, info
 
 
 def _of_member(name: str, info: zipfile.ZipInfo, data: bytes) -> Damages:

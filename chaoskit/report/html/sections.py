@@ -170,8 +170,9 @@ class MatrixRow:
 
 
 def matrix(report: Report) -> tuple[tuple[str, tuple[MatrixRow, ...]], ...]:
-    """The scenarios by what they promise, each with the outcome of every kind of fault. Tests without a
-    promise are listed by their file.
+    """The scenarios by what they promise, each with the outcome of every kind of fault.
+
+    Tests without a promise are listed by their file.
     """
     groups: dict[str, list[MatrixRow]] = {}
     for entry in report.entries:

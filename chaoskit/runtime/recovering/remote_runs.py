@@ -118,7 +118,7 @@ class RemoteRuns:
             name: [] for name in ("launched", "done", "failed", "removed", "troubles")
         }
         ours: set[str] = set()
-        for record in self._live():
+        for record in self._all(LIVE):
             try:
                 kept = self._step(record, known, did)
             # One run that cannot be launched must not keep the others from it.
@@ -177,9 +177,6 @@ class RemoteRuns:
 
     def _write(self, record: Record, status: str, value: Mapping[str, Any]) -> None:
         self._store.put(REMOTE, record.key, dict(value), scope=self._name, status=status)
-
-    def _live(self) -> list[Record]:
-        return self._all(LIVE)
 
     def _all(self, status: tuple[str, ...]) -> list[Record]:
         found: list[Record] = []
