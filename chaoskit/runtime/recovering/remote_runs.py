@@ -147,7 +147,7 @@ class RemoteRuns:
 
     def _step(self, record: Record, known: Mapping[str, RemoteRun], did: dict[str, list[str]]) -> str | None:
         """Put one run right; the id of the run on the other side that is its own from now on."""
-        id = record.value["id"]
+        id: str | None = record.value["id"]
         if id not in known:
             id = _named(record.key, known)
         seen = known.get(id) if id is not None else None

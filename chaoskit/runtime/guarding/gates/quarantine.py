@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaoskit.core.errors import UsageError
+from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.durable.files.directories import make_directories
 from chaoskit.runtime.durable.files.flag import Flag, FlagInfo
 from chaoskit.runtime.durable.files.names import parse
@@ -46,12 +46,21 @@ class Quarantine:
 
         Raises:
             FileNotFoundError: there is nothing at ``path``.
-            UsageError: another item of that name is there, or it is another file system.
+            UsageError: another item of that name is there, it is another file system, or the name is one that
+                the quarantine uses itself: ``.….why``, or that of a file that is being written.
             OutcomeUnknown: it is there, and a power loss may still take it back.
             OSError: as the file system says; the item is where it was.
         """
         source = Path(os.path.abspath(path))
         there = source.lstat()
+        if self._is_ours(source.name):
+            # It would be taken for the reason of another item and written over by it, or never be listed.
+            raise UsageError(
+                f"{source.name!r} is named like what the quarantine keeps for itself; expected another name."
+                " Rename it first."
+            )
+        if not isinstance(why, GateResult | str):
+            raise wrong("why", why, "a GateResult or a text")
         target = self._directory / source.name
         if _names_one_file(there, target):
             source.unlink()
@@ -115,8 +124,13 @@ class Quarantine:
         """
         names = sorted(os.listdir(self._directory)) if self._directory.is_dir() else []
         for name in names:
-            if not (name.startswith(".") and name.endswith(_REASON)) and parse(name) is None:
+            if not self._is_ours(name):
                 yield Quarantined(self._directory / name, self._reason(name).read())
+
+    @staticmethod
+    def _is_ours(name: str) -> bool:
+        """True for the name of a reason, or of a file that is being written."""
+        return (name.startswith(".") and name.endswith(_REASON)) or parse(name) is not None
 
     def _taken(self, what: str, name: str) -> UsageError:
         told = what.format(name, str(self._directory))
