@@ -39,7 +39,7 @@ class Candidate(Generic[T]):
     a number or a function of it, must reach the chain's ``minimum_quality``. One of ``last_resort``, such
     as a constant, is tried when there is no last known good value either, and never kept as one.
 
-    Raises ``UsageError`` for functions that cannot be asked, for times that are no numbers, and for an
+    Raises ``UsageError`` for functions that cannot be asked, for times that are not numbers, and for an
     interval that ends before it begins.
     """
 

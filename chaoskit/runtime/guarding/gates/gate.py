@@ -53,7 +53,7 @@ class QualityGate:
     def judge(self, metrics: Metrics, *, earlier: Stages | None = None) -> GateResult:
         """Judge ``metrics``; ``earlier`` are those of the stages before, for the checks across stages.
 
-        What stands there for a number may be anything: a metric that is none is a finding. Raises UsageError
+        What stands there for a number may be anything: one that is not a number is a finding. Raises UsageError
         for anything but mappings.
         """
         if not isinstance(metrics, Mapping):

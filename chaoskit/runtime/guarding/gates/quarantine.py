@@ -53,14 +53,7 @@ class Quarantine:
         """
         source = Path(os.path.abspath(path))
         there = source.lstat()
-        if self._is_ours(source.name):
-            # It would be taken for the reason of another item and written over by it, or never be listed.
-            raise UsageError(
-                f"{source.name!r} is named like what the quarantine keeps for itself; expected another name."
-                " Rename it first."
-            )
-        if not isinstance(why, GateResult | str):
-            raise wrong("why", why, "a GateResult or a text")
+        self._check(source, why)
         target = self._directory / source.name
         if _names_one_file(there, target):
             source.unlink()
@@ -75,12 +68,7 @@ class Quarantine:
             raise self._taken("there is an item {!r} in {!r}", source.name)
         make_directories(self._directory)
         reason = self._reason(source.name)
-        # From here, so that it stays true when the whole tree is moved.
-        origin = os.path.relpath(source, self._directory)
-        if isinstance(why, GateResult):
-            reason.set("; ".join(map(str, why.findings)), result=why.to_dict(), origin=origin)
-        else:
-            reason.set(why, origin=origin)
+        self._say_why(reason, source, why)
         try:
             _move(source, target)
         except FileExistsError:
@@ -126,6 +114,24 @@ class Quarantine:
         for name in names:
             if not self._is_ours(name):
                 yield Quarantined(self._directory / name, self._reason(name).read())
+
+    def _check(self, source: Path, why: object) -> None:
+        if self._is_ours(source.name):
+            # It would be taken for the reason of another item and written over by it, or never be listed.
+            raise UsageError(
+                f"{source.name!r} is named like what the quarantine keeps for itself; expected another name."
+                " Rename it first."
+            )
+        if not isinstance(why, GateResult | str):
+            raise wrong("why", why, "a GateResult or a text")
+
+    def _say_why(self, reason: Flag, source: Path, why: GateResult | str) -> None:
+        # From here, so that it stays true when the whole tree is moved.
+        origin = os.path.relpath(source, self._directory)
+        if isinstance(why, GateResult):
+            reason.set("; ".join(map(str, why.findings)), result=why.to_dict(), origin=origin)
+        else:
+            reason.set(why, origin=origin)
 
     @staticmethod
     def _is_ours(name: str) -> bool:

@@ -53,7 +53,7 @@ def connected(end: float, address: tuple[str, int], *unused: Any) -> socket.sock
     """A connection to the first of the addresses of a host that takes one before ``end``.
 
     Called as ``socket.create_connection`` is, whose timeout is for each address of the host again. Looking
-    the name up is the resolver's affair, which has limits of its own.
+    the name up is left to the resolver and its own limits.
     """
     refused: OSError = OSError(f"{address[0]} has no address")
     for family, kind, protocol, _, where in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):

@@ -99,7 +99,7 @@ class Notifier(ClosedOnExit):
     ) -> bool:
         """Tell it soon; True if there was room for it. ``key`` is the title unless given. Never raises.
 
-        What cannot be told, such as a severity that is none, is logged.
+        What cannot be told, such as an unknown severity, is logged.
         """
         try:
             if self._pid != os.getpid():

@@ -63,7 +63,7 @@ class Notice:
     ) -> Notice:
         """Bounded, without secrets and in characters that travel, as it leaves the machine.
 
-        Raises UsageError for a severity that is none.
+        Raises UsageError for an unknown severity.
         """
         # One line: a line break in a title would begin a second header of a mail.
         line = " ".join(_travelling(title).split())[:TITLE]

@@ -226,7 +226,7 @@ class Quota(Lasting):
 
 
 def _check_stages(what: str, given: object, fits: Callable[[object], bool], expected: str) -> None:
-    """Refuse a mapping of stages that is none, or holds something else than is ``expected``."""
+    """Refuse anything but a mapping of stages to what is ``expected``."""
     if not isinstance(given, Mapping | None):
         raise wrong(what, given, f"a mapping of the names of stages, each to {expected}")
     for stage, one in (given or {}).items():
