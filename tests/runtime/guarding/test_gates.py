@@ -299,6 +299,17 @@ def test_a_check_whose_error_cannot_be_told_is_one_that_fails():
     assert "it cannot be checked: Mute" in failure.detail
 
 
+@pytest.mark.parametrize("name", ["..", ".", "", ".a.why", "a/../a", "b"])
+def test_what_is_no_item_is_not_released(tmp_path, name):
+    """The reason of one is not one itself, and neither is what stands above."""
+    (tmp_path / "a").write_text("")
+    quarantine = Quarantine(tmp_path / "q")
+    quarantine.put(tmp_path / "a", "bad")
+    with pytest.raises(UsageError, match="expected one that items"):
+        quarantine.release(name, tmp_path / "out")
+    assert [one.why.reason for one in quarantine.items()] == ["bad"]
+
+
 @pytest.mark.parametrize("of", ["a reason", "a file that is being written"])
 def test_no_item_is_named_like_what_the_quarantine_keeps(tmp_path, of):
     """The next item's reason was written over it, or it was never listed."""

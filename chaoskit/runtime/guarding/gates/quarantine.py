@@ -95,7 +95,8 @@ class Quarantine:
             OutcomeUnknown: it is there, and a power loss may still take it back.
         """
         source, target = self._directory / name, Path(os.path.abspath(to))
-        if name != source.name or not os.path.lexists(source):
+        known = name == source.name and name != ".." and not self._is_ours(name)
+        if not known or not os.path.lexists(source):
             raise UsageError(f"there is no item {name!r} in quarantine; expected one that items() lists.")
         if os.path.lexists(target):
             raise UsageError(f"there is something at {str(target)!r}; expected a path that is free.")
