@@ -53,7 +53,7 @@ class QualityGate:
     def judge(self, metrics: Metrics, *, earlier: Stages | None = None) -> GateResult:
         """Judge ``metrics``; ``earlier`` are those of the stages before, for the checks across stages.
 
-        A value that is not a number is a finding, whatever it is. Raises UsageError for anything but mappings.
+        A value that is not a number is a finding. Raises UsageError for anything but mappings.
         """
         if not isinstance(metrics, Mapping):
             raise wrong(f"the metrics of {self.name!r}", metrics, "a mapping of names to numbers")
