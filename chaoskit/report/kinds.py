@@ -34,11 +34,8 @@ _BY_NAME = {
     "kill": "kill",
     "power_loss": "power",
     "delay": "clock",
-    "step": "clock",
-    "drift": "clock",
-    "freeze": "clock",
-    "MemoryError": "memory",
-    "oom": "memory",
+    **dict.fromkeys(("step", "set", "freeze", "drift", "same", "suspend", "late"), "clock"),
+    **dict.fromkeys(("MemoryError", "memory_limit", "oom"), "memory"),
     "damage": "damage",
     "race": "race",
 }

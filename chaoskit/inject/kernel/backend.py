@@ -112,7 +112,7 @@ class KernelBackend:
 
 
 class _ProcessFamily:
-    """A block that no process and no open descriptor of the workload outlives."""
+    """A block at whose end every process and open descriptor of the workload is gone."""
 
     def __init__(self) -> None:
         self.before = processes.children()
@@ -121,7 +121,7 @@ class _ProcessFamily:
         self._at_end: list[Callable[[], object]] = []
 
     def at_end(self, release: Callable[[], object]) -> None:
-        """Call ``release`` at the end of the block; the last one is called first."""
+        """Call ``release`` at the end of the block, in reverse order."""
         self._at_end.append(release)
 
     def __enter__(self) -> _ProcessFamily:
