@@ -49,7 +49,7 @@ def packed(root: Path) -> SentCode:
             "there, and name it by chdir=."
         ) from error
     if not size:
-        raise UsageError(f"below {root} is no file to send; expected a project's code there.")
+        raise UsageError(f"below {root} there is no file to send; expected a project's code there.")
     data = buffer.getvalue()
     return SentCode(hashlib.sha256(data).hexdigest(), data)
 

@@ -57,7 +57,8 @@ def counter() -> Ticks | str:
         flags = re.search(r"^flags\s*:(.*)$", file.read(), re.MULTILINE)
     missing = [flag for flag in _FIT if flags is None or flag not in flags[1].split()]
     if missing:
-        return f"this processor's counter is no clock ({' and '.join(missing)} missing in /proc/cpuinfo)"
+        names = " and ".join(missing)
+        return f"this processor's counter is not fit for a clock ({names} missing in /proc/cpuinfo)"
     try:
         return Ticks(_function())
     except OSError as why:
