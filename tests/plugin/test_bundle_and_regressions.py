@@ -122,7 +122,7 @@ def test_a_bundle_shows_the_finding_elsewhere(
 def test_a_bundle_takes_any_parameter_encoding_and_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slashes of a parameter stay, modules in any encoding come along, and pytest may start below the root."""
+    """Slashes of a parameter stay, modules in any encoding come along, and pytest may start anywhere."""
     (tmp_path / "tests").mkdir()
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     named = '    @pytest.mark.parametrize("_", ["http://x/./y/"])\n    @scenario'
