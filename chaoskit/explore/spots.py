@@ -161,7 +161,7 @@ def _is_own(frame: Frame) -> bool:
 
 
 def function_of(frame: Frame) -> str:
-    """The function of a frame; for a comprehension the one around it, since CPython 3.12 and later run it there.
+    """The function of a frame; for a comprehension the one around it, where later Pythons than 3.11 run it.
 
     See PEP 709. An id is to be the same on each Python that runs the scenario.
     """
