@@ -1,4 +1,4 @@
-"""Findings that a project knows of and has named, in the scenario or in a file beside its tests.
+"""Findings that a project accepts, named in the scenario or in a file beside its tests.
 
 The file is ``chaoskit-known.toml``: one table for each scenario, in which each id has the reason why it is
 accepted::
@@ -39,13 +39,13 @@ def checked(what: str, value: object) -> dict[str, str]:
 
 
 def beside(test: Path, name: str, has: Callable[[str], bool]) -> dict[str, str]:
-    """What the file beside the module ``test`` says of its test ``name``, as pytest has it after ``::``.
+    """What the file beside the module ``test`` accepts for its test ``name`` (pytest's name after ``::``).
 
     ``has`` tells of a name without parameters if the module has such a test.
 
     Raises:
-        UsageError: if the file cannot be understood, or names a module that is not there, or a test that
-            this one does not have.
+        UsageError: if the file cannot be parsed, or names a module that does not exist, or a test that this
+            one does not have.
     """
     file = test.parent / FILE
     tables = _read(file)
