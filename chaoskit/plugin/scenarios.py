@@ -368,13 +368,12 @@ def _tmp(item: pytest.Item) -> Path:
 
 def _tests_of(item: pytest.Item) -> Callable[[str], bool]:
     """What tells if the item's module has a test of some name, as it stands behind the file in a node id."""
-    module = item.getparent(pytest.Module)
 
     def has(name: str) -> bool:
-        found: object = None if module is None else module.obj
+        found: object = getattr(item.getparent(pytest.Module), "obj", None)
         for part in name.split("::"):
             found = getattr(found, part, None)
-        return module is None or found is not None
+        return found is not None
 
     return has
 
