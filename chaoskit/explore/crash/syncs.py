@@ -55,7 +55,7 @@ def _left_out(order: Order, file: FileRecord, sync: Sync) -> int:
     pending, steps = file.pending & ~order.durable, order.script.steps
     data = (i for i in bits(order.of_kind(pending, StepKind.DATA)) if not steps[i].is_metadata)
     left = mask_of(i for i in data if steps[i].end <= first or steps[i].offset >= end)
-    # What grows without data of its own may be the growth of any: it is not promised by a part.
+    # Growth without data may be that of any write, so a part does not promise it.
     grown = ((i, steps[i].partner) for i in bits(order.of_kind(pending, StepKind.GROW)))
     return left | mask_of(i for i, of in grown if of is None or left >> of & 1)
 
