@@ -8,8 +8,8 @@ from chaoskit.core.schedule import printable
 
 # C0 but for tabs and line ends, DEL and C1 (ECMA-48): they move cursors, set titles, fill clipboards. Then
 # what changes the order of what follows or is not seen at all: a name may look like another one by it
-# (Unicode technical report 36, and annex 9 for the bidirectional controls). And code points that will never be
-# characters, which no page of HTML may hold (The Unicode Standard, 23.7).
+# (Unicode technical report 36, and annex 9 for the bidirectional controls). And code points that will never
+# be characters, which no page of HTML may hold (The Unicode Standard, 23.7).
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f"
     "\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"

@@ -330,15 +330,25 @@ def test_everything_can_be_done_with_the_keyboard(server: DashboardServer, store
 
 
 @needs_browser
-def test_nothing_is_cut_off_at_any_width(server: DashboardServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("long", [False, True], ids=["", "long names"])
+def test_nothing_is_cut_off_at_any_width(
+    server: DashboardServer, store: Store, tmp_path: Path, long: bool
+) -> None:
     """At 1300 and 400 pixels, dark and light, page and tables are no wider than the window."""
+    if long:
+        with Checkpoints(store, pipeline="p" * 200, attempts=1) as steps:
+            claim = steps.claim("k" * 500)
+            assert claim is not None
+            claim.fail(ValueError("e" * 1000))
+        StatePublisher(store, "w" * 100, breakers=[CircuitBreaker(name="b" * 300)]).publish()
     pictures = Path(os.environ.get("CHAOSKIT_PICTURES", tmp_path))
     with Browser() as browser:
         browser.open(server.url)
         seen = set()
         for width in (1300, 400):
             for dark in (False, True):
-                browser.picture(pictures / f"{width}-{'dark' if dark else 'light'}.png", width, dark=dark)
+                name = f"{'long-' if long else ''}{width}-{'dark' if dark else 'light'}.png"
+                browser.picture(pictures / name, width, dark=dark)
                 assert browser.evaluate("document.documentElement.scrollWidth") <= width
                 tables = "[...document.querySelectorAll('.wide')]"
                 assert browser.evaluate(f"{tables}.every(e => e.scrollWidth <= e.clientWidth)")
