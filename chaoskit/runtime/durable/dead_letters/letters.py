@@ -85,7 +85,7 @@ class DeadLetters:
         """
         if not in_utf8(run_id):
             raise wrong("run_id", run_id, "text that UTF-8 can hold", "Name the run by its repr.")
-        if isinstance(history, str) or not all(isinstance(one, Mapping) for one in history):
+        if not all(isinstance(one, Mapping) for one in history):
             raise wrong("history", history, "a list of mappings, one for each attempt")
         told = _as_recorded(error) if isinstance(error, Mapping) else record_error(error)
         # Here and not in the transaction, which may run in another thread, under another context.
