@@ -33,7 +33,7 @@ def test_the_page_has_the_sums_of_the_record() -> None:
 
 
 def test_no_program_counts_twice(tmp_path: Path) -> None:
-    """Two lines about the same numbers are an error that says which."""
+    """Two lines about the same numbers are an error that says which, also where their kernels differ."""
     place = tmp_path / "scenarios" / "validation"
     (place / "records").mkdir(parents=True)
     for source in VALIDATION.glob("*.py"):
@@ -41,10 +41,14 @@ def test_no_program_counts_twice(tmp_path: Path) -> None:
     for name in ("chaoskit", "tests"):
         (tmp_path / name).symlink_to(ROOT / name)
     part = dict.fromkeys(("cuts", "untold", "legal", "seen", "seconds"), 1)
-    part |= {"kind": "two", "kernel": "6.18", "rules": "abc", "outside": []}
-    lines = [json.dumps(part | {"first": first, "end": first + 100}) for first in (0, 100, 150)]
+    part |= {"kind": "two", "rules": "abc", "outside": []}
+    kernels = {0: "6.18", 100: "6.19", 150: "6.20"}
+    lines = [
+        json.dumps(part | {"first": first, "end": first + 100, "kernel": kernel})
+        for first, kernel in kernels.items()
+    ]
     record = place / "records" / "xfs.jsonl"
     record.write_text("\n".join(lines[:2]))
-    assert "| xfs | 0 | 200 | 0 | 2 | 0; 2 cannot be told | 100 % |" in shown(place)
+    assert "| xfs | 0 | 200 | 0 | 0 | 2 | 0; 2 cannot be told | 100 % |" in shown(place)
     record.write_text("\n".join(lines))
     assert "programs two 150 to 250 count twice" in shown(place)

@@ -26,7 +26,7 @@ from chaoskit.report.files import read, replace_file
 def bundle(finding: str, report: Path, into: Path | None) -> int:
     """Write a script that shows one finding, and the text of an issue about it.
 
-    Run it in the directory in which pytest was started. The script holds the test and what it imports of the
+    Run it in the project. The script holds the test and what it imports of the
     project; for a program it is the command line.
     """
     found = read(report)

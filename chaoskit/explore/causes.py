@@ -16,7 +16,7 @@ from chaoskit.core.finding import Advice
 from chaoskit.core.operation import Operation
 from chaoskit.explore.case import Case, state_shown
 from chaoskit.explore.judge import Judgement
-from chaoskit.explore.spots import Spot, Spots, text_of
+from chaoskit.explore.spots import Spot, Spots, function_of, text_of
 from chaoskit.faults.shapes import Damaged, shape_of
 
 _DIGITS = 6
@@ -120,4 +120,4 @@ def _harm_text(failure: CaseFailure | None) -> str:
         return ""
     if failure.site is None:
         return f"{failure.kind} {failure.name}"
-    return f"{os.path.basename(failure.site.file)}:{failure.site.function}: {text_of(failure.site)}"
+    return f"{os.path.basename(failure.site.file)}:{function_of(failure.site)}: {text_of(failure.site)}"

@@ -26,6 +26,7 @@ _PYTHON = tuple({os.path.join(sysconfig.get_path(name), "") for name in ("stdlib
 _VARYING = re.compile(r"[0-9a-f]{8,}|\d+|\*+")
 """Parts of a name that are counters or random."""
 
+_COMPREHENSION = re.compile(r"(?:^|\.<locals>\.|\.)<(?:list|set|dict)comp>")
 _SIBLINGS = 3
 """From this many on, names that differ only before their extension are files of one kind."""
 _NAMELESS = 8
@@ -47,7 +48,7 @@ class Spots:
         self._naming = Naming(recording.patterns)
         self._kinds = _Kinds(name for one in recording.trace for name in self._names(one))
         self._direct = {
-            (frame.file, frame.function, wildcarded(name))
+            (frame.file, function_of(frame), wildcarded(name))
             for operation in recording.trace
             if (frame := own_frame(operation, test)) is not None
             for name in self._names(operation)
@@ -95,7 +96,7 @@ class Spots:
         if frame is None:
             # The ordinal distinguishes processes, not programs.
             return operation.place.process.partition("~")[0] or "program"
-        return f"{os.path.basename(frame.file)}:{frame.function}"
+        return f"{os.path.basename(frame.file)}:{function_of(frame)}"
 
     def _frame(self, operation: Operation) -> Frame | None:
         """The frame of the function to which a call belongs.
@@ -111,7 +112,8 @@ class Spots:
         answerable = [
             frame
             for frame in outwards
-            if _is_own(frame) and any((frame.file, frame.function, kind) in self._direct for kind in kinds)
+            if _is_own(frame)
+            and any((frame.file, function_of(frame), kind) in self._direct for kind in kinds)
         ]
         return answerable[-1] if answerable else own
 
@@ -156,6 +158,14 @@ def own_frame(operation: Operation, test: str = "") -> Frame | None:
 
 def _is_own(frame: Frame) -> bool:
     return not frame.file.startswith((*_PYTHON, *_INSTALLED, "<frozen"))
+
+
+def function_of(frame: Frame) -> str:
+    """The function of a frame; for a comprehension the one around it, where later Pythons than 3.11 run it.
+
+    See PEP 709. An id is to be the same on each Python that runs the scenario.
+    """
+    return _COMPREHENSION.sub("", frame.function) or "<module>"
 
 
 def text_of(frame: Frame) -> str:

@@ -17,6 +17,9 @@ from chaoskit.faults.facts import facts
 # Errors caused by other processes are included, since a run may have several.
 _ERRNOS = frozenset(row.name for rows in TABLE.values() for row in rows if row.fault_class != "share")
 
+MAKES_NO_ROOM = 0x02 | 0x08
+"""FALLOC_FL_PUNCH_HOLE, FALLOC_FL_COLLAPSE_RANGE (fallocate(2))."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Disk:
@@ -81,12 +84,23 @@ def _room_left(operation: Operation) -> tuple[int, ...]:
     if row.room != "data":
         return ()
     # A reservation succeeds whole or not at all, and how much a splice moves is not known in advance.
-    if not row.transfers or row.unseen:
+    if not row.transfers:
+        return (0,) if _reserves(operation) else ()
+    if row.unseen:
         return (0,)
     if not extends(operation):
         return ()
     growth = _growth(operation)
     return (0, growth // 2) if growth > 1 else (0,) if growth == 1 else ()
+
+
+def _reserves(operation: Operation) -> bool:
+    """True if the call asks for room behind the end: that is what a full disk refuses, and nothing inside."""
+    detail = operation.file
+    if detail.length is None:
+        return True
+    beyond = (detail.offset or 0) + detail.length > (detail.size_before or 0)
+    return beyond and not (detail.mode or 0) & MAKES_NO_ROOM
 
 
 def _growth(operation: Operation) -> int:

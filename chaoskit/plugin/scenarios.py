@@ -366,6 +366,18 @@ def _tmp(item: pytest.Item) -> Path:
     return tmp
 
 
+def _tests_of(item: pytest.Item) -> Callable[[str], bool]:
+    """What tells if the item's module has a test of some name, as it stands behind the file in a node id."""
+
+    def has(name: str) -> bool:
+        found: object = getattr(item.getparent(pytest.Module), "obj", None)
+        for part in name.split("::"):
+            found = getattr(found, part, None)
+        return found is not None
+
+    return has
+
+
 def _specimen(item: pytest.Item) -> Specimen:
     """The test, with the name for a command line where pytest was started.
 
@@ -375,7 +387,7 @@ def _specimen(item: pytest.Item) -> Specimen:
     file, colons, rest = nodeid.partition("::")
     path = os.path.relpath(item.config.rootpath / file, item.config.invocation_params.dir)
     _, line, _ = item.reportinfo()
-    known = beside(item.path, rest)
+    known = beside(item.path, rest, _tests_of(item))
     return Specimen(
         nodeid,
         str(item.path),

@@ -39,13 +39,14 @@ SCHEDULE = {schedule!r}
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
-        for name, text in FILES.items():
+        for name, content in FILES.items():
             file = pathlib.Path(place, name)
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
+            file.write_bytes(content if isinstance(content, bytes) else content.encode())
         for folder in {paths!r}:
             sys.path.insert(0, str(pathlib.Path(place, folder)))
-        arguments = [str(pathlib.Path(place, TEST)), "--rootdir", place, "-p", "no:cacheprovider"]
+        # No path: parameters may hold slashes.
+        arguments = [f"{{place}}/{{TEST}}", "--rootdir", place, "-p", "no:cacheprovider"]
         sys.exit(pytest.main([*arguments, "--chaoskit-replay", SCHEDULE]))
 '''
 
@@ -79,8 +80,8 @@ def found(report: Report, name: str) -> tuple[Entry, Finding]:
     raise UsageError(f"{what} of this report: {name!r}; expected the id of one. It has: {ids}.")
 
 
-def bundle(report: Report, entry: Entry, finding: Finding, root: Path) -> Bundle:
-    """Assemble the files that show ``finding``; ``root`` is the project's directory.
+def bundle(report: Report, entry: Entry, finding: Finding, place: Path) -> Bundle:
+    """Assemble the files that show ``finding``; ``place`` is the project's directory, or one below it.
 
     Raises:
         UsageError: if the test does not exist.
@@ -96,11 +97,13 @@ def bundle(report: Report, entry: Entry, finding: Finding, root: Path) -> Bundle
         )
         return Bundle("repro.sh", script, issue)
     file, colons, rest = entry.result.nodeid.partition("::")
-    if not (root / file).is_file():
+    # The name is the one below pytest's root directory, and pytest may have been started below that.
+    root = next((one for one in (place, *place.parents) if (one / file).is_file()), None)
+    if root is None:
         raise UsageError(
-            f"{root / file} is not there; expected the test of the finding. Run it in the project."
+            f"{place / file} is not there; expected the test of the finding. Run it in the project."
         )
-    files = {str(one.relative_to(root)): one.read_text("utf-8") for one in sorted(_needed(root / file, root))}
+    files = {str(one.relative_to(root)): _content(one) for one in sorted(_needed(root / file, root))}
     script = _PYTHON.format(
         id=finding.id,
         test=f"{file}{colons}{rest}",
@@ -109,6 +112,15 @@ def bundle(report: Report, entry: Entry, finding: Finding, root: Path) -> Bundle
         paths=[str(folder.relative_to(root)) for folder in _folders(root / file, root)],
     )
     return Bundle("repro.py", script, issue)
+
+
+def _content(file: Path) -> str | bytes:
+    """Readable where it can be: a module may declare another encoding (PEP 263)."""
+    raw = file.read_bytes()
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
 
 
 def _needed(test: Path, root: Path) -> set[Path]:

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from chaoskit.invariants import Invariant
 
 Test = TypeVar("Test", bound=Callable[..., Any])
-Model = Literal["ext4", "xfs", "btrfs", "strict"]
+Model = Literal["ext4", "ext4-ordered", "xfs", "btrfs", "portable", "strict"]
 
 
 def scenario(
     *faults: FaultSet,
     depth: Literal[1, 2] = 1,
     budget: int | None = None,
-    backend: Literal["auto", "kernel"] = "auto",
+    backend: Literal["auto", "kernel", "inprocess"] = "auto",
     model: Model | Sequence[Model] = DEFAULT_MODELS,  # type: ignore[assignment]
     allow_inconclusive: float = 0.0,
     timeout: float | None = None,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +38,22 @@ def checked(what: str, value: object) -> dict[str, str]:
     return {name: " ".join(reason.split()) for name, reason in value.items()}
 
 
-def beside(test: Path, name: str) -> dict[str, str]:
+def beside(test: Path, name: str, has: Callable[[str], bool]) -> dict[str, str]:
     """What the file beside the module ``test`` accepts for its test ``name`` (pytest's name after ``::``).
 
+    ``has`` tells of a name without parameters if the module has such a test.
+
     Raises:
-        UsageError: if the file cannot be parsed, or names a module that does not exist.
+        UsageError: if the file cannot be parsed, or names a module that does not exist, or a test that this
+            one does not have.
     """
     file = test.parent / FILE
     tables = _read(file)
     found: dict[str, str] = {}
     for scenario, table in tables.items():
         module, _, of = scenario.partition("::")
-        if not of or not (file.parent / module).is_file():
+        gone = module == test.name and not has(of.partition("[")[0])
+        if not of or gone or not (file.parent / module).is_file():
             raise UsageError(
                 f"{file} has a table {scenario!r}; expected the name of a scenario in a module beside it, "
                 "such as 'test_store.py::test_power_loss'. Take it out if the scenario is gone."

@@ -31,7 +31,7 @@ class Remembered:
         """The schedules that broke a scenario the last time; empty if unknown."""
         try:
             kept = json.loads(self._file(nodeid).read_text("utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return ()
         same = isinstance(kept, dict) and kept.get("scenario") == nodeid
         schedules = kept.get("schedules") if same else ()

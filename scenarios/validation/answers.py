@@ -18,7 +18,7 @@ from bed import Bed, Execution
 from disk_programs import Program
 from judging import Judgement
 from rules import WRONG
-from workloads import at_random, of_one, of_two
+from workloads import at_random, of_one, of_two, with_mappings
 
 from chaoskit.explore.crash import MODELS, Model
 
@@ -33,12 +33,13 @@ _MORE: tuple[Program, ...] = (
 
 
 def corpus() -> Iterator[Program]:
-    """The programs: those of the wrong rules, a part of those of one call, and some of two and by chance."""
+    """The programs: those of the wrong rules, a part of those of one call, and some of the others."""
     yield from (one.program for one in WRONG.values())
     yield from _MORE
     yield from list(of_one())[::_EACH_OF_ONE]
     yield from map(of_two, range(_APART, _APART + 15))
     yield from map(at_random, range(_APART, _APART + 25))
+    yield from map(with_mappings, range(_APART, _APART + 15))
 
 
 def answers_of(bed: Bed) -> str:

@@ -31,7 +31,7 @@ from bed import VARIANTS, Bed, Cut, Execution, Variant, unavailable
 from disk_programs import Program
 from judging import Judgement
 from mounts import hide
-from workloads import at_random, of_one, of_two
+from workloads import at_random, of_one, of_two, with_mappings
 
 from chaoskit.explore.crash import MODELS, Model, Snapshot
 
@@ -184,8 +184,10 @@ def _runs(content: bytes, most: int = 6) -> str:
     return text + (" …" if len(found) > most else "")
 
 
-def workloads(one: str, two: int, by_chance: int, first: int = 0) -> Iterator[Program]:
+def workloads(one: str, two: int, by_chance: int, first: int = 0, mapped: int = 0) -> Iterator[Program]:
     """Workloads of one call, so many of two, and random programs, the seeds beginning at ``first``.
+
+    ``mapped`` more of these store into a mapping.
 
     ``one`` is how many, ``all``, or a part of all such as ``2/5``.
     """
@@ -199,6 +201,7 @@ def workloads(one: str, two: int, by_chance: int, first: int = 0) -> Iterator[Pr
         yield from random.Random(first).sample(every, min(int(one), len(every)))
     yield from map(of_two, range(first, first + two))
     yield from map(at_random, range(first, first + by_chance))
+    yield from map(with_mappings, range(first, first + mapped))
 
 
 @contextlib.contextmanager
@@ -221,6 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--one", default="0", help="how many workloads of one call, or all, or a part: 2/5")
     parser.add_argument("--two", type=int, default=0, help="how many of two")
     parser.add_argument("--random", type=int, default=0, help="how many random programs")
+    parser.add_argument("--mapped", type=int, default=0, help="how many that store into a mapping")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seconds", type=float, help="stop after so long")
     given = parser.parse_args(arguments)
@@ -229,7 +233,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{variant.name}: {reason}", file=sys.stderr)
         return 2
     with made(variant) as bed:
-        tally = campaign(bed, workloads(given.one, given.two, given.random, given.first), given.seconds)
+        programs = workloads(given.one, given.two, given.random, given.first, given.mapped)
+        tally = campaign(bed, programs, given.seconds)
     print(tally.line())
     return 1 if tally.outside else 0
 

@@ -48,6 +48,7 @@ class DiskRecorder(Recorder):
         super().__init__(root)
         self.positions: list[int] = []
         self.maps: list[mmap.mmap] = []
+        self._mapped: dict[int, mmap.mmap] = {}
         self._position = position
 
     def _note(
@@ -91,6 +92,37 @@ class DiskRecorder(Recorder):
         self._note("write", name, None, len(data), stored)
         if sync:
             self._do("msync", name, lambda: view.flush() and None, **detail, flags=_MS_SYNC)
+
+    def map(self, name: str) -> int:
+        """Map the whole of a file for others to store into; return its descriptor, which stays open."""
+        fd = self.open(name, os.O_RDWR)
+        size = self._opened(fd)[1]["size_before"]
+        if size == 0:
+            raise OSError(errno.EINVAL, "nothing to map")
+        self._mapped[fd] = mmap.mmap(fd, size)
+        self.maps.append(self._mapped[fd])
+        return fd
+
+    def store_into(self, fd: int, offset: int, data: bytes) -> None:
+        """A store through the mapping of :meth:`map`, in what is left of the file."""
+        name, detail = self._opened(fd)
+        view = self._mapped[fd]
+        # Behind the end of a file that was cut there is no page to store into: the process would die of it.
+        if offset + len(data) > min(detail["size_before"], len(view)):
+            raise OSError(errno.EINVAL, "beyond the end")
+        view[offset : offset + len(data)] = data
+        stored = dict(detail, offset=offset, length=len(data), data=Bytes(data))
+        self._note("write", name, None, len(data), stored)
+
+    def msync(self, fd: int, offset: int, length: int) -> None:
+        """``msync`` of a part of the mapping; the length is cut where that ends."""
+        name, detail = self._opened(fd)
+        view = self._mapped[fd]
+        length = min(length, len(view) - offset)
+        if length <= 0:
+            raise OSError(errno.ENOMEM, "beyond the mapping")
+        detail |= {"offset": offset, "length": length, "flags": _MS_SYNC}
+        self._do("msync", name, lambda: view.flush(offset, length) and None, **detail)
 
     def direct(self, name: str, offset: int, data: bytes) -> None:
         """A write with O_DIRECT, which goes past the page cache."""
@@ -227,6 +259,10 @@ def _open(
     slots[slot] = r.open(name, os.O_RDWR | flags)
 
 
+def _map(r: DiskRecorder, _: Hidden, slots: dict[int, int], data: bytes, slot: int, name: str) -> None:
+    slots[slot] = r.map(name)
+
+
 def _slot(act: Callable[..., object]) -> Callable[..., None]:
     """A call on an open descriptor; nothing if its slot is empty."""
 
@@ -266,6 +302,9 @@ _CALLS: dict[str, Callable[..., None]] = {
     "removexattr": lambda r, h, s, data, name, key: r.removexattr(name, key),
     "chmod": lambda r, h, s, data, name, mode: r.chmod(name, mode),
     "store": lambda r, h, s, data, name, offset, size, sync: r.store(name, offset, data * size, sync),
+    "map": _map,
+    "store into": _slot(lambda r, fd, data, offset, size: r.store_into(fd, offset, data * size)),
+    "msync": _slot(lambda r, fd, data, offset, length: r.msync(fd, offset, length)),
     "direct": lambda r, h, s, data, name, offset, size: r.direct(name, offset, data * size),
     "sync": lambda r, h, s, data, name, data_only: r.sync_path(name, data_only),
     "syncfs": lambda r, h, s, data: r.sync(),

@@ -17,7 +17,7 @@ from workloads import KEEP, ZERO
 from chaoskit.explore.crash import MODELS, Model, ModelRule, needs, syncs
 from chaoskit.explore.crash.order import FileRecord, Order
 from chaoskit.explore.crash.snapshot import Inode
-from chaoskit.explore.crash.steps import Step, StepKind, bits
+from chaoskit.explore.crash.steps import Step, StepKind, Sync, bits
 from chaoskit.explore.crash.tree import FileTree
 
 CREATE, APPEND = os.O_CREAT, os.O_APPEND
@@ -121,6 +121,25 @@ def _nameless_counts() -> object:
     return mock.patch.multiple(syncs, _logged_names=names, _nameless=lambda order, inode: False)
 
 
+def _msync_of_all() -> object:
+    """The msync of a part of a mapping is a sync of the whole file."""
+    return mock.patch.object(syncs, "_left_out", return_value=0)
+
+
+def _msync_of_what_has_grown() -> object:
+    left_out = syncs._left_out
+
+    def left(order: Order, file: FileRecord, sync: Sync) -> int:
+        grown = order.of_kind(file.pending & ~order.durable, StepKind.GROW)
+        return 0 if grown else left_out(order, file, sync)
+
+    return mock.patch.object(syncs, "_left_out", left)
+
+
+def _attributes_in_turn() -> object:
+    return mock.patch.object(syncs, "_log_attributes", return_value=None)
+
+
 def _nameless_is_found() -> object:
     """The data of a file without a name is durable by its sync, and so is what had changed before."""
     return mock.patch.object(syncs, "_nameless", return_value=False)
@@ -194,6 +213,28 @@ WRONG: dict[str, Wrong] = {
         (("open", 0, "a", 0), ("rename", "d/f", "a"), ("write", 0, 4096, 0), ("fsync", 0)),
         ("btrfs",),
         plant=_nameless_is_found,
+    ),
+    "E15 the msync of a part of a mapping writes all of the file": Wrong(
+        # Two writes, since what one has brought into the page cache may be kept, and written, as a whole.
+        (("put", "n", 4096, CREATE, ""), ("put", "n", 4096, APPEND, "fsync"), ("map", 0, "n"),
+         ("store into", 0, 0, 10), ("store into", 0, 4096, 10), ("msync", 0, 4096, 10)),
+        ("ext4", "xfs"),
+        plant=_msync_of_all,
+    ),
+    "E16 the msync of a part of a mapping writes all of a file that has grown": Wrong(
+        (("map", 0, "big"), ("put", "big", 5000, CREATE | APPEND, ""), ("msync", 0, 0, 4096)),
+        ("ext4", "xfs"),
+        plant=_msync_of_what_has_grown,
+    ),
+    "E17 zeroes behind the end of a file bring no growth to the end of its block": Wrong(
+        (("map", 0, "part"), ("overwrite", "part", 10000, 4096), ("msync", 0, 0, 4096)),
+        ("xfs",),
+        rule=ModelRule.ENDS_APART,
+    ),
+    "E18 the sync of a directory brings no mode of a new file without its size": Wrong(
+        (("put", "n", 0, CREATE, ""), ("truncate", "n", 5000), ("chmod", "n", 0o755), ("sync", ".", False)),
+        ("btrfs",),
+        plant=_attributes_in_turn,
     ),
 }  # fmt: skip
 """By the names of the list that they were found in."""

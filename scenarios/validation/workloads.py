@@ -1,4 +1,4 @@
-"""Generated programs: every single call with every kind of sync, pairs of these, and random ones.
+"""Generated programs: every single call with every kind of sync, pairs of these, random ones, and mappings.
 
 Bounded workloads in the manner of ACE (Mohan et al., "Finding Crash-Consistency Bugs with Bounded Black-Box
 Crash Testing", OSDI 2018): few calls on few files, with a sync after each. Their pairs are sampled.
@@ -138,6 +138,50 @@ def at_random(seed: int) -> Program:
         if chance.random() < 0.12:
             calls.append(("~commit",))
     return tuple(calls)
+
+
+_PAGES = (0, 4096, 8192, 12288)
+_MAPPED_WEIGHTS = {
+    "store into": 14, "msync": 9, "overwrite": 3, "append": 2, "truncate": 1, "fallocate": 1, "fsync": 1,
+    "fdatasync": 1, "rename": 2, "chmod": 1, "sync": 2,
+}  # fmt: skip
+
+
+def with_mappings(seed: int) -> Program:
+    """A program that stores into a shared mapping and syncs parts of it, with hidden calls in between."""
+    chance = random.Random(f"mapped {seed}")
+    name = chance.choice(("big", "big", "part", "n", "n", "n"))
+    calls: list[Call] = []
+    if name == "n":
+        calls.append(
+            ("put", name, chance.choice((5000, 16384, 16384)), _CREATE, chance.choice(("", "fsync")))
+        )
+    calls.append(("map", 0, name))
+    for _ in range(chance.randint(3, 7)):
+        (kind,) = chance.choices(list(_MAPPED_WEIGHTS), list(_MAPPED_WEIGHTS.values()))
+        calls.append(_mapped_call(kind, chance, name))
+        if chance.random() < 0.15:
+            calls.append((chance.choice(("~write-back", "~begin write-back")), name))
+        if chance.random() < 0.1:
+            calls.append(("~commit",))
+    return tuple(calls)
+
+
+def _mapped_call(kind: str, chance: random.Random, name: str) -> Call:
+    pick = chance.choice
+    return {
+        "store into": lambda: (kind, 0, pick(_PAGES) + pick((0, 0, 50, 4000)), pick((10, 100, 3000))),
+        "msync": lambda: (kind, 0, pick(_PAGES), pick((1, 1024, 4096, 4096, 5000, 8192))),
+        "overwrite": lambda: (kind, name, pick(_OFFSETS), pick((100, 4096))),
+        "append": lambda: ("put", name, pick((100, 5000)), _APPEND, ""),
+        "truncate": lambda: (kind, name, pick((4096, 5000, 12000))),
+        "fallocate": lambda: (kind, name, pick(_PAGES), 4096, pick((PUNCH | KEEP, ZERO)), 0),
+        "fsync": lambda: (kind, 0),
+        "fdatasync": lambda: (kind, 0),
+        "rename": lambda: (kind, name, pick(("a", "m", "d/n"))),
+        "chmod": lambda: (kind, name, pick((0o600, 0o755))),
+        "sync": lambda: (kind, pick((".", "a", "d")), False),
+    }[kind]()
 
 
 def _random_call(kind: str, chance: random.Random, slot: int) -> Call:

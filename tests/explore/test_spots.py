@@ -53,6 +53,23 @@ def test_one_line_makes_one_place_of_whatever_it_names() -> None:
     assert spots(recorded) == [("store.py:save", "a.json")] * 2 + [("store.py:save", "log")]
 
 
+@pytest.mark.parametrize(
+    ("with_frame", "without"),
+    [
+        ("save.<locals>.<listcomp>", "save"),
+        ("Store.save.<locals>.<dictcomp>.<locals>.<setcomp>", "Store.save"),
+        ("Store.<listcomp>", "Store"),
+        ("<listcomp>", "<module>"),
+        ("save.<locals>.<genexpr>", "save.<locals>.<genexpr>"),
+    ],
+)
+def test_a_comprehension_is_part_of_its_function(with_frame: str, without: str) -> None:
+    """CPython 3.11 has a frame for it and later ones have none; an id is the same on all."""
+    recorded = trace(called("a.json", ("/app/store.py", 3, with_frame)))
+    assert spots(recorded) == spots(trace(called("a.json", ("/app/store.py", 3, without))))
+    assert spots(recorded) == [(f"store.py:{without}", "a.json")]
+
+
 def test_lines_on_one_file_are_one_place() -> None:
     """Opening, writing and renaming a file in one function belong together, whatever the lines."""
     recorded = trace(

@@ -55,7 +55,9 @@ def test_what_broke_is_run_first_and_within_any_budget(tmp_path: Path) -> None:
     assert kept(tmp_path) == []
 
 
-@pytest.mark.parametrize("left", ["[]", "{", '{"scenario": 1, "schedules": [1]}', ""])
+@pytest.mark.parametrize(
+    "left", ["[]", "{", '{"scenario": 1, "schedules": [1]}', "", "[" * 100_000, "<<<<<<< HEAD"]
+)
 def test_a_store_that_was_tampered_with_does_no_harm(tmp_path: Path, left: str) -> None:
     """What is not as it was written counts as nothing."""
     inner.write(tmp_path, SOURCE)
@@ -115,6 +117,31 @@ def test_a_bundle_shows_the_finding_elsewhere(
     assert f"violated: {finding['schedule']}" in ended.stdout
     # What the test's own conftest.py writes, and nothing of the script's.
     assert {file.name for file in elsewhere.iterdir()} <= {"told.json"}
+
+
+def test_a_bundle_takes_any_parameter_encoding_and_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slashes of a parameter stay, modules in any encoding come along, and pytest may start anywhere."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    named = '    @pytest.mark.parametrize("_", ["http://x/./y/"])\n    @scenario'
+    source = SOURCE.replace("    @scenario", named).replace("(chaos):", "(chaos, _):")
+    inner.write(tmp_path / "tests", "    import pytest\n    import latin" + source)
+    (tmp_path / "tests" / "latin.py").write_bytes(b"# coding: latin-1\nNAME = 'caf\xe9'\n")
+    seen = inner.run(tmp_path / "tests")
+    (told,) = seen.report["scenarios"]
+    monkeypatch.chdir(tmp_path / "tests")
+    assert chaoskit(["bundle", told["findings"][0]["id"], "--report", "report", "--into", "../sent"]) == 0
+    ended = subprocess.run(
+        [sys.executable, tmp_path / "sent" / "repro.py"],
+        cwd=tmp_path,
+        env=inner.environment() | {"PYTEST_PLUGINS": "chaoskit.plugin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 of 1 case broke this scenario: 1 finding." in ended.stdout, ended.stdout + ended.stderr
 
 
 def test_a_bundle_of_what_is_not_there_is_refused(

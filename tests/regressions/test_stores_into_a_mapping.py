@@ -102,6 +102,27 @@ def test_wrong_in_parts(chaos):
 @scenario(faults.power_loss(model="btrfs"))
 def test_right_on_btrfs(chaos):
     mapped_in_parts(chaos, False)
+
+
+def appended(chaos, sync):
+    # A journal with a mapped head: what was appended is not in the range that is synced.
+    fd = os.open(chaos.path / "f", os.O_RDWR)
+    with mmap.mmap(fd, 4096) as memory:
+        os.pwrite(fd, b"record", 4096)
+        if sync:
+            os.fdatasync(fd)
+        memory[:4] = b"done"
+        memory.flush()
+    os.close(fd)
+    chaos.promise("record")
+
+
+@pytest.mark.parametrize("sync", [True, False], ids=["right", "wrong"])
+@scenario(faults.power_loss(model=("ext4", "xfs")))
+def test_appended(chaos, sync):
+    (chaos.path / "f").write_bytes(bytes(4096))
+    chaos.run(appended, chaos, sync)
+    assert not chaos.promised or (chaos.path / "f").read_bytes()[4096:] == b"record"
 """
 
 
@@ -113,7 +134,8 @@ def test_no_state_is_made_up_without_what_was_stored(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p"]
     command += ["no:randomly", str(file)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "2 failed, 5 passed" in done.stdout, done.stdout
+    assert "3 failed, 6 passed" in done.stdout, done.stdout
+    assert "test_appended[wrong]" in done.stdout
     assert "test_wrong_in_parts - 1 of" in done.stdout
     assert "wrote a part of `f`, and not what was stored at byte 4096" in done.stdout
     assert "violated: promise()#1=power_loss[" in done.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, assert_type
 
+from chaoskit import faults, scenario
 from chaoskit.runtime import CircuitBreaker, Classifier, RetryPolicy, classify, hedge, retry
 from chaoskit.runtime.failures.taxonomy import Category
 
@@ -48,6 +49,14 @@ assert_type(retry(on=ValueError), RetryPolicy)
 assert_type(retry(on=ValueError).call(fetch, "u", timeout=1.0), bytes)
 
 keeps_its_type: Callable[[str], bytes] = fetch
+
+
+@scenario(faults.power_loss(), model="portable", backend="inprocess")
+def test_one_model() -> None: ...
+
+
+@scenario(model=("ext4-ordered", "strict"), backend="kernel")
+def test_several_models() -> None: ...
 
 
 async def main() -> None:

@@ -29,6 +29,7 @@ class ModelRule(Enum):
     FILLS_APART = (
         "data in a gap that an earlier write has left does not let the file grow to that block's end"
     )
+    ENDS_APART = "zeroes behind the end of a file, in its last block, do not let it grow to that block's end"
     SETS_APART = "setting the size that a file has does not let it grow before its data"
     TAIL_UNORDERED = "growth inside a block that the file already has may persist without its data"
     COHERENT_PAGES = "a page is written as it is in memory: with all earlier writes to it"
@@ -86,6 +87,7 @@ EXT4_ORDERED = Model(
             ModelRule.DATA_BEFORE_SIZE: f"data=ordered; ext4(5); {_MEASURED}",
             ModelRule.GROWS_IN_ORDER: f"{_KERNEL}, fs/ext4/inode.c, mpage_map_and_submit_extent",
             ModelRule.GROWS_APART: _IN_PASSING,
+            ModelRule.ENDS_APART: _IN_PASSING,
             ModelRule.SETS_APART: _IN_PASSING,
             ModelRule.TAIL_UNORDERED: f"{_KERNEL}, fs/ext4/inode.c, ext4_da_write_end; {_MEASURED}",
             ModelRule.COHERENT_PAGES: "page cache",
@@ -150,6 +152,7 @@ BTRFS = Model(
             ModelRule.DATA_WITH_GROWTH: f"the same function, in one transaction; {_MEASURED}",
             ModelRule.ALLOCATES_APART: _IN_PASSING,
             ModelRule.FILLS_APART: f"the size in memory is taken; {_MEASURED}",
+            ModelRule.ENDS_APART: _IN_PASSING,
             ModelRule.COHERENT_PAGES: "page cache",
             ModelRule.CUTS_AT_ONCE: "copy on write",
             ModelRule.COPY_ON_WRITE: "datacow; btrfs(5)",

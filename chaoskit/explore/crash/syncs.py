@@ -43,18 +43,21 @@ def _asked_for(order: Order, inode: Inode, sync: Sync) -> int:
 
 
 def _left_out(order: Order, file: FileRecord, sync: Sync) -> int:
-    """The data that a sync of a part of the file need not write.
+    """The data that a sync of a part of the file need not write, and the growth that comes with it.
 
-    If the file has grown as well this is not followed, and all of it counts as written. A file system that
-    never writes in place does write all of it (fs/btrfs/file.c, btrfs_sync_file; measured).
+    A file system that never writes in place leaves nothing out: it logs the whole file (fs/btrfs/file.c,
+    btrfs_sync_file; measured).
     """
-    pending, whole = file.pending & ~order.durable, ModelRule.COPY_ON_WRITE in order.model
-    if sync.within is None or whole or order.of_kind(pending, StepKind.GROW):
+    if sync.within is None or ModelRule.COPY_ON_WRITE in order.model:
         return 0
-    first, last = sync.within.start // PAGE, (sync.within.stop - 1) // PAGE
-    steps = order.script.steps
+    # In whole pages, as msync(2) takes them, however small the blocks of the file system are.
+    first, end = sync.within.start // PAGE * PAGE, -(-sync.within.stop // PAGE) * PAGE
+    pending, steps = file.pending & ~order.durable, order.script.steps
     data = (i for i in bits(order.of_kind(pending, StepKind.DATA)) if not steps[i].is_metadata)
-    return mask_of(i for i in data if steps[i].pages.stop <= first or steps[i].pages.start > last)
+    left = mask_of(i for i in data if steps[i].end <= first or steps[i].offset >= end)
+    # Growth without data may be that of any write, so a part does not promise it.
+    grown = ((i, steps[i].partner) for i in bits(order.of_kind(pending, StepKind.GROW)))
+    return left | mask_of(i for i, of in grown if of is None or left >> of & 1)
 
 
 def _make_durable(order: Order, own: int, inode: Inode, sync: Sync) -> None:
@@ -81,9 +84,11 @@ def _make_durable(order: Order, own: int, inode: Inode, sync: Sync) -> None:
         result |= order.chain & ~order.lost
     order.durable |= result
     if loose:
-        _loosen(order, inode)
         steps = order.script.steps
-        order.logged |= {child for i in bits(result) if (child := steps[i].child) is not None}
+        named = {child for i in bits(result) if (child := steps[i].child) is not None}
+        _log_attributes(order, named - {inode})
+        _loosen(order, inode)
+        order.logged |= named
     # A synchronous write covers its own range: the other pending steps of the file stay pending.
     if sync.only is None:
         file.pending &= left
@@ -216,6 +221,18 @@ def _loosen(order: Order, inode: Inode) -> None:
     for index in bits(beside):
         order.need[index] &= (touched if touched >> index & 1 else beside) | order.durable
     order.forget_users()
+
+
+def _log_attributes(order: Order, named: set[Inode]) -> None:
+    """Let the log have the modes and attributes of inodes that it only names, out of turn.
+
+    Their sizes and data are not in it: a new file that was given a size and then a mode may have the mode
+    alone after the sync of its directory (LOG_INODE_EXISTS in fs/btrfs/tree-log.c; measured).
+    """
+    for inode in named:
+        attributes = order.files[inode].attributes
+        for index in bits(attributes & ~order.durable):
+            order.need[index] &= attributes | order.durable
 
 
 def _touched(order: Order, touched: int, seen: set[Inode]) -> tuple[int, set[Inode]]:

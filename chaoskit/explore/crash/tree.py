@@ -183,6 +183,11 @@ class FileTree:
             self.gaps.setdefault(inode, []).append((before, offset))
         for start, count in parts:
             self._piece(inode, start, count, data, start - offset, before)
+        border = min(-(-before // PAGE) * PAGE, offset)
+        if before < border:
+            # The block that the file ended in is zeroed up to its end, in memory. When that is written, xfs
+            # takes the end for the size on the disk, without what is behind the gap (measured).
+            self.add(StepKind.GROW, inode, size=border, unless=ModelRule.ENDS_APART)
         self.sizes[inode] = max(before, offset + length)
         first = self.written.setdefault(inode, self.operation.index)
         if offset + length > before and (len(parts) > 1 or first < self.operation.index):

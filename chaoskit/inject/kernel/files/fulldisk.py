@@ -11,13 +11,12 @@ from typing import ClassVar
 
 from chaoskit.core.operation import Operation
 from chaoskit.faults.calls import FAMILIES
+from chaoskit.faults.disks import MAKES_NO_ROOM
 from chaoskit.inject.kernel.border import Answer, CannotExecute
 from chaoskit.inject.kernel.files import execute
 from chaoskit.inject.kernel.files.calls import FileCall, makes_file
 from chaoskit.inject.kernel.log import Call
 
-_MAKES_NO_ROOM = 0x02 | 0x08
-"""FALLOC_FL_PUNCH_HOLE, FALLOC_FL_COLLAPSE_RANGE (fallocate(2))."""
 FULL_FAMILIES = frozenset(name for name, row in FAMILIES.items() if row.room)
 """The families that a full disk answers, or that free room."""
 
@@ -63,7 +62,7 @@ class FullDisk:
     def _reserve(self, operation: Operation) -> Answer:
         detail = operation.file
         growth = max(0, (detail.offset or 0) + (detail.length or 0) - (detail.size_before or 0))
-        if (detail.mode or 0) & _MAKES_NO_ROOM:
+        if (detail.mode or 0) & MAKES_NO_ROOM:
             return None, ""
         if growth > self.left:
             return -errno.ENOSPC, "the disk is full"
