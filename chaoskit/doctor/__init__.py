@@ -1,7 +1,7 @@
-"""What works on this machine and what does not, found out by trying, with reasons and what would help.
+"""Tries out what works on this machine; says why something does not, and what would help.
 
-``chaoskit doctor`` prints it. Nothing is taken from version numbers alone where it can be tried: the kernel
-backend is run, and every kind of fault is made to strike a small workload in a temporary directory.
+``chaoskit doctor`` prints it. It does not rely on version numbers where it can try: it runs the kernel
+backend, and lets every kind of fault strike a small workload in a temporary directory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A diagnosis as records: what was looked at, how it is, and what would help."""
+"""A diagnosis as records: what was examined, its status, and what would help."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Status = Literal["ok", "degraded", "no"]
-"""``degraded``: works with less, or slower; ``no``: does not work."""
+"""``degraded``: works with limits, or slower; ``no``: does not work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that was looked at.
+    """One result of an examination.
 
-    ``detail`` says what was seen; ``hint`` what would help, empty where all is well. ``needed`` is true if
-    the default backend cannot work without it.
+    ``detail`` says what was found, ``hint`` what would help; it is empty if all is well. ``needed`` is true
+    if the default backend cannot work without it.
     """
 
     area: str
@@ -28,14 +28,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All items, by area, in the order in which they should be read. ``backend`` is the default one here."""
+    """All items, by area, in reading order. ``backend`` is the default backend here."""
 
     backend: str
     items: tuple[Item, ...]
 
     @property
     def ok(self) -> bool:
-        """The default backend works here."""
+        """True if the default backend works here."""
         return not any(item.needed and item.status == "no" for item in self.items)
 
     @property

@@ -11,7 +11,7 @@ from chaoskit.inject import backends
 
 
 def examine() -> Diagnosis:
-    """Look at everything. Takes about a tenth of a second, and leaves nothing behind."""
+    """Examine everything. This takes about a tenth of a second and leaves nothing behind."""
     name = backends.default()
     return Diagnosis(name, tuple(_items(name)))
 
@@ -20,7 +20,7 @@ def _items(name: str) -> Iterator[Item]:
     yield from machine.machine()
     found = tuple(needs(name))
     yield from found
-    # Without what it needs each trial would fail for the same reason, and bury it.
+    # If a requirement is missing, each trial would fail for the same reason and hide it.
     if all(item.status == "ok" for item in found if item.needed):
         yield from trials.trials(backends.backend(name))
         yield from network.exchanges(backends.backend(name))
@@ -32,7 +32,7 @@ def _items(name: str) -> Iterator[Item]:
 
 
 def beside(name: str) -> Iterator[Item]:
-    """What the other backends need, and what of it is there: a scenario may ask for one of them by name."""
+    """The requirements of the other backends, met or not: a scenario may ask for one of them by name."""
     for other in backends.NAMES:
         if other != name:
             for item in needs(other):
@@ -41,12 +41,12 @@ def beside(name: str) -> Iterator[Item]:
 
 
 def needs(name: str) -> Iterator[Item]:
-    """What the backend called ``name`` needs, and what of it is there."""
+    """The requirements of the backend ``name``, met or not."""
     area = f"{name} backend"
     try:
         checks = backends.examine(name)
     except Exception as error:
-        # Any error at all: it is what the user came to see, and the other items are still worth reading.
+        # Catch every error: the user wants to see it, and the other items as well.
         hint = "This is a defect of chaoskit; please report it with 'chaoskit doctor --json'."
         yield Item(area, "probe", "no", f"{type(error).__name__}: {error}", hint, needed=True)
         return

@@ -1,4 +1,4 @@
-"""The machine: system, Python, what a container or a security module forbids, and room for scenarios."""
+"""The machine: system, Python, restrictions by containers and security modules, and room for scenarios."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def machine() -> Iterator[Item]:
 
 
 def filters(status: Path = Path("/proc/self/status")) -> Item:
-    """Seccomp filters that this process runs under already, as in most containers."""
+    """The seccomp filters that are in force for this process, as in most containers."""
     fields = dict(line.split(":", 1) for line in _read(status).splitlines() if ":" in line)
     mode = fields.get("Seccomp", "").strip()
     if not mode:
@@ -60,19 +60,21 @@ def filters(status: Path = Path("/proc/self/status")) -> Item:
         return Item(MACHINE, "seccomp", "no", "the kernel does not know it", hint, needed=True)
     if mode == "0":
         return Item(MACHINE, "seccomp", "ok", "known, and no filter is in force here")
-    # Linux tells the number since 5.9.
+    # Linux reports the number since 5.9.
     count = fields.get("Seccomp_filters", "").strip() or "at least one"
     detail = f"{count} filter(s) in force already, from a container or a sandbox"
     return Item(MACHINE, "seccomp", "ok", f"{detail}; the trials below show whether that hurts")
 
 
 def yama(scope: Path = Path("/proc/sys/kernel/yama/ptrace_scope")) -> Item:
-    """What the Yama security module lets one process see of another (Documentation/admin-guide/LSM/Yama)."""
+    """What the Yama security module allows one process to see of another
+    (Documentation/admin-guide/LSM/Yama).
+    """
     value = _read(scope).strip()
     if not value:
         return Item(MACHINE, "Yama", "ok", "not active")
     status, detail, hint = _YAMA.get(value, ("degraded", f"{value}: unknown", "Expected 0 to 3."))
-    # Needed is what the trials need, so nothing here is: a capability may make up for the scope.
+    # Not needed: the trials decide, since a capability may outweigh the scope.
     if value == "2" and hasattr(os, "geteuid") and os.geteuid() == 0:
         return Item(MACHINE, "Yama", "ok", f"{detail}, and this is root")
     return Item(MACHINE, "Yama", status, f"ptrace_scope is {detail}", hint)
@@ -86,7 +88,7 @@ def _read(path: Path) -> str:
 
 
 def places() -> Iterator[Item]:
-    """Where scenarios can have their directories."""
+    """The places for scenarios' directories."""
     yield room("temporary files", Path(tempfile.gettempdir()))
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
         yield room("/dev/shm", MEMORY)
@@ -97,7 +99,7 @@ def places() -> Iterator[Item]:
 
 
 def room(name: str, place: Path) -> Item:
-    """How much fits into ``place``."""
+    """How much space ``place`` has."""
     try:
         numbers = os.statvfs(place)
     except (AttributeError, OSError) as error:

@@ -1,4 +1,4 @@
-"""The faults of a network, made to strike a client of two calls on the machine at hand."""
+"""Lets the faults of a network strike a small client on this machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAME = "peer.example"
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One schedule and what must come of it; an empty one is a run without faults."""
+    """A schedule and its required outcome; an empty schedule is a run without faults."""
 
     name: str
     schedule: str
@@ -63,7 +63,7 @@ EXCHANGES = (
 
 
 def exchanges(backend: Backend) -> Iterator[Item]:
-    """Try them all, with a server in another process."""
+    """Try all of them, with a server in another process."""
     try:
         with _server() as port:
             yield from (_attempt(backend, one, port) for one in EXCHANGES)
@@ -73,10 +73,10 @@ def exchanges(backend: Backend) -> Iterator[Item]:
 
 
 def client() -> tuple[bytes, bool]:
-    """Ask once; return the answer, and whether the socket says that it leads where it was sent."""
+    """Send one request; return the answer, and whether the socket shows the address that was requested."""
     with socket.socket() as sock:
         sock.settimeout(5)
-        # As bytes: for text Python loads a codec, which costs more than all the rest.
+        # Use bytes: for text Python loads a codec, which costs more than everything else here.
         address = socket.getaddrinfo(_NAME.encode(), 7, socket.AF_INET, socket.SOCK_STREAM)[0][4]
         sock.connect(address)
         sock.sendall(b"ping")

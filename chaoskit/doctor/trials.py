@@ -1,4 +1,4 @@
-"""Every kind of fault, made to strike a workload of four calls on the machine at hand."""
+"""Lets every kind of fault strike a small workload on this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from chaoskit.inject.leftovers import scratch
 AREA = "faults"
 _HERE = "chaoskit/doctor/trials.py"
 _INSIDE = Inward(packages=(__name__,))
-"""Lines of this module count as a program's: elsewhere those of this package do not."""
+"""Lines of this module count as a program's, unlike those of the rest of the package."""
 
 CONTENT = b"chaoskit"
 
@@ -29,7 +29,7 @@ Judge = Callable[[Ran, Path], bool]
 
 
 def workload(root: Path) -> None:
-    """mkdir, open, write, close: enough for every kind of fault to have a place."""
+    """Make mkdir, open, write and close: every kind of fault can strike one of them."""
     os.mkdir(root / "made")
     fd = os.open(root / "file", os.O_WRONLY | os.O_CREAT, 0o600)
     try:
@@ -39,7 +39,7 @@ def workload(root: Path) -> None:
 
 
 def reader(root: Path) -> bytes:
-    """Read a file that was there before: that is where damage strikes."""
+    """Read an existing file, which damage strikes."""
     return (root / "given").read_bytes()
 
 
@@ -50,15 +50,15 @@ def greedy(root: Path) -> int:
 
 
 async def waiting(root: Path) -> None:
-    """A task that waits once, at its second line."""
+    """Run a task that waits once, at its second line."""
     await asyncio.sleep(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One schedule and what must come of it. ``judge`` is given the run and the directory that it left.
+    """A schedule and its required outcome. ``judge`` gets the run and the directory that it left.
 
-    ``optional``: the reason why it cannot be tried is told, and is not a defect.
+    ``optional``: if it cannot be tried, the reason is reported but is not a defect.
     """
 
     name: str
@@ -162,17 +162,17 @@ TRIALS = (
 
 
 def trials(backend: Backend) -> Iterator[Item]:
-    """Try them all, the recording first: crash states are built from it."""
+    """Try all of them, the recording first, from which crash states are built."""
     yield recording(backend)
     for trial in TRIALS:
         yield attempt(backend, trial)
 
 
 def attempt(backend: Backend, trial: Trial) -> Item:
-    """Run one trial: ``ok`` only with the receipt and with the outcome that the fault must have."""
+    """Run one trial: ``ok`` only with a receipt and the outcome that the fault must have."""
     with scratch() as place:
         root = Path(place)
-        # Ten seconds for four calls: a workload that hangs is a finding, and must not hang the doctor.
+        # Ten seconds for four calls: a workload that hangs must be reported, not hang the doctor.
         schedule = Schedule.parse(trial.schedule)
         plan = Plan(str(root), strikes=schedule.strikes, timeout=10.0, inside=_INSIDE)
         try:
@@ -187,7 +187,7 @@ def attempt(backend: Backend, trial: Trial) -> Item:
             if trial.optional and isinstance(error, BackendUnavailable):
                 return Item(AREA, trial.name, "no", str(error))
             return _no(trial.name, f"{trial.schedule}: {type(error).__name__}: {error}")
-        # A fault that did not strike often leaves just what the trial expects, so the receipt comes first.
+        # The receipt first: a fault that did not strike often leaves just what the trial expects.
         if len(ran.receipts) != 1:
             return _no(trial.name, f"{trial.schedule} did not strike")
         if not trial.judge(ran, root):
@@ -196,7 +196,7 @@ def attempt(backend: Backend, trial: Trial) -> Item:
 
 
 def recording(backend: Backend) -> Item:
-    """Look for the result, the data and the Python line of each call in a recording."""
+    """Check that a recording has the result, the data and the Python line of each call."""
     name = "recording for power loss"
     with scratch() as place:
         root = Path(place)

@@ -1,6 +1,6 @@
-"""The files of a project as one archive, for hosts to which ``code=here`` sends them.
+"""Packs a project's files into an archive, for hosts with ``code=here``.
 
-Equal files make equal bytes, so a host keeps an archive by its digest and is sent it once.
+Equal files make equal bytes, so a host keeps an archive under its digest and receives it once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from chaoskit.core.errors import UsageError
 
 LARGEST = 256 << 20
-"""The most bytes that the files may have together: more than this is hardly code."""
+"""The most bytes that all files may have together: more is hardly code."""
 
 
 class SentCode(NamedTuple):
@@ -49,7 +49,7 @@ def packed(root: Path) -> SentCode:
             "there, and name it by chdir=."
         ) from error
     if not size:
-        raise UsageError(f"below {root} is no file to send; expected a project's code there.")
+        raise UsageError(f"below {root} there is no file to send; expected a project's code there.")
     data = buffer.getvalue()
     return SentCode(hashlib.sha256(data).hexdigest(), data)
 
@@ -57,7 +57,7 @@ def packed(root: Path) -> SentCode:
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> int:
     """Add one file, and return its size in bytes."""
     info = archive.gettarinfo(path, name)
-    # Neither owner nor time is content, and modes differ with the umask but for the right to execute.
+    # Owner and time are not content, and of the mode the umask changes all but the right to execute.
     info.uid = info.gid = info.mtime = 0
     info.uname = info.gname = ""
     info.mode = 0o755 if info.mode & 0o100 else 0o644
@@ -70,7 +70,7 @@ def _add(archive: tarfile.TarFile, path: Path, name: str) -> int:
 
 
 def _tracked(root: Path) -> list[str]:
-    """The files that Git tracks or would add; none without a work tree, or without Git."""
+    """The files that Git tracks or would add; none without a work tree or without Git."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(command, cwd=root, capture_output=True, check=True).stdout
@@ -92,6 +92,6 @@ def _visible(root: Path) -> Iterator[str]:
             and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
         ]
         for path in (Path(folder, name) for name in (*folders, *files)):
-            # Sockets and devices are no code; a link to a directory is listed among these.
+            # Sockets and devices are not code; a link to a directory is listed here too.
             if path.is_symlink() or path.is_file():
                 yield str(path.relative_to(root))

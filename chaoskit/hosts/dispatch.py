@@ -1,6 +1,6 @@
 """The process beside the tests that talks to the hosts. Its input and output are pipes to the test process.
 
-It knows nothing of what it passes on: frames in, each with the number of a host, and frames out.
+It does not look into messages: it passes frames in and out, each with the number of a host.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chaoskit.hosts.code import SentCode, packed
 from chaoskit.hosts.wire import Frames, framed, write_all
 
 LOST = None
-"""Comes in place of data when a host is gone; the text behind it says why."""
+"""Sent in place of data when a host is gone; a text that says why follows."""
 
 
 def main(arguments: list[str]) -> None:
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     queues: list[queue.SimpleQueue[bytes]] = [queue.SimpleQueue() for _ in specs]
 
     def serve(number: int, spec: str) -> None:
-        """Each in a thread: one host that does not answer must not keep the others waiting."""
+        """Each host in a thread: one that does not answer must not delay the others."""
         try:
             with packing:
                 sent = code() if execnet.XSpec(spec).code else None
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
 
 
 def begin(channel: Any, words: tuple[Any, ...], sent: SentCode | None, directory: str) -> None:
-    """Tell the other end what to start, and give it the code that it has not kept."""
+    """Tell the other end what to start, and send it the code if it has not kept it."""
     channel.send((*words, "" if sent is None else sent.digest, directory))
     if sent is not None and channel.receive():
         channel.send(sent.data)

@@ -1,4 +1,4 @@
-"""The hosts of a session as the test process sees them: one pipe to all, and what each is at."""
+"""The hosts of a session as the test process sees them: one pipe to all, and each host's open jobs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from chaoskit.hosts.wire import Frames, Packer, framed, write_all
 from chaoskit.inject import private
 
 PATIENCE = 60.0
-"""Seconds without a word, beyond what its cases may take, after which a host counts as lost."""
+"""A host counts as lost if it is silent for so many seconds more than its cases may take."""
 
 State = Literal["connecting", "open", "ready", "lost"]
 
 
 @dataclass(slots=True)
 class Host:
-    """One machine. ``outstanding`` are the numbers of jobs that it was sent and has not answered."""
+    """One machine. ``outstanding`` are the numbers of its jobs that have no answer yet."""
 
     number: int
     spec: str
@@ -40,9 +40,9 @@ class Host:
 class Fleet:
     """All hosts, from the first scenario of a session to its end.
 
-    ``words`` are what Python runs on each of them, ``settings`` are added to its environment. The project is
-    in ``root``, and the words are those of its ``directory``: both matter for a host to which code is sent.
-    What comes from a host that is lost is not listened to again.
+    Python runs ``words`` on each of them, with ``settings`` added to its environment. The project is in
+    ``root``, and the words are meant for its ``directory``; both matter only to hosts that receive code.
+    Messages of a lost host are ignored.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Fleet:
             [sys.executable, "-m", "chaoskit.hosts.dispatch", told],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Ctrl-C is for the test process, which then ends this one.
+            # Ctrl-C is meant for the test process, which then ends this one.
             start_new_session=True,
         )
         assert self._process.stdin is not None
@@ -77,7 +77,7 @@ class Fleet:
         return [host for host in self.hosts if host.state != "lost"]
 
     def send(self, host: Host, frame: bytes) -> None:
-        """Send one frame of its packer to a host."""
+        """Send a host one frame of its packer."""
         try:
             write_all(self._feed, framed(pickle.dumps((host.number, frame), pickle.HIGHEST_PROTOCOL)))
         except OSError as error:
@@ -88,7 +88,7 @@ class Fleet:
         host.state, host.why = "lost", why
 
     def receive(self, timeout: float) -> Iterator[tuple[Host, Any]]:
-        """What hosts have said within ``timeout`` seconds; None stands for a host that has just gone."""
+        """The messages of hosts within ``timeout`` seconds; None stands for a host that was just lost."""
         if not self._selector.select(timeout):
             return
         data = os.read(self._results, 1 << 20)
@@ -111,7 +111,7 @@ class Fleet:
                     yield host, pickle.loads(text)
 
     def check(self, specs: Sequence[str]) -> None:
-        """Say what is wrong with what was given.
+        """Check the specifications of hosts.
 
         Raises:
             UsageError: no host was named.

@@ -1,4 +1,4 @@
-"""The directories of one machine by what they are for, so that two machines can name their files alike."""
+"""The directories of a machine by their purpose, so that two machines can give files the same names."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What execnet runs on a host, where chaoskit may not be importable: a pytest, and a pipe to it each way.
+"""Execnet runs this on a host, where chaoskit may not be importable: it starts a pytest with a pipe each way.
 
-Nothing is imported from here: the source of this file is sent. It ends when the channel or the pytest does.
+The source of this file is sent and not imported. It ends when the channel or the pytest does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CACHE = "chaoskit/code"
 
 
 def unpacked(channel: Any, digest: str) -> str:
-    """The directory with the code of this digest; it is asked for if it is not here yet."""
+    """The directory with the code of this digest; the code is requested if it is missing."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     place = os.path.join(cache, CACHE, digest)
     wanted = not os.path.isdir(place)
@@ -38,10 +38,10 @@ def unpacked(channel: Any, digest: str) -> str:
         if hasattr(tarfile, "data_filter"):
             archive.extractall(draft, filter="data")
         else:
-            # Before CPython 3.11.4. By its digest the archive is the one that was meant.
+            # Before CPython 3.11.4. The digest proves that the archive is the right one.
             archive.extractall(draft)
     try:
-        # Whole or not there, also if the same is sent twice at once.
+        # Atomic, even if the same code is sent twice at once.
         os.rename(draft, place)
     except OSError:
         shutil.rmtree(draft)
@@ -49,9 +49,9 @@ def unpacked(channel: Any, digest: str) -> str:
 
 
 def relay(channel: Any, words: list[str], settings: dict[str, str], digest: str, directory: str) -> None:
-    """Start ``words`` with this Python, and pass everything on between it and ``channel``.
+    """Start ``words`` with this Python, and pass data on between it and ``channel``.
 
-    They run in ``directory`` of the code with ``digest``, or where this process is if there is none.
+    They run in ``directory`` of the code with ``digest``; without a digest, where this process runs.
     """
     process = subprocess.Popen(
         [sys.executable, *words],
@@ -66,7 +66,7 @@ def relay(channel: Any, words: list[str], settings: dict[str, str], digest: str,
     feed, output = process.stdin, process.stdout.fileno()
 
     def onwards() -> None:
-        # At the end of its input the pytest goes by itself, and removes what its cases have left.
+        # At the end of its input the pytest exits, and removes what its cases have left.
         with contextlib.suppress(OSError), feed:
             for data in channel:
                 feed.write(data)

@@ -1,7 +1,7 @@
-"""A pytest that runs on a host what a pytest elsewhere sends it: ``python -m chaoskit.hosts.serving …``.
+"""A pytest on a host that runs jobs for a pytest elsewhere: ``python -m chaoskit.hosts.serving …``.
 
-It collects the same tests. For each scenario it makes its own baseline and plan, says what that comes to, and
-then runs jobs until it is told to go on. At the end of its input it ends.
+It collects the same tests. For each scenario it makes its own baseline and plan, reports its digest, and runs
+jobs until it is told to go on. At the end of its input it ends.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from chaoskit.hosts.wire import Frames, Unpacker, framed, write_all
 from chaoskit.inject import private
 
 _TOGETHER = 0.02
-"""Seconds for which answers wait for others: each message costs some tenths of a millisecond on its way."""
+"""Seconds for which answers wait to be sent together: each message costs some tenths of a millisecond."""
 
 SERVER = pytest.StashKey["HostServer"]()
-"""Where a configuration has it."""
+"""The key of the server in pytest's configuration."""
 
 
 class HostServer:
@@ -48,7 +48,7 @@ class HostServer:
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[SERVER] = self
-        # Nothing is explored here, and no report is made.
+        # This pytest explores nothing and makes no report.
         config.option.chaoskit_hosts = None
         config.option.chaoskit_report = None
         config.option.chaoskit_list = True
@@ -76,7 +76,7 @@ class HostServer:
             self._failed = report.longreprtext
 
     def serve(self, name: str, plan: str, executor: Executor) -> None:
-        """Say what the plan is, and run jobs until the next scenario."""
+        """Report the plan's digest, and run jobs until the next scenario."""
         self._opened = True
         self._tell(("plan", name, plan))
         while (message := self._next()) is not None and message[0] == "jobs":
@@ -104,7 +104,7 @@ class HostServer:
             self._waiting = list(self._frames.feed(data))
         found: tuple[Any, ...] = self._unpacker.unpack(self._waiting.pop(0))
         if found[0] == "open":
-            # What the last scenario's jobs had in common is of no more use.
+            # Forget what the last scenario's jobs shared.
             self._unpacker = Unpacker()
         return found
 
@@ -113,9 +113,9 @@ class HostServer:
 
 
 def renamer(own: Mapping[str, str], theirs: Mapping[str, str]) -> Callable[[Observation], Observation]:
-    """What names files in an observation as they are named where the tests were started."""
+    """A function that gives files in an observation their names on the machine that started the tests."""
     pairs = [(own[name], theirs[name]) for name in own if own[name] != theirs.get(name, own[name])]
-    # Of two directories of which one lies in the other, the inner one is meant.
+    # If one directory contains the other, replace the inner one first.
     pairs.sort(key=lambda pair: len(pair[0]), reverse=True)
     if not pairs:
         return lambda seen: seen
@@ -135,11 +135,11 @@ def renamer(own: Mapping[str, str], theirs: Mapping[str, str]) -> Callable[[Obse
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve, with the arguments of the pytest elsewhere."""
+    """Serve with the arguments of the pytest elsewhere."""
     feed, results = os.dup(0), os.dup(1)
     for fd in (feed, results):
         private.withhold(fd)
-    # What pytest and the tests print is not for the pipe.
+    # Output of pytest and the tests must not get into the pipe.
     with open(os.devnull, "r+b") as null:
         os.dup2(null.fileno(), 0)
         os.dup2(null.fileno(), 1)
@@ -147,7 +147,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    # By its name and not as __main__, or its classes would be there twice.
+    # Import it by its name, since as __main__ its classes would exist twice.
     from chaoskit.hosts import serving
 
     sys.exit(serving.main(sys.argv[1:]))

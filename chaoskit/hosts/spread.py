@@ -1,4 +1,4 @@
-"""Running jobs on hosts: in batches, each again elsewhere if its host is lost, and here if none is left."""
+"""Runs jobs on hosts in batches: elsewhere if a host is lost, and here if none is left."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from chaoskit.hosts.fleet import PATIENCE, Fleet, Host
 from chaoskit.hosts.wire import Packer
 
 BATCH = 16
-"""Jobs in one message. A host has two of them at most, so that it need not wait for the next."""
+"""Jobs in one message. A host has up to two messages, so that it need not wait for the next."""
 
 _TWICE = 2
-"""A job that this many hosts were lost with runs here, where its process is watched."""
+"""A job with which so many hosts were lost runs here, where its process is watched."""
 _TICK = 0.5
 
 
 class Spread:
     """Runs the jobs of one scenario, ``name``, on all hosts.
 
-    Until :meth:`planned` is called, and for jobs that cannot be sent, ``here`` runs them. Which host runs a
-    job decides nothing: it is told all that the job is, and what comes back is judged here. ``places`` are
-    the directories here by what they are for, so that a host can name its own files like ours.
+    Until :meth:`planned` is called, and for jobs that cannot be sent, ``here`` runs them. It does not matter
+    which host runs a job: the message has all of the job, and its observation is judged here. ``places`` are
+    the directories here by their purpose, so that a host can name its files like ours.
     """
 
     def __init__(self, fleet: Fleet, name: str, here: Executor, places: Mapping[str, str]) -> None:
@@ -38,7 +38,7 @@ class Spread:
         self._rounds = 0
 
     def planned(self, plan: str) -> None:
-        """Have every host make its own recording and plan; ``plan`` is the digest that it must come to."""
+        """Let every host make its own recording and plan, whose digest must be ``plan``."""
         self.plan = plan
         for host in self.fleet.alive:
             host.packer, host.outstanding = Packer(), []
@@ -56,7 +56,7 @@ class Spread:
         """See :class:`~chaoskit.explore.execute.Executor`.
 
         Raises:
-            UsageError: on a host the test comes to another plan.
+            UsageError: the test has another plan on a host.
         """
         if not self.plan or not jobs:
             yield from self._here.run(jobs, wanted)
@@ -64,7 +64,7 @@ class Spread:
         self._rounds += 1
         under_way = _Spreading(self, self._rounds, jobs, wanted)
         yield from under_way.observations()
-        # What no host could do, in the order in which it was asked.
+        # The jobs that no host could run, in their order.
         rest = sorted(under_way.open)
         for number, seen in self._here.run([jobs[one] for one in rest], lambda one: wanted(rest[one])):
             yield rest[number], seen
@@ -79,14 +79,14 @@ class _Spreading:
         self._number = number
         self._jobs = jobs
         self._wanted = wanted
-        # The next one is the last: a list gives up its end at no cost.
+        # The next job is the last: popping the end of a list costs nothing.
         self._waiting = list(range(len(jobs)))[::-1]
         self._lost: Counter[int] = Counter()
         self._not_there: set[int] = set()
         self.open = set(self._waiting)
 
     def observations(self) -> Iterator[tuple[int, Observation]]:
-        """What the hosts answer, until nothing is left for them or none of them is."""
+        """The answers of hosts, until no job or no host is left."""
         for host in self._fleet.alive:
             host.outstanding, host.heard = [], time.monotonic()
         while len(self._not_there) < len(self.open) and self._fleet.alive:
@@ -116,7 +116,7 @@ class _Spreading:
             jobs = [(number, self._jobs[number]) for number in batch]
             frame = host.packer.pack(("jobs", self._number, jobs))
         except Exception:
-            # A world or a note that cannot be sent; what it is made of is not for this module to know.
+            # A world or a note in it cannot be sent; this module cannot know what they contain.
             self._not_there.update(batch)
             return
         host.outstanding += batch
@@ -141,7 +141,7 @@ class _Spreading:
                     yield number, seen
 
     def _watch(self, host: Host) -> None:
-        """Give what a lost host was at to others; it is lost, too, if it has been silent for too long."""
+        """Give the jobs of a lost host to others; a host that is silent for too long counts as lost."""
         most = sum(self._jobs[number].timeout for number in host.outstanding) + PATIENCE
         if host.state != "lost" and time.monotonic() - host.heard > most:
             self._fleet.lose(host, f"nothing was heard of it for {most:.0f} seconds")
@@ -157,5 +157,5 @@ class _Spreading:
 
 
 def _is_bound(job: Job) -> bool:
-    """True if the job tells of a directory on this machine, or its notes would tell of one on another."""
+    """True if the job names a directory of this machine, or its notes would name one of another machine."""
     return job.note is not None or (job.world is not None and job.world.tells_of_home)

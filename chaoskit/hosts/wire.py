@@ -1,7 +1,7 @@
-"""Messages over a pipe: each a pickle behind its length.
+"""Messages over a pipe: each is its length and a pickle.
 
-They go between processes of one user that run one project, on machines that the user has named; pickles from
-elsewhere would execute code.
+They are exchanged only by processes of one user and one project, on machines that the user has named: a
+stranger's pickle could execute code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chaoskit.explore.job import Expected
 
 _LENGTH = struct.Struct("<I")
 _SHARED = (CrashHistory, Expected)
-"""What thousands of jobs of one scenario have in common, and is large: it is sent once."""
+"""Large objects that thousands of jobs of a scenario share: they are sent once."""
 
 
 def _read_only(content: dict[Any, Any]) -> Mapping[Any, Any]:
@@ -32,17 +32,17 @@ def _reduced(mapping: Mapping[Any, Any]) -> tuple[Callable[[dict[Any, Any]], obj
 
 
 class Packer:
-    """Packs messages to one host, of one scenario: what jobs share goes along the first time only."""
+    """Packs the messages of one scenario for one host; shared objects are sent only once."""
 
     def __init__(self) -> None:
-        # Kept alive, so that no other object gets the same number.
+        # Keeps the objects alive, so that no other gets the same id.
         self._known: dict[int, object] = {}
 
     def pack(self, message: object) -> bytes:
         """The frame of a message.
 
         Raises:
-            Exception: whatever an object in it raises that cannot be packed.
+            Exception: whatever an object raises that cannot be packed.
         """
         fresh: dict[int, object] = {}
         body = _dumped(message, self._known, fresh)
@@ -54,7 +54,7 @@ class Packer:
             fresh |= more
             waiting += more
         self._known |= fresh
-        # What was found last is needed first.
+        # The object found last is needed first.
         return framed(pickle.dumps((shared[::-1], body), pickle.HIGHEST_PROTOCOL))
 
 
@@ -69,7 +69,7 @@ class _Pickler(pickle.Pickler):
         self.whole: object = None
 
     def persistent_id(self, value: object) -> int | None:
-        """The number of what is shared; None for what is written out."""
+        """The number of a shared object; None for others, which are written out."""
         if value is self.whole or not isinstance(value, _SHARED):
             return None
         if id(value) not in self._known:
@@ -88,7 +88,7 @@ def _dumped(
 
 
 class Unpacker:
-    """Takes apart what a :class:`Packer` has packed, in the same order."""
+    """Unpacks the messages of a :class:`Packer`, in the same order."""
 
     def __init__(self) -> None:
         self._known: dict[int, object] = {}
@@ -107,18 +107,18 @@ class Unpacker:
 
 
 def framed(body: bytes) -> bytes:
-    """``body`` behind its length."""
+    """``body`` with its length in front."""
     return _LENGTH.pack(len(body)) + body
 
 
 class Frames:
-    """Takes frames out of bytes as they come."""
+    """Splits incoming bytes into frames."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The frames that are whole now, without their lengths."""
+        """The frames that are complete now, without their lengths."""
         self._buffer += data
         while len(self._buffer) >= _LENGTH.size:
             end = _LENGTH.size + _LENGTH.unpack_from(self._buffer)[0]
@@ -130,7 +130,7 @@ class Frames:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of it to a blocking descriptor."""
+    """Write all of ``data`` to a blocking descriptor."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

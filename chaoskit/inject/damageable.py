@@ -21,7 +21,7 @@ def reads(flags: int) -> bool:
 def refusal(found: os.stat_result) -> str:
     """Why a file must not or cannot be damaged; empty if it may be."""
     if not stat.S_ISREG(found.st_mode) or not found.st_size:
-        return "it is no regular file with content"
+        return "it is not a regular file with content"
     if found.st_size > MOST:
         return f"it has {found.st_size} bytes, and {MOST} is the most that are looked at"
     # Damaging a file of the user's through a hard link would be worse than any finding.

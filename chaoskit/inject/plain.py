@@ -254,7 +254,7 @@ def _member(content: Any) -> Any:
     module, name, member = content
     kind = _class(module, name)
     if not issubclass(kind, enum.Enum):
-        raise Malformed(f"{module}.{name} is no enumeration")
+        raise Malformed(f"{module}.{name} is not an enumeration")
     return kind.__members__[member]
 
 
@@ -262,7 +262,7 @@ def _named_tuple(content: Any) -> Any:
     module, name, items = content
     kind = _class(module, name)
     if not issubclass(kind, tuple) or not hasattr(kind, "_fields") or len(kind._fields) != len(items):
-        raise Malformed(f"{module}.{name} is no named tuple of {len(items)} fields")
+        raise Malformed(f"{module}.{name} is not a named tuple of {len(items)} fields")
     return tuple.__new__(kind, _list(items))
 
 
@@ -270,7 +270,7 @@ def _record(content: Any) -> Any:
     module, name, state = content
     kind = _class(module, name)
     if not dataclasses.is_dataclass(kind):
-        raise Malformed(f"{module}.{name} is no dataclass")
+        raise Malformed(f"{module}.{name} is not a dataclass")
     return _filled(object.__new__(kind), _read(state))
 
 
@@ -278,7 +278,7 @@ def _error(content: Any) -> BaseException:
     module, name, args, state = content
     kind = _class(module, name)
     if not issubclass(kind, BaseException):
-        raise Malformed(f"{module}.{name} is no exception")
+        raise Malformed(f"{module}.{name} is not an exception")
     # A class's Python methods are code: only those of its built-in ancestor are used.
     base: Any = next(one for one in kind.__mro__ if one.__module__ == "builtins")
     made = base.__new__(kind, *(given := _list(args)))

@@ -44,14 +44,26 @@ def test_no_start_recovers(chaos: Chaos, monkeypatch: Patch) -> None:
     faults.power_loss().on(path="state/queue.db-wal"), model="strict", budget=6, timeout=TIMEOUT, oracle="off"
 )
 def test_products_are_not_durable(chaos: Chaos, monkeypatch: Patch) -> None:
+    not_durable("products.db", monkeypatch)
+    ends_well(chaos)
+
+
+@scenario(faults.power_loss().on(call="promise"), model="strict", budget=6, timeout=TIMEOUT, oracle="off")
+def test_stages_are_not_durable(chaos: Chaos, monkeypatch: Patch) -> None:
+    """A crash loses more than the stage in progress."""
+    not_durable("queue.db", monkeypatch)
+    ends_well(chaos)
+
+
+def not_durable(database: str, monkeypatch: Patch) -> None:
+    """Have one of the stores survive crashes of the process, and none of the machine."""
     opened = Store.open
 
     def weaker(path: Path, **options: Any) -> Store:
-        weak = {"durability": "process-crash"} if path.name == "products.db" else {}
+        weak = {"durability": "process-crash"} if path.name == database else {}
         return opened(path, **{**options, **weak})
 
     monkeypatch.setattr(program.Store, "open", weaker)
-    ends_well(chaos)
 
 
 @scenario(FULL, budget=4, timeout=TIMEOUT, oracle="off")

@@ -90,7 +90,7 @@ class Imaging:
 
     def run(self) -> None:
         """Take every observation through the stages that can be done now."""
-        for path in sorted(self.settings.incoming.glob("*.json")):
+        for path in self._incoming():
             if self._shutdown.requested or self.resources.raised:
                 break
             with context.operation("image", correlation_id=f"obs-{path.stem}", observation=path.stem):
@@ -99,6 +99,16 @@ class Imaging:
                 except ResilienceError as error:
                     # It costs this observation alone; what is known of it is in its checkpoints.
                     log.error("%s", json.dumps(error.to_dict(), default=str), exc_info=error)
+        self._tidy_quarantined()
+
+    def _incoming(self) -> list[Path]:
+        """The files of the observations; none while their folder cannot be read, which is told."""
+        try:
+            # Not with a glob: to that a folder which cannot be read is an empty one.
+            return sorted(path for path in self.settings.incoming.iterdir() if path.suffix == ".json")
+        except OSError as error:
+            log.warning("what is incoming cannot be read (%s): %s", CLASSIFIER.classify(error).rule, error)
+            return []
 
     def product(self, name: str) -> dict[str, Any] | None:
         """The row of a product, if its file is there and whole."""
@@ -136,7 +146,7 @@ class Imaging:
         self._tidy(name)
 
     def _tidy(self, name: str) -> None:
-        """The product is there: what was staged for it goes, and after it the checkpoints that name it."""
+        """Remove what was staged for an observation that is done, and then the checkpoints that name it."""
         known = [self.stages.record(stage, scope=name) for stage in STAGES[:2]]
         for record in known:
             if record is not None and record.value is not None:
@@ -146,6 +156,17 @@ class Imaging:
                 _sync(table.parent)
         if any(record is not None for record in known):
             self.stages.forget(STAGES[:2], scope=name)
+
+    def _tidy_quarantined(self) -> None:
+        """Remove what was staged for observations that will not be imaged: a tmpfs is small."""
+        try:
+            for item in self.quarantine.items():
+                # One of that name may be incoming again, and needs what is staged for it.
+                if not (self.settings.incoming / item.path.name).exists():
+                    self._tidy(item.path.stem)
+        except (OSError, ResilienceError) as error:
+            # It can wait until the next round.
+            log.warning("what was staged for observations in quarantine is left: %s", error)
 
     # The stages.
 
@@ -214,16 +235,21 @@ class Imaging:
 
     def _write(self, name: str, content: bytes, *, fast: bool = True) -> Path:
         """A file in staging: on the tmpfs, if it has room, else on the disk."""
-        sizes, places = self.settings.sizes, (self.settings.fast, self._slow)
-        needs = Preflight(
-            disk={str(self.images): sizes.product},
-            tmpfs=(str(places[0]), sizes.staging) if fast else (str(places[1]), sizes.staging),
-            fallback=str(places[1]),
-        )
-        staging = needs.check().require().staging
+        staging = self.needs(fast=fast).check().require().staging
         assert staging is not None
         write_file(staging / name, content)
         return staging / name
+
+    def needs(self, *, fast: bool = True) -> Preflight:
+        """What has to be there before anything of an observation is written, as the settings estimate it."""
+        sizes, slow = self.settings.sizes, str(self._slow)
+        return Preflight(
+            disk={str(self.images): sizes.product},
+            tmpfs=(str(self.settings.fast) if fast else slow, sizes.staging),
+            fallback=slow,
+            memory=sizes.memory,
+            descriptors=sizes.descriptors,
+        )
 
     def _table(self, before: dict[str, Any]) -> dict[str, Any]:
         read: dict[str, Any] = json.loads((self.settings.state / before["table"]).read_bytes())

@@ -18,15 +18,21 @@ class Sizes:
 
     staging: int = option(default=64 << 20, minimum=0, unit="bytes")
     product: int = option(default=16 << 20, minimum=0, unit="bytes")
+    memory: int = option(default=256 << 20, minimum=0, unit="bytes")
+    descriptors: int = option(default=16, minimum=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole configuration. ``fast`` is a tmpfs to stage on; if that is full, staging is on the disk."""
+    """The whole configuration.
+
+    ``fast`` is a directory of this pipeline alone, on a tmpfs; if that is full, staging is on the disk. Two
+    pipelines with another ``state`` each need another ``fast``, too.
+    """
 
     incoming: Path
     state: Path
-    fast: Path = field(default=Path("/dev/shm"))
+    fast: Path = field(default=Path("/dev/shm/imaging"))
     attempts: int = option(default=3, minimum=1, help="of one stage, killed ones too")
     poll: float = option(default=60.0, above=0, unit="s")
     sizes: Sizes = field(default_factory=Sizes)

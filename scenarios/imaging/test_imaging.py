@@ -267,19 +267,42 @@ def test_its_health(here: Path) -> None:
 
 
 def test_nothing_is_begun_beyond_a_limit(here: Path, monkeypatch: Patch) -> None:
-    """Too few descriptors: the observations wait. Too little disk: refused before anything is written."""
+    """Too few descriptors are left: the observations wait."""
     with opened(here) as imaging:
         monkeypatch.setattr(type(imaging.resources), "raised", ["descriptors"])
         imaging.run()
         assert not imaging.stages.statistics().by_status
-    monkeypatch.undo()
-    monkeypatch.setitem(world.ENVIRONMENT, "IMAGING_SIZES__PRODUCT", "900TiB")
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "error"),
+    [
+        ("PRODUCT", "900TiB", "DiskFull"),
+        ("MEMORY", "900TiB", "OutOfMemory"),
+        ("DESCRIPTORS", str(1 << 40), "TooManyFiles"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    size: str, most: str, error: str, here: Path, monkeypatch: Patch
+) -> None:
+    """Disk, memory, descriptors: by the name of what is missing, and with nothing staged."""
+    monkeypatch.setitem(world.ENVIRONMENT, f"IMAGING_SIZES__{size}", most)
+    monkeypatch.setitem(world.ENVIRONMENT, "IMAGING_RUNTIME__RETRY__STAGING__WAIT__INITIAL", "0.01")
+    monkeypatch.setitem(world.ENVIRONMENT, "IMAGING_RUNTIME__RETRY__STAGING__WAIT__CAP", "0.01")
     world.run(here)
     with opened(here) as imaging:
         failed = imaging.stages.record("convert", scope="m31")
-        assert failed is not None
-        assert failed.error is not None
-        assert failed.error["type"] == "DiskFull"
+    assert failed is not None
+    assert failed.error is not None
+    assert failed.error["type"] == error
+    assert not [path for place in ("fast", "staging") for path in (here / "state" / place).iterdir()]
+
+
+def test_a_folder_of_observations_that_is_away_is_told(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is not an empty one: the log names it."""
+    (here / "incoming").rename(here / "away")
+    world.run(here)
+    assert "what is incoming cannot be read" in caplog.text
 
 
 def test_it_is_a_command(here: Path, monkeypatch: Patch) -> None:
@@ -301,6 +324,8 @@ def test_the_numbers_are_those_of_its_users(tmp_path: Path) -> None:
         {"calibrate": 10},
     )
     assert replace(loaded, fast=tmp_path).fast == tmp_path
+    with Imaging(replace(loaded, fast=tmp_path), Shutdown(signals=())) as imaging:
+        assert imaging.needs().margin == 0.2
     refused = NoCandidate("none")
     assert program.CLASSIFIER.classify(refused, stage="calibrate").category == "recoverable"
     assert program.CLASSIFIER.classify(refused, stage="image").category == "permanent"
@@ -331,7 +356,14 @@ def ungated(monkeypatch: Patch) -> None:
     monkeypatch.setattr(program.GateResult, "passed", True)
 
 
-@pytest.mark.parametrize("remove", [expired_ones_too, poor_ones_too, ungated], ids=lambda f: f.__name__)
+def untidy(monkeypatch: Patch) -> None:
+    """What was staged for an observation in quarantine stays."""
+    monkeypatch.setattr(Imaging, "_tidy_quarantined", lambda self: None)
+
+
+@pytest.mark.parametrize(
+    "remove", [expired_ones_too, poor_ones_too, ungated, untidy], ids=lambda f: f.__name__
+)
 def test_a_guarantee_less_shows_without_a_fault(
     remove: Callable[[Patch], None], here: Path, monkeypatch: Patch
 ) -> None:
@@ -346,6 +378,7 @@ PLANTED = {
     "test_a_product_is_written_in_place": "kill",
     "test_no_start_recovers": "kill",
     "test_products_are_not_durable": "power_loss",
+    "test_stages_are_not_durable": "power_loss",
     "test_no_room_on_the_tmpfs_is_the_end": "state/fast",
 }
 """What each twin does otherwise, and a part of the schedule that shows it."""

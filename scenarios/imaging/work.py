@@ -32,7 +32,7 @@ class Observation:
             samples = tuple(float(one) for one in told["samples"])
             return cls(path.stem, float(told["at"]), samples, float(told["noise"]))
         except (ValueError, TypeError, KeyError) as error:
-            raise ValidationError(f"{path.name} is no observation: {error!r}", stage="convert") from error
+            raise ValidationError(f"{path.name} is not an observation: {error!r}", stage="convert") from error
 
 
 @dataclass(frozen=True, slots=True)

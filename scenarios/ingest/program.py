@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeAlias
 
 from chaoskit.runtime import (
     BreakerLink,
@@ -46,6 +47,7 @@ log = logging.getLogger("ingest")
 CLASSIFIER = Classifier(unknown=TransientError)
 """What is unknown may pass: three attempts of an idempotent transaction do no harm."""
 
+Batch: TypeAlias = PartialFailureCollector[Path, None]
 FAULT_OF_THE_FILE = (MalformedData, TransactionValidationError)
 TROUBLE_OF_THE_STORES = (BreakerOpen, StoreBusy, OutcomeUnknown, LeaseLost)
 
@@ -79,9 +81,12 @@ class Ingest:
     def __exit__(self, *error: object) -> None:
         self._closing.close()
 
-    def inputs(self) -> Iterator[Path]:
-        """The files of the inbox: one directory for each model."""
-        yield from sorted(self.settings.inbox.glob("*/*.csv"))
+    def inputs(self, batch: Batch) -> Iterator[Path]:
+        """The files of the inbox, by model; a directory that cannot be read fails in ``batch``."""
+        # Not with a glob: to that a directory which cannot be read is an empty one.
+        for model in _listed(self.settings.inbox, batch):
+            if model.is_dir():
+                yield from (path for path in _listed(model, batch) if path.suffix == ".csv")
 
     def run(self, *, verify: bool = False) -> Summary:
         """Ingest what is new or changed; with ``verify`` every file is read to tell, not only looked at.
@@ -89,8 +94,8 @@ class Ingest:
         Raises:
             PartialFailure: with the errors of the files that failed; the others are done.
         """
-        batch: PartialFailureCollector[Path, None] = PartialFailureCollector("ingest")
-        for path in self.inputs():
+        batch: Batch = PartialFailureCollector("ingest")
+        for path in self.inputs(batch):
             if self._shutdown.requested:
                 break
             with batch.item(path):
@@ -196,6 +201,14 @@ class Ingest:
             claim.release()
         else:
             claim.fail(error)
+
+
+def _listed(directory: Path, batch: Batch) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError as error:
+        batch.fail(directory, error)
+        return []
 
 
 def _is_outage(error: BaseException) -> bool:

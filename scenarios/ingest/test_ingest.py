@@ -30,7 +30,8 @@ from chaoskit.runtime import (
     classify,
 )
 from chaoskit.runtime.durable.transactions.objects import store as parts_of_s3
-from scenarios.ingest import command, program, settings, targets, world
+from scenarios.ingest import __main__ as command
+from scenarios.ingest import program, settings, targets, world
 
 TIMEOUT = 120
 """Seconds of the machine; those of the ingest cost nothing."""
@@ -204,6 +205,34 @@ def test_an_input_that_changes_meanwhile_is_not_published(here: world.World, mon
     world.check(here, settled={**world.FIRST, "a": world.SECOND["a"]})
 
 
+def test_a_directory_that_cannot_be_read_is_not_an_empty_one(here: world.World, monkeypatch: Patch) -> None:
+    """It fails with its name, the other models are ingested, and a missing inbox is told as well."""
+    other = here.path / "inbox" / "wells"
+    other.mkdir()
+    scandir, listdir = os.scandir, os.listdir
+
+    def refuse(call: Callable[..., Any]) -> Callable[..., Any]:
+        def asked(path: Any = ".") -> Any:
+            if isinstance(path, str | Path) and Path(path).name == "wells":
+                raise PermissionError(13, "Permission denied", str(path))
+            return call(path)
+
+        return asked
+
+    monkeypatch.setattr(os, "scandir", refuse(scandir))
+    monkeypatch.setattr(os, "listdir", refuse(listdir))
+    with Shutdown(signals=()) as shutdown, program.Ingest(here.configured(), shutdown) as ingest:
+        with pytest.raises(PartialFailure) as told:
+            ingest.run()
+        kinds = [type(error).__name__ for error in told.value.exceptions]
+        assert kinds == ["MalformedData", "PermissionError"], told.value.exceptions
+        world.check(here, settled=world.FIRST)
+        (here.path / "inbox").rename(here.path / "away")
+        with pytest.raises(PartialFailure) as told:
+            ingest.run()
+        assert [error.filename for error in told.value.exceptions] == [str(here.path / "inbox")]
+
+
 class Forbidding(BaseHTTPRequestHandler):
     """A store that does not know the key."""
 
@@ -265,6 +294,7 @@ def test_the_recovery_by_hand(here: world.World, capsys: pytest.CaptureFixture[s
         True,
     )
     assert said("retry", "buoys/broken")[0] == 1
+    assert said("retry", "broken")[0] == 2
     here.write(world.SECOND)
     assert said("retry", "buoys/broken")[0] == 0
     assert said("list-failed") == (0, "")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from postgres import new_schema, running_postgres
 
 from chaoskit import Chaos, faults, scenario
 from chaoskit.cli.recovery import recovery
-from chaoskit.runtime import DeadLetter
+from chaoskit.runtime import DeadLetter, DeadLetters
 from chaoskit.runtime.config import ConfigurationProblems
 from scenarios.neuro import settings, world
 from scenarios.neuro.place import QUICK, running_place, until
@@ -290,6 +291,28 @@ def stop(place: Any, run: str) -> None:
     output = place.neuro.output(run)
     until(output.exists, "the container has ended")
     place.database.start()
+
+
+def as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is removed."""
+
+
+def settled_in_words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator is told that a letter is settled, and it stays open."""
+    monkeypatch.setattr(DeadLetters, "resolve", lambda self, id, **told: True)
+
+
+@pytest.mark.parametrize(("remove", "holds"), [(as_it_is, True), (settled_in_words_alone, False)])
+def test_a_guarantee_less_shows_without_a_fault(
+    remove: Callable[[pytest.MonkeyPatch], None], holds: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One night is enough to see it; and with the guarantee there is nothing to see."""
+    promised: list[str] = []
+    world.prepare(tmp_path)
+    remove(monkeypatch)
+    world.night(tmp_path, promised.append, **SOON)
+    with nullcontext() if holds else pytest.raises(AssertionError):
+        world.check(tmp_path, promised, settled=True)
 
 
 PLANTED = {

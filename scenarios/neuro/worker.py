@@ -3,4 +3,5 @@
 from scenarios.neuro.program import Neuro
 from scenarios.neuro.settings import read
 
-app = Neuro(read().value).app
+neuro = Neuro(read().value)
+app = neuro.app

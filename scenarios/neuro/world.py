@@ -15,6 +15,8 @@ from celery.exceptions import Ignore, Retry
 from scenarios.neuro import program, settings
 
 OPERATOR = "night shift"
+NIGHT = 12 * 3600.0
+"""Seconds in which all runs end, one after the other with all their attempts, if they can end at all."""
 RUNS = [
     ("conversion", "good", "1"),
     ("preprocessing", "once137", "1"),
@@ -114,8 +116,13 @@ def redriven(directory: Path) -> bool:
 
 
 def drain(neuro: program.Neuro) -> None:
-    """What workers and beat do, until no run waits. The messages of an earlier life are lost."""
-    while True:
+    """What workers and beat do, until no run waits. The messages of an earlier life are lost.
+
+    Raises:
+        TimeoutError: the night is over. While a disk stays full no run can end, and workers would wait on.
+    """
+    morning = time.monotonic() + NIGHT
+    while time.monotonic() < morning:
         while _deliver(neuro):
             pass
         steps = [task.steps() for task in neuro.tasks.values()]
@@ -123,6 +130,7 @@ def drain(neuro: program.Neuro) -> None:
             return
         time.sleep(neuro.settings.look_every)
         neuro.look_after()
+    raise TimeoutError("the night is over, and runs wait still")
 
 
 def _deliver(neuro: program.Neuro) -> bool:

@@ -34,9 +34,11 @@ class Job:
             told = json.loads(text)
             job = cls(name, tuple(float(one) for one in told["points"]), int(told["steps"]))
         except (ValueError, TypeError, KeyError) as error:
-            raise ValidationError(f"{name} is no job: {error!r}") from error
+            raise ValidationError(f"{name} is not a job: {error!r}") from error
         if not job.points or job.steps < 1:
-            raise ValidationError(f"{name} is no job: it has {len(job.points)} points and {job.steps} steps")
+            raise ValidationError(
+                f"{name} is not a job: it has {len(job.points)} points and {job.steps} steps"
+            )
         return job
 
 

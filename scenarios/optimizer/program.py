@@ -76,12 +76,21 @@ class Optimizer:
         stop, listeners = self._shutdown.wake, [self._ended]
         with JobRunner(self.settings.runtime.jobs, stop=stop, listeners=listeners) as runner:
             while not self._shutdown.requested:
-                for path in sorted(self.settings.drop.glob("*.json")):
+                for path in self._dropped():
                     self._begin(runner, path)
                 if once:
                     runner.wait()
                     break
                 self._shutdown.wait(self.settings.poll)
+
+    def _dropped(self) -> list[Path]:
+        """The files of the drop folder; none while it cannot be read, which is told."""
+        try:
+            # Not with a glob: to that a folder which cannot be read is an empty one.
+            return sorted(path for path in self.settings.drop.iterdir() if path.suffix == ".json")
+        except OSError as error:
+            log.warning("the drop folder cannot be read (%s): %s", classify(error).rule, error)
+            return []
 
     def _begin(self, runner: JobRunner, path: Path) -> None:
         """Queue a job, unless it has ended, or another process has it."""

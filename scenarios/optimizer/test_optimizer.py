@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -151,13 +152,44 @@ def test_a_job_that_never_is_in_time_is_given_up(chaos: Chaos, seconds: list[flo
     world.check_given_up(chaos.path, error)
 
 
-def test_it_is_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As its README starts it: the drop folder once, with nothing but two places to know."""
+def started_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two jobs, and the two places that the command has to know: no mail server, no webhook."""
     world.prepare(tmp_path)
     for place in ("drop", "state"):
         monkeypatch.setenv(f"OPTIMIZER_{place.upper()}", str(tmp_path / place))
+
+
+def test_it_is_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As its README starts it: the drop folder once, with nothing but two places to know."""
+    started_alone(tmp_path, monkeypatch)
     assert main(["--once"]) == 0
     world.check(tmp_path, [], settled=True)
+
+
+def test_a_drop_folder_that_is_away_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not an empty one: the log names it."""
+    started_alone(tmp_path, monkeypatch)
+    (tmp_path / "drop").rename(tmp_path / "away")
+    assert main(["--once"]) == 0
+    assert "the drop folder cannot be read" in capsys.readouterr().err
+
+
+def test_each_error_has_a_file_with_its_details(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole stack with its local variables, the job and the attempt; a password among them is hidden."""
+    started_alone(tmp_path, monkeypatch)
+    (tmp_path / "drop" / "wrong.json").write_text('{"points": [], "steps": 7, "password": "tr0ub4dor"}')
+    assert main(["--once"]) == 0
+    (file,) = (tmp_path / "state" / "errors").iterdir()
+    assert "tr0ub4dor" not in file.read_text()
+    told = json.loads(file.read_text())
+    assert (told["context"]["job"], told["context"]["attempt"]) == ("wrong", 1)
+    (error,) = told["errors"]
+    assert error["type"].endswith(".ValidationError")
+    frames = {frame["function"]: frame["locals"] for frame in error["stack"]}
+    assert frames["Job.parse"]["told"] == {"points": [], "steps": 7, "password": "[redacted]"}
+    assert "Optimizer._work" in frames
 
 
 def test_the_numbers_are_those_of_its_users(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from requests.adapters import HTTPAdapter
 
 from chaoskit import Chaos, faults, scenario
-from chaoskit.runtime import Claim, read_rows
+from chaoskit.runtime import Checkpoints, Claim, read_rows
 from chaoskit.runtime.durable.checkpoints import sources
 from chaoskit.runtime.guarding.archives import extracting
 from scenarios.watcher import program, remote, world
@@ -77,6 +77,20 @@ def test_a_directory_counts_as_a_result(chaos: Chaos, monkeypatch: Patch) -> Non
 def test_the_spool_is_never_cleaned(chaos: Chaos, monkeypatch: Patch) -> None:
     monkeypatch.setattr(program, "clean_leftovers", lambda directory: [])
     monkeypatch.setattr(program.Watcher, "_clean_up", lambda self: None)
+    ends_well(chaos)
+
+
+@scenario(faults.kill().on(host=world.PIPELINE), budget=6, timeout=TIMEOUT, oracle="off")
+def test_what_a_dead_watcher_had_is_never_taken_over(chaos: Chaos, monkeypatch: Patch) -> None:
+    claim = Checkpoints.claim
+
+    def unless_claimed(self: Checkpoints, key: str, *, scope: str = "", **options: Any) -> Claim | None:
+        record = self.record(key, scope=scope)
+        if record is not None and record.status == "running":
+            return None
+        return claim(self, key, scope=scope, **options)
+
+    monkeypatch.setattr(Checkpoints, "claim", unless_claimed)
     ends_well(chaos)
 
 

@@ -11,6 +11,7 @@ from chaoskit.runtime import (
     Claim,
     CorruptArchive,
     ErrorMetrics,
+    Event,
     HandoffQueue,
     HandoffTimeout,
     LeaseLost,
@@ -18,6 +19,7 @@ from chaoskit.runtime import (
     QueueClosed,
     ResilienceError,
     ResourceMonitor,
+    RetryScheduled,
     Shutdown,
     Store,
     StoreBusy,
@@ -29,6 +31,7 @@ from chaoskit.runtime import (
     extract,
     make_directories,
     read_rows,
+    subscribe,
 )
 from chaoskit.runtime.config import ConfigurationProblems, Live
 from scenarios.watcher.remote import Client, Database, Pipeline, RunFailed
@@ -63,6 +66,7 @@ class Watcher:
         self._done: HandoffQueue[Claim] = HandoffQueue("done", queue, stop=wake)
         # Whatever fails to open, what was opened before it is closed.
         with ExitStack() as opened:
+            opened.enter_context(subscribe(_tell_of_the_share))
             store = opened.enter_context(Store.open(settings.state / "watcher.db"))
             self.samples = opened.enter_context(
                 Checkpoints(store, pipeline="samples", attempts=settings.attempts, base=settings.state)
@@ -261,6 +265,18 @@ class Watcher:
         except (OSError, ResilienceError) as error:
             # It can wait until the next start; the samples cannot.
             self._note("clean up", error)
+
+
+def _tell_of_the_share(event: Event) -> None:
+    """Say that the share is away: while it is waited for without end, no call fails that would be told."""
+    if isinstance(event, RetryScheduled) and event.policy == "share" and not event.quiet:
+        log.warning(
+            "%s failed (%s) and is tried again in %g s: %s",
+            event.function,
+            event.rule,
+            event.wait,
+            event.error,
+        )
 
 
 def main(live: Live[Settings], *, once: bool = False) -> int:

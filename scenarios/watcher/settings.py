@@ -42,6 +42,7 @@ class Limits:
     memory: int = option(default=4 << 30, minimum=1, unit="bytes", help="of this process")
     threads: int = option(default=64, minimum=8)
     descriptors: int = option(default=32, minimum=1, help="to be left")
+    processes: int = option(default=16, minimum=1, help="and threads of this user, to be left")
     disk: int = option(default=1 << 30, minimum=1, unit="bytes", help="to be left for results")
 
     def thresholds(self, state: Path) -> list[ResourceThreshold]:
@@ -49,6 +50,7 @@ class Limits:
             ResourceThreshold("rss", self.memory),
             ResourceThreshold("threads", self.threads),
             ResourceThreshold("descriptors", self.descriptors),
+            ResourceThreshold("processes", self.processes),
             ResourceThreshold("disk", self.disk, path=str(state)),
         ]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaoskit.runtime import Flag, RetryPolicy, classify, clean_leftovers, read_rows
+from chaoskit.runtime import Flag, RetryPolicy, TransientError, classify, clean_leftovers, read_rows
 
 COMPLETE = "RTAComplete.txt"
 SHEET = "SampleSheet.csv"
@@ -69,11 +70,26 @@ class Share:
         self.flag(run).set(str(error), error=type(error).__name__, rule=decision.rule)
 
     def _complete(self) -> list[str]:
-        return sorted(path.parent.name for path in self._root.glob(f"*/{COMPLETE}"))
+        # Not with a glob: to that a share which is away, or refuses, is one without runs.
+        try:
+            folders = sorted(os.listdir(self._root))
+        except FileNotFoundError as error:
+            raise TransientError(
+                f"there is no {self._root}: the share is away, or has another name"
+            ) from error
+        return [name for name in folders if _is_there(self._root / name / COMPLETE)]
 
     def _sheet(self, run: str) -> list[Sample]:
         with closing(read_rows(self._root / run / SHEET, columns=COLUMNS)) as rows:
             return [Sample(run, row["sample"], self._root / run / row["reads"]) for row in rows]
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def checksum(path: Path) -> str:

@@ -7,6 +7,7 @@ import logging
 import time
 import urllib.request
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from chaoskit import Chaos
 from chaoskit.runtime import Checkpoints, Shutdown
 from chaoskit.runtime.config import Live
 from scenarios.watcher import program, servers, settings
+from scenarios.watcher.servers import FORGOTTEN
 from scenarios.watcher.share import COMPLETE, FLAG, SHEET
 
 PIPELINE, DATABASE = "pipeline.example", "qa.example"
@@ -44,12 +46,19 @@ def prepare(directory: Path) -> None:
     (directory / "state").mkdir()
 
 
-def started(chaos: Chaos) -> tuple[Any, Any]:
-    """The two servers; they outlive every crash of the watcher."""
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The two servers, as a scenario sees them; they outlive every crash of the watcher."""
+
+    pipeline: Any
+    database: Any
+
+
+def started(chaos: Chaos) -> Servers:
+    """A share, and the servers."""
     prepare(chaos.path)
-    return chaos.peer(PIPELINE, start=servers.serve_pipeline), chaos.peer(
-        DATABASE, start=servers.serve_database
-    )
+    pipeline = chaos.peer(PIPELINE, start=servers.serve_pipeline)
+    return Servers(pipeline, chaos.peer(DATABASE, start=servers.serve_database))
 
 
 def configured(directory: Path, file: Path = settings.DEFAULTS) -> Live[settings.Settings]:
@@ -123,10 +132,21 @@ def interrupted(directory: Path) -> bool:
         return any(samples.in_progress())
 
 
+def reason(directory: Path, run: str, name: str) -> str:
+    """Why a sample has failed; empty if it has not."""
+    with recorded(directory) as samples:
+        record = samples.record(name, scope=run)
+    return "" if record is None or record.error is None else str(record.error["message"])
+
+
 def uploads(database: Any) -> Counter[str]:
     """How often the database has got each sample."""
-    with urllib.request.urlopen(database.url + "/samples", timeout=30) as answer:
-        return Counter(row["sample"] for row in json.load(answer))
+    return Counter(row["sample"] for row in _asked(database.url + "/samples"))
+
+
+def _asked(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return json.load(answer)
 
 
 def left(directory: Path) -> list[Path]:
@@ -134,7 +154,7 @@ def left(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if ".ck-" in path.name or path.parent.name == "spool"]
 
 
-def check(directory: Path, database: Any, *, settled: bool = False, hopeless: bool = False) -> None:
+def check(directory: Path, there: Servers, *, settled: bool = False, hopeless: bool = False) -> None:
     """The invariants of the watcher. With ``hopeless`` a fault may have been one that nothing can mend.
 
     - Every sample is in exactly one of: uploaded once, failed with a recorded reason, pending.
@@ -142,8 +162,9 @@ def check(directory: Path, database: Any, *, settled: bool = False, hopeless: bo
     - No result comes from a corrupt archive.
     - A restart continues; when all is well again nothing is pending (``settled``).
     - No temporary file is left (``settled``).
+    - The pipeline has no run that no sample waits for: it is removed by the next start (``settled``).
     """
-    uploaded = uploads(database)
+    uploaded = uploads(there.database)
     assert all(count == 1 for count in uploaded.values()), f"uploaded twice: {uploaded}"
     assert not uploaded.keys() & WITHOUT_RESULT, f"a result of what has none: {uploaded}"
     with recorded(directory) as samples:
@@ -165,3 +186,4 @@ def check(directory: Path, database: Any, *, settled: bool = False, hopeless: bo
     if settled:
         assert hopeless or (directory / "share" / "broken" / FLAG).exists()
         assert not left(directory), f"temporary files: {left(directory)}"
+        assert FORGOTTEN not in _asked(there.pipeline.url + "/kept"), "a forgotten run is still there"

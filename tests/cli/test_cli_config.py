@@ -33,7 +33,7 @@ def test_all_problems_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["config", "check", "a.yaml"]) == 1
     out = capsys.readouterr().out.splitlines()
     assert len(out) == 2
-    assert out[0].startswith("a.yaml:1: jobs.atempts: is no option; did you mean 'attempts'?")
+    assert out[0].startswith("a.yaml:1: jobs.atempts: is not an option; did you mean 'attempts'?")
     assert out[1] == "a.yaml:1: jobs.timeout: is -1; expected a number of seconds, more than 0"
 
 

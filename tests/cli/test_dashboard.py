@@ -217,7 +217,7 @@ def test_a_message_in_an_address_is_shown_only_if_it_is_ours(server: DashboardSe
         assert "Call 555" not in Asked(server, "GET", f"/?{urlencode(query)}").text
     known = entered(server)
     answer = Asked(server, "POST", "/redrive", {"id": "nope", "form_key": server.form_key()}, **known)
-    assert "is no id of a dead letter" in Asked(server, "GET", answer.headers["Location"], **known).text
+    assert "is not the id of a dead letter" in Asked(server, "GET", answer.headers["Location"], **known).text
 
 
 def test_two_dashboards_of_one_browser_keep_their_tokens(server: DashboardServer, tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ REFUSED = {
     "test_refusal_of_an_argument_is_caught": ["caught what chaos.run said", "'ls -l' (str)"],
     "test_nested": ["inside of a workload", "Call the function directly"],
     "test_without_fixture": ["test_without_fixture", "does not ask for the fixture 'chaos'"],
-    "test_not_marked": ["test_not_marked", "is no scenario", "@scenario("],
+    "test_not_marked": ["test_not_marked", "is not a scenario", "@scenario("],
     "test_nothing_to_strike": ["did nothing below chaos.path", "Give it chaos.path"],
     "test_no_fault_fits": ["none of the faults asked for", "faults.disk()", "--chaoskit-list"],
     "test_marker_with_unknown_argument": ["'deph'", "expected one of depth, "],

@@ -186,7 +186,7 @@ def test_a_metric_that_is_no_number_fails_alone() -> None:
     gate = QualityGate("gate", [QualityMetric("a", minimum=1), QualityMetric("b", minimum=1)])
     result = gate.judge({"a": "5", "b": 0.5})  # type: ignore[dict-item]
     assert [str(one) for one in result.failures] == [
-        "a: '5' (str) is no number",
+        "a: '5' (str) is not a number",
         "b: 0.5; expected at least 1",
     ]
 

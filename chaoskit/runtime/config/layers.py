@@ -148,7 +148,7 @@ def _part(layer: Layer, table: str) -> Layer:
         values = values.get(key, {}) if isinstance(values, Mapping) else values
     if not isinstance(values, Mapping):
         where = layer.where(path)
-        raise ConfigurationProblems([Problem(where, table, "is no table of options")])
+        raise ConfigurationProblems([Problem(where, table, "is not a table of options")])
     places = {p[len(path) :]: place for p, place in layer.places.items() if p[: len(path)] == path}
     problems = tuple(p for p in layer.problems if not table or f"{p.path}.".startswith(f"{table}."))
     return Layer(layer.origin, values, places, problems)

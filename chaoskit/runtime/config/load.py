@@ -294,7 +294,7 @@ class _RecordReader:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         proposal = f"did you mean {near[0]!r}? " if near else ""
         self._problem(
-            entry.where, (*path, name), "is no option", f"{proposal}there are {', '.join(sorted(known))}"
+            entry.where, (*path, name), "is not an option", f"{proposal}there are {', '.join(sorted(known))}"
         )
 
     def _unfit(self, where: str, path: KeyPath, unfit: Unfit) -> Any:

@@ -24,7 +24,7 @@ def record_error(error: BaseException) -> dict[str, Any]:
     """Type, message, chain of causes and traceback of ``error``, bounded, redacted, and fit for a record.
 
     Raises:
-        UsageError: it is no exception.
+        UsageError: it is not an exception.
     """
     if not isinstance(error, BaseException):
         raise wrong("error", error, "an exception", "Wrap a text: RuntimeError(text).")

@@ -215,7 +215,7 @@ _DATA = (
         name="data.json",
         verdict=t.MalformedData,
         types=("json.decoder.JSONDecodeError",),
-        why="the text is no JSON",
+        why="the text is not JSON",
     ),
     Rule(
         name="data.struct",
@@ -223,7 +223,7 @@ _DATA = (
         types=("struct.error",),
         why="the bytes are not of the size or kind that the format says",
     ),
-    Rule(name="data.csv", verdict=t.MalformedData, types=("_csv.Error",), why="the text is no CSV"),
+    Rule(name="data.csv", verdict=t.MalformedData, types=("_csv.Error",), why="the text is not CSV"),
     Rule(
         name="data.xml",
         verdict=t.MalformedData,
@@ -232,7 +232,7 @@ _DATA = (
             "xml.parsers.expat.ExpatError",
             "xml.sax._exceptions.SAXException",
         ),
-        why="the text is no XML",
+        why="the text is not XML",
     ),
     Rule(
         name="data.settings",

@@ -214,8 +214,9 @@ several: [{port: 1}]
 """
     path = write(tmp_path, "a.yaml", text)
     assert problems_of(from_file(path)) == [
-        f"{path}:6: unknown: is no option; there are {', '.join(sorted(PUBLIC))}",
-        f"{path}:1: server.hots: is no option; did you mean 'host'? there are host, password, pepper, port",
+        f"{path}:6: unknown: is not an option; there are {', '.join(sorted(PUBLIC))}",
+        f"{path}:1: server.hots: is not an option; did you mean 'host'? "
+        "there are host, password, pepper, port",
         f"{path}:1: server.port: is 70000; expected a whole number, at least 1 and at most 65535",
         f"{path}:9: wait.kind: is 'wavy'; one of 'steady', 'growing'",
         f"{path}:3: attempts: is 2.5; expected a whole number or nothing, at least 1",
@@ -342,7 +343,7 @@ def test_pyproject_is_read_from_its_table(tmp_path: Path) -> None:
     assert problem.startswith(f"{path}:4: timeout: is 0")
     assert from_pyproject(tmp_path / "none.toml").values == {}
     assert from_pyproject(path, table="tool.other").values == {}
-    with pytest.raises(ConfigurationProblems, match="is no table"):
+    with pytest.raises(ConfigurationProblems, match="is not a table"):
         from_pyproject(path, table="project.name")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -222,6 +223,33 @@ def test_a_change_between_the_look_and_the_write_is_seen(system: System) -> None
     system.file("a.img", "longer than before")
     assert not files.change(seen, None)
     assert (system.root / "files/a.img").exists()
+
+
+@pytest.mark.parametrize("pattern", ["**/*", "**/*.img", "sub/*", "*"])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(
+    pattern: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files would count as missing, and what they belong to as an orphan: it is an error instead."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.img").touch()
+    refused = tmp_path if pattern == "*" else tmp_path / "sub"
+    scandir, listdir = os.scandir, os.listdir
+
+    def refuse(call: Any) -> Any:
+        def asked(path: Any = ".") -> Any:
+            if Path(path) == refused:
+                raise OSError(number, os.strerror(number), str(path))
+            return call(path)
+
+        return asked
+
+    files = FileRows(tmp_path, pattern=pattern)
+    assert [row["path"] for row in files.rows()] == ([] if pattern == "*" else ["sub/a.img"])
+    monkeypatch.setattr(os, "scandir", refuse(scandir))
+    monkeypatch.setattr(os, "listdir", refuse(listdir))
+    with pytest.raises(OSError, match=os.strerror(number)):
+        list(files.rows())
 
 
 def test_an_orphan_goes_into_quarantine(system: System) -> None:

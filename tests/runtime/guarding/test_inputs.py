@@ -52,8 +52,8 @@ def test_a_table_is_read(file):
         (b'a,b\n1,"x"y\n', 2, 6, "'y' after a closing quote"),
         (b'a,b\n1,"x\n\n\n', 2, 3, "never closed"),
         (b"a,b\n1,\0\n", 2, 3, "NUL"),
-        (b"a,b\r\n1,\xe9\n", 2, 3, "the bytes e9 are no utf-8"),
-        (b"a,b\r1,\xc3", 2, 3, "the bytes c3 are no utf-8"),
+        (b"a,b\r\n1,\xe9\n", 2, 3, "the bytes e9 are not utf-8"),
+        (b"a,b\r1,\xc3", 2, 3, "the bytes c3 are not utf-8"),
         (b"a,b\n" + b"1," + b"x" * 101 + b"\n", 2, 3, "a field of 101 characters"),
         (b"a,b\n" + b'1,"' + b"x\n" * 60 + b'"\n', 2, 3, "a field of more than 100 characters"),
         (b"\xff\xfea\0,\0", 1, 1, "byte order mark of utf-16"),
@@ -103,7 +103,7 @@ def test_a_line_without_an_end_is_searched_once(file, monkeypatch):
 )
 def test_an_encoding_that_names_no_place_is_located_too(file, data, encoding):
     """Codecs raise errors with and without a place; both come out as one. From 3.14 on, these name one."""
-    with pytest.raises(MalformedData, match=f"(it is|are) no {encoding}") as caught:
+    with pytest.raises(MalformedData, match=f"(it is|are) not {encoding}") as caught:
         read_text(file(data), encoding=encoding)
     assert caught.value.line == 1
     assert caught.value.column in (1, 2)

@@ -1,4 +1,4 @@
-"""Waking those that are held at a futex: futex(2)."""
+"""Wakes threads that are held at a futex: futex(2)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) (\S+) (\d+)")
 
 
 def key(process: Process, address: int, operation: int) -> tuple[object, ...]:
-    """What two calls share that are about the same futex.
+    """A key that is equal for calls on the same futex.
 
-    Processes may have one that is shared at different addresses: then it is known by the file behind it,
-    which shared memory without a name has, too.
+    A shared futex may have different addresses in different processes. It is identified by the file behind
+    it, which even anonymous shared memory has.
     """
     if not operation & _PRIVATE:
         try:
@@ -36,10 +36,10 @@ def key(process: Process, address: int, operation: int) -> tuple[object, ...]:
 
 
 def wake(held: Iterable[Wait], process: Process, args: tuple[int, ...]) -> tuple[list[Wait], bool]:
-    """Which of those held a call wakes, and whether that is all that it does.
+    """The held waits that a call wakes, and whether it does nothing else.
 
-    Those that a call would move to another futex are woken as well: they look again, as after any wake-up,
-    and come back to where they belong. So they are beyond the number that the call counts.
+    Waits that the call would move to another futex are woken too, beyond the number that it counts: like
+    after any wake-up they look again, and then wait at the right futex.
     """
     operation = args[1] & 0x7F
     here = key(process, args[0], args[1])

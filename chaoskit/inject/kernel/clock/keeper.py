@@ -1,4 +1,4 @@
-"""Keeps the time of one run: holds those that wait, and skips time when nothing else is left to happen."""
+"""Keeps the time of one run: holds waiting calls, and skips time when nothing else can happen."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from chaoskit.inject.kernel.workload import tree
 from chaoskit.inject.kernel.workload.tree import Process, Tree
 
 _PATIENCE = SECOND // 20
-"""Nanoseconds of a processor that may be used before waits begin to run out in real time, too: else a program
-would spin for ever that waits for another thread's time-out without sleeping."""
+"""Nanoseconds of processor time after which waits begin to pass in real time too. Otherwise a program that
+spins until another thread's time-out would spin for ever."""
 _QUIET = 0.001
-"""Seconds between two looks at threads that sleep in the kernel: both must find the same."""
+"""Seconds between two looks at threads that sleep in the kernel, which must agree."""
 _BUSY, _SHORT, _ALONE = 0.01, 0.004, 0.1
-"""Seconds until the next look while something runs: with waits held, with short ones, and without any."""
+"""Seconds until the next look while something runs: with waits held, with short waits, without waits."""
 _SPELL = 2 * _BUSY
-"""Seconds that one look may charge for what happens outside. A look that comes later was late because the
-machine is busy, and then the server that is waited for had as little of it."""
+"""The most seconds that one look lets pass while the workload waits for the outside. A later look means a
+busy machine, which has delayed the server outside as well."""
 _ON_ITS_WAY = 0.25
-"""Seconds for which something may be on its way over loopback: longer than the kernel delays an
-acknowledgement. Then its reader does not read, and nothing comes of it."""
+"""The most seconds that data takes over loopback, longer than the kernel delays an acknowledgement. If it
+takes longer, its reader does not read, and it can wake nothing."""
 _STUCK = 0.05
-"""Seconds for which nothing must have moved before a run counts as hung."""
+"""Seconds without any progress after which a run counts as hung."""
 
 
 @dataclass(slots=True, eq=False)
 class PutOff:
-    """Something that is to be done at a time, and the thread that waits for it."""
+    """A deferred action: when it is due, and the thread that waits for it."""
 
     action: Callable[[], object]
     length: int
@@ -51,10 +51,10 @@ Entry = Wait | Timer | PutOff
 
 
 class Keeper:
-    """The waits, timers and put-off answers of one run, by when they are due.
+    """The waits, timers and deferred answers of one run, by the time at which they are due.
 
-    Their scale is not a clock's: it stands still while something runs for a moment. So what is due first
-    does not depend on how long the machine took to get there, and ties go by the order of arrival.
+    That time is not a clock's: it stands still while something runs briefly. So the order does not depend on
+    the speed of the machine, and ties are broken by the order of arrival.
     """
 
     def __init__(self, dial: Dial, workload: Tree, poller: Poller, census: Census) -> None:
@@ -66,7 +66,7 @@ class Keeper:
         self._order = itertools.count()
         self._entries: dict[Entry, None] = {}
         self._looked = 0.0
-        # With nothing held there is nothing to let go, and a hang is known soon enough.
+        # With nothing held there is nothing to release, and a hang can be found later.
         self._look_at, self._pause = time.monotonic() + _BUSY, _BUSY
         self._polling = polling.Polling()
         self._seen: tuple[Sleeper, ...] | None = None
@@ -75,22 +75,22 @@ class Keeper:
         self._charged = 0
         self._flowed = 0.0
         self.flowed = False
-        """Waits have run out in real time while something ran: their order need not be the same again."""
+        """True if waits have ended in real time while something ran: another run may have another order."""
         self.over = False
-        """The workload has ended, and what is left of it gets no time for nothing."""
+        """True if the workload has ended: for its remaining processes no time is skipped."""
         self.moved: Callable[[set[int]], object] = bool
-        """Called with all processes when the clocks were put forward."""
+        """Called with all processes after the clocks were advanced."""
         self.before: Callable[[], object] = bool
-        """Called before they are."""
+        """Called before they are advanced."""
         self.outstanding: Callable[[], bool] = bool
-        """Asked whether something outside still owes the workload an event."""
+        """Returns True if something outside still owes the workload an event."""
         self.stuck: Callable[[], object] = bool
-        """Called once nothing can happen any more."""
+        """Called when nothing can happen any more."""
 
     # What waits.
 
     def hold(self, wait: Wait) -> None:
-        """Hold a call until its time has come, or what it waits for; it may be there already."""
+        """Hold a call until it is due or its event occurs, which may be at once."""
         if wait.descriptors and wait.ready(wait.length):
             wait.release()
             return
@@ -99,23 +99,23 @@ class Keeper:
         self._add(wait)
 
     def start(self, timer: Timer) -> None:
-        """Have a timer go off after its length."""
+        """Start a timer, which goes off after its length."""
         self._add(timer)
 
     def stop(self, timer: Timer) -> None:
-        """Keep a timer from going off."""
+        """Stop a timer."""
         self._entries.pop(timer, None)
 
     def left(self, entry: Entry) -> int:
-        """Nanoseconds that something still has."""
+        """The nanoseconds until an entry is due."""
         return entry.due - self._now
 
     def later(self, seconds: float, action: Callable[[], object], tid: int = 0) -> None:
-        """Do something after this many seconds of the workload's time; thread ``tid`` waits for it."""
+        """Call ``action`` after this many seconds of the workload's time; thread ``tid`` waits for it."""
         self._add(PutOff(action, int(seconds * SECOND), tid))
 
     def wall_stepped(self, duration: int) -> None:
-        """The wall clock was put forward: what waits for a time of it has less to wait."""
+        """The wall clock was set ahead: waits for a wall-clock time are shorter now."""
         for entry in self._entries:
             if not isinstance(entry, PutOff) and entry.wall:
                 entry.due -= duration
@@ -126,7 +126,7 @@ class Keeper:
             entry.began = time.monotonic()
         self._entries[entry] = None
         self._seen = None
-        # At once, behind the events that are there by now: with one thread nothing else could happen.
+        # Look at once, after the events already there: with one thread nothing else can happen.
         self._look_at = 0.0
 
     def _drop(self, entry: Entry) -> None:
@@ -142,18 +142,18 @@ class Keeper:
     # What ends it.
 
     def _ready(self, wait: Wait, _: int) -> None:
-        """What a call waits for has happened, if no other has taken it."""
+        """The event of a call has occurred, unless another thread was faster."""
         if wait in self._entries and wait.ready(self.left(wait)):
             self._drop(wait)
 
     def wake(self, process: Process, args: tuple[int, ...]) -> int | None:
-        """Wake those held at a futex; return what the call answers, None if the kernel has some, too."""
+        """Wake calls held at a futex; return the answer, None if the kernel may hold some as well."""
         woken, whole = futexes.wake(self._waits(), process, args)
         for wait in woken:
             self._drop(wait)
         answered = [wait.stopped.answer(0) for wait in woken]
         if not all(answered):
-            # One was killed while it was held: the wake-up is for others that wait.
+            # One was killed while held: its wake-up goes to others.
             return self.wake(process, args)
         return len(woken) if woken and whole else None
 
@@ -173,19 +173,19 @@ class Keeper:
                 entry.action()
 
     gone_off: Callable[[Timer], object] = bool
-    """Called with a timer that has come."""
+    """Called with a timer that goes off."""
 
     # Looking.
 
     def until(self) -> float:
-        """When it has to be looked again, by the monotonic clock."""
+        """When to look again, by the monotonic clock."""
         return self._look_at
 
     def look(self, happened: bool) -> None:
-        """See what can be let go; ``happened`` says that something was seen to since the last time."""
+        """Release what is due; ``happened`` is True if an event was handled since the last look."""
         now = time.monotonic()
         fresh = not self._look_at
-        # What has happened may be the first of several things: time stands still until all are seen to.
+        # More events may follow this one: time stands still until all are handled.
         if happened and now - self._looked < _BUSY:
             if not fresh:
                 self._seen, self._pause = None, _QUIET if self._entries else _BUSY
@@ -206,21 +206,21 @@ class Keeper:
         if sleepers is None or self.over:
             self._running(now, threads)
         elif happened:
-            # What was seen to may have made something ready that has not been seen to.
+            # The handled event may have made another one ready.
             self._seen, self._look_at = None, now + _QUIET
         else:
             self._sleeping(sleepers, now, certain=not rest)
 
     def _ended_early(self) -> bool:
-        """True if a signal, or a futex that changed without a wake-up, has ended a wait."""
+        """True if a wait was ended by a signal, or by a futex that changed without a wake-up."""
         fields: dict[int, dict[str, bytes]] = {}
         for wait in self._waits():
             if wait.word_changed:
                 self._drop(wait)
-                # Not the kernel's to say: it may be as it was when that looks.
+                # Answer here: the futex may have its old value again when the kernel looks.
                 wait.stopped.answer(-errno.EAGAIN)
                 return True
-            # Threads of one process have pending signals in common: the first that takes them gets them.
+            # Threads of a process share pending signals: the first one takes them.
             tid = wait.task.tid
             fields[tid] = status = fields.get(tid) or tree.status(tid)
             if self._met(wait, status):
@@ -239,7 +239,7 @@ class Keeper:
             wait.stopped.go_on()
             return True
         blocked = masked if wait.blocked is None else wait.blocked
-        # Others end the process by themselves, or stop it, which a held call does not keep them from.
+        # Other signals end or stop the process, which a held call does not prevent.
         if not pending & caught & ~blocked:
             return False
         left = self.left(wait)
@@ -247,7 +247,7 @@ class Keeper:
         if wait.blocked is None:
             wait.interrupt(left)
         else:
-            # The handler runs while the call's own mask is in force, and only the kernel can do that.
+            # The handler must run under the call's own mask, which only the kernel can do.
             wait.stopped.go_on()
         return True
 
@@ -265,15 +265,15 @@ class Keeper:
     # Something runs.
 
     def _running(self, now: float, threads: list[tuple[int, int]]) -> None:
-        """Waits run out as fast as something computes once it has for long; short ones do in real time.
+        """After long computing, waits pass as fast as it goes on; short waits pass in real time.
 
-        Measured by what processors have done: on a busy machine a thread may wait for long to get one.
+        Measured in processor time: on a busy machine a thread may wait long for a processor.
         """
         self._seen = None
         worked = self._census.worked(threads)
         if self._worked is None:
             self._worked = worked
-        # With what its calls have cost us: a program that asks again and again waits for us half of the time.
+        # Include our own time: a program that polls waits for us half of the time.
         spent = worked + time.thread_time_ns()
         if self.over:
             self._flow(now, self._flowed, math.inf)
@@ -288,12 +288,12 @@ class Keeper:
                 short = True
                 if (now - wait.began) * SECOND >= wait.length:
                     self._expire(wait)
-        # Less and less often: most runs that compute do so for a while.
+        # Look less and less often: most computations take a while.
         self._pause = min(self._pause * 1.5, _SHORT if short else _BUSY if self._entries else _ALONE)
         self._look_at = now + self._pause
 
     def _flow(self, now: float, since: float, most: float) -> None:
-        """Let the time since then pass, but no more than ``most`` seconds."""
+        """Let the time since ``since`` pass, but at most ``most`` seconds."""
         self._now += max(0, int(min(now - max(since, self._flowed), most) * SECOND))
         self._flowed = now
         while (entry := self._due()) is not None and entry.due <= self._now:
@@ -303,9 +303,9 @@ class Keeper:
     # Everything sleeps.
 
     def _sleeping(self, sleepers: tuple[Sleeper, ...], now: float, certain: bool) -> None:
-        """Skip time once nothing has moved between two looks, and nothing outside can wake anything.
+        """Skip time if nothing moved between two looks and nothing outside can wake a thread.
 
-        One look is enough if it is ``certain`` that all threads are held.
+        One look suffices if it is ``certain`` that all threads are held.
         """
         self._pause = _QUIET
         self._look_at = now + _QUIET
@@ -316,7 +316,7 @@ class Keeper:
         descriptors = [fd for wait in self._waits() for fd in wait.descriptors]
         patient = now - self._seen_since < _ON_ITS_WAY
         if self.outstanding() or self._census.may_be_woken(sleepers, descriptors, patient):
-            # The world outside lives in real time.
+            # The outside runs in real time.
             self._flow(now, self._seen_since, _SPELL)
             self._look_at = now + _BUSY
         elif (entry := self._due()) is not None and self._dial.reaches(entry.due - self._now):
@@ -326,7 +326,7 @@ class Keeper:
             self._look_at = now + _ALONE
 
     def _skip(self, entry: Entry) -> None:
-        """Go to the time at which the first is due, and let it go. One at a time: it may wake others."""
+        """Advance the clocks until ``entry`` is due, and release it alone, since it may wake others."""
         if isinstance(entry, Wait) and entry.descriptors and self._polls_for_ever(entry):
             return
         duration = max(0, entry.due - self._now)
@@ -342,7 +342,7 @@ class Keeper:
         self._expire(entry)
 
     def _polls_for_ever(self, wait: Wait) -> bool:
-        """Have a loop of waits for a silent peer wait longer each time; True if it has no end."""
+        """Let a loop of waits for a silent peer wait longer each time; True if the loop is endless."""
         asked = self._polling.how_long(wait, self._now)
         if not asked or not self._census.silent(wait.descriptors):
             return False
@@ -351,7 +351,7 @@ class Keeper:
             self.stuck()
             self._look_at = time.monotonic() + _ALONE
             return True
-        # Late, as on a busy machine; never later than what another thread waits for.
+        # Late, as on a busy machine, but not later than another wait is due.
         wait.due = min([wait.due + asked, *(due for due in others if due >= wait.due)])
         return False
 

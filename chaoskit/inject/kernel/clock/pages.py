@@ -1,4 +1,4 @@
-"""The pages from which the workload's processes read clocks: patched once, and told what time it is."""
+"""The pages from which the workload's processes read clocks: patched once, then updated."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from chaoskit.inject.kernel.workload.tree import Process, Tree
 
 
 class Pages:
-    """The pages of all processes of one run. Without ``patch`` clock reads are not seen at all."""
+    """The clock pages of all processes of one run. Without ``patch`` reads of clocks are unseen."""
 
     def __init__(self, patch: vdso.Patch, dial: Dial, workload: Tree, log: Log) -> None:
         self._patch = patch
         self._dial = dial
         self._tree = workload
         self._log = log
-        # By the object: it is made again for each program that a process executes.
+        # The object is the key, since each executed program gets a new one.
         self._bases: dict[int, int] = {}
 
     def prepare(self, process: Process) -> None:
-        """See that a process which has just begun, or executed a program, reads the workload's clocks."""
+        """Let a process that has just started, or executed a program, read the workload's clocks."""
         offset, code = self._patch.writes[0]
         try:
             base = vdso.base(process.pid)
@@ -32,7 +32,7 @@ class Pages:
                 return
             self._bases[process.pid] = base
             if process.memory.read(base + offset, 16) == code[:16]:
-                return  # A fork has its parent's page.
+                return  # A fork inherits its parent's page.
             done = all(process.memory.overwrite(base + at, data) for at, data in self._patch.writes)
         except Unreadable:
             done = False
@@ -44,12 +44,12 @@ class Pages:
         self._tell(process, self._dial.table())
 
     def publish(self, pids: set[int]) -> None:
-        """Tell these processes what time it is."""
+        """Write the time into the pages of these processes."""
         table = self._dial.table()
         if self._patch.table is None or not table:
             return
         for pid in pids:
-            # It may have ended, or be one that is not ours to look into.
+            # It may have ended, or may not be inspected.
             with contextlib.suppress(Unreadable):
                 task = self._tree.task(pid)
                 if task is not None:

@@ -1,7 +1,7 @@
-"""Programs that ask a silent peer again and again, a tenth of a second at a time, whether it has answered.
+"""Detects loops that poll a silent peer, say every tenth of a second.
 
-psycopg waits so, and others that want to see a Ctrl-C. Each of those waits would be skipped alone, and the
-run end at the scenario's time-out, as if its time were real.
+psycopg waits like this, as others do that want to notice Ctrl-C. If each of these waits were skipped alone,
+the run would last until the scenario's time-out, as in real time.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from chaoskit.inject.kernel.clock.dial import SECOND
 from chaoskit.inject.kernel.clock.waits import Wait
 
 _OFTEN = 64
-"""This many equal waits in a row are a loop. Till then each ends on time."""
+"""This many equal waits in a row are a loop. Before that each ends on time."""
 FOR_EVER = 24 * 3600 * SECOND
-"""Nanoseconds after which a loop that nothing can end counts as hung. No program means to wait that long for
-an answer."""
+"""Nanoseconds after which a loop that nothing can end counts as hung: no program wants to wait so long."""
 
 
 class Polling:
-    """The waits of one thread that have run out in a row, all alike."""
+    """The latest waits of one thread, all equal and all ended by their time."""
 
     def __init__(self) -> None:
         self._key: tuple[object, ...] = ()
@@ -25,7 +24,7 @@ class Polling:
         self._since = 0
 
     def how_long(self, wait: Wait, now: int) -> int:
-        """For how many nanoseconds it has gone on; 0 as long as it may be anything else."""
+        """The nanoseconds that the loop has lasted; 0 if it may not be a loop."""
         key = (wait.task.tid, wait.spec.name, wait.length, len(wait.descriptors))
         if key != self._key:
             self._key, self._times, self._since = key, 0, now

@@ -1,6 +1,6 @@
-"""What of a wait lies outside of the workload: peers, terminals, locks of other processes, pipes of ours.
+"""What outside the workload can end a wait: peers, terminals, locks of other processes, our pipes.
 
-And the kernel's own clock, of a wait that is not held.
+For a wait that is not held, the kernel's clock is outside as well.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from chaoskit.inject import processes
 from chaoskit.inject.kernel.clock.peers import InetPeers, inet_peers, unix_peers
 
 _ON_ONE = frozenset({0, 1, 17, 18, 19, 20, 42, 43, 44, 45, 46, 47, 288, 295, 296, 299, 307, 327, 328})
-"""Calls that wait for their first argument, a descriptor: read, write, connect, accept, send and recv and
-their like (x86-64)."""
+"""Calls that wait for a descriptor, their first argument: read, write, connect, accept, send … (x86-64)."""
 _POLLS, _SELECTS, _EPOLLS = frozenset({7, 271}), frozenset({23, 270}), frozenset({232, 281, 441})
 _LOCKS = frozenset({72, 73})  # fcntl, flock
 # nanosleep, clock_nanosleep, and what a stop has interrupted.
@@ -25,7 +24,7 @@ _TIMED: dict[int, int | None] = dict.fromkeys((35, 230, 219))
 _TIMED |= dict.fromkeys((128, 271), 2) | dict.fromkeys((202, 220, 441, 449), 3)
 # select, pselect6, mq_timedsend, mq_timedreceive, io_getevents, io_pgetevents, recvmmsg, futex_wait.
 _TIMED |= dict.fromkeys((23, 270, 242, 243, 208, 333, 299, 455), 4)
-"""Calls that end by themselves, and the argument that says when unless it is NULL (x86-64)."""
+"""Calls that end by themselves, each with the argument that says when unless it is NULL (x86-64)."""
 _TIMED_IN_MS = {7: 2, 232: 3, 281: 3}  # poll, epoll_wait, epoll_pwait
 _POLLED = struct.Struct("=ihH")
 _EPOLL = "anon_inode:[eventpoll]"
@@ -34,7 +33,7 @@ _NAMED = re.compile(r"(pipe|socket):\[(\d+)\]")
 
 
 def link(pid: int | str, fd: int) -> str:
-    """What a descriptor refers to, as the kernel spells it; empty if it is not open."""
+    """The file of a descriptor, as the kernel spells it; empty if it is not open."""
     try:
         return os.readlink(f"/proc/{pid}/fd/{fd}")
     except OSError:
@@ -42,9 +41,9 @@ def link(pid: int | str, fd: int) -> str:
 
 
 def ends_by_itself(number: int, args: tuple[int, ...]) -> bool:
-    """True if a call that waits in the kernel has a time-out there, or may have one.
+    """True if a call that waits in the kernel has, or may have, a time-out there.
 
-    Few do: those that are not held, since they are rare or their caller could not be looked into.
+    Few have one: calls that are not held because they are rare or their caller cannot be inspected.
     """
     if number in _TIMED_IN_MS:
         return _signed(args[_TIMED_IN_MS[number]]) >= 0
@@ -53,11 +52,11 @@ def ends_by_itself(number: int, args: tuple[int, ...]) -> bool:
 
 
 class Reach:
-    """What the processes ``pids`` have to themselves, at one moment; ``main`` is the first of them.
+    """What only the processes ``pids`` can reach, at one moment; ``main`` is the first of them.
 
-    ``duplicates`` are descriptors of this process that stand for some of theirs, ``relayed`` sockets of it
-    that pass on what comes from others, or None for nothing any more. With ``timed_sockets`` a
-    wait at a socket may end by a time-out of that.
+    ``duplicates`` are descriptors of this process that stand for some of theirs. ``relayed`` maps its
+    relaying sockets to those from which they relay, or None if silenced. With ``timed_sockets`` a wait at a
+    socket may end by the socket's own time-out.
     """
 
     def __init__(
@@ -76,16 +75,16 @@ class Reach:
 
     @cached_property
     def _inside(self) -> set[str]:
-        """All that the workload has open."""
+        """All files that the workload has open."""
         return {link(pid, fd) for pid in self._pids for fd in processes.open_files(pid)}
 
     @cached_property
     def _ours(self) -> set[str]:
-        """All that this process has open itself."""
+        """All files that this process has open."""
         return {link("self", fd) for fd in processes.open_files() if fd not in self._duplicates}
 
     def wakes(self, pid: int, number: int, args: tuple[int, ...]) -> bool:
-        """True if something outside could end the call ``number`` of a process, the real time among that."""
+        """True if something outside, including real time, could end the call ``number`` of a process."""
         if ends_by_itself(number, args):
             return True
         if number in _ON_ONE:
@@ -102,7 +101,7 @@ class Reach:
             return self.outside(pid, _signed(args[0]))
         if number in _LOCKS:
             return self._locked_outside(pid)
-        # Futexes, children, signals and queues: all that is of the workload alone.
+        # Futexes, children, signals and queues all belong to the workload alone.
         return False
 
     def _selected(self, pid: int, args: tuple[int, ...]) -> list[int]:
@@ -122,7 +121,7 @@ class Reach:
             return b""
 
     def outside(self, pid: int | str, fd: int) -> bool:
-        """True if something outside of the workload could make a descriptor ready."""
+        """True if something outside the workload could make a descriptor ready."""
         name = link(pid, fd)
         if name.startswith(_EPOLL):
             return any(self.outside(one, member) for one, member in self._members(pid, fd))
@@ -132,15 +131,15 @@ class Reach:
         if found is None:
             return self._file_outside(pid, fd)
         if found[1] == "pipe":
-            # Other children of this process may hold the other end of what the workload inherited.
+            # Other children of this process may hold the other end of inherited files.
             others = processes.children() - self._pids
             return name in self._ours or any(self._may_hold(other, name) for other in others)
         return self._socket_outside(int(found[2]))
 
     def _may_hold(self, pid: int, name: str) -> bool:
-        """True if a process, or one below it, has that open, and where it cannot be known.
+        """True if a process or a descendant has ``name`` open, or if that cannot be known.
 
-        Our own helpers hold the ends of many pipes, and write to none.
+        Our own helpers are exempt: they hold the ends of many pipes but write to none.
         """
         if processes.read(f"/proc/{pid}/comm").startswith(b"chaoskit"):
             return False
@@ -156,14 +155,14 @@ class Reach:
         )
 
     def _members(self, pid: int | str, fd: int) -> list[tuple[int | str, int]]:
-        """What an epoll descriptor waits for."""
+        """The members of an epoll descriptor."""
         members = _MEMBER.findall(processes.read(f"/proc/{pid}/fdinfo/{fd}"))
-        # A member goes by the number that it had in the process that added it, which may be any.
+        # A member has the number by which some process added it, whichever that was.
         owners = self._pids if pid == "self" else (pid,)
         return [(one, int(member)) for one in owners for member in members]
 
     def silent(self, pid: int | str, fd: int) -> bool:
-        """True if a descriptor is a connection through which a fault lets nothing come any more."""
+        """True if a descriptor is a connection that a fault has silenced."""
         name = link(pid, fd)
         if name.startswith(_EPOLL):
             members = [one for one in self._members(pid, fd) if link(*one)]
@@ -176,11 +175,11 @@ class Reach:
         peer = connected.get(inode)
         if peer is not None:
             return peer in self._relayed and self._relayed[peer] is None
-        # On its way to a listener of ours that takes no connection.
+        # It is being connected to a listener of ours that accepts nothing.
         return f"socket:[{reaching.get(inode)}]" in self._ours
 
     def _file_outside(self, pid: int | str, fd: int) -> bool:
-        """A terminal or another device, or a pipe with a name, which any process may open."""
+        """True for terminals, other devices and named pipes, which any process may open."""
         try:
             mode = os.stat(f"/proc/{pid}/fd/{fd}").st_mode
         except OSError:
@@ -188,7 +187,7 @@ class Reach:
         return mode & 0o170000 in (0o020000, 0o010000)
 
     def _socket_outside(self, inode: int) -> bool:
-        """Its peer is outside, or one of ours that passes on what comes from there."""
+        """True if its peer is outside, or a socket of ours that relays from outside."""
         connected, reaching = self._peers
         peer = connected.get(inode)
         if peer is not None and peer in self._relayed:
@@ -198,7 +197,8 @@ class Reach:
             peer = connected.get(beyond, 0)
         if peer is not None:
             return f"socket:[{peer}]" not in self._inside
-        # Of ours, these are a name server and a listener that takes no one: what they are to do is due.
+        # Those of ours are a name server and a listener that accepts nothing: their actions are deferred
+        # ones.
         name = f"socket:[{reaching.get(inode)}]"
         return name not in self._inside and name not in self._ours
 
@@ -208,19 +208,19 @@ class Reach:
 
     @cached_property
     def _peers(self) -> tuple[dict[int, int], dict[int, int]]:
-        """By inode the peers of connected sockets, and those of sockets that are on their way to one."""
+        """Two maps by inode: peers of connected sockets, and peers of sockets that are connecting."""
         return {**unix_peers(), **self._inet.connected}, self._inet.reaching
 
     @property
     def undelivered(self) -> bool:
-        """True if something that the workload has sent has not arrived, or cannot.
+        """True if data sent by the workload has not arrived, or cannot arrive.
 
-        A busy kernel delivers late on loopback, too, and until it has, all may sleep.
+        A busy kernel delivers late even on loopback, and until then all threads may sleep.
         """
         return any(f"socket:[{inode}]" in self._inside for inode in self._inet.unacknowledged)
 
     def _locked_outside(self, pid: int) -> bool:
-        """True if a lock for which a process waits is held by one outside of the workload."""
+        """True if a process waits for a lock that is held outside the workload."""
         holder = None
         for line in processes.read("/proc/locks").decode().splitlines():
             fields = line.split()

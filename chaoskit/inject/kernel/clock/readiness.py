@@ -1,9 +1,9 @@
-"""What a call answers that waits for descriptors: worked out for the caller, without waiting.
+"""Computes the answer of a call that waits for descriptors, without waiting.
 
-A call that is let go on when something is ready finds nothing if another thread, or another process, was
-faster. It would then wait in the kernel, by the real clock, and a run in which all others wait too would
-seem to hang. So the supervisor makes the call itself, on its duplicates, and the caller is held on if there
-is nothing to be had any more.
+If the kernel carried the call out when a descriptor is ready, another thread or process might be faster. Then
+the call would wait in the kernel, by the real clock, and a run in which all others wait too would seem to
+hang. So the supervisor makes the call itself, on its duplicates, and goes on to hold the caller if nothing is
+ready any more.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ from chaoskit.inject.kernel.workload.memory import Memory
 
 POLLED = struct.Struct("=ihH")
 SETS = ((1, select.POLLIN | select.POLLHUP), (2, select.POLLOUT), (3, select.POLLPRI))
-"""Each argument of select(2) that is a set, and what of poll(2) is waited for."""
+"""Each set among the arguments of select(2), and the events of poll(2) that it waits for."""
 _SHOWN = {
     1: select.POLLIN | select.POLLRDNORM | select.POLLRDBAND | select.POLLHUP | select.POLLERR,
     2: select.POLLOUT | select.POLLWRNORM | select.POLLWRBAND | select.POLLERR,
     3: select.POLLPRI,
 }
-"""What of poll(2) puts a descriptor into a set (select(2), "Correspondence between select() and poll()")."""
+"""The events of poll(2) that put a descriptor into a set (select(2), "Correspondence between select() and
+poll()")."""
 _EVENT = {"x86_64": 12, "aarch64": 16}
 """Bytes of a ``struct epoll_event``, which x86-64 packs."""
 _EPOLL_PWAIT = {"x86_64": 281, "aarch64": 22}
 _MOST_EVENTS = 1024
 
 Collect = Callable[[dict[int, int], int], int | None]
-"""Given what poll(2) says of our duplicates, and the nanoseconds that are left, the answer, once it is
-written to where the caller wants it.
+"""Takes the events of our duplicates and the remaining nanoseconds; writes the results to the caller's memory
+and returns the answer.
 
-0 if there is nothing to be told after all; None if only the kernel can say.
+0 if nothing is ready after all; None if only the kernel can answer.
 """
 
 
@@ -45,7 +46,7 @@ def nothing(ready: dict[int, int], left: int) -> int | None:
 
 
 def of_poll(memory: Memory, address: int, rows: list[tuple[int, int, int]], mine: list[int]) -> Collect:
-    """``rows`` are as the caller has them, ``mine`` the duplicates of those that are not negative."""
+    """``rows`` are the caller's entries, ``mine`` duplicates of their descriptors that are not negative."""
 
     def collect(ready: dict[int, int], left: int) -> int | None:
         duplicates = iter(mine)
@@ -63,8 +64,8 @@ def of_select(
     mine: dict[int, int],
     tell_rest: Callable[[int], object],
 ) -> Collect:
-    """``sets`` has address and bits of each that was given, ``mine`` the descriptor of each duplicate;
-    ``tell_rest`` is called with the time that is left.
+    """``sets`` has address and bits of each set, ``mine`` the caller's descriptor for each duplicate;
+    ``tell_rest`` is called with the remaining time.
     """
 
     def collect(ready: dict[int, int], left: int) -> int | None:
@@ -74,7 +75,7 @@ def of_select(
             shown = sum(1 << fd for fd in here if bits >> fd & 1)
             found[address], count = shown, count + shown.bit_count()
         if not count:
-            return None  # Hung up, which alone makes nothing ready to be written to.
+            return None  # A hang-up, which alone makes no descriptor writable.
         tell_rest(max(1, left))
         done = [memory.write(address, bits.to_bytes(size, "little")) for address, bits in found.items()]
         return count if all(done) else -errno.EFAULT
@@ -83,7 +84,7 @@ def of_select(
 
 
 def of_epoll(memory: Memory, address: int, most: int, mine: int) -> Collect:
-    """What is taken is gone, as it is for the caller: an edge, or what is told once."""
+    """Events that are reported once, such as edges, are consumed here as by the caller's own call."""
 
     def collect(ready: dict[int, int], left: int) -> int | None:
         machine, count = abi.machine(), min(most, _MOST_EVENTS)

@@ -1,4 +1,4 @@
-"""The calls of virtual time, with their numbers, and which argument says what.
+"""The calls of virtual time: their numbers, and the meaning of their arguments.
 
 Numbers: ``asm/unistd_64.h`` for x86-64, ``asm-generic/unistd.h`` for aarch64. Meanings: section 2 of the
 Linux manual pages.
@@ -15,10 +15,10 @@ Kind = Literal[
     "sleep", "until", "poll", "ppoll", "select", "epoll", "futex", "signal",  # waits
     "wake", "read", "timer", "left", "start", "set", "option",
 ]  # fmt: skip
-"""What is done about a call; the first row are waits that can end by their time."""
+"""How a call is handled; the first row are waits that can end by their time."""
 
 WALL, CPU = frozenset({0, 5, 8, 11}), frozenset({2, 3})
-"""Clocks by number (linux/time.h): those that can be set, and those that count what a processor did."""
+"""Clocks by number (linux/time.h): those that can be set, and those of processor time."""
 SINCE_BOOT = frozenset({7, 9})
 READABLE = (0, 1, 4, 5, 6, 7, 8, 9, 11)
 """The clocks that are virtual. Negative numbers are clocks of processes and devices."""
@@ -26,23 +26,23 @@ READABLE = (0, 1, 4, 5, 6, 7, 8, 9, 11)
 
 @dataclass(frozen=True, slots=True)
 class TimeSpec(Spec):
-    """One call of virtual time. ``time`` is the argument that says how long, or until when."""
+    """One call of virtual time. ``time`` is the argument with the duration or the end."""
 
     kind: Kind = "sleep"
     time: int = 0
     milliseconds: bool = False
-    """The argument itself is the time; else it points to a ``struct timespec`` (or ``timeval``)."""
+    """True if the argument itself is the time; else it points to a ``struct timespec`` (or ``timeval``)."""
     micros: bool = False
-    """It points to a ``struct timeval``."""
+    """True if it points to a ``struct timeval``."""
     mask: int | None = None
-    """The argument that points to the signals that are blocked for the time of the call."""
+    """The argument that points to the signals blocked during the call."""
 
 
 _PRIVATE, _WALL = 128, 256
 
 
 def _futex(*operations: int) -> Condition:
-    """Futex operations, private or not, by the wall clock or not (linux/futex.h)."""
+    """Matches futex operations, private or not, by the wall clock or not (linux/futex.h)."""
     return (1, "any", tuple(op | a | b for op in operations for a in (0, _PRIVATE) for b in (0, _WALL)))
 
 
@@ -69,7 +69,7 @@ WAITS: tuple[TimeSpec, ...] = (
     TimeSpec("futex", "sleep", 202, 98, (_futex(0, 9), *_given(3)), kind="futex", time=3),
     TimeSpec("rt_sigtimedwait", "sleep", 128, 137, _given(2), kind="signal", time=2),
 )
-"""Waits that end by themselves after some time."""
+"""Waits that may end by themselves after some time."""
 
 READS: tuple[TimeSpec, ...] = (
     TimeSpec("clock_gettime", "clock", 228, 113, ((0, "any", READABLE),), kind="read"),
@@ -87,7 +87,7 @@ OTHERS: tuple[TimeSpec, ...] = (
     TimeSpec("getitimer", "", 36, 102, ((0, "any", (0,)),), kind="left"),
     TimeSpec("timer_gettime", "", 224, 108, kind="left"),
     TimeSpec("timerfd_gettime", "", 287, 87, kind="left"),
-    # One of these comes first in every program, linked statically or not.
+    # One of these is the first call of every program, linked statically or not.
     TimeSpec("brk", "", 12, 214, ((0, "null", ()),), kind="start"),
     TimeSpec("arch_prctl", "", 158, None, kind="start"),
     TimeSpec("set_tid_address", "", 218, 96, kind="start"),
@@ -97,4 +97,4 @@ OTHERS: tuple[TimeSpec, ...] = (
     TimeSpec("adjtimex", "", 159, 171, kind="set", time=0),
     TimeSpec("setsockopt", "", 54, 208, (_SOCKET, _TIMEOUTS), kind="option"),
 )
-"""Calls that are not operations, and stop only where time is virtual."""
+"""Calls that are not operations, and stop only with virtual time."""

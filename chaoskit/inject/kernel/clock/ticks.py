@@ -1,7 +1,7 @@
-"""The processor's time stamp counter, as the workload's clock reads use it.
+"""The processor's time stamp counter, on which the workload's clock reads rely.
 
-Reading it takes an instruction that Python has none for, so a page holds ten bytes of machine code. Where
-the counter is not fit to be a clock, or such a page is not allowed, clock reads are answered one by one.
+Python cannot read it, so a page holds ten bytes of machine code. Where the counter is unfit for a clock, or
+such a page is forbidden, clock reads are answered one by one.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from chaoskit.inject.kernel.seccomp import abi
 _CODE = bytes.fromhex("0faee8 0f31 48c1e220 4809d0 c3")
 _FIT = ("constant_tsc", "nonstop_tsc")
 _LEAST = 10_000_000
-"""Nanoseconds to compare with the system's clock at first: its reads vary by some 100 ns, so the rate is then
-right to 1 in 100,000, and from run to run it gets better."""
+"""Nanoseconds of the first comparison with the system's clock. Its reads vary by some 100 ns, so the rate is
+then precise to 1 in 100,000, and improves with every run."""
 _SAMPLES = 5
 
 
 class Ticks:
-    """The counter of this machine: how to read it, and its rate against the monotonic clock."""
+    """The counter of this machine and its rate against the monotonic clock."""
 
     def __init__(self, read: Callable[[], int]) -> None:
         self.read = read
         self._began = self._pair()
 
     def _pair(self) -> tuple[int, int]:
-        """Counter and monotonic clock at one moment, from the sample that took the shortest time."""
+        """Counter and monotonic clock at one moment: the fastest of several samples."""
         best = (1 << 63, 0, 0)
         for _ in range(_SAMPLES):
             before, now, after = self.read(), time.monotonic_ns(), self.read()
@@ -40,7 +40,7 @@ class Ticks:
         return best[1:]
 
     def scale(self) -> int:
-        """Nanoseconds in one step of the counter, times 2**32."""
+        """Nanoseconds per step of the counter, times 2**32."""
         then = self._began
         while True:
             ticks, now = self._pair()
@@ -50,14 +50,15 @@ class Ticks:
 
 @cache
 def counter() -> Ticks | str:
-    """The counter, or why there is none to be used."""
+    """The counter, or why it cannot be used."""
     if abi.machine() != "x86_64":
         return f"no machine code for {abi.machine()}"
     with open("/proc/cpuinfo") as file:
         flags = re.search(r"^flags\s*:(.*)$", file.read(), re.MULTILINE)
     missing = [flag for flag in _FIT if flags is None or flag not in flags[1].split()]
     if missing:
-        return f"this processor's counter is no clock ({' and '.join(missing)} missing in /proc/cpuinfo)"
+        names = " and ".join(missing)
+        return f"this processor's counter is not fit for a clock ({names} missing in /proc/cpuinfo)"
     try:
         return Ticks(_function())
     except OSError as why:
@@ -65,7 +66,7 @@ def counter() -> Ticks | str:
 
 
 def _function() -> Callable[[], int]:
-    # Never writable and executable at once: systems that forbid that are common.
+    # Never writable and executable at once, which many systems forbid.
     page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     page.write(_CODE)
     address = ctypes.addressof(ctypes.c_char.from_buffer(page))
@@ -81,4 +82,4 @@ def _function() -> Callable[[], int]:
 
 
 _KEPT: list[mmap.mmap] = []
-"""Pages that must live as long as the functions in them."""
+"""Pages of machine code, which must live as long as the functions in them."""

@@ -1,7 +1,7 @@
 """Timers on virtual time: setitimer, alarm, timer_settime and timerfd_settime.
 
-The kernel's own timers are never set, or set to go off at once when their virtual time has come: so what a
-program sees of one is what the kernel makes of it.
+The kernel's own timers are not set before their virtual time has come, and then go off at once: so a program
+sees what the kernel does.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _LISTED = re.compile(
 _PIDFD_SEND_SIGNAL, _RT_TGSIGQUEUEINFO = 424, {"x86_64": 297, "aarch64": 240}
 _INFORMATION = struct.Struct("=iiiiiiQ96x")
 _FROM_TIMER = -2
-"""``si_code`` of a timer's signal (sigaction(2)), by which glibc tells it from others."""
+"""The ``si_code`` of a timer's signal (sigaction(2)), by which glibc recognizes it."""
 
 
 @dataclass(slots=True, eq=False)
 class Timer:
-    """One timer that is set. ``due`` and ``order`` are the keeper's; ``go_off`` is False if it is gone."""
+    """A timer that is set. ``due`` and ``order`` belong to the keeper; ``go_off`` is False if it is gone."""
 
     process: Process
     key: object
@@ -53,8 +53,7 @@ class Timer:
 class Timers:
     """The timers of all processes of a run.
 
-    ``start`` has a timer go off after its length, ``stop`` keeps it from doing so, both at the keeper's;
-    ``left`` says how long it still has.
+    ``start``, ``stop`` and ``left`` are the keeper's functions for a timer.
     """
 
     def __init__(
@@ -71,11 +70,11 @@ class Timers:
         self._set: dict[object, Timer] = {}
 
     def set(self, spec: TimeSpec, task: Task, args: tuple[int, ...]) -> int | None:
-        """Set a timer; return what the call answers, None if it is the kernel's to make.
+        """Set a timer; return the call's answer, None to leave the call to the kernel.
 
         Raises:
-            Refused: if the kernel is to say what is wrong with it.
-            Unreadable: if its arguments cannot be had.
+            Refused: if the call is wrong, which the kernel is to answer. Unreadable: if its arguments cannot
+            be read.
         """
         if spec.name == "alarm":
             return self._alarm(task, args[0] & 0xFFFFFFFF)
@@ -100,10 +99,10 @@ class Timers:
         return 0
 
     def shown(self, spec: TimeSpec, task: Task, args: tuple[int, ...]) -> int:
-        """Write what is left of a timer to where a call wants it; return its answer.
+        """Write a timer's remaining time into the caller's memory; return the call's answer.
 
         Raises:
-            Refused: if the kernel is to say what is wrong with the call.
+            Refused: if the call is wrong, which the kernel is to answer.
         """
         if spec.name == "getitimer":
             data = _micros(self._shown(("interval", task.process.pid)))
@@ -115,7 +114,7 @@ class Timers:
         return 0
 
     def gone_off(self, timer: Timer) -> None:
-        """A timer has come: set it again if it is periodic."""
+        """A timer has gone off: set it again if it is periodic."""
         alive = timer.go_off()
         if alive and timer.period:
             timer.length = timer.period
@@ -137,7 +136,7 @@ class Timers:
             return bytes(_SETTING.size)
         return _SETTING.pack(*divmod(timer.period, SECOND), *divmod(max(1, self._left(timer)), SECOND))
 
-    # One for each process, whose signal is SIGALRM.
+    # setitimer(2) and alarm(2): one for each process, with the signal SIGALRM.
 
     def _alarm(self, task: Task, seconds: int) -> int:
         key = ("interval", task.process.pid)
@@ -159,7 +158,7 @@ class Timers:
             process.memory.write(args[2], before)
         return 0
 
-    # Made with timer_create(2): the kernel lists them for each process.
+    # timer_create(2): the kernel lists these for each process.
 
     def _posix(self, task: Task, args: tuple[int, ...]) -> tuple[object, int, Callable[[], bool]]:
         process, ident = task.process, abi.signed(args[0])
@@ -169,14 +168,14 @@ class Timers:
                 continue
             if int(clock) not in READABLE:
                 raise Refused("it counts what a processor does")
-            # A timer that starts a thread is one that tells a thread of the C library's to do so.
+            # A timer that starts a thread signals a thread of the C library, which does so.
             tid = int(whose) if target == b"tid" else process.pid
             told = _INFORMATION.pack(int(signo), 0, _FROM_TIMER, 0, ident, 0, int(value, 16))
             go_off = partial(_tells, process, tid if how != b"none" else 0, int(signo), told)
             return ("posix", process.pid, ident), int(clock), go_off
         raise Unreadable("a timer is not listed in /proc/PID/timers")
 
-    # Made with timerfd_create(2).
+    # timerfd_create(2).
 
     def _fd(self, task: Task, args: tuple[int, ...]) -> tuple[object, int, Callable[[], bool]]:
         process, fd = task.process, abi.signed(args[0])
@@ -185,7 +184,7 @@ class Timers:
             raise Refused("no timer")
 
         def go_off() -> bool:
-            # As long as the process has it: a duplicate of ours would keep it alive for ever.
+            # Only while the process has it: a duplicate of ours would keep it alive for ever.
             mine = abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), process.pidfd, fd, 0)
             if mine < 0 or _clock_of(process, fd) != clock:
                 return False
@@ -207,7 +206,7 @@ def _signals(process: Process, number: int) -> Callable[[], bool]:
 
 
 def _tells(process: Process, tid: int, number: int, told: bytes) -> bool:
-    """Send what the kernel sends for a timer; False if the process is gone. ``tid`` is 0 for no one."""
+    """Send the signal that the kernel sends for a timer; False if the process is gone. ``tid`` may be 0."""
     if process.ended():
         return False
     data = ctypes.create_string_buffer(told, len(told))
@@ -219,6 +218,6 @@ def _tells(process: Process, tid: int, number: int, told: bytes) -> bool:
 
 
 def _micros(data: bytes) -> bytes:
-    """A setting in the form of setitimer(2), whose parts of seconds are microseconds."""
+    """A setting as setitimer(2) has it, with fractions of seconds in microseconds."""
     period, parts, length, rest = _SETTING.unpack(data)
     return _SETTING.pack(period, parts // 1000, length, rest // 1000)

@@ -1,10 +1,10 @@
-"""The vDSO, the page from which programs read clocks without a system call, and what is put into it.
+"""The vDSO, from which programs read clocks without a system call, and our code for it.
 
-Every program that reads a clock through its C library does so by a function of this page, which the kernel
-maps into each process at exec (vdso(7)). Its code is replaced in the workload's processes alone: a write
-through ``/proc/PID/mem`` gives the process a copy of the page. Two codes exist. One computes the time from a
-table behind it and the processor's counter; the other makes the system call, which then stops like any
-other. A negative entry in the table leads from the one to the other.
+C libraries read clocks by functions of this page, which the kernel maps into each process at exec (vdso(7)).
+We replace its code in the workload's processes alone: a write through ``/proc/PID/mem`` gives the process its
+own copy of the page. There are two versions. One computes the time from a table that follows it and the
+processor's counter; the other makes the system call, which stops like any other. The first goes over to the
+second at a negative entry in the table.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from chaoskit.inject import processes
 from chaoskit.inject.kernel.seccomp import abi
 
 CLOCKS = 12
-"""How many clocks the table has: those from ``CLOCK_REALTIME`` to ``CLOCK_TAI`` (linux/time.h)."""
+"""How many clocks the table has, from ``CLOCK_REALTIME`` to ``CLOCK_TAI`` (linux/time.h)."""
 TABLE = struct.Struct(f"={CLOCKS}qQQ")
-"""Per clock the nanoseconds at which the counter stood at the next word, and nanoseconds times 2**32 in
-one step of it."""
+"""Each clock's nanoseconds at a value of the counter; that value; nanoseconds times 2**32 per step."""
 
 _AT_SYSINFO_EHDR = 33
 _PT_LOAD, _PT_DYNAMIC = 1, 2
@@ -35,7 +34,7 @@ _JUMP = 9
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """``writes`` are offsets in the page with the bytes that go there; ``table`` is where the table is.
+    """``writes`` are bytes and their offsets in the page; ``table`` is the offset of the table.
 
     Without a table all reads are system calls.
     """
@@ -45,8 +44,8 @@ class Patch:
 
 
 def base(pid: int | str) -> int | None:
-    """Where the page of a process lies; None if it has none, or is gone."""
-    # It is a 64-bit process like us: calls of others are refused.
+    """The address of the page in a process; None if it has none, or is gone."""
+    # It is a 64-bit process like ours: calls of others are refused.
     vector = processes.read(f"/proc/{pid}/auxv")
     pairs = struct.iter_unpack("=QQ", vector[: len(vector) // 16 * 16])
     return next((value for key, value in pairs if key == _AT_SYSINFO_EHDR), None)
@@ -54,7 +53,7 @@ def base(pid: int | str) -> int | None:
 
 @cache
 def image() -> bytes:
-    """The page of this process: of the same kernel, so it is that of every process."""
+    """The page of this process, which is the same in every process of this kernel."""
     start = base("self")
     with open("/proc/self/maps") as maps:
         for line in maps:
@@ -66,7 +65,7 @@ def image() -> bytes:
 
 @cache
 def patch(counted: bool) -> Patch | None:
-    """What to write into the page, with a table if ``counted`` and it fits; None if there is no such page."""
+    """The patch for the page, with a table if ``counted`` and it fits; None if there is no such page."""
     if abi.machine() != "x86_64" or not image():
         return None
     functions = symbols(image())
@@ -87,14 +86,14 @@ def patch(counted: bool) -> Patch | None:
 
 
 def _call(number: int) -> bytes:
-    """A function that makes a system call with the arguments that it was given."""
+    """Code of a function that makes a system call with its own arguments."""
     return _ENTRY + b"\xb8" + struct.pack("<I", number) + b"\x0f\x05\xc3"
 
 
 def _body(start: int) -> tuple[bytes, dict[str, int]]:
-    """The three functions and their table, for an address ``start``, and where the parts begin.
+    """The three functions and their table, placed at ``start``, and the addresses of the parts.
 
-    The table comes last, so its place is only known when all before it has its length: two rounds.
+    Two rounds: the table comes last, so its address depends on the length of the functions.
     """
     table = start
     for _ in range(2):
@@ -108,7 +107,7 @@ def _body(start: int) -> tuple[bytes, dict[str, int]]:
 
 
 def _now(at: int, table: int, real: int) -> bytes:
-    """Code for the address ``at``: the time of clock ``ecx`` in ``rax``.
+    """Code at address ``at`` that puts the time of clock ``ecx`` into ``rax``.
 
     It jumps ``real`` bytes beyond its end if that clock's entry in the table is negative.
     """
@@ -135,7 +134,7 @@ def _gettime(at: int, table: int) -> bytes:
 
 
 def _timeofday(at: int, table: int) -> bytes:
-    """gettimeofday(rdi, rsi). With a time zone, or without a place for the time, it is a system call."""
+    """gettimeofday(rdi, rsi). With a time zone, or without a place for the time, it makes the system call."""
     tail = _DIVIDE + bytes.fromhex(
         "488907 89d0 31d2 b9e8030000 f7f1 48894708 31c0 c3"  # mov [rdi], rax; edx / 1000 to [rdi+8]; return 0
     )
@@ -153,7 +152,7 @@ def _time(at: int, table: int) -> bytes:
 
 
 def symbols(elf: bytes) -> dict[str, tuple[int, int]]:
-    """The functions of a shared object as it lies in memory: name to offset and size (elf(5))."""
+    """The functions of a shared object in memory: name to offset and size (elf(5))."""
     (table,) = struct.unpack_from("<Q", elf, 32)
     width, count = struct.unpack_from("<HH", elf, 54)
     rows = [struct.unpack_from("<IIQQQQ", elf, table + width * i) for i in range(count)]
@@ -171,7 +170,7 @@ def symbols(elf: bytes) -> dict[str, tuple[int, int]]:
 
 
 def _how_many(elf: bytes, dynamic: dict[int, int], shift: int) -> int:
-    """How many symbols there are: only the hash tables tell."""
+    """The number of symbols, which only the hash tables show."""
     if _DT_HASH in dynamic:
         return int(struct.unpack_from("<I", elf, dynamic[_DT_HASH] - shift + 4)[0])
     at = dynamic[_DT_GNU_HASH] - shift

@@ -1,4 +1,4 @@
-"""Waits that end by themselves after some time: how long each is, what else ends it, how it ends."""
+"""Waits that end by themselves after some time: their length, what else ends them, and their answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TIME = struct.Struct("=qq")
 _ABSOLUTE = 1
 _MILLISECOND = 1_000_000
 SHORT = 20 * _MILLISECOND
-"""Nanoseconds up to which a wait at a futex is taken for an interpreter's, for its own lock."""
+"""Up to so many nanoseconds, a wait at a futex counts as an interpreter's for its own lock."""
 FUTEX_WALL = 256
 _WAIT_BITSET = 9
 _ALL_BITS = 0xFFFFFFFF
@@ -31,27 +31,26 @@ _MOST_POLLED = 1 << 16
 
 
 class Refused(Exception):
-    """The kernel itself is to answer the call: it has nothing to wait for, or its arguments are wrong."""
+    """The kernel must answer the call: it has nothing to wait for, or its arguments are wrong."""
 
 
 class Over(Refused):
-    """The moment that a sleep was to last to has come."""
+    """The moment until which a call would sleep has passed."""
 
 
 class Changed(Exception):
-    """A futex does not hold what its caller waits for to change: it is told so (EAGAIN), and looks again.
+    """A futex does not hold the value whose change its caller awaits: EAGAIN lets it look again.
 
-    Were it left to the kernel, the word could be what it was by then: a wait by the real clock.
+    In the kernel, the futex might have that value again: then the call would wait by the real clock.
     """
 
 
 @dataclass(slots=True, eq=False)
 class Wait:
-    """One call that waits. ``due`` and ``order`` are the keeper's, ``length`` is nanoseconds.
+    """A waiting call. ``due`` and ``order`` belong to the keeper, ``length`` is in nanoseconds.
 
-    ``answer`` is the result once the time is up, and ``clear`` what is done to the caller's memory before.
-    ``descriptors`` are duplicates of ours with the events of poll(2) that end it, ``collect`` what the call
-    answers then.
+    When the time is up, ``clear`` updates the caller's memory, and ``answer`` is the result. ``descriptors``
+    are our duplicates with the events of poll(2) that end it, ``collect`` computes the answer then.
     """
 
     task: Task
@@ -67,18 +66,18 @@ class Wait:
     word: int = 0
     bits: int = _ALL_BITS
     wall: bool = False
-    """Its end is given as a time of the wall clock, so a step of that moves it."""
+    """True if its end is a time of the wall clock, so that a step of that clock moves it."""
     blocked: int | None = None
     wanted: int = 0
     remaining: int = 0
-    """Where the rest of the time is written to when a signal ends the wait; 0 for nowhere."""
+    """The address for the remaining time when a signal ends the wait; 0 for none."""
     due: int = 0
     order: int = 0
     began: float = 0.0
 
     @property
     def word_changed(self) -> bool:
-        """True if it waits at a futex that does not hold any more what it waits for to change."""
+        """True if it waits at a futex whose value has changed."""
         if self.futex is None:
             return False
         try:
@@ -89,18 +88,18 @@ class Wait:
 
     @property
     def short(self) -> bool:
-        """A wait of an interpreter for its own lock, or the like: real time is meant."""
+        """True if an interpreter waits for its own lock, or the like: such waits mean real time."""
         return self.spec.kind == "futex" and self.length <= SHORT
 
     def expire(self) -> None:
-        """The time is up."""
-        with contextlib.suppress(Unreadable):  # Its process is gone: there is no one to answer.
+        """End the wait: the time is up."""
+        with contextlib.suppress(Unreadable):  # The process is gone, and needs no answer.
             if self.clear is not None:
                 self.clear()
         self.stopped.answer(self.answer)
 
     def ready(self, left: int) -> bool:
-        """Answer if there is something to be had, ``left`` nanoseconds before the end; else False."""
+        """Answer if something is ready, ``left`` nanoseconds before the end; else return False."""
         poll = select.poll()
         for fd, events in self.descriptors.items():
             poll.register(fd, events)
@@ -113,18 +112,18 @@ class Wait:
             answer = None
         if answer == 0:
             return False
-        # What only the kernel can say it says at once: it is ready.
+        # What only the kernel can answer is ready, so the call does not wait there.
         return self.stopped.go_on() if answer is None else self.stopped.answer(answer)
 
     def interrupt(self, left: int) -> None:
-        """A signal has come, ``left`` nanoseconds before the end."""
+        """End the wait for a signal, ``left`` nanoseconds before the end."""
         with contextlib.suppress(Unreadable):
             if self.remaining:
                 self.task.process.memory.write(self.remaining, _TIME.pack(*divmod(max(0, left), SECOND)))
         self.stopped.answer(-errno.EINTR)
 
     def release(self) -> None:
-        """Close what is ours."""
+        """Close our duplicates."""
         for fd in self.descriptors:
             os.close(fd)
         self.descriptors.clear()
@@ -134,18 +133,17 @@ def begin(spec: TimeSpec, task: Task, args: tuple[int, ...], stopped: Stopped, d
     """Understand a call that waits.
 
     Raises:
-        Refused: if it does not wait.
-        Unreadable: if the caller's memory or descriptors cannot be had.
+        Refused: if it does not wait. Unreadable: if the caller's memory or descriptors cannot be read.
     """
     return _KINDS[spec.kind](Wait(task, stopped, spec, 0), args, dial)
 
 
 def length(spec: TimeSpec, task: Task, args: tuple[int, ...], dial: Dial) -> int:
-    """How long a call is to wait, in nanoseconds.
+    """How long a call waits, in nanoseconds.
 
     Raises:
-        Refused: if it does not wait, or its arguments are wrong.
-        Over: if the moment that it is to wait for has come.
+        Refused: if it does not wait, or its arguments are wrong. Over: if the moment for which it would wait
+        has passed.
     """
     if spec.milliseconds:
         wait = abi.signed(args[spec.time]) * _MILLISECOND
@@ -166,7 +164,7 @@ def time_at(process: Process, address: int, micros: bool = False) -> int:
     """A ``struct timespec`` or ``timeval`` in nanoseconds.
 
     Raises:
-        Refused: if the memory cannot be read, or does not hold a time.
+        Refused: if the memory cannot be read, or holds no valid time.
     """
     data = process.memory.read(address, _TIME.size)
     if len(data) != _TIME.size:
@@ -178,11 +176,11 @@ def time_at(process: Process, address: int, micros: bool = False) -> int:
 
 
 def rounded(length: int, burst: int) -> int:
-    """A length that was worked out from a read of a clock, with what has passed since given back.
+    """A length that the program computed from a clock read, corrected for the time passed since.
 
-    ``burst`` is how long the workload has run since all of it slept, so what has passed is at most that.
-    The result is the next round number: so two threads that sleep for equally long are due at one moment,
-    though one of them had to wait for a processor in between. It is longer by a tenth at most.
+    ``burst`` is how long the workload has run since all of it slept, so no more time can have passed. The
+    result is the next round number, longer by a tenth at most. So two threads that sleep equally long are due
+    at the same moment, even if one had to wait for a processor.
     """
     grain = 1
     for candidate in _GRAINS:
@@ -201,13 +199,13 @@ def _relative(wait: Wait, args: tuple[int, ...]) -> None:
     spec = wait.spec
     if spec.milliseconds:
         wait.length = abi.signed(args[spec.time]) * _MILLISECOND
-        # Other negative numbers mean for ever, too.
+        # Other negative numbers mean for ever as well.
         if wait.length < 0:
             raise Refused("for ever")
     else:
         wait.length = time_at(wait.task.process, args[spec.time], spec.micros)
     if spec.mask is not None and args[spec.mask]:
-        # pselect6 points to a pointer, and is not asked: its row has no mask.
+        # pselect6, whose argument points to a pointer, does not get here: its row has no mask.
         wait.blocked = wait.task.process.memory.word(args[spec.mask])
     if not wait.length:
         raise Refused("no time to wait")
@@ -224,7 +222,7 @@ def _until(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
     length = time_at(wait.task.process, args[2])
     if abi.signed(args[1]) & _ABSOLUTE:
         wait.wall = clock in (0, 11)
-        # A time that is past is answered at once, with 0 like any other.
+        # A past time ends at once, with 0 like any other.
         wait.length = rounded(max(0, length - dial.now(clock)), dial.burst)
         return wait
     wait.length, wait.remaining = length, args[3]
@@ -289,7 +287,7 @@ def _epoll(wait: Wait, args: tuple[int, ...], dial: Dial) -> Wait:
 
 
 def _watch(wait: Wait, wanted: list[tuple[int, int]]) -> list[int]:
-    """Take duplicates of what ends the wait, in this order."""
+    """Duplicate the descriptors that end the wait, in this order."""
     number = number_of("pidfd_getfd", abi.machine())
     process = wait.task.process
     if process.tables_differ:

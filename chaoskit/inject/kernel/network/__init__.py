@@ -1,1 +1,1 @@
-"""The domain of the network: connections that are relayed, names that are answered, servers, datagrams."""
+"""The domain of the network: relays connections, resolves names, watches servers and datagrams."""

@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 
 LONGEST = 128
-"""Bytes of ``struct sockaddr_storage``: more is none."""
+"""Bytes of ``struct sockaddr_storage``: no address is longer."""
 _FAMILY = struct.Struct("=H")
 _PORT = struct.Struct("!H")
 _IN = struct.Struct("!4s8x")
@@ -17,7 +17,7 @@ _IN6 = struct.Struct("!I16sI")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address of the Internet; ``raw`` is how the program wrote it."""
+    """An Internet address; ``raw`` is how the program wrote it."""
 
     family: int
     host: str
@@ -26,34 +26,34 @@ class Address:
 
     @property
     def plain(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-        """The address itself; one of IPv4 that was written as IPv6 is one of IPv4."""
+        """The address itself; an IPv4 address that is written as IPv6 becomes IPv4 again."""
         found = ipaddress.ip_address(self.host.partition("%")[0])
         mapped = getattr(found, "ipv4_mapped", None)
         return mapped or found
 
     @property
     def loopback(self) -> bool:
-        """It leads to this machine. So does the unspecified address (ip(7), INADDR_ANY)."""
+        """True if it leads to this machine, as the unspecified address does (ip(7), INADDR_ANY)."""
         return self.plain.is_loopback or self.plain.is_unspecified
 
     @property
     def whole(self) -> bytes:
-        """How the kernel writes it: without what the program has put behind it."""
+        """The address as the kernel writes it: without anything that the program put after it."""
         return self.raw[: 16 if self.family == socket.AF_INET else 28]
 
     def __str__(self) -> str:
         return f"{self.plain}:{self.port}"
 
     def instead(self, port: int) -> bytes:
-        """The loopback address at ``port`` for a socket that was to go to this one."""
-        # A socket of IPv6 may lead to an address of IPv4, and then only to one (ipv6(7)).
+        """The loopback address at ``port``, for a socket that wants to reach this address."""
+        # An IPv6 socket may be connected to an IPv4 address, and then needs one here too (ipv6(7)).
         if self.family == socket.AF_INET:
             return packed(self.family, "127.0.0.1", port)
         return packed(self.family, "::1" if self.plain.version == 6 else "::ffff:127.0.0.1", port)
 
 
 def read(raw: bytes) -> Address | None:
-    """Understand an address; None for one that is not of the Internet."""
+    """Understand an address; None if it is not an Internet address."""
     if len(raw) < 8:
         return None
     (family,) = _FAMILY.unpack_from(raw)
@@ -66,8 +66,8 @@ def read(raw: bytes) -> Address | None:
 
 
 def packed(family: int, host: str, port: int) -> bytes:
-    """An address as a system call wants it."""
-    # The family in the order of the machine, the port in that of the network.
+    """An address as system calls expect it."""
+    # The family is in the machine's byte order, the port in that of the network.
     head = _FAMILY.pack(family) + _PORT.pack(port)
     number = socket.inet_pton(family, host)
     if family == socket.AF_INET:

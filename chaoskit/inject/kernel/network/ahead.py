@@ -1,7 +1,7 @@
-"""Bytes that are passed on first and parsed later, since no fault can strike them.
+"""Passes bytes on first and parses them later, where no fault can strike them.
 
-The relay's time is the program's: if each message were parsed before it goes on, a small request would take
-three times as long as without us. Where nothing can strike, bytes are passed on as they come.
+The program waits for the relay: if each message were parsed first, a small request would take three times as
+long as without us.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from collections.abc import Callable
 
 _MOST_PARTS = 64
 _MOST_BYTES = 1 << 16
-"""How much is parsed at one go; with more, the program would notice the pause after all."""
+"""How much is parsed at once; more would cause a noticeable pause."""
 
 
 class Unread:
-    """The parts that a run's connections have passed on and not parsed yet, in order of arrival.
+    """Data of a run's connections that was passed on but not parsed yet, in order of arrival.
 
-    There is one order for all connections, so that the record of what a peer was asked has it too.
+    All connections share one order, so that the record of a peer's requests keeps it.
     """
 
     def __init__(self) -> None:
         self._parts: list[tuple[Callable[[bytes], object], bytes]] = []
         self._bytes = 0
         self.heads = 0
-        """The most operations that the parts may begin."""
+        """The most operations that the unparsed parts may begin."""
 
     def put(self, understand: Callable[[bytes], object], data: bytes, heads: int) -> None:
-        """Call ``understand`` with ``data`` later: when :meth:`catch_up` is called, or much has piled up.
+        """Call ``understand`` with ``data`` later: in :meth:`catch_up`, or when much is waiting.
 
-        ``heads`` is the most operations that the parts may begin, this one included.
+        ``heads`` is the most operations that all waiting parts may begin, including this one.
         """
         self._parts.append((understand, data))
         self._bytes += len(data)
@@ -37,7 +37,7 @@ class Unread:
             self.catch_up()
 
     def catch_up(self) -> None:
-        """Parse everything that has piled up."""
+        """Parse everything that is waiting."""
         while self._parts:
             parts, self._parts = self._parts, []
             self._bytes = self.heads = 0
@@ -46,13 +46,13 @@ class Unread:
 
 
 class Ahead:
-    """Sends the parts of a message as they are parsed, except for bytes that were sent before."""
+    """Sends the parts of a message when they are parsed, except bytes sent before."""
 
     def __init__(self, send: Callable[[bytes], object]) -> None:
         self._send = send
         self._early = 0
         self.last = False
-        """True while every byte so far was sent before it was parsed."""
+        """True while every byte so far was sent before its parsing."""
 
     def pass_on(self, data: bytes) -> None:
         """Send bytes that will be parsed later."""
@@ -61,7 +61,7 @@ class Ahead:
         self.last = True
 
     def __call__(self, part: bytes) -> None:
-        """Send what is left of ``part``."""
+        """Send the unsent rest of ``part``."""
         if self._early >= len(part):
             self._early -= len(part)
             return

@@ -1,4 +1,4 @@
-"""Letting an answer through as the fault says that strikes it."""
+"""Passes an answer on as its fault demands."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from chaoskit.inject.kernel.network import sockets
 from chaoskit.inject.kernel.network.connection import Connection
 
 _SLICES = 64
-"""This many pieces show whether a program puts an answer together; the rest comes at once."""
+"""So many pieces show whether a program reassembles an answer; the rest comes at once."""
 _PAUSE = 0.001
-"""Seconds between two looks whether a piece was read: the next one waits for that."""
+"""Seconds between two checks whether a piece was read, for which the next one waits."""
 _PATIENCE = 1000
-"""After this many looks the next piece follows all the same: a program may want all of it before it reads."""
+"""After this many checks the next piece follows in any case: a program may read only when all is there."""
 
 OF_STREAMS = (Unsent, Cut, Sliced, Corrupted, Delayed, Partitioned, KilledAt)
-"""The faults that can strike whatever is said."""
+"""The faults that can strike any kind of traffic."""
 
 
 def stopped(connection: Connection, happening: Happening) -> bool:
-    """Let what strikes a request happen; True if nothing of it may go on to the other side."""
+    """Carry out the fault of a request; True if nothing of it may reach the other side."""
     match happening.shape:
         case Unsent():
             happening.prove("reset before anything of the request was passed on")
@@ -31,7 +31,7 @@ def stopped(connection: Connection, happening: Happening) -> bool:
             happening.kill("SIGKILL to all before anything of the request was passed on")
         case Partitioned():
             happening.prove(f"nothing passes between the workload and {connection.peer} any more")
-            # By peer and not by connection: a partition outlives every connection.
+            # By peer, since a partition outlives connections.
             connection.scene.silenced.add(connection.peer)
             connection.mute()
         case _:
@@ -40,7 +40,7 @@ def stopped(connection: Connection, happening: Happening) -> bool:
 
 
 class Answering:
-    """One answer on its way to the workload."""
+    """An answer on its way to the workload."""
 
     def __init__(self, connection: Connection, happening: Happening) -> None:
         self._connection = connection
@@ -50,7 +50,7 @@ class Answering:
         self._held: list[bytes] = []
 
     def take(self, data: bytes) -> None:
-        """A part of it has come."""
+        """A part of the answer has come."""
         connection, before = self._connection, self._passed
         self._passed += len(data)
         match self._shape:
@@ -94,7 +94,7 @@ class Answering:
     def _delay(self, data: bytes, seconds: float) -> None:
         self._held.append(data)
         if len(self._held) == 1:
-            # Not read meanwhile: what comes later must not overtake it.
+            # Stop reading meanwhile, lest later data overtake it.
             self._connection.server.read(False)
             self._connection.put_off = True
             self._happening.prove(f"the answer held for {seconds:g} s")
@@ -109,9 +109,9 @@ class Answering:
 
     def _slice(self, data: bytes, size: int) -> None:
         pieces = [data[at : at + size] for at in range(0, min(len(data), size * _SLICES), size)]
-        # Pieces that follow one another at once are put together again by the receiving kernel.
+        # The receiving kernel would join pieces that are sent without a pause.
         pieces.append(data[size * _SLICES :])
-        self._shape = Delayed(0.0, "0")  # What comes meanwhile is kept behind the pieces.
+        self._shape = Delayed(0.0, "0")  # Data that comes meanwhile is kept and follows the pieces.
         self._held = [b""]
         self._connection.server.read(False)
         self._happening.prove(f"the answer in pieces of {size} bytes")

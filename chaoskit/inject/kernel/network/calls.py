@@ -1,4 +1,4 @@
-"""Understanding the calls of the network."""
+"""Understands the calls of the network."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from chaoskit.inject.kernel.seccomp import abi
 from chaoskit.inject.kernel.workload.tree import Task
 
 _MESSAGE = struct.Struct("=QI")
-"""The first fields of ``struct msghdr``: where the address stands, and its length."""
+"""The first fields of ``struct msghdr``: pointer to the address, and its length."""
 SERVICE = ""
 
 
 @dataclass(slots=True)
 class NetCall:
-    """One call. ``family`` is empty unless it is an operation; see :class:`…border.Domain`."""
+    """A notified call. ``family`` is empty unless it is an operation; see :class:`…border.Domain`."""
 
     spec: NetSpec
     task: Task
@@ -32,24 +32,24 @@ class NetCall:
     address: Address | None = None
     to: Destination | None = None
     fate: int | None = None
-    """What it is answered after all: 0 or minus the errno."""
+    """The final answer: 0 or minus the errno."""
     instead: bytes | None = None
-    """The address to which the caller itself is to connect."""
+    """The address to which the caller's own call must connect."""
 
     @property
     def fd(self) -> int:
-        """The descriptor that it is about."""
+        """The descriptor of the socket."""
         return abi.signed(self.args[0])
 
 
 def address_in(spec: NetSpec, task: Task, args: tuple[int, ...]) -> Address | None:
-    """The address that a call was given; None if it was given none, or one of another kind."""
+    """The Internet address given to a call; None if there is none."""
     return read(raw_address(spec, task, args))
 
 
 def raw_address(spec: NetSpec, task: Task, args: tuple[int, ...]) -> bytes:
-    """The same as the program wrote it, of whatever kind; empty if it was given none."""
-    # Read once, before anything is decided: the program may change it meanwhile.
+    """The address given to a call as the program wrote it, of any kind; empty if there is none."""
+    # Read it only once, before any decision: the program may change it meanwhile.
     memory = task.process.memory
     at, length = (args[spec.address], args[spec.length or 0]) if spec.address is not None else (0, 0)
     if spec.message is not None:
@@ -60,15 +60,15 @@ def raw_address(spec: NetSpec, task: Task, args: tuple[int, ...]) -> bytes:
 
 
 def flags_of(call: NetCall) -> int:
-    """The flags of a call that sends."""
+    """The flags of a sending call."""
     return call.args[2] if call.spec.name == "sendmsg" else call.args[3]
 
 
 def is_stream(kind: tuple[int, int]) -> bool:
-    """It is a socket of TCP."""
+    """True for a TCP socket."""
     return kind[0] in (socket.AF_INET, socket.AF_INET6) and kind[1] == socket.SOCK_STREAM
 
 
 def is_datagram(kind: tuple[int, int]) -> bool:
-    """It is a socket of UDP."""
+    """True for a UDP socket."""
     return kind[0] in (socket.AF_INET, socket.AF_INET6) and kind[1] == socket.SOCK_DGRAM

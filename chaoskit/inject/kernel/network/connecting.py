@@ -1,4 +1,4 @@
-"""Connections that the workload asks for, from the call to the relay, and the faults that meet them there."""
+"""Handles the workload's ``connect`` calls: leads them to the relay, and injects their faults."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from chaoskit.inject.kernel.network.relay import Caller, Relay
 
 _LENGTH = struct.Struct("=I")
 _ENTERED = 0.005
-"""Seconds in which a thread that may go on has entered its call, and the kernel has copied the address."""
+"""Seconds in which a released thread enters its call and the kernel copies the address."""
 
 Done = Callable[[NetCall, Stopped, int | None], None]
-"""Records a call with its result, and answers it."""
+"""Records a call with its result and answers it."""
 
 
 class Connecting:
-    """What is done about a ``connect``; ``done`` is told its result."""
+    """Handles ``connect``; ``done`` is called with each result."""
 
     def __init__(self, scene: Scene, relay: Relay, done: Done) -> None:
         self._scene = scene
         self._relay = relay
         self._done = done
         self._refusing: dict[str, int] = {}
-        """Peers at which connections are refused, and how many more; -1 for all."""
+        """How many more connections each peer refuses; -1 for all."""
 
     def connect(self, call: NetCall, stopped: Stopped) -> None:
-        """Lead a connection to the relay, once the other side has been reached."""
+        """Lead a connection to the relay when the other side has been reached."""
         if call.to is None:
             self.refuse(call, stopped)
         elif not call.family:
@@ -48,12 +48,12 @@ class Connecting:
             self.go_on(call, stopped)
         else:
             assert call.address is not None
-            # Answered when the other side has been reached, which for loopback is at once.
+            # The answer comes when the other side is reached, which for loopback is at once.
             caller = Caller(call.task, call.link, call.address, call.to)
             self._relay.reach(caller, partial(self._reached, call, caller, stopped))
 
     def refuse(self, call: NetCall, stopped: Stopped) -> None:
-        """Let nothing leave this machine that was not declared."""
+        """Refuse an undeclared address outside this machine."""
         text = (
             f"{call.address} was unreachable in this run: it is not of this machine and was not declared. "
             "Declare it, and name what it stands for: chaos.peer(name, address=…)."
@@ -62,14 +62,14 @@ class Connecting:
         stopped.answer(-errno.ENETUNREACH)
 
     def refused(self, call: NetCall) -> int:
-        """Have the kernel refuse a connection, so that the socket is in the state that belongs to it."""
+        """Let the kernel refuse a connection, so that the socket gets the right state."""
         assert call.address is not None
         port = self._relay.traps.closed(sockets.plain_family(call.address))
         with Duplicate(call.task.process, call.fd) as mine:
             return sockets.connect(mine, call.address.instead(port))
 
     def peername(self, call: NetCall, stopped: Stopped) -> None:
-        """The address that the program has asked for, and not that of our side."""
+        """Answer getpeername(2) with the address that the program asked for, not with ours."""
         address = self._relay.address_of(call.link)
         connection = self._relay.connection(call.link)
         memory = call.task.process.memory
@@ -77,22 +77,22 @@ class Connecting:
         if address is None or len(size) != _LENGTH.size or connection is None or connection.client.gone:
             stopped.go_on()
             return
-        # A buffer that is too small gets what fits, and the length that it should have had (getpeername(2)).
+        # A small buffer gets what fits, and the length that it would need (getpeername(2)).
         (room,) = _LENGTH.unpack(size)
         memory.write(call.args[1], address.whole[:room])
         memory.write(call.args[2], _LENGTH.pack(len(address.whole)))
         stopped.answer(0)
 
     def effect(self, shape: Shape, call: NetCall) -> FaultEffect:
-        """What a fault does to a connection that is made.
+        """What a fault does to a ``connect``.
 
         Raises:
-            CannotExecute: for one that it cannot meet.
+            CannotExecute: for a fault that is impossible here.
         """
         assert call.to is not None
         match shape:
             case Errno(name, number, lasting):
-                # A server that is down has no connections left either.
+                # A server that is down loses its open connections too.
                 if lasting:
                     self._refusing[call.to.peer] = -1
                     self._relay.cut_off(call.to.peer)
@@ -116,14 +116,14 @@ class Connecting:
                 with Duplicate(call.task.process, call.fd) as mine:
                     result = self._relay.join(caller, mine)
         except CannotExecute:
-            result = -errno.ECONNABORTED  # Its thread is gone.
+            result = -errno.ECONNABORTED  # The calling thread is gone.
         self._done(call, stopped, result)
 
     def go_on(self, call: NetCall, stopped: Stopped) -> None:
-        """Answer a call that was struck, or let the caller itself wait for what never comes.
+        """Answer a call that was struck, or let the caller itself wait in vain.
 
-        Only its own call is interrupted by its signals, and ends when its time-outs say so. So for a moment
-        another address stands in its memory: the caller is in the kernel then and does not look.
+        Only a call in the kernel obeys signals and time-outs. So we replace the address in the caller's
+        memory for a moment, while it is in the kernel and cannot notice.
         """
         if call.instead is None:
             self._done(call, stopped, call.fate)
@@ -135,7 +135,7 @@ class Connecting:
         self._scene.round.poller.later(_ENTERED, partial(memory.overwrite, at, raw[: len(call.instead)]))
 
     def _silent(self, call: NetCall) -> None:
-        """Have a connection that is never answered: to a port whose queue is full."""
+        """Begin a connection that is never answered: to a port whose queue is full."""
         assert call.address is not None
         port = self._relay.traps.deaf(sockets.plain_family(call.address))
         deaf = call.address.instead(port)
@@ -152,7 +152,7 @@ class Connecting:
         return left != 0
 
     def _again(self, call: NetCall, stopped: Stopped) -> None:
-        """A second connect, by which programs ask what became of the first; or one of a datagram socket."""
+        """Handle a second connect, by which programs query the first one's result, or a datagram's."""
         try:
             with Duplicate(call.task.process, call.fd) as mine:
                 result = self._relay.again(call.link, mine)

@@ -1,4 +1,4 @@
-"""One relayed connection: two wires, and what is said over them."""
+"""A relayed connection: two wires and the traffic over them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from chaoskit.inject.kernel.workload.tree import Task
 
 _NO_CALL = Spec("", "", None, None)
 KEPT = 1 << 20
-"""Bytes of a request that are kept as the record of a peer."""
+"""How many bytes of a request the record of a peer keeps."""
 
 
 @dataclass(slots=True)
 class Spoken:
-    """Something said over a connection, or asked of a name server; see :class:`…log.Call`."""
+    """Something sent over a connection, or asked of a name server; see :class:`…log.Call`."""
 
     family: str
     target: str
@@ -43,28 +43,28 @@ class Scene:
     requests: list[PeerRequest]
     unread: Unread = field(default_factory=Unread)
     silenced: set[str] = field(default_factory=set)
-    """Peers that nothing gets through to any more."""
+    """Peers that cannot be reached any more."""
     connections: int = 0
-    """How many there have been."""
+    """The number of connections so far."""
 
 
 class Talk(Protocol):
-    """Understands what is said over one connection, and lets it pass as the faults say."""
+    """Understands the traffic of one connection, and passes it on as the faults demand."""
 
     def from_client(self, data: bytes) -> None: ...
 
     def from_server(self, data: bytes) -> None: ...
 
     def over(self) -> None:
-        """The other side has sent all that it will, or the connection is at its end."""
+        """The other side has sent everything, or the connection has ended."""
 
     @property
     def outstanding(self) -> bool:
-        """Something was asked and not answered yet."""
+        """True if a request is not answered yet."""
 
 
 class Connection:
-    """Carries bytes between the workload (``client``) and the program that it talks to (``server``)."""
+    """Carries bytes between the workload (``client``) and its peer (``server``)."""
 
     def __init__(
         self,
@@ -80,17 +80,17 @@ class Connection:
         scene.connections += 1
         self.number = scene.connections
         self.where: Where | None = None
-        """Where the thread stood that last sent something, in a recording."""
+        """In a recording: where the thread stood that last sent something."""
         self._task = task
         self.client, self.server = wires
         self.muted = False
         self.put_off = False
-        """An answer is here, and is held until some time of the workload."""
+        """True if an answer has come and is held until a time of the workload's clock."""
         self.talk: Talk = talk(self)
         client, server = wires
         client.got, client.over, client.broken = self._from_client, self._client_over, self._client_broken
         server.got, server.over, server.broken = self._from_server, self._server_over, self._server_broken
-        # Set here and not given to the wires: neither can be made before the other.
+        # Set here, since neither wire can be made before the other.
         client.drained = lambda: server.read(not self.muted)
         server.drained = lambda: client.read(True)
         client.watch()
@@ -98,53 +98,53 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Nothing is left of it."""
+        """True if both sides are gone."""
         return self.client.gone and self.server.gone
 
     @property
     def outstanding(self) -> bool:
-        """An answer is on its way, or something waits to be sent on."""
+        """True if an answer is on its way, or data waits to be sent."""
         if self.muted or self.closed or self.put_off:
             return False
         return self.talk.outstanding or bool(self.client.waiting or self.server.waiting)
 
     def begin(self, family: str, target: str, detail: NetworkDetail) -> Happening:
-        """Something begins to be said; what strikes it is in what is returned."""
+        """Begin an operation; the result says what strikes it."""
         self.scene.unread.catch_up()
         return self.scene.happenings.begin(Spoken(family, target, self._task), detail, self.where)
 
     def to_client(self, data: bytes) -> None:
-        """Send to the workload."""
+        """Send data to the workload."""
         if not self.muted:
             self.client.send(data)
-            # The sender must feel that the reader is slow, as it would without us.
+            # The sender must notice a slow reader, as it would without us.
             if self.client.waiting > MOST:
                 self.server.read(False)
 
     def to_server(self, data: bytes) -> None:
-        """Send to the other side."""
+        """Send data to the other side."""
         self.server.send(data)
         if self.server.waiting > MOST:
             self.client.read(False)
 
     def reset(self) -> None:
-        """Reset the workload's side once it has what was sent; the other side sees an end."""
+        """Reset the workload's side when it has all data; the other side sees an end."""
         self.server.close()
         self.client.when_acknowledged(self.client.reset)
 
     def finish(self) -> None:
-        """End the workload's side in order once it has what was sent; the other side sees an end."""
+        """Close the workload's side normally when it has all data; the other side sees an end."""
         self.server.close()
         self.client.finish()
         self.client.when_acknowledged(self.client.close)
 
     def mute(self) -> None:
-        """From now on nothing gets through in either direction, and neither side hears of an end."""
+        """Let nothing through any more in either direction, not even an end."""
         self.muted = True
         self.server.read(False)
 
     def close(self) -> None:
-        """The run is over."""
+        """Close both sides at the end of the run."""
         self.talk.over()
         self.client.close()
         self.server.close()
@@ -158,7 +158,7 @@ class Connection:
             self.talk.from_server(data)
 
     def _client_over(self) -> None:
-        # Behind a silence nothing is passed on, not even that the workload has gone.
+        # A silent connection passes nothing on, not even that the workload has gone.
         if self.muted:
             self.close()
             return
@@ -179,7 +179,7 @@ class Connection:
     def _client_broken(self) -> None:
         self.talk.over()
         self.client.close()
-        # The workload has reset it, and so it is for the other side.
+        # The workload has reset the connection; pass that on.
         self.server.reset()
 
     def _server_broken(self) -> None:

@@ -1,4 +1,4 @@
-"""Datagrams that are sent to an address."""
+"""Datagrams sent to an address."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from chaoskit.inject.kernel.network.calls import NetCall
 
 
 def perform(call: NetCall) -> int | None:
-    """Send one that goes to a declared peer there; None leaves the call to the kernel."""
+    """Send a datagram for a declared peer; None leaves the call to the kernel."""
     assert call.to is not None
-    # Loopback is its own address; a declared name stands for another.
+    # A loopback address needs no change; a declared name stands for another address.
     if not call.to.declared or call.spec.name != "sendto":
         return None
     return _send(call, 1)
 
 
 def effect(shape: Shape, call: NetCall) -> FaultEffect:
-    """An error, a loss that shows nowhere, or a second delivery.
+    """An error, an unnoticed loss, or a second delivery.
 
     Raises:
         CannotExecute: for every other fault, and for several datagrams in one call.

@@ -1,4 +1,4 @@
-"""A name server of our own: it knows the peers and nothing else (RFC 1035)."""
+"""A name server that knows only the peers (RFC 1035)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from chaoskit.inject.kernel.workload.tree import Task
 
 _HEADER = struct.Struct("!HHHHHH")
 _ANSWERS = 0x8180
-"""A response with recursion, as a resolver gives it (RFC 1035, 4.1.1)."""
+"""The flags of a response with recursion, as a resolver gives it (RFC 1035, 4.1.1)."""
 _SERVFAIL, _NXDOMAIN = 2, 3
 _TYPES = {1: "A", 28: "AAAA", 12: "PTR", 15: "MX", 16: "TXT", 33: "SRV", 65: "HTTPS"}
 _TTL = 5
 _MOMENT = 0.0005
 _NOBODY = "127.77.255.1"
-"""An address at which nothing listens: peers have those below 127.77.1."""
+"""An address at which nothing listens; peers have addresses below 127.77.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ class _DnsQuestion:
         head = _HEADER.pack(self.ident, _ANSWERS | code, 1, int(address is not None), 0, 0)
         if address is None:
             return head + self.raw
-        # The name of the answer is that of the question: a pointer to byte 12.
+        # The answer refers to the name in the question, by a pointer to byte 12.
         record = struct.pack("!HHHIH", 0xC00C, 1, 1, _TTL, 4) + socket.inet_aton(address)
         return head + self.raw + record
 
 
 class NameServer:
-    """Answers the questions of one run."""
+    """Answers the queries of one run."""
 
     def __init__(self, scene: Scene, names: Names) -> None:
         self._scene = scene
@@ -71,35 +71,35 @@ class NameServer:
         self._unanswered: set[tuple[int, int]] = set()
 
     def take(self, link: str, asked: Address) -> int:
-        """A socket of the workload is to go to a name server at ``asked``; the port at which we are."""
+        """Return our port for a socket of the workload that wants to reach the name server ``asked``."""
         self._asked[link] = asked
         return int(self._own().getsockname()[1])
 
     def bound(self, port: int, task: Task) -> None:
-        """Questions from that port are those of ``task``."""
+        """Note that queries from this port come from ``task``."""
         self._tasks[port] = task
         self._unanswered = {one for one in self._unanswered if one[0] != port}
 
     @property
     def asked(self) -> bool:
-        """Some socket of the workload goes to us."""
+        """True if a socket of the workload leads to us."""
         return bool(self._asked)
 
     def is_silent(self, port: int) -> bool:
-        """The socket at ``port`` has asked for something to which no answer will come."""
+        """True if a query of the socket at ``port`` will never be answered."""
         return any(one[0] == port for one in self._unanswered)
 
     def stands_for(self, link: str) -> Address | None:
-        """The address that the workload expects answers from; None for a socket that does not ask us."""
+        """The address from which the workload expects answers; None for a socket that does not lead to us."""
         return self._asked.get(link)
 
     def forget(self, link: str) -> None:
-        """The number of a socket was given to another one."""
+        """Drop a socket whose number was reused."""
         self._asked.pop(link, None)
 
     def turn(self) -> None:
-        """Answer what was asked."""
-        # All that has come: the answers to one name are asked for in pairs.
+        """Receive the queries that have come, and answer them."""
+        # Receive all of them, since queries for a name come in pairs.
         while self._socket is not None:
             try:
                 data, sender = self._socket.recvfrom(4096)
@@ -111,7 +111,7 @@ class NameServer:
                 self._see_to(question, sender, task)
 
     def close(self) -> None:
-        """Let everything go."""
+        """Close the sockets."""
         if self._socket is not None:
             self._scene.round.expect(self._socket.fileno(), 0, bool)
             self._socket.close()
@@ -130,9 +130,9 @@ class NameServer:
             self._scene.round.expect(self._socket.fileno(), select.POLLIN, self._soon)
 
     def _soon(self, _: int) -> None:
-        """Answer in a moment: the two questions for a name are sent one after the other.
+        """Answer in a moment: the two queries for a name are sent one after the other.
 
-        What a resolver makes of two answers depends on which it has when it looks.
+        The behaviour of a resolver depends on whether both answers have come when it looks.
         """
         assert self._socket is not None
         self._scene.round.expect(self._socket.fileno(), 0, self._soon)
@@ -149,7 +149,7 @@ class NameServer:
             Spoken("dns", target, task), NetworkDetail(question.name.lower(), sent=len(question.raw))
         )
         address = self._names.address(question.name)
-        # Told even if a fault strikes: the recording has met the same name.
+        # Add the caveat even if a fault strikes: the recording has met the same name.
         if address is None:
             self._undeclared(question.name)
         shape: Shape | None = happening.shape or self._lasting.get(target)
@@ -191,7 +191,7 @@ class NameServer:
             try:
                 self._socket.sendto(question.answer(code, address), sender)
             except OSError:
-                pass  # Its socket is closed: the resolver has given up.
+                pass  # The socket is closed: the resolver has given up.
         found = int(address is not None)
         happening.known(found, NetworkDetail(question.name.lower(), sent=len(question.raw), received=found))
 

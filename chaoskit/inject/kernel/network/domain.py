@@ -1,4 +1,4 @@
-"""The network as a domain: which call is what, and what is done about it."""
+"""The network as a domain: distributes calls to the modules that handle them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from chaoskit.inject.kernel.workload.tree import Process, Task
 
 
 class Network:
-    """What goes to other programs; see :class:`chaoskit.inject.kernel.border.Domain`."""
+    """Communication with other programs; see :class:`chaoskit.inject.kernel.border.Domain`."""
 
     specs: ClassVar[tuple[Spec, ...]] = SPECS
 
@@ -39,7 +39,7 @@ class Network:
         self._log = around.log
         self._local = LocalSockets(around.log) if around.plan.record else None
 
-    # Most workloads have no connection, and what they do not need would be made for every one of their cases.
+    # Parts are made on demand: most workloads have no connection, and each case would pay for them.
 
     @cached_property
     def _scene(self) -> Scene:
@@ -68,27 +68,27 @@ class Network:
 
     @staticmethod
     def lasting(shape: Shape) -> frozenset[str]:
-        """Connections stop in every run; of a name the silence has to be seen."""
+        """Only a silent name server needs later calls: connections stop in every run."""
         return frozenset({"dns"}) if isinstance(shape, Unanswered) else frozenset()
 
     @property
     def outstanding(self) -> bool:
-        """An answer of another program is on its way to the workload."""
+        """True if an answer of another program is on its way to the workload."""
         return self._has("_relay") and self._relay.outstanding
 
     def _has(self, part: str) -> bool:
-        """True if it was needed by now."""
+        """True if the part was needed so far."""
         return part in self.__dict__
 
     @property
     def relayed(self) -> dict[int, int | None]:
-        """Our two sides of each connection, and which of them are silent."""
+        """Maps our sockets; see :meth:`chaoskit.inject.kernel.border.Domain.relayed`."""
         return self._relay.relayed
 
     # Understanding a call.
 
     def decode(self, spec: Spec, task: Task, args: tuple[int, ...]) -> NetCall | None:
-        """Understand a call; None if it leads to no network."""
+        """Understand a call; None if it does not concern the network."""
         assert isinstance(spec, NetSpec)
         call = NetCall(spec, task, args)
         # Its first argument is not a descriptor.
@@ -119,7 +119,7 @@ class Network:
         return self._relay.address_of(call.link) is not None
 
     def _addressed(self, call: NetCall) -> NetCall | None:
-        """A connect, or a datagram that is sent to an address."""
+        """Understand a connect, or a datagram sent to an address."""
         assert call.address is not None
         try:
             with Duplicate(call.task.process, call.fd) as mine:
@@ -139,13 +139,13 @@ class Network:
         return call if is_datagram(kind) else None
 
     def describe(self, call: NetCall, whole: bool) -> NetworkDetail:
-        """Where it leads."""
+        """The operation, with its destination."""
         return NetworkDetail(peer="" if call.to is None else call.to.peer)
 
     # Carrying it out.
 
     def perform(self, call: NetCall, stopped: Stopped) -> None:
-        """Answer the call, and in a recording note it."""
+        """Answer the call, and record it in a recording."""
         if call.fate is not None or call.instead is not None:
             self._connecting.go_on(call, stopped)
             return
@@ -200,7 +200,7 @@ class Network:
         """What a fault does to a call.
 
         Raises:
-            CannotExecute: for one that this call cannot meet.
+            CannotExecute: for a fault that is impossible at this call.
         """
         if call.family == "sendto":
             return datagrams.effect(shape, call)
@@ -209,20 +209,20 @@ class Network:
         return self._connecting.effect(shape, call)
 
     def counter(self, armed: Armed, main: Process) -> None:
-        """Connections are few, and each has to be looked at."""
+        """Return None: connections are few, and each must be decoded."""
         return
 
     def settle(self) -> None:
-        """Take what was sent before the call that is about to be recorded."""
+        """Record what was sent before the call that is about to be recorded."""
         if self._has("_scene"):
             self._scene.round.turn()
 
     def at_end(self) -> None:
-        """Requests are records apart."""
+        """Return None: requests have their own records."""
         return
 
     def close(self) -> None:
-        """See that what was sent arrives, and let everything go."""
+        """Let sent data arrive, then close everything."""
         if self._has("_relay"):
             self._relay.end()
         if self._has("_server"):

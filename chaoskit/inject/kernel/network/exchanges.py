@@ -1,4 +1,4 @@
-"""Streams of which only the turns are known: who spoke last, and how much was said."""
+"""Streams of an unknown protocol, of which we know only who spoke last and how much."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chaoskit.inject.kernel.network.requests import Requests
 
 
 class Opening:
-    """A connection of which it is not known yet what is spoken: HTTP if it begins like a request."""
+    """A connection whose protocol is not known yet: HTTP if it begins like a request."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -21,9 +21,9 @@ class Opening:
     outstanding = False
 
     def from_client(self, data: bytes) -> None:
-        """Wait for a whole line if it may be HTTP; servers do so, too."""
+        """Wait for a whole line if it may be HTTP, as servers do."""
         self._early += data
-        # A request line may be sent in pieces; until it is whole nothing is passed on, and no server answers.
+        # A request line may come in pieces. Until it is complete pass nothing on: no server answers before.
         is_http = http.may_be(self._early)
         if is_http is not None:
             known: Talk = Requests(self._connection) if is_http else Exchanges(self._connection)
@@ -39,14 +39,14 @@ class Opening:
             known.from_client(self._early)
 
     def over(self) -> None:
-        """What was held back is sent on after all."""
+        """Send on the data that was held back."""
         if self._early:
             self._connection.to_server(self._early)
             self._early = b""
 
 
 class Exchanges:
-    """An exchange begins when the client sends after it has received, or for the first time."""
+    """An exchange begins when the client sends for the first time, or after it has received."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -58,12 +58,12 @@ class Exchanges:
 
     @property
     def outstanding(self) -> bool:
-        """The client spoke last."""
+        """True if the client spoke last."""
         return self._turn == "client"
 
     def from_client(self, data: bytes) -> None:
-        """Pass on what is asked."""
-        # Several sends in a row are one request: what is asked is only known when it is answered.
+        """Pass on a part of a request."""
+        # Consecutive sends are one request, whose end shows only in the answer.
         early = self._turn != "client" and not self._connection.scene.happenings.near("exchange", 1)
         if early:
             self._connection.to_server(data)
@@ -80,7 +80,7 @@ class Exchanges:
             self._connection.to_server(data)
 
     def from_server(self, data: bytes) -> None:
-        """Pass on what is answered."""
+        """Pass on a part of an answer."""
         if not self._turn:
             self._begin("greeting")
         assert self._answer is not None
@@ -113,7 +113,7 @@ class Exchanges:
         happening = connection.begin(family, connection.peer, NetworkDetail(connection.peer))
         if happening.shape is not None and not isinstance(happening.shape, OF_STREAMS):
             happening.impossible("what is said over this connection is not HTTP in clear text")
-        # Numbered over all connections of the peer, so that a pool makes no difference.
+        # Numbered over all connections of the peer: a pool must make no difference.
         self._sent = self._received = 0
         self._said.clear()
         self._happening = happening

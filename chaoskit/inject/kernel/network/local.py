@@ -1,7 +1,7 @@
-"""Sockets of one machine (``AF_UNIX``), which are left alone; a caveat names those with a server behind.
+"""Local sockets (``AF_UNIX``) are left alone; a caveat names those that lead to a server.
 
-A relay in between would have its own identity (``SO_PEERCRED``) and let no descriptors through
-(``SCM_RIGHTS``), and most programs that use such sockets use them for one or the other.
+A relay would show its own identity (``SO_PEERCRED``) and pass no descriptors on (``SCM_RIGHTS``), and most
+programs use such sockets for one or the other.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from chaoskit.inject.kernel.workload.tree import Task
 _LISTENS = 0x10000
 """``__SO_ACCEPTCON`` among the flags of /proc/net/unix."""
 _EVERYDAY = ("/run/nscd/", "/var/run/nscd/", "/run/systemd/", "/dev/log", "/run/dbus/", "/var/run/dbus/")
-"""Servers that the C library and the desktop talk to by themselves: no program counts them as its own."""
+"""Servers to which the C library and the desktop talk by themselves, without the program's knowledge."""
 
 
 class LocalSockets:
-    """The servers that listened before the workload began, by the names of their sockets."""
+    """The servers that listened before the workload started, by the names of their sockets."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
         self._before = _listening()
 
     def called(self, spec: NetSpec, task: Task, args: tuple[int, ...]) -> None:
-        """Add a caveat for a connection to one of them: its traffic is not seen, and no fault strikes it."""
+        """Add a caveat for a connection to one of them, whose traffic is not seen or struck."""
         raw = raw_address(spec, task, args)
         if int.from_bytes(raw[:2], "little") != socket.AF_UNIX:
             return
@@ -46,7 +46,7 @@ class LocalSockets:
 
 
 def _listening() -> frozenset[str]:
-    """The names of all sockets of this machine that take connections."""
+    """The names of all local sockets that accept connections."""
     try:
         with open("/proc/net/unix", "rb") as file:
             rows = [line.split(None, 7) for line in file.read().splitlines()[1:]]

@@ -1,4 +1,4 @@
-"""Which program an address leads to, and the addresses that names of peers are given."""
+"""The addresses that peers' names get, and where addresses lead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chaoskit.inject.base import PeerAddress
 from chaoskit.inject.kernel.network.addresses import Address
 
 _NETWORK = "127.77.0."
-"""Addresses of peers are of the loopback network, so that the kernel has a way to them."""
+"""Peers get loopback addresses, to which the kernel has a route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Names:
         self._addresses = {f"{_NETWORK}{number}": one for number, one in enumerate(peers, 1)}
 
     def address(self, name: str) -> str | None:
-        """The address that ``name`` is given; None for one that was not declared."""
-        # Names are compared without regard to case (RFC 4343), and may end with the dot of the root.
+        """The address that ``name`` gets; None if it was not declared."""
+        # Names are case-insensitive (RFC 4343), and may end with the dot of the root.
         wanted = name.lower().rstrip(".")
         for address, one in self._addresses.items():
             if one.name.lower() == wanted or ("*" in one.name and fnmatch.fnmatchcase(wanted, one.name)):
@@ -41,17 +41,17 @@ class Names:
         return None
 
     def destination(self, address: Address) -> Destination | None:
-        """Where ``address`` leads; None if it was not declared and is not of this machine."""
+        """Where ``address`` leads; None if it was neither declared nor belongs to this machine."""
         host, port = str(address.plain), address.port
-        # An address that we gave out is the name itself; whichever port is asked for, one server answers.
+        # An address that we gave out stands for its name; the same server answers at every port.
         declared = self._addresses.get(host)
         if declared is not None:
             return Destination(declared.name, f"{declared.name}:{port}", declared.host, declared.port, True)
         for one in self._peers:
             if one.port == port and host == one.host:
-                # Its own port was drawn by chance, and must not be in any name.
+                # Its real port is random, and must not be part of a name.
                 return Destination(one.name, one.name, host, port, True)
-        # A harness must not fault-test what belongs to others.
+        # A test harness must not strike what belongs to others.
         if not address.loopback:
             return None
         return Destination(str(address), str(address), host, port, False)

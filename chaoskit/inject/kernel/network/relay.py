@@ -1,8 +1,8 @@
-"""The relay behind ``connect``: our side of every connection that the workload makes.
+"""The relay: our side of every connection that the workload makes.
 
-The workload's socket is connected to a listener of ours, by the supervisor and on a duplicate of it, once
-the other side has been reached. From then on all is real TCP: readiness, options and errors are the
-kernel's, and nothing of the workload has to stop.
+When the other side has been reached, the supervisor connects the workload's socket, through a duplicate, to a
+listener of ours. From then on everything is real TCP: readiness, options and errors are the kernel's, and no
+call has to stop.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from chaoskit.inject.kernel.workload.tree import Task
 
 _BACKLOG = 128
 _PATIENCE = 0.25
-"""Seconds that the other side has at the end to do what it was asked last, before the test looks at it."""
+"""Seconds that the other side has at the end for its last request, before the test looks at it."""
 _CONNECTED = (0, -errno.EINPROGRESS)
 
 
 class Caller:
-    """A connection that the workload asks for: which socket of which thread, and where it is to lead."""
+    """A connection that the workload asks for: the thread, its socket, and the destination."""
 
     def __init__(self, task: Task, link: str, address: Address, to: Destination) -> None:
         self.task = task
@@ -54,9 +54,9 @@ class Relay:
     # Reaching the other side.
 
     def reach(self, caller: Caller, then: Callable[[int], object]) -> None:
-        """Connect to the destination; ``then`` is given 0 or the errno, perhaps much later."""
+        """Connect to the destination; call ``then`` with 0 or the errno, perhaps much later."""
         family = socket.AF_INET6 if ":" in caller.to.host else socket.AF_INET
-        # First the other side: if it refuses, the workload must be refused too.
+        # The other side first: if it refuses, the workload must be refused too.
         upstream = socket.socket(family)
         upstream.setblocking(False)
         caller.upstream = upstream
@@ -65,7 +65,7 @@ class Relay:
         except OSError as error:
             failed = error.errno or errno.EHOSTUNREACH
         if failed == errno.EINPROGRESS:
-            # On loopback it is known at once.
+            # On loopback the result is known at once.
             if not sockets.readable(upstream.fileno(), select.POLLOUT):
                 self._scene.round.expect(
                     upstream.fileno(), select.POLLOUT, partial(self._reached, upstream, then)
@@ -86,11 +86,11 @@ class Relay:
     # The workload's side.
 
     def join(self, caller: Caller, mine: int) -> int:
-        """Connect the workload's socket, of which ``mine`` is a duplicate, to us; its result."""
+        """Connect the workload's socket, of which ``mine`` is a duplicate, to us; return the result."""
         family = sockets.plain_family(caller.address)
         port = self._listener(family).getsockname()[1]
         result = sockets.connect(mine, caller.address.instead(port))
-        # The port by which our listener will know it; the kernel has chosen it by now.
+        # The port by which our listener will recognize it; the kernel has chosen it by now.
         local = sockets.local(mine) if result in _CONNECTED else None
         if local is None:
             if caller.upstream is not None:
@@ -102,7 +102,7 @@ class Relay:
         return result
 
     def again(self, link: str, mine: int) -> int | None:
-        """The result of a second connect on a socket that is ours already; None for another socket."""
+        """The result of a second connect on a relayed socket; None for other sockets."""
         found = self._by_link.get(link)
         if found is None:
             return None
@@ -111,21 +111,21 @@ class Relay:
         return sockets.connect(mine, address.instead(port))
 
     def address_of(self, link: str) -> Address | None:
-        """Where the workload thinks that a socket leads."""
+        """The address to which the workload believes a socket to be connected."""
         found = self._by_link.get(link)
         return None if found is None else found[0].address
 
     def connection(self, link: str) -> Connection | None:
-        """The connection of a socket, while there is one."""
+        """The connection of a socket; None if it has none."""
         found = self._by_link.get(link)
         return None if found is None else found[1]
 
     def forget(self, link: str) -> None:
-        """The number of a socket was given to another one."""
+        """Drop a socket whose number was reused."""
         self._by_link.pop(link, None)
 
     def cut_off(self, peer: str) -> None:
-        """Reset all connections to a peer that is down."""
+        """Reset all connections to a peer, which is down."""
         for one in self._connections:
             if one.peer == peer and not one.closed:
                 one.reset()
@@ -149,7 +149,7 @@ class Relay:
                 return
             caller = self._expected.pop(address[1], None)
             if caller is None or caller.upstream is None:
-                accepted.close()  # No socket of the workload: it stays as if we were not there.
+                accepted.close()  # Not a socket of the workload: it must not notice us.
                 continue
             wires = Wire(accepted, self._scene.round), Wire(caller.upstream, self._scene.round)
             connection = Connection(self._scene, caller.to, caller.task, wires, Opening)
@@ -157,7 +157,7 @@ class Relay:
             if caller.to.peer in self._scene.silenced:
                 connection.mute()
             self._connections.append(connection)
-            # Those that are over are kept only as long as they are few.
+            # Closed connections are dropped when there are many.
             if len(self._connections) > 256:
                 self._connections = [one for one in self._connections if not one.closed]
 
@@ -165,12 +165,12 @@ class Relay:
 
     @property
     def outstanding(self) -> bool:
-        """Something was asked of the other side, and the answer has not come."""
+        """True if a request was sent to the other side and its answer has not come."""
         return any(one.outstanding for one in self._connections)
 
     @property
     def relayed(self) -> dict[int, int | None]:
-        """Each of our sides to the one that it passes things on from; None for those that are silent."""
+        """Maps each of our sockets to the one from which it relays; to None if it is silent."""
         found: dict[int, int | None] = {}
         for one in self._connections:
             if not (one.client.gone or one.server.gone):
@@ -180,12 +180,12 @@ class Relay:
         return found
 
     def end(self) -> None:
-        """See that what the workload has sent arrives, and let everything go."""
+        """Let the workload's data arrive, then close everything."""
         deadline = time.monotonic() + _PATIENCE
-        # The workload is over: what is left of it are bytes on their way, and the end behind them.
+        # The workload has ended: only bytes on their way are left, followed by the end.
         while self._scene.round.turn():
             pass
-        # Else the test would look at the server while it still works.
+        # Otherwise the test would examine the server while it is still working.
         while self.outstanding and time.monotonic() < deadline:
             self._scene.round.turn(deadline - time.monotonic())
         for connection in self._connections:
@@ -200,6 +200,6 @@ class Relay:
 
 
 def link_of(task: Task, fd: int) -> str | None:
-    """An identity that no other socket has; None if the descriptor is not a socket."""
+    """A unique identity of a socket; None if the descriptor is not a socket."""
     link = task.link(fd)
     return link if link is not None and link.startswith("socket:") else None

@@ -1,4 +1,4 @@
-"""HTTP/1.1 in clear text: each request and its answer is one operation."""
+"""HTTP/1.1 in clear text: each request with its answer is one operation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class _HttpRequest:
-    """One request, from its head to the end of its answer."""
+    """A request, from its head to the end of its answer."""
 
     def __init__(self, connection: Connection, head: http.Head, raw: bytes) -> None:
         self.connection = connection
@@ -41,13 +41,13 @@ class _HttpRequest:
 
     @property
     def interim(self) -> bool:
-        """The answer that comes is none yet (RFC 9110, 15.2)."""
+        """True if the present answer is only an interim one (RFC 9110, 15.2)."""
         return 100 <= self.status < 200 and self.status != 101
 
     @property
     def collected(self) -> bool:
-        """The request is kept until it is whole."""
-        # First, since of a thousand requests one is struck.
+        """True if the request is kept until it is complete."""
+        # The most likely case first: of a thousand requests one is struck.
         if self.shape is None:
             return False
         match self.shape:
@@ -56,17 +56,17 @@ class _HttpRequest:
         return False
 
     def record(self, times: int = 1) -> None:
-        """The other side has got it."""
+        """Record that the other side has received it."""
         connection = self.connection
         if connection.destination.declared:
             got = PeerRequest(connection.peer, self.method, self.path, bytes(self.body.payload))
             connection.scene.requests += [got] * times
 
     def over(self) -> None:
-        """Nothing more comes of it."""
+        """Record that it is over."""
         if not self.connection.scene.log.recording:
             return
-        # A part of a request must not be sent again as if it were the whole.
+        # A part of a request must not be sent again as a whole one.
         known = bytes(self.raw) if len(self.raw) == self.sent else b""
         detail = NetworkDetail(
             self.connection.peer,
@@ -98,14 +98,14 @@ class Requests:
 
     @property
     def outstanding(self) -> bool:
-        """Some request was not answered to its end."""
+        """True if some request is not completely answered."""
         self._unread.catch_up()
         return bool(self._asked)
 
     def from_client(self, data: bytes) -> None:
-        """Pass on what is asked."""
+        """Pass on data of the client."""
         out = self._to_server
-        # Not while something is held back that came before.
+        # But not before data that is held back.
         if (out.last or not self._inward.waiting) and self._plain:
             heads = self._unread.heads + http.most_heads(data)
             if self._blind or not self._connection.scene.happenings.near("http", heads):
@@ -116,7 +116,7 @@ class Requests:
         self._asks(data)
 
     def from_server(self, data: bytes) -> None:
-        """Pass on what is answered."""
+        """Pass on data of the server."""
         out = self._to_client
         if (out.last or not self._outward.waiting) and self._plain:
             self._early(out, data, self._answers, self._unread.heads)
@@ -126,17 +126,17 @@ class Requests:
         self._answers(data)
 
     def over(self) -> None:
-        """Nothing more comes: what was asked and not answered never is."""
+        """Nothing more comes: open requests stay unanswered."""
         self._unread.catch_up()
         while self._asked:
             request = self._asked.popleft()
-            # An answer without a length was whole when the connection ended.
+            # An answer without a length is complete when the connection ends.
             if isinstance(request.shape, Spoilt) and request.answer_head is not None:
                 self._spoil(request)
             request.over()
 
     def _early(self, out: Ahead, data: bytes, understand: Callable[[bytes], object], heads: int) -> None:
-        """Pass on what nothing strikes; in a recording it is understood at once, where it stands."""
+        """Pass on data that nothing strikes, and parse it later; in a recording at once, for its stack."""
         out.pass_on(data)
         if self._connection.scene.log.recording:
             understand(data)
@@ -154,7 +154,7 @@ class Requests:
             self._to_server(self._inward.rest)
 
     def _answers(self, data: bytes) -> None:
-        # A server may speak unasked when it gives up an idle connection (RFC 9110, 15.5.9).
+        # A server may speak unasked when it closes an idle connection (RFC 9110, 15.5.9).
         if self._blind or not self._asked:
             self._to_client(data)
             return
@@ -166,11 +166,11 @@ class Requests:
 
     @property
     def _plain(self) -> bool:
-        """Nothing strikes what is under way, so that it may be passed on first and understood afterwards."""
+        """True if nothing strikes the open requests, so that data may be passed on before it is parsed."""
         return not self._asked or all(one.shape is None and not one.stopped for one in self._asked)
 
     def _give_up(self, why: http.NotHttp) -> None:
-        # Relayed as it is from here on, so the program notices nothing.
+        # From here on everything is relayed unchanged, so the program notices nothing.
         self._blind = True
         text = f"what was said to {self._connection.peer} could not be followed as HTTP: {why}"
         self._connection.scene.log.caveat("not-http", self._connection.peer, text)
@@ -194,13 +194,13 @@ class Requests:
         if request.collected:
             self._collect(request, done)
             return
-        # Only whole requests: of a part no server makes anything.
+        # Only whole requests: servers ignore parts.
         if done:
             request.record()
         self._to_server(part)
 
     def _collect(self, request: _HttpRequest, done: bool) -> None:
-        """What is done about a request that must not, or not yet, get to the other side."""
+        """Handle a request that must not, or not yet, reach the other side."""
         if not (done or request.expects):
             return
         match request.shape:
@@ -213,7 +213,7 @@ class Requests:
                     self._connection.finish()
             case Twice():
                 if not done:
-                    # It waits to be asked for the rest.
+                    # The client waits to be asked for the rest.
                     request.expects = False
                     self._connection.to_client(_CONTINUE)
                 else:
@@ -244,7 +244,7 @@ class Requests:
         request.status = http.status_of(head)
         body = http.answer_body(head, request.method, request.status, KEPT)
         if request.status == 101:
-            # The protocol changes (RFC 9110, 7.8), and what follows is not HTTP.
+            # The protocol changes (RFC 9110, 7.8): what follows is not HTTP.
             self._blind = True
         if not request.interim:
             request.head = len(raw)

@@ -1,4 +1,4 @@
-"""The calls by which a resolver asks for a name: they lead to our name server, and nothing tells it so."""
+"""Leads a resolver's calls to our name server, without its noticing."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _LENGTH = struct.Struct("=I")
 
 
 class Resolving:
-    """What is done about calls on sockets that go to a name server."""
+    """Handles calls on sockets that lead to a name server."""
 
     def __init__(self, server: NameServer) -> None:
         self._server = server
 
     def connect(self, call: NetCall, stopped: Stopped) -> None:
-        """A socket that goes to a name server goes to ours; by TCP there is none."""
+        """Connect a socket for a name server to ours, which does not offer TCP."""
         assert call.address is not None
         try:
             with Duplicate(call.task.process, call.fd) as mine:
-                # Asked for when an answer was cut; ours are short.
+                # TCP is used after truncated answers; ours are short.
                 if is_stream(sockets.kind(mine)):
                     stopped.answer(-errno.ECONNREFUSED)
                     return
@@ -46,7 +46,7 @@ class Resolving:
         stopped.answer(result)
 
     def receive(self, call: NetCall, stopped: Stopped) -> None:
-        """Take what our name server has said, as if it came from the one that was asked."""
+        """Receive an answer of our name server as if it came from the requested one."""
         asked = self._server.stands_for(call.link)
         assert asked is not None
         self._server.turn()
@@ -66,7 +66,7 @@ class Resolving:
         stopped.answer(len(answer))
 
     def waiting(self, call: NetCall) -> NetCall | None:
-        """A poll of the one socket by which a name is asked for; None for another."""
+        """Understand a poll of one socket that asks for a name; None for other polls."""
         if call.args[1] != 1 or not self._server.asked:
             return None
         fd = self._polled(call)
@@ -77,7 +77,7 @@ class Resolving:
         return call
 
     def poll(self, call: NetCall, stopped: Stopped) -> None:
-        """Do not let a resolver wait for what never comes."""
+        """End a resolver's wait at once if no answer will come."""
         self._server.turn()
         fd = self._polled(call)
         ready, address = True, None
@@ -91,7 +91,7 @@ class Resolving:
         if ready or address is None or not self._server.is_silent(address.port):
             stopped.go_on()
             return
-        # As when the time is over: no events of the one descriptor (struct pollfd, poll(2)).
+        # As after a time-out: no events of the one descriptor (struct pollfd, poll(2)).
         call.task.process.memory.write(call.args[0] + 6, b"\0\0")
         stopped.answer(0)
 
@@ -101,7 +101,7 @@ class Resolving:
 
 
 def _to_us(call: NetCall, port: int) -> bytes:
-    """Our name server, as a socket of the caller's family spells it."""
+    """The address of our name server in the family of the caller's socket."""
     assert call.address is not None
     host = "127.0.0.1" if call.address.family == socket.AF_INET else "::ffff:127.0.0.1"
     return packed(call.address.family, host, port)

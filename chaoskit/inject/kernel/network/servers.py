@@ -1,4 +1,4 @@
-"""The side of a server: the sockets that a workload listens on."""
+"""The workload as a server: the sockets on which it listens."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ FAMILIES = frozenset({"bind", "listen", "accept", "socket"})
 
 
 def socket_call(call: NetCall) -> NetCall | None:
-    """A new socket of TCP; the filter lets only those of the Internet stop."""
+    """Understand the creation of a TCP socket; the filter stops only Internet sockets."""
     if call.args[1] & 0xF != socket.SOCK_STREAM:
-        return None  # Most of them ask for a name, and how many that takes is the resolver's affair.
+        return None  # Most UDP sockets are a resolver's, in a number that it decides.
     call.family = "socket"
     call.target = "inet" if call.args[0] == socket.AF_INET else "inet6"
     return call
 
 
 def decode(call: NetCall) -> NetCall | None:
-    """A bind, listen or accept of a socket of TCP; None for another, or if there is nothing to accept."""
+    """Understand bind, listen or accept of a TCP socket; None for others, or with nothing to accept."""
     try:
         with Duplicate(call.task.process, call.fd) as mine:
             if not is_stream(sockets.kind(mine)):
@@ -41,7 +41,7 @@ def decode(call: NetCall) -> NetCall | None:
             else:
                 address = sockets.local(mine)
             if call.spec.family == "accept" and not sockets.readable(mine) and not sockets.waits(mine):
-                return None  # It says EAGAIN, and nothing has happened.
+                return None  # The call says EAGAIN and has no effect.
     except CannotExecute:
         return None
     if address is None:
@@ -51,7 +51,7 @@ def decode(call: NetCall) -> NetCall | None:
 
 
 def perform(call: NetCall) -> int | None:
-    """Carry a bind or listen out, so that its result is known; None leaves the call to the kernel."""
+    """Carry a bind or listen out to know its result; None leaves the call to the kernel."""
     if call.family not in ("bind", "listen"):
         return None
     try:
@@ -68,21 +68,21 @@ def perform(call: NetCall) -> int | None:
 
 
 def effect(shape: Shape, call: NetCall, around: Sockets) -> FaultEffect:
-    """An errno; a connection that was given up before it was accepted is taken off the queue.
+    """An errno; with ECONNABORTED the next connection is removed from the queue.
 
     Raises:
         CannotExecute: for every other fault.
     """
     if not isinstance(shape, Errno):
         raise CannotExecute("a server's call can only fail")
-    # The client has gone, so it must not be accepted by the next call (accept(2), "Error handling").
+    # The client has gone, so the next call must not accept it (accept(2), "Error handling").
     if shape.number == errno.ECONNABORTED and call.family == "accept":
         return FaultEffect("a connection reset before it was accepted", waits=partial(_abort, call, around))
     return FaultEffect(f"answered {shape.name}", answer=-shape.number)
 
 
 def _abort(call: NetCall, around: Sockets, answer: Callable[[int], object]) -> None:
-    """Reset the next connection, when it comes."""
+    """Reset the next connection when it comes."""
     with Duplicate(call.task.process, call.fd) as mine:
         listener = socket.socket(fileno=os.dup(mine))
 

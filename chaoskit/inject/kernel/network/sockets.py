@@ -1,4 +1,4 @@
-"""What is done with sockets here: the workload's, by way of a duplicate, and our own."""
+"""Operations on sockets: on duplicates of the workload's, and on ours."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _FULL = 4
 
 
 def connect(fd: int, raw: bytes) -> int:
-    """connect(2) on a duplicate; 0 or minus the errno. Flags of the open file are left as they are."""
-    # Not by a socket object: that would change O_NONBLOCK, which the workload shares.
+    """connect(2) on a duplicate; 0 or minus the errno. Flags of the open file do not change."""
+    # Without a socket object, which would change O_NONBLOCK for the workload too.
     number = CONNECT.number(abi.machine())
     assert number is not None
     return abi.libc().syscall(number, fd, ctypes.create_string_buffer(raw, len(raw)), len(raw))
@@ -31,7 +31,7 @@ def connect(fd: int, raw: bytes) -> int:
 
 def kind(fd: int) -> tuple[int, int]:
     """Family and type of the socket behind a descriptor; (0, 0) if it is not a socket."""
-    # A copy of the descriptor, since the object closes what it is given.
+    # Use a copy, since the object closes its descriptor.
     try:
         found = socket.socket(fileno=os.dup(fd))
     except OSError:
@@ -41,7 +41,7 @@ def kind(fd: int) -> tuple[int, int]:
 
 
 def local(fd: int) -> Address | None:
-    """The address that the socket behind a descriptor is bound to."""
+    """The address to which the socket behind a descriptor is bound."""
     return _named(fd, "getsockname")
 
 
@@ -57,19 +57,19 @@ def _named(fd: int, how: str) -> Address | None:
 
 
 def readable(fd: int, events: int = select.POLLIN) -> bool:
-    """Something can be read, or accepted, at once; or what else ``events`` ask for can be done."""
+    """True if something can be read or accepted at once, or if another of ``events`` is true."""
     poll = select.poll()
     poll.register(fd, events)
     return bool(poll.poll(0))
 
 
 def waits(fd: int) -> bool:
-    """Calls on the descriptor wait until they can be carried out."""
+    """True if calls on the descriptor block."""
     return not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK
 
 
 def unsent(sock: socket.socket) -> int:
-    """How many bytes the other side has not acknowledged yet (tcp(7), SIOCOUTQ)."""
+    """How many bytes the other side has not acknowledged (tcp(7), SIOCOUTQ)."""
     waiting = array.array("i", [0])
     try:
         fcntl.ioctl(sock, termios.TIOCOUTQ, waiting)
@@ -79,15 +79,15 @@ def unsent(sock: socket.socket) -> int:
 
 
 def unread(sock: socket.socket) -> int:
-    """How many bytes have come to the other end, on this machine, and were not read there (proc(5)).
+    """How many bytes the other end, on this machine, has not read yet (proc(5)).
 
-    0 where the kernel does not tell.
+    0 if the kernel does not say.
     """
     try:
         ours, theirs = sock.getsockname()[1], sock.getpeername()[1]
     except OSError:
         return 0
-    # An IPv4 connection of an IPv6 socket stands in the other table.
+    # An IPv4 connection of an IPv6 socket is in the other table.
     for table in ("tcp", "tcp6"):
         try:
             with open(f"/proc/net/{table}") as rows:
@@ -101,12 +101,12 @@ def unread(sock: socket.socket) -> int:
 
 
 def error_of(sock: socket.socket) -> int:
-    """What a connection that was begun has failed with; 0 if it has not."""
+    """The errno with which a connection attempt has failed; 0 if it has not."""
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
 def reset(sock: socket.socket) -> None:
-    """Close with a reset, and forget what was not sent."""
+    """Close with a reset, and discard unsent data."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
     except OSError:
@@ -123,17 +123,17 @@ class Traps:
         self._deaf: dict[int, int] = {}
 
     def closed(self, family: int) -> int:
-        """A port that is taken and at which nothing listens."""
+        """A port that is taken but at which nothing listens."""
         if family not in self._closed:
             self._closed[family] = self._bound(family).getsockname()[1]
         return self._closed[family]
 
     def deaf(self, family: int) -> int:
-        """A port whose queue is full: the kernel drops what asks for a connection (listen(2))."""
+        """A port whose queue is full: the kernel drops connection requests (listen(2))."""
         if family not in self._deaf:
             listener = self._bound(family)
             listener.listen(0)
-            # The kernel takes one more than the backlog, and some half-open ones.
+            # The kernel accepts one more than the backlog, and some half-open connections.
             for _ in range(_FULL):
                 caller = socket.socket(family)
                 caller.setblocking(False)
@@ -149,7 +149,7 @@ class Traps:
         return sock
 
     def close(self) -> None:
-        """Let them go."""
+        """Release the ports."""
         for sock in self._kept:
             sock.close()
 
@@ -160,5 +160,5 @@ def plain_family(address: Address) -> int:
 
 
 def longest(length: int) -> int:
-    """How many bytes of an address are read."""
+    """How many bytes of an address to read."""
     return min(length, LONGEST)

@@ -1,4 +1,4 @@
-"""The calls of the network, with what their arguments are; numbers as in :mod:`…seccomp.syscalls`."""
+"""The calls of the network and the meaning of their arguments; numbers as in :mod:`…seccomp.syscalls`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chaoskit.inject.kernel.seccomp import abi
 from chaoskit.inject.kernel.seccomp.syscalls import Condition, Spec
 
 SERVICE = "service"
-"""The family of calls that are not operations: the domain answers them, or only takes note."""
+"""The family of calls that are not operations: the domain answers them, or only notes them."""
 
 FASTOPEN = 0x20000000
 """``MSG_FASTOPEN`` (linux/socket.h): connects without a connect."""
@@ -19,9 +19,9 @@ _FASTOPEN_CONNECT = 30
 
 @dataclass(frozen=True, slots=True)
 class NetSpec(Spec):
-    """What the arguments of one call are, by their indices.
+    """The meaning of a call's arguments, by their indices.
 
-    ``address`` and ``length`` say where an address stands, ``message`` where a ``struct msghdr`` does.
+    ``address`` and ``length`` are those of an address, ``message`` points to a ``struct msghdr``.
     """
 
     address: int | None = None
@@ -34,12 +34,12 @@ def _given(argument: int) -> tuple[Condition, ...]:
 
 
 _INTERNET = ((0, "any", (socket.AF_INET, socket.AF_INET6)),)
-# So the listener can be handed over under its own filter.
+# This lets the listener be handed over under its own filter.
 _SENDS: tuple[Condition, ...] = ((2, "clear", (abi.MSG_PROBE,)),)
 _FAST = ((1, "any", (socket.IPPROTO_TCP,)), (2, "any", (_FASTOPEN_CONNECT,)))
 
 SPECS: tuple[NetSpec, ...] = (
-    # In every run: where a connection goes must not depend on what is struck.
+    # In every run: the destination of a connection must not depend on faults.
     NetSpec("connect", "connect", 42, 203, always=True, address=1, length=2),
     NetSpec("getpeername", SERVICE, 52, 205, always=True, address=1, length=2),
     NetSpec("recvfrom", SERVICE, 45, 207, _given(4), always=True, address=4, length=5),
@@ -52,10 +52,10 @@ SPECS: tuple[NetSpec, ...] = (
     NetSpec("listen", "listen", 50, 201),
     NetSpec("accept", "accept", 43, 202),
     NetSpec("accept4", "accept", 288, 242),
-    # Where a question for a name was struck: to wait for an answer that never comes takes no time.
+    # Where a query for a name was struck: waiting in vain for its answer must take no time.
     NetSpec("poll", "dns", 7, None),
     NetSpec("ppoll", "dns", 271, 73),
-    # In recordings alone, since no strike is at this family: the line of Python that sends a request.
+    # Only in recordings, since no strike is at this family: it shows which line of Python sends a request.
     NetSpec("sendto", SERVICE, 44, 206),
     NetSpec("write", SERVICE, 1, 64),
     NetSpec("writev", SERVICE, 20, 66),

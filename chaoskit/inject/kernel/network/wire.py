@@ -1,4 +1,4 @@
-"""One side of a relayed connection: it never blocks, and never holds more than it must."""
+"""One side of a relayed connection, which never blocks and keeps as little data as possible."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from chaoskit.inject.kernel.network import sockets
 from chaoskit.inject.kernel.poller import Poller
 
 MOST = 1 << 20
-"""Bytes that may wait for one side; then the other one is not read: real back-pressure."""
+"""Bytes that may wait for one side; beyond that the other side is not read, as real back-pressure."""
 _LITTLE, _MUCH = 1 << 14, 1 << 18
-"""Bytes that are read at once: memory for much of it is had of the kernel and given back, which takes eight
-times as long as to read a small message."""
+"""Bytes that are read at once. For much, memory comes from the kernel and goes back to it, which takes eight
+times as long as reading a small message."""
 _SOON = 0.0005
-"""Seconds until it is looked again whether all that was sent has been acknowledged."""
+"""Seconds between two checks whether everything sent was acknowledged."""
 
 
 class Sockets:
-    """The sockets of all connections: those of a run's poller, and to be looked at without waiting."""
+    """The sockets of all connections, which the run's poller watches and :meth:`turn` checks at once."""
 
     def __init__(self, poller: Poller) -> None:
         self.poller = poller
@@ -29,7 +29,7 @@ class Sockets:
         self._busy = False
 
     def expect(self, fd: int, events: int, ready: Callable[[int], object]) -> None:
-        """Call ``ready`` at any of ``events``; without any, no more."""
+        """Call ``ready`` at any of ``events``; without events stop that."""
         if events:
             self._ready[fd] = ready
             self._now.register(fd, events)
@@ -39,12 +39,12 @@ class Sockets:
             self.poller.forget(fd)
 
     def turn(self, wait: float = 0.0) -> bool:
-        """See to all that has happened; True if something had."""
-        # What is half said must be said first: its operation begins, and all that is before it is asked for.
+        """Handle everything that has happened; True if there was something."""
+        # Not within a message: its operation is just beginning, which may lead here.
         if self._busy or not self._ready:
             return False
         found = self._now.poll(wait * 1000)
-        # One that came before may have closed this one.
+        # An earlier event may have closed this socket.
         for fd, events in found:
             self._see_to(fd, events)
         return bool(found)
@@ -61,60 +61,60 @@ class Sockets:
 
 
 class Wire:
-    """A socket with what waits to be sent to it.
+    """A socket and the data that waits to be sent to it.
 
-    ``got`` is called with what comes from it, ``over`` once it has sent all that it will, ``broken`` when
-    the connection was reset. They are set by the connection that has the wire.
+    ``got`` is called with data from it, ``over`` at the end of its data, ``broken`` when the connection was
+    reset. The connection that owns the wire sets them.
     """
 
     def __init__(self, sock: socket.socket, around: Sockets) -> None:
         sock.setblocking(False)
-        # Else a small answer would wait for an acknowledgement that we delay (RFC 896).
+        # Otherwise a small answer would wait for an acknowledgement that we delay (RFC 896).
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         self.got: Callable[[bytes], object] = bytes
         self.over: Callable[[], object] = bool
         self.broken: Callable[[], object] = bool
         self.drained: Callable[[], object] = bool
-        """Called when what waited was sent."""
+        """Called when all waiting data was sent."""
         self._round = around
         self._queue = bytearray()
         self._at_once = _LITTLE
         self._no_more = False
         self.ended = False
-        """It has sent the end of its data."""
+        """True if it has sent the end of its data."""
         self.shut = False
-        """It was sent the end of ours."""
+        """True if the end of our data was sent to it."""
         self.gone = False
         self.reading = True
 
     @property
     def waiting(self) -> int:
-        """Bytes that wait to be sent."""
+        """How many bytes wait to be sent."""
         return len(self._queue)
 
     def watch(self) -> None:
-        """Begin, or go on with what is wanted now."""
+        """Watch the events that matter now."""
         if self.gone:
             return
-        # Never for hanging up alone: poll(2) would report that for ever.
+        # Never for a hang-up alone, which poll(2) would report for ever.
         wants = (select.POLLIN if self.reading and not self.ended else 0) | (
             select.POLLOUT if self._queue else 0
         )
         self._round.expect(self.sock.fileno(), wants, self._happened)
 
     def read(self, reading: bool) -> None:
-        """Go on reading from it, or stop."""
+        """Continue or stop reading from it."""
         if self.reading != reading:
             self.reading = reading
             self.watch()
 
     def send(self, data: bytes) -> None:
-        """Send, now or when there is room."""
+        """Send now, or when there is room."""
         if self.gone or self._no_more:
             return
         if not self._queue:
-            # Nearly always there is room, and then nothing has to be kept or waited for.
+            # Nearly always there is room, and nothing has to be kept.
             try:
                 done = self.sock.send(data)
             except OSError:
@@ -127,12 +127,12 @@ class Wire:
         self.watch()
 
     def finish(self) -> None:
-        """Send the end of the data once the rest was sent."""
+        """Send the end of the data after the rest."""
         self._no_more = True
         self._flush()
 
     def close(self) -> None:
-        """Close at once, in order."""
+        """Close at once, normally."""
         self._leave(lambda sock: sock.close())
 
     def reset(self) -> None:
@@ -140,7 +140,7 @@ class Wire:
         self._leave(sockets.reset)
 
     def when_acknowledged(self, then: Callable[[], object]) -> None:
-        """Call ``then`` once all that was sent has arrived: a reset would take away what has not."""
+        """Call ``then`` when everything sent has arrived: a reset would discard the rest."""
         if self.gone or not (self._queue or sockets.unsent(self.sock)):
             then()
         else:
@@ -156,7 +156,7 @@ class Wire:
         if events & select.POLLOUT:
             self._flush()
             self.watch()
-        # Hung up counts as well: what is left to be read ends with the error, or with the end.
+        # A hang-up counts too: after the remaining data comes the error, or the end.
         if self.gone or not events & ~select.POLLOUT:
             return
         try:
@@ -167,10 +167,10 @@ class Wire:
             self.broken()
             return
         if data:
-            # With as much as was asked for, more may have come.
+            # A full buffer means that more may have come.
             self._at_once = _MUCH if len(data) >= _LITTLE else _LITTLE
-            # At once: the kernel may hold the sender's next small message back until this one is acknowledged
-            # (RFC 896), 40 ms in which all seems to sleep, and time would be skipped.
+            # Acknowledge at once: the sender's kernel may hold its next small message back for that (RFC
+            # 896), for 40 ms in which all seems to sleep and time would be skipped.
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             self.got(data)
             return
@@ -179,7 +179,7 @@ class Wire:
         self.over()
 
     def _flush(self) -> None:
-        # The owner only wants to know when a queue that was there has gone.
+        # Tell the owner only if there was a queue.
         had = bool(self._queue)
         try:
             while self._queue and not self.gone:
@@ -188,7 +188,7 @@ class Wire:
         except BlockingIOError:
             return
         except OSError:
-            # It went away with what it had not read. That is the same as a reset of its side.
+            # It closed without reading everything, which is the same as a reset by it.
             self._queue.clear()
             self.broken()
             return

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.durable.files.directories import paths_below
 from chaoskit.runtime.durable.files.reading import open_regular
 from chaoskit.runtime.durable.files.syncing import sync_directory, sync_file
 from chaoskit.runtime.durable.store.files import typed_errors
@@ -154,6 +155,7 @@ class Outputs:
 
         Raises:
             CheckpointError: one is not there.
+            FilesystemError: one cannot be read, or a folder in it.
             UsageError: a single path, not in a list.
         """
         if isinstance(paths, str | os.PathLike):
@@ -180,7 +182,7 @@ class Outputs:
         for one in self._files(path):
             _sync_file(one)
         if path.is_dir():
-            for folder in (path, *path.rglob("*")):
+            for folder in (path, *paths_below(path)):
                 if folder.is_dir() and not folder.is_symlink():
                     sync_directory(folder)
         sync_directory(path.parent)
@@ -225,7 +227,7 @@ class Outputs:
             yield path
             return
         # Sorted: the order of a directory is the file system's, and differs between two that hold the same.
-        for one in sorted(path.rglob("*")):
+        for one in paths_below(path):
             if stat.S_ISREG(one.lstat().st_mode) and os.path.realpath(one) not in self._names:
                 yield one
 

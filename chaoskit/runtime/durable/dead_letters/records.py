@@ -162,7 +162,7 @@ def pipeline_of(id: str) -> str:
     pipeline, colon, rest = id.rpartition(":")
     if not (colon and pipeline and rest):
         raise UsageError(
-            f"{id!r} is no id of a dead letter; expected PIPELINE:DIGITS, as find() and the command"
+            f"{id!r} is not the id of a dead letter; expected PIPELINE:DIGITS, as find() and the command"
             " 'recovery list' show it."
         )
     return pipeline

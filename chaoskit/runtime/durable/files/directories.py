@@ -9,7 +9,7 @@ from pathlib import Path
 from chaoskit.runtime.durable.files.refusals import named_refusals
 from chaoskit.runtime.durable.files.syncing import sync_directory
 
-__all__ = ["make_directories"]
+__all__ = ["make_directories", "paths_below"]
 
 
 def make_directories(path: str | os.PathLike[str]) -> None:
@@ -36,6 +36,26 @@ def make_directories(path: str | os.PathLike[str]) -> None:
     with named_refusals("make the directory", path):
         for one in reversed(missing):
             _make(one)
+
+
+def paths_below(directory: Path) -> list[Path]:
+    """All that is below a directory, in the order of names. Links are listed, and not followed.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        # One that is gone by now is not below it any more.
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    # Not rglob: it takes a folder that cannot be read for an empty one. Until CPython 3.12 that is so where
+    # permission is missing, since then after any error.
+    found: list[Path] = []
+    for folder, folders, files in os.walk(directory, onerror=refuse):
+        found += (Path(folder, name) for name in (*folders, *files))
+    return sorted(found)
 
 
 def _make(path: Path) -> None:

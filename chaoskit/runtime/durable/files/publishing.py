@@ -100,7 +100,7 @@ def _check(target: Path, replace: bool) -> os.stat_result | None:
     if not replace:
         raise FileExistsError(errno.EEXIST, "it exists; to replace it give replace=True", str(target))
     if not target.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "it is no directory; remove it first", str(target))
+        raise NotADirectoryError(errno.ENOTDIR, "it is not a directory; remove it first", str(target))
     return os.stat(target)
 
 

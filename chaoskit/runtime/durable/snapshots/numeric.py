@@ -76,7 +76,7 @@ def ndarray_from_json(node: Mapping[str, Any], buffers: Sequence[memoryview]) ->
         raise ValueError(f"{shape!r} is not the shape of an array")
     raw = buffers[node["b"]]
     if math.prod(shape) * dtype.itemsize != raw.nbytes:
-        raise ValueError(f"{raw.nbytes} bytes are no array of shape {shape}")
+        raise ValueError(f"{raw.nbytes} bytes are not an array of shape {shape}")
     if not raw.nbytes:
         return numpy.zeros(shape, dtype, order=node["o"])
     found = numpy.frombuffer(raw, dtype)

@@ -241,7 +241,7 @@ def _engine(target: Path | str, settings: Settings, clock: Clock | None) -> Call
     # As a path it would make a directory with that name.
     if scheme not in SERVERS:
         raise ConfigurationError(
-            f"{scheme}:// is no kind of store; expected the path of a file, or postgresql://."
+            f"{scheme}:// is not a kind of store; expected the path of a file, or postgresql://."
         )
     try:
         # Only here: a store that is a file needs no driver.

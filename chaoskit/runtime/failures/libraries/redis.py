@@ -151,7 +151,7 @@ LIBRARY = Library(
             name="redis.protocol",
             verdict=t.DataIntegrityError,
             types=_both("InvalidResponse"),
-            why="what came is no answer of this protocol",
+            why="the answer is not of this protocol",
         ),
         Rule(
             name="redis.command",

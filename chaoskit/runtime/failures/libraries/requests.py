@@ -56,7 +56,7 @@ LIBRARY = Library(
             name="requests.json",
             verdict=t.MalformedData,
             types=classes(_MODULE, "JSONDecodeError"),
-            why="the answer is no JSON",
+            why="the answer is not JSON",
         ),
         Rule(
             name="requests.wrong-url",
@@ -76,7 +76,7 @@ LIBRARY = Library(
             name="requests.invalid-json",
             verdict=t.ValidationError,
             types=classes(_MODULE, "InvalidJSONError"),
-            why="what was to be sent is no JSON",
+            why="the data to be sent is not JSON",
         ),
         Rule(
             name="requests.redirects",

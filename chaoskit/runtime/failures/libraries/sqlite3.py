@@ -50,7 +50,7 @@ LIBRARY = Library(
             verdict=t.DataIntegrityError,
             types=_SQLITE,
             message=r"malformed|is not a database|integrity",
-            why="the file is damaged, or is no database",
+            why="the file is damaged, or is not a database",
         ),
         Rule(
             name="sqlite.memory",

@@ -44,7 +44,7 @@ LIBRARY = Library(
             name="web.too-long",
             verdict=t.DataIntegrityError,
             types=(*classes("http.client", "LineTooLong"), *classes("xmlrpc.client", "ResponseError")),
-            why="what came is no answer of this protocol",
+            why="the answer is not of this protocol",
         ),
         Rule(
             name="web.misuse",

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from chaoskit.core.errors import UsageError, wrong
-from chaoskit.runtime.durable.files.directories import make_directories
+from chaoskit.runtime.durable.files.directories import make_directories, paths_below
 from chaoskit.runtime.durable.files.renaming import rename
 from chaoskit.runtime.durable.files.syncing import sync_directory
 
 __all__ = ["ChangeableRows", "FileRows", "FunctionRows", "RowSource", "SqliteRows", "Table"]
+
+EVERYTHING = "**/*"
+"""The pattern of all files below a directory."""
 
 Table: TypeAlias = Mapping[str, Any]
 """One row: values by column."""
@@ -139,7 +142,7 @@ class FileRows:
         self,
         directory: str | os.PathLike[str],
         *,
-        pattern: str = "**/*",
+        pattern: str = EVERYTHING,
         quarantine: str | os.PathLike[str] | None = None,
     ) -> None:
         self._directory, self._pattern = Path(directory), pattern
@@ -150,11 +153,12 @@ class FileRows:
 
         Raises:
             FileNotFoundError: the directory is not there.
+            OSError: it cannot be read, or a folder below it that may hold such files.
         """
         # An unmounted disk must not look like a directory whose files are all missing.
         if not self._directory.is_dir():
             raise FileNotFoundError(2, "there is no such directory", str(self._directory))
-        for path in sorted(self._directory.glob(self._pattern)):
+        for path in self._matching():
             name = path.relative_to(self._directory)
             # What was put away once is not an orphan again.
             if self._quarantine is not None and path.is_relative_to(self._quarantine):
@@ -163,6 +167,16 @@ class FileRows:
                 row = self._row(name.as_posix())
                 if row is not None:
                     yield row
+
+    def _matching(self) -> list[Path]:
+        # A glob takes a folder that cannot be read for an empty one, and its files would count as missing.
+        if "/" not in self._pattern:
+            os.listdir(self._directory)
+        elif self._pattern == EVERYTHING:
+            return paths_below(self._directory)
+        else:
+            paths_below(self._directory)
+        return sorted(self._directory.glob(self._pattern))
 
     def find(self, column: str, value: Any) -> list[Table]:
         """The rows with this value; by path without reading the directory."""

@@ -92,9 +92,9 @@ def _read(value: object) -> float | str:
     except Exception:
         pass
     try:
-        return f"{value!r:.200} ({type(value).__name__}) is no number"
+        return f"{value!r:.200} ({type(value).__name__}) is not a number"
     except Exception:
-        return f"a value of {type(value).__name__} is no number"
+        return f"a value of {type(value).__name__} is not a number"
 
 
 @dataclass(frozen=True, slots=True)

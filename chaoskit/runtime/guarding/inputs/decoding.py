@@ -96,12 +96,12 @@ def _decoded(
         place.advance(error.object[: error.start].decode(error.encoding, "replace"))
         shown = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.end][:4])
         raise place.error(
-            f"the bytes {shown} are no {error.encoding}", "Save the file in the encoding that is expected."
+            f"the bytes {shown} are not {error.encoding}", "Save the file in the encoding that is expected."
         ) from error
     except UnicodeError as error:
         # Without a place: UTF-16 that does not begin with its mark, an encoding that can write alone.
         raise place.error(
-            f"it is no {encoding}: {error}", "Name the encoding exactly, such as 'utf-16-le' for 'utf-16'."
+            f"it is not {encoding}: {error}", "Name the encoding exactly, such as 'utf-16-le' for 'utf-16'."
         ) from error
     if "\0" in text:
         place.advance(text[: text.index("\0")])

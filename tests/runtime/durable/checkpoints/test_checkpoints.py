@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime import CheckpointError, Checkpoints, Checksum, RecordCorrupt, Store
+from chaoskit.runtime import (
+    CheckpointError,
+    Checkpoints,
+    Checksum,
+    FilesystemError,
+    RecordCorrupt,
+    Store,
+)
 from chaoskit.runtime.clock import VirtualClock
 from chaoskit.runtime.durable.checkpoints import sources
 from chaoskit.runtime.durable.store.codec import MAX_PAYLOAD
@@ -206,6 +216,38 @@ def test_artefacts_must_be_there_and_stay(checkpoints: Checkpoints, tmp_path: Pa
     ]
     (tmp_path / "out" / "part").unlink()
     assert not checkpoints.is_completed("a")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_a_directory_that_cannot_be_read_whole_is_not_an_artefact(
+    number: int, checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder in it that refuses is not an empty one: no step is complete, and what was is not whole."""
+    (tmp_path / "out" / "sub").mkdir(parents=True)
+    (tmp_path / "out" / "sub" / "part").write_text("1")
+    claim = checkpoints.claim("a")
+    assert claim is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refusing(tmp_path / "out" / "sub", number))
+        with pytest.raises(FilesystemError, match="keep the artefact"):
+            claim.complete(artefacts=["out"])
+    claim.complete(artefacts=["out"])
+    assert checkpoints.verify().ok
+    monkeypatch.setattr(os, "scandir", refusing(tmp_path / "out" / "sub", number))
+    ((_, key, path, wrong),) = checkpoints.verify().artefacts
+    assert (key, path, wrong.startswith("cannot be read")) == ("a", "out", True)
+
+
+def refusing(folder: Path, number: int) -> Callable[..., Any]:
+    """``os.scandir``, with one folder that cannot be read."""
+    scandir = os.scandir
+
+    def refused(path: Any = ".") -> Any:
+        if Path(path) == folder:
+            raise OSError(number, os.strerror(number), str(path))
+        return scandir(path)
+
+    return refused
 
 
 @pytest.mark.parametrize("target", ["sqlite"], indirect=True)

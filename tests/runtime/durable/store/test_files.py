@@ -264,7 +264,7 @@ def test_wrong_arguments_are_named(path: Path, options: dict[str, object], said:
 
 def test_other_kinds_of_targets_are_refused() -> None:
     """An address is not taken for a path."""
-    with pytest.raises(ConfigurationError, match=r"mysql:// is no kind of store"):
+    with pytest.raises(ConfigurationError, match=r"mysql:// is not a kind of store"):
         Store.open("mysql://localhost/x")
 
 

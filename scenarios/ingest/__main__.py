@@ -6,7 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from chaoskit.runtime import Shutdown, StoredBreakers
+from chaoskit.runtime import Shutdown, StoredBreakers, log_to
+from chaoskit.runtime.config import ConfigurationProblems
 from scenarios.ingest import program, settings
 from scenarios.ingest.program import Ingest
 
@@ -26,9 +27,16 @@ def main(words: Sequence[str] | None = None, configured: settings.Settings | Non
     commands.add_parser("verify", help="compare every table with what was committed")
     commands.add_parser("reset", help="close the breaker, in all processes")
     said = parser.parse_args(words)
-    told = configured or settings.read().value
-    if said.command == "run":
-        return program.main(told, once=said.once)
+    try:
+        told = configured or settings.read().value
+    except ConfigurationProblems as problems:
+        print(problems, file=sys.stderr)
+        return 2
+    with log_to():
+        return program.main(told, once=said.once) if said.command == "run" else _by_hand(told, said)
+
+
+def _by_hand(told: settings.Settings, said: argparse.Namespace) -> int:
     with Shutdown(signals=()) as shutdown, Ingest(told, shutdown) as ingest:
         if said.command == "retry":
             return _retry(ingest, said.file)
@@ -49,7 +57,10 @@ def _list(ingest: Ingest) -> int:
 
 
 def _retry(ingest: Ingest, file: str) -> int:
-    path = (ingest.settings.inbox / file).with_suffix(".csv")
+    path = ingest.settings.inbox / f"{file}.csv"
+    if not path.is_file():
+        print(f"there is no {path}; expected MODEL/FILE, as list-failed prints it", file=sys.stderr)
+        return 2
     try:
         ingest.retry(path)
     except Exception as error:
