@@ -8,11 +8,14 @@ from chaoskit.core.schedule import printable
 
 # C0 but for tabs and line ends, DEL and C1 (ECMA-48): they move cursors, set titles, fill clipboards. Then
 # what changes the order of what follows or is not seen at all: a name may look like another one by it
-# (Unicode technical report 36, and annex 9 for the bidirectional controls).
+# (Unicode technical report 36, and annex 9 for the bidirectional controls). And code points that will never
+# be characters, which no page of HTML may hold (The Unicode Standard, 23.7).
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f"
     "\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
-    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    "\ufdd0-\ufdef\ufffe\uffff\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    + "".join(f"{chr(0x10000 * plane + 0xFFFE)}{chr(0x10000 * plane + 0xFFFF)}" for plane in range(1, 17))
+    + "]"
 )
 
 

@@ -272,6 +272,34 @@ def test_a_token_that_can_be_guessed_is_refused(store: Store, capsys: pytest.Cap
     assert "at least 16 letters and digits" in capsys.readouterr().err
 
 
+ODD = "a\x1b[31m\x85\u202eb\ufffe%41"
+
+
+def test_no_character_of_a_name_spoils_the_page(tmp_path: Path) -> None:
+    """Controls are spelt out, what turns its neighbours is not obeyed, and such a letter is redriven."""
+    with Store.open(tmp_path / "odd.db", durability="process-crash") as store:
+        with Checkpoints(store, pipeline=ODD, attempts=1) as steps:
+            claim = steps.claim(ODD)
+            assert claim is not None
+            claim.fail(ValueError("\x00" + ODD))
+        with DashboardServer(store, Health(store_checks(store)), token=TOKEN, by="me") as server:
+            thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+            thread.start()
+            try:
+                known = entered(server)
+                text = Asked(server, "GET", "/", **known).text
+                valid(text)
+                assert r"a\x1b[31m\x85\u202eb" in text
+                (field, *_) = re.findall(r'name="id" value="([^"]+)"', text)
+                given = {"id": field, "form_key": server.form_key()}
+                answer = Asked(server, "POST", "/redrive", given, **known)
+                valid(Asked(server, "GET", answer.headers["Location"], **known).text)
+            finally:
+                server.shutdown()
+                thread.join()
+        assert [one.status for one in DeadLetters(store).find()] == ["redriven"]
+
+
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
 
@@ -302,15 +330,25 @@ def test_everything_can_be_done_with_the_keyboard(server: DashboardServer, store
 
 
 @needs_browser
-def test_nothing_is_cut_off_at_any_width(server: DashboardServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("long", [False, True], ids=["", "long names"])
+def test_nothing_is_cut_off_at_any_width(
+    server: DashboardServer, store: Store, tmp_path: Path, long: bool
+) -> None:
     """At 1300 and 400 pixels, dark and light, page and tables are no wider than the window."""
+    if long:
+        with Checkpoints(store, pipeline="p" * 200, attempts=1) as steps:
+            claim = steps.claim("k" * 500)
+            assert claim is not None
+            claim.fail(ValueError("e" * 1000))
+        StatePublisher(store, "w" * 100, breakers=[CircuitBreaker(name="b" * 300)]).publish()
     pictures = Path(os.environ.get("CHAOSKIT_PICTURES", tmp_path))
     with Browser() as browser:
         browser.open(server.url)
         seen = set()
         for width in (1300, 400):
             for dark in (False, True):
-                browser.picture(pictures / f"{width}-{'dark' if dark else 'light'}.png", width, dark=dark)
+                name = f"{'long-' if long else ''}{width}-{'dark' if dark else 'light'}.png"
+                browser.picture(pictures / name, width, dark=dark)
                 assert browser.evaluate("document.documentElement.scrollWidth") <= width
                 tables = "[...document.querySelectorAll('.wide')]"
                 assert browser.evaluate(f"{tables}.every(e => e.scrollWidth <= e.clientWidth)")

@@ -183,6 +183,10 @@ def hostile_zips() -> Iterator[tuple[str, bytes]]:
     yield "twice", _twice()
     yield "data behind the last record", good + b"garbage"
     yield "zip behind zip", good + good
+    for count in (0, 1, 5, 0xFFFF):
+        yield f"last record counts {count}", _counted(good, count)
+    yield "last record has no directory", _counted(good, 4, size=0)
+    yield "last record lists nothing", _counted(good, 0, size=0)
     yield "directory with data", _zip_of("d/", b"not to be lost")
     yield "bomb", _zip_of("zeroes", b"\0" * 30_000_000)
     yield "gzip bomb", gzip.compress(one_member(_set(name="zeroes"), b"\0" * 30_000_000))
@@ -194,6 +198,13 @@ def hostile_zips() -> Iterator[tuple[str, bytes]]:
     yield "bz2 and garbage", PACKED["tar.bz2"] + b"garbage"
     yield "extended header bomb", gzip.compress(_pax({"comment": "\0" * 40_000_000}))
     yield from (("empty", b""), ("text", b"hello"), ("zip's end alone", b"PK\x05\x06"))
+
+
+def _counted(data: bytes, count: int, size: int | None = None) -> bytes:
+    """A zip whose last record says another number of members, or another size of its directory."""
+    at = data.rindex(b"PK\x05\x06")
+    kept = struct.unpack_from("<L", data, at + 12)[0] if size is None else size
+    return data[: at + 8] + struct.pack("<2HL", count, count, kept) + data[at + 16 :]
 
 
 def _zip_of(name: str, data: bytes, mode: int = 0) -> bytes:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tracemalloc
+import zipfile
 from types import SimpleNamespace
 
 import pytest
@@ -175,6 +176,23 @@ def test_no_link_leads_anywhere_else(tmp_path, to):
     with pytest.raises(UnsafeArchive, match="not a file of the archive"):
         extract(tmp_path / "a", tmp_path / "out", links="inside")
     assert sorted(os.listdir(tmp_path)) == ["a"]
+
+
+def test_a_zip_may_count_its_members_elsewhere(tmp_path, monkeypatch):
+    """One of 65,535 members or more has a record for that, which counts."""
+    out = io.BytesIO()
+    with monkeypatch.context() as patched:
+        patched.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
+        with zipfile.ZipFile(out, "w") as archive:
+            for name, data in CONTENT.items():
+                archive.writestr(name, data)
+    data = bytearray(out.getvalue())
+    assert b"PK\x06\x07" in data
+    at = data.rindex(b"PK\x05\x06")
+    data[at + 8 : at + 12] = b"\xff" * 4
+    (tmp_path / "a").write_bytes(data)
+    extract(tmp_path / "a", tmp_path / "out")
+    assert tree(tmp_path / "out") == CONTENT
 
 
 def test_a_directory_is_replaced_only_when_asked_for(tmp_path):

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from chaoskit.cli.recovery.dashboard.views import DashboardPage, look
 from chaoskit.cli.recovery.opening import moment
 from chaoskit.core.errors import ChaoskitError
+from chaoskit.report.visible import visible
 from chaoskit.runtime.durable.dead_letters import DeadLetters
 from chaoskit.runtime.durable.store.store import Store
 from chaoskit.runtime.guarding.health.health import Health
@@ -51,7 +52,7 @@ class DashboardServer(ThreadingHTTPServer):
         self.cookie = f"chaoskit-{self.server_port}"
         loader = PackageLoader("chaoskit.cli.recovery.dashboard", "templates")
         self.templates = Environment(
-            autoescape=True, undefined=StrictUndefined, loader=loader, trim_blocks=True
+            autoescape=True, undefined=StrictUndefined, loader=loader, trim_blocks=True, finalize=_shown
         )
         self.templates.filters["moment"] = moment
         self.style = loader.get_source(self.templates, "page.css")[0]
@@ -142,7 +143,9 @@ class _DashboardHandler(BaseHTTPRequestHandler):
         if not (length.isascii() and length.isdigit()) or int(length) > LONGEST:
             return None
         fields = parse_qs(self.rfile.read(int(length)).decode("utf-8", "replace"), keep_blank_values=True)
-        return {name: values[0] for name, values in fields.items()}
+        found = {name: values[0] for name, values in fields.items()}
+        # Once more, as the page has it: a character of an id that no page may hold must come back as it was.
+        return {**found, "id": unquote(found.get("id", ""))}
 
     def _is_for_us(self) -> bool:
         """True if the request names this server: another name for it may belong to a foreign page."""
@@ -175,7 +178,7 @@ class _DashboardHandler(BaseHTTPRequestHandler):
         except ChaoskitError as error:
             logger.warning("the dashboard could not read the store: %s", error)
             status, kind = 503, "text/plain; charset=utf-8"
-            text = f"The store could not be read: {error}"
+            text = visible(f"The store could not be read: {error}")
         self._answer(status, text, kind)
 
     def _redirect(self, name: str, text: str, headers: dict[str, str] | None = None) -> None:
@@ -195,6 +198,15 @@ class _DashboardHandler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing: addresses may name what failed, and the terminal is for the token."""
+
+
+def _shown(value: Any) -> Any:
+    """What stands for ``value`` in the page, before it is escaped.
+
+    No page may hold a control character (HTML, 13.2.3.5), and one that turns the direction of what follows
+    makes one name look like another.
+    """
+    return visible(value) if isinstance(value, str) else value
 
 
 def _redrive(server: DashboardServer, given: dict[str, str]) -> str:

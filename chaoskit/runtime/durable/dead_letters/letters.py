@@ -81,11 +81,13 @@ class DeadLetters:
 
         Raises:
             CheckpointError: the payload cannot be kept; then keep a name for it.
-            UsageError: pipeline or run id cannot be kept.
+            UsageError: pipeline or run id cannot be kept, or error or history are of another form.
         """
         if not in_utf8(run_id):
             raise wrong("run_id", run_id, "text that UTF-8 can hold", "Name the run by its repr.")
-        told = error if isinstance(error, Mapping) else record_error(error)
+        if not all(isinstance(one, Mapping) for one in history):
+            raise wrong("history", history, "a list of mappings, one for each attempt")
+        told = _as_recorded(error) if isinstance(error, Mapping) else record_error(error)
         # Here and not in the transaction, which may run in another thread, under another context.
         known = correlation_id or current_correlation_id()
         failed = Failed(
@@ -301,3 +303,11 @@ class DeadLetters:
 
     def _within(self, tx: Tx | None, work: Callable[[Tx], T]) -> T:
         return work(tx) if tx is not None else self._store.write(work)
+
+
+def _as_recorded(error: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An error that was recorded before, or made by hand, with all that those who show letters look for."""
+    told = {"chain": [], "traceback": "", **error}
+    if not all(isinstance(told.get(name), str) for name in ("type", "message", "traceback")):
+        raise wrong("error", error, "an exception, or a mapping with the texts type and message")
+    return told

@@ -22,6 +22,9 @@ _LOCAL_HEADER = 30
 """Bytes of a local header before its name (APPNOTE.TXT 4.3.7)."""
 _END_MARK, _END_RECORD = b"PK\x05\x06", 22
 """How the last record begins, and its bytes before the comment (APPNOTE.TXT 4.3.16)."""
+_ZIP64_MARK, _ZIP64_LOCATOR = b"PK\x06\x07", 20
+"""How the record before it begins that leads to the directory of a large zip, and its bytes (4.3.15)."""
+_ELSEWHERE = 0xFFFF
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -50,7 +53,7 @@ class Zip:
             if len(found) > self._limits.members:
                 raise ArchiveTooBig(f"{len(found):,} members; the limit is {self._limits.members:,}")
             self._apart(found, archive.start_dir)
-            self._ended(len(archive.comment))
+            self._ended(len(archive.comment), len(found))
             self._archive = archive
             for self._current in found:
                 yield self._member(self._current)
@@ -61,6 +64,8 @@ class Zip:
         One piece of compressed data that many members point to is a bomb without nesting (D. Fifield, "A
         better zip bomb", WOOT 2019). What stands before the first member is for a reader of another format.
         """
+        if not found and directory:
+            raise UnsafeArchive("it lists no member, and something precedes its directory")
         end = 0
         for info in sorted(found, key=lambda info: info.header_offset):
             if info.header_offset < end or (end == 0 and info.header_offset):
@@ -71,12 +76,25 @@ class Zip:
         if end > directory:
             raise UnsafeArchive("its last member reaches into the archive's directory")
 
-    def _ended(self, comment: int) -> None:
-        """See that nothing follows the record that ends a zip: zipfile looks for it and forgets the rest."""
+    def _ended(self, comment: int, listed: int) -> None:
+        """See that nothing follows the record that ends a zip, and that it counts as many members.
+
+        zipfile looks for it and forgets the rest. It lists by the size of the directory, and others by the
+        number of its members: where the two differ, some readers would miss members without an error.
+        """
         self._file.seek(0, 2)
-        self._file.seek(max(0, self._file.tell() - _END_RECORD - comment))
-        if self._file.read(len(_END_MARK)) != _END_MARK:
+        at = max(0, self._file.tell() - _END_RECORD - comment)
+        self._file.seek(at)
+        end = self._file.read(_END_RECORD)
+        if not end.startswith(_END_MARK):
             raise CorruptArchive("data follows the record that ends the zip")
+        (said,) = struct.unpack_from("<H", end, 10)
+        self._file.seek(max(0, at - _ZIP64_LOCATOR))
+        # In a large zip the number stands in a record of another kind (APPNOTE.TXT 4.4.1.4).
+        if said == _ELSEWHERE and self._file.read(len(_ZIP64_MARK)) == _ZIP64_MARK:
+            return
+        if said != listed:
+            raise CorruptArchive(f"its directory has {listed:,} members, and its last record counts {said:,}")
 
     def _member(self, info: zipfile.ZipInfo) -> ArchiveMember:
         # A name is cut at NUL by zipfile; what was behind it is only in the original.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -185,11 +186,12 @@ class Preflight:
     def _staged(self, place: str, need: int, others: Mapping[str, int]) -> ResourceCheck:
         """Check that ``need`` fits at ``place``, beside what else will be written to that file system."""
         try:
+            _check_stage(readings.existing(place))
             device = readings.device(place)
             beside = sum(n for path, n in others.items() if readings.device(path) == device)
             return _compared("staging", place, self._with_margin(need + beside), readings.disk(place))
         except OSError as error:
-            # A tmpfs that is not mounted or does not answer is as good as full: there is the fallback.
+            # One that does not answer, or may not be written to, is as good as full: there is the fallback.
             return ResourceCheck(
                 "staging", place, self._with_margin(need), 0, f"it: {error.strerror or error}"
             )
@@ -205,6 +207,13 @@ class Preflight:
 
     def _with_margin(self, need: int) -> int:
         return math.ceil(need * (1 + self.margin))
+
+
+def _check_stage(place: Path) -> None:
+    """Refuse a place in which nothing can be made, by the error that making it would raise."""
+    code = errno.ENOTDIR if not place.is_dir() else 0 if os.access(place, os.W_OK | os.X_OK) else errno.EACCES
+    if code:
+        raise OSError(code, os.strerror(code), str(place))
 
 
 def _compared(resource: str, place: str, needed: int, usage: readings.Usage | None) -> ResourceCheck:

@@ -7,11 +7,16 @@ never taken for plenty or for nothing.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+if sys.platform != "win32":
+    # Here and not where it is needed: with no descriptor left nothing can be imported any more.
+    import resource
 
 __all__ = [
     "Usage",
@@ -28,6 +33,8 @@ __all__ = [
 _CGROUP = Path("/sys/fs/cgroup")
 _ENDLESS = 1 << 60
 """Limits from here on are none: cgroup 1 writes about 2**63 where no limit is set."""
+_OCTAL = re.compile(r"\\([0-7]{3})")
+_BLANKS = re.compile("[ \t]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +47,40 @@ class Usage:
 
 
 def existing(path: str | os.PathLike[str]) -> Path:
-    """``path`` if it is there, else the nearest directory above it that is: what is made will lie there."""
-    found = Path(os.path.abspath(path))
-    while not found.exists() and found != found.parent:
-        found = found.parent
-    return found
+    """``path`` if it is there, else the nearest directory above it that is: what is made will lie there.
+
+    Links are followed, also one that leads to nothing yet. Raises OSError if there is no telling: ``path`` is
+    below a file or a link that leads to itself, or may not be looked at. To take one that may not be looked
+    at for one that is not there would answer for another file system.
+    """
+    found = Path(os.path.realpath(path))
+    while True:
+        try:
+            found.stat()
+        except FileNotFoundError:
+            if found == found.parent:
+                raise
+            found = found.parent
+        else:
+            return found
 
 
 def disk(path: str | os.PathLike[str]) -> Usage:
-    """Bytes of the file system that holds ``path``, or will hold it. Raises OSError if it does not answer."""
+    """Bytes that may be written to the file system that holds ``path``, or will hold it.
+
+    Nothing is free where it is read-only, as after an error of its device, or where no file can be made any
+    more. Raises OSError if it does not answer, and as :func:`existing` does.
+    """
     place = existing(path)
     # Not the free blocks: those kept back for root are not for us (statvfs(3), f_bavail).
     found = shutil.disk_usage(place)
+    if sys.platform != "win32":
+        told = os.statvfs(place)
+        if told.f_flag & os.ST_RDONLY:
+            return Usage(found.used, 0, f"{place}, which is read-only")
+        # Some count no inodes, and then have none in all, too: btrfs and others.
+        if told.f_files and not told.f_ffree and not told.f_favail:
+            return Usage(found.used, 0, f"the inodes of {place}, which are used up")
     return Usage(found.used, found.free, str(place))
 
 
@@ -64,7 +93,8 @@ def in_memory(path: str | os.PathLike[str]) -> bool:
     """True if what is written there takes memory: ``path`` is on a tmpfs or ramfs."""
     place, best, kind = str(existing(path)), "", ""
     for fields in _lines(Path("/proc/self/mounts")):
-        at = fields[1].replace("\\040", " ")
+        # What would end a field or a line is written in octal (fstab(5)).
+        at = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[1])
         # The longest name is the mount that counts, and of equals the last one, which lies over the others.
         if (place == at or place.startswith(at.rstrip("/") + "/")) and len(at) >= len(best):
             best, kind = at, fields[2]
@@ -89,8 +119,6 @@ def descriptors() -> Usage | None:
     """Descriptors that are open, and that may still be opened below the soft limit."""
     if sys.platform == "win32":
         return None
-    import resource
-
     for place in ("/proc/self/fd", "/dev/fd"):
         try:
             # Less the one that lists the directory.
@@ -111,8 +139,6 @@ def processes() -> Usage | None:
     """Threads and processes that this user may still start: the least of limit and cgroup."""
     if sys.platform == "win32":
         return None
-    import resource
-
     found = [
         Usage(used, max(limit - used, 0), str(path / "pids.max"))
         for path in _own_groups("pids")
@@ -157,8 +183,6 @@ def _address_space() -> Iterable[Usage]:
     """What the limits of the process leave."""
     if sys.platform == "win32":
         return
-    import resource
-
     try:
         sizes = Path("/proc/self/statm").read_text().split()
     except OSError:
@@ -208,11 +232,12 @@ def _tasks_of(user: int) -> int | None:
 def _lines(path: Path) -> list[list[str]]:
     """The words of each line of a file of the kernel; none if it is not there."""
     try:
-        return [
-            line.split() for line in path.read_text(errors="surrogateescape").splitlines() if line.strip()
-        ]
+        text = path.read_text(errors="surrogateescape")
     except OSError:
         return []
+    # Not by split() alone, to which characters of the name of a mount are blanks and ends of lines.
+    found = (line.strip(" \t") for line in text.split("\n"))
+    return [_BLANKS.split(line) for line in found if line]
 
 
 def _number(path: Path) -> int | None:
@@ -226,14 +251,17 @@ def _number(path: Path) -> int | None:
 def _psutil(method: str, field: str) -> int | None:
     try:
         import psutil
-    except ImportError:
+
+        return int(getattr(getattr(psutil.Process(), method)(), field))
+    # It is not installed, or cannot be read or asked either: with no descriptor left, say.
+    except (ImportError, OSError):
         return None
-    return int(getattr(getattr(psutil.Process(), method)(), field))
 
 
 def _psutil_memory() -> int | None:
     try:
         import psutil
-    except ImportError:
+
+        return int(psutil.virtual_memory().available)
+    except (ImportError, OSError):
         return None
-    return int(psutil.virtual_memory().available)

@@ -48,6 +48,26 @@ def test_a_letter_keeps_all_that_a_person_needs(letters: DeadLetters) -> None:
     assert "hunter2secret" not in str(found.to_dict())
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"history": ["late"]},
+        {"history": "late"},
+        {"history": [None]},
+        {"history": {"attempt": 1}},
+        {"error": {}},
+        {"error": {"type": "ValueError", "message": None}},
+    ],
+)
+def test_what_no_reader_of_letters_could_show_is_refused(letters: DeadLetters, more: dict[str, Any]) -> None:
+    """A bare TypeError, or a letter on which the page of all letters failed."""
+    with pytest.raises(UsageError, match="expected"):
+        add(letters, **more)
+    assert letters.statistics().total == 0
+    found = letter(letters, add(letters, error={"type": "ValueError", "message": "x"}))
+    assert (found.error["traceback"], found.error["chain"]) == ("", [])
+
+
 def test_one_failure_is_one_letter(letters: DeadLetters) -> None:
     """Reported again, it changes nothing; another run, or one of another pipeline, is another letter."""
     first = add(letters)

@@ -74,6 +74,10 @@ def test_a_target_names_its_schema_and_hides_its_password() -> None:
     assert "secret" not in found.shown
     assert "x" not in found.shown.partition("?")[2]
     assert ServerTarget.parse("postgresql:///jobs").schema == "chaoskit"
+    assert ServerTarget.parse("postgresql://one:1,two:2/jobs").shown.startswith("postgresql://one:1,two:2/")
+    with pytest.raises(UsageError, match=r"cannot be parsed .*expected postgresql://USER@HOST") as caught:
+        ServerTarget.parse("postgresql://me:secret@[::1/jobs")
+    assert "secret" not in str(caught.value)
     for wrong in ("Mine", "pg_mine", "a-b", "", "a;drop"):
         with pytest.raises(UsageError, match="schema is"):
             ServerTarget.parse(f"postgresql:///jobs?schema={wrong}")

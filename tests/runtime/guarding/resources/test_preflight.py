@@ -184,3 +184,83 @@ def test_the_limit_of_a_control_group_is_seen(version, monkeypatch, tmp_path):
     left = readings.memory()
     assert left.free == 3 * MB
     assert left.bound == str(group.parent / most)
+
+
+FULL = """
+import json, os, subprocess
+from chaoskit.runtime import Preflight, ResourceMonitor, ResourceThreshold, disk_left
+def seen():
+    report = Preflight(disk={"/mnt": 1}).check()
+    staged = Preflight(tmpfs=("/mnt", 1), fallback="/").check()
+    watched = ResourceMonitor([ResourceThreshold("disk", 1, path="/mnt")]).look()
+    well = disk_left("/mnt", least=1)() is None
+    return [report.ok, report.checks[0].bound, staged.fell_back, len(watched), well]
+"""
+
+
+def test_a_disk_that_takes_no_more_files_is_full():
+    """Its bytes are free, and every file that is made there ends in ENOSPC."""
+    found = in_small_disk(
+        FULL + "subprocess.run(['mount', '-o', 'remount,nr_inodes=3', '/mnt'], check=True)\nbefore = seen()\n"
+        "[open(f'/mnt/{n}', 'w') for n in range(2)]\nprint(json.dumps([before, seen()]))"
+    )
+    assert found == [
+        [True, "/mnt", False, 0, True],
+        [False, "the inodes of /mnt, which are used up", True, 1, False],
+    ]
+
+
+def test_a_disk_that_has_become_read_only_is_full():
+    """As ext4 becomes after an error of its device: what is free there is not for writing."""
+    found = in_small_disk(
+        FULL + "subprocess.run(['mount', '-o', 'remount,ro', '/mnt'], check=True)\nprint(json.dumps(seen()))"
+    )
+    assert found == [False, "/mnt, which is read-only", True, 1, False]
+
+
+def test_a_mount_of_any_name_is_known():
+    """Some characters are written in octal there, and others end a line for Python alone."""
+    found = in_small_disk(
+        "import json, os, subprocess\nfrom chaoskit.runtime.guarding.resources.readings import in_memory\n"
+        "os.mkdir('/mnt/out')\n"
+        "subprocess.run(['mount', '-t', 'ramfs', 'x', '/mnt/out'], check=True)\n"
+        "name = '/mnt/out/a\\u2028b c\\\\d\\te\\x85'\n"
+        "os.mkdir(name)\nsubprocess.run(['mount', '--bind', '/usr', name], check=True)\n"
+        "print(json.dumps([in_memory('/mnt/out'), in_memory(name)]))"
+    )
+    assert found == [True, False]
+
+
+def test_what_cannot_be_looked_at_is_not_taken_for_what_is_not_there(tmp_path):
+    """Below a file nothing can be made; a link is followed, also to what is not there yet."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "to").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "to" / "be" / "made")
+    for name in ("file/x", "loop/x"):
+        with pytest.raises(OSError, match=r"Not a directory|symbolic link"):
+            Preflight(disk={str(tmp_path / name): 1}).check()
+    assert readings.existing(tmp_path / "link") == tmp_path / "to"
+    report = Preflight(tmpfs=(str(tmp_path / "file"), 1), fallback=str(tmp_path)).check()
+    assert (report.fell_back, report.staging) == (True, tmp_path)
+
+
+def test_a_place_that_is_not_for_this_user_is_fallen_back_from(tmp_path, monkeypatch):
+    """To have room there is not enough."""
+    monkeypatch.setattr(readings.os, "access", lambda path, mode: path != tmp_path / "theirs")
+    (tmp_path / "theirs").mkdir()
+    report = Preflight(tmpfs=(str(tmp_path / "theirs"), 1), fallback=str(tmp_path)).check()
+    assert (report.fell_back, report.staging) == (True, tmp_path)
+
+
+def test_with_no_descriptor_left_what_cannot_be_read_is_none():
+    """Not an error: neither a file of the kernel can be opened, nor psutil be imported."""
+    found = limited(
+        "import json, os, resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "from chaoskit.runtime.guarding.resources import readings\n"
+        "try:\n"
+        "    while True: os.open('/dev/null', 0)\n"
+        "except OSError: pass\n"
+        "print(json.dumps([readings.memory(), readings.resident(), readings.descriptors().free]))"
+    )
+    assert found == [None, None, 0]

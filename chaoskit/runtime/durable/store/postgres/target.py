@@ -29,9 +29,14 @@ class ServerTarget:
         """The parts of ``postgresql://…?schema=NAME``.
 
         Raises:
-            UsageError: the name of the schema is none that needs no quotes.
+            UsageError: it cannot be parsed, or the name of the schema is none that needs no quotes.
         """
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError as error:
+            # Not the text itself, in which a password may stand.
+            shown = f"an address that cannot be parsed ({error})"
+            raise wrong("the store", shown, "postgresql://USER@HOST:PORT/DATABASE") from None
         asked = parse_qsl(parts.query, keep_blank_values=True)
         schema = dict(asked).get("schema", SCHEMA)
         if not _NAME.fullmatch(schema) or schema.startswith("pg_"):
