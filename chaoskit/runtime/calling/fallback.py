@@ -136,11 +136,13 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
                 try:
                     value = candidate.get(*args, **kwargs)
                     # By the value, not by the function: a lambda around an async function is async as well.
-                    if inspect.isawaitable(value):
+                    if awaited := inspect.isawaitable(value):
                         value = await value
                 except self._on as error:
                     choosing.reject(candidate.name, Why.FAILED, repr(error), error)
                     continue
+                if not awaited:
+                    finished("a candidate", candidate.get, value)
                 if choosing.accepts(candidate, value):
                     break
             return choosing.end()
@@ -178,7 +180,7 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
         if keep is None:
             return None
         if keep.key is not None:
-            return cast(Hashable, called("key", functools.partial(keep.key, *args, **kwargs)))
+            return cast(Hashable, called("key", keep.key, *args, **kwargs))
         # Not the arguments themselves as the key: they need not be hashable, and would be kept alive.
         if args or kwargs:
             raise wrong(
