@@ -216,7 +216,7 @@ def test_a_transaction_completes_claims_only(tmp_path: Path) -> None:
 
 
 def test_everything_can_be_imported_at_once_without_the_extras(tmp_path: Path) -> None:
-    """A star leaves out what needs a package that is not there; asked for by name, it says what is missing."""
+    """A star leaves out what needs a package that is not there; its name says which."""
     code = (
         "import sys, importlib.util as u\n"
         "find = u.find_spec\n"

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 
 from chaoskit.runtime.failures import taxonomy as t
+from chaoskit.runtime.failures.amazon import ANSWERS
 from chaoskit.runtime.failures.errnos import ERRNOS
-from chaoskit.runtime.failures.libraries.amazon import ANSWERS
 from chaoskit.runtime.failures.rules import Rule
 
 __all__ = ["WORDS"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chaoskit.runtime.failures import taxonomy as t
-from chaoskit.runtime.failures.libraries.amazon import ANSWERS
+from chaoskit.runtime.failures.amazon import ANSWERS
 from chaoskit.runtime.failures.library import Library, classes
 from chaoskit.runtime.failures.rules import Rule
 
