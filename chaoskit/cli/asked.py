@@ -1,4 +1,4 @@
-"""The command line of ``chaoskit explore`` and ``chaoskit replay``, and what it means to the harness."""
+"""The command line of ``chaoskit explore`` and ``chaoskit replay``, in the harness's own terms."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ WORDS = Words(
         "be run again. What they change outside of the working directory stays changed."
     ),
 )
-"""Names for the engine's messages, where these commands use other ones than pytest."""
+"""Words for the engine's messages, where these commands differ from pytest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked for on the command line; see the help of ``chaoskit explore``."""
+    """The options of the command line; see the help of ``chaoskit explore``."""
 
     command: tuple[str, ...]
     workspace: Path | None
@@ -63,7 +63,7 @@ class Asked:
 
     @property
     def program(self) -> Program:
-        """What to run, around the command and in it."""
+        """The program, and the commands around it."""
         return Program(
             argv=self.command,
             workspace=self.workspace,
@@ -84,7 +84,7 @@ class Asked:
 
     @property
     def spec(self) -> ScenarioSpec:
-        """What may happen to the program, and for how long.
+        """The faults that may happen to the program, and the options that go with them.
 
         Raises:
             UsageError: for a family, a fault or a model that does not exist.
@@ -104,7 +104,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def _faults(asked: Asked) -> FaultSet:
-    """The set of faults that was asked for in words.
+    """The set of faults that the options name.
 
     Raises:
         UsageError: for a family or a fault that does not exist.
@@ -112,7 +112,7 @@ def _faults(asked: Asked) -> FaultSet:
     words = names(asked.faults)
     if not words:
         raise wrong("--faults", asked.faults, f"families with commas: {', '.join(_families())}")
-    # The union, so that a fault which two families offer is tried once.
+    # The union, so that a fault that two families offer is tried once.
     united = FaultSet()
     for word in words:
         united = united | _family(word)
@@ -136,9 +136,9 @@ def _families() -> list[str]:
 
 
 def _family(word: str) -> FaultSet:
-    """One family by the name that it has on the command line; nothing else of ``chaoskit.faults`` counts."""
+    """One family, by its name on the command line; other names of ``chaoskit.faults`` are refused."""
     name, _, argument = word.partition("=")
-    # As in Python and as on the command line: both spellings are obvious.
+    # Accept both spellings, that of Python and that of the command line.
     name = name.replace("_", "-")
     if name in _WITH_ARGUMENT and not argument:
         raise wrong("--faults", word, f"{name}=…, as in --faults {name}={_WITH_ARGUMENT[name]}")
@@ -149,9 +149,9 @@ def _family(word: str) -> FaultSet:
     given: tuple[Any, ...] = ()
     if argument:
         given = (_seconds(argument),) if name == "delay" else (argument,)
-    # By name from the public module, so that the command line cannot differ from it.
+    # By name from the public module, so that the command line always agrees with it.
     family: FaultSet = getattr(catalogue, name.replace("-", "_"))(*given)
-    # The lines of a program in another process are not seen, but its memory can be limited.
+    # The lines of a program in another process are invisible, but its memory can be limited.
     return family.limited() if isinstance(family, MemoryFaults) else family
 
 
@@ -163,7 +163,7 @@ def _seconds(text: str) -> float:
 
 
 def _as_typed(asked: Asked) -> str:
-    """The options that make the same case, and the program, for a shell."""
+    """The options that reproduce the case, and the program, quoted for a shell."""
     words: list[str] = []
     if asked.workspace is not None:
         words += ["--workspace", str(asked.workspace)]
@@ -178,7 +178,7 @@ def _as_typed(asked: Asked) -> str:
         words += ["--peer", peer]
     words += ["--faults", asked.faults, "--model", ",".join(asked.model)]
     words += [] if asked.promise_stdout else ["--no-promise-stdout"]
-    # Options with their default value are left out: the line is to be read.
+    # Options with their default value are left out, since people read the line.
     words += [] if asked.time == VIRTUAL else ["--time", asked.time]
     words += [] if asked.timeout == TIMEOUT else ["--timeout", f"{asked.timeout:g}"]
     return shlex.join([*words, "--", *asked.command])

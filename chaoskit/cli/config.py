@@ -94,7 +94,7 @@ def show(file: str | None, schema: str, table: str, prefix: str, as_json: bool) 
 
 
 def _load(file: str | None, schema: str, table: str, prefix: str) -> Loaded[Any]:
-    # Only for our own options: another schema's do not belong in the table tool.chaoskit.runtime.
+    # Only for chaoskit's own options: the table tool.chaoskit.runtime is not for another schema.
     layers = [from_pyproject(table="tool.chaoskit.runtime")] if schema == _SCHEMA else []
     if file is not None:
         layers.append(from_file(file, table=table))
@@ -103,11 +103,11 @@ def _load(file: str | None, schema: str, table: str, prefix: str) -> Loaded[Any]
 
 def _record(name: str) -> type:
     module, _, attribute = name.partition(":")
-    # As ``python -m`` does: a schema of the project in the current directory is found.
+    # As ``python -m`` does, so that a schema of the project in the current directory is found.
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        # Importing runs the module: the option names code of the user's own project.
+        # This runs the module, which is fine: the option names code of the user's own project.
         record = getattr(import_module(module), attribute) if module and attribute else None
     except (ImportError, AttributeError) as error:
         raise UsageError(f"--schema {name}: {error}; expected module:Class that can be imported.") from error

@@ -22,7 +22,7 @@ _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
-# In one place: a replay must be given the same options, or it is another case.
+# In one place: a replay needs the same options, or it is another case.
 _SHARED: tuple[_Decorator, ...] = (
     click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED),
     click.option(
@@ -88,7 +88,7 @@ _SHARED: tuple[_Decorator, ...] = (
 
 
 def _shared(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say what the program is and what may happen to it."""
+    """The options that describe the program and what may happen to it."""
     for option in reversed(_SHARED):
         function = option(function)
     return function

@@ -1,4 +1,4 @@
-"""Exploring what was asked for, in directories that are removed afterwards, with a bar on the terminal."""
+"""Explore what was asked for, in directories that are removed afterwards, with a bar on the terminal."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from chaoskit.session.exploring import Exploration, Request
 from chaoskit.session.program import ProgramRunner
 
 _LINE_EVERY = 30.0
-"""Seconds between two lines that say how far it is, where none can be changed."""
+"""Seconds between two lines of progress in a log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """What exploring has shown. ``interrupted`` is the signal that ended it, 0 if it came to its end."""
+    """The result of exploring. ``interrupted`` is the signal that ended it, 0 if it was completed."""
 
     result: ScenarioResult
     interrupted: int = 0
 
 
 class _Ended(KeyboardInterrupt):
-    """A signal has ended it as Ctrl-C does; the argument is its number."""
+    """A signal ended the exploration as Ctrl-C does; the argument is its number."""
 
 
 def explored(
@@ -50,8 +50,7 @@ def explored(
     """Explore the program, or run the one case of ``replay`` and leave its directory at ``keep``.
 
     Raises:
-        BackendUnavailable: where no backend works.
-        UsageError: for what was asked and does not exist.
+        BackendUnavailable: if no backend works. UsageError: if an option names something that does not exist.
         WorkloadFailed: if the program fails without any fault.
     """
     backend, reason = backends.found()
@@ -62,12 +61,12 @@ def explored(
     exploration = Exploration(asked.specimen, asked.spec, request, backend)
     words = exploration.specimen.words
     with _directory() as base, _progress(quiet or listing) as progress:
-        # The sources have to see the first recording alone; in cases they would only cost time.
+        # The sources must see only the first recording; in cases they would merely cost time.
         first = ProgramRunner(asked.program, backend, exploration.sources, base, words=words)(
             exploration.baseline
         )
         runner = ProgramRunner(asked.program, backend, (), base, keep, words)
-        # What is kept must be left by the last case alone, so nothing may run beside it.
+        # The kept directory must come from the last case, so nothing may run in parallel.
         executor: Executor = Serial(runner) if keep is not None else Workers(runner, asked.workers)
         explorer = exploration.explorer(first.seconds, executor, progress)
         try:
@@ -81,7 +80,7 @@ def explored(
 
 
 def _with_caveat(result: ScenarioResult, asked: Asked) -> ScenarioResult:
-    """Say that nothing was asked of what the program leaves: without a check almost every case passes."""
+    """Add a caveat if no check was given: almost every case passes then."""
     if asked.check or result.state == "listed":
         return result
     text = (
@@ -92,7 +91,7 @@ def _with_caveat(result: ScenarioResult, asked: Asked) -> ScenarioResult:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    # Once: a second one, while the report is written, ends the process at once.
+    # Only once: a second signal, while the report is written, ends the process at once.
     for one in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(one) is _end:
             signal.signal(one, signal.SIG_DFL)
@@ -101,10 +100,10 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def _directory() -> Iterator[Path]:
-    """A directory for those of the cases: in memory where the machine allows it, removed at the end.
+    """A parent directory for the cases' directories: in memory if possible, removed at the end.
 
-    Also at the end by SIGTERM, by which timeouts and CI systems stop programs, and by SIGHUP, which comes
-    when the terminal is closed; one that was ignored (nohup) stays ignored.
+    It is removed after SIGTERM, too, with which timeouts and CI systems stop programs, and after SIGHUP,
+    which comes when the terminal is closed; an ignored signal (nohup) stays ignored.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():
@@ -114,7 +113,7 @@ def _directory() -> Iterator[Path]:
     try:
         yield Path(directory.path)
     except _Ended as stop:
-        # Before anything was known that could be told.
+        # Nothing is known yet that could be reported.
         sys.exit(128 + stop.args[0])
     finally:
         directory.close()
@@ -123,7 +122,7 @@ def _directory() -> Iterator[Path]:
 
 
 class _Lines:
-    """Tells in a log that the job is not stuck."""
+    """Shows in a log that the job is not stuck."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -138,7 +137,7 @@ class _Lines:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on standard error while cases run; where that is not a terminal, a line now and then."""
+    """A bar on standard error while cases run; a line now and then if that is not a terminal."""
     if quiet:
         yield None
         return

@@ -1,4 +1,4 @@
-"""The top command: it loads only what is run, prints errors in one line, and has stable exit codes."""
+"""The top command: it loads only the command it runs, prints errors in one line, has stable exit codes."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ INTERRUPTED = 130
 NO_READER = 141
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""Errors of a write that say something about the disk, and nothing about chaoskit."""
+"""Errors of a write that are about the disk, not about chaoskit."""
 
 
 class _NoReaderError(Exception):
-    """The reader of standard output has gone."""
+    """The reader of standard output is gone."""
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are named in a table, so that ``--help`` loads none of them."""
+    """A group whose commands are listed in a table, so that ``--help`` loads none of them."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise _NoReaderError from None  # Click would make exit code 1 of it: the answer is no.
+            raise _NoReaderError from None  # Click would exit with 1, which means that the answer is no.
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*COMMANDS, *self.commands})
@@ -50,7 +50,7 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
-    # The help lines come from the table, since click would import every command to ask for them.
+    # The help lines come from the table: click would import every command to get them.
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
@@ -105,14 +105,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ChaoskitError as error:
         return _say(error, FAILED)
     except _NoReaderError:
-        # The reader (head, less) has gone; nothing more can be said, not even at exit.
+        # The reader (head, less) is gone; nothing more can be printed, not even at exit.
         sys.stdout = None
         return NO_READER
     except OSError as error:
-        # With a name it is about a file of the user's, or a bug: a traceback says more than a line.
+        # With a file name it concerns a file of the user's, or a bug: a traceback says more than a line.
         if error.filename is not None or error.errno not in _NO_ROOM:
             raise
-        sys.stdout = None  # It may be what failed, and would fail again at exit.
+        sys.stdout = None  # Standard output may be what failed, and would fail again at exit.
         click.echo(f"chaoskit: {error}; expected room for the cases and for what is printed", err=True)
         return FAILED
 

@@ -66,7 +66,7 @@ def _page(found: Report, baseline: Path | None, history: Path | None, config: Pa
     marks = read_history(history) if history is not None else ()
     before = mark(read(baseline)) if baseline is not None else latest_before(marks, mark(found))
     end = datetime.fromisoformat(found.created) if found.created else datetime.now(UTC)
-    # By the end of the run: the page says what it found then, whenever it is made.
+    # As of the end of the run: the page must not depend on when it is made.
     judged = judge(found, limits_in(config), baseline=before, now=end)
     try:
         return page(found, judged=judged, before=before, history=marks)

@@ -1,4 +1,4 @@
-"""Printing what exploring a program has shown: as text, as JSON, or the fault points alone."""
+"""Print the result of exploring a program: as text, as JSON, or only the fault points."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from chaoskit.report.secrets import Secrets
 def tell(
     explored: Explored, directory: Path | None, as_json: bool, listing: bool, show_secrets: bool = False
 ) -> int:
-    """Print it, write the report into ``directory`` if there is one; return the exit code."""
+    """Print the result, write the report into ``directory`` if given, and return the exit code."""
     result = concealed(explored.result, None if show_secrets else Secrets.of())
-    # A case that could not be judged is not a pass, and must not look like one to a script.
+    # A case that could not be judged is not a pass, and must not look like one to scripts.
     bad = result.state in ("failed", "inconclusive")
     status = 128 + explored.interrupted if explored.interrupted else NO if bad else 0
     collector = Collector(Path.cwd(), show_secrets=show_secrets)
@@ -33,7 +33,7 @@ def tell(
         try:
             write(report, directory)
         except OSError as error:
-            # The findings are printed all the same: they may have taken an hour.
+            # The findings are printed in any case: they may have taken an hour.
             click.echo(f"chaoskit: the report could not be written to {directory}: {error}", err=True)
             directory, status = None, FAILED
     if as_json:

@@ -1,1 +1,1 @@
-"""What every other layer stands on: errors, records, clock, context, checks. Standard library only."""
+"""The ground of the harness: errors and records of operations, schedules and results. Standard library."""

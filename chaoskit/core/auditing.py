@@ -1,4 +1,4 @@
-"""What one sync of a program is good for."""
+"""What one sync of a program protects."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 SyncWord = Literal["needed", "superfluous", "unnoticed", "not settled"]
-"""``needed``: without it some crash state breaks the test. ``superfluous``: none does, and the test looks at
-what the sync is about. ``unnoticed``: none does, since the test does not look. ``not settled``: none of those
-that were tried does, and there are more."""
+"""``needed``: without the sync, some crash state breaks the test. ``superfluous``: no crash state does,
+although the test reads what the sync makes durable. ``unnoticed``: no crash state does, because the test
+never reads it. ``not settled``: no crash state that was tried does, but some were not tried."""
 
 SYNC_WORDS: tuple[SyncWord, ...] = ("needed", "not settled", "unnoticed", "superfluous")
 
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """One sync of the recording, as if it had not happened.
+    """What would follow if one sync of the recording had not happened.
 
-    ``point`` is its index among the points. ``states`` crash states can come about without it and not with
-    it, and ``checked`` of them were tried, up to the first ones that broke the test. ``harm`` says how, and
-    ``models`` are those that allow that state.
+    ``point`` is its index among the points. ``states`` counts the crash states that the sync rules out, and
+    ``checked`` those that were tried before one broke the test. ``harm`` says how it broke; ``models`` are
+    the persistence models that allow that state.
     """
 
     point: int

@@ -1,4 +1,4 @@
-"""What one case has come to: its verdict, its runs, and what was found wrong after them."""
+"""How one case ended: its verdict, its runs, and what was wrong after them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Literal
 from chaoskit.core.operation import Frame, Receipt
 
 Verdict = Literal["tolerated", "failed safe", "violated", "hung", "diverged", "not injected", "interpreter"]
-"""What one case has come to; ``interpreter``: CPython itself failed, so nothing is known of the program."""
+"""How one case ended; ``interpreter``: CPython itself failed, so the case says nothing about the program."""
 
 PASSING: tuple[Verdict, ...] = ("tolerated", "failed safe")
 BROKEN: tuple[Verdict, ...] = ("violated", "hung")
 INCONCLUSIVE: tuple[Verdict, ...] = ("diverged", "not injected")
 NO_JUDGEMENT: tuple[Verdict, ...] = (*INCONCLUSIVE, "interpreter")
-"""Those that say nothing about the program. A scenario passes with any number of ``interpreter``, since no
-test can do anything about it: it is told once for each place."""
+"""Verdicts that say nothing about the program. Any number of ``interpreter`` cases may occur in a scenario
+that passes, since no test can prevent them; each place is reported once."""
 VERDICTS: tuple[Verdict, ...] = PASSING + BROKEN + NO_JUDGEMENT
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What one ``chaos.run`` of a case came to. ``how``: returned, raised, died, stopped, lost power.
+    """How one ``chaos.run`` of a case ended. ``how``: returned, raised, died, stopped, lost power.
 
     ``error`` is ``Type: message``; ``signal`` the signal's name; times are seconds.
     """
@@ -41,9 +41,9 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class OutsidePromise:
-    """A promise that the test made itself, outside of a run. ``after`` is the run before it, 0 for none.
+    """A promise that the test itself made, outside any run. ``after`` is the run before it, or 0.
 
-    ``value`` is its ``repr``, cut where that is long.
+    ``value`` is its ``repr``, shortened if long.
     """
 
     after: int
@@ -54,9 +54,9 @@ class OutsidePromise:
 class CaseFailure:
     """What was found wrong after the faults.
 
-    ``kind``: ``assertion`` (the test's own), ``error`` (another exception out of the test),
-    ``invariant`` (one of chaoskit's, named by ``name``), ``hang``, ``death`` (the process that runs
-    the test died). ``text`` is what pytest prints for it; ``site`` where it was raised.
+    ``kind``: ``assertion`` (the test's own), ``error`` (another exception out of the test), ``invariant``
+    (one of chaoskit's, named by ``name``), ``hang``, ``death`` (the process that runs the test died).
+    ``text`` is what pytest prints for it; ``site`` is where it was raised.
     """
 
     kind: Literal["assertion", "error", "invariant", "hang", "death"]
@@ -83,11 +83,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """One operation of a case, or one fault that struck where no operation came to pass.
+    """One operation of a case, or one fault that struck where no operation took place.
 
     ``operation`` is its point as schedules name it; ``outcome`` what the call returned (``0``, ``-ENOENT``,
-    empty if that is not known). ``struck`` is what the injector did to it, empty where nothing struck;
-    ``site`` where the call was made.
+    empty if that is not known). ``struck`` is what the injector did to it, empty if nothing struck; ``site``
+    is where the call was made.
     """
 
     run: int
@@ -99,11 +99,11 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What a case did, in order, with what struck.
+    """What a case did, in order, and the faults that struck.
 
-    ``recorded`` is False where the case itself could not be recorded (it hung): the entries are then those of
-    the baseline up to the fault, and what the case did after it is not known. ``left_out`` counts what is not
-    in ``entries`` to bound their number: what is furthest from the faults.
+    ``recorded`` is False if the case itself could not be recorded (it hung): the entries are then those of
+    the baseline up to the fault, and what the case did afterwards is unknown. ``left_out`` counts the entries
+    that were dropped to bound their number, those furthest from the faults.
     """
 
     entries: tuple[TimelineEntry, ...]
@@ -116,8 +116,8 @@ class CaseResult:
     """One execution of the scenario under one schedule.
 
     ``index`` counts from 0 in the order of enumeration. ``points`` are the indices into
-    :attr:`ScenarioResult.points` of the strikes that have one there. ``attempts`` is more than one
-    when the case was tried again. ``finding`` is the index of the finding it belongs to.
+    :attr:`ScenarioResult.points` of those strikes that are listed there. ``attempts`` is more than one if the
+    case was run again. ``finding`` is the index of the finding it belongs to.
     """
 
     index: int
@@ -137,4 +137,4 @@ class CaseResult:
     models: tuple[str, ...] = ()
     """For a power loss the persistence models that allow its crash state."""
     timeline: Timeline | None = None
-    """What it did, for a case by which a finding is shown; None for every other."""
+    """What the case did, if a finding is illustrated by it; otherwise None."""

@@ -1,4 +1,4 @@
-"""Cases that are counted instead of kept: of thousands only a number says anything."""
+"""Cases that are counted instead of kept: of thousands, only the numbers matter."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RecoveryTimes:
 
 
 def counted(cases: Iterable[CaseResult], before: Iterable[CountedCases]) -> tuple[CountedCases, ...]:
-    """``cases`` counted by what they struck and what came of it, on top of those counted ``before``."""
+    """Count ``cases`` by points struck and verdict, on top of those counted ``before``."""
     numbers: Counter[tuple[tuple[int, ...], Verdict]] = Counter()
     faults: dict[tuple[tuple[int, ...], Verdict], Counter[str]] = {}
     for several in before:
@@ -50,7 +50,7 @@ def counted(cases: Iterable[CaseResult], before: Iterable[CountedCases]) -> tupl
         faults.setdefault((several.points, several.verdict), Counter()).update(several.faults)
     for case in cases:
         numbers[case.points, case.verdict] += 1
-        # A fault that strikes twice in one case is in one case.
+        # A fault that strikes twice in a case counts once.
         names = dict.fromkeys(map(without_arguments, case.faults))
         faults.setdefault((case.points, case.verdict), Counter()).update(names.keys())
     return tuple(

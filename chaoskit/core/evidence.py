@@ -1,7 +1,7 @@
-"""What a case that broke shows, without the run that it comes from: enough to group such cases by cause.
+"""The evidence of a broken case, independent of its run: enough to group such cases by cause.
 
-A shard of a run knows a part of the cases only, and which of them have one cause depends on all. So its
-report carries this, and joining the shards groups once more: by the same code, on the same evidence.
+A shard of a run sees only some of the cases, and which cases share a cause depends on all of them. So its
+report carries this evidence, and joining the shards groups the cases again with the same code.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from chaoskit.core.operation import Frame
 from chaoskit.core.source import Excerpt
 
 BASELINE, PLANNED, LIGHT, PAIRED, SMALLER = range(5)
-"""With which number the order of a case begins: what it comes from."""
+"""The first number of a case's order: how the case came to be run."""
 
 HANGS = 3
-"""After this many hangs of cases that strike at one line, the others there are left out."""
+"""After this many hung cases that strike at one line, the other cases there are left out."""
 
 EACH = 60
-"""How many cases are run at most to make one crash state smaller. Halving finds one step among a thousand
-in twenty; a state whose every step is needed takes one for each."""
+"""The most cases run to make one crash state smaller. Halving finds one step among a thousand in twenty
+cases; a state that needs all of its steps takes one case for each."""
 ALL = 240
-"""How many are run at most for one scenario."""
+"""The most cases run to make crash states smaller in one scenario."""
 
 CauseKind = Literal["stopped", "answered", "went on", "unsynced", "damaged"]
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of several equal parts of every scenario's plan: the ``number``-th ``of`` all, from 1."""
+    """One of several equal parts of each scenario's plan: part ``number`` (from 1) ``of`` so many."""
 
     number: int
     of: int
 
     @classmethod
     def parse(cls, text: str, option: str) -> Shard:
-        """Read ``2/3``; ``option`` is where it was given.
+        """Parse ``2/3``; ``option`` names the option that had it.
 
         Raises:
-            UsageError: it is not of this form, or there is no such part.
+            UsageError: if ``text`` has another form, or there is no such part.
         """
         match = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", text)
         if match is None or int(match[1]) > int(match[2]):
@@ -57,11 +57,12 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """``what`` is missing, ``harm`` how that shows (empty where that tells nothing apart), and where.
+    """The cause of a broken case: ``what`` is missing, the ``harm`` that it does, and where.
 
-    ``owner`` is the function or program that is answerable, ``files`` which kind of files it concerns.
-    ``at`` is the moment in the recording: an index of an operation before which the program was stopped; None
-    if the case is not in the recording. ``killed``: it had no chance to do anything about it.
+    ``harm`` is empty if it does not tell causes apart. ``owner`` is the function or program responsible,
+    ``files`` the kind of files concerned. ``at`` is the moment in the recording, as the index of the
+    operation before which the program was stopped; None if the case is not in the recording. ``killed``: the
+    program had no chance to react.
     """
 
     kind: CauseKind
@@ -75,12 +76,12 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class WorldEvidence:
-    """A world that a broken case has found.
+    """The world of a broken case.
 
-    ``steps`` are the numbers of what is missing, in the recording that ``lineage`` names by the strikes that
-    it holds. ``at`` is the moment at which it would have been a kill, None behind another fault. ``shown``:
+    ``steps`` are the numbers of the missing steps in one recording, which ``lineage`` names by the strikes in
+    it. ``at`` is the moment at which a kill would have left the same, None after another fault. ``shown``:
     its strike is the last of the case. ``told``: there is advice about it. ``content`` is equal for equal
-    worlds behind the same strikes, ``alike`` behind the same first fault wherever it struck.
+    worlds after the same strikes, ``alike`` for equal worlds after the same first fault, wherever it struck.
     """
 
     run: int
@@ -96,7 +97,7 @@ class WorldEvidence:
 
     @property
     def missing(self) -> frozenset[tuple[str, int]]:
-        """The steps, as a set that two worlds of different recordings have nothing in common of."""
+        """The steps as a set; sets from different recordings are disjoint."""
         return frozenset((self.lineage, step) for step in self.steps)
 
 
@@ -104,11 +105,11 @@ class WorldEvidence:
 class CaseEvidence:
     """One case that broke.
 
-    ``order`` says where it stands among all cases, in each shard alike. ``harm`` is equal for cases that
-    broke in the same way. ``id`` is the finding's id if ``cause`` is right, and ``answered`` its id if the
-    program was told of an error and made it worse. Of several cases that show the same, the one for which
-    ``simplicity`` is least is the easiest to understand. ``left`` is a digest of what was left, None if that
-    is nothing.
+    ``order`` is its position among all cases, the same in every shard. ``harm`` is equal for cases that broke
+    in the same way. ``id`` is the finding's id if ``cause`` is right, and ``answered`` its id if the program
+    received an error and made things worse. Of several cases that show the same thing, the one with the least
+    ``simplicity`` is the easiest to understand. ``left`` is a digest of the directory's content, None if it
+    was empty.
     """
 
     order: tuple[int, ...]
@@ -135,10 +136,10 @@ class Guilt:
 
 @dataclass(frozen=True, slots=True)
 class BrokenCase:
-    """A case that broke, with all that a finding which is shown by it says.
+    """A case that broke, with everything that a finding says if this case illustrates it.
 
-    ``line`` is a digest of where it strikes, and ``rank`` its place in the order of running, -1 if it was not
-    planned.
+    ``line`` is a digest of the place it strikes, and ``rank`` its position in the running order, -1 if it was
+    not planned.
     """
 
     evidence: CaseEvidence
@@ -153,9 +154,9 @@ class BrokenCase:
 
 @dataclass(frozen=True, slots=True)
 class StateTried:
-    """A crash state that was tried while another was made smaller; ``planned``: every run has tried it.
+    """A crash state that was tried while another was made smaller; ``planned``: the plan tries it anyway.
 
-    ``ways`` is how many enumerated sets of steps leave it, 0 if what is left is counted already.
+    ``ways`` counts the enumerated sets of steps that leave it, 0 if its content is counted already.
     """
 
     schedule: str
@@ -168,7 +169,7 @@ class StateTried:
 class Trail:
     """How the crash state of the case ``origin`` was made smaller: the states tried, in order, and the last.
 
-    ``ended`` is False if the search was stopped by its bound. ``planned``: the smallest is one of the plan.
+    ``ended`` is False if the search reached its bound. ``planned``: the smallest state is in the plan.
     """
 
     origin: str
@@ -180,7 +181,7 @@ class Trail:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A fault that the program has survived, with a digest of what followed it."""
+    """A fault that the program survived, with a digest of what followed it."""
 
     order: tuple[int, ...]
     what: int
@@ -188,11 +189,11 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a shard knows beside its result, to be joined with the others.
+    """What a shard adds to its result so that it can be joined with the others.
 
-    ``planned`` cases were planned in all shards together. ``safe`` are the moments at which a kill was
-    harmless. ``tried`` are the cases by which states were made smaller, beyond the plan; those of them that
-    broke are in ``broken``, too. ``possible`` and ``distinct`` are the crash states of the plan.
+    ``planned`` counts the cases planned in all shards together. ``safe`` are the moments at which a kill was
+    harmless. ``tried`` are the cases, beyond the plan, that made states smaller; those that broke are also in
+    ``broken``. ``possible`` and ``distinct`` count the crash states of the plan.
     """
 
     shard: Shard
@@ -205,4 +206,4 @@ class Part:
     possible: int = 0
     distinct: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """By reason how many of the planned cases no shard runs."""
+    """By reason, how many of the planned cases no shard runs."""

@@ -1,12 +1,12 @@
-"""What to install where a part of chaoskit needs a library that not everybody has."""
+"""The error for a missing optional library: it says which extra installs it."""
 
 from __future__ import annotations
 
 
 def missing(error: ModuleNotFoundError, library: str, extra: str, part: str) -> ModuleNotFoundError:
-    """The error to raise for ``error``: it names the extra that brings ``library``, which ``part`` needs.
+    """The error to raise for ``error``: it names the extra that installs ``library``, which ``part`` needs.
 
-    An error about another module is given back as it is: that one is missing for another reason.
+    An error about another module is returned unchanged: that module is missing for another reason.
     """
     if error.name != library:
         return error

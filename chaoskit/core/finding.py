@@ -19,9 +19,9 @@ change names or hold locks."""
 class Advice:
     """Which call is to blame, and what to write instead.
 
-    ``kind`` is stable (``rename-before-sync``, ``directory-not-synced`` …), ``text`` one sentence, ``fix``
-    at most three lines of Python or English, ``operation`` the guilty call as text, ``site`` where it was
-    made, ``models`` the persistence models under which it matters.
+    ``kind`` is stable (``rename-before-sync``, ``directory-not-synced`` …), ``text`` one sentence, ``fix`` at
+    most three lines of Python or English, ``operation`` the guilty call as text, ``site`` the place of that
+    call, ``models`` the persistence models under which it matters.
     """
 
     kind: str
@@ -37,14 +37,13 @@ class Finding:
     """One cause, and the cases that show it; ``schedule`` is the plainest of them.
 
     ``id`` is the finding's name: short, and the same on other machines, with other budgets and after lines
-    have moved. ``cause`` says what is wrong: ``stopped`` (it is not safe to stop the program there),
-    ``answered`` (it reports an error and has made it worse), ``went on`` (it took no notice of an error),
-    ``unsynced`` (a power loss takes back what it relies on), ``damaged`` (it trusts what it finds). ``known``
-    is why the finding is accepted, empty for a new one.
+    have moved. ``cause`` says what is wrong: ``stopped`` (the program must not be stopped there),
+    ``answered`` (it reports an error and made things worse), ``went on`` (it ignored an error), ``unsynced``
+    (a power loss undoes what it relies on), ``damaged`` (it trusts damaged files). ``known`` is why the
+    finding is accepted, empty for a new one.
 
-    ``stack`` is the Python stack of the operation that was hit, innermost first;
-    ``source`` has the line of source for each of its frames, as it was then: a page that is made later, or
-    elsewhere, cannot look it up.
+    ``stack`` is the Python stack of the operation that was hit, innermost first; ``source`` holds the source
+    line of each of its frames at that time: a page made later, or elsewhere, cannot look it up.
     """
 
     index: int
@@ -58,21 +57,20 @@ class Finding:
     differences: tuple[Difference, ...] = ()
     source: tuple[str, ...] = ()
     reproduced: bool | None = None
-    """True if it showed again when it was run once more; None if that was not tried."""
+    """True if the case broke again when it was run once more; None if that was not tried."""
     models: tuple[str, ...] = ()
-    """For a power loss the persistence models under which it shows."""
+    """For a power loss, the persistence models under which it shows."""
     advice: Advice | None = None
     id: str = ""
     cause: str = ""
     known: str = ""
     by_model: Mapping[str, str] = field(default_factory=dict)
-    """For a power loss by model the simplest of ``schedules`` whose crash state that model allows."""
+    """For a power loss: by model, the simplest of ``schedules`` whose crash state that model allows."""
     shrunk_from: str = ""
     """The schedule of the larger crash state that broke first, if ``schedule`` was made from one."""
     smallest: bool | None = None
-    """True if every smaller crash state was seen not to break in this way; None if that was not tried,
-    False if the search was stopped by its bound."""
+    """True if no smaller crash state breaks so; None if not tried, False if the search hit its bound."""
     fault_class: FaultClass = "local"
-    """Where the trouble comes from, of the most ordinary of its cases."""
+    """Where the fault comes from, in the most ordinary of its cases."""
     excerpt: Excerpt | None = None
-    """The lines around the innermost place in ``stack`` that is the project's; None without one."""
+    """The lines around the innermost frame of ``stack`` that belongs to the project; None without one."""

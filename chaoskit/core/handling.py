@@ -1,4 +1,4 @@
-"""What came of one handler of exceptions: an ``except``, a ``finally``, or the exit of a ``with``."""
+"""Whether one exception handler ran: an ``except``, a ``finally``, or the exit of a ``with``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from chaoskit.core.operation import Frame
 
 @dataclass(frozen=True, slots=True)
 class HandlerResult:
-    """One handler. ``site`` has the line of ``except`` and ``with``, and the first one within a ``finally``.
+    """One handler. ``site`` has the line of an ``except`` or ``with``, or the first line in a ``finally``.
 
-    ``called`` is False if no workload called its function; ``baseline`` is True if it ran without faults,
-    too. ``cases`` counts by verdict those in which it ran, and ``schedule`` is one of them; empty if there
-    is none.
+    ``called`` is False if no workload called its function; ``baseline`` is True if it also ran without
+    faults. ``cases`` counts by verdict the cases in which it ran, and ``schedule`` is one of them; empty if
+    there is none.
     """
 
     site: Frame

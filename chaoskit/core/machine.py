@@ -1,4 +1,4 @@
-"""What several parts must know of the machine: processors, file systems, places to write to."""
+"""What several parts need to know about the machine: processors, file systems, writable places."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ run at the same time, though the directory of each case is removed at once."""
 
 
 def memory() -> Path | None:
-    """A directory in memory, where there is one that can be written and has room; else None.
+    """A directory in memory that is writable and has room; None if there is none.
 
-    A case that syncs is many times faster there, and nothing of it has to survive.
+    A case that syncs is many times faster there, and nothing it writes has to survive.
     """
     try:
         room = os.statvfs(MEMORY)
@@ -56,9 +56,9 @@ def filesystem_of(place: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
 
 
 def check_place(option: str, directory: Path) -> None:
-    """Check that a report can be written into ``directory`` later; nothing is made yet.
+    """Check that a report can be written into ``directory`` later; create nothing yet.
 
-    Call it before the cases run: they may take an hour, and what they show must have a place to go to.
+    Call it before the cases run: they may take an hour, and their results must not be lost.
 
     Raises:
         UsageError: naming ``option`` and the part of the path that stands in the way.

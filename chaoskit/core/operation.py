@@ -32,7 +32,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """In which stream of operations a call stands.
+    """The stream of operations to which a call belongs.
 
     ``run``
         Which ``chaos.run`` of the test, from 1.
@@ -83,17 +83,17 @@ class Bytes:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What is known of an operation beyond its name and its result; each domain has a record for that.
+    """What is known about an operation beyond its name and result; each domain has its own record.
 
-    A record with no more than this belongs to an operation of which there is no more to say.
+    A bare ``Detail`` belongs to an operation about which nothing more is known.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """One thing in a directory that comes from elsewhere; ``name`` is relative to that directory.
+    """One entry of a directory that was moved in from elsewhere; ``name`` is relative to that directory.
 
-    ``unsynced`` files were written by this run and not synced; ``text`` is where a link points.
+    ``unsynced`` files were written by this run and never synced; ``text`` is the target of a link.
     """
 
     name: str
@@ -107,19 +107,19 @@ class Brought:
 
 @dataclass(frozen=True, slots=True)
 class FileDetail(Detail):
-    """What a call on a file was given and what it changed; fields that the call does not have stay empty.
+    """The arguments of a call on a file and what it changed; fields that do not apply to the call stay empty.
 
-    Sizes and offsets are bytes. ``inode`` is (device, inode number) of the file that the call acted
-    on: the file behind the descriptor, the one that was opened, renamed, linked or unlinked.
-    ``replaced`` is the inode that a rename swapped out. ``directory`` tells that ``inode`` is a
-    directory. ``size_before`` is the file's size before the call. ``offset`` and ``length`` are
-    resolved: for an append, ``offset`` is where the data really went. ``data`` holds the bytes that
-    were requested to be written, ``Operation.result`` how many were. ``flags`` and ``mode`` are
-    those of the call. ``created`` and ``truncated`` say what an open did; ``made_mode`` is the mode
-    that a new file or directory really got, None if that is not known. ``text`` is the content of a
-    symbolic link or the name of an extended attribute; ``links`` is the link count of ``inode``
-    before the call. ``released``: a close is known to have been the last of its open file, duplicates
-    (dup(2), fork(2)) included. ``source_offset`` belongs to ``copy_file_range`` and ``clone``.
+    Sizes and offsets are bytes. ``inode`` is (device, inode number) of the file that the call acted on: the
+    file behind the descriptor, the one that was opened, renamed, linked or unlinked. ``replaced`` is the
+    inode that a rename swapped out. ``directory`` tells that ``inode`` is a directory. ``size_before`` is the
+    file's size before the call. ``offset`` and ``length`` are resolved: for an append, ``offset`` is where
+    the data really went. ``data`` holds the bytes that were requested to be written, ``Operation.result`` how
+    many were. ``flags`` and ``mode`` are those of the call. ``created`` and ``truncated`` say what an open
+    did; ``made_mode`` is the mode that a new file or directory really got, None if that is not known.
+    ``text`` is the content of a symbolic link or the name of an extended attribute; ``links`` is the link
+    count of ``inode`` before the call. ``released``: the close is known to have been the last one of its open
+    file, duplicates (dup(2), fork(2)) included. ``source_offset`` belongs to ``copy_file_range`` and
+    ``clone``.
     """
 
     fd: int | None = None
@@ -146,15 +146,15 @@ class FileDetail(Detail):
     text: str | None = None
     data: Payload | None = None
     seen: tuple[tuple[tuple[int, int], Payload], ...] = ()
-    """What files that can change without a call held just before this one: inode and content."""
+    """The content, just before this call, of files that can change without a call: inode and content."""
     held: Payload | None = None
-    """What a file held that is opened to be read. None where it cannot be damaged as it is, and where this
-    run has opened it before and it has not changed since."""
+    """The content of a file that is opened for reading. None if it cannot be damaged as it is, or if this run
+    opened it before and it has not changed since."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookupDetail(Detail):
-    """``follow``: a symbolic link as last part of the name was followed. ``mode``: what ``access`` asked."""
+    """``follow``: a symbolic link ending the name was followed. ``mode``: the argument of ``access``."""
 
     follow: bool = True
     mode: int | None = None
@@ -165,10 +165,9 @@ class NetworkDetail(Detail):
     """What went over the network in one operation. ``peer`` is the name of the other side.
 
     ``sent`` and ``received`` are bytes of a request and of its answer, ``head`` those of the header of an
-    HTTP answer. ``method``, ``path`` and ``status`` are those of HTTP; 0 is the status of no answer.
-    ``kind`` is the content type of the answer without its parameters. ``request`` is what was sent, cut
-    where it is long. ``connection`` tells what went over one connection from what went over another of the
-    same run.
+    HTTP answer. ``method``, ``path`` and ``status`` are those of HTTP; 0 is the status of no answer. ``kind``
+    is the content type of the answer without its parameters. ``request`` is what was sent, shortened if long.
+    ``connection`` distinguishes the connections of one run.
     """
 
     peer: str = ""
@@ -185,7 +184,7 @@ class NetworkDetail(Detail):
 
 @dataclass(frozen=True, slots=True)
 class InsideDetail(Detail):
-    """``allocations``: how many the line has made in this execution, until the next line began."""
+    """``allocations``: how many the line made in this execution, until the next line began."""
 
     allocations: int = 0
 
@@ -199,7 +198,9 @@ class PromiseDetail(Detail):
 
 @dataclass(frozen=True, slots=True)
 class TimeDetail(Detail):
-    """``length``: nanoseconds that a wait is to last. ``virtual``: how many the run had not waited before."""
+    """``length``: the requested length of a wait in nanoseconds. ``virtual``: the nanoseconds that the run
+    had skipped before.
+    """
 
     length: int = 0
     virtual: int = 0
@@ -212,16 +213,15 @@ _NO_NETWORK = NetworkDetail()
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call to the outside world, with what came of it.
+    """One call to the outside world, with its result.
 
-    ``call`` is the family (``write`` for write, pwrite64, writev, …); ``syscall`` the exact name.
-    ``target`` and ``second`` are paths relative to the scenario's directory, symbolic links in
-    their directories resolved, ``/`` between parts, names that are not UTF-8 as surrogate escapes.
-    A target outside of the directory (the other side of a rename) is given as an absolute path.
-    ``ordinal`` counts from 1 among the operations with the same place, call and targets.
-    ``result`` is what the call returned, or minus the errno; ``None`` if it is not known, because
-    the call was not yet over when the trace ended or cannot be followed.
-    ``stack`` has the innermost frame first and ends at the workload's own first frame.
+    ``call`` is the family (``write`` for write, pwrite64, writev, …); ``syscall`` the exact name. ``target``
+    and ``second`` are paths relative to the scenario's directory, symbolic links in their directories
+    resolved, ``/`` between parts, names that are not UTF-8 as surrogate escapes. A target outside of the
+    directory (the other side of a rename) is given as an absolute path. ``ordinal`` counts from 1 among the
+    operations with the same place, call and targets. ``result`` is what the call returned, or minus the
+    errno; ``None`` if it is not known, because the call had not returned when the trace ended or cannot be
+    followed. ``stack`` has the innermost frame first and ends at the workload's own first frame.
     """
 
     index: int
@@ -241,7 +241,7 @@ class Operation:
     def file(self) -> FileDetail:
         """The record of the files' domain; an empty one for an operation of another domain.
 
-        Questions such as "which inode?" can so be asked of every operation, and most have no answer.
+        So a question such as "which inode?" can be asked of any operation; for most there is no answer.
         """
         return self.detail if isinstance(self.detail, FileDetail) else _NO_FILE
 
@@ -268,7 +268,7 @@ class Operation:
 
     @property
     def key(self) -> tuple[Place, str, str, str | None]:
-        """What two operations share when they count as equals."""
+        """What operations have in common if only their ordinals tell them apart."""
         # Not the call site: it changes with every edit of the program, and schedules should survive that.
         return (self.place, self.call, self.target, self.second)
 
@@ -293,10 +293,10 @@ def _outcome(result: int | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
-    """Something that a backend could not follow; a verdict that rests on it says so.
+    """Something that a backend could not follow; a verdict that depends on it says so.
 
-    ``kind`` is stable (``shared-mapping``, ``io_uring``, ``own-filter``, ``foreign-architecture``,
-    ``aio``, …), ``target`` what it concerns, ``text`` a sentence for people.
+    ``kind`` is stable (``shared-mapping``, ``io_uring``, ``own-filter``, ``foreign-architecture``, ``aio``,
+    …), ``target`` is what it concerns, ``text`` a sentence for people.
     """
 
     kind: str

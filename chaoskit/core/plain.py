@@ -1,4 +1,4 @@
-"""Turning records into plain dictionaries and back, so that they cross processes and become JSON.
+"""Convert records to plain dictionaries and back, so that they cross processes and become JSON.
 
 A record here is a frozen dataclass whose fields are text, numbers, None, tuples, mappings, further records,
 and schedules, which are written as the one line of text that they parse back from.
@@ -17,7 +17,7 @@ from typing import Any, TypeVar, Union
 from chaoskit.core.schedule import Point, Schedule
 
 ADDED = MappingProxyType({"added": True})
-"""Metadata of a field that reports written before it existed do not have: the schema does not require it."""
+"""Metadata of a field that older reports lack: the schema does not require it."""
 
 _T = TypeVar("_T")
 _readers: dict[type, dict[str, Callable[[Any], Any]]] = {}
@@ -27,8 +27,8 @@ _fields: dict[type, tuple[str, ...] | None] = {}
 def to_plain(value: Any, brief: frozenset[type] = frozenset()) -> Any:
     """``value`` as dictionaries, lists, text and numbers, ready for ``json.dumps``.
 
-    Of records of the classes in ``brief`` the fields that have their default value are left out:
-    :func:`from_plain` gives it back.
+    Records of the classes in ``brief`` omit fields that have their default value; :func:`from_plain` restores
+    them.
     """
     if isinstance(value, Schedule):
         return str(value)
@@ -45,15 +45,15 @@ def to_plain(value: Any, brief: frozenset[type] = frozenset()) -> Any:
 
 
 def default_of(one: Field[Any]) -> Any:
-    """The value that a field has if none is given; ``MISSING`` if one must be."""
+    """The default of a field; ``MISSING`` if it has none."""
     return one.default if one.default_factory is MISSING else one.default_factory()
 
 
 def from_plain(cls: type[_T], plain: Mapping[str, Any]) -> _T:
-    """Rebuild the record that :func:`to_plain` gave. Unknown keys are ignored, missing ones take defaults.
+    """Rebuild the record that :func:`to_plain` converted. Ignore unknown keys; missing ones take defaults.
 
     Raises:
-        KeyError, TypeError, AttributeError, ValueError: if ``plain`` does not hold such a record.
+        KeyError, TypeError, AttributeError, ValueError: if ``plain`` is not such a record.
     """
     readers = _readers.get(cls)
     if readers is None:
@@ -65,16 +65,16 @@ def from_plain(cls: type[_T], plain: Mapping[str, Any]) -> _T:
 
 
 def with_text(value: Any, change: Callable[[str], str], in_schedules: Callable[[str], str]) -> Any:
-    """``value`` with ``change`` made to every text in it, the keys of mappings included.
+    """``value`` with ``change`` applied to every text in it, the keys of mappings included.
 
-    A schedule escapes what it spells when it is written, so it needs a separate change: of the names in
-    its points. What has nothing to change comes back as it is.
+    A schedule is escaped when it is written, so the names in its points need a separate change. A value in
+    which nothing changes is returned itself.
     """
     return _Retold(change, in_schedules).of(value)
 
 
 class _Retold:
-    """One change of all texts in a value, which looks once at what occurs many times in it."""
+    """One change of all texts in a value; an object that occurs many times is visited once."""
 
     def __init__(self, change: Callable[[str], str], in_schedules: Callable[[str], str]) -> None:
         self._change = change

@@ -1,8 +1,8 @@
-"""What exploring one scenario has shown: plain frozen records.
+"""The result of exploring one scenario: plain frozen records.
 
-They cross process borders (worker to test process, xdist worker to controller) and become the JSON
-of the report, so every field is one of those that :mod:`chaoskit.core.plain` knows.
-:meth:`ScenarioResult.to_dict` and :meth:`ScenarioResult.from_dict` are exact inverses.
+They cross process borders (worker to test process, xdist worker to controller) and become the JSON of the
+report, so every field has a type that :mod:`chaoskit.core.plain` knows. :meth:`ScenarioResult.to_dict` and
+:meth:`ScenarioResult.from_dict` are exact inverses.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from chaoskit.core.plain import ADDED, from_plain, to_plain, with_text
 from chaoskit.core.schedule import Schedule, printable
 
 Conclusion = Literal["passed", "failed", "inconclusive", "listed", "skipped", "error"]
-"""``passed`` has no findings but known ones; ``error``: the scenario could not be explored at all (it fails
-without faults, wrong use); ``skipped``: it was not, by its own wish or for want of a backend."""
+"""``passed``: there are no findings but known ones. ``error``: the scenario could not be explored at all (it
+fails without faults, or was used wrongly). ``skipped``: it skipped itself, or there is no backend."""
 
 
 @dataclass(frozen=True, slots=True)
 class PointSummary:
-    """One operation of the recording, and what was offered there.
+    """One operation of the recording, and the faults offered there.
 
-    ``name`` is the point's text in schedules; ``place`` its run, process and thread as in a
-    schedule, empty for the workload's first thread in the first run. ``outcome`` is what the call
-    returned in the recording (``0``, ``-ENOENT``, empty if unknown). ``stable`` is true if both
-    recordings have this point. ``faults`` are those offered, ``explored`` how many of them were run.
+    ``name`` is the point's text in schedules; ``place`` its run, process and thread as in a schedule, empty
+    for the workload's first thread in the first run. ``outcome`` is what the call returned in the recording
+    (``0``, ``-ENOENT``, empty if unknown). ``stable`` is true if both recordings have this point. ``faults``
+    are those offered; ``explored`` counts those that were run.
     """
 
     index: int
@@ -58,7 +58,7 @@ class PointSummary:
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """Something that was not the same in the two recordings of the baseline.
+    """A difference between the two recordings of the baseline.
 
     ``kind``: ``name`` (a wildcard was found: ``text`` is the pattern), ``only in first``, ``only in
     second`` (operations), ``outcome`` (an operation that succeeded once and failed once).
@@ -75,12 +75,12 @@ ALIKE = "second fault skipped: another first fault leads to the same state"
 HANGS_THERE = "three cases that strike at the same line have hung"
 AFTER_FIRST = "a case before them has broken, and one was enough"
 ELSEWHERE = "in the other shards"
-"""Reasons why a case that is possible was not run."""
+"""Reasons why a possible case was not run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much of what is possible was run. ``left_out`` maps a reason to a number of cases."""
+    """How many of the possible cases were run. ``left_out`` maps a reason to a number of cases."""
 
     limit: int | None
     possible: int
@@ -91,12 +91,12 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class StateCounts:
-    """How many contents of the disk a power loss may have left, and how many of them were checked.
+    """How many contents a power loss may leave on the disk, and how many of those were checked.
 
-    ``possible`` are the legal combinations of what persisted that were enumerated, after each
-    operation at which the power may go; ``distinct`` those of different content or with other promises
-    before them: equal ones are one. ``checked`` of the distinct ones were built and judged, and
-    ``left_out`` is the rest: over the budget, not stable, or not judged.
+    ``possible`` counts the legal combinations of persisted steps that were enumerated after each operation at
+    which the power may fail; ``distinct`` those that differ in content or in the promises before them.
+    ``checked`` of the distinct ones were built and judged; ``left_out`` is the rest: over the budget, not
+    stable, or not judged.
     """
 
     possible: int
@@ -107,7 +107,7 @@ class StateCounts:
 
 @dataclass(frozen=True, slots=True)
 class Shrinking:
-    """What making crash states smaller has cost: ``cases`` were run for it, beyond any budget.
+    """The cost of making crash states smaller: ``cases`` were run for it, beyond any budget.
 
     At most ``limit_each`` are run for one state and ``limit_all`` for a scenario.
     """
@@ -119,10 +119,10 @@ class Shrinking:
 
 @dataclass(frozen=True, slots=True)
 class OracleTrial:
-    """Whether the test's own check notices states that no working program leaves.
+    """The trial of the test's own check on states that no working program leaves.
 
-    ``tried`` states were put before it, and ``accepted`` says which of them it let pass that it should not
-    have, each as the object of "your check accepts".
+    ``tried`` counts those states; ``accepted`` names the ones that the check wrongly let pass, each as the
+    object of "your check accepts".
     """
 
     tried: int = 0
@@ -138,17 +138,17 @@ class Timing:
     cases: float = 0.0
     total: float = 0.0
     not_waited: float = 0.0
-    """What all runs did not wait, since their time was virtual. It is in none of the others."""
+    """Waiting skipped in all runs because their time was virtual; not part of the other figures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options in force, defaults filled in; ``faults`` as text, ``families`` their names without whatever
-    narrows them; ``replay`` the one schedule to run.
+    """The options in force, defaults filled in. ``faults`` is text; ``families`` has only the names of the
+    families, without what narrows them; ``replay`` is the one schedule to run.
 
-    ``command`` is empty for a test; for ``chaoskit explore`` its options and the program, as a shell
-    would be given them. ``test`` names a test where pytest was started; a node id does so only in the
-    root directory.
+    ``command`` is empty for a test; for ``chaoskit explore`` it has the options and the program, quoted for a
+    shell. ``test`` names a test relative to where pytest was started; a node id is relative to the root
+    directory.
     """
 
     faults: str = ""
@@ -167,10 +167,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioResult:
-    """All that exploring one scenario has shown. ``file`` and ``line`` are the test function's.
+    """The result of exploring one scenario. ``file`` and ``line`` are those of the test function.
 
-    ``error`` says, for the states ``error`` and ``skipped``, why the scenario was not explored. ``plan`` is a
-    digest of the cases that were planned: equal ones mean that two machines would run the same.
+    ``error`` says why the scenario was not explored, for the states ``error`` and ``skipped``. ``plan`` is a
+    digest of the planned cases: machines with equal digests would run the same cases.
     """
 
     nodeid: str
@@ -192,36 +192,35 @@ class ScenarioResult:
     timing: Timing = field(default_factory=Timing)
     promises: int = 0
     outside: tuple[OutsidePromise, ...] = ()
-    """Those of ``promises`` that the test itself has made in the baseline, outside of every run."""
+    """Those of ``promises`` that the test itself made in the baseline, outside any run."""
     error: str = ""
     advice: tuple[Advice, ...] = ()
     """What looks wrong in the recording alone, whether or not a case broke."""
     crash_states: StateCounts | None = None
-    """None where no power loss was asked for, or none can leave anything."""
+    """None if no power loss was asked for, or if no crash state is possible."""
     shrinking: Shrinking | None = None
     """None where no crash state broke the test."""
     oracle: OracleTrial | None = None
-    """None where the check was not tried: in a replay, in a listing, or because that was not wanted."""
+    """None if the check was not tried: in a replay, in a listing, or because it was switched off."""
     known: Mapping[str, str] = field(default_factory=dict)
-    """The findings that the scenario states as known: by id why each is accepted."""
+    """The findings that the scenario states as known: by id, why each is accepted."""
     sometimes: Mapping[str, int] = field(default_factory=dict, metadata=ADDED)
-    """In how many cases each state was reached that some case must reach; 0: what it is for was not tried."""
+    """For each state that some case must reach: in how many cases it was; 0: its purpose is untested."""
     handlers: tuple[HandlerResult, ...] | None = field(default=None, metadata=ADDED)
-    """The handlers of exceptions of all modules in which a workload called a function that has one; None
-    where that was not noted."""
+    """The exception handlers of every module in which a workload called a function that has one; None if they
+    were not watched."""
     promise: str = field(default="", metadata=ADDED)
-    """What the scenario is about: the first sentence of its test's docstring, the same for all of its
-    parameters."""
+    """What the scenario is about: the first sentence of the test's docstring, the same for all parameters."""
     resumed: Mapping[str, int] = field(default_factory=dict, metadata=ADDED)
-    """Where named recoveries went on, measured by what had been promised: in words, with their numbers."""
+    """Where named recoveries resumed, compared with the promises: how often each answer occurred."""
     syncs: tuple[SyncResult, ...] | None = field(default=None, metadata=ADDED)
-    """What each sync is good for; None where that was not asked."""
+    """What each sync protects; None if that was not asked for."""
     part: Part | None = field(default=None, metadata=ADDED)
-    """What a shard knows to be joined with the others; None for a whole."""
+    """What a shard needs to be joined with the others; None for a complete result."""
     recovery: RecoveryTimes | None = None
-    """None where the test names no recovery, and before the cases are counted: see :meth:`aggregated`."""
+    """None if the test names no recovery, and until the cases are counted: see :meth:`aggregated`."""
     stale: tuple[str, ...] = ()
-    """Ids in ``known`` of which no case showed anything although every case was run."""
+    """Ids in ``known`` that no case showed although every case was run."""
 
     @property
     def tried(self) -> int:
@@ -230,12 +229,12 @@ class ScenarioResult:
 
     @property
     def new_findings(self) -> tuple[Finding, ...]:
-        """Those that are not stated as known."""
+        """The findings that are not stated as known."""
         return tuple(finding for finding in self.findings if not finding.known)
 
     @property
     def verdicts(self) -> dict[Verdict, int]:
-        """How many cases have which verdict; every verdict is a key."""
+        """The number of cases with each verdict; every verdict is a key."""
         # Every verdict is a key, so that a reader of the report need not know which may be absent.
         counts: dict[Verdict, int] = dict.fromkeys(VERDICTS, 0)
         for case in self.cases:
@@ -245,10 +244,10 @@ class ScenarioResult:
         return counts
 
     def aggregated(self) -> ScenarioResult:
-        """The same with all cases counted but those that show a finding or could not be judged.
+        """The same result, with all cases counted but those that illustrate a finding or could not be judged.
 
-        That is what a file holds: thousands of cases that passed say nothing that their number does not, and
-        the schedules of those that broke stand with their finding.
+        This is what a file holds: thousands of cases that passed say no more than their number, and the
+        schedules of those that broke are listed with their finding.
         """
         shown = {finding.schedule: bool(finding.known) for finding in self.findings}
         kept = tuple(
@@ -276,22 +275,22 @@ class ScenarioResult:
         return from_plain(cls, plain)
 
     def printable(self) -> ScenarioResult:
-        """The same with every text in it as :func:`chaoskit.core.schedule.printable` gives it.
+        """The same result, with every text passed through :func:`chaoskit.core.schedule.printable`.
 
-        What leaves the process has to be: surrogates neither cross to xdist's controller nor belong on
-        a terminal. Schedules stay as they are, since what they write is ASCII.
+        Do this to whatever leaves the process: surrogates neither cross to xdist's controller nor belong on a
+        terminal. Schedules stay as they are, since they are written in ASCII.
         """
         escaped: ScenarioResult = with_text(self, printable, str)
         return escaped
 
     def renamed(self, change: Callable[[str], str]) -> ScenarioResult:
-        """The same with ``change`` made to every text in it, names in schedules included."""
+        """The same result, with ``change`` applied to every text in it, names in schedules included."""
         changed: ScenarioResult = with_text(self, change, change)
         return changed
 
 
 def _brief(case: CaseResult, *, known: bool) -> CaseResult:
-    """A case without what its finding has as well, and without the timeline if that asks for no action."""
+    """The case without what its finding repeats, and without the timeline if the finding is ``known``."""
     failure = case.failure and replace(case.failure, text="")
     timeline = None if known else case.timeline
     return replace(case, failure=failure, differences=(), timeline=timeline)

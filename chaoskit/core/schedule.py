@@ -47,7 +47,7 @@ _EXAMPLE = (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Point:
-    """The name of a fault point: which of several equal operations, and in which run, process and thread.
+    """The name of a fault point: which of several equal operations, in which run, process and thread.
 
     ``target`` and ``second`` are patterns: ``*`` stands for what varies between runs, and a star or
     a backslash that is part of a name is preceded by a backslash.
@@ -82,7 +82,7 @@ class Point:
 
     @property
     def key(self) -> tuple[Place, str, str, str | None]:
-        """Place, call and names: what points have in common that only their ordinals tell apart."""
+        """Place, call and names: equal for points that only their ordinals tell apart."""
         return (self.place, self.call, self.target, self.second)
 
 
@@ -114,7 +114,7 @@ class Strike:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The faults of one case, in the order in which they are due. An empty schedule is the baseline's."""
+    """The faults of one case, in the order in which they are due. The baseline has an empty schedule."""
 
     strikes: tuple[Strike, ...] = ()
 
@@ -132,7 +132,7 @@ class Schedule:
         """Read a schedule back: ``Schedule.parse(str(schedule)) == schedule``.
 
         Raises:
-            ScheduleError: naming the part that does not fit and what was expected there.
+            ScheduleError: naming the part that does not parse and what was expected there.
         """
         if not isinstance(text, str):
             raise ScheduleError(
@@ -146,7 +146,7 @@ class Schedule:
 
 
 def point_of(operation: Operation) -> Point:
-    """The point that ``operation`` is, taken literally: nothing in its name is a wildcard."""
+    """The point of ``operation``, taken literally: nothing in its name is a wildcard."""
     return Point(
         operation.call,
         literal(operation.target),
@@ -162,7 +162,7 @@ def literal(name: str) -> str:
 
 
 def matcher(pattern: str) -> re.Pattern[str]:
-    """A compiled expression whose ``fullmatch`` finds the names that fit ``pattern``."""
+    """A compiled expression whose ``fullmatch`` accepts the names that fit ``pattern``."""
     out = []
     for token in re.findall(r"\\.|\*|[^\\*]+", pattern, re.DOTALL):
         out.append("[^/]*" if token == "*" else re.escape(token[1:] if token[0] == "\\" else token))
@@ -200,7 +200,7 @@ def escape(pattern: str) -> str:
 def printable(text: str) -> str:
     """``text`` for people: bytes of names that are not UTF-8 become ``%XX``, as schedules write them.
 
-    The result can always be encoded. Everything else stays as it is, so it cannot be read back for certain.
+    The result can always be encoded. Since everything else stays as it is, it cannot be parsed back reliably.
     """
     if text.isascii():
         return text
@@ -263,7 +263,7 @@ def _point(match: re.Match[str]) -> Point:
     second = match["second"]
     return Point(
         match["call"],
-        # Empty is a target, too: a promise has no name, and is written promise().
+        # An empty target is valid: a promise has no name, and is written promise().
         unescape(match["target"]),
         None if second is None else unescape(second),
         int(match["ordinal"]),

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from chaoskit.core.operation import Frame
 
 AROUND = 2
-"""Lines of source before and after the one that is meant."""
+"""Lines of source before and after the one of interest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """Some lines of one file around ``site``; the first of them has the number ``first``."""
+    """Some lines of one file around ``site``; ``first`` is the number of the first one."""
 
     site: Frame
     first: int
@@ -23,9 +23,9 @@ class Excerpt:
 
 
 def excerpt(stack: Iterable[Frame]) -> Excerpt | None:
-    """The lines around the innermost place in ``stack`` that belongs to no library.
+    """The lines around the innermost frame of ``stack`` that does not belong to a library.
 
-    None without one, and where the source cannot be read.
+    None if there is no such frame, or the source cannot be read.
     """
     site = next((frame for frame in stack if not of_a_library(frame.file)), None)
     if site is None:

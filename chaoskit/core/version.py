@@ -1,3 +1,3 @@
-"""The version of this package: the one place where it is written."""
+"""The version of this package, written here and nowhere else."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""What the engine's messages call things for which each front has its own name."""
+"""The words in the engine's messages that differ between the fronts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Words:
     """The words of one front; the defaults are those of pytest.
 
-    ``listing`` is the option that prints the points; ``allowance`` names in brackets, after a space, what
-    allows a share of cases without a verdict. The others are whole sentences: ``more_time`` says how to
-    wait longer for the workload, ``idle`` that it did nothing, ``unsteady`` that it worked only once.
+    ``listing`` is the option that prints the points; ``allowance`` names, in brackets and after a space, the
+    option that allows a share of cases without a verdict. The others are whole sentences: ``more_time`` says
+    how to wait longer for the workload, ``idle`` that it did nothing, ``unsteady`` that it worked only once.
     """
 
     listing: str = "--chaoskit-list"

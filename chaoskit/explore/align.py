@@ -1,8 +1,8 @@
-"""Aligning two recordings of the same test: wildcards for names that vary, and other differences.
+"""Align two recordings of the same test: wildcards for names that vary, and other differences.
 
-Names made by ``mkstemp`` and its like differ in every run. What occurs in only one of the two
-recordings is taken for varying; the two sequences are aligned with everything varying alike, and
-from each aligned pair of names a pattern is made that fits both (``tmp*.db``).
+Names made by ``mkstemp`` and its like differ in every run. A part of a name that occurs in only one of the
+two recordings counts as varying; the two sequences are aligned as if all varying parts were equal, and each
+aligned pair of names yields a pattern that fits both (``tmp*.db``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _VARYING = "\0"
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """A recording with its names settled, and everything that was not the same in the second one."""
+    """A recording under its final names, and every difference from the second one."""
 
     recording: Recording
     variations: tuple[Variation, ...] = ()
@@ -48,7 +48,7 @@ def align(first: Trace, second: Trace) -> Alignment:
     naming = Naming(patterns)
     ours = naming.points(first.operations)
     theirs = naming.points(second.operations)
-    # By name and not by position: a call more in one recording must not shift all that follows.
+    # By name, not by position: one more call in one recording must not shift all that follow.
     known = dict(zip(theirs, second.operations, strict=True))
     stable = tuple(point in known for point in ours)
     variations = (
@@ -61,7 +61,7 @@ def align(first: Trace, second: Trace) -> Alignment:
 
 
 def _settled(first: Trace, points: Sequence[Point], known: Mapping[Point, Operation]) -> Trace:
-    """The first recording with no more allocations in a line than it had in the second one as well."""
+    """The first recording, with the allocations of each line lowered to the smaller of the two counts."""
     fewer = {}
     for point, operation in zip(points, first.operations, strict=True):
         other = known.get(point)
@@ -73,12 +73,12 @@ def _settled(first: Trace, points: Sequence[Point], known: Mapping[Point, Operat
 def unaligned(
     trace: Trace, patterns: tuple[str, ...] = (), noted: Mapping[int, Any] = MappingProxyType({})
 ) -> Recording:
-    """A recording that is compared with nothing: all of it counts as stable."""
+    """A recording without a second one to compare: all of it counts as stable."""
     return Recording(trace, Naming(patterns).points(trace.operations), (True,) * len(trace), patterns, noted)
 
 
 class Naming:
-    """Turns operations into points, under the wildcards that a scenario has."""
+    """Turns operations into points, using the wildcards of a scenario."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._matchers = [(pattern, matcher(pattern)) for pattern in patterns]
@@ -87,11 +87,11 @@ class Naming:
     def name(self, target: str) -> str:
         """The first pattern that fits ``target``, or ``target`` taken literally.
 
-        What has no name, a promise or the end, has none under wildcards either.
+        An empty ``target`` (a promise, or the end) stays empty.
         """
         if not target:
             return ""
-        # Thousands of operations name a few files, and each pattern is an expression to be tried.
+        # Thousands of operations name a few files, and every pattern would be tried for each.
         found = self._known.get(target)
         if found is None:
             fits = (pattern for pattern, expression in self._matchers if expression.fullmatch(target))
@@ -106,7 +106,7 @@ class Naming:
             second = None if operation.second is None else self.name(operation.second)
             key = (operation.place, operation.call, self.name(operation.target), second)
             seen[key] = ordinal = seen.get(key, 0) + 1
-            # Only some of their executions are in a recording, and a case counts them all.
+            # A recording has only some executions of a line, but a case counts all of them.
             if FAMILIES[operation.call].inside:
                 ordinal = operation.ordinal
             points.append(Point(key[1], key[2], second, ordinal, operation.place))
@@ -114,7 +114,7 @@ class Naming:
 
 
 def patterns_with(patterns: tuple[str, ...], schedule: Schedule) -> tuple[str, ...]:
-    """The wildcards of the recording and, behind them, those that only the schedule knows."""
+    """The wildcards of the recording, followed by those that only the schedule has."""
     names = [name for s in schedule for name in (s.point.target, s.point.second) if name]
     return tuple(dict.fromkeys((*patterns, *(name for name in names if _is_wild(name)))))
 
@@ -124,7 +124,7 @@ def _is_wild(pattern: str) -> bool:
 
 
 def _find_patterns(first: Sequence[Operation], second: Sequence[Operation]) -> tuple[str, ...]:
-    # Part by part and not name by name: below a directory with a random name everything would vary.
+    # Part by part, not name by name: below a directory with a random name every name would vary.
     varying = _components(first) ^ _components(second)
     if not varying:
         return ()
@@ -140,9 +140,9 @@ def _find_patterns(first: Sequence[Operation], second: Sequence[Operation]) -> t
 def _kept_literal(
     wild: Sequence[str], first: Iterable[Operation], second: Iterable[Operation]
 ) -> Iterator[str]:
-    """The names that both recordings have and that a wildcard would swallow, each as its own pattern.
+    """Names that are in both recordings and would match a wildcard, each as a literal pattern.
 
-    They stand before the wildcards, and the first pattern that fits gives a name.
+    They come before the wildcards, since the first pattern that fits decides the name.
     """
     matchers = list(map(matcher, wild))
     for name in sorted(_names(first) & _names(second)):
@@ -155,7 +155,7 @@ def _names(operations: Iterable[Operation]) -> set[str]:
 
 
 def _needed(pairs: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Leave out a pattern all of whose names fit a narrower one: it had widened over an accident."""
+    """Leave out a pattern if all of its names fit a narrower one: chance had made it too wide."""
     return tuple(
         one
         for one, names in pairs.items()
@@ -167,7 +167,7 @@ def _needed(pairs: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
 
 
 def _broadest(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out what another pattern covers, so that one kind of name has one pattern."""
+    """Leave out patterns that another one covers, so that each kind of name has one pattern."""
     return tuple(
         one
         for one in patterns
@@ -188,11 +188,11 @@ def _components(operations: Iterable[Operation]) -> set[str]:
 def _aligned(
     first: Sequence[Operation], second: Sequence[Operation], varying: set[str]
 ) -> Iterable[tuple[Operation, Operation]]:
-    """Pairs of operations that stand at the same place in the same thread of both recordings."""
+    """Pairs of operations at the same position in the same thread of both recordings."""
     streams = _streams(second)
     for place, ours in _streams(first).items():
         theirs = streams.get(place, [])
-        # autojunk would take frequent calls, such as writes to a log, for noise and align nothing by them.
+        # autojunk would discard frequent calls, such as writes to a log, as noise.
         match = SequenceMatcher(
             None, [_shape(o, varying) for o in ours], [_shape(o, varying) for o in theirs], autojunk=False
         )
@@ -217,7 +217,7 @@ def _blurred(name: str, varying: set[str]) -> str:
 
 
 def pattern_for(one: str, other: str) -> str:
-    """The pattern that fits two names with equally many parts, with one wildcard in each that differs."""
+    """The pattern that fits two names with equally many parts, with a wildcard in each differing part."""
     return "/".join(
         literal(a) if a == b else _pattern_of_part(a, b)
         for a, b in zip(one.split("/"), other.split("/"), strict=True)
@@ -230,36 +230,36 @@ def _pattern_of_part(a: str, b: str) -> str:
     head, tail = a[:start], a[len(a) - end :]
     differing = (a[start : len(a) - end], b[start : len(b) - end])
     if all(map(_SEPARATOR.search, differing)):
-        # Two numbers side by side, as in "4711.90210": each edge belongs to a part that varies by itself.
+        # Two numbers side by side, as in "4711.90210": the parts at the two edges vary independently.
         before = _agreed(reversed(head), tuple(_SEPARATOR.split(part)[0] for part in differing))
         after = _agreed(tail, tuple(_SEPARATOR.split(part)[-1] for part in differing))
     else:
         letters, at_each_end, in_all = _reach(differing)
         before, after = _run_length(reversed(head), letters), _run_length(tail, letters)
         before, after = _widened(before, after, at_each_end, in_all)
-        # Microseconds that begin with the same digit twice will not do so a third time: M813362, M834362.
+        # Two microsecond counts may begin with the same digit, and the third with another: M813362, M834362.
         before = max(before, _digits_at_edge(head[::-1], [part[:1] for part in differing]))
         after = max(after, _digits_at_edge(tail, [part[-1:] for part in differing]))
     return f"{_timeless(head[: len(head) - before])}*{_timeless(tail[after:])}"
 
 
 def _digits_at_edge(beside: str, edges: Iterable[str]) -> int:
-    """How many digits beside a part that varies go on the number with which it begins or ends."""
+    """How many digits beside a varying part continue the number with which it begins or ends."""
     return _run_length(beside, _DIGIT) if all(map(_DIGIT.fullmatch, edges)) else 0
 
 
 def _agreed(beside: Iterable[str], differing: tuple[str, ...]) -> int:
-    """How many letters beside a part that varies agreed in both recordings by chance."""
+    """How many letters beside a varying part are equal in both recordings by chance."""
     letters, at_this_end, _ = _reach(differing)
     return min(_run_length(beside, letters), at_this_end)
 
 
 def _widened(before: int, after: int, at_each_end: int, in_all: int) -> tuple[int, int]:
-    """How many of the equal letters ``before`` and ``after`` a differing part belong to it.
+    """How many of the equal letters ``before`` and ``after`` a varying part belong to it.
 
-    Those up to a dot or an end agreed by chance, if they are few, and what they use up the other side
-    keeps. Where that does not tell which side it was, both give: a pattern that is too wide still fits
-    the third run.
+    A few letters up to a dot or an end are equal by chance, and the other side then keeps as many. If that
+    does not tell which side it was, both sides are widened: a pattern that is too wide still fits the third
+    run.
     """
     if after <= at_each_end < before:
         return min(at_each_end, in_all - after), after
@@ -269,26 +269,27 @@ def _widened(before: int, after: int, at_each_end: int, in_all: int) -> tuple[in
 
 
 def _timeless(text: str) -> str:
-    """A literal pattern, but for digits that are a clock's: seconds since 1970 have ten, and both
-    recordings may have been made within one."""
+    """A literal pattern, except for the digits of a clock: seconds since 1970 have ten, and both recordings
+    may have been made within one second.
+    """
     return re.sub(rf"\d{{{_CLOCK_DIGITS},}}", "*", literal(text))
 
 
 def _common(a: str, b: str) -> int:
-    """The length of what both begin with."""
+    """The length of the common prefix."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def _reach(differing: tuple[str, ...]) -> tuple[re.Pattern[str], int, int]:
-    """The letters over which a differing part is widened, and how many at each end and in all."""
+    """The letters by which a varying part may be widened, and how many at each end and in total."""
     joined = "".join(differing)
     # A number may grow by a digit at any time, so it is taken whole.
     if re.fullmatch(r"\d*", joined):
         return re.compile(r"\d"), 64, 128
     if re.fullmatch(r"[0-9a-f]*", joined):
         return re.compile(r"[0-9a-f]"), 64, 128
-    # A name of eight random letters of which five differ has three that agreed by chance. The C library draws
-    # six, capitals among them (mkstemp(3)), and Python eight without: "sedAbC12x" begins with all of "sed".
+    # If five of eight random letters differ, three were equal by chance. The C library draws six letters,
+    # capitals included (mkstemp(3)), and Python eight without capitals: in "sedAbC12x", "sed" is literal.
     length = _RANDOM_LENGTH
     if re.search("[A-Z]", joined):
         length = next((one for one in _C_LENGTHS if one >= min(map(len, differing))), length)
@@ -299,7 +300,7 @@ def _reach(differing: tuple[str, ...]) -> tuple[re.Pattern[str], int, int]:
 
 
 def _run_length(text: Iterable[str], letters: re.Pattern[str]) -> int:
-    """How many of the first characters are among these letters."""
+    """How many of the first characters are among ``letters``."""
     return sum(1 for _ in itertools.takewhile(letters.fullmatch, text))
 
 
@@ -317,7 +318,7 @@ def _other_outcomes(
 ) -> Iterable[Variation]:
     for point, operation in zip(points, operations, strict=True):
         other = known.get(point)
-        # Only success and failure: byte counts and descriptors differ for good reasons.
+        # Compare only success and failure: byte counts and descriptors differ for good reasons.
         if other is not None and operation.ok != other.ok:
             text = f"{point}: {operation.result}, then {other.result}"
             yield Variation("outcome", text, operation.site)

@@ -1,4 +1,4 @@
-"""Putting the result together: cases, findings, points, caveats, and the conclusion."""
+"""Put the result together: cases, findings, points, caveats, and the conclusion."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from chaoskit.grouping.groups import finding_of
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """All that is known of a scenario when its cases are over.
+    """Everything known about a scenario when its cases are over.
 
-    ``planned`` are the cases whose faults the points are said to have been offered, ``run`` those that were
-    judged. ``shrinker`` is None where nothing was made smaller. ``plan`` is the digest of the plan.
+    ``planned`` are the cases whose faults count as offered at the points, ``run`` those that were judged.
+    ``shrinker`` is None if nothing was made smaller. ``plan`` is the digest of the plan.
     """
 
     question: Question
@@ -48,16 +48,16 @@ class Material:
 
 
 def result_of(material: Material, sweep: Sweep, timing: Timing, *, again: bool = True) -> ScenarioResult:
-    """The result; ``again``: one case of each finding is run once more for it, and recorded."""
+    """Build the result; with ``again``, run one case of each finding once more and record it."""
     question, run = material.question, material.run
     recording = material.alignment.recording
     cases, findings = _told(material, sweep)
     known = question.known
     findings = tuple(replace(one, known=known.get(one.id, "")) for one in findings)
-    # Where not every case was run, what is not seen may still be there.
+    # If some cases were not run, a known finding that did not show may still exist.
     whole = again and sweep.complete and not question.listing and question.options.replay is None
     stale = tuple(sorted(known.keys() - {one.id for one in findings})) if whole else ()
-    # After an interrupt nothing more is run: the user wants an end.
+    # After an interrupt run nothing more: the user wants to stop.
     if again:
         cases, findings = _shown_again(cases, findings, material, sweep)
     not_waited = sum(seen.not_waited for seen in (material.first, *(case.seen for case in run)))
@@ -89,7 +89,7 @@ def result_of(material: Material, sweep: Sweep, timing: Timing, *, again: bool =
 
 
 def _noted(material: Material) -> dict[str, Any]:
-    """What the runs have noted beside their verdicts, by field of the result."""
+    """What the runs recorded beside their verdicts, by field of the result."""
     question, first, run = material.question, material.first, material.run
     return {
         "promise": question.promise,
@@ -100,25 +100,25 @@ def _noted(material: Material) -> dict[str, Any]:
 
 
 def states_reached(first: Observation, run: Iterable[Case]) -> dict[str, int]:
-    """In how many cases each state was reached that some case must reach; the baseline is not a case."""
+    """For each state that some case must reach, in how many cases (not the baseline) it was reached."""
     seen = [case.seen.sometimes for case in run]
     names = dict.fromkeys(name for states in (first.sometimes, *seen) for name in states)
     return {name: sum(states.get(name, False) for states in seen) for name in names}
 
 
 def plan_of(planned: Iterable[Case]) -> str:
-    """A digest of the cases that were planned, in their order."""
+    """A digest of the planned cases, in order."""
     texts = "\n".join(str(case.planned.schedule) for case in planned)
     return hashlib.sha256(texts.encode("ascii")).hexdigest()[:16]
 
 
 def witness_of(material: Material) -> Witness:
-    """What says of each case what it shows."""
+    """The witness that turns each broken case into evidence."""
     return Witness(Spots(material.alignment.recording, material.question.file), material.question.nodeid)
 
 
 def _told(material: Material, sweep: Sweep) -> tuple[tuple[CaseResult, ...], tuple[Finding, ...]]:
-    """The records of the cases, with their findings, and those."""
+    """The records of the cases, each with the number of its finding, and the findings."""
     question, run = material.question, material.run
     recording = material.alignment.recording
     witness, classes = witness_of(material), Classes(question.faults, recording)
@@ -143,12 +143,12 @@ def _told(material: Material, sweep: Sweep) -> tuple[tuple[CaseResult, ...], tup
 def _shown_again(
     cases: tuple[CaseResult, ...], findings: tuple[Finding, ...], material: Material, sweep: Sweep
 ) -> tuple[tuple[CaseResult, ...], tuple[Finding, ...]]:
-    """Run the case of each finding once more: what does not show again comes from chance, not the fault.
+    """Run the case of each finding once more: if it does not break again, chance broke it, not the fault.
 
-    It is recorded by that, and gets its timeline. Hung ones are left alone, since each would cost its whole
-    time again; of these the baseline tells how it went up to the fault.
+    That run is recorded and yields the case's timeline. Hung cases are not run again, since each would cost
+    its whole timeout; their timeline is the baseline's up to the fault.
     """
-    # By the text, as records have it; each schedule is run as one case.
+    # By the text of the schedule, as in the records; each schedule is one case.
     index_of = {case.schedule: case.index for case in cases}
     timelines: dict[int, Timeline] = {}
     reproduced: dict[str, bool] = {}
@@ -170,9 +170,9 @@ def _shown_again(
 
 
 def shown_again(case: CaseResult, broke: bool, seen: Observation, recorded: Timeline) -> CaseResult:
-    """The record of a case that was run once more, with the timeline of that and the text of its failure."""
+    """The record of a case that was run once more, with that run's timeline and the text of its failure."""
     failure = case.failure
-    # Cases are mostly run without a text of their failure, since only this one is shown.
+    # Most cases are run without the text of their failure, since only this case shows it.
     if failure is not None and not failure.text and broke and seen.failure is not None:
         failure = replace(failure, text=seen.failure.text)
     return replace(case, failure=failure, timeline=recorded)
@@ -195,10 +195,10 @@ def _shrinking(shrinker: Shrinker | None) -> Shrinking | None:
 
 
 def case_result(index: int, case: Case, first: Observation, patterns: tuple[str, ...]) -> CaseResult:
-    """The record of one judged case; what a broken one left is compared with the baseline."""
+    """The record of one judged case; for a broken one, what it left is compared with the baseline."""
     seen, judgement = case.seen, case.judgement
     broken = judgement.failure is not None
-    # Only for broken cases: of the others it is known that the test accepts what they left.
+    # Only for broken cases: the test accepted what the others left.
     found = differences(first.snapshot, seen.snapshot, patterns) if broken and seen.snapshot else ()
     return CaseResult(
         index=index,
@@ -219,12 +219,12 @@ def case_result(index: int, case: Case, first: Observation, patterns: tuple[str,
 
 
 def worlds_of(run: Sequence[Case]) -> dict[int, World]:
-    """The worlds of those cases that have one, by their index."""
+    """The worlds of the cases that have one, by the index of the case."""
     return {i: case.planned.world for i, case in enumerate(run) if case.planned.world is not None}
 
 
 def crash_states_of(worlds: Sequence[World], run: Sequence[Case]) -> StateCounts | None:
-    """The counts of crash states; ``worlds`` are all that were listed, whether or not they were run."""
+    """The counts of crash states; ``worlds`` are all listed ones, whether or not they were run."""
     ways: dict[Hashable, int] = {}
     for world in worlds:
         # Equal content is one state, which several worlds may list.
@@ -246,10 +246,11 @@ def crash_states_of(worlds: Sequence[World], run: Sequence[Case]) -> StateCounts
 def state_of(
     cases: Sequence[CaseResult], findings: Iterable[Finding], stale: Sequence[str], question: Question
 ) -> Conclusion:
-    """What the cases come to, all together."""
+    """The conclusion from all cases."""
     if question.listing:
         return "listed"
-    # A shard cannot tell which finding a case belongs to, if that may be a known one: joining them does.
+    # A shard cannot tell whether a case belongs to a known finding: that is decided when the shards are
+    # joined.
     undecided = question.shard is not None and bool(question.known)
     if not undecided and (stale or not all(finding.known for finding in findings)):
         return "failed"
@@ -263,7 +264,7 @@ def point_summaries(
     """Every operation of the recording with the faults offered there and how many were run."""
     offered: dict[int, dict[str, None]] = {}
     for case in planned:
-        # The last strike: those before it are how the case got there, and were offered by another.
+        # Only the last strike: the ones before it lead there, and another case offers them.
         for struck in case.points[-1:]:
             offered.setdefault(struck, {})[str(case.planned.schedule.strikes[-1].fault)] = None
     explored = Counter(point for case in cases for point in case.points)
@@ -287,13 +288,13 @@ def point_summaries(
 def caveat_summaries(
     first: Observation, run: Sequence[Case], sources: Iterable[CaseSource]
 ) -> tuple[Caveat, ...]:
-    """Each blind spot once, however many cases and processes it showed in."""
+    """Each blind spot once, however many cases and processes it appeared in."""
     all_of_them: dict[tuple[str, str], Caveat] = {}
     seen: list[Iterable[Caveat]] = [first.caveats, *(source.caveats() for source in sources)]
     for case in run:
         seen += [case.seen.caveats, forgotten(case.job, case.seen), interpreters.caveats(case.job, case.seen)]
     for caveats in seen:
         for caveat in caveats:
-            # Without numbers: process ids and descriptors would make each one another blind spot.
+            # Without numbers: process ids and descriptors would make each occurrence a different blind spot.
             all_of_them.setdefault((caveat.kind, without_numbers(caveat.target)), caveat)
     return tuple(all_of_them.values())

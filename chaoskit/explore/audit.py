@@ -1,7 +1,7 @@
-"""What each sync of a program is good for: the crash states that it prevents, judged by the same check.
+"""What each sync of a program protects: the crash states that it prevents, judged by the same check.
 
-Nothing is executed for it but the test behind its run, as for every crash state. Deleting the call and
-running all again would show the same, and could not be done for a program in another language.
+Only the part of the test after its run is executed, as for every crash state. Deleting the call and running
+everything again would show the same, but is impossible for a program in another language.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from chaoskit.explore.spoiling import Spoiling
 from chaoskit.explore.sweep import Sweep
 
 LIMIT = 256
-"""Crash states that are tried for one sync, without a budget."""
+"""The most crash states tried for one sync."""
 LEAST = 4
-"""This many are tried for each, however small the budget is."""
+"""How many are tried for each sync, however small the budget is."""
 BATCH = 16
-"""This many are tried before it is looked if one has broken: equal runs try the same ones."""
+"""How many are tried before checking whether one broke, so that equal runs try the same ones."""
 FILES = 3
-"""Files that are spoiled to see whether the check looks at them."""
+"""The most files spoiled, per sync, to see whether the check looks at them."""
 
 
 class SyncAudit:
@@ -38,10 +38,10 @@ class SyncAudit:
         self._job_of = job_of
 
     def results(self, spared: Iterable[Spared]) -> Iterator[SyncResult]:
-        """The word on each sync, in the order of the recording."""
+        """The result for each sync, in the order of the recording."""
         several = list(spared)
         budget = self._sweep.question.options.budget
-        # As many again as the sweep had, divided among all of them.
+        # As many cases as the sweep had, divided among the syncs.
         limit = LIMIT if budget is None else max(LEAST, budget // max(1, len(several)))
         for one in several:
             yield self._result(one, min(limit, LIMIT))
@@ -62,21 +62,21 @@ class SyncAudit:
                     models = world.models if world is not None else ()
                     return replace(result, word="needed", harm=harm.partition("\n")[0], models=models)
         if not one.cases:
-            # Nothing can be lost without it, so it is for nothing, whatever the check looks at.
+            # Nothing can be lost without this sync, so it is superfluous whatever the check looks at.
             return result
         if len(chosen) < len(one.cases):
             return replace(result, word="not settled")
         return replace(result, word="superfluous" if self._looks(one) else "unnoticed")
 
     def _first(self, cases: Sequence[Planned]) -> list[Planned]:
-        """The most telling ones first."""
+        """The cases, the most telling first."""
         blamed = [case.world.blamed if case.world is not None else None for case in cases]
         return [cases[i] for i in ranked(cases, blamed, self._sweep.question.seed)]
 
     def _looks(self, one: Spared) -> bool:
-        """True if the check notices garbage in some file that the sync is about, or that it is gone.
+        """True if the check notices garbage in a file that the sync is about, or that the file is gone.
 
-        Also where there is no such file any more when the program is done.
+        Also if no such file is left at the end.
         """
         run = self._recording.trace[one.operation].place.run
         spoilings = [

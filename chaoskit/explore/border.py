@@ -1,7 +1,7 @@
 """The border between the engine and what can go wrong: sources of cases, and the worlds that they build.
 
-The engine knows no kind of fault by name. A source has to list its cases; everything else has a default,
-which is right for faults that a backend makes happen at a call.
+The engine knows no kind of fault by name. A source must list its cases; everything else has a default, which
+is right for faults that a backend injects at a call.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from chaoskit.core.operation import Caveat, Operation, Receipt, Trace
 from chaoskit.core.schedule import Point, Schedule, Strike
 
 Note = Callable[[str], object]
-"""Notes of a directory what a source will need to know of it; what it returns must be picklable."""
+"""Takes the path of a directory and returns what a source needs to know about it, as a picklable object."""
 
 
-# Defaults for all that belongs to parts: most worlds, such as damaged files, have none.
+# Everything about parts has a default: most worlds, such as damaged files, have none.
 class World(Protocol):
     """What a case finds instead of what one of its runs would have left.
 
@@ -26,8 +26,8 @@ class World(Protocol):
     :meth:`build` and the test goes on behind its ``chaos.run``. Worlds are handed to processes that
     are forked afterwards, so they may hold anything; ``build`` may be called in several of them.
 
-    A world that is made of parts says which are missing, so that it can be made smaller when it breaks the
-    test. One that is not leaves :attr:`parts` and what belongs to them as they are.
+    A world made of parts says which are missing, so that it can be made smaller if it breaks the test. A
+    world without parts leaves :attr:`parts` and the members that depend on it alone.
     """
 
     @property
@@ -40,30 +40,30 @@ class World(Protocol):
 
     @property
     def blamed(self) -> Operation:
-        """The operation of the recording that let this happen, at a first look that costs little."""
+        """The operation of the recording that made this possible, by a first, cheap look."""
 
     @property
     def content(self) -> Hashable:
-        """Equal for worlds in which the same run leaves the same, and the same was promised before."""
+        """Equal for worlds in which the same run leaves the same content after the same promises."""
 
     @property
     def promised(self) -> tuple[Any, ...]:
-        """What this run had acknowledged before."""
+        """What this run had promised by then."""
 
     def build(self, path: str) -> tuple[Receipt, ...]:
         """Replace the content of the directory ``path``; return a receipt for each strike that is in it.
 
-        ``path`` then holds what the case's own set-up and earlier runs have made.
+        When it is called, ``path`` holds what the case's own set-up and earlier runs have left.
         """
 
     @property
     def home(self) -> str:
-        """The directory in which the content was recorded; empty if it comes from none."""
+        """The directory in which the content was recorded; empty if there is none."""
         return ""
 
     @property
     def tells_of_home(self) -> bool:
-        """True if something of it has the path of that directory in it: then it is true nowhere else."""
+        """True if the content contains the path of that directory, and is therefore valid nowhere else."""
         return False
 
     @property
@@ -73,17 +73,17 @@ class World(Protocol):
 
     @property
     def past(self) -> Sequence[Operation]:
-        """What the run had done before, as recorded: for the case's timeline."""
+        """The recorded operations of the run before that point, for the case's timeline."""
         return ()
 
     @property
     def guilty(self) -> Operation:
-        """As :attr:`blamed` at a second look, which may take into account what could not be without what."""
+        """As :attr:`blamed`, by a second look, which may consider which parts depend on which."""
         return self.blamed
 
     @property
     def parts(self) -> tuple[Hashable, ...]:
-        """What was done and is not there, in the order in which it was done.
+        """The parts that were done and are missing, in the order in which they were done.
 
         Equal parts of two worlds are the same part.
         """
@@ -91,19 +91,19 @@ class World(Protocol):
 
     @property
     def missing(self) -> frozenset[Hashable]:
-        """The same as a set."""
+        """:attr:`parts` as a set."""
         return frozenset(self.parts)
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """What is missing, as numbers that are the same in every recording of the same run."""
+        """The missing parts, as numbers that are the same in every recording of the same run."""
         return ()
 
     def lacking(self, parts: Iterable[Hashable]) -> World | None:
         """The world that begins to differ at the same operation and in which only ``parts`` are missing.
 
-        Further ones may be, if they cannot be there without these. ``parts`` are some of this world's.
-        Every model that allows this world allows the other; None if there is no such world.
+        Parts that depend on these are missing, too. ``parts`` is a subset of this world's. Every model that
+        allows this world allows the other; None if there is no such world.
         """
         return None
 
@@ -114,22 +114,22 @@ class World(Protocol):
 
     @property
     def ways(self) -> int:
-        """How many of the enumerated sets of parts leave this content: worlds before merging."""
+        """How many of the enumerated sets of parts leave this content."""
         return 1
 
     @property
     def told(self) -> Advice | None:
-        """Why this content can come about, and how to prevent it; None where there is nothing to say."""
+        """Why this content is possible, and how to prevent it; None if there is no advice."""
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What the baseline has shown: two runs of a test in which nothing went wrong.
+    """The recording of the baseline: two runs of a test in which nothing went wrong.
 
-    ``trace`` holds the operations of all runs of the first, in order, numbered from 0, under their
-    real names. ``points[i]`` is the name of ``trace[i]`` in schedules, with wildcards and with
-    ordinals counted under them; ``stable[i]`` tells whether the second recording has it too.
+    ``trace`` holds the operations of all runs of the first one, in order, numbered from 0, under their real
+    names. ``points[i]`` is the name of ``trace[i]`` in schedules, with wildcards, and with ordinals that
+    count equal names under wildcards; ``stable[i]`` is True if the second recording has the point, too.
     """
 
     trace: Trace
@@ -142,7 +142,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A case that may be run: its schedule, and the world to build if it has one."""
+    """A case that may be run: its schedule, and the world to build, if any."""
 
     schedule: Schedule
     world: World | None = None
@@ -152,8 +152,8 @@ class Planned:
 class Spared:
     """The cases that would be possible had one call of the recording made nothing durable.
 
-    ``operation`` is its index in the trace; ``files`` are those of which something may then be missing, by
-    their names when all is done.
+    ``operation`` is the call's index in the trace; ``files`` are the files that may then lack something, by
+    their names at the end.
     """
 
     operation: int
@@ -163,10 +163,7 @@ class Spared:
 
 # A protocol with defaults, so that a source of plain faults is one method long.
 class CaseSource(Protocol):
-    """Knows one kind of thing that can go wrong, and the cases that follow from a recording.
-
-    Used for one exploration. Only :meth:`cases` has no default.
-    """
+    """Knows one kind of thing that can go wrong, and derives its cases from one recording."""
 
     def cases(self, recording: Recording) -> Iterable[Planned]:
         """All cases, in the order of the trace. Called once, after both recordings."""
@@ -174,7 +171,7 @@ class CaseSource(Protocol):
     def before_run(self, run: int, path: str) -> None:
         """Called in the first recording just before ``chaos.run`` number ``run`` executes in ``path``.
 
-        The place to note what the directory holds, inode numbers included.
+        Here a source can note what the directory holds, inode numbers included.
         """
         return
 
@@ -183,45 +180,45 @@ class CaseSource(Protocol):
         return
 
     def follows(self, planned: Planned) -> bool:
-        """True if ``planned`` is to be recorded once it has passed, since :meth:`after` then has cases."""
+        """True if ``planned`` must be recorded once it has passed, since :meth:`after` then has cases."""
         return False
 
     def note(self, planned: Planned) -> Note | None:
-        """What to note of the directory before each run when ``planned`` is recorded, if anything.
+        """The note to make before each run when ``planned`` is recorded; None for none.
 
-        A recording with notes keeps the data of writes too, which others leave out.
+        A recording with notes also keeps the data of writes, which others leave out.
         """
         return None
 
     def after(self, before: Planned, recording: Recording) -> Iterable[Planned]:
-        """The cases that come to light when ``before`` is recorded: its strikes, then one of this source."""
+        """The cases found by recording ``before``: its strikes, followed by one of this source."""
         return ()
 
     def second(self, before: Planned, recording: Recording, behind: int) -> Iterable[Planned]:
-        """The pairs: the strikes of ``before``, of which this is a recording, and one further on.
+        """The pairs: the strikes of ``before``, which ``recording`` records, followed by one later strike.
 
-        ``behind`` is an index in the trace: the last operation that is not further on.
+        ``behind`` is an index in the trace: only operations after it count as later.
         """
         return ()
 
     def named(self, wanted: Schedule, recording: Recording, before: Planned | None = None) -> Planned | None:
-        """The case that a schedule names although it was not listed: a world found by making one smaller.
+        """The case that a schedule names although it was not listed: a world that was made smaller.
 
-        With ``before`` the recording is of that case, and ``wanted`` its strike and then one of this
-        source. None if the last strike is none of this source, or names what cannot come about.
+        With ``before`` the recording is of that case, and ``wanted`` is its strike followed by one of this
+        source. None if the last strike does not belong to this source, or names something impossible.
         """
         return None
 
     def refuse(self, wanted: Schedule) -> None:
-        """Called after :meth:`cases` for a schedule to replay that leads to no case.
+        """Raise the error for a schedule to replay that leads to no case. Called after :meth:`cases`.
 
         Raises:
-            ScheduleError: if it has a strike of the kind that the source knows; it says what is wrong.
+            ScheduleError: if it has a strike of this source's kind; the message says what is wrong.
         """
         return
 
     def spared(self, broken: Sequence[World]) -> Iterable[Spared]:
-        """For each sync the cases that it prevents, without those that ``broken`` worlds explain.
+        """For each sync, the cases that it prevents, without those that ``broken`` worlds explain.
 
         Called after :meth:`cases`.
         """
@@ -232,5 +229,5 @@ class CaseSource(Protocol):
         return ()
 
     def caveats(self) -> Iterable[Caveat]:
-        """What the recording did not hold and the cases would have needed. Called after :meth:`cases`."""
+        """What the cases would have needed and the recording lacks. Called after :meth:`cases`."""
         return ()

@@ -1,4 +1,4 @@
-"""What the engine is asked, and one case on its way through it."""
+"""What the engine has to find out, and one case on its way through it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,14 @@ from chaoskit.inject.handlers import Handlers
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the engine is to find out, by which ``sources`` of cases.
+    """What the engine has to find out, and the ``sources`` of cases to use.
 
-    ``listing`` stops before the first case. ``options.replay`` runs that schedule alone.
-    ``first`` are schedules to run before all others, and within any budget. ``exit_first``: one case that
-    breaks is enough, and those behind it in the order of running are left out.
-    ``onlooker`` has seen what the workload writes, if the check is to be tried as well.
-    ``inside`` is what the faults need to see inside of the interpreter, ``handlers`` are those of which it
-    is noted whether they run.
-    ``promise`` is what the scenario is about, in a sentence.
-    ``words`` are those of the front that asks; ``known`` has by id why a finding is accepted.
+    ``listing`` stops before the first case. ``options.replay`` runs that schedule alone. ``first`` are
+    schedules to run before all others, and within any budget. ``exit_first``: one broken case is enough, and
+    those after it in the running order are left out. ``onlooker`` saw what the workload writes, if the check
+    is to be tried as well. ``inside`` is what the faults need to see inside the interpreter; ``handlers`` are
+    the exception handlers to watch. ``promise`` is what the scenario is about, in a sentence. ``words`` are
+    those of the front that asks; ``known`` maps the id of an accepted finding to the reason.
     """
 
     nodeid: str
@@ -57,15 +55,15 @@ class Question:
     shard: Shard | None = None
     """Which part of the plan to run; None for all of it."""
     time: VirtualTime | None = None
-    """How time is in its runs; None for the real one."""
+    """The virtual time of its runs; None for real time."""
 
 
 @dataclass(slots=True)
 class Case:
-    """One case on its way: what is planned, what it strikes, and how it was judged so far.
+    """One case on its way: what is planned, what it strikes, and the latest judgement.
 
-    ``order`` says where it stands among all cases, in every shard alike; ``rank`` is its place in the order
-    of running, -1 where that is worked out among those that are run.
+    ``order`` is its position among all cases, the same in every shard; ``rank`` is its place in the running
+    order, -1 if that is decided among the cases that are run.
     """
 
     planned: Planned
@@ -80,6 +78,6 @@ class Case:
 
 
 def state_shown(case: Case) -> World | None:
-    """The world whose strike is the last of the case; with a fault behind it, it is not a new one."""
+    """The world whose strike is the last of the case; None if there is none, or another fault follows it."""
     world = case.planned.world
     return world if world is not None and case.planned.schedule.strikes[-1] == world.strike else None

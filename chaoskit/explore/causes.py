@@ -1,7 +1,7 @@
-"""What a broken case says that the program lacks, and the name of that.
+"""The cause of a broken case, which is what the program lacks, and its id.
 
-Cases with one cause are one finding (:mod:`chaoskit.grouping.groups`), whatever fault showed it, whatever
-the assertion printed, and at whichever of a few lines it struck.
+Cases with one cause are one finding (:mod:`chaoskit.grouping.groups`), whichever fault showed it, whatever
+the assertion printed, and whichever of a few lines it struck.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chaoskit.explore.spots import Spot, Spots, text_of
 from chaoskit.faults.shapes import Damaged, shape_of
 
 _DIGITS = 6
-"""Of an id, in base 16. Two that are equal do harm in one scenario only, and that has a handful."""
+"""Hexadecimal digits of an id. Equal ids do harm only within a scenario, which has a handful of findings."""
 
 _STOPPED = "stopped-between"
 _IN_PLACE = frozenset({"torn-write", "truncate-then-write"})
@@ -33,7 +33,7 @@ _LACKING = {
     "rename-in-halves": "directory",
     "wrong-directory-synced": "directory",
 }
-"""Kinds of advice that come to the same missing call: which one fits depends on what else was lost."""
+"""Kinds of advice that mean the same missing call: which one applies depends on what else was lost."""
 
 
 def id_of(cause: Cause, scenario: str) -> str:
@@ -43,20 +43,20 @@ def id_of(cause: Cause, scenario: str) -> str:
 
 
 def id_if_answered(cause: Cause, scenario: str) -> str:
-    """The id that a stop has if the program was told of an error and has made it worse; else none."""
+    """The id of a "stopped" cause if it turns out that the program received an error; otherwise empty."""
     return id_of(replace(cause, kind="answered"), scenario) if cause.kind == "stopped" else ""
 
 
 def scenario_name(nodeid: str) -> str:
-    """The name of a test without its directory, which depends on the root, and without its parameters."""
+    """The name of a test, without its directory, which depends on the root, and without its parameters."""
     return nodeid.partition("[")[0].rpartition("/")[2]
 
 
 def harm_of(judgement: Judgement) -> tuple[object, ...]:
-    """What is equal when two cases broke in the same way: the place of the assertion, not what it printed."""
+    """Equal for two cases that broke in the same way: the place of the assertion, not what it printed."""
     verdict, failure = judgement.verdict, judgement.failure
     assert failure is not None
-    # What a test raises at one line comes from one question, be it an assertion or an error.
+    # Whatever a test raises at one line answers one question, be it an assertion or an error.
     return (verdict, failure.site) if failure.site is not None else (verdict, failure.kind, failure.name)
 
 
@@ -72,10 +72,10 @@ def cause_of(case: Case, spots: Spots, advice: Advice | None, guilty: Operation 
         return Cause("stopped", "", harm, "", "", at)
     shape = shape_of(case.planned.schedule.strikes[-1].fault)
     if isinstance(shape, Damaged):
-        # It was not stopped nor told of an error: what matters is which kind of file it trusts.
+        # The program was neither stopped nor given an error: what matters is which kind of file it trusts.
         return Cause("damaged", shape.nature, "" if how == "returned" else harm, *spots.call(operation), at)
     if how in ("returned", "stopped"):
-        # One handler mostly stands around several calls, so their lines tell no causes apart; and which of a
+        # One handler usually guards several calls, so their lines do not tell causes apart; and which of a
         # test's assertions notices first is chance.
         seen = "" if case.judgement.failure and case.judgement.failure.site else harm
         return Cause("went on", "", seen, *spots.call(operation), at)
@@ -94,20 +94,20 @@ def _of_world(case: Case, spots: Spots, advice: Advice | None, guilty: Operation
     if advice.kind in _IN_PLACE:
         return Cause("unsynced", "in place", "", *spots.spot(guilty))
     what = _LACKING.get(advice.kind, advice.kind)
-    # One missing sync takes back many things, and which assertion notices first is chance.
+    # One missing sync loses many things, and which assertion notices first is chance.
     spot: Spot = spots.directory(guilty) if what == "directory" else spots.spot(guilty)
     return Cause("unsynced", what, "", *spot)
 
 
 def moment_of(case: Case) -> int | None:
-    """The moment in the recording at which a case's world would have been a kill; None behind a fault."""
+    """The moment in the recording when a kill would have left this case's world; None after another fault."""
     world = case.planned.world
     return world.operation.index + 1 if world is not None and len(case.planned.schedule) == 1 else None
 
 
 def _how_it_ended(case: Case) -> str:
-    """How the run ended in which the last fault struck."""
-    # What broke without any fault has no strike.
+    """How the run in which the last fault struck ended."""
+    # A case that broke without any fault has no strike.
     last = str(next(reversed(case.planned.schedule.strikes), ""))
     for run in reversed(case.seen.runs):
         if any(receipt.strike == last for receipt in run.receipts):

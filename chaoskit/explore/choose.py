@@ -1,4 +1,4 @@
-"""Which cases to run first, and which when a budget does not allow all."""
+"""Which cases to run first, and which ones if a budget does not allow all."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["choose", "ranked"]
 def ranked(planned: Sequence[Planned], operations: Sequence[Operation | None], seed: int) -> list[int]:
     """The indices of all cases, the most telling first; ``operations[i]`` is struck by ``planned[i]``.
 
-    First one fault of each kind at every call stack, changes of the disk before the rest, then every other
-    fault of that kind there, and so on: most programs handle all errors of a call alike, so the second one
+    First one fault of each kind at every call stack, changes of the disk before the rest, then the other
+    faults of that kind there, and so on: most programs handle all errors of a call alike, so the second one
     at a place tells less than the first one at another. The seed decides among equals, so that other seeds
-    see others.
+    try other cases.
     """
     chance = random.Random(seed)
     kinds: Counter[tuple[object, ...]] = Counter()
@@ -36,7 +36,7 @@ def ranked(planned: Sequence[Planned], operations: Sequence[Operation | None], s
         kind = (where, type(shape_of(fault)))
         kinds[kind] += 1
         names[where, fault.name] += 1
-        # What changes the disk, or promises that it has changed, loses data; what only reads rarely does.
+        # Calls that change or sync the disk lose data; calls that only read rarely do.
         row = FAMILIES.get(operation.call) if operation is not None else None
         reads = row is not None and not (row.changes or row.syncs)
         order.append((kinds[kind] > 1, names[where, fault.name], reads, position, index))
@@ -47,7 +47,7 @@ def choose(
     planned: Sequence[Planned], operations: Sequence[Operation | None], limit: int | None, seed: int
 ) -> list[int]:
     """The indices of at most ``limit`` cases, ascending: those that :func:`ranked` has first."""
-    # In their own order, so that a budget which is not reached changes nothing.
+    # In their original order, so that a budget that is not reached changes nothing.
     if limit is None or len(planned) <= limit:
         return list(range(len(planned)))
     return sorted(ranked(planned, operations, seed)[:limit])

@@ -1,4 +1,4 @@
-"""Where two contents of a file part, in a line: the format, the offset, and sixteen bytes of each side."""
+"""Where two contents of a file differ, in one line: format, offset, and sixteen bytes of each side."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 
 SHOWN = 16
-"""Bytes of each side that are shown from the first difference on: a line of a hex dump."""
+"""Bytes of each side shown from the first difference on: one line of a hex dump."""
 
-# Control characters are not for people; a line end and a tab are.
+# Text has no control characters but line ends and tabs.
 _BINARY = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 _FORMATS: tuple[tuple[int, bytes, str], ...] = (
@@ -37,7 +37,7 @@ _FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF-", "PDF document"),
     (0, b"GIF8", "GIF image"),
 )
-"""Formats by what stands at an offset: the magic numbers of their documentation, which file(1) has, too."""
+"""Formats by their magic number at an offset, from their documentation; file(1) has them, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Apart:
 
 
 def first_difference(expected: bytes, found: bytes) -> Apart | None:
-    """Where two contents part, the end of the shorter one included; None if they are equal."""
+    """Where two contents differ, which may be the end of the shorter one; None if they are equal."""
     length = min(len(expected), len(found))
     if expected[:length] == found[:length]:
         offset = length
@@ -62,7 +62,7 @@ def first_difference(expected: bytes, found: bytes) -> Apart | None:
 
 
 def _parting(expected: bytes, found: bytes, length: int) -> int:
-    # By halves, so that comparing is done in C: a byte at a time takes seconds for a database.
+    # A binary search, so that C does the comparing: byte by byte takes seconds for a database.
     low, high = 0, length
     while high - low > 1:
         middle = (low + high) // 2
@@ -74,7 +74,7 @@ def _parting(expected: bytes, found: bytes, length: int) -> int:
 
 
 def format_of(head: bytes) -> str:
-    """What kind of file begins like this; empty if that is not known."""
+    """The format of a file that begins like this; empty if unknown."""
     for offset, magic, name in _FORMATS:
         if head[offset : offset + len(magic)] == magic:
             return name
@@ -84,7 +84,7 @@ def format_of(head: bytes) -> str:
 
 
 def is_text(head: bytes) -> bool:
-    """True if these first bytes of a file can be read; the last character may be cut."""
+    """True if these first bytes of a file are text; the last character may be cut off."""
     text = head.decode("utf-8", "ignore")
     return len(head) - len(text.encode()) < 4 and not _BINARY.search(text) and _decodes(head)
 
@@ -93,13 +93,13 @@ def _decodes(head: bytes) -> bool:
     try:
         head.decode()
     except UnicodeDecodeError as error:
-        # Only at the end, where the first bytes may have cut a character.
+        # Only at the end, where the last character may be cut off.
         return error.end == len(head) and error.reason == "unexpected end of data"
     return True
 
 
 def in_hex(data: bytes) -> str:
-    """Bytes as a hex dump shows them, with what can be read beside; ``nothing`` at the end of a file."""
+    """Bytes as in a hex dump, with the readable characters beside them; ``nothing`` at the end of a file."""
     if not data:
         return "nothing"
     readable = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in data)
@@ -107,12 +107,12 @@ def in_hex(data: bytes) -> str:
 
 
 def described(head: bytes, size: int) -> str:
-    """One binary content: its format, or that it has none, and how it begins."""
+    """Describe one binary content: its format, if it has a known one, and its first bytes."""
     return f"{format_of(head) or 'binary data'} of {size} bytes, begins {in_hex(head[:SHOWN])}"
 
 
 def told_apart(apart: Apart | None, expected: tuple[bytes, int], found: tuple[bytes, int]) -> str:
-    """Two contents of which one is binary, each as its first bytes and its size."""
+    """Describe how two contents differ, at least one of them binary, each given as first bytes and size."""
     kinds = (_kind(*expected), _kind(*found))
     kind = kinds[0] if kinds[0] == kinds[1] else f"expected {kinds[0]}, found {kinds[1]}"
     if apart is None:

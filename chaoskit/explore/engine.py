@@ -1,9 +1,9 @@
 """Explore one scenario: from a first recording to a result.
 
-The engine runs nothing itself. It asks an :class:`~chaoskit.explore.execute.Executor` for a second
-recording, aligns the two, lets the sources list the cases, has them executed, judges, tries
-again what could not be judged, and merges what broke. What can go wrong it does not know: that is for the
-sources (:mod:`chaoskit.explore.border`).
+The engine runs nothing itself. It asks an :class:`~chaoskit.explore.execute.Executor` for a second recording,
+aligns the two, lets the sources list the cases, has them executed, judges them, tries again those that could
+not be judged, and merges those that broke. It does not know what can go wrong: that is up to the sources
+(:mod:`chaoskit.explore.border`).
 """
 
 from __future__ import annotations
@@ -60,27 +60,26 @@ class Explorer:
         self._followed: Sequence[Followed] = ()
         self._baseline: tuple[Observation, Alignment, float] | None = None
         self.ran: Sequence[Case] = ()
-        """The cases that the result was made of."""
+        """The cases from which the result was made."""
 
     def explore(self, first: Observation) -> ScenarioResult:
-        """The result, given the observation of the first recording.
+        """Return the result, given the observation of the first recording.
 
         Raises:
-            WorkloadFailed: when the second recording fails although the first did not.
-            UsageError: when a run of the second recording is refused.
-            NothingToExplore: when there is no case at all.
-            ScheduleError: when the schedule to replay names what this scenario does not have.
+            WorkloadFailed: if the second recording fails although the first did not. UsageError: if a run of
+            the second recording is refused. NothingToExplore: if there is no case at all. ScheduleError: if
+            the schedule to replay names something that this scenario does not have.
         """
         began = time.monotonic()
         alignment = self._second_recording(first)
         after_second = time.monotonic()
-        # Kept for so_far(): from here on an interrupt finds something to tell.
+        # Kept for so_far(): from here on there is something to report after an interrupt.
         self._baseline = (first, alignment, after_second)
         cases = self._plan(alignment.recording, first)
         if self._question.listing:
             return self._result(cases, [], Timing())
         exit_first = self._question.exit_first
-        # A check that notices a case has shown what it is worth: where one is enough, it comes second.
+        # A check that noticed a case needs no trial: if one broken case is enough, the trial comes second.
         self._oracle = None if exit_first else self._try_the_check(first, alignment.recording)
         cases = self._sweep.execute(cases)
         if exit_first and not _broke(cases):
@@ -95,7 +94,7 @@ class Explorer:
     def _audited(
         self, run: Sequence[Case], recording: Recording, first: Observation
     ) -> tuple[SyncResult, ...] | None:
-        """What each sync is good for, if that was asked."""
+        """What each sync protects; None if that was not asked for."""
         if not self._question.audit or self._wanted is not None:
             return None
         broken = [world for i, world in worlds_of(run).items() if run[i].judgement.verdict in BROKEN]
@@ -104,9 +103,9 @@ class Explorer:
         return tuple(audit.results(spared))
 
     def so_far(self) -> ScenarioResult | None:
-        """What the cases have shown that were over when :meth:`explore` was interrupted.
+        """The result of the cases that were over when :meth:`explore` was interrupted.
 
-        Nothing is executed for it. None if there was no case yet.
+        It executes nothing. None if there was no case yet.
         """
         if self._baseline is None or not self._sweep.begun:
             return None
@@ -118,13 +117,14 @@ class Explorer:
 
     def _second_recording(self, first: Observation) -> Alignment:
         job = self._job(Planned(Schedule()), first, (), record=True)
-        # Where cases run, too: what differs there shows as a variation, and no case is blamed for it.
+        # Recorded where cases run: a difference there shows as a variation, and is not blamed on a case.
         second = Observation()
         for _ in range(INTERRUPTED_ATTEMPTS):
             with contextlib.closing(self._sweep.observe([job])) as stream:
                 for _, seen in stream:
                     second = seen
-            # A failure after calls that waited for us and were interrupted may be of our making.
+            # A failure after calls that were interrupted while they waited for the supervisor may be our own
+            # doing.
             if second.failure is None or not second.interrupted:
                 break
         if second.refused:
@@ -136,7 +136,7 @@ class Explorer:
         return align(first.trace, second.trace)
 
     def _try_the_check(self, first: Observation, recording: Recording) -> OracleTrial | None:
-        """Run the test's own check on spoiled files, and tell which of them it notices."""
+        """Run the test's own check on spoiled files, and report those that it accepts."""
         if self._question.onlooker is None:
             return None
         promised = any(run.promised for run in first.runs)
@@ -146,7 +146,7 @@ class Explorer:
         return oracle.verdict(spoilings, dict(self._sweep.observe(jobs)))
 
     def _of_the_baseline(self, first: Observation) -> Sequence[Case]:
-        """What was wrong without any fault, as a case that strikes nowhere and was run already."""
+        """What was wrong without any fault, as a case without a strike that was run already."""
         shard = self._question.shard
         if first.unrepeatable is None or self._wanted is not None or (shard is not None and shard.number > 1):
             return []
@@ -157,7 +157,7 @@ class Explorer:
         return [Case(planned, (), (), job, seen=first, judgement=judged, attempts=1, order=(BASELINE,))]
 
     def _beyond(self, cases: Sequence[Case], recording: Recording) -> Sequence[Case]:
-        """The cases with what comes behind them; in a replay only what was asked for."""
+        """The cases and those that follow from them; in a replay only the one asked for."""
         sequel = Sequel(self._sweep, recording.patterns)
         if self._wanted is None:
             if self._question.exit_first and _broke(cases):
@@ -167,10 +167,10 @@ class Explorer:
                 cases = [*cases, *sequel.pairs(cases)]
                 self._followed = sequel.followed
             return [*cases, *self._shrink(cases)]
-        # All of it could be planned, so there is nothing behind it to look for.
+        # The whole schedule could be planned, so nothing follows it.
         if len(cases[0].planned.schedule) == len(self._wanted):
             return cases
-        # Only its beginning could be planned: the rest strikes behind that, one way or the other.
+        # Only its beginning could be planned: the rest strikes after that, in one of two ways.
         found = sequel.brought_to_light(cases) or sequel.pairs(cases)
         if not found:
             raise refused(self._wanted, self._question.sources)
@@ -199,17 +199,17 @@ class Explorer:
         if self._wanted is not None:
             words = self._question.words
             planned = [planned_for(self._wanted, planned, recording, self._question.sources, words)]
-        # Once for all cases: there may be thousands of both.
+        # Built once for all cases: there may be thousands of points and cases.
         index = {point: i for i, point in enumerate(recording.points)}
         stable = [one for one in planned if self._is_stable(one, recording, index)]
         self._sweep.list(planned)
-        # Counted even if none is left: the report says why nothing was run.
+        # Counted even if no case is left: the report says why nothing was run.
         if len(planned) > len(stable):
             self._sweep.left_out[UNSTABLE] += len(planned) - len(stable)
         if not stable or not _works(recording):
             raise _nothing(self._question, recording, len(planned))
         cases: Sequence[Case] = [self._case(one, recording, index, first) for one in stable]
-        # All of them: what broke here before decides what a budget allows, and is not known elsewhere.
+        # The digest of all cases: which ones a budget allows depends on what broke before on this machine.
         self._on_plan(plan_of(cases))
         if not self._question.listing:
             cases = self._within_budget(cases)
@@ -222,7 +222,7 @@ class Explorer:
         return sharding.share(self._whole, self._question.shard, self._sweep)
 
     def _within_budget(self, cases: Sequence[Case]) -> Sequence[Case]:
-        """Those that the budget allows, with what broke the scenario the last time before all others."""
+        """The cases that the budget allows; those that broke the scenario the last time come first."""
         limit = self._question.options.budget
         ranks = {schedule: rank for rank, schedule in enumerate(self._question.first)}
         if limit is None or not ranks:
@@ -235,7 +235,7 @@ class Explorer:
         return [case for case in cases if id(case) in chosen]
 
     def _is_stable(self, one: Planned, recording: Recording, index: Mapping[Point, int]) -> bool:
-        # A schedule that was asked for by name is run however unsteady it is.
+        # A schedule that was asked for is run even if it is not stable.
         if self._wanted is not None:
             return True
         known = (index.get(strike.point) for strike in one.schedule)
@@ -247,13 +247,13 @@ class Explorer:
         points = tuple(index[s.point] for s in one.schedule if s.point in index)
         operations = tuple(recording.trace[i] for i in points)
         if one.world is not None:
-            # Where a world begins says little: what matters is which call let it come about.
+            # Where a world begins says little: what matters is the call that made it possible.
             operations = (*operations[:-1], one.world.blamed)
         job = self._job(one, first, patterns_with(recording.patterns, one.schedule))
         return Case(one, operations, points, job)
 
     def _shrink(self, cases: Sequence[Case]) -> Sequence[Case]:
-        """Make worlds that broke smaller, until each finding shows a smallest one for each model."""
+        """Make broken worlds smaller, until each finding has a smallest one for each model."""
         self._shrinker = shrinker = Shrinker(cases, partial(self._sweep.execute, all_of_them=True))
         # A world that was made smaller may break in another way, and then be too large for that finding.
         while larger := self._not_smallest([*cases, *shrinker.added], shrinker):
@@ -262,7 +262,7 @@ class Explorer:
             assert self._baseline is not None
             spots = Spots(self._baseline[1].recording, self._question.file)
             sharding.shrink_all(cases, shrinker, Witness(spots, self._question.nodeid))
-            # Which of them belong to the whole is worked out when the shards are joined.
+            # Which of them belong to the whole result is decided when the shards are joined.
             return []
         run_before = {world.content for world in worlds_of(cases).values()}
         listed = {world.content for world in self._sweep.worlds} - run_before
@@ -270,7 +270,7 @@ class Explorer:
             assert case.planned.world is not None
             content = case.planned.world.content
             if content in listed and self._sweep.left_out[OVER_BUDGET]:
-                # The budget had left it out, and now it was run all the same.
+                # The budget had left it out, but now it was run after all.
                 listed.discard(content)
                 self._sweep.left_out[OVER_BUDGET] -= 1
             else:
@@ -278,7 +278,7 @@ class Explorer:
         return shrinker.added
 
     def _not_smallest(self, cases: Sequence[Case], shrinker: Shrinker) -> Sequence[Case]:
-        """The cases by which findings would be shown, for each model one, and that may be too large."""
+        """The cases that would illustrate findings, one for each model, and that may still be too large."""
         assert self._baseline is not None
         spots = Spots(self._baseline[1].recording, self._question.file)
         found = Witness(spots, self._question.nodeid).grouped(cases, complete=self._sweep.complete)
@@ -299,7 +299,7 @@ class Explorer:
         if self._whole is not None and self._shrinker is not None and again:
             part = sharding.part_of(material, self._whole, self._sweep, self._shrinker, self._followed)
             result = replace(result, part=part)
-        # Last, since what the check was tried with has names of files in it, too.
+        # Last, since the trial of the check contains file names, too.
         return result.printable()
 
 
@@ -308,7 +308,7 @@ def _broke(cases: Sequence[Case]) -> bool:
 
 
 def _works(recording: Recording) -> bool:
-    """True if the workload has done anything that can be seen."""
+    """True if the workload did anything that was recorded."""
     return any(operation.call != "end" for operation in recording.trace)
 
 

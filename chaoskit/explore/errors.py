@@ -1,4 +1,4 @@
-"""What exploring a scenario raises."""
+"""The errors that exploring a scenario raises."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from chaoskit.core.errors import ChaoskitError, UsageError
 
 
 class ScenarioViolated(ChaoskitError, AssertionError):
-    """Some case broke the scenario: an invariant did not hold, or something hung.
+    """A case broke the scenario: an invariant did not hold, or something hung.
 
-    The message tells every new finding in full. One that is accepted is stated by its id: ``known=`` of the
-    scenario. One that is stated and gone is a violation, too.
+    The message shows every new finding in full. ``known=`` of the scenario accepts findings by their id; an
+    accepted finding that is gone is a violation, too.
     """
 
 

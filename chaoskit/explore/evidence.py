@@ -1,4 +1,4 @@
-"""From a case that broke to the evidence by which it is grouped with others."""
+"""The evidence of a broken case, by which it is grouped with others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from chaoskit.grouping.groups import Group, groups
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """Broken cases in groups, which number them as ``evidence`` does; ``at`` has their indices in the run."""
+    """Broken cases in groups, numbered like ``evidence``; ``at`` has the indices in the run."""
 
     groups: Sequence[Group]
     evidence: Sequence[CaseEvidence]
@@ -31,7 +31,7 @@ class Grouped:
 
 
 class Witness:
-    """Makes the evidence of the cases of one scenario, whose operations belong to ``spots``."""
+    """Makes the evidence for the cases of one scenario, whose operations belong to ``spots``."""
 
     def __init__(self, spots: Spots, scenario: str) -> None:
         self._spots = spots
@@ -41,15 +41,15 @@ class Witness:
         """The broken cases of ``run``, grouped by their cause."""
         at = [i for i, case in enumerate(run) if case.judgement.verdict in BROKEN]
         worlds = {i: world for i in at if (world := state_shown(run[i])) is not None}
-        # To find out why a world came about takes long, so it is done only for those that explain the others.
+        # Finding out why a world came about is slow, so it is done only for worlds that explain the others.
         simpler = simpler_of({i: harm_of(run[i].judgement) for i in at}, worlds)
         evidence = [self.of(run[i], (i,), worlds.get(simpler.get(i, i))) for i in at]
         return Grouped(groups(evidence, safe_stops(run), complete=complete), evidence, at)
 
     def of(self, case: Case, order: tuple[int, ...], simpler: World | None = None) -> CaseEvidence:
-        """The evidence of a case that broke and stands at ``order`` among all.
+        """The evidence of a broken case, which has position ``order`` among all.
 
-        ``simpler`` is the world that explains it, if not its own.
+        ``simpler`` is the world that explains it, if that is not its own.
         """
         blamed = simpler or state_shown(case)
         told, guilty = (None, None) if blamed is None else (blamed.told, blamed.guilty)
@@ -71,7 +71,7 @@ class Witness:
 def broken_case(
     case: Case, result: CaseResult, evidence: CaseEvidence, fault_class: FaultClass
 ) -> BrokenCase:
-    """A case that broke, as a finding shows it; ``result`` is its record."""
+    """A broken case, as a finding shows it; ``result`` is its record."""
     world = state_shown(case)
     operation = world.guilty if world is not None else next(reversed(case.operations), None)
     stack = operation.stack if operation is not None else ()
@@ -94,13 +94,13 @@ def safe_stops(run: Iterable[Case]) -> Iterator[int]:
 
 
 def digest_of(value: object) -> int:
-    """Equal for values with equal text, in every process; small enough for every reader of JSON."""
+    """A digest of ``repr(value)``: the same in every process, and exact in every JSON reader."""
     text = repr(value).encode("utf-8", "backslashreplace")
     return int.from_bytes(hashlib.sha256(text).digest()[:6], "big")
 
 
 def shown_by(case: Case) -> int:
-    """A digest of what the test sees of a case with a world: what struck before, and what is left then."""
+    """A digest of what the test sees in a case with a world: the strikes before it, and its content."""
     world = case.planned.world
     assert world is not None
     return digest_of((list(map(str, case.planned.schedule.strikes[:-1])), world.content))
@@ -123,7 +123,7 @@ def _world(case: Case, world: World, told: bool) -> WorldEvidence:
     return WorldEvidence(
         run=world.run,
         operation=world.operation.index,
-        # Two recordings have their steps numbered apart.
+        # Each recording numbers its steps separately.
         lineage="; ".join(map(str, case.planned.schedule.strikes[:-1])),
         steps=world.steps,
         at=moment_of(case),

@@ -1,4 +1,4 @@
-"""What runs cases: the border, and running them here one after the other."""
+"""Running cases: the border, and an executor that runs them here, one after the other."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 
 TURN = ".turn"
-"""Ends the name of the file beside a directory by which cases take turns there."""
+"""Suffix of the file beside a directory, by which cases take turns in that directory."""
 
 
 class Watch(Protocol):
-    """Told by a case how far it is."""
+    """Receives the progress of a case."""
 
     def expect(self, seconds: float) -> None:
         """From now on the case counts as hung after ``seconds``."""
 
     def tell(self, runs: tuple[RunSummary, ...]) -> None:
-        """These runs are over; what is told is known even if the case's process then dies."""
+        """These runs are over; this is known even if the case's process dies afterwards."""
 
 
 RunOne = Callable[[Job, Watch], Observation]
 
 
 Observations = Generator[tuple[int, Observation], None, None]
-"""Numbers of jobs with what they showed. Closing it ends everything that is still under way."""
+"""Job numbers and their observations. Closing it ends everything that is still under way."""
 
 
 Wanted = Callable[[int], bool]
-"""Takes the number of a job that has not begun; returns True if it is still to run."""
+"""Takes the number of a job that has not begun; returns True if the job must still run."""
 
 
 def always(number: int) -> bool:
-    """True: every job is to be run."""
+    """Return True: run every job."""
     return True
 
 
 class Executor(Protocol):
-    """Runs jobs and gives each number and observation back, in any order, each once.
+    """Runs jobs and yields the number and observation of each once, in any order.
 
-    A job is left out if it is not ``wanted`` when its turn comes: what others showed may have decided that.
-    Some were handed out before.
+    A job that is no longer ``wanted`` when its turn comes is left out, since what others showed may have
+    decided that; some were handed out before.
     """
 
     def run(self, jobs: Sequence[Job], wanted: Wanted = always) -> Observations: ...
 
 
 class Patience:
-    """A watch that waits for ever: for a case in the process of the test itself."""
+    """A watch that waits for ever, for a case in the test's own process."""
 
     def expect(self, seconds: float) -> None:
         """Do nothing."""
@@ -62,17 +62,17 @@ class Patience:
 
 
 def executed(run_one: RunOne, job: Job, watch: Watch, *, alone: bool = False) -> Observation:
-    """Run a job where its verdict is true; ``alone`` says that nothing else runs meanwhile.
+    """Run a job in a directory where its verdict is valid; ``alone`` says that nothing else runs meanwhile.
 
-    A world that tells of its directory is looked at there. Of any other that can't be ruled out either, since
-    it may do so in a form that is not seen; so what is broken elsewhere is run once more at home, and counts
-    as it is there. The rest runs beside each other.
+    A world whose content mentions its directory is run there. Any other may mention it in a form that is not
+    recognised, so if it breaks elsewhere it is run again at home, and that observation counts. All others run
+    in parallel.
     """
     world = job.world
     if world is None or not world.home:
         return run_one(job, watch)
-    # On another machine there is no such place. Here it may be away for a moment, while a case that has its
-    # turn there makes it again.
+    # On another machine there is no such directory. Here it may be missing for a moment, while the case whose
+    # turn it is makes it again.
     place = os.path.dirname(world.home)
     if not os.path.isdir(place) and not os.path.exists(f"{place}{TURN}"):
         return run_one(job, watch)
@@ -84,7 +84,7 @@ def executed(run_one: RunOne, job: Job, watch: Watch, *, alone: bool = False) ->
         return seen
     watch.expect(job.timeout)
     again, before = run_one(at_home, watch), seen.failure
-    # Only the first failure of a kind has been given its text.
+    # Only the first failure of a kind has its text.
     if again.failure == replace(before, text=""):
         return replace(again, failure=before)
     return again
@@ -92,7 +92,7 @@ def executed(run_one: RunOne, job: Job, watch: Watch, *, alone: bool = False) ->
 
 @dataclass(frozen=True, slots=True)
 class Serial:
-    """Runs jobs here, one after the other; errors that ``run_one`` lets through end it."""
+    """Runs jobs here, one after the other; an error that ``run_one`` raises ends it."""
 
     run_one: RunOne
 

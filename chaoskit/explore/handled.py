@@ -1,4 +1,4 @@
-"""Which handlers of exceptions ran in the cases of a scenario."""
+"""Which exception handlers ran in the cases of a scenario."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from chaoskit.inject.handlers import RAN, UNTOLD, Handlers
 def handler_results(
     handlers: Handlers | None, first: Observation, run: Sequence[Case]
 ) -> tuple[HandlerResult, ...] | None:
-    """The handlers of every file in which some run called a function that has one; None without ``handlers``.
+    """The handlers of every file in which a run called a function that has one; None without ``handlers``.
 
-    A ``finally`` counts as run if an ``except`` of the same statement did: what catches an exception comes by
-    it as well. Left out are those of which it could not be told, and, in a file of tests, those that no run
-    called: they are the test's own.
+    A ``finally`` counts as run if an ``except`` of the same statement did: control passes through both.
+    Handlers that could not be observed are left out, and so are, in a file of tests, those whose function no
+    run called: they are the test's own.
     """
     if handlers is None:
         return None
@@ -27,7 +27,7 @@ def handler_results(
     cases: dict[int, Counter[str]] = {}
     schedules: dict[int, str] = {}
     for case in run:
-        # What ran in the baseline's own finding is not a case with a fault.
+        # The baseline's own finding is not a case with a fault.
         for number in ran(handlers, case.seen.handled) if case.planned.schedule.strikes else ():
             cases.setdefault(number, Counter())[case.judgement.verdict] += 1
             schedules.setdefault(number, str(case.planned.schedule))

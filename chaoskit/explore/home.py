@@ -1,8 +1,8 @@
-"""The directory in which a world was recorded, as the place of the cases that find this world.
+"""The directory in which a world was recorded, as the place of the cases that begin with this world.
 
-Programs write the path of their directory into files, links and promises; some put it under a checksum, or
-compress what it is in. No other directory can stand for that one, and replacing the path would make a torn
-file of a whole one. So cases that need it take turns there.
+Programs write the path of their directory into files, links and promises, sometimes under a checksum or
+compressed. No other directory can stand in for that one, and replacing the path would turn a whole file into
+a torn one. So cases that need the directory take turns there.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if sys.platform != "win32":
 
 @contextlib.contextmanager
 def taken(path: str, watch: Watch, seconds: float) -> Iterator[None]:
-    """Have ``path`` to ourselves, with nothing there; ``seconds`` are those of the case.
+    """Hold ``path`` exclusively, with nothing there; ``seconds`` is the timeout of the case.
 
-    Waiting does not count: the case begins when it is its turn. What is there at the end is left there.
+    Waiting for the turn does not count towards the timeout. What is in ``path`` at the end stays there.
     """
     lock = os.open(f"{path}{TURN}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    # A workload could give it up.
+    # Hidden from the workload, which could release it.
     private.withhold(lock)
     try:
         watch.expect(math.inf)
-        # Goes with the worker if that is killed; what it was running is killed before it.
+        # If the worker is killed the lock goes with it; the workload is killed first.
         if sys.platform != "win32":
             fcntl.flock(lock, fcntl.LOCK_EX)
         watch.expect(seconds)
@@ -41,7 +41,7 @@ def taken(path: str, watch: Watch, seconds: float) -> Iterator[None]:
         yield
     finally:
         private.give_back(lock)
-        # By name: a process that the test itself has forked has the descriptor, too.
+        # Explicitly: a process that the test itself forked has the descriptor, too.
         if sys.platform != "win32":
             fcntl.flock(lock, fcntl.LOCK_UN)
         os.close(lock)

@@ -1,7 +1,7 @@
-"""Failures of CPython itself, told from those of the program that it runs.
+"""Failures of CPython itself, as opposed to those of the program that it runs.
 
-Where an allocation fails, some places in CPython forget to raise, raise and go on, or use what they did not
-get. Nothing follows from that about the program, and no program can guard against it.
+When an allocation fails, some places in CPython forget to raise, raise and go on, or use the memory that they
+did not get. That says nothing about the program, and no program can guard against it.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from chaoskit.explore.job import Job
 from chaoskit.explore.observation import Observation
 
 _CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE"})
-"""What a process dies of that uses memory it does not have, or finds itself broken (``Py_FatalError``)."""
+"""The signals that kill a process that uses memory it does not have, or that aborts (``Py_FatalError``)."""
 _CONFUSED = re.compile(
     r"SystemError: .*(?:without setting an exception|with an exception set|without exception set"
     r"|bad argument to internal function|unknown opcode).*"
 )
-"""What CPython raises when a function in C broke its rules (``_Py_CheckFunctionResult`` of its call.c)."""
+"""What CPython raises when a C function broke its rules (``_Py_CheckFunctionResult`` in call.c)."""
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _FRAME = re.compile(r'File "([^"]+)", line (\d+),? in (\S+)')
 
 
 @dataclass(frozen=True, slots=True)
 class OwnFailure:
-    """``what`` has happened, and ``where``: the Python line of it, as ``file:line in function``."""
+    """``what`` happened, and ``where``: its Python line, as ``file:line in function``."""
 
     what: str
     where: str
@@ -39,7 +39,7 @@ class OwnFailure:
 
 
 def own_failure(job: Job, seen: Observation) -> OwnFailure | None:
-    """How CPython failed in a case in which an allocation is proven to have failed; None if it did not."""
+    """How CPython itself failed in a case in which an allocation provably failed; None if it did not."""
     struck = [one.point for one in job.schedule if str(one) in seen.struck]
     lines = [point.target for point in struck if point.call == "alloc"]
     if not lines:
@@ -49,8 +49,8 @@ def own_failure(job: Job, seen: Observation) -> OwnFailure | None:
 
 def _of_run(run: RunSummary, line: str) -> OwnFailure | None:
     if run.how == "died" and run.signal in _CRASHES:
-        # faulthandler writes the innermost frame first. Where only ours are left, the error that the program
-        # let out was broken itself: then the line whose allocation failed is all that is known.
+        # faulthandler writes the innermost frame first. If only chaoskit's frames are left, the error that
+        # the program raised was itself corrupt: then only the line whose allocation failed is known.
         theirs = (one for one in _FRAME.finditer(run.stacks) if not one.group(1).startswith(_OURS))
         return OwnFailure(run.signal, _named(next(theirs, None)) or line)
     confused = _CONFUSED.search(run.error) or _CONFUSED.search(run.traceback)
@@ -68,7 +68,7 @@ def _named(frame: re.Match[str] | None) -> str:
 
 
 def caveats(job: Job, seen: Observation) -> Iterator[Caveat]:
-    """What is said of it, with the same target for the same place."""
+    """The caveat about such a failure, with the same target for the same place."""
     found = own_failure(job, seen)
     if found is not None:
         text = f"Python itself failed where an allocation failed: {found}. It says nothing about the program"

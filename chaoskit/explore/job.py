@@ -1,4 +1,4 @@
-"""What one execution of a test is asked."""
+"""The job of one execution of a test."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ NO_FAULTS = Schedule()
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the baseline left: the yardstick for the free invariants and for differences."""
+    """What the baseline left: the reference for the built-in invariants and for differences."""
 
     snapshot: Snapshot = field(default_factory=lambda: EMPTY)
     leaks: tuple[Leaks, ...] = ()
     promised: tuple[Any, ...] = ()
-    """What it promised, in order."""
+    """What the baseline promised, in order."""
     repeatable: bool = True
-    """False if recovering a second time changed something without any fault: that is known already."""
+    """False if a second recovery changed something even without a fault: that is reported already."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one execution of the test is asked.
+    """The job of one execution of the test.
 
     ``record`` asks for the trace. ``note``, if given, is called with the directory before each run, and the
-    trace then keeps the data of writes. ``expected`` is None for the first recording, which sets it.
-    ``home``, if given, is the directory in which to run it.
-    ``spoiling`` is what to do to the directory behind a run, to see whether the test notices.
-    ``timeout`` is in seconds, for each run and for each stretch of the test between runs. ``time`` is that of
-    the first run; a later one begins where the last one ended. ``inside`` is what the faults need to see
-    inside of the interpreter. ``handlers`` are those of which it is noted whether they run.
+    trace then keeps the data of writes. ``expected`` is None for the first recording, from which it is made.
+    ``home``, if given, is the directory in which to run it. ``spoiling`` is what to do to the directory after
+    a run, to see whether the test notices. ``timeout`` is in seconds, for each run and for each stretch of
+    the test between runs. ``time`` is that of the first run; later runs continue it. ``inside`` is what the
+    faults need to see inside the interpreter. ``handlers`` are the exception handlers to watch.
     """
 
     schedule: Schedule = NO_FAULTS
@@ -48,7 +47,7 @@ class Job:
     world: World | None = None
     home: str = ""
     strike_recovery: bool = False
-    # Also how the first recording is told from all others.
+    # None also marks the first recording.
     expected: Expected | None = None
     timeout: float = TIMEOUT
     spoiling: Spoiling | None = None

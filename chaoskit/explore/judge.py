@@ -1,4 +1,4 @@
-"""From what one execution showed to its verdict."""
+"""The verdict on one execution."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from chaoskit.inject.base import Leaks
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict with what led to it; ``again`` says that the case should be tried once more.
+    """A verdict and its grounds; ``again`` says that the case should be tried again.
 
-    ``interrupted``: and oftener than others, for what went wrong may come from calls that were interrupted.
+    ``interrupted``: it should be tried more often, since interrupted calls may be the cause.
     """
 
     verdict: Verdict
@@ -32,10 +32,10 @@ class Judgement:
 def judge(job: Job, seen: Observation) -> Judgement:
     """The verdict on one execution of ``job``.
 
-    A failure is a violation even without a receipt: it must not hide behind an allowed share of
-    inconclusive cases. But it is tried again first. What goes wrong after calls that a signal interrupted
-    while they waited for us may be none of the program's, and is never a finding. Neither is what a server
-    does that could not be brought to where it was when the power went, nor what CPython itself does wrong.
+    A failure is a violation even without a receipt: it must not hide behind an allowed share of inconclusive
+    cases. But it is tried again first. A failure is never a finding if a signal interrupted calls while they
+    waited for the supervisor, since it may not be the program's fault; nor if a server could not be brought
+    to its state before the power loss, nor if CPython itself failed.
     """
     if seen.unrepeatable is not None and not job.schedule.strikes:
         return Judgement("violated", seen.unrepeatable)
@@ -48,7 +48,7 @@ def judge(job: Job, seen: Observation) -> Judgement:
     stray = seen.interrupted
     hang = _hang(seen)
     if hang is not None and stray:
-        # A close that was interrupted leaves its descriptor open, and the reader of the pipe waits for ever.
+        # An interrupted close leaves its descriptor open, and the reader of the pipe waits for ever.
         return _doubtful(stray, hang.message)
     if hang is not None:
         return Judgement("hung", hang)
@@ -79,17 +79,17 @@ _UNTOLD = (
 
 
 def _doubtful(stray: int, what: str) -> Judgement:
-    """What went wrong after a signal of the workload's own had interrupted calls before we had them."""
+    """The judgement if the workload's own signals interrupted calls that waited for the supervisor."""
     return Judgement("diverged", note=f"after {_interrupted(stray)}: {what}", again=True, interrupted=True)
 
 
 def _interrupted(stray: int) -> str:
-    """The number of such calls, in words."""
+    """The number of interrupted calls, in words."""
     return f"{stray} {'call was' if stray == 1 else 'calls were'} interrupted by signals"
 
 
 def _missing(job: Job, seen: Observation) -> tuple[Verdict, str] | None:
-    """The verdict and the reason if a strike of the schedule is not proven to have struck."""
+    """The verdict and its reason if a strike of the schedule has no receipt; otherwise None."""
     strikes = [str(strike) for strike in job.schedule]
     lacking = Counter(strikes) - Counter(seen.struck)
     if not lacking:
@@ -113,7 +113,7 @@ def _hang(seen: Observation) -> CaseFailure | None:
 
 
 def _leaks(job: Job, seen: Observation) -> Iterator[CaseFailure]:
-    """What a workload that ended by itself still held, beyond what it holds without faults."""
+    """What a workload that ended by itself still held beyond what it holds without faults."""
     usual = job.expected.leaks if job.expected is not None else ()
     for index, (run, leaks) in enumerate(zip(seen.runs, seen.leaks, strict=False)):
         if run.how not in ("returned", "raised"):
@@ -124,7 +124,7 @@ def _leaks(job: Job, seen: Observation) -> Iterator[CaseFailure]:
             if more:
                 text = f"the workload of run {run.run} leaked {what}: {', '.join(more)}"
                 yield CaseFailure("invariant", f"no_leaked_{what}", text, text)
-        # The same leak, as soon as a caller keeps the object: it is no other invariant.
+        # It is the same leak as soon as a caller keeps the object, so it has no separate invariant.
         more = _more(before.unclosed, leaks.unclosed)
         if more:
             text = f"the workload of run {run.run} left to the garbage collector: {', '.join(more)}"
@@ -132,7 +132,7 @@ def _leaks(job: Job, seen: Observation) -> Iterator[CaseFailure]:
 
 
 def forgotten(job: Job, seen: Observation) -> Iterator[Caveat]:
-    """What was left open beyond the baseline, and closed with its frame: no leak where CPython runs it."""
+    """What was left open beyond the baseline and closed with its frame: not a leak in CPython."""
     usual = job.expected.leaks if job.expected is not None else ()
     for index, leaks in enumerate(seen.leaks):
         before = usual[index] if index < len(usual) else Leaks()
@@ -154,5 +154,5 @@ def _more(before: Iterable[str], after: Iterable[str]) -> list[str]:
 
 
 def without_numbers(name: str) -> str:
-    """A name in which process ids, inode numbers and counters do not tell it from its like."""
+    """A name without the process ids, inode numbers and counters that distinguish it from similar ones."""
     return re.sub(r"0x[0-9a-f]+|\d+", "#", name)

@@ -1,4 +1,4 @@
-"""What one execution of a test showed, before it is judged."""
+"""The observation of one execution of a test, before it is judged."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from chaoskit.inject.base import Leaks
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Plain data that crosses from the process of the case to the one that judges.
+    """Plain data that crosses from the case's process to the one that judges it.
 
-    ``struck`` are the strikes that have a receipt, ``reached`` how many strikes had their point
-    reached. ``trace`` is empty unless it was a recording; ``snapshot`` is the directory at the end,
-    taken in recordings and after a failure. ``leaks`` has one entry for each run. ``skipped`` is
-    the reason when the test skipped itself, ``refused`` what the first call was answered that was refused
-    as wrong use.
+    ``struck`` are the strikes with a receipt; ``reached`` counts the strikes whose point was reached.
+    ``trace`` is empty except in a recording; ``snapshot`` is the directory at the end, taken in recordings
+    and after a failure. ``leaks`` has one entry for each run. ``skipped`` is the reason if the test skipped
+    itself; ``refused`` is the message of the first call refused as wrong use.
     """
 
     runs: tuple[RunSummary, ...] = ()
@@ -30,7 +29,7 @@ class Observation:
     struck: tuple[str, ...] = ()
     reached: int = 0
     nearest: Mapping[str, Strike] = field(default_factory=dict)
-    """For strikes, as text, whose place was not there this time: the nearest one that could have struck."""
+    """For strikes (as text) whose point did not occur this time: the nearest one that could have struck."""
     trace: Trace = field(default_factory=Trace)
     caveats: tuple[Caveat, ...] = ()
     leaks: tuple[Leaks, ...] = ()
@@ -40,30 +39,30 @@ class Observation:
     skipped: str = ""
     refused: str = ""
     unrepeatable: CaseFailure | None = None
-    """What was wrong with recovering a second time although nothing had struck: a finding of the baseline."""
+    """What was wrong with a second recovery although nothing had struck: a finding of the baseline."""
     untold: str = ""
-    """Why a fresh server does not know what the one before the power loss knew."""
+    """Why a fresh server could not be told what the one before the power loss knew; empty if it could."""
     outside: tuple[OutsidePromise, ...] = ()
-    """What the test itself has promised, outside of every run."""
+    """What the test itself promised, outside any run."""
     with_data: bool = False
-    """True if the trace takes the data of writes along, which only a recording with notes does."""
+    """True if the trace keeps the data of writes, as only a recording with notes does."""
     noted: Mapping[int, Any] = field(default_factory=dict)
-    """By run what the job's ``note`` said of the directory just before it."""
+    """By run, what the job's ``note`` returned just before it."""
 
     sometimes: Mapping[str, bool] = field(default_factory=dict)
-    """The states that some case must reach, by name: True for those that this one has."""
+    """The states that some case must reach, by name: True if this case reached it."""
     promised: tuple[Any, ...] = ()
     """The values that the baseline promises, in order; empty in a case."""
     resumed: tuple[RecoveryPlace, ...] = ()
-    """Where its named recoveries went on. The values stay in the process of the case."""
+    """Where its named recoveries resumed. The values stay in the case's process."""
     handled: Mapping[int, int] = field(default_factory=dict)
-    """By number what was noted of handlers of exceptions; see :mod:`chaoskit.inject.handlers`."""
+    """By number, what was seen of exception handlers; see :mod:`chaoskit.inject.handlers`."""
     not_waited: float = 0.0
-    """Seconds that its runs did not wait, since their time was virtual."""
+    """Seconds of waiting that its runs skipped because their time was virtual."""
 
     @property
     def interrupted(self) -> int:
-        """How many calls of its runs were interrupted while they waited for us."""
+        """How many calls of its runs were interrupted while they waited for the supervisor."""
         return sum(run.stray_interrupts for run in self.runs)
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -1,9 +1,9 @@
-"""Trying the test's own check: does it notice states that no working program leaves?
+"""A trial of the test's own check: does it notice states that no working program leaves?
 
-A check that accepts everything passes every case and says nothing. So the test is run a few times more
-without faults, and behind the workload something is taken from what it has left: a file, its content, half of
-it. What the check lets pass then is told. Only such states are tried as a crash must not leave either: a
-scenario in which "old or new" is right may accept the old content, unless the new one was promised.
+A check that accepts everything passes every case and says nothing. So the test is run a few more times
+without faults, and after the workload something is taken from what it left: a file, its content, half of it.
+What the check then accepts is reported. Only states are tried that a crash must not leave either: a scenario
+in which "old or new" is right may accept the old content, unless the new one was promised.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from chaoskit.explore.snapshot import FileEntry, Snapshot, take
 from chaoskit.explore.spoiling import Spoiling
 
 FILES = 6
-"""How many of the files that the workload has written are spoiled, each in up to four ways."""
+"""The most files written by the workload that are spoiled, each in up to four ways."""
 
 
 class Onlooker(CaseSource):
-    """Sees in the first recording what each run changes; it has no cases."""
+    """Watches, in the first recording, what each run changes; it has no cases."""
 
     def __init__(self) -> None:
         self._before: dict[int, Snapshot] = {}
         self._after: dict[int, Snapshot] = {}
 
     def cases(self, recording: Recording) -> Iterable[Planned]:
-        """None: what is tried here is the test, not the program."""
+        """Return no cases: the trial is of the test, not of the program."""
         return ()
 
     def before_run(self, run: int, path: str) -> None:
@@ -37,11 +37,11 @@ class Onlooker(CaseSource):
         self._before[run] = take(path)
 
     def after_run(self, run: int, path: str) -> None:
-        """Note what the run has left."""
+        """Note what the run left."""
         self._after[run] = take(path)
 
     def spoilings(self, patterns: Iterable[str], promised: bool) -> list[Spoiling]:
-        """What to try; empty if no run has left anything. ``promised``: the runs had promised something."""
+        """The spoilings to try; empty if no run left anything. ``promised``: the runs promised something."""
         changing = [run for run in self._after if self._results(run, patterns)]
         if not changing:
             return []
@@ -53,14 +53,14 @@ class Onlooker(CaseSource):
         for name in results:
             ways = _ways(before.get(name), self._after[run][name], promised)
             found += [Spoiling(run, how, (name,)) for how in ways]
-        # With nothing there before and nothing promised, all may be gone again; but not all can be right.
+        # If nothing was there before and nothing was promised, any of these alone may be right, but not all.
         return found or [
             Spoiling(run, "emptied"),
             *(Spoiling(run, how, tuple(results)) for how in ("empty", "half", "garbage")),
         ]
 
     def _results(self, run: int, patterns: Iterable[str]) -> list[str]:
-        """The files that a run has written, the names of which do not vary."""
+        """The files that a run wrote and whose names do not vary."""
         varying = [matcher(pattern) for pattern in patterns]
         before = self._before[run]
         return [
@@ -74,11 +74,11 @@ class Onlooker(CaseSource):
 
 
 def _ways(before: FileEntry | None, after: FileEntry, promised: bool) -> Iterable[str]:
-    """In which ways a file must not be spoiled."""
+    """The ways of spoiling a file that the test must notice."""
     held = before is not None and before.size > 0
     if held or promised:
         yield from ("missing", "empty")
-    # Of a log that has grown, half may well be what it held before.
+    # Half of a log that has grown may be just what it held before.
     grown = held and before is not None and after.head.startswith(before.head[: after.size])
     if promised or (held and not grown):
         yield "half"
@@ -87,7 +87,7 @@ def _ways(before: FileEntry | None, after: FileEntry, promised: bool) -> Iterabl
 
 
 def verdict(spoilings: Sequence[Spoiling], observed: Mapping[int, Observation]) -> OracleTrial:
-    """What the check let pass that it should not have. ``observed`` are the observations by number."""
+    """What the check wrongly accepted. ``observed`` has the observations by the number of the spoiling."""
     accepted = {number for number, seen in observed.items() if seen.failure is None and not seen.skipped}
     if len(accepted) == len(spoilings):
         listed = ", ".join(map(str, spoilings))
@@ -97,9 +97,9 @@ def verdict(spoilings: Sequence[Spoiling], observed: Mapping[int, Observation]) 
         by_file.setdefault(spoiling.files, []).append(number)
     told: list[str] = []
     for files, numbers in by_file.items():
-        # A file that may be spoiled at will is a copy of others, or none of the scenario's business.
+        # A file that may be spoiled in every way is a copy of others, or does not concern the scenario.
         if not files or not accepted.issuperset(numbers):
             told += [str(spoilings[number]) for number in numbers if number in accepted]
-    # With nothing there before and nothing promised, only a check that accepts everything is weak.
+    # If nothing was there before and nothing was promised, only a check that accepts everything is weak.
     single = any(spoiling.how == "garbage" for spoiling in spoilings)
     return OracleTrial(len(spoilings), () if single else tuple(told))

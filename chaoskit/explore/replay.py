@@ -1,4 +1,4 @@
-"""From a schedule back to the case that it names."""
+"""Finding the case that a schedule names."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def planned_for(
     sources: Sequence[CaseSource] = (),
     words: Words = PYTEST,
 ) -> Planned:
-    """The planned case that a schedule to be replayed means, or one made from it.
+    """The planned case that a schedule to replay means, or one made from it.
 
-    A world need not be among the planned: one that was made smaller is known to its source by name. If the
-    case that is returned has fewer strikes than ``wanted``, the rest strikes behind it: what that can be is
+    A world need not be among the planned ones: its source finds one that was made smaller by name. If the
+    case returned has fewer strikes than ``wanted``, the rest strike after it: which ones are possible is
     known once the case was recorded, and :func:`wanted_among` then finds it.
 
     Raises:
-        ScheduleError: for an empty schedule, a first strike at a point that the recording does not
-            have, and a world that cannot come about.
+        ScheduleError: for an empty schedule, a first strike at a point that the recording does not have, and
+        an impossible world.
     """
     if (same := _equal(wanted, planned)) is not None:
         return same
@@ -38,10 +38,10 @@ def planned_for(
     _check_point(wanted.strikes[0], recording, words)
     first, *others = wanted.strikes
     if not any(map(_afterwards, wanted)):
-        # What is not offered may be struck all the same, on purpose.
+        # A fault that is not offered may still be replayed, on purpose.
         return Planned(wanted)
     if others and _afterwards(first):
-        # The world of the first strike is that of the whole case; a backend strikes the rest in it.
+        # The first strike's world is that of the whole case; a backend injects the other strikes into it.
         begins = wanted_among(planned, Schedule((first,)), recording, sources)
         if begins is not None:
             return Planned(wanted, begins.world)
@@ -59,9 +59,9 @@ def wanted_among(
     sources: Sequence[CaseSource],
     before: Planned | None = None,
 ) -> Planned | None:
-    """The case of a schedule: one of those listed, or known to a source by its name alone.
+    """The case of a schedule: one of those listed, or one that a source knows by its name alone.
 
-    With ``before`` the recording is of that case, and ``wanted`` strikes once more behind it.
+    With ``before`` the recording is of that case, and ``wanted`` strikes once more after it.
     """
     return _equal(wanted, listed) or _named(wanted, recording, sources, before)
 
@@ -88,12 +88,12 @@ def _named(
 
 
 def _afterwards(strike: Strike) -> bool:
-    """True for a strike that no backend makes: a source builds a world out of what was recorded."""
+    """True for a strike that no backend injects: a source builds a world from the recording."""
     return isinstance(shape_of(strike.fault), Afterwards)
 
 
 def _check_afterwards(wanted: Schedule) -> None:
-    """Refuse what no recording can be followed to: a run that a world stands for is not executed."""
+    """Refuse more than one world: the run that a world replaces is not executed, so nothing follows."""
     several = [strike for strike in wanted if _afterwards(strike)]
     if len(several) > 1:
         name, alone = several[0].fault.name, " and ".join(repr(str(strike)) for strike in several)

@@ -1,4 +1,4 @@
-"""Where a recovery went on, measured by what had been promised before it."""
+"""Where a recovery resumed, compared with what had been promised before it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEWEST, LATER, OLDER, UNTOLD, NOTHING = (
     "nothing that was ever promised",
     "nothing had been promised",
 )
-"""What is said of the place."""
+"""The words for that place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class RecoveryPlace:
 
 
 def resumed(value: Any, promised: Sequence[Any], course: Sequence[Any]) -> RecoveryPlace:
-    """The word on what a recovery returned. ``course`` is all that the baseline promises, in order.
+    """Classify the return value of a recovery. ``course`` is all that the baseline promises, in order.
 
-    A collection, such as all that is done, is at the newest promise if that is in it.
+    A collection, such as the set of all that is done, is at the newest promise if it contains that.
     """
     if not promised:
         return RecoveryPlace(value, None, NOTHING)
@@ -55,5 +55,5 @@ def _holds(value: Any, newest: Any) -> bool:
         return False
     try:
         return newest in value
-    except TypeError:  # What cannot be hashed is in no set and no key.
+    except TypeError:  # An unhashable value is not in a set, nor a key.
         return False

@@ -1,9 +1,8 @@
-"""A part of a scenario's plan, and what has to be known of it to join it with the others.
+"""One part of a scenario's plan, and what is needed to join it with the others.
 
-What follows from all cases together is worked out where the shards are joined
-(:mod:`chaoskit.grouping.union`), and nothing is run there. So a shard runs whatever a run of all cases might
-have run of its part: it makes every crash state smaller that broke the test and could be the one by which a
-finding is shown, and it runs every such case once more.
+Conclusions from all cases are drawn when the shards are joined (:mod:`chaoskit.grouping.union`), and nothing
+is run then. So a shard runs whatever a complete run might have run of its part: it makes smaller every broken
+crash state that could illustrate a finding, and it runs every such case once more.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from chaoskit.explore.shrink import Shrinker
 from chaoskit.explore.sweep import Sweep, struck
 
 _AGAIN = 2
-"""How many cases that look alike are run once more: the second in case the first belongs elsewhere."""
+"""How many of the cases that look alike are run once more: the second in case the first belongs elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class WholePlan:
-    """The cases of all shards, as they were planned; ``listed`` cases are possible, run or not."""
+    """The planned cases of all shards; ``listed`` counts the possible cases, run or not."""
 
     cases: Sequence[Case]
     listed: int
@@ -39,7 +38,7 @@ class WholePlan:
 
 
 def plan_for(cases: Sequence[Case], sweep: Sweep) -> WholePlan:
-    """What every shard plans; each case gets its place in the order of running."""
+    """The plan, which is the same in every shard; each case gets its place in the running order."""
     order = ranked([case.planned for case in cases], struck(cases), sweep.question.seed)
     for rank, index in enumerate(order):
         cases[index].rank = rank
@@ -57,7 +56,7 @@ def share(plan: WholePlan, shard: Shard, sweep: Sweep) -> Sequence[Case]:
 
 
 def shrink_all(cases: Sequence[Case], shrinker: Shrinker, witness: Witness) -> None:
-    """Make all states smaller that broke the test, those first that show most, within the usual bound."""
+    """Make all broken states smaller, the most telling first, within the usual bound."""
     while len(shrinker.added) < ALL:
         left = [case for case in (*cases, *shrinker.added) if _broke(case) and shrinker.can_be(case)]
         if not left:
@@ -71,7 +70,7 @@ def _broke(case: Case) -> bool:
 
 
 def _by_kind(cases: Sequence[Case], witness: Witness) -> dict[object, list[Case]]:
-    """Broken cases that look alike by themselves, each time the simplest first."""
+    """Broken cases grouped by their own evidence, the simplest of each group first."""
     kinds: dict[object, list[tuple[tuple[int, ...], int, Case]]] = {}
     for number, case in enumerate(cases):
         one = witness.of(case, case.order)
@@ -85,7 +84,7 @@ def _by_kind(cases: Sequence[Case], witness: Witness) -> dict[object, list[Case]
 def part_of(
     material: Material, plan: WholePlan, sweep: Sweep, shrinker: Shrinker, followed: Sequence[Followed]
 ) -> Part:
-    """What the shard knows beside its result, of which ``material`` has the cases without ``shrinker``'s."""
+    """What the shard adds to its result; ``material`` has the result's cases except the ``shrinker``'s."""
     question = material.question
     assert question.shard is not None
     for number, case in enumerate(shrinker.added):
@@ -106,7 +105,7 @@ def part_of(
 
 
 def _brief(case: Case) -> CaseResult:
-    """As much of a case as is counted."""
+    """The parts of a case that are counted."""
     schedule = case.planned.schedule
     faults = tuple(str(strike.fault) for strike in schedule)
     return CaseResult(0, str(schedule), case.judgement.verdict, case.points, faults)
@@ -115,7 +114,7 @@ def _brief(case: Case) -> CaseResult:
 def _told(
     broken: Sequence[Case], material: Material, shrinker: Shrinker, sweep: Sweep
 ) -> Iterator[BrokenCase]:
-    """The cases that broke, each with all that a finding says which is shown by it."""
+    """The broken cases, each with everything that a finding says if this case illustrates it."""
     question, recording = material.question, material.alignment.recording
     witness, classes = witness_of(material), Classes(question.faults, recording)
     smallest = {str(last.planned.schedule) for _, last, _ in shrinker.trails.values()}
@@ -131,7 +130,7 @@ def _told(
             reproduced, seen = again[id(case)]
             result = shown_again(result, reproduced, seen, timeline.recorded(case, seen))
         elif case.judgement.verdict == "hung":
-            # Not run again, since each would cost its whole time again.
+            # Not run again, since each would cost its whole timeout again.
             result = replace(result, timeline=timeline.unrecorded(case, recording))
         told = broken_case(case, result, witness.of(case, case.order), classes.of(case))
         stack = case.operations[-1].stack if case.operations else ()
@@ -139,7 +138,7 @@ def _told(
 
 
 def _trails(shrinker: Shrinker, known: Sequence[Case]) -> Iterator[Trail]:
-    """How states were made smaller; what is in ``known`` is run without that."""
+    """How states were made smaller; the cases in ``known`` are run anyway."""
     shown = {shown_by(case) for case in known if state_shown(case) is not None}
     left = {world.content for case in known if (world := case.planned.world) is not None}
     names = {str(case.planned.schedule) for case in known}

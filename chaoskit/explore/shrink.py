@@ -1,10 +1,10 @@
-"""Make the crash states that broke a test smaller, so that a finding names only what it takes.
+"""Make the crash states that broke a test smaller, so that a finding names only what is needed.
 
-A crash state lacks steps. Of these some are given back, with all that they need, and the test runs on
-what is then on the disk: if it breaks in the same way, what was given back was not to blame. The search is
-that of Zeller and Hildebrandt ("Simplifying and Isolating CaseFailure-Inducing Input", IEEE TSE 2002), on
-the states that the models allow. It is deterministic: which case comes next depends on answers alone,
-never on their order or on the number of workers.
+A crash state lacks steps. Some of them are put back, with everything that they need, and the test runs on the
+resulting disk: if it breaks in the same way, those steps were not to blame. The search is that of Zeller and
+Hildebrandt ("Simplifying and Isolating Failure-Inducing Input", IEEE TSE 2002), over the states that the
+models allow. It is deterministic: which case comes next depends only on the answers, never on their order or
+on the number of workers.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Reducing = Generator[World, bool, None]
 
 
 def reducing(world: World) -> Reducing:
-    """Worlds to try, each smaller than the last that broke; expects to be told whether one did.
+    """Yield worlds to try, each smaller than the last that broke; send back True if it broke.
 
-    When it ends, the last one that broke is as small as can be: with any one step given back, and what
-    it needs, the test no longer breaks in the same way, if the answers were right.
+    When it ends, the last world that broke is minimal: with any one step put back, and what that needs, the
+    test no longer breaks in the same way, provided the answers were right.
     """
     smallest, tried, pieces = world, {world.missing}, 1
     while True:
@@ -45,14 +45,13 @@ def reducing(world: World) -> Reducing:
         elif pieces >= len(smallest.parts):
             return
         else:
-            # Finer pieces, down to single parts (Zeller and Hildebrandt, "Simplifying and
-            # Isolating Failure-Inducing Input", TSE 2002).
+            # Finer pieces, down to single parts.
             pieces = min(2 * pieces, len(smallest.parts))
 
 
 def _kept(parts: tuple[Hashable, ...], pieces: int) -> Iterator[tuple[Hashable, ...]]:
-    """What is still to be missing: nothing, then either half, then all but one of several pieces."""
-    # Parts that were made together mostly go together, so pieces are taken in their order.
+    """The parts that still are missing: none, then either half, then all but one of several pieces."""
+    # Parts that were made together usually belong together, so pieces are contiguous.
     borders = [len(parts) * i // pieces for i in range(pieces + 1)]
     for start, stop in itertools.pairwise(borders):
         yield (*parts[:start], *parts[stop:])
@@ -60,7 +59,7 @@ def _kept(parts: tuple[Hashable, ...], pieces: int) -> Iterator[tuple[Hashable, 
 
 @dataclass(slots=True)
 class _Reduction:
-    """One state that is being made smaller."""
+    """The reduction of one state."""
 
     origin: Case
     reducing: Reducing
@@ -71,7 +70,7 @@ class _Reduction:
     asked: list[World] = field(default_factory=list)
 
     def tell(self, broke: bool | None) -> None:
-        """Go on with the answer for the world that is waiting; None begins."""
+        """Pass on the answer for the waiting world; None starts the search."""
         if self.waiting is not None:
             self.asked.append(self.waiting)
         if broke:
@@ -86,9 +85,9 @@ class _Reduction:
 class Shrinker:
     """Makes crash states smaller with the help of ``execute``, which runs cases and judges them.
 
-    ``cases`` are those that were run before: no content is tried again that one of them has shown.
-    :attr:`added` are the cases that were run in addition, and :attr:`origins` says of the smallest ones
-    from which schedule they were made.
+    ``cases`` are those that were run before: content that one of them has shown is not tried again.
+    :attr:`added` are the cases that were run in addition; :attr:`origins` maps the schedule of a smallest
+    state to the one from which it was made.
     """
 
     def __init__(self, cases: Sequence[Case], execute: Callable[[Sequence[Case]], object]) -> None:
@@ -96,9 +95,9 @@ class Shrinker:
         self.added: list[Case] = []
         self.origins: dict[str, str] = {}
         self.complete: dict[str, bool] = {}
-        """By schedule: True if it is as small as can be, False if the search was stopped by its bound."""
+        """By schedule: True if it is as small as possible, False if the search reached its bound."""
         self.trails: dict[str, tuple[Sequence[Case], Case, bool]] = {}
-        """By schedule: what was tried in place of it, the smallest state, and if the search ended."""
+        """By schedule: what was tried in its place, the smallest state, and True if the search ended."""
         self._shown: dict[Hashable, Case] = {}
         self._known: dict[str, Case] = {}
         for case in cases:
@@ -117,7 +116,7 @@ class Shrinker:
         self._name_smallest(tasks)
 
     def can_be(self, case: Case) -> bool:
-        """True if a case breaks by a world that was not tried to be made smaller yet."""
+        """True if a case broke by a world that nothing has tried to make smaller yet."""
         judged = case.judgement.verdict == "violated" and _name(case) not in self.complete
         return judged and state_shown(case) is not None
 
@@ -135,7 +134,7 @@ class Shrinker:
             if task.waiting is None:
                 continue
             content = _shown_by(task.origin, task.waiting)
-            # One case is kept back, to run the smallest state under its own name.
+            # One case is reserved for running the smallest state under its own name.
             if content not in batch and (task.cases >= EACH - 1 or len(self.added) + len(batch) >= ALL):
                 task.waiting = None
                 continue
@@ -144,12 +143,12 @@ class Shrinker:
             batch.setdefault(content, _case_of(task.origin, task.waiting))
         self._run(list(batch.values()))
         for content, case in batch.items():
-            # Also one that could not be judged: it is not tried again, and does not count as broken.
+            # A case that could not be judged, too: it is not tried again, and does not count as broken.
             self._shown.setdefault(content, case)
         return bool(batch)
 
     def _answer(self, task: _Reduction) -> None:
-        """Give a task the answers that are known already."""
+        """Give a task the answers that are already known."""
         while task.waiting is not None and (content := _shown_by(task.origin, task.waiting)) in self._shown:
             task.tell(_broke_alike(self._shown[content], task.origin))
 
@@ -161,9 +160,9 @@ class Shrinker:
                 self._note(case)
 
     def _name_smallest(self, tasks: Sequence[_Reduction]) -> None:
-        """Find the case of each smallest state.
+        """Name the case of each smallest state.
 
-        One that is known under another name only (after another operation, say) is run under its own.
+        A state known only under another name (after another operation, say) is run under its own.
         """
         smallest = {_name(case := _case_of(task.origin, task.smallest)): case for task in tasks}
         unknown = [case for name, case in smallest.items() if name not in self._known]
@@ -180,7 +179,7 @@ class Shrinker:
 
 
 def _shown_by(case: Case, world: World) -> Hashable:
-    """What the test sees: what struck before, and what is left then."""
+    """What the test sees: the strikes before the world, and its content."""
     return case.planned.schedule.strikes[:-1], world.content
 
 
@@ -195,7 +194,7 @@ def _broke_alike(case: Case, other: Case) -> bool:
 
 
 def _case_of(origin: Case, world: World) -> Case:
-    """The case in which what struck before is the same and then ``world`` is left."""
+    """The case with the earlier strikes of ``origin``, which then leaves ``world``."""
     schedule = Schedule((*origin.planned.schedule.strikes[:-1], world.strike))
     job = replace(origin.job, schedule=schedule, world=world, record=False)
     operations = (*origin.operations[:-1], world.blamed)

@@ -1,4 +1,4 @@
-"""What a directory holds, and how two such contents differ."""
+"""The content of a directory, and how two contents differ."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from chaoskit.core.case import Difference
 from chaoskit.core.schedule import matcher
 from chaoskit.explore.contents import Apart, described, first_difference, is_text, told_apart
 
-# Enough for a small state file, and for every magic number: that of tar stands at 257. A report with whole
+# Enough for a small state file, and for every magic number: that of tar is at offset 257. A report with whole
 # contents would be unreadable.
 _SHOWN = 264
-"""Bytes of a small file that are kept to be shown beside each other."""
+"""The first bytes of a file that are kept, to be shown side by side."""
 _KEPT_OF_ONE, _KEPT_IN_ALL = 1 << 20, 8 << 20
-"""Bytes of binary files that are kept of a baseline. Small databases are whole in it."""
+"""Bytes of binary files kept from a baseline, per file and in all. Small databases are kept whole."""
 
 _BLOCK = 1 << 16
 _ZEROES = bytes(_BLOCK)
@@ -29,10 +29,10 @@ _ZEROES = bytes(_BLOCK)
 class FileEntry:
     """One name: its kind (``file``, ``directory``, ``link``, …), permission bits, size and content.
 
-    ``digest`` is a hash of the content, or a link's target; ``head`` the first bytes of a file. Equal
-    size and digest mean equal bytes, whether zeroes are written out or left as a hole. ``content`` is more
-    of a baseline's file, if it is kept, and ``apart`` where a later one parts from that: neither counts
-    when entries are compared.
+    ``digest`` is a hash of the content, or a link's target; ``head`` the first bytes of a file. Equal size
+    and digest mean equal bytes, whether zeroes are written out or left as a hole. ``content`` is more of a
+    baseline's file, if kept, and ``apart`` is where a later file differs from it: neither counts when entries
+    are compared.
     """
 
     kind: str
@@ -51,16 +51,16 @@ class FileEntry:
 
 
 Snapshot = Mapping[str, FileEntry]
-"""Paths relative to the directory, ``/`` between parts, each with its entry; the root is not in it."""
+"""Maps paths relative to the directory, with ``/`` between parts, to entries; the root is not included."""
 
 EMPTY: Snapshot = MappingProxyType({})
 
 
 def take(path: str, *, keep: bool = False, beside: Snapshot = EMPTY) -> Snapshot:
-    """Read the whole directory. What cannot be read shows as kind ``unreadable``.
+    """Read the whole directory. A file that cannot be read has the kind ``unreadable``.
 
-    ``keep`` keeps the contents of binary files, within bounds, so that a later one taken ``beside`` it can
-    say where it parts from them: there are thousands of those, and they keep no content.
+    ``keep`` retains the contents of binary files, within bounds, so that a snapshot taken later ``beside``
+    this one can say where it differs. There are thousands of later ones, and they retain nothing.
     """
     taken = dict(sorted(_walk(path, "")))
     if keep:
@@ -68,7 +68,7 @@ def take(path: str, *, keep: bool = False, beside: Snapshot = EMPTY) -> Snapshot
     for name in taken.keys() & beside.keys():
         there, here = beside[name], taken[name]
         if there.content and here.kind == "file" and here.digest != there.digest:
-            # No more than of the other: where only our copy of that ends, it does not part.
+            # Read no more than is kept of the other: the end of a truncated copy is not a difference.
             most = len(there.content) if len(there.content) < there.size else _KEPT_OF_ONE
             apart = first_difference(there.content, _read(f"{path}/{name}", most))
             taken[name] = replace(here, apart=apart)
@@ -129,17 +129,17 @@ def _file(path: str, mode: int, size: int) -> FileEntry:
 
 
 def _content_of(fd: int, size: int) -> tuple[bytes, str]:
-    """The first bytes, and a hash of the rest that does not ask for what a hole holds.
+    """The first bytes, and a hash of the content for which holes need not be read.
 
-    Data bases and disk images reserve far more than they fill. Blocks of zeroes are left out of the hash
-    and each other one goes in with its position, so that it does not show how zeroes are stored.
+    Databases and disk images reserve far more than they fill. The hash skips blocks of zeroes and includes
+    every other block with its position, so that it does not depend on how zeroes are stored.
     """
-    # Not the default hash(): it must be the same in every worker.
+    # Not hash(): the digest must be the same in every worker.
     digest = hashlib.blake2b()
     head = os.pread(fd, _SHOWN, 0)
     for offset in _blocks_with_data(fd, size):
         block = os.pread(fd, min(_BLOCK, size - offset), offset)
-        # Also the last, shorter block.
+        # startswith(), since the last block may be shorter.
         if not _ZEROES.startswith(block):
             digest.update(offset.to_bytes(8, "little"))
             digest.update(block)
@@ -147,11 +147,11 @@ def _content_of(fd: int, size: int) -> tuple[bytes, str]:
 
 
 def _blocks_with_data(fd: int, size: int) -> Iterator[int]:
-    """The positions of the blocks in which something has been written, ascending."""
+    """The positions of blocks that may hold data, ascending."""
     offset = 0
     while offset < size:
         if size > _BLOCK:
-            # Where the next data are (lseek(2)); a file system without holes answers with the offset itself.
+            # The next data (lseek(2)); a file system without holes answers with the offset itself.
             try:
                 offset = os.lseek(fd, offset, os.SEEK_DATA) // _BLOCK * _BLOCK
             except OSError as error:
@@ -164,7 +164,7 @@ def _blocks_with_data(fd: int, size: int) -> Iterator[int]:
 def differences(
     expected: Snapshot, found: Snapshot, patterns: tuple[str, ...] = ()
 ) -> tuple[Difference, ...]:
-    """What ``found`` has otherwise than ``expected``, by path. Names that fit a pattern are equal."""
+    """How ``found`` differs from ``expected``, by path. Names that fit the same pattern are equal."""
     expected, found = _settled(expected, patterns), _settled(found, patterns)
     return tuple(
         _difference(path, expected.get(path), found.get(path))
@@ -174,7 +174,7 @@ def differences(
 
 
 def _settled(snapshot: Snapshot, patterns: tuple[str, ...]) -> Snapshot:
-    """The snapshot under wildcards; several names under one wildcard get a number."""
+    """The snapshot with names replaced by wildcards; several names under one wildcard are numbered."""
     if not patterns:
         return snapshot
     expressions = [(pattern, matcher(pattern)) for pattern in patterns]
@@ -208,7 +208,7 @@ def _contents(expected: FileEntry, found: FileEntry) -> str:
 
 
 def _known_of_both(expected: FileEntry, found: FileEntry) -> tuple[bytes, bytes]:
-    """The first bytes of both, as many as are known of both: where a head was cut, its file does not end."""
+    """The first bytes of both, as many as are known of both: a cut head does not end with its file."""
     cut = [len(one.head) for one in (expected, found) if len(one.head) < one.size]
     size = min(cut, default=_SHOWN)
     return expected.head[:size], found.head[:size]
@@ -226,6 +226,6 @@ def _shown(entry: FileEntry) -> str:
     more = "" if entry.size <= len(entry.head) else f" … ({entry.size} bytes)"
     try:
         return repr(entry.head.decode()) + more
-    # Shown as bytes: half a character is often just what was torn.
+    # Shown as bytes: half a character is often exactly what was torn.
     except UnicodeDecodeError:
         return repr(entry.head) + more

@@ -1,4 +1,4 @@
-"""The cases that follow from offering faults at operations, and which sources a set of faults needs."""
+"""The source of cases for faults at operations, and the sources that a set of faults needs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from chaoskit.explore.border import CaseSource, Planned, Recording
 from chaoskit.faults import FaultSet
 from chaoskit.faults.shapes import Afterwards, shape_of
 
-# By name here, so that the package is imported only if one of them is asked for.
+# By name, so that the package is imported only if one of them is asked for.
 _OF_THE_CRASH_PACKAGE = frozenset({"power_loss", "fsync_lies"})
 
 
 def sources_of(
     faults: FaultSet, models: Sequence[str], replay: Schedule | None = None
 ) -> tuple[CaseSource, ...]:
-    """All sources that a set of faults needs, each to be used for one exploration.
+    """All sources that a set of faults needs, for one exploration.
 
-    ``models`` are the names of the persistence models for power loss. The kinds of fault in ``replay`` bring
-    their source too, so that what is wrong with the schedule is said by the one that knows.
+    ``models`` are the names of the persistence models for power loss. The faults in ``replay`` add their
+    sources, too, so that the right source says what is wrong with a schedule.
     """
     names = faults.names | {strike.fault.name for strike in replay or ()}
     sources: list[CaseSource] = [Offers(faults)]
@@ -43,11 +43,11 @@ class Offers(CaseSource):
         yield from self.second(Planned(Schedule()), recording, -1)
 
     def second(self, before: Planned, recording: Recording, behind: int) -> Iterator[Planned]:
-        """All cases further on than ``behind``."""
+        """All cases after ``behind``."""
         for operation, point in zip(recording.trace, recording.points, strict=True):
             if operation.index <= behind:
                 continue
             for fault in self.faults.offers(operation, recording.trace):
-                # What no backend strikes with has a source that builds it from the recording.
+                # A fault that no backend injects has a source that builds it from the recording.
                 if not isinstance(shape_of(fault), Afterwards):
                     yield Planned(Schedule((*before.schedule, Strike(point, fault))), before.world)

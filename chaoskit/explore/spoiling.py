@@ -1,4 +1,4 @@
-"""Spoiling what a workload has left, to see whether the test notices."""
+"""Spoil what a workload left, to see whether the test notices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chaoskit.inject.removal import remove
 
 @dataclass(frozen=True, slots=True)
 class Spoiling:
-    """What is done to the directory behind run number ``run``; ``files`` are relative paths, none means all.
+    """What to do to the directory after run number ``run``; ``files`` are relative paths, none means all.
 
     ``how``: ``emptied`` and ``missing`` remove, ``empty`` and ``half`` cut, ``old`` puts back what was there
     before the run, ``garbage`` overwrites.
@@ -22,13 +22,13 @@ class Spoiling:
     files: tuple[str, ...] = ()
 
     def before(self, path: str) -> dict[str, bytes]:
-        """What has to be kept of the directory before the run."""
+        """The contents that have to be kept from before the run."""
         if self.how != "old":
             return {}
         return {name: _read(os.path.join(path, name)) for name in self.files}
 
     def after(self, path: str, kept: Mapping[str, bytes]) -> None:
-        """Spoil what the run has left."""
+        """Spoil what the run left."""
         if self.how == "emptied":
             for entry in list(os.scandir(path)):
                 if entry.is_dir(follow_symlinks=False):
@@ -42,7 +42,7 @@ class Spoiling:
                 os.unlink(file)
                 continue
             data = _read(file)
-            # Half of what it holds: zeroes at the end are room that the program has reserved.
+            # Half of the data: zeroes at the end are space that the program reserved.
             held = len(data.rstrip(b"\0"))
             new = {"empty": b"", "half": data[: held // 2], "garbage": b"\xa5" * len(data)}
             with open(file, "r+b") as opened:

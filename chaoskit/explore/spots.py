@@ -1,8 +1,8 @@
-"""Where in the program an operation belongs, in words that outlive moved lines and other machines.
+"""Where in the program an operation belongs, in words that survive moved lines and other machines.
 
-Two operations belong together if one function of the project makes them and they have a line or a kind of
-file in common. Where there is no Python stack, the program stands for the function. What belongs together
-follows from the recording alone, so it does not depend on which cases a budget lets run.
+Two operations belong together if the same function of the project makes them and they share a line or a kind
+of file. Without a Python stack, the program stands for the function. What belongs together follows from the
+recording alone, so it does not depend on the cases that a budget allows.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from chaoskit.core.operation import ROOT, Frame, Operation
 from chaoskit.explore.align import Naming
 from chaoskit.explore.border import Recording
 
-# A bug is mostly where the project calls a library, not within it.
+# A bug is usually where the project calls a library, not within it.
 _INSTALLED = tuple({os.path.join(sysconfig.get_path(name), "") for name in ("purelib", "platlib")})
 _PYTHON = tuple({os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib")})
 _VARYING = re.compile(r"[0-9a-f]{8,}|\d+|\*+")
-"""Parts of a name that count, or that chance has made."""
+"""Parts of a name that are counters or random."""
 
 _SIBLINGS = 3
-"""This many names that differ only before their extension are files of one kind."""
+"""From this many on, names that differ only before their extension are files of one kind."""
 _NAMELESS = 8
-"""The same for names without an extension: a few of these mostly mean different things (HEAD, config)."""
+"""The same for names without an extension: a few of these usually mean different things (HEAD, config)."""
 
 
 class Spot(NamedTuple):
-    """``owner``: the function, with the file that it is in, or the program; ``kind``: of which files."""
+    """``owner``: the function, with its file, or the program; ``kind``: the kind of files concerned."""
 
     owner: str
     kind: str
 
 
 class Spots:
-    """The spots of one recording's operations, and of others that the same test, in ``test``, has made."""
+    """The spots of the operations of one recording, and of later runs of its test (in the file ``test``)."""
 
     def __init__(self, recording: Recording, test: str = "") -> None:
         self._test = test
@@ -62,7 +62,7 @@ class Spots:
                 self._least[root] = min(name, self._least.get(root, name))
 
     def spot(self, operation: Operation) -> Spot:
-        """Where it belongs."""
+        """Where the operation belongs."""
         owner = self._owner(operation)
         nodes = list(self._nodes(operation))
         for node in nodes:
@@ -71,18 +71,18 @@ class Spots:
         return Spot(owner, min((name for _, name in nodes if not name.startswith(_LINE)), default=""))
 
     def directory(self, operation: Operation) -> Spot:
-        """Where a missing sync of its directory belongs: one call mends it for all that is in it."""
+        """Where a missing sync of its directory belongs: one call fixes it for all entries."""
         name = wildcarded(operation.second or operation.target)
         return Spot(self._owner(operation), f"{posixpath.dirname(name) or ROOT}/")
 
     def call(self, operation: Operation) -> Spot:
-        """The same; where no function is known, with the call in its place."""
+        """As :meth:`spot`, but with the call in the kind if no function is known."""
         spot = self.spot(operation)
         return spot if operation.stack else Spot(spot.owner, f"{operation.call} {spot.kind}")
 
     def _nodes(self, operation: Operation) -> Iterator[tuple[str, str]]:
         owner, frame = self._owner(operation), self._frame(operation)
-        # Only Python says which names one line makes; without it, names that are alike are all there is.
+        # Only Python shows which names one line uses; without it, similar names are the only clue.
         kind = self._kinds.of if frame is None else wildcarded
         for name in self._names(operation):
             yield owner, kind(name)
@@ -90,18 +90,18 @@ class Spots:
             yield owner, f"{_LINE}{frame.line}"
 
     def _owner(self, operation: Operation) -> str:
-        """The function that makes a call, or the program that does."""
+        """The function or program that makes a call."""
         frame = self._frame(operation)
         if frame is None:
-            # The ordinal says which process of several it is, not which program.
+            # The ordinal distinguishes processes, not programs.
             return operation.place.process.partition("~")[0] or "program"
         return f"{os.path.basename(frame.file)}:{frame.function}"
 
     def _frame(self, operation: Operation) -> Frame | None:
         """The frame of the function to which a call belongs.
 
-        A function that opens a file and has a helper write to it is answerable for both: of those on the
-        stack that make calls on the same file themselves it is the outermost.
+        A function that opens a file and lets a helper write to it is responsible for both: of the functions
+        on the stack that make calls on the same file themselves, it is the outermost.
         """
         own = own_frame(operation, self._test)
         if own is None or not _is_own(own):
@@ -118,7 +118,7 @@ class Spots:
     def _names(self, operation: Operation) -> Iterator[str]:
         for name in (operation.target, operation.second):
             if name and name != ROOT:
-                # Where the root lies is the machine's business.
+                # Without the directory: where the root is depends on the machine.
                 yield self._naming.name(posixpath.basename(name) if name.startswith("/") else name)
 
     def _join(self, operation: Operation) -> None:
@@ -136,14 +136,14 @@ class Spots:
 
 
 _LINE = "\n"
-"""Marks a line among the names of files, none of which is spelled so below."""
+"""Marks a line among the names of files, in which :func:`wildcarded` leaves no line break."""
 
 
 def own_frame(operation: Operation, test: str = "") -> Frame | None:
-    """The innermost frame that belongs to no library; the innermost of all if every one does.
+    """The innermost frame outside libraries; the innermost of all if every frame is in a library.
 
-    Where that frame is in the module of the ``test``, what it calls is what is under test: then the innermost
-    frame of what was installed, if there is one.
+    If that frame is in the module of the ``test``, then what it calls is under test: the result is the
+    innermost frame of an installed package, if there is one.
     """
     stack = operation.stack
     own = next(filter(_is_own, stack), None)
@@ -159,22 +159,22 @@ def _is_own(frame: Frame) -> bool:
 
 
 def text_of(frame: Frame) -> str:
-    """The line of source, blanks evened out; its number where there is no source."""
+    """The source line with whitespace normalised; its number if there is no source."""
     return " ".join(linecache.getline(frame.file, frame.line).split()) or f"line {frame.line}"
 
 
 def wildcarded(name: str) -> str:
-    """``name`` with a star for what counts or was made by chance."""
+    """``name`` with a star for each counter and each random part."""
     return _VARYING.sub("*", name.replace(_LINE, "?"))
 
 
 class _Kinds:
-    """Kinds of files out of all names of a recording: siblings that are many stand under one pattern."""
+    """The kinds of files in a recording: many siblings share one pattern."""
 
     def __init__(self, names: Iterable[str]) -> None:
         paths = {tuple(name.split("/")) for name in names}
         self._many: set[tuple[str, str]] = set()
-        # From the root downwards: what are siblings below depends on which directories are one kind.
+        # From the root downwards: which names are siblings depends on which directories are of one kind.
         for depth in range(max(map(len, paths), default=0)):
             siblings: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
             for parts in paths:

@@ -1,4 +1,4 @@
-"""Run the cases of one exploration, and keep the books: what was possible, run, and left out."""
+"""Run the cases of one exploration, and keep account: what was possible, run, and left out."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from chaoskit.explore.judge import Judgement, judge
 from chaoskit.explore.observation import Observation
 
 ATTEMPTS = 3
-"""How often a case is run at most when its fault leaves no receipt."""
+"""The most times a case is run if its fault leaves no receipt."""
 
 INTERRUPTED_ATTEMPTS = 8
-"""The same when what went wrong may come from a call that was interrupted: a busy machine does so often."""
+"""The same if an interrupted call may be the cause, as often happens on a busy machine."""
 
 INTERRUPTED = "interrupted"
 
@@ -35,9 +35,9 @@ Progress = Callable[[int, int], None]
 class Sweep:
     """One exploration under way.
 
-    ``left_out`` counts by reason the cases that are possible and were not run; ``worlds`` are those of all
-    cases that were listed, whether or not they were run; ``begun`` are the cases that were handed out.
-    ``elsewhere`` counts the cases that other shards run.
+    ``left_out`` counts, by reason, the possible cases that were not run; ``worlds`` are those of all listed
+    cases, whether or not they were run; ``begun`` are the cases that were handed out. ``elsewhere`` counts
+    the cases that other shards run.
     """
 
     def __init__(self, question: Question, executor: Executor, progress: Progress | None = None) -> None:
@@ -54,40 +54,40 @@ class Sweep:
         self._done = 0
 
     def list(self, planned: Sequence[Planned], worlds: Sequence[World] | None = None) -> None:
-        """Note what may be run. ``worlds`` are its new ones, where not every world in it is one."""
+        """Note the cases that may be run. ``worlds`` are their new worlds, if not all are new."""
         self._possible += len(planned)
         self.worlds += [one.world for one in planned if one.world is not None] if worlds is None else worlds
 
     def room(self, used: int) -> int | None:
-        """How many cases the budget still allows when ``used`` were run; None without a budget."""
+        """How many cases the budget still allows after ``used`` cases; None without a budget."""
         limit = self.question.options.budget
         return None if limit is None else max(0, limit - used - self.elsewhere)
 
     def within(self, cases: Sequence[Case], limit: int | None) -> Sequence[Case]:
-        """As many of the cases as ``limit`` allows, the most suspicious; the rest counts as left out."""
+        """The most suspicious cases, as many as ``limit`` allows; the rest count as left out."""
         chosen = choose([case.planned for case in cases], struck(cases), limit, self.question.seed)
         if len(chosen) < len(cases):
             self.left_out[OVER_BUDGET] += len(cases) - len(chosen)
         return [cases[i] for i in chosen]
 
     def observe(self, jobs: Sequence[Job], wanted: Wanted = always) -> Observations:
-        """Each job's number with what it showed, in the order in which they end."""
-        # Closed by name: an interrupt here must end the workers now, not when a frame is collected.
+        """The number and observation of each job, in the order in which the jobs end."""
+        # Closed explicitly: an interrupt here must end the workers now, not when a frame is collected.
         with contextlib.closing(self._executor.run(jobs, wanted)) as stream:
             yield from stream
 
     def execute(self, cases: Sequence[Case], *, all_of_them: bool = False) -> Sequence[Case]:
-        """Run the cases, and those that could not be judged again; return those that were run.
+        """Run the cases, again those that could not be judged, and return the ones that were run.
 
-        The most telling ones come first: what is stopped half-way has seen most of what there is to see.
-        After some hangs at one line the rest there is left out, unless ``all_of_them`` are asked for: each
-        would cost its whole time-out, and show the same.
+        The most telling ones come first, so that a run stopped half-way has seen most of what there is to
+        see. After some hangs at one line the other cases there are left out, unless ``all_of_them`` are
+        wanted: each would cost its whole timeout, and show the same.
         """
         self.begun += cases
         first = _running_order(cases, self.question.seed)
         waiting = [cases[i] for i in first]
         if before := frozenset(self.question.first):
-            # What broke the scenario the last time comes before what is only likely to.
+            # Cases that broke the scenario the last time come before those that are merely likely to.
             waiting.sort(key=lambda case: str(case.planned.schedule) not in before)
         order = list(waiting)
         enough = _Enough(order) if self.question.exit_first and not all_of_them else None
@@ -109,15 +109,15 @@ class Sweep:
         self.left_out[AFTER_FIRST] += len(behind)
         self.left_out[HANGS_THERE] += len(spared)
         again = self._run_before([case for case in cases if id(case) not in spared | behind])
-        # What was to be struck there is not there, so it was not a case.
+        # The point that they were to strike does not exist, so they were not cases.
         self._possible -= len(again)
         return [case for case in cases if id(case) not in spared | behind | again]
 
     def again(self, cases: Sequence[Case]) -> dict[int, tuple[bool, Observation]]:
-        """Run each case once more and record it: whether it broke again, and what it did.
+        """Run each case once more, recorded; by number, return True if it broke again, and the observation.
 
-        Every run of the test is recorded, the recovery included, which takes no faults by that: those of a
-        schedule name the run that they belong to.
+        Every run of the test is recorded, the recovery included. No additional faults strike in the recovery,
+        since every strike of a schedule names its run.
         """
         jobs = [replace(case.job, record=True, strike_recovery=True) for case in cases]
         found: dict[int, tuple[bool, Observation]] = {}
@@ -141,28 +141,28 @@ class Sweep:
 
     @property
     def complete(self) -> bool:
-        """True if nothing was left out but what can show nothing new."""
+        """True if only cases that can show nothing new were left out."""
         return not any(number for why, number in self.left_out.items() if why not in (ALIKE, HANGS_THERE))
 
     def interrupt(self) -> Sequence[Case]:
-        """The cases that are over although others are not, which count as left out from now on."""
-        # One that waits for another try has not been judged, unless it broke.
+        """The cases that are over. The others count as left out from now on."""
+        # A case that waits for another attempt has not been judged, unless it broke.
         over = [c for c in self.begun if c.attempts and (c.judgement.failure or not c.judgement.again)]
         self.left_out[INTERRUPTED] += len(self.begun) - len(over)
         return over
 
     def _wanted(self, case: Case, enough: _Enough | None) -> bool:
-        """False if enough cases that strike where ``case`` does have hung, or one before it was enough."""
+        """False if enough cases at the same line have hung, or an earlier broken case was enough."""
         return self._hung[_line(case)] < HANGS and (enough is None or enough.wants(case))
 
     def budget(self, run: int) -> Budget:
-        """The books, when ``run`` cases were run in the end."""
+        """The account, after ``run`` cases were run."""
         left_out = {why: number for why, number in self.left_out.items() if number}
         return Budget(self.question.options.budget, self._possible, run, left_out)
 
     def _judge(self, case: Case, seen: Observation, attempt: int) -> None:
         if seen.refused:
-            # Wrong use is the test's, whenever it comes: no verdict on the program can follow from it.
+            # Wrong use is the test's error: no verdict on the program can follow from it.
             raise UsageError(f"in the case {case.job.schedule} chaos.run was refused: {seen.refused}")
         case.seen, case.judgement = seen, judge(case.job, seen)
         case.attempts += 1
@@ -175,10 +175,10 @@ class Sweep:
             self._progress(self._done, len(self.begun))
 
     def _aim_nearer(self, case: Case) -> None:
-        """Have the next try strike where this one could have, if the place that was meant was not there.
+        """Let the next attempt strike at the nearest possible point, if the intended one did not occur.
 
-        How many allocations a line makes varies by a few with what the interpreter has kept and specialised,
-        so the last one that was recorded need not come. The schedule that is told is the one that strikes.
+        The number of allocations that a line makes varies by a few with what the interpreter has cached and
+        specialised, so the last recorded one need not occur. The schedule reported is the one that strikes.
         """
         strikes = (case.seen.nearest.get(str(strike), strike) for strike in case.job.schedule)
         schedule = Schedule(tuple(strikes))
@@ -188,7 +188,7 @@ class Sweep:
             self._aimed.add(id(case))
 
     def _run_before(self, cases: Sequence[Case]) -> set[int]:
-        """The identities of cases that came to strike where another one does."""
+        """The identities of re-aimed cases that strike where another case does."""
         seen = {case.planned.schedule for case in cases if id(case) not in self._aimed}
         found = set()
         for case in cases:
@@ -199,10 +199,10 @@ class Sweep:
 
 
 class _Enough:
-    """The first case that broke, in the order of running, and what it spares.
+    """The first case that broke, in the running order, and the cases that it makes unnecessary.
 
-    Cases behind it may have been under way when it broke. They are left out all the same, and those before it
-    are still run: which one breaks first is a matter of time, and equal runs have equal results.
+    Later cases may have been under way when it broke. They are left out anyway, and earlier ones are still
+    run: which case breaks first is a matter of timing, and equal runs must have equal results.
     """
 
     def __init__(self, order: Sequence[Case]) -> None:
@@ -211,42 +211,42 @@ class _Enough:
         self._broken = len(order)
 
     def note(self, case: Case, attempt: int) -> None:
-        """Hear how a case was judged at the attempt of this number."""
+        """Take note of how a case was judged at attempt number ``attempt``."""
         if case.judgement.verdict in BROKEN and not worth_another(case.judgement, attempt):
             self._broken = min(self._broken, self._place[id(case)])
 
     def wants(self, case: Case) -> bool:
-        """True if no case before this one has broken."""
+        """True if no earlier case has broken."""
         return self._place[id(case)] <= self._broken
 
     def behind(self) -> set[int]:
-        """The identities of the cases that come behind the first one that broke."""
+        """The identities of the cases after the first one that broke."""
         return {id(case) for case in self._order[self._broken + 1 :]}
 
 
 def _running_order(cases: Sequence[Case], seed: int) -> Sequence[int]:
-    """The indices of the cases, the most telling first: in a shard as in a run of all."""
+    """The indices of the cases, the most telling first; a shard has the order of a complete run."""
     if all(case.rank >= 0 for case in cases):
         return sorted(range(len(cases)), key=lambda i: cases[i].rank)
     return ranked([case.planned for case in cases], struck(cases), seed)
 
 
 def worth_another(judgement: Judgement, attempt: int) -> bool:
-    """True if the case is to be run once more behind the attempt of this number, from 0 on."""
+    """True if the case must be run again after attempt number ``attempt``, counted from 0."""
     most = INTERRUPTED_ATTEMPTS if judgement.interrupted else ATTEMPTS
     return judgement.again and attempt + 1 < most
 
 
 def _line(case: Case) -> tuple[Frame, ...]:
-    """Where the program is when the case strikes; empty for a command, whose calls have no lines."""
+    """The stack at which the case strikes; empty for a command, whose calls have no lines."""
     return case.operations[-1].stack if case.operations else ()
 
 
 def _beyond_the_hangs(cases: Sequence[Case]) -> set[int]:
-    """The identities of the ``cases``, in the order of running, that come behind enough hangs at their line.
+    """The identities of those ``cases``, given in running order, that follow enough hangs at their line.
 
-    Some of them were under way by then. They are left out all the same: which ones is a matter of time, and
-    equal runs have equal results.
+    Some of them were under way by then. They are left out anyway: which ones is a matter of timing, and equal
+    runs must have equal results.
     """
     hung: Counter[object] = Counter()
     beyond = set()
@@ -260,5 +260,5 @@ def _beyond_the_hangs(cases: Sequence[Case]) -> set[int]:
 
 
 def struck(cases: Sequence[Case]) -> list[Operation | None]:
-    """The operation at which each case strikes last; None where it strikes at none of the recording."""
+    """The operation at which each case strikes last; None if that is not in the recording."""
     return [case.operations[-1] if case.operations else None for case in cases]

@@ -1,4 +1,4 @@
-"""What a case did, in order, with what struck: for a page that shows a finding as it came about."""
+"""What a case did, in order, and the faults that struck: for a page that shows how a finding came about."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from chaoskit.explore.case import Case
 from chaoskit.explore.observation import Observation
 
 LONGEST = 200
-"""Entries of one timeline at most: a page shows some dozens, and a result may have many findings."""
+"""The most entries of one timeline: a page shows a few dozen, and a result may have many findings."""
 
 
 def recorded(case: Case, seen: Observation) -> Timeline:
-    """The timeline of a case, of which ``seen`` is a recording."""
+    """The timeline of a case that was recorded as ``seen``."""
     operations = list(seen.trace)
     world = case.planned.world
     if world is not None:
-        # The run that the world stands for was not executed: what it had done is known from the baseline.
+        # The run that the world replaces was not executed: its operations are known from the baseline.
         before = [o for o in operations if o.place.run < world.run]
         operations = [*before, *world.past, *(o for o in operations if o.place.run > world.run)]
     points = Naming(case.job.patterns).points(operations)
@@ -29,24 +29,24 @@ def recorded(case: Case, seen: Observation) -> Timeline:
 
 
 def unrecorded(case: Case, baseline: Recording) -> Timeline:
-    """The timeline of a case that cannot be recorded: the baseline's, up to what struck first."""
+    """The timeline of a case that cannot be recorded: the baseline's, up to the first strike."""
     world = case.planned.world
     if world is not None:
         earlier = [o for o in baseline.trace if o.place.run < world.run]
         operations: Sequence[Operation] = [*earlier, *world.past]
         points: Sequence[Point] = Naming(case.job.patterns).points(operations)
     else:
-        # The first fault: whatever came behind it in the baseline, this case may have gone another way.
+        # Up to the first fault: after it, this case may have taken another path than the baseline.
         end = min(case.points, default=-1) + 1
         operations, points = baseline.trace.operations[:end], baseline.points[:end]
-    # Receipts of the case itself: the baseline has none.
+    # The receipts of the case itself: the baseline has none.
     return _bounded(_with_strikes(points, operations, case, case.seen), False)
 
 
 def _with_strikes(
     points: Sequence[Point], operations: Sequence[Operation], case: Case, seen: Observation
 ) -> list[TimelineEntry]:
-    # By the text of the strike: receipts have crossed processes, and schedules name each point once.
+    # By the strike's text: receipts have crossed processes, and schedules name each point once.
     proven = {receipt.strike: receipt.effect for run in seen.runs for receipt in run.receipts}
     # By point, since a case may strike the same call in two runs.
     effects = {s.point: proven.get(str(s), "") for s in case.planned.schedule}
@@ -67,7 +67,7 @@ def _with_strikes(
 
 
 def outcome(operation: Operation) -> str:
-    """What a call returned, as people read it: ``0``, ``-ENOENT``; empty if that is not known."""
+    """What a call returned, for people: ``0``, ``-ENOENT``; empty if unknown."""
     return str(operation).rpartition(" = ")[2] if operation.result is not None else ""
 
 
@@ -77,8 +77,8 @@ def _bounded(entries: Sequence[TimelineEntry], whole: bool) -> Timeline:
 
 
 def _nearest(entries: Sequence[TimelineEntry]) -> Iterator[int]:
-    """The indices of those entries that are nearest to what struck, or to the end if nothing did."""
+    """The indices of the entries nearest to a strike, or to the end if nothing struck."""
     struck = [i for i, entry in enumerate(entries) if entry.struck] or [len(entries)]
-    # Of two at the same distance the one before the fault is kept: it says how things came to stand so.
+    # Of two at the same distance keep the one before the fault: it says how things came about.
     ranked = sorted(range(len(entries)), key=lambda i: (min(abs(i - s) for s in struck), i))
     yield from ranked[:LONGEST]

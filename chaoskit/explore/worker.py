@@ -1,4 +1,4 @@
-"""One worker process as seen by its controller: its job, what it has sent, and how it ended."""
+"""One worker process as its controller sees it: its job, what it has sent, and how it ended."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ STACK_SIGNAL = signal.SIGRTMAX - 2 if hasattr(signal, "SIGRTMAX") else signal.SI
 """Asks a hung worker for the stacks of its threads."""
 IDLE = -1
 LENGTH = struct.Struct("<I")
-"""Comes before each message of a worker: how many bytes it has."""
+"""Precedes each message of a worker: its length in bytes."""
 OUTPUT_SHOWN = 4000
-"""Characters of what a case has printed that are kept, from its end."""
+"""Characters kept of a case's output, counted from its end."""
 
 _STATUS_SIZE = 1 << 16
 _STACK_WAIT = 1.0
-"""Seconds that a hung worker is given to write its stacks; the handler needs microseconds."""
+"""Seconds that a hung worker has to write its stacks; the handler needs microseconds."""
 _HARNESS = (f"{os.sep}_pytest{os.sep}", f"{os.sep}pluggy{os.sep}", os.path.dirname(os.path.dirname(__file__)))
 
 
@@ -36,7 +36,7 @@ class Status:
 
     The controller reads while the worker writes, so each of the three fields is one aligned word, which
     processors store and load whole. ``struct.pack_into`` will not do: it clears the bytes before it fills
-    them, and a deadline of zero in between is one that has passed.
+    them, and in between the deadline would be zero, which has passed.
     """
 
     _JOB, _DEADLINE, _LENGTH = range(3)
@@ -48,7 +48,7 @@ class Status:
         self.set(IDLE, math.inf)
 
     def set(self, number: int, deadline: float) -> None:
-        # The length first: what the case before has told must never be read as this one's.
+        # The length first: the previous case's runs must never be read as this one's.
         self._words[self._LENGTH] = 0
         self._words[self._JOB] = number
         self._words[self._DEADLINE] = deadline
@@ -58,12 +58,12 @@ class Status:
 
     def tell(self, runs: tuple[RunSummary, ...]) -> None:
         body = pickle.dumps(runs, pickle.HIGHEST_PROTOCOL)
-        # What does not fit is left out: it is only needed if the worker then dies in this case.
+        # Runs that do not fit are left out: they are needed only if the worker dies in this case.
         if len(body) <= _STATUS_SIZE - self._BODY:
             # Zero while the body is replaced, so that half of it is never taken for a whole.
             self._words[self._LENGTH] = 0
             self._memory[self._BODY : self._BODY + len(body)] = body
-            # Last, so that a reader finds either the whole text or none.
+            # Last, so that a reader finds either the whole body or none.
             self._words[self._LENGTH] = len(body)
 
     def get(self) -> tuple[int, float]:
@@ -94,7 +94,7 @@ class WorkerProcess:
     buffer: bytearray = field(default_factory=bytearray)
 
     def take(self) -> Iterator[tuple[int, Observation]]:
-        """What has come from the worker and is complete."""
+        """The complete messages that have come from the worker."""
         with contextlib.suppress(BlockingIOError):
             # Without blocking: a message may come in parts.
             while chunk := os.read(self.results, 1 << 20):
@@ -116,7 +116,7 @@ class WorkerProcess:
 
 
 def cut_short(worker: WorkerProcess, failure: CaseFailure, output: str) -> Observation:
-    """The observation of a case whose process is gone: the runs that it had reported by then."""
+    """The observation of a case whose process is gone: the runs that it had reported."""
     runs = worker.status.told()
     struck = tuple(receipt.strike for run in runs for receipt in run.receipts)
     return Observation(runs, failure, struck, len(struck), output=output)
@@ -126,7 +126,7 @@ def stacks_of(worker: WorkerProcess) -> str:
     """Ask a hung worker for the stacks of its threads."""
     os.kill(worker.pid, STACK_SIGNAL)
     end = time.monotonic() + _STACK_WAIT
-    # Nothing says when the handler is done: its file has stopped growing.
+    # Nothing says when the handler is done, so wait until its file stops growing.
     size = -1
     while time.monotonic() < end:
         now = os.fstat(worker.stacks.fileno()).st_size
@@ -138,7 +138,7 @@ def stacks_of(worker: WorkerProcess) -> str:
 
 
 def without_harness(stacks: str) -> str:
-    """What faulthandler wrote, without the frames of pytest and of chaoskit that called the test."""
+    """Text from faulthandler, without the frames of pytest and chaoskit that called the test."""
     kept, skipping = [], False
     for line in stacks.splitlines():
         frame = line.startswith("  File ")
@@ -149,19 +149,19 @@ def without_harness(stacks: str) -> str:
 
 
 def hang(stacks: str) -> CaseFailure:
-    """The failure of a case that was killed because it did not go on; ``stacks`` is where it stood."""
+    """The failure of a case that was killed because it did not continue; ``stacks`` shows where it was."""
     message = "the test did not go on in time after the faults; it was killed"
     return CaseFailure("hang", "hang", message, stacks or "(no stacks: the process did not answer)")
 
 
 def death(how: str, worker: WorkerProcess) -> CaseFailure:
-    """The failure of a case whose process is gone, with the end of what it had printed."""
+    """The failure of a case whose process is gone, with the end of its output."""
     text = f"the process that ran the test {how or 'ended'} in the middle of this case"
     return CaseFailure("death", "death", text, without_harness(tail(worker.output, 1 << 16))[-OUTPUT_SHOWN:])
 
 
 def tail(file: IO[bytes], length: int = OUTPUT_SHOWN) -> str:
     """The end of a file that another process may still be writing."""
-    # pread and not seek: the worker shares the position with us, and writes at it.
+    # pread, since the worker shares the file position and writes there.
     size = os.fstat(file.fileno()).st_size
     return os.pread(file.fileno(), length, max(0, size - length)).decode("utf-8", "replace")

@@ -1,8 +1,8 @@
-"""Running cases in worker processes forked from this one, under a watchdog.
+"""Run cases in worker processes forked from this one, under a watchdog.
 
-A batch forks its workers, so they inherit the jobs and nothing of them is ever pickled; only
-observations travel. Workers draw the next job's number from a pipe that they all share, which costs
-no round trip. Which job a worker is at, and its deadline, is in anonymous shared memory.
+A batch forks its workers, so they inherit the jobs, which are never pickled; only observations travel.
+Workers read the next job's number from a shared pipe, which costs no round trip. Each worker's job and
+deadline are in anonymous shared memory.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from chaoskit.inject.hugepages import collapse
 from chaoskit.inject.immortal import immortalize
 from chaoskit.inject.processes import adopt_for_life, die_with, fork, kill_tree, reaping, stand_guard
 
-# Far below PIPE_BUF, so that reads and writes of several processes never mix (pipe(7)).
+# Far below PIPE_BUF, so that reads and writes of several processes never interleave (pipe(7)).
 _NUMBER = struct.Struct("<i")
 _POLL = 0.25
 """Seconds after which deadlines are checked even if no worker has sent anything."""
@@ -52,9 +52,9 @@ _POLL = 0.25
 class Workers:
     """Runs each batch of jobs on ``count`` processes forked for it.
 
-    ``prepare`` is called in each new process with its ordinal, before its first job. ``capture``
-    is true if what cases print goes to a file (and with a failure into its observation). Leaving
-    a batch in any way, Ctrl-C included, leaves no process behind.
+    ``prepare`` is called in each new process with its ordinal, before its first job. ``capture`` redirects
+    the output of cases to a file (and, after a failure, into its observation). However a batch ends, Ctrl-C
+    included, it leaves no process behind.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Workers:
         """See :class:`~chaoskit.explore.execute.Executor`; in the order in which the workers answer."""
         if not jobs:
             return
-        # Before the workers are forked, which share it with all their cases.
+        # Before the workers are forked, which share this memory with all their cases.
         collapse(_EARNED * len(jobs))
         if len(jobs) >= _MANY:
             immortalize()
@@ -85,15 +85,15 @@ class Workers:
     def fork(
         self, jobs: Sequence[Job], queue: int, close: Sequence[int], others: Sequence[WorkerProcess]
     ) -> WorkerProcess:
-        """Fork one worker that draws numbers of jobs from the descriptor ``queue``."""
+        """Fork one worker that reads job numbers from the descriptor ``queue``."""
         self._forked += 1
         reading, writing = os.pipe()
-        # Files without names, since a worker that is killed cannot remove any.
+        # Files without names, since a killed worker could not remove them.
         status, output, stacks = Status(), tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         parent = os.getpid()
         pid = fork()
         if pid == 0:
-            # A copy of another worker's pipe would keep it open when that worker has died.
+            # A copy of another worker's pipe would keep it open after that worker has died.
             for fd in (*close, reading):
                 os.close(fd)
             for other in others:
@@ -105,29 +105,30 @@ class Workers:
 
     def _work(self, jobs: Sequence[Job], queue: int, results: int, inside: _Inside) -> NoReturn:
         try:
-            # In this order: from here on no end of the controller leaves us, or what we start, behind.
+            # In this order: from here on, however the controller ends, neither we nor our children are left
+            # behind.
             die_with(inside.parent)
             adopt_for_life()
             stand_guard(own_session=True)
             faulthandler.register(STACK_SIGNAL, inside.stacks, all_threads=True)
-            # Observations are pickles: only this process may send them.
+            # Observations are unpickled by the controller: only this process may send them.
             for fd in (queue, results):
                 private.withhold(fd)
             private.withhold_memory(inside.status.close)
             if self._capture:
                 inside.redirect()
             self._prepare(self._forked)
-            # What the worker has inherited is never garbage; a collection that touches it would copy it.
+            # Inherited objects are never garbage, and a collection that touches them would copy their pages.
             gc.freeze()
             usual = threading.active_count()
             while text := os.read(queue, _NUMBER.size):
                 number = _NUMBER.unpack(text)[0]
                 _send(results, (number, self._one(jobs[number], number, inside)))
-                # No further workload could be forked from here: a thread that is left may hold a lock.
+                # No workload may be forked from here any more: a thread that is left may hold a lock.
                 if threading.active_count() > usual:
                     os._exit(_RETIRED)
         except BaseException:
-            # Ends up in the worker's output, which the error of the batch shows.
+            # This goes to the worker's output, which the batch's error shows.
             import traceback
 
             traceback.print_exc()
@@ -138,12 +139,12 @@ class Workers:
         inside.status.set(number, time.monotonic() + job.timeout)
         start = inside.output.tell() if self._capture else 0
         observation = executed(self._run_one, job, inside.status)
-        # Between two cases nothing can hang but ourselves.
+        # Between two cases nothing but chaoskit can hang.
         inside.status.set(number, math.inf)
-        # What thousands of cases that pass have printed is of no use.
+        # The output of thousands of cases that pass is of no use.
         if observation.failure is None or not self._capture:
             return observation
-        return _with_output(observation, inside.printed(start))
+        return replace(observation, output=inside.printed(start)[-OUTPUT_SHOWN:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class _Inside:
     parent: int
 
     def redirect(self) -> None:
-        """Send everything that is printed, by Python or beneath it, to this worker's file."""
+        """Redirect all output, by Python or by C code, to this worker's file."""
         import io
         import sys
 
@@ -173,18 +174,18 @@ class _Inside:
 
 
 _EARNED = 0.003
-"""Seconds that each case of a large process costs less with its memory in huge pages. It is half of what was
-measured at 240 MB, so that the time which making them takes is earned back."""
+"""Seconds that huge pages save in each case of a large process. Half of what was measured at 240 MB, so that
+the time for making them is earned back."""
 _MANY = 50
-"""Cases by which it is earned back that no references to the harness's own functions are counted."""
+"""The number of cases after which not counting references to the harness's own functions pays."""
 _AHEAD = 2
-"""Numbers of jobs for each worker that are handed out before they are asked for."""
+"""Job numbers per worker that are handed out in advance."""
 _RETIRED = 75
-"""The status of a worker in which a case has left threads: another takes its place."""
+"""The exit status of a worker in which a case left threads: another one replaces it."""
 
 
 class _Batch:
-    """One batch under way: the queue, the workers, and what is still expected."""
+    """One batch under way: the queue, the workers, and the jobs without an answer."""
 
     def __init__(self, owner: Workers, jobs: Sequence[Job], wanted: Wanted) -> None:
         self._owner = owner
@@ -192,11 +193,11 @@ class _Batch:
         self._wanted = wanted
         self._open = set(range(len(jobs)))
         # One pipe for all: whichever worker is free reads the next number, so none waits while there is work.
-        # The next one is the last: a list gives up its end at no cost.
+        # The next number is the last of the list, where removing it is cheap.
         self._unsent = list(range(len(jobs)))[::-1]
         self._queue, self._feed = os.pipe()
         self._feeding = True
-        # The controller must not wait for room in the pipe: it has results to take and deadlines to keep.
+        # The controller must not wait for room in the pipe: it has to take results and watch deadlines.
         os.set_blocking(self._feed, False)
         self._selector = selectors.DefaultSelector()
         self._workers: list[WorkerProcess] = []
@@ -208,7 +209,7 @@ class _Batch:
         while self._open:
             for key, _ in self._selector.select(self._until_deadline()):
                 worker, ended = key.data
-                # Dropped by an event before this one in the same round.
+                # An earlier event of the same round has dropped it.
                 if worker not in self._workers:
                     continue
                 yield from self._done(worker.take())
@@ -223,7 +224,7 @@ class _Batch:
             yield number, observation
 
     def _fill(self) -> None:
-        """Put the next numbers into the queue, a few for each worker: none waits, and few are past recall."""
+        """Put the next numbers into the queue, a few per worker: none waits, and most can be taken back."""
         ahead = _AHEAD * self._owner.count
         with contextlib.suppress(BlockingIOError):
             while self._unsent and len(self._open) - len(self._unsent) < ahead:
@@ -234,12 +235,12 @@ class _Batch:
                     self._open.discard(number)
                 self._unsent.pop()
         if not self._unsent and self._feeding:
-            # The end of the pipe is what tells the workers that nothing is left.
+            # The end of the pipe tells the workers that nothing is left.
             os.close(self._feed)
             self._feeding = False
 
     def _add_worker(self) -> None:
-        # A worker that held the feed open would wait for ever for the end that it keeps from coming.
+        # A worker that kept the feed open would wait for ever for the end of the pipe.
         close = [fd for worker in self._workers for fd in (worker.results, worker.pidfd)]
         feed = [self._feed] if self._feeding else []
         worker = self._owner.fork(self._jobs, self._queue, [*close, *feed], self._workers)
@@ -252,7 +253,7 @@ class _Batch:
         return max(0.0, min(_POLL, min(deadlines, default=0.0) - time.monotonic()))
 
     def _ended(self, worker: WorkerProcess) -> Iterator[tuple[int, Observation]]:
-        """What comes of a worker that ended without being killed: no job was left, or a case ended it."""
+        """The last observations of a worker that ended unkilled: no job was left, or a case ended it."""
         yield from worker.take()
         number, _ = worker.status.get()
         how = self._drop(worker)
@@ -277,21 +278,21 @@ class _Batch:
             stacks = stacks_of(worker)
             self._drop(worker)
             try:
-                # It may have gone on until it was killed: what it has sent by then counts.
+                # It may have continued until it was killed: what it sent by then counts.
                 yield from worker.take()
                 number, _ = worker.status.get()
                 if number in self._open:
                     yield number, cut_short(worker, hang(stacks), tail(worker.output))
             finally:
                 worker.close()
-            # One worker less for a hang: a new one takes its place.
+            # A new worker replaces the one that hung.
             if self._open and self._workers:
                 self._add_worker()
             elif self._open:
                 self._restart()
 
     def _restart(self) -> None:
-        """No worker is left: hand out again what has no answer, wherever it was when its worker died."""
+        """No worker is left: hand out again every job that has no answer."""
         os.close(self._queue)
         if self._feeding:
             os.close(self._feed)
@@ -303,12 +304,12 @@ class _Batch:
         self._add_worker()
 
     def _drop(self, worker: WorkerProcess) -> str:
-        """Make sure that the worker and all its processes are gone; return how it ended."""
+        """Kill what is left of the worker and its processes; return how the worker ended."""
         self._selector.unregister(worker.results)
         self._selector.unregister(worker.pidfd)
         self._workers.remove(worker)
         kill_tree(worker.pid)
-        # After the kill: a worker that had ended by then keeps its own status.
+        # After the kill: a worker that had already ended keeps its own status.
         code = os.waitstatus_to_exitcode(os.waitpid(worker.pid, 0)[1])
         if code < 0:
             return f"died of {signal.Signals(-code).name}"
@@ -329,7 +330,3 @@ def _send(fd: int, message: Any) -> None:
     view = memoryview(LENGTH.pack(len(body)) + body)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _with_output(observation: Observation, text: str) -> Observation:
-    return replace(observation, output=text[-OUTPUT_SHOWN:])

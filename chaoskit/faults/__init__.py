@@ -58,19 +58,19 @@ _FAMILIES = (
 
 
 def disk() -> FaultSet:
-    """The local disk: errors of file calls, once and persistent, short transfers, full disk, late errors."""
+    """The local disk: transient and lasting errors of file calls, short transfers, full disk, late errors."""
     return FaultSet.of(Disk())
 
 
 def share() -> FaultSet:
-    """What network file systems add: ESTALE, lost replies, soft mounts, names that blink or are seen late."""
+    """What network file systems add: ESTALE, lost replies, soft mounts, names that blink or show late."""
     return FaultSet.of(Share(), "share")
 
 
 def interference() -> FaultSet:
-    """What other processes may do: ENOENT of a file that is there, a name that is taken, a lock that is held.
+    """What other processes may do: ENOENT for an existing file, a name that is taken, a lock that is held.
 
-    ``disk()`` offers these too, but only where another process of the run really makes or removes that name,
+    ``disk()`` offers these, too, but only where another process of the run really makes or removes that name,
     or takes that lock.
     """
     return FaultSet.of(Interference(), "interference")
@@ -84,10 +84,10 @@ def kill() -> FaultSet:
 
 
 def power_loss(model: str | Iterable[str] | None = None) -> FaultSet:
-    """The power goes after an operation: each state that the disk may then be in is a case.
+    """The power fails after an operation: each state in which the disk may then be is a case.
 
-    ``model`` names one or several persistence models (``"ext4"``, ``"xfs"``, ``"btrfs"``,
-    ``"portable"``, ``"strict"``, ``"ext4-ordered"``); without it those of the scenario count.
+    ``model`` names one or several persistence models (``"ext4"``, ``"xfs"``, ``"btrfs"``, ``"portable"``,
+    ``"strict"``, ``"ext4-ordered"``); the default is those of the scenario.
 
     Raises:
         UsageError: for a model that does not exist.
@@ -96,7 +96,7 @@ def power_loss(model: str | Iterable[str] | None = None) -> FaultSet:
 
 
 def fsync_lies() -> FaultSet:
-    """An fsync fails with EIO, later ones succeed, and after a power loss what they promised is missing.
+    """An fsync fails with EIO, later ones succeed, and a power loss then loses what they promised.
 
     The models are those of the scenario.
     """
@@ -124,9 +124,9 @@ def memory(*packages: str) -> memories.MemoryFaults:
     """Memory that runs out: MemoryError at allocations of the program's own lines.
 
     Some ten cases for a line that allocates much: its first and last execution, and in each the allocations
-    1, 2, 4 … and the last. Where a run has several processes also the kernel's kill of the largest one.
-    ``memory().lasting()`` and ``.limited()`` have more. Lines of the project count, and those of the
-    ``packages`` named (``"diskcache"``); what a line calls elsewhere counts as the line's.
+    1, 2, 4 … and the last. If a run has several processes, also the kernel's kill of the largest one.
+    ``memory().lasting()`` and ``.limited()`` add more. The lines of the project count, and those of the named
+    ``packages`` (``"diskcache"``); allocations in other code that a line calls count as the line's.
 
     Raises:
         UsageError: for anything but the name of a package.
@@ -135,7 +135,7 @@ def memory(*packages: str) -> memories.MemoryFaults:
 
 
 def interrupt(*packages: str) -> FaultSet:
-    """Ctrl-C and cancellation: one case for each place of the program's own code at which it can come.
+    """Ctrl-C and cancellation: one case for each place in the program's own code where they can occur.
 
     KeyboardInterrupt when a function begins, a loop turns, or a call has returned; SIGINT at the first
     system call of each Python stack; cancellation of the task at each await that waits. ``packages`` as for
@@ -150,9 +150,9 @@ def interrupt(*packages: str) -> FaultSet:
 def corruption(*, per_file: int = corruptions.PER_FILE) -> corruptions.CorruptionFaults:
     """Damage to files, by their format, just before they are opened to be read: cut, flipped, torn, hostile.
 
-    At most ``per_file`` damages for what one file holds; one of each kind before a second of any.
-    ``corruption().inputs()`` keeps to files that were there before the first run, ``.detectable()`` to what
-    the format itself tells.
+    At most ``per_file`` damages for each content of a file; one of each kind before a second of any.
+    ``corruption().inputs()`` is limited to files that existed before the first run, ``.detectable()`` to
+    damage that the format itself reveals.
 
     Raises:
         UsageError: unless ``per_file`` is a whole number from 1.
@@ -170,31 +170,31 @@ def signal(signal: str | int) -> FaultSet:
 
 
 def delay(seconds: float) -> FaultSet:
-    """Every call may take ``seconds`` longer. Where time is real each case takes that long, too."""
+    """Every call may take ``seconds`` longer. If time is real, each case takes that long, too."""
     return FaultSet.of(delays.Delay(delays.checked(seconds)))
 
 
 def clock(whole: bool = False) -> FaultSet:
-    """The wall clock is set by an hour back or ahead, or by a microsecond back, at each line that reads it.
+    """The wall clock is set back or ahead by an hour, or back by a microsecond, at each line that reads it.
 
     At each line that sleeps, the machine is suspended for an hour: the wall clock goes on, the monotonic one
     does not. ``whole`` adds a read that shows the same time again, a clock that stands still, one set to the
-    ends of 32-bit time, one that drifts; and sleeps that are interrupted, late, or across a step. The time of
-    the scenario must be virtual, which it is unless it says otherwise.
+    ends of 32-bit time, one that drifts; and sleeps that are interrupted, late, or span a step. The
+    scenario's time must be virtual, which is the default.
     """
     return FaultSet.of(clocks.Clocks(whole))
 
 
 def default() -> FaultSet:
-    """What ``@scenario()`` means without faults: everything that no program is spared.
+    """What ``@scenario()`` means without faults: everything that can happen to any program.
 
-    Of corruption only what a reader of the format can tell, and only in files that were there before.
+    Corruption is limited to damage that a reader of the format can detect, in files that existed before.
     """
     return disk() | kill() | power_loss() | fsync_lies() | network() | corruption().inputs().detectable()
 
 
 def all() -> FaultSet:
-    """Every family that needs no choice of the user's, and SIGTERM. Delays are not in it: they cost time."""
+    """Every family that needs no choice by the user, and SIGTERM. Delays are excluded: they cost time."""
     whole = default() | corruption() | http() | share() | interference()
     return whole | memory() | interrupt() | signal("SIGTERM")
 

@@ -1,8 +1,8 @@
-"""Errors of Amazon's services as they really are: code, status and envelope by the protocol of the service.
+"""Errors of Amazon's services, with the code, status and envelope that their protocols really have.
 
-Protocols, modelled errors and their status come from botocore's service models, what is retried from its
-``_retry.json``. What neither has is from the services' own pages, "Error responses" (S3) and "Common errors".
-botocore is loaded when one of these faults is asked for, and not before.
+Protocols, modelled errors and their status come from botocore's service models; what is retried, from its
+``_retry.json``. The rest is from the services' own pages, "Error responses" (S3) and "Common errors".
+botocore is loaded only when one of these faults is asked for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chaoskit.core.schedule import Fault
 from chaoskit.faults.traffic import AwsError
 
 CONDITIONAL = frozenset({"PreconditionFailed", "ConditionalCheckFailedException"})
-"""What only a write can meet that makes a condition, and has lost to another one."""
+"""Errors of conditional writes that lost to another write."""
 _DOCUMENTED: dict[str, tuple[tuple[str, int], ...]] = {
     "rest-xml": (("SlowDown", 503), ("InternalError", 500), ("PreconditionFailed", 412)),
     "json": (("ThrottlingException", 400), ("InternalFailure", 500), ("ExpiredTokenException", 400)),
@@ -27,14 +27,14 @@ _DOCUMENTED: dict[str, tuple[tuple[str, int], ...]] = {
     "query": (("Throttling", 400), ("InternalFailure", 500), ("ExpiredToken", 403)),
     "ec2": (("RequestLimitExceeded", 503), ("InternalError", 500), ("ExpiredToken", 400)),
 }
-"""Throttling, trouble of the service, and what else every service of a protocol can answer."""
+"""Throttling, trouble of the service, and other errors of every service of a protocol."""
 _MODELLED = ("Throughput", "Throttl", "LimitExceeded", "ConditionalCheck", "InternalServer", "Unavailable")
 _CONDITIONS = (b"\nif-match:", b"\nif-none-match:")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Aws:
-    """Every error of one service that a request can meet through no fault of the program."""
+    """Every error of one service that is not the program's fault."""
 
     service: str
     names: ClassVar[frozenset[str]] = frozenset({"aws"})
@@ -70,14 +70,14 @@ def errors(service: str) -> tuple[AwsError, ...]:
     for name, shape in model["shapes"].items():
         if shape.get("exception") and any(word in name for word in _MODELLED):
             error = shape.get("error", {})
-            # An error that does not say its status is the client's, but for what is called a fault.
+            # An error without a status is the client's, unless it is marked as a fault.
             status = error.get("httpStatusCode", 500 if shape.get("fault") else 400)
             found.setdefault(error.get("code", name), status)
     return tuple(AwsError(service, code, status, protocol) for code, status in found.items())
 
 
 def error(argument: str) -> AwsError | None:
-    """The error that a schedule names as ``s3.SlowDown``; None if the service has none of that code."""
+    """The error that a schedule names like ``s3.SlowDown``; None if the service has no such code."""
     service, _, code = argument.partition(".")
     return next((one for one in errors(service) if one.code == code), None)
 

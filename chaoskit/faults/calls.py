@@ -1,7 +1,7 @@
-"""The families of calls that can be fault points, one row each, with all that matters about them.
+"""The families of calls that can be fault points, one row each, with all their properties.
 
-What a family does is asked of its row and nowhere spelled out again: a new family is a row here, the
-errors it can fail with (:mod:`chaoskit.faults.errnos`) and the domain of a backend that sees it.
+All code asks the row what a family does: a new family is a row here, its errors
+(:mod:`chaoskit.faults.errnos`), and a backend's domain that sees it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from chaoskit.core.operation import Operation
 class CallFamily:
     """One family of calls: ``write`` stands for write, pwrite64, writev and their like.
 
-    A property that holds only for some calls of a family, as for an open that creates, is not in its
-    row: a function below looks at the operation itself.
+    A property of only some calls of a family, such as an open that creates, is not in the row: a function
+    below examines the operation.
     """
 
     name: str
     changes: bool = False
-    """Other processes see another disk afterwards. The syncs do not change it: they matter when power is
-    lost, not when a process dies, since what was written stays in the page cache."""
+    """It changes what other processes see of the disk. Syncs do not: they matter for a power loss, not for
+    the death of a process, since written data stays in the page cache."""
     opens: bool = False
-    """Gives the caller a descriptor; what else it does depends on its flags."""
+    """Gives the caller a descriptor; its other effects depend on its flags."""
     moves: bool = False
     """Moves bytes between a file and the caller's memory."""
     transfers: bool = False
@@ -35,44 +35,44 @@ class CallFamily:
     copies: bool = False
     """Takes its data from another file."""
     grows: bool = False
-    """May make its file longer, and so meets the limit on the size of files."""
+    """May make its file longer, and may thus meet the limit on file sizes."""
     room: Literal["", "name", "data", "back"] = ""
-    """What it wants of a disk: room for a name, for data, or none, since it may give some back."""
+    """What it needs on the disk: room for a name, for data, or none, since it may free some."""
     dirties: bool = False
-    """Leaves data of which a later close may report that it did not get to the disk."""
+    """Leaves data whose loss a later close may report."""
     syncs: Literal["", "file", "all", "mapping", "range"] = ""
     """What it makes durable. ``range`` promises nothing: sync_file_range(2), "Warning"."""
     unseen: bool = False
     """After it a file may change without a call."""
     reveals: bool = False
-    """What its file holds counts from here on, so changes without a call must be looked for."""
+    """The content of its file matters from here on, so changes without a call must be looked for."""
     by_caller: bool = False
     """Acts on the caller's own memory, locks or descriptors, or may block: only the caller can make it."""
     by_permission: bool = False
-    """Asks for the caller's rights even on a descriptor that is open already."""
+    """Checks the caller's rights even on a descriptor that is already open."""
     nameless: bool = False
     """Takes an empty name to mean the descriptor, given ``AT_EMPTY_PATH``."""
     plain: bool = False
-    """Every call of it is an operation on what its first argument, a descriptor, refers to."""
+    """Every call of it is an operation on the file of its first argument, a descriptor."""
     comes_as: tuple[str, ...] = ()
     """Other families whose calls may turn out to be of this one."""
     looks: bool = False
-    """Only asks, and leaves nothing behind. There are many such calls, so they are offered few faults."""
+    """Only asks, and changes nothing. There are many such calls, so they get few faults."""
     pseudo: bool = False
-    """No system call: something was acknowledged, or the workload is over."""
+    """Not a system call: something was promised, or the workload is over."""
     remote: bool = False
-    """Leads to another program by way of the network. Counted by the other side, over all processes of a
-    run: which thread of a pool asks is chance."""
+    """Reaches another program over the network. Ordinals count per peer, over all processes of a run, since
+    which thread of a pool asks is chance."""
     talks: bool = False
     """A request and its answer, or one of the two."""
     inside: bool = False
-    """Happens inside of the interpreter, at a line of the program: it is not a call to the outside."""
+    """Happens inside the interpreter, at a line of the program: it is not a call to the outside."""
     witnessed: bool = False
-    """The outside knows of it: what it was told must not be taken back."""
+    """The outside world has seen it, so it must not be undone."""
 
     @property
     def partial(self) -> bool:
-        """Whether it may do a part of what it was asked for, and return how much that was."""
+        """True if it may do a part of what was asked, and return how much."""
         return self.moves or (self.copies and self.transfers)
 
     @property
@@ -83,7 +83,7 @@ class CallFamily:
 
 _FILES: tuple[CallFamily, ...] = (
     CallFamily(name="open", opens=True, room="name"),
-    # A copy to somewhere else, as it looks from its source.
+    # A copy to elsewhere, seen from its source.
     CallFamily(name="read", moves=True, plain=True, comes_as=("copy_file_range", "sendfile", "splice")),
     CallFamily(
         name="write",
@@ -122,7 +122,7 @@ _FILES: tuple[CallFamily, ...] = (
     CallFamily(
         name="sendfile", changes=True, transfers=True, copies=True, grows=True, room="data", dirties=True
     ),
-    # What a splice will move is not known when it is made, and it may block on its pipe.
+    # How much a splice will move is not known in advance, and it may block on its pipe.
     CallFamily(
         name="splice",
         changes=True,
@@ -141,7 +141,7 @@ _FILES: tuple[CallFamily, ...] = (
     CallFamily(name="removexattr", changes=True, by_permission=True),
     CallFamily(name="lock", by_caller=True),
     CallFamily(name="mmap", unseen=True, by_caller=True),
-    # No call is seen when a program stores into a shared mapping; msync is where it shows.
+    # A store into a shared mapping is not a call; it shows at the msync.
     CallFamily(name="msync", changes=True, syncs="mapping", reveals=True, by_caller=True),
     CallFamily(name="getdents", by_caller=True, plain=True),
 )
@@ -165,14 +165,14 @@ _NETWORK: tuple[CallFamily, ...] = (
     CallFamily(name="http", remote=True, talks=True, witnessed=True),
     CallFamily(name="greeting", remote=True, talks=True),
     CallFamily(name="sendto", remote=True),
-    # The side of a server: its descriptors are the process's own.
+    # The server's side: its descriptors belong to the process.
     CallFamily(name="socket"),
     CallFamily(name="bind"),
     CallFamily(name="listen"),
     CallFamily(name="accept"),
 )
 
-# Only their first and last executions are in a recording, each under its real number.
+# A recording has only their first and last executions, each under its real number.
 _INSIDE = (
     CallFamily(name="alloc", inside=True),
     CallFamily(name="line", inside=True),
@@ -194,21 +194,21 @@ CALLS: tuple[str, ...] = tuple(FAMILIES)
 """The names of all families, in the order of the documents."""
 
 NETWORK_CALLS: tuple[str, ...] = tuple(row.name for row in _NETWORK)
-"""The families that go over a network, or get ready for it."""
+"""The families that use a network, or prepare its use."""
 
 INSIDE_CALLS: frozenset[str] = frozenset(row.name for row in _INSIDE)
-"""What happens inside of the interpreter: an allocation, a line, a call that returns, an await."""
+"""The families inside the interpreter: an allocation, a line, a call that returns, an await."""
 
 FILE_CALLS: tuple[str, ...] = tuple(row.name for row in (*_FILES, *_LOOKUPS))
 """The families that act on files, or ask for them."""
 
 
 TIME_CALLS: frozenset[str] = frozenset(row.name for row in _TIMES)
-"""The families of which there are operations only where time is virtual."""
+"""The families that have operations only if time is virtual."""
 
 
 def happened(operation: Operation) -> bool:
-    """Return True if the call succeeded, or is not known to have failed."""
+    """Return True unless the call is known to have failed."""
     return operation.result is None or operation.result >= 0
 
 
@@ -236,7 +236,7 @@ def opens_for_writing(operation: Operation) -> bool:
 
 
 def extends(operation: Operation) -> bool:
-    """Return True if the operation makes its file longer, or may, where sizes are not known."""
+    """Return True if the operation makes its file longer, or may do so if sizes are unknown."""
     detail = operation.file
     if detail.offset is None or detail.length is None or detail.size_before is None:
         return True
@@ -244,7 +244,7 @@ def extends(operation: Operation) -> bool:
 
 
 def transferred(operation: Operation) -> int:
-    """How many bytes the call moved; what it was asked for where the result is not known."""
+    """How many bytes the call moved; how many it was asked for if the result is unknown."""
     if operation.result is not None:
         return max(operation.result, 0)
     return operation.file.length or 0

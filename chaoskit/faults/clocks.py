@@ -11,12 +11,12 @@ from chaoskit.core.schedule import Fault
 from chaoskit.faults.facts import facts
 
 NAMES: frozenset[str] = frozenset({"step", "same", "freeze", "set", "drift", "suspend", "late"})
-"""What can only be made to happen where time is virtual."""
+"""The faults that need virtual time."""
 
 _HOUR = 3600
 _STEPS = (Fault("step", f"-{_HOUR}"), Fault("step", str(_HOUR)), Fault("step", "-0.000001"))
-"""An hour covers what people and time zones set; a microsecond is what a time server takes back, and makes
-two moments the wrong way round that were one behind the other."""
+"""An hour covers changes by people and time zones; a time server may take back a microsecond, which reverses
+the order of two successive moments."""
 _AT_READS = (
     Fault("same"),
     Fault("freeze"),
@@ -28,12 +28,12 @@ _AT_READS = (
 _SUSPENDED = Fault("suspend", str(_HOUR))
 _AT_SLEEPS = (Fault("step", f"-{_HOUR}"), Fault("step", str(_HOUR)), Fault("late", "60"), Fault("EINTR"))
 _NO_EINTR = "futex"
-"""The C library goes on waiting (futex(2), "EINTR")."""
+"""The C library continues to wait (futex(2), "EINTR")."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Clocks:
-    """The wall clock is set. With ``whole`` also what happens more rarely to a clock, and to a wait."""
+    """The wall clock is set. With ``whole``, also rarer faults of clocks and waits."""
 
     whole: bool = False
     names: ClassVar[frozenset[str]] = NAMES | {"EINTR"}
@@ -42,8 +42,8 @@ class Clocks:
         return "faults.clock(whole=True)" if self.whole else "faults.clock()"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        # A loop reads a clock, and sleeps, a thousand times at one line: the first stands for all. But what
-        # is compared with a read before, at the same line, only goes wrong at the second.
+        # A loop reads a clock, or sleeps, a thousand times at one line: the first time stands for all. But a
+        # comparison with an earlier read at the same line goes wrong only at the second.
         known = facts(trace)
         first = operation.index in known.first_at_site
         if not first and (operation.call != "clock" or operation.index not in known.second_at_site):

@@ -1,7 +1,7 @@
 """Where two processes of one run meet at a name or a lock, and might have met in another order.
 
-An error that the state of the disk contradicts, such as ENOENT of a file that is there, is possible all the
-same where another process of the run makes or removes that very name at about that time.
+An error that contradicts the state of the disk, such as ENOENT for an existing file, is still possible if
+another process of the run makes or removes that very name at about the same time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Touch:
 
 @dataclass(frozen=True, slots=True)
 class _Meetings:
-    """What several processes of a run did: by name, and when each of them was seen first and last."""
+    """What several processes of a run did, by name, and when each process was first and last seen."""
 
     by_name: dict[str, list[_Touch]]
     lives: dict[_Process, tuple[int, int]]
@@ -38,9 +38,9 @@ class _Meetings:
 def contended(row: ErrnoRow, operation: Operation, trace: Trace) -> bool:
     """True if another process of the run makes ``row`` possible at ``operation``.
 
-    The other one acts on the name while the caller is at work, or the caller comes by while the other is.
-    So what a parent does after its child, or before it, does not count: that order never varies. From when
-    on a process was there is not known before its first operation.
+    The other process acts on the name while the caller is active, or the reverse. What a parent does before
+    or after its child does not count: that order never varies. A process counts as present from its first
+    operation.
     """
     meetings = _meetings(trace)
     if not meetings.by_name:
@@ -62,14 +62,14 @@ def contended(row: ErrnoRow, operation: Operation, trace: Trace) -> bool:
 
 
 def _names(row: ErrnoRow, operation: Operation) -> Iterator[str]:
-    """The names at which another process would have to act."""
+    """The names on which another process would have to act."""
     if row.name == "ENOTEMPTY":
         yield _inside(operation.target)
     elif row.name == "EBUSY":
-        # A mount, or the like: none of that is seen in a recording.
+        # A mount or the like, which a recording does not show.
         return
     elif row.name == "ENOENT":
-        # A directory above that is moved away takes the name with it. An open that creates makes the name.
+        # Moving a parent directory away removes the name. An open that creates makes the name.
         names = _above(operation.target)
         yield from names if operation.file.flags & os.O_CREAT else (operation.target, *names)
     else:
@@ -104,7 +104,7 @@ def _found(trace: Trace) -> _Meetings:
         process = _process(op)
         first, _ = lives.get(process, (op.index, op.index))
         lives[process] = (first, op.index)
-    # Most runs are of one process, and have nothing to meet.
+    # Most runs have one process, which meets no other.
     if len(lives) == len({run for run, _ in lives}):
         return _Meetings({}, lives)
     for op in trace:

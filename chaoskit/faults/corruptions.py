@@ -1,4 +1,4 @@
-"""Files that are damaged under a program's hands: cut, flipped, torn, or made to do harm."""
+"""Files that are damaged before a program reads them: cut, flipped, torn, or hostile."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from chaoskit.faults.calls import changes
 from chaoskit.faults.sets import FaultSet
 
 PER_FILE = 60
-"""Damages that are offered for one file, unless told otherwise: one of each kind before a second of any."""
+"""Damages offered for one file by default: one of each kind before a second of any."""
 
 Narrowed = Literal["inputs", "detectable"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Corruption:
-    """Offers the damages of a file's format where an open first reads what the file holds.
+    """Offers the damages of a file's format at the open that first reads its content.
 
-    ``inputs``: only files that were there before the test's first run and that nothing has changed since.
-    ``detectable``: only what the format's own rules tell, as a checksum or a missing bracket does.
+    ``inputs``: only files that existed before the test's first run and have not changed since.
+    ``detectable``: only damage that the format's own rules reveal, such as a checksum or a missing bracket.
     """
 
     per_file: int = PER_FILE
@@ -40,7 +40,7 @@ class Corruption:
             return
         if "inputs" in self.narrowed and not _is_input(operation, trace):
             return
-        # Here and not above: the formats load archive and database modules, which most scenarios do not need.
+        # Imported here: the formats load archive and database modules, which most scenarios do not need.
         from chaoskit.faults.corrupt import formats
 
         chosen = formats.chosen(held.read(), self.per_file, detectable="detectable" in self.narrowed)
@@ -48,14 +48,14 @@ class Corruption:
 
 
 def _is_read(operation: Operation, trace: Trace) -> bool:
-    """True if the run goes on to read the file: what is only opened, as a lock is, meets no damage."""
+    """True if the run goes on to read the file: one that is only opened, like a lock, gets no damage."""
     run, inode = operation.place.run, operation.file.inode
     later = trace.operations[operation.index + 1 :]
     return any(one.call == "read" and one.file.inode == inode and one.place.run == run for one in later)
 
 
 def _is_input(operation: Operation, trace: Trace) -> bool:
-    """True if the trace has made neither this file nor what it holds, nor read it before."""
+    """True if the trace neither made this file or its content, nor read it before."""
     inode = operation.file.inode
     for before in trace.operations[: operation.index]:
         if before.file.inode == inode and (changes(before) or before.file.held is not None):
@@ -69,14 +69,14 @@ class CorruptionFaults(FaultSet):
     __slots__ = ()
 
     def inputs(self) -> CorruptionFaults:
-        """Only files that were there before the first run, and that nothing has changed since."""
+        """Only files that existed before the first run and have not changed since."""
         return self._with("inputs")
 
     def detectable(self) -> CorruptionFaults:
-        """Only damage that the rules of the file's format tell: what a strict reader of it refuses.
+        """Only damage that the rules of the file's format reveal: what a strict reader refuses.
 
-        Not another number in place of a number, nor a row that is missing: for these the program needs
-        a checksum. Not hostile members either, which are well-formed.
+        Not a changed number or a missing row: those take a checksum of the program's. Not hostile members
+        either, which are well-formed.
         """
         return self._with("detectable")
 

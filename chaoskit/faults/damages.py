@@ -1,7 +1,6 @@
-"""For projects with a file format that is theirs alone: how it gets damaged.
+"""Damage to a project's own file format.
 
-:func:`register` makes a format known; :func:`cuts`, :func:`flips`, :func:`made` and :func:`replaced` are what
-damages are made of::
+:func:`register` adds a format; :func:`cuts`, :func:`flips`, :func:`made` and :func:`replaced` make damages::
 
     def damages(data):
         yield from cuts("record1", data, ("header", 8), ("payload", 12))

@@ -1,4 +1,4 @@
-"""Calls that take their time: a slow disk, a stalled network share."""
+"""Calls that take longer: a slow disk, a stalled network share."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Delay:
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
         row = FAMILIES[operation.call]
-        # A slow look-up is followed by a call that may be as slow, and nothing has happened in between.
+        # A slow look-up adds nothing: the call that follows it may be as slow.
         if not (row.pseudo or row.looks or row.inside):
             # Schedules write seconds without an exponent, as people do.
             yield Fault("delay", format(Decimal(str(self.seconds)), "f"))
 
 
 def checked(seconds: float) -> float:
-    """``seconds``, if that is a finite number above zero.
+    """Return ``seconds`` if that is a finite number above zero.
 
     Raises:
         UsageError: for anything else.

@@ -1,4 +1,4 @@
-"""What the disk of a machine can do to a program that keeps running."""
+"""What a local disk can do to a program that keeps running."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from chaoskit.faults.contention import contended
 from chaoskit.faults.errnos import TABLE, ErrnoRow, lost, possible
 from chaoskit.faults.facts import facts
 
-# Those of other processes are among them, since a run may have several.
+# Errors caused by other processes are included, since a run may have several.
 _ERRNOS = frozenset(row.name for rows in TABLE.values() for row in rows if row.fault_class != "share")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Disk:
-    """Errors once and for good, short transfers, a disk that fills up, late errors.
+    """Transient and persistent errors, short transfers, a disk that fills up, late errors.
 
-    What the state of the disk contradicts is offered only where another process of the same run is about
-    to bring that state about: see :mod:`chaoskit.faults.contention`.
+    Errors that contradict the state of the disk are offered only if another process of the same run could
+    cause that state: see :mod:`chaoskit.faults.contention`.
 
-    Only calls that succeeded in the baseline are struck: another errno in place of an error that
-    the program already met teaches nothing.
+    Only calls that succeeded in the baseline are struck: replacing one error by another shows nothing new.
     """
 
     names: ClassVar[frozenset[str]] = _ERRNOS | {"short", "lost", "full"}
@@ -37,7 +36,7 @@ class Disk:
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
         if not happened(operation):
             return
-        # Most closes have nothing on its way that could fail; see keeps_failing().
+        # Most closes have no pending data that could fail; see keeps_failing().
         if operation.call != "close" or operation.index in facts(trace).late_closes:
             yield from errors(_rows(operation))
         yield from errors(
@@ -47,22 +46,19 @@ class Disk:
         # From this call on: a disk that is full stays full for every later call.
         yield from (Fault("full", str(n)) for n in _room_left(operation))
         yield from (Fault("lost", row.name) for row in lost(operation, "local"))
-        others = _of_others(lost(operation, "interference"), operation, trace)
-        yield from (Fault("lost", row.name) for row in others)
+        for row in lost(operation, "interference"):
+            if contended(row, operation, trace):
+                yield Fault("lost", row.name)
 
 
 def _rows(operation: Operation) -> Iterator[ErrnoRow]:
     rows = possible(operation, "local")
-    # Programs ask for names all the time, and one error tells "is not there" from "cannot be known".
+    # Programs look names up all the time, and one error is enough to tell "absent" from "unknown".
     return islice(rows, 1) if FAMILIES[operation.call].looks else rows
 
 
-def _of_others(rows: Iterable[ErrnoRow], operation: Operation, trace: Trace) -> Iterator[ErrnoRow]:
-    return (row for row in rows if contended(row, operation, trace))
-
-
 def errors(rows: Iterable[ErrnoRow]) -> Iterator[Fault]:
-    """The faults of some rows: each once, and to stay where it can."""
+    """The faults of some rows: each as a single error, and persistent where possible."""
     for row in rows:
         yield Fault(row.name)
         if row.lasting:
@@ -76,15 +72,15 @@ def _parts(operation: Operation) -> tuple[int, ...]:
 
 
 def _room_left(operation: Operation) -> tuple[int, ...]:
-    """Bytes still free at a call that takes some: none, and half of what it takes.
+    """Bytes still free at a call that needs room: none, and half of what it needs.
 
-    The end of one such call is the beginning of the next, so these are all the thresholds between
-    which a program can tell disks apart.
+    The end of one such call is the beginning of the next, so these are all the thresholds that a program can
+    distinguish.
     """
     row = FAMILIES[operation.call]
     if row.room != "data":
         return ()
-    # A reservation is given whole or not at all, and how much a splice moves is not known beforehand.
+    # A reservation succeeds whole or not at all, and how much a splice moves is not known in advance.
     if not row.transfers or row.unseen:
         return (0,)
     if not extends(operation):
@@ -98,5 +94,5 @@ def _growth(operation: Operation) -> int:
     length = transferred(operation)
     if detail.offset is None or detail.size_before is None:
         return length
-    # Only what lies behind the end takes room: overwriting keeps the blocks that the file has.
+    # Only data beyond the end needs room: overwriting keeps the blocks that the file has.
     return min(length, detail.offset + length - detail.size_before)

@@ -1,14 +1,14 @@
-"""Which errno which call can really give, when, and who says so.
+"""Which errors each call can really return, when, and the source for that.
 
 Each row cites its source: the manual page of the call, or where that leaves it to the file system,
-``errno(3)`` (ESTALE: "can occur for NFS and for other filesystems") and ``nfs(5)`` (a soft mount gives
-up and the call fails with EIO or ETIMEDOUT; with this every call on a share can fail with EIO).
-Left out is what only a mistake of the program can cause (EBADF, EFAULT, EINVAL of arguments, ENOTDIR,
-ELOOP, ENAMETOOLONG).
+``errno(3)`` (ESTALE: "can occur for NFS and for other filesystems") and ``nfs(5)`` (a soft mount gives up and
+the call fails with EIO or ETIMEDOUT; with this every call on a share can fail with EIO). Errors that only a
+mistake of the program can cause are left out (EBADF, EFAULT, EINVAL of arguments, ENOTDIR, ELOOP,
+ENAMETOOLONG).
 
-Each row has a class, which says where such trouble comes from. A disk in the machine does not do what only
-the server of a network file system does, and neither contradicts what is on it: that a file which is there
-is not found takes another process (``interference``), or a client that remembers otherwise (``share``).
+Each row has a class, which says where such trouble comes from. A local disk does not fail like the server of
+a network file system, and neither contradicts its own content: an existing file is not found only if another
+process interferes (``interference``) or a client has stale information (``share``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Condition = Callable[[Operation], bool]
 
 @dataclass(frozen=True, slots=True)
 class ErrnoRow:
-    """One errno of one call. ``lasting`` tells whether the trouble can persist until recovery."""
+    """One errno of one call. ``lasting`` is True if the trouble can persist until recovery."""
 
     name: str
     source: str
@@ -62,13 +62,13 @@ def _is_directory(op: Operation) -> bool:
 
 
 def _by_name(op: Operation) -> bool:
-    """True if a call that comes in two forms was given a path, False for a descriptor."""
+    """True if a call that has two forms was given a path, False for a descriptor."""
     # fchmod, fchmod2, ftruncate take a descriptor; fchmodat, fchownat take a path.
     return not op.syscall.startswith("f") or op.syscall.removesuffix("2").endswith("at")
 
 
 def _lengthens(op: Operation) -> bool:
-    """True unless a truncate is known to make its file no longer."""
+    """True unless a truncate is known not to make its file longer."""
     detail = op.file
     return detail.length is None or detail.size_before is None or detail.length > detail.size_before
 
@@ -102,7 +102,7 @@ def _takes_lock(op: Operation) -> bool:
 
 
 def _makes_nothing(op: Operation) -> bool:
-    """True if an open does not create what it does not find."""
+    """True if an open does not create a missing file."""
     return not op.file.flags & os.O_CREAT
 
 
@@ -119,16 +119,16 @@ def _rows(
 
 _share = partial(_rows, fault_class="share")
 _others = partial(_rows, fault_class="interference", lasting=False)
-"""What other processes cause. It passes: the next call may find that they are done."""
+"""Rows for what other processes cause. It passes: the next call may find that they are done."""
 
 _STALE = _share("errno(3)", "ESTALE")
 _GIVEN_UP = _share("nfs(5)", "EIO")
 # "A (local) disk is not a slow device according to this definition; I/O operations on disk devices are not
 # interrupted by signals." What waits for a server is.
 _INTERRUPTED = _share("signal(7)", "EINTR", lasting=False)
-# A client answers look-ups from what it remembers, of names that were not there too, for a minute and more:
-# nfs(5), "lookupcache" and "acdirmax". So a name blinks while the server replaces it, and what other clients
-# have made is seen late.
+# A client answers look-ups from its cache, for missing names, too, for a minute and more: nfs(5),
+# "lookupcache" and "acdirmax". So a name vanishes for a moment while the server replaces it, and what other
+# clients have made shows late.
 _BLINKS = _share("nfs(5)", "ENOENT", lasting=False)
 
 TABLE: dict[str, tuple[ErrnoRow, ...]] = {
@@ -152,8 +152,8 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
         *_INTERRUPTED,
         *_STALE,
     ),
-    # Only where data may still be on its way: chaoskit.faults.facts says which closes these are. What is said
-    # there of room and quota is "On NFS".
+    # Only if data may still be pending: chaoskit.faults.facts says at which closes. close(2) says of room and
+    # quota: "On NFS".
     "close": (
         *_rows("close(2)", "EIO", lasting=False),
         *_share("close(2)", "ENOSPC EDQUOT EINTR", lasting=False),
@@ -219,7 +219,7 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
         *_rows("fallocate(2)", "ENOSPC EIO EOPNOTSUPP EPERM"),
         *_rows("errno(3)", "EDQUOT"),
         *_rows("fallocate(2)", "EFBIG", extends, lasting=False),
-        # Unlike other calls, this one looks for signals on a local disk too (mm/shmem.c, shmem_fallocate).
+        # Unlike other calls, this one checks for signals on a local disk, too (mm/shmem.c, shmem_fallocate).
         *_rows("fallocate(2)", "EINTR", lasting=False),
         *_STALE,
     ),
@@ -278,7 +278,7 @@ TABLE: dict[str, tuple[ErrnoRow, ...]] = {
         *_others("fcntl(2)", "EDEADLK", _waits_fcntl),
     ),
     "mmap": _rows("mmap(2)", "ENOMEM ENODEV EAGAIN"),
-    # Not ENOENT: a directory that was removed is empty, and libc hides that errno as its end.
+    # Not ENOENT: a removed directory is empty, and libc turns that errno into its end.
     "getdents": (*_rows("errno(3)", "EIO"), *_GIVEN_UP, *_STALE),
     # Permissions of a directory may change at any time. That trouble is over with the call: a name that was
     # looked up lately is answered from memory and not from the disk.
@@ -315,7 +315,7 @@ LOST: dict[str, tuple[ErrnoRow, ...]] = {
     "rename": _lost_reply("rename(2)", "EIO ENOENT"),
     "link": _lost_reply("link(2)", "EIO EEXIST"),
     "symlink": _lost_reply("link(2), of its kind", "EIO EEXIST"),
-    # Another process that is quicker leaves the same: the directory is there, or the name is gone.
+    # A quicker process has the same effect: the directory is there, or the name is gone.
     "mkdir": (*_lost_reply("link(2), of its kind", "EIO EEXIST"), *_others("mkdir(2)", "EEXIST")),
     "unlink": (*_lost_reply("link(2), of its kind", "EIO ENOENT"), *_others("unlink(2)", "ENOENT")),
     "rmdir": (*_lost_reply("link(2), of its kind", "EIO ENOENT"), *_others("rmdir(2)", "ENOENT")),
@@ -329,21 +329,20 @@ LOST: dict[str, tuple[ErrnoRow, ...]] = {
     # With O_SYNC or O_DSYNC (open(2)) the data is in the file before the disk is asked and says no.
     "write": _rows("write(2)", "EIO", lambda op: bool(op.file.synchronous), lasting=False),
 }
-"""Errors of calls that took effect all the same: the reply was lost, another process was quicker, or only
-the last step failed."""
+"""Errors of calls that nevertheless took effect: the reply was lost, another process was quicker, or only the
+last step failed."""
 
 
 OF_ONE_FILE = frozenset({"EACCES", "EPERM", "ESTALE", "ENOENT", "EEXIST", "EISDIR", "ENOTDIR", "ETXTBSY"})
 """Errors that stay with a file and not with the disk."""
 
 FAULT_CLASSES: tuple[FaultClass, ...] = ("local", "share", "interference")
-"""From what every program has to expect to what only some ever meet."""
+"""Ordered from what every program must expect to what only some programs meet."""
 
 
 def possible(operation: Operation, *classes: FaultClass) -> Iterator[ErrnoRow]:
-    """The rows of :data:`TABLE` whose condition ``operation`` meets, in the table's order.
-
-    Of ``classes`` alone, if any are named.
+    """The rows of :data:`TABLE` whose condition ``operation`` meets, in the table's order, limited to
+    ``classes`` if any are named.
     """
     # A call without rows, such as a promise, cannot fail.
     rows = TABLE.get(operation.call, ())
@@ -357,11 +356,11 @@ def lost(operation: Operation, *classes: FaultClass) -> Iterator[ErrnoRow]:
 
 
 def class_of(call: str, name: str, argument: str) -> FaultClass:
-    """The most ordinary class in which a fault of this name and argument exists at a call."""
+    """The most ordinary class that has a fault of this name and argument at a call."""
     rows = (LOST if name == "lost" else TABLE).get(call, ())
     wanted = argument if name == "lost" else name
     found = {row.fault_class for row in rows if row.name == wanted}
-    # What is not an error of a call, such as a kill, needs no share and no other process.
+    # A fault that is not an error of a call, such as a kill, needs no share and no other process.
     return next((one for one in FAULT_CLASSES if one in found), "local")
 
 
@@ -370,17 +369,17 @@ def can_fail(operation: Operation, name: str) -> bool:
     return any(row.name == name for row in possible(operation))
 
 
-# Asked for each point of a schedule, while the table never changes.
+# Needed for each point of a schedule, while the table never changes.
 @cache
 def calls_that_keep_failing(name: str) -> frozenset[str]:
-    """The calls with an operation that such trouble makes fail; see :func:`keeps_failing`."""
+    """The calls that fail while such trouble persists; see :func:`keeps_failing`."""
     return frozenset(call for call, rows in TABLE.items() if any(r.name == name and r.lasting for r in rows))
 
 
 def keeps_failing(operation: Operation, name: str) -> bool:
-    """Return True if ``operation`` fails with ``name`` while a trouble that began earlier persists.
+    """Return True if ``operation`` fails with ``name`` while trouble that began earlier persists.
 
-    A close does not. It can fail only while data is still on its way, which is not known beforehand; to fail
-    every close, even of a file that was only read, would blame programs for what never happens.
+    A close does not. It can fail only while data is pending, which is not known in advance; failing every
+    close, even of a file that was only read, would blame programs for what never happens.
     """
     return any(row.name == name and row.lasting for row in possible(operation))

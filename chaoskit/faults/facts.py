@@ -1,4 +1,4 @@
-"""What only the whole trace tells about its operations, worked out once for each trace."""
+"""Facts about operations that only the whole trace shows, computed once for each trace."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ class Facts:
     """``late_closes`` and ``survivors`` are indexes of operations, ``forking_runs`` ordinals of runs."""
 
     late_closes: frozenset[int]
-    """The closes of files that hold data not yet synced: only there may a file system report late."""
+    """The closes of files with unsynced data: only there may a file system report errors late."""
     forking_runs: frozenset[int]
     """The runs in which more than one process acted."""
     first_at_site: frozenset[int]
-    """Of the sleeps and clock reads of a process, the first for each different stack."""
+    """The first sleep or clock read of a process at each stack."""
     second_at_site: frozenset[int]
-    """Likewise, the second."""
+    """The second one, likewise."""
     survivors: frozenset[int]
-    """What processes did that were left when the workload of their run was over."""
+    """Operations of processes that outlived the workload of their run."""
     firsts: frozenset[int]
-    """The first call to the outside from each Python stack; without stacks, the first on each name."""
+    """The first call to the outside world from each Python stack; without stacks, the first on each name."""
 
 
-# One slot, by identity: the explorer asks for every operation of one trace before it turns to another,
-# and hashing a trace would cost more than the work saved.
+# One slot, by identity: the explorer asks about every operation of one trace before the next trace, and
+# hashing a trace would cost more than it saves.
 _latest: tuple[Trace, Facts] | None = None
 
 
 def facts(trace: Trace) -> Facts:
-    """The facts of ``trace``; cheap when asked again for the same object."""
+    """The facts of ``trace``; cheap to ask again for the same object."""
     global _latest
     if _latest is None or _latest[0] is not trace:
         _latest = (
@@ -60,7 +60,7 @@ def _at_site(trace: Trace, ordinal: int) -> frozenset[int]:
     found = set()
     for op in trace:
         if op.call in TIME_CALLS:
-            # Without a stack, as in other languages, the place is all that tells them apart.
+            # Without a stack, as in other languages, only the place distinguishes them.
             site = (op.place.run, op.place.process, op.call, op.target, op.stack)
             seen[site] = seen.get(site, 0) + 1
             if seen[site] == ordinal:
@@ -108,5 +108,5 @@ def _late_closes(trace: Trace) -> frozenset[int]:
 
 
 def _file(operation: Operation) -> object:
-    """The file behind an operation, whatever its name is by now."""
+    """The file of an operation, whatever its name is by now."""
     return operation.file.inode or operation.target

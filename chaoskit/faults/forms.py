@@ -14,10 +14,10 @@ from chaoskit.faults import aws, timing, traffic
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One row of the grammar: ``name[argument]`` where both fit in full, and what it means.
+    """One row of the grammar: patterns for ``name[argument]``, matched in full, and what it means.
 
-    ``make`` gets name and argument; None from it refuses them after all, as for an errno that this
-    machine does not have. ``examples`` are what a message shows, ``meaning`` is for the documents.
+    ``make`` takes name and argument; it returns None to refuse them after all, as for an errno that this
+    machine does not have. ``examples`` are for messages, ``meaning`` is for the documents.
     """
 
     name: str

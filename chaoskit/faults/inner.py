@@ -1,4 +1,4 @@
-"""What goes wrong inside of a process: memory that is short, an interrupt, a task that is cancelled."""
+"""What goes wrong inside a process: short memory, an interrupt, a cancelled task."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class AllocationFails:
-    """The ``nth`` allocation of a line fails; if ``lasting``, from then on all of :data:`LARGE` bytes too."""
+    """The ``nth`` allocation of a line fails; if ``lasting``, so do all later ones of :data:`LARGE` bytes."""
 
     nth: int
     lasting: bool = False
 
 
 LARGE = 64 * 1024
-"""Bytes of an allocation that fails while memory stays short: smaller ones still succeed."""
+"""The least bytes of an allocation that fails while memory stays short: smaller ones still succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """KeyboardInterrupt is raised, as Python does once Ctrl-C was pressed."""
+    """KeyboardInterrupt is raised, as after Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +28,16 @@ class Cancelled:
 
 
 Inner = AllocationFails | Interrupted | Cancelled
-"""What strikes inside of the interpreter; no call to the outside is answered for it."""
+"""Faults inside the interpreter, for which no call to the outside world is answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimited:
-    """The process may have ``mebibytes`` more of address space than it has at this call, and no more."""
+    """From this call on, the address space of the process may grow by ``mebibytes`` at most."""
 
     mebibytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class LargestKilled:
-    """SIGKILL to the process with the most memory, as the kernel does when there is none left."""
+    """SIGKILL to the process with the most memory, as the kernel does when memory runs out."""

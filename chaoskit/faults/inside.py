@@ -1,4 +1,4 @@
-"""What has to be watched inside of the interpreter, so that a set of faults can strike there."""
+"""What must be watched inside the interpreter so that a set of faults can strike there."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from chaoskit.faults.sets import FaultSet
 
 @dataclass(frozen=True, slots=True)
 class Inward:
-    """``families`` are those of :data:`~chaoskit.faults.calls.INSIDE_CALLS` that matter; mostly none.
+    """``families`` are those of :data:`~chaoskit.faults.calls.INSIDE_CALLS` that matter; usually none.
 
-    They are the same in a recording and in its cases: what watching allocates must not differ. ``packages``
-    are importable names whose lines count besides the project's own.
+    They are the same in a recording and in its cases, since watching allocates memory, too. ``packages`` are
+    importable names whose lines count besides the project's own.
     """
 
     families: frozenset[str] = frozenset()
@@ -37,7 +37,7 @@ _AT: Mapping[str, tuple[str, ...]] = {
 
 
 def inside_of(faults: FaultSet, replay: Schedule | None = None) -> Inward:
-    """What the faults of a set need to see, and those of a schedule that is to be replayed."""
+    """What the faults of a set need to see, and those of a schedule to replay."""
     named = {strike.point.call for strike in replay or ()} & INSIDE_CALLS
     wanted = {call for name in faults.names for call in _AT.get(name, ())}
     return Inward(frozenset(wanted | named), tuple(dict.fromkeys(_packages(faults))))
@@ -50,7 +50,7 @@ def _packages(faults: FaultSet) -> Iterable[str]:
 
 
 def checked_packages(function: str, packages: tuple[str, ...]) -> tuple[str, ...]:
-    """``packages``, if all are names that could be imported.
+    """Return ``packages`` if all are names that could be imported.
 
     Raises:
         UsageError: for anything else.

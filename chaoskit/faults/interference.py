@@ -19,8 +19,8 @@ _ERRNOS = frozenset(row.name for rows in TABLE.values() for row in rows if row.f
 class Interference:
     """A file has vanished, a name is taken, a directory is not empty, a lock is held.
 
-    What is on the disk contradicts these errors: only another process could have caused them, and the
-    recording need not have one. So they are for programs that are not alone with their files.
+    These errors contradict the content of the disk: only another process could cause them, and the recording
+    need not have one. So they are for programs that share their files with others.
     """
 
     names: ClassVar[frozenset[str]] = _ERRNOS | {"lost"}

@@ -15,12 +15,12 @@ _WITHIN = {"line": "KeyboardInterrupt", "returned": "KeyboardInterrupt", "await"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Interrupt:
-    """One case for each place of the program's own code at which an interrupt can come.
+    """One case for each place in the program's own code where an interrupt can occur.
 
-    KeyboardInterrupt when a function begins, when a loop turns, and when a call of something that is not
-    written in Python has returned and its result is not stored yet: only there does CPython look for
-    signals. SIGINT at the first system call of each Python stack. Cancellation where a task first waits.
-    ``packages`` are those whose lines count besides the project's.
+    KeyboardInterrupt when a function begins, when a loop turns, and when a call of something not written in
+    Python has returned but its result is not stored yet: only there does CPython check for signals. SIGINT at
+    the first system call of each Python stack. Cancellation where a task first waits. ``packages`` are those
+    whose lines count besides the project's.
     """
 
     packages: tuple[str, ...] = ()

@@ -18,12 +18,11 @@ PAGE = 4096
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Kill:
-    """Kills that leave states which no other kill of the same trace leaves.
+    """Kills that leave different states.
 
-    Before each operation that changes the disk: what lies between two changes looks the same
-    afterwards. At each promise and at the end. Inward a write of more than a page. Of the calling
-    process alone where the run has more than one. Before a request has arrived, and once it was
-    answered: it has happened to the outside, or it has not.
+    Before each operation that changes the disk: kills between two changes leave the same. At each promise and
+    at the end. Inside a write of more than a page. Of the calling process alone if the run has several.
+    Before a request has arrived, and once it was answered: the outside world has seen it, or has not.
     """
 
     names: ClassVar[frozenset[str]] = frozenset({"kill"})

@@ -1,4 +1,4 @@
-"""Memory that runs out: an allocation that fails, an address space that is full, the kernel's last resort."""
+"""Memory that runs out: a failed allocation, a full address space, the kernel's last resort."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from chaoskit.faults.sets import FaultSet
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Shortage:
-    """MemoryError at allocations of the program's lines; the kernel's kill where there are several processes.
+    """MemoryError at allocations of the program's lines; the kernel's kill if there are several processes.
 
-    Of each line the first and the last execution that allocates, and in each the allocations 1, 2, 4, 8 …
-    and the last: a line that handles its first allocation and its fourth handles its third. ``packages`` are
+    The first and the last execution of each line that allocates, and in each the allocations 1, 2, 4, 8 … and
+    the last: a line that handles its first and its fourth allocation handles its third. ``packages`` are
     those whose lines count besides the project's.
     """
 
@@ -39,7 +39,7 @@ class Shortage:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LastingShortage:
-    """From an allocation on, everything large fails: memory stays short, as it does in the real world."""
+    """From one allocation on, all large ones fail: memory stays short, as in the real world."""
 
     packages: tuple[str, ...] = ()
     names: ClassVar[frozenset[str]] = frozenset({"MemoryError"})
@@ -54,7 +54,7 @@ class LastingShortage:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Limited:
-    """From the first call of each Python stack on, the address space may grow by a few MiB only."""
+    """From the first call of each Python stack on, the address space may grow only by a few MiB."""
 
     mebibytes: tuple[int, ...]
     names: ClassVar[frozenset[str]] = frozenset({"memory_limit"})
@@ -74,7 +74,7 @@ class MemoryFaults(FaultSet):
     __slots__ = ()
 
     def lasting(self) -> FaultSet:
-        """Add a shortage that lasts: from a line's first allocation on, all of 64 KiB and more fail.
+        """Add a lasting shortage: from a line's first allocation on, all of 64 KiB or more fail.
 
         It costs one more case for each line and execution.
         """

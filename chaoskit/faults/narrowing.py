@@ -1,4 +1,4 @@
-"""What narrows a set of faults: the place of an operation, and the names of faults."""
+"""Filters that narrow a set of faults: by the place of an operation, and by the names of faults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FAULT = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:\[(?P<argument>[^\[\]]*
 
 @dataclass(frozen=True, slots=True, repr=False)
 class On:
-    """Lets operations pass that fit every keyword that was given; each holds alternatives."""
+    """Lets operations pass that fit every keyword given; each keyword lists alternatives."""
 
     call: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class On:
         for name in narrowing.call:
             if name not in CALLS:
                 raise unknown("call", name, CALLS)
-        # It would let everything pass: it looks like a narrowing, and narrows nothing.
+        # It would let everything pass: it looks like a filter, but filters nothing.
         if narrowing == cls():
             raise UsageError(
                 "on() was given nothing; expected one of call=, path=, site= and host= at least."
@@ -66,14 +66,14 @@ class On:
         )
 
     def misses(self, operations: Sequence[Operation]) -> Iterator[str]:
-        """A sentence for each path here that is the path of no operation, with what was perhaps meant."""
+        """A sentence for each path here that no operation has, with what was perhaps meant."""
         names = sorted({n for one in operations for n in (one.target, one.second) if n})
         for pattern in self.path:
             if any(_fits_path(pattern, one) for one in operations):
                 continue
             deeper = re.sub(r"(?<!\*)\*(?!\*)", "**", pattern)
             glob = _glob(deeper, within="[^/]")
-            # Without a slash only the last part is compared: there the nearest is looked for among these.
+            # Without a slash only the last part is compared, so look for the nearest among last parts.
             known = names if "/" in pattern else sorted({name.rpartition("/")[2] for name in names})
             near = max(known, key=lambda candidate: _likeness(pattern, candidate), default="")
             if deeper != pattern and "/" in pattern and any(glob.fullmatch(name) for name in names):
@@ -85,7 +85,7 @@ class On:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Only:
-    """Lets faults pass whose name, and argument where one is given, is among those wanted."""
+    """Lets the wanted faults pass, by name, and by argument where one is given."""
 
     wanted: tuple[tuple[str, str | None], ...]
 
@@ -108,7 +108,7 @@ class Only:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Without:
-    """Lets faults pass whose name, or argument where one is given, is not among those unwanted."""
+    """Lets all but the unwanted faults pass, by name, and by argument where one is given."""
 
     unwanted: tuple[tuple[str, str | None], ...]
 
@@ -125,20 +125,20 @@ class Without:
         return (name, None) not in self.unwanted
 
     def lets(self, fault: Fault) -> bool:
-        """True if ``fault`` is none of those unwanted."""
+        """True if ``fault`` is not unwanted."""
         return not any(_is(fault, name, argument) for name, argument in self.unwanted)
 
 
 Named = Only | Without
 
 _ONCE = "once"
-"""How the form that does not last is written; in a schedule it has no brackets."""
+"""How to write the form that does not last; in a schedule it has no brackets."""
 
 
 def _named(
     method: str, names: tuple[str, ...], known: frozenset[str], owner: str
 ) -> tuple[tuple[str, str | None], ...]:
-    """What names of faults mean: a name, and a glob for its argument or None for all forms."""
+    """Parse names of faults: each a name, and a glob for its argument or None for all forms."""
     if not names:
         raise UsageError(f"{method}() was given nothing; expected names of faults, of {_listed(known)}.")
     found = []
@@ -181,13 +181,13 @@ def _is(fault: Fault, name: str, argument: str | None) -> bool:
 def fits_form(name: str, argument: str) -> bool:
     """True if a fault of this name can have such an argument, in which there may be wildcards."""
     if name == "power_loss":
-        # Which states there are is not known before a recording; here it is the models that count.
+        # The states are not known before a recording; only the models are checked here.
         return not argument or any(_glob(argument, within=".").fullmatch(model) for model in MODELS)
     rows = [form for form in FORMS if re.fullmatch(form.name, name)]
     lasting = any(re.fullmatch(form.argument, PERSISTENT) for form in rows)
     if argument == _ONCE:
         return lasting
-    # What a wildcard stands for is not worked out: it is enough that there is something in brackets at all.
+    # With a wildcard it is enough that the fault can have brackets at all.
     if "*" in argument or "?" in argument:
         return any(form.argument for form in rows)
     return not argument or any(re.fullmatch(form.argument, argument) for form in rows)
@@ -209,14 +209,14 @@ def forms_of(name: str) -> tuple[str, ...]:
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a misspelt name: it shows the nearest known one and then all of them."""
     known = list(known)
-    # The nearest first: a list of sixty errnos is not read to its end.
+    # The nearest first: few read a list of sixty errnos to its end.
     near = max(known, key=lambda candidate: _likeness(name, candidate), default="")
     hint = f"Did you mean {near!r}?" if _likeness(name, near) > 0.5 else ""
     return wrong(what, name, f"one of {_listed(known)}", hint)
 
 
 def _likeness(one: str, other: str) -> float:
-    """From 0 to 1. The letters regardless of order count too: swapped letters are the commonest slip."""
+    """From 0 to 1. Letters count regardless of their order, too: swapped letters are the commonest slip."""
     a, b = one.lower(), other.lower()
     ratios = (difflib.SequenceMatcher(None, *pair).ratio() for pair in ((a, b), (sorted(a), sorted(b))))
     return sum(ratios) / 2
@@ -242,31 +242,27 @@ def _fits_path(pattern: str, operation: Operation) -> bool:
 
 
 def _fits_site(pattern: str, stack: tuple[Frame, ...]) -> bool:
-    # From behind: a path of Windows has a colon in front.
+    # From the end: a Windows path has a colon near its beginning.
     file, colon, line = pattern.rpartition(":")
     if not colon:
         glob = _glob(pattern, within=".")
-        return any(glob.fullmatch(f.function) or glob.fullmatch(_bare(f.function)) for f in stack)
+        return any(glob.fullmatch(f.function) or glob.fullmatch(f.function.rpartition(".")[2]) for f in stack)
     files, lines = _glob(file, within="[^/]"), _glob(line, within=".")
     return any(lines.fullmatch(str(f.line)) and _ends_with(f.file, files, file) for f in stack)
 
 
-def _bare(function: str) -> str:
-    return function.rpartition(".")[2]
-
-
 def _ends_with(file: str, glob: re.Pattern[str], pattern: str) -> bool:
     """True if the last parts of a file's name fit, as many as the pattern has."""
-    # As many parts as the pattern has, since a traceback shows paths from the root.
+    # Only as many parts as the pattern has, since a traceback shows paths from the root.
     parts = file.replace("\\", "/").split("/")
     wanted = pattern.count("/") + 1
     return glob.fullmatch("/".join(parts[-wanted:])) is not None or glob.fullmatch(file) is not None
 
 
-# Asked for each operation of a trace, while patterns are few.
+# Needed for each operation of a trace, while patterns are few.
 @lru_cache(maxsize=256)
 def _glob(pattern: str, *, within: str) -> re.Pattern[str]:
-    """Compile a glob in which ``*`` and ``?`` stand for characters that fit ``within``, ``**`` for any."""
+    """Compile a glob in which ``*`` and ``?`` match characters that fit ``within``, and ``**`` any."""
     wild = {"**": ".*", "*": f"{within}*", "?": within}
     tokens = re.findall(r"\*\*|\*|\?|[^*?]+", pattern)
     return re.compile("".join(wild.get(t) or re.escape(t) for t in tokens), re.DOTALL)

@@ -1,4 +1,4 @@
-"""What a network, a name server and another program can do to one that talks to them.
+"""What a network, a name server and another program can do to a program that talks to them.
 
 Sources: connect(2), accept(2), bind(2), socket(2), sendto(2) for the errors; tcp(7) for the reset and the
 silence; RFC 1035, 4.1.1, for what a name server answers; RFC 9110 and RFC 9112 for HTTP.
@@ -22,16 +22,16 @@ Extra = Literal["slow", "bytes", "thorough"]
 _CONNECT = ("ECONNREFUSED", "EHOSTUNREACH", "ETIMEDOUT")
 _STATUSES = ("401", "429", "500", "503")
 _BEGUN = (None, 0, -errno.EINPROGRESS)
-"""How a connection begins well; a socket that does not wait is told EINPROGRESS (connect(2))."""
+"""The results of a good connect; a non-blocking socket gets EINPROGRESS (connect(2))."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class NetworkFamily:
-    """Connections, names and exchanges that fail, at every place where the baseline had them.
+    """Connections, names and exchanges that fail, wherever the baseline had them.
 
-    Four faults for an exchange: nothing arrived, the other side did it and no byte of the answer came, the
-    answer ended half-way, silence. ``extra`` adds those that take time (``slow``), every border of an
-    answer (``bytes``), and what lasts or is rare (``thorough``).
+    Four faults for an exchange: nothing arrived; the other side acted but no byte of the answer came; the
+    answer ended half-way; silence. ``extra`` adds faults that take time (``slow``), every border of an answer
+    (``bytes``), and lasting or rare ones (``thorough``).
     """
 
     extra: frozenset[Extra] = frozenset()
@@ -72,7 +72,7 @@ class NetworkFamily:
             yield Fault("down", "3")
 
     def _name(self, operation: Operation) -> Iterator[Fault]:
-        # Of the two questions for a name one is often answered with nothing, and the other is enough.
+        # Of the two queries for a name, one often has an empty answer, and the other is enough.
         if not operation.result:
             return
         yield Fault("NXDOMAIN")
@@ -89,7 +89,7 @@ class NetworkFamily:
             yield Fault("reset", "request")
         if not detail.received:
             return
-        # The answer is what can be lost: the other side has done what it was asked.
+        # Only the answer can be lost: the other side has acted.
         yield Fault("reset", "0")
         yield Fault("eof", str(detail.received // 2))
         yield Fault("silent", "0")
@@ -124,7 +124,7 @@ def borders(operation: Operation) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Http:
-    """Answers of HTTP in clear text that are legal and unwelcome, and some that are wrong."""
+    """Clear-text HTTP answers that are legal but unwelcome, and some that are malformed."""
 
     names: ClassVar[frozenset[str]] = frozenset({"status", "lost", "twice", "body", "headers"})
 
@@ -135,14 +135,14 @@ class Http:
         if operation.call != "http":
             return
         detail = operation.network
-        # These need no answer of the server: it never hears of the request.
+        # These need no answer from the server, which never receives the request.
         yield from (Fault("status", status) for status in _STATUSES)
         if not detail.received:
             return
         yield Fault("lost", "504")
         yield Fault("twice")
         if detail.received - detail.head > 1:
-            # Of one byte no half is left.
+            # One byte has no half.
             yield Fault("body", "cut")
             yield Fault("headers", "no-length")
             if detail.kind.endswith("json"):
@@ -150,12 +150,12 @@ class Http:
 
 
 class HttpFaults(FaultSet):
-    """The faults of HTTP."""
+    """The HTTP faults."""
 
     __slots__ = ()
 
     def aws(self, service: str) -> HttpFaults:
-        """Add the errors of a service of Amazon's, such as ``"s3"``: codes, status and envelopes as they are.
+        """Add the errors of one of Amazon's services, such as ``"s3"``, with their real codes and envelopes.
 
         Raises:
             UsageError: without botocore, and for a service that it does not know.
@@ -165,7 +165,7 @@ class HttpFaults(FaultSet):
 
 
 class NetworkFaults(FaultSet):
-    """The faults of a network. Each method gives a set with more of them."""
+    """The network faults. Each method returns a set with more of them."""
 
     __slots__ = ()
 
@@ -178,7 +178,7 @@ class NetworkFaults(FaultSet):
         return self._with("bytes")
 
     def thorough(self) -> NetworkFaults:
-        """Add what lasts, and what is rare: a partition, a server that is down, a name server that fails."""
+        """Add lasting and rare faults: a partition, a server that is down, a name server that fails."""
         return self._with("thorough")
 
     def _with(self, extra: Extra) -> NetworkFaults:

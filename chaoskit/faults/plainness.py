@@ -1,20 +1,19 @@
-"""Which of several faults shows a bug most plainly."""
+"""How plainly a fault shows a bug, compared with others."""
 
 from __future__ import annotations
 
 from chaoskit.core.schedule import Fault
 from chaoskit.faults.shapes import Afterwards, Damaged, Errno, Filled, Killed, Shortened, Torn, shape_of
 
-# What has happened to every programmer; the rest sends a reader to the manual page first.
+# Errors that every programmer knows; the rest send a reader to the manual page first.
 _COMMON = ("ENOSPC", "EIO", "EACCES", "EPERM")
 
 
 def plainness(fault: Fault) -> int:
-    """A number that is smaller for what needs less explaining.
+    """A number that is smaller for faults that need less explaining.
 
-    A kill, then a power loss, an errno that is common, a damaged file, a short transfer or a full disk, and
-    then the rest:
-    rare errnos, lost replies, parts of writes, signals and delays.
+    First a kill, then a power loss, a common errno, a damaged file, a short transfer or a full disk, and then
+    the rest: rare errnos, lost replies, parts of writes, signals and delays.
     """
     shape = shape_of(fault)
     match shape:

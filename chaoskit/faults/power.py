@@ -1,4 +1,4 @@
-"""Power loss: after which operations it can leave something new, and under which persistence models."""
+"""Power loss: the operations after which it can leave something new, and the persistence models."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ MODELS = ("ext4", "ext4-ordered", "xfs", "btrfs", "portable", "strict")
 """The names of the persistence models; :mod:`chaoskit.explore.crash.models` says what they mean."""
 
 DEFAULT_MODELS = ("ext4", "xfs", "btrfs")
-"""The real file systems together, each as its default mount behaves. ``portable`` is for programs that are to
-work on any file system with a journal or copy-on-write, ``strict`` for those to be right anywhere."""
+"""The real file systems, each with its default mount options. ``portable`` is for programs that must work on
+any file system with a journal or copy-on-write, ``strict`` for those that must be right anywhere."""
 
 LIES = "fsync_lies"
-"""The name by which a set of faults says that failed syncs are to be followed by power losses."""
+"""The name in a set of faults that asks for power losses after failed syncs."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PowerLoss:
-    """The power goes after an operation that changed, synced or promised something, or after an exchange.
+    """The power fails after an operation that changed, synced or promised something, or after an exchange.
 
-    What is offered is the place; which states the disk may then be in follows from the whole trace,
-    and each becomes a separate case. ``models`` empty means those of the scenario.
+    Only the place is offered; the possible states of the disk follow from the whole trace, and each becomes a
+    separate case. Empty ``models`` means those of the scenario.
     """
 
     models: tuple[str, ...] = ()
@@ -40,18 +40,18 @@ class PowerLoss:
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
         row = FAMILIES[operation.call]
         synced = row.durable and happened(operation)
-        # Also a call at which a file is found to have changed: a shared mapping changes it without any call.
+        # Also after a call that reveals a changed file: a shared mapping changes it without any call.
         if row.witnessed or synced or changes(operation) or operation.file.seen:
             yield Fault("power_loss", ",".join(self.models))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FsyncLies:
-    """An fsync fails once, and what it should have written counts as clean from then on.
+    """An fsync fails once, and the data that it should have written counts as clean from then on.
 
-    A later fsync succeeds without writing it. That shows only when the power goes, so each case is
-    also followed by the power losses in which some of that data is missing. Source: Rebello et al.,
-    "Can Applications Recover from fsync Failures?", USENIX ATC 2020.
+    A later fsync succeeds without writing that data. This shows only when the power fails, so each case is
+    also followed by the power losses in which some of that data is missing. Source: Rebello et al., "Can
+    Applications Recover from fsync Failures?", USENIX ATC 2020.
     """
 
     names: frozenset[str] = frozenset({"EIO", LIES})
@@ -60,7 +60,7 @@ class FsyncLies:
         return "faults.fsync_lies()"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        # Only the data of files: that is what the paper saw marked clean and lost.
+        # Only the data of files, which the paper saw marked clean and lost.
         if FAMILIES[operation.call].syncs == "file" and happened(operation) and not operation.file.directory:
             yield Fault("EIO")
 

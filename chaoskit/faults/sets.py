@@ -16,7 +16,7 @@ from chaoskit.faults.narrowing import Named, On, Only, Without
 OneOrMore = str | Sequence[str]
 
 _REMOTE = frozenset({"reset", "status", "aws", "kill", "delay", "power_loss"})
-"""Faults by which a family is known to strike at operations that have another side."""
+"""Faults that show that a family strikes at operations with a peer."""
 
 
 class Family(Protocol):
@@ -27,13 +27,13 @@ class Family(Protocol):
         """The names of all faults that this family can ever offer."""
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        """The faults that can really happen at ``operation``, in an order that never varies.
+        """The faults that can really happen at ``operation``, in a fixed order.
 
         ``trace`` is the whole baseline that ``operation`` is a part of.
         """
 
     def __repr__(self) -> str:
-        """How the user wrote it: ``faults.kill()``."""
+        """The expression that the user wrote: ``faults.kill()``."""
 
 
 F = TypeVar("F", bound=Family)
@@ -41,7 +41,7 @@ F = TypeVar("F", bound=Family)
 
 @dataclass(frozen=True, slots=True)
 class _FilteredFamily:
-    """One family with the filters that all must let a fault pass, and the class of what it offers."""
+    """One family, with filters that must all let a fault pass, and the class of its faults."""
 
     family: Family
     filters: tuple[On | Named, ...] = ()
@@ -51,7 +51,7 @@ class _FilteredFamily:
         return repr(self.family) + "".join(map(repr, self.filters))
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        # The place is asked first and once: most operations of a narrowed set end here.
+        # Check the place first, and once: it excludes most operations of a narrowed set.
         places = [f for f in self.filters if isinstance(f, On)]
         if not all(place.lets(operation) for place in places):
             return
@@ -61,7 +61,7 @@ class _FilteredFamily:
                 yield fault
 
     def narrowed(self, narrowing: On | Named) -> _FilteredFamily:
-        """The same with one filter more."""
+        """The same family with one more filter."""
         return replace(self, filters=(*self.filters, narrowing))
 
     @property
@@ -75,8 +75,8 @@ class _FilteredFamily:
 class FaultSet:
     """An immutable set of faults; made by the functions of ``chaoskit.faults``, not directly.
 
-    ``a | b`` has the faults of both, in the order written; each fault is offered once at an
-    operation, however many parts of the set know it.
+    ``a | b`` has the faults of both, in the order written; each fault is offered once at an operation, even
+    if several parts of the set have it.
     """
 
     entries: tuple[_FilteredFamily, ...] = ()
@@ -101,7 +101,7 @@ class FaultSet:
         raise _not_a_set(other)
 
     def _each(self, kind: type[F], change: Callable[[F], F]) -> Self:
-        """The same set in which ``change`` was made to every family of ``kind``."""
+        """The same set, with ``change`` applied to every family of ``kind``."""
         entries = (
             replace(entry, family=change(entry.family)) if isinstance(entry.family, kind) else entry
             for entry in self.entries
@@ -129,9 +129,9 @@ class FaultSet:
                     yield fault
 
     def class_of(self, fault: Fault, operation: Operation, trace: Trace) -> FaultClass:
-        """Where ``fault`` at ``operation`` comes from: as the first family sees it that offers it there.
+        """The class of ``fault`` at ``operation``, by the first family that offers it there.
 
-        A schedule may name a fault that this set does not offer; then the table of errors says it.
+        A schedule may name a fault that this set does not offer; then the table of errors decides.
         """
         for entry in self.entries:
             if fault in entry.offers(operation, trace):
@@ -139,7 +139,7 @@ class FaultSet:
         return errnos.class_of(operation.call, fault.name, fault.argument)
 
     def misses(self, operations: Sequence[Operation]) -> tuple[str, ...]:
-        """A sentence for each path that narrows this set and is the path of no operation."""
+        """A sentence for each path that narrows this set but that no operation has."""
         places = (place for one in self.entries for place in one.filters if isinstance(place, On))
         return tuple(dict.fromkeys(text for place in places for text in place.misses(operations)))
 
@@ -160,26 +160,26 @@ class FaultSet:
             ``**`` does not. A pattern without ``/`` is for the last part of a name: ``*.tmp``.
         ``site``
             Where in the Python code: ``store.py:42``, ``pkg/store.py:*``, or a glob for a function,
-            ``Store.save`` or ``*_atomic``. Any frame of the call's stack may fit, so that naming a
-            function means all that is done beneath it.
+            ``Store.save`` or ``*_atomic``. Any frame of the call's stack may fit, so naming a function
+            includes everything that it calls.
         ``host``
             A glob for the name of the other side of a connection: ``api.example``, ``*.internal``.
 
         Raises:
-            UsageError: for a call that does not exist, for an empty narrowing, and for ``host`` where
-                no fault of the set touches a network.
+            UsageError: for a call that does not exist, for an empty narrowing, and for ``host`` if no fault
+            of the set concerns a network.
         """
         if host and self.names.isdisjoint(_REMOTE):
             raise wrong("host=", host, "to be left out, since none of these faults touches a network")
         narrowing = On.checked(call, path, site, host)
-        # Filters add up and never replace one another: narrowing twice narrows further.
+        # Filters add up: narrowing twice narrows further.
         return FaultSet(tuple(e.narrowed(narrowing) for e in self.entries))
 
     def only(self, *names: str) -> FaultSet:
         """Keep the faults named: ``ENOSPC`` in all its forms, or one form, ``ENOSPC[persistent]``.
 
-        ``*`` in the brackets stands for anything: ``kill[torn *]``. ``ENOSPC[once]`` is the form that does
-        not last. Parts of the set that cannot make any of these faults fall out.
+        ``*`` in the brackets matches anything: ``kill[torn *]``. ``ENOSPC[once]`` is the form that does not
+        last. Parts of the set without any of these faults are dropped.
 
         Raises:
             UsageError: for a name that no part of this set knows, and for brackets that it cannot have.

@@ -1,7 +1,7 @@
-"""What a fault's name and argument mean, as data: text is read here, once, and nowhere below.
+"""What a fault's name and argument mean, as data: text is parsed here, once, and nowhere below.
 
-A :class:`~chaoskit.core.schedule.Fault` is what a schedule spells, a :class:`Shape` what a backend has to
-do. The table :data:`FORMS` is the whole grammar; messages and documents are made from it.
+A :class:`~chaoskit.core.schedule.Fault` is what a schedule says, a :class:`Shape` what a backend must do. The
+table :data:`FORMS` is the whole grammar; messages and documents are made from it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Errno:
 
 @dataclass(frozen=True, slots=True)
 class LostReply:
-    """The call takes effect and yet reports ``number``."""
+    """The call takes effect but reports ``number``."""
 
     name: str
     number: int
@@ -44,7 +44,7 @@ class Shortened:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """From this call on ``left`` bytes are free on the disk until the run is over."""
+    """From this call to the end of the run only ``left`` bytes are free on the disk."""
 
     left: int
 
@@ -81,15 +81,15 @@ class Delayed:
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """The file that is opened is damaged before, in place; ``label`` says how (``zip.entry1.flip.crc``)."""
+    """The file is damaged in place before it is opened; ``label`` says how (``zip.entry1.flip.crc``)."""
 
     label: str
 
     @property
     def nature(self) -> str:
-        """What a program must do against it: ``hostile``, ``cut``, or ``changed`` for all else.
+        """What kind of damage it is: ``hostile``, ``cut``, or ``changed`` for all else.
 
-        It refuses what would do harm, notices where something ends too early, and checks what it reads.
+        A program must refuse harmful content, notice a premature end, and check what it reads.
         """
         words = re.split(r"[./]", self.label)
         if "hostile" in words or "bomb" in words:
@@ -99,7 +99,7 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class Afterwards:
-    """Strikes no call: the explorer makes its states out of a recorded trace (``power_loss``)."""
+    """Strikes no call: the explorer derives its states from a recorded trace (``power_loss``)."""
 
     argument: str
 
@@ -125,7 +125,7 @@ Shape = (
 
 def _errno(name: str, argument: str) -> Errno | None:
     number = getattr(errno, name, None)
-    # None, and not an error: whether it is unknown or only unknown here, the message lists what there is.
+    # None rather than an error: whether unknown anywhere or only here, the message lists the known ones.
     return None if number is None else Errno(name, number, argument == PERSISTENT)
 
 
@@ -135,7 +135,7 @@ def _lost(_: str, argument: str) -> LostReply | None:
 
 
 def _signal(name: str, _: str) -> Signalled | None:
-    # Not every SIG… of the module is one: SIG_BLOCK and SIG_IGN have an underscore and do not fit.
+    # Not every SIG… of the module is a signal: the pattern excludes SIG_BLOCK and SIG_IGN.
     number = getattr(signal, name, None)
     return None if number is None else Signalled(name, int(number))
 
@@ -238,19 +238,19 @@ FORMS: tuple[Form, ...] = (
     *_INSIDE,
     Form("power_loss", ".*", lambda _, text: Afterwards(text), (), "the power goes after this operation"),
 )
-"""The grammar of faults. A row without examples is none that a backend is asked for."""
+"""The grammar of faults. No backend is asked for a row without examples."""
 
 
-# Bounded, since the lengths of torn and short transfers come from the sizes of the user's own writes.
+# Bounded, since the lengths of torn and short transfers depend on the sizes of the user's writes.
 @lru_cache(maxsize=4096)
 def shape_of(fault: Fault) -> Shape:
-    """What ``fault`` means. The text is read once; asking again for an equal fault costs a look-up.
+    """The shape of ``fault``. The text is parsed once; an equal fault then costs only a look-up.
 
     Raises:
         ScheduleError: for a fault that does not exist, naming those that do.
     """
     for form in FORMS:
-        # Both in full: "kills" or "ENOSPC[persistent!]" must not pass for what they begin with.
+        # Both in full: "kills" or "ENOSPC[persistent!]" must not pass as what they begin with.
         if re.fullmatch(form.name, fault.name) and re.fullmatch(form.argument, fault.argument):
             shape: Shape | None = form.make(fault.name, fault.argument)
             if shape is not None:
@@ -259,7 +259,7 @@ def shape_of(fault: Fault) -> Shape:
 
 
 def unsupported(fault: Fault, backend: str) -> ScheduleError:
-    """The error for a fault that exists and that ``backend`` cannot make happen."""
+    """The error for a fault that exists but that ``backend`` cannot inject."""
     return ScheduleError(f"fault '{fault}' is not known to the {backend} backend; expected {_listed()}.")
 
 

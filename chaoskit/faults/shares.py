@@ -1,4 +1,4 @@
-"""What a network file system does to a program, beyond what a disk does."""
+"""What a network file system can do to a program, beyond a local disk."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _ERRNOS = frozenset(row.name for rows in TABLE.values() for row in rows if row.f
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Share:
-    """Stale handles, lost replies, a server that gives up, names that are not seen yet or for a moment.
+    """Stale handles, lost replies, a server that gives up, names that appear late or vanish for a moment.
 
-    It adds to :class:`~chaoskit.faults.disks.Disk`: the server has a disk too.
+    In addition to :class:`~chaoskit.faults.disks.Disk`: the server has a disk, too.
     """
 
     names: ClassVar[frozenset[str]] = _ERRNOS | {"lost"}

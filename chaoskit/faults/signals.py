@@ -13,7 +13,7 @@ from chaoskit.faults.calls import FAMILIES
 from chaoskit.faults.facts import facts
 from chaoskit.faults.narrowing import unknown
 
-# SIGKILL is kill(), which knows where it pays; SIGSTOP leaves a workload that never ends.
+# SIGKILL has kill(), which knows where it is worth while; after SIGSTOP a workload never ends.
 _REFUSED = {"SIGKILL": "Use faults.kill().", "SIGSTOP": "It would stop the workload for ever."}
 
 
@@ -31,8 +31,8 @@ class Sent:
         return f"faults.signal({self.signal.name!r})"
 
     def offers(self, operation: Operation, trace: Trace) -> Iterator[Fault]:
-        # At the end and after it no process is left to handle it. A look-up changes nothing, so that a signal
-        # there finds the disk as at the next call.
+        # From the end on no process is left to handle it. A look-up changes nothing, so a signal there finds
+        # the disk as it is at the next call.
         row = FAMILIES[operation.call]
         passive = row.looks or row.inside
         if operation.call != "end" and not passive and operation.index not in facts(trace).survivors:
@@ -40,7 +40,7 @@ class Sent:
 
 
 def checked(signal: str | int) -> _signal.Signals:
-    """The member that a name (``SIGTERM`` or ``TERM``), a number or a member stands for.
+    """The signal given by a name (``SIGTERM`` or ``TERM``), a number or a member.
 
     Raises:
         UsageError: for an unknown signal, and for one that no program can handle.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """The wall clock is put forward by ``nanoseconds``, or back if that is negative."""
+    """The wall clock is set ahead by ``nanoseconds``, or back if that is negative."""
 
     nanoseconds: int
 
@@ -26,14 +26,14 @@ class Frozen:
 
 @dataclass(frozen=True, slots=True)
 class Drifting:
-    """The wall clock goes fast from here on by ``rate`` parts in a million, or slow."""
+    """From here on the wall clock is fast by ``rate`` parts per million, or slow if that is negative."""
 
     rate: int
 
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A read shows the same time as the one before."""
+    """A read shows the same time as the previous one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +51,4 @@ class Late:
 
 
 OfTime = Stepped | Set | Drifting | Frozen | Repeated | Suspended | Late
-"""What a clock or a sleep can be struck by; it takes a run whose time is virtual."""
+"""Faults of clocks and sleeps; they need a run with virtual time."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """The connection is reset before the other side has got anything of the request."""
+    """The connection is reset before the other side has received anything of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """Silence instead of an answer: to a SYN, or to a question for a name; for good if ``lasting``."""
+    """Silence instead of an answer, to a SYN or a name query; permanent if ``lasting``."""
 
     lasting: bool = False
 
@@ -35,19 +35,19 @@ class Sliced:
 
 @dataclass(frozen=True, slots=True)
 class Corrupted:
-    """One bit of byte ``at`` of the answer is flipped; TCP's checksum does not find every such error."""
+    """One bit of byte ``at`` of the answer is flipped; TCP's checksum does not detect every such error."""
 
     at: int
 
 
 @dataclass(frozen=True, slots=True)
 class Partitioned:
-    """From here on nothing gets through in either direction, and no error comes either."""
+    """From here on nothing gets through in either direction, without any error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Something in between answers with this ``status``; the server has done the request if ``done``."""
+    """An intermediary answers with this ``status``; the server has executed the request if ``done``."""
 
     status: int
     done: bool = False
@@ -55,7 +55,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class AwsError:
-    """A service of Amazon's answers with an error, in the envelope of its protocol, and does nothing."""
+    """One of Amazon's services answers with an error, in its protocol's envelope, and does nothing."""
 
     service: str
     code: str
@@ -75,10 +75,10 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Spoilt:
-    """An answer of HTTP that is wrong in itself.
+    """A malformed HTTP answer.
 
-    ``cut``: half of the body, and a header that says no more. ``not-json``: a page instead of the body.
-    ``no-length``: neither Content-Length nor chunks, so that the end of the connection ends the body.
+    ``cut``: half of the body, with a header for that half. ``not-json``: a page instead of the body.
+    ``no-length``: neither Content-Length nor chunks, so the end of the connection ends the body.
     """
 
     how: Literal["cut", "not-json", "no-length"]
@@ -86,16 +86,16 @@ class Spoilt:
 
 @dataclass(frozen=True, slots=True)
 class KilledAt:
-    """SIGKILL to all before the other side has the ``request``, or once it has sent its ``answer``."""
+    """SIGKILL to all before the other side has the ``request``, or after it has sent its ``answer``."""
 
     moment: Literal["request", "answer"]
 
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """What a name server says instead of the address; for good if ``lasting``.
+    """What a name server says instead of the address; permanent if ``lasting``.
 
-    ``empty``: the name exists and has no such address. ``other``: an address at which nothing listens.
+    ``empty``: the name exists but has no such address. ``other``: an address at which nothing listens.
     """
 
     how: Literal["NXDOMAIN", "SERVFAIL", "empty", "other"]
@@ -104,7 +104,7 @@ class Unresolved:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """This connection and the next ones, ``times`` in all, are refused."""
+    """This connection and the following ones, ``times`` in all, are refused."""
 
     times: int
 

@@ -19,15 +19,15 @@ _MOST = 4096
 _ENTRY = struct.Struct("=qd")
 _PREFIX = ".chaoskit-answered-"
 _FILTERED = b"\nSeccomp:\t2"
-"""What ``/proc/PID/status`` says of a process with a filter of system calls (proc(5))."""
+"""The line of ``/proc/PID/status`` for a process with a seccomp filter (proc(5))."""
 _WORLD = "/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"
 
 
 class AnsweredFor:
-    """Numbers of processes, each with the time (CLOCK_BOOTTIME, in seconds) at which it was listed.
+    """Process ids, each with the time (CLOCK_BOOTTIME, in seconds) at which it was listed.
 
-    The time tells a process from a later one with its number: that would have begun after it. With
-    ``directory``, the list is in a file there, where that can be had.
+    The time distinguishes a process from a later one with the same id, which began after it. With
+    ``directory``, the list is in a file there, if possible.
     """
 
     def __init__(self, directory: str = "") -> None:
@@ -41,7 +41,7 @@ class AnsweredFor:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                # Now: a page that a full disk could not take would be a SIGBUS later.
+                # Allocated now: a page for which a full disk has no room would be a SIGBUS later.
                 os.posix_fallocate(fd, 0, _MOST * _ENTRY.size)
                 memory = mmap.mmap(fd, _MOST * _ENTRY.size)
             finally:
@@ -58,18 +58,18 @@ class AnsweredFor:
             _ENTRY.pack_into(self._memory, place * _ENTRY.size, pid, _now())
 
     def discard(self, pid: int) -> None:
-        """Take ``pid`` off the list; one that is not on it is fine."""
+        """Remove ``pid`` from the list, if it is there."""
         place = self._places.pop(pid, None)
         if place is not None:
             _ENTRY.pack_into(self._memory, place * _ENTRY.size, 0, 0.0)
             self._free.append(place)
 
     def pids(self) -> frozenset[int]:
-        """Those that are listed, also as a fork of the process that lists them sees it."""
+        """The listed ids; a fork sees what its parent lists."""
         return frozenset(pid for pid, _ in _ENTRY.iter_unpack(self._memory) if pid)
 
     def remove(self) -> None:
-        """Remove the file, if there is one: nothing is left that the next run would have to end."""
+        """Remove the file, if there is one: the next run has nothing to end."""
         if self._path:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
@@ -80,9 +80,9 @@ class AnsweredFor:
 
 
 def survivors(directory: str) -> list[int]:
-    """The processes in the lists of a dead run that are still running, and are those that were listed.
+    """The listed processes of a dead run that still run, and are the same processes.
 
-    A list that was made before the machine started, or where processes have other numbers, names none.
+    A list from before the last boot, or from another PID namespace, has none.
     """
     world = _world()
     found = []
@@ -94,7 +94,7 @@ def survivors(directory: str) -> list[int]:
 
 
 def ourselves() -> str:
-    """This process in a line that :func:`is_gone` understands."""
+    """A line that identifies this process for :func:`is_gone`."""
     return f"{os.getpid()} {_now()} {_world()}"
 
 
@@ -108,7 +108,7 @@ def is_gone(line: str) -> bool:
 
 
 def _entries(path: str) -> Iterator[tuple[int, float]]:
-    """What a list of this user says; nothing for anything else that has its name."""
+    """The entries of a list of this user; empty for anything else with its name."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -125,7 +125,7 @@ def _entries(path: str) -> Iterator[tuple[int, float]]:
 
 
 def _is_workload(pid: int, listed: float) -> bool:
-    """True for the process that was listed then, if it still runs; only workloads have a filter of calls."""
+    """True if the process listed then still runs; only workloads have a seccomp filter."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             status = file.read()
@@ -138,7 +138,7 @@ def _began(pid: int) -> float:
     """When a process began, as CLOCK_BOOTTIME; infinity if there is none."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name, in parentheses, may hold anything; the 20th field after it is starttime (proc(5)).
+            # The name, in parentheses, may contain anything; the 20th field after it is starttime (proc(5)).
             ticks = int(file.read().rpartition(b")")[2].split()[19])
     except (OSError, ValueError, IndexError):
         return float("inf")
@@ -151,7 +151,7 @@ def _now() -> float:
 
 
 def _world() -> str:
-    """Where and since when numbers of processes mean what they mean here: this start of this machine."""
+    """What process ids are relative to: this boot of this machine, and this PID namespace."""
     said = ""
     with contextlib.suppress(OSError):
         with open(_WORLD[0]) as file:

@@ -1,4 +1,4 @@
-"""A strike that waits for its call, and counts its equals."""
+"""A strike that waits for its call, and counts equal operations."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from chaoskit.faults.shapes import shape_of
 class Armed:
     """One strike of a plan, and how many equal operations have gone by.
 
-    Of ``patterns``, those of the scenario, the ones without a wildcard are names that stand for
-    themselves: they do not count under a wildcard that fits them too.
+    ``patterns`` are the scenario's. Those without a wildcard are literal names, which do not count under a
+    wildcard that fits them, too.
     """
 
     def __init__(self, strike: Strike, patterns: Iterable[str] = ()) -> None:
@@ -26,16 +26,16 @@ class Armed:
         self.seen = 0
         self.name = plain_name(point.target) if point.second is None else None
         """The only name that the target can have; None for a wildcard or a pair of names."""
-        # Compiled once: it is asked for each call of the family.
+        # Compiled once: it is used for each call of the family.
         literal = frozenset(name for one in patterns if (name := plain_name(one)) is not None)
         self._target = _except(point.target, literal)
         self._second = None if point.second is None else _except(point.second, literal)
 
     def due(self, target: str, second: str | None) -> bool:
-        """Count a call of the right family and place; True if it is the one to strike."""
+        """Count a call of the right family and place; return True if it is the one to strike."""
         if not self._target(target):
             return False
-        # A rename never counts for a point with one name, whatever that name is.
+        # A rename never counts for a point with only one name.
         if self._second is None:
             if second is not None:
                 return False
@@ -46,7 +46,7 @@ class Armed:
 
 
 def _except(pattern: str, literal: frozenset[str]) -> Callable[[str], object]:
-    """True of the names that fit ``pattern``, but for ``literal`` ones if it has a wildcard."""
+    """A predicate for names that fit ``pattern``; a wildcard does not fit ``literal`` names."""
     fitting = fits(pattern)
     if not literal or plain_name(pattern) is not None:
         return fitting

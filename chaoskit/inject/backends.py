@@ -1,7 +1,7 @@
-"""The backends there are. This is the only place that knows one by name; all else has a ``Backend``.
+"""The registry of backends. Only this module knows them by name; all other code has a ``Backend``.
 
-A backend is imported when it is asked for and not before: what the kernel backend needs does not exist
-on every system, and ``import chaoskit`` must stay cheap in projects that never inject anything.
+A backend is imported only when it is asked for: what the kernel backend needs does not exist on every system,
+and ``import chaoskit`` must stay cheap in projects that never inject anything.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class _BackendEntry:
-    """Where a backend's class is, and on which systems (``sys.platform``) that can be imported."""
+    """The place of a backend's class, and the systems (``sys.platform``) on which it can be imported."""
 
     module: str
     attribute: str
     platforms: frozenset[str]
     instead: str
-    """What a user of another system can do."""
+    """What users of other systems can do instead."""
 
 
 _ENTRIES: Mapping[str, _BackendEntry] = {
@@ -54,17 +54,17 @@ NAMES: tuple[str, ...] = tuple(_ENTRIES)
 
 
 def default() -> str:
-    """The name that :data:`AUTO` stands for here: the first that is made for this system."""
-    # Not the first that works: a default that changed with the machine would change what tests find.
+    """The name that :data:`AUTO` stands for here: the first backend made for this system."""
+    # Not the first that works: a default that depended on the machine would change what tests find.
     return next((name for name, entry in _ENTRIES.items() if sys.platform in entry.platforms), NAMES[0])
 
 
 def backend(name: str = AUTO) -> Backend:
-    """The backend called ``name``; whether it works here is for its ``unavailable`` to say.
+    """The backend called ``name``; its ``unavailable`` says whether it works here.
 
     Raises:
-        UsageError: for a name outside of :data:`NAMES`.
-        BackendUnavailable: if it is not made for this system at all.
+        UsageError: for a name outside :data:`NAMES`. BackendUnavailable: if it is not made for this system at
+        all.
     """
     entry = _entry(name)
     if sys.platform not in entry.platforms:
@@ -74,7 +74,7 @@ def backend(name: str = AUTO) -> Backend:
 
 
 def found(name: str = AUTO) -> tuple[Backend | None, str]:
-    """The backend called ``name`` if scenarios can run on it here, else None, why not, and what would help.
+    """The backend called ``name``, or None if scenarios cannot run on it here; also why, and what would help.
 
     Raises:
         UsageError: for a name outside of :data:`NAMES`.
@@ -83,7 +83,7 @@ def found(name: str = AUTO) -> tuple[Backend | None, str]:
         made = backend(name)
     except BackendUnavailable as error:
         return None, str(error)
-    # Workers and guards are processes that are watched by descriptor (pidfd_open(2)).
+    # Workers and guards are watched through descriptors (pidfd_open(2)).
     if sys.platform != "linux":
         why = f"scenarios run their cases in processes of Linux, and this is {sys.platform}. {_BY_HAND}"
         return None, why
@@ -92,7 +92,7 @@ def found(name: str = AUTO) -> tuple[Backend | None, str]:
 
 
 def examine(name: str = AUTO) -> tuple[Check, ...]:
-    """What the backend called ``name`` needs of this machine, tried out; for ``chaoskit doctor``.
+    """Try what the backend called ``name`` needs of this machine, for ``chaoskit doctor``.
 
     Raises:
         UsageError: for a name outside of :data:`NAMES`.
@@ -105,12 +105,12 @@ def examine(name: str = AUTO) -> tuple[Check, ...]:
 
 
 def check(schedule: Schedule, made: Backend) -> None:
-    """Refuse a schedule that was typed by hand if ``made`` cannot make one of its faults happen.
+    """Refuse a schedule that was typed by hand if ``made`` cannot inject one of its faults.
 
-    Faults that strike no call are the explorer's own and no backend is asked for them.
+    Faults that strike no call belong to the explorer, and no backend is asked for them.
 
     Raises:
-        ScheduleError: naming the first such fault, and those that there are.
+        ScheduleError: naming the first such fault, and the faults that exist.
     """
     for strike in schedule:
         # A power loss is built from the recording; the backend only runs the recovery.

@@ -1,7 +1,7 @@
-"""The border between the explorer and a backend: what is asked of one run, and what comes back.
+"""The border between the explorer and a backend: the plan of one run, and its outcome.
 
-Which faults there are, and what each asks of a backend, is the table in :mod:`chaoskit.faults.shapes`;
-``chaoskit.faults`` says which are offered where.
+The table in :mod:`chaoskit.faults.shapes` lists the faults, and what each asks of a backend;
+``chaoskit.faults`` says where they are offered.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from chaoskit.faults.shapes import Shape, shape_of
 from chaoskit.inject.handlers import HandlerWatch
 
 TIMEOUT = 60.0
-"""Seconds until a workload counts as hung where nothing else was asked for. Most take far less than one; a
-first recording may start an interpreter and import a large library on a slow machine."""
+"""Default seconds until a workload counts as hung. Most take far less than one second; a first recording may
+start an interpreter and import a large library on a slow machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +36,22 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a command left: the value of its outcome. Output is bytes, cut at 1 MiB each."""
+    """The value of a command's outcome. Each output is bytes, cut at 1 MiB."""
 
     argv: tuple[str, ...]
     returncode: int
-    # Bytes, since a program may print what is not text.
+    # Bytes, since a program's output need not be text.
     stdout: bytes
     stderr: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class VirtualTime:
-    """Waiting costs nothing: when everything waits, the workload's clocks go to the first end of a wait.
+    """Waiting costs nothing: when everything waits, the workload's clocks jump to the end of the shortest
+    wait.
 
-    ``ahead`` is by how many nanoseconds they are ahead of the real ones at the start. With ``operations``
-    sleeps and reads of the wall clock are operations, that are recorded and can be struck.
+    ``ahead`` is the number of nanoseconds by which they lead the real clocks at the start. With
+    ``operations``, sleeps and reads of the wall clock are operations, which are recorded and can be struck.
     """
 
     ahead: int = 0
@@ -59,7 +60,7 @@ class VirtualTime:
 
 @dataclass(frozen=True, slots=True)
 class PeerAddress:
-    """The program that a name stands for, and where it really listens."""
+    """A peer: its name in the workload, and the address at which it really listens."""
 
     name: str
     host: str
@@ -68,7 +69,7 @@ class PeerAddress:
 
 @dataclass(frozen=True, slots=True)
 class PeerRequest:
-    """What a peer was asked, whole: a request of HTTP, or without method what was sent in one exchange.
+    """A complete request to a peer: an HTTP request, or without method what was sent in one exchange.
 
     ``body`` is cut after 1 MiB.
     """
@@ -80,17 +81,17 @@ class PeerRequest:
 
 
 @dataclass(frozen=True, slots=True)
-# Plain values only: a plan is the same for every backend, and can be printed when one misbehaves.
+# Plain values only: a plan is the same for every backend, and can be printed if one misbehaves.
 class Plan:
-    """What is asked of one run.
+    """The plan of one run.
 
     ``root``
         Absolute path (resolved) below which operations count.
     ``run``
         The ordinal of this run in its test, from 1.
     ``record``
-        True if every operation is to be recorded with stack, data and result. Otherwise the trace that
-        comes back is empty, and the run is as fast as it can be.
+        True to record every operation with stack, data and result. Otherwise the returned trace is empty, and
+        the run is as fast as possible.
     ``strikes``
         The faults of this run, in order: the second is armed once the first has struck.
     ``patterns``
@@ -101,16 +102,16 @@ class Plan:
     ``peers``
         The programs that the workload may talk to by name.
     ``threads``
-        Globs for threads of the test process beside which the workload may be forked: of their names, or
-        of the plugin or package that they belong to.
+        Globs for threads that the test process may have when the workload is forked: for their names, or for
+        the plugin or package to which they belong.
     ``unsynced``
-        Files outside of ``root`` that earlier runs of the test have written and not synced.
+        Files outside ``root`` that earlier runs of the test wrote and did not sync.
     ``time``
-        None for the real time; else how the workload's own time is.
+        None for real time; otherwise the workload's virtual time.
     ``handlers``
-        What notes which handlers of exceptions run; of programs that are executed nothing is noted.
+        Records which exception handlers run; not in other programs that the workload executes.
     ``shapes``
-        What the faults of ``strikes`` mean, in their order: their text is read here, and nowhere behind.
+        The shapes of the faults in ``strikes``, in order: their text is parsed here, and nowhere below.
 
     Raises:
         ScheduleError: for a fault that does not exist.
@@ -138,9 +139,9 @@ class Plan:
 class Leaks:
     """What the workload's process still held when the workload was over.
 
-    ``unclosed`` has what it no longer held only because the garbage collector had closed it, in the words of
-    Python's ResourceWarning: files of objects, which a caller may keep. ``forgotten`` has those of which no
-    more is known than that they were left open, as by a variable of a frame.
+    ``unclosed`` has what only the garbage collector closed, in the words of Python's ResourceWarning: files
+    of objects, which a caller may keep. ``forgotten`` has those that were left open in an unknown way, such
+    as by a local variable.
     """
 
     descriptors: tuple[str, ...] = ()
@@ -152,11 +153,11 @@ class Leaks:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How one run ended, and what was seen of it.
+    """How one run ended, and what was observed.
 
-    Exactly one of these is the case: it returned (``ok``, with ``value``), it raised (``error``,
-    with ``traceback`` as text), it died (``signal``), it was stopped as hung (``timed_out``, with
-    ``stacks`` as text).
+    Exactly one of these is true: it returned (``ok``, with ``value``), it raised (``error``, with
+    ``traceback`` as text), it died (``signal``), it was stopped as hung (``timed_out``, with ``stacks`` as
+    text).
     """
 
     ok: bool
@@ -166,32 +167,31 @@ class Ran:
     signal: int | None = None
     timed_out: bool = False
     stuck: bool = False
-    """It was stopped before its time was up: all of it waited, and nothing could have ended that."""
+    """True if it was stopped before its time was up: all of it waited, and nothing could have ended that."""
     skipped: int = 0
-    """Nanoseconds that were not waited, since its time was virtual."""
+    """Nanoseconds of waiting that were skipped because its time was virtual."""
     stacks: str = ""
     trace: Trace = field(default_factory=Trace)
     receipts: tuple[Receipt, ...] = ()
     reached: int = 0
-    """How many strikes of the plan had their point reached, in order."""
+    """How many strikes of the plan, in order, had their point reached."""
     nearest: Mapping[str, Strike] = field(default_factory=dict)
-    """For strikes, as text, whose place was not there in this run: the nearest one that could have struck."""
+    """For strikes (as text) whose point did not occur: the nearest one that could have struck."""
     promised: tuple[Any, ...] = ()
     caveats: tuple[Caveat, ...] = ()
     leaks: Leaks = field(default_factory=Leaks)
     requests: tuple[PeerRequest, ...] = ()
-    """What the peers of the plan have got from the workload, in order."""
+    """What the peers of the plan received from the workload, in order."""
     unsynced: frozenset[str] = frozenset()
-    """Of a recording: files outside of the root that were written by now, in this run or before, and not
-    synced."""
+    """In a recording: files outside the root that this run or an earlier one wrote and did not sync."""
     stray_interrupts: int = 0
-    """Calls that were interrupted before the injector had them: the workload may have seen an EINTR
-    that no fault of the plan accounts for."""
+    """Calls interrupted before the injector received them: the workload may have seen an EINTR that is not a
+    fault of the plan."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that a backend needs, tried out: ``ok``, what was seen, and what would help."""
+    """One thing that a backend needs, after a trial: ``ok``, what was seen, and what would help."""
 
     name: str
     ok: bool
@@ -202,7 +202,7 @@ class Check:
 
 
 class Backend(Protocol):
-    """Runs workloads under observation. Reports a run only when every process of it is gone."""
+    """Runs workloads under observation. Returns from a run only when every process of it is gone."""
 
     name: str
 
@@ -216,33 +216,33 @@ class Backend(Protocol):
         """Why this backend cannot work on this machine, with what would help; None if it can."""
 
     def examine(self) -> tuple[Check, ...]:
-        """Everything that it needs, tried out; what follows a needed check that failed is left out.
+        """Try everything that it needs, up to a needed check that fails.
 
-        The backend works exactly if every needed check is ``ok``. Leaves nothing behind.
+        The backend works if and only if every needed check is ``ok``. Leaves nothing behind.
         """
 
     def check(self, fault: Fault) -> None:
-        """Refuse a fault that this backend cannot make happen, before anything is run.
+        """Refuse a fault that this backend cannot inject, before anything is run.
 
         Raises:
-            ScheduleError: naming the fault, and those that there are.
+            ScheduleError: naming the fault, and the faults that exist.
         """
 
     def run(self, work: Callable[[], Any] | Command, plan: Plan) -> Ran:
         """Execute ``work`` once.
 
         Raises:
-            UsageError: for wrong use that only the backend can see: a result that cannot be
-                sent, a run inside of a run, a descriptor below the root that is still open.
-            ScheduleError: for a fault that :meth:`check` refuses; nothing has run then.
+            UsageError: for wrong use that only the backend can see: a result that cannot be sent, a run
+            inside a run, a descriptor below the root that is still open. ScheduleError: for a fault that
+            :meth:`check` refuses; nothing has run then.
         """
 
 
-# Its class may not exist in this process, or its constructor may want other arguments.
+# The error's class may not exist in this process, or its constructor may need other arguments.
 class WorkloadError(ChaoskitError):
-    """Stands for an error of the workload that could not be brought here as it was.
+    """Stands in for an error of the workload that could not be transferred.
 
-    ``args`` are the name of its class, empty if there was no error to be brought, and its message.
+    ``args`` are the name of its class, empty if there was no error, and its message.
     """
 
     def __str__(self) -> str:
@@ -250,7 +250,7 @@ class WorkloadError(ChaoskitError):
 
 
 class CommandFailed(ChaoskitError):
-    """A command ended with another status than 0; ``completed`` is what it left."""
+    """A command ended with a status other than 0; ``completed`` is its value."""
 
     def __init__(self, completed: Completed) -> None:
         super().__init__(completed)

@@ -1,13 +1,12 @@
-"""Forking a process that has one thread, without the work that Python does for processes that had more.
+"""Fork a process that has one thread, without the work that Python does for processes with more.
 
-In a child, the modules ``threading``, ``logging`` and ``random`` make new locks, forget the threads
-that are gone, and draw new random numbers. With one thread no lock is held by a thread that is gone, and
-the random numbers of a workload are to go on as they were. What these functions would touch is copied page
-by page, which takes as long as many a case.
+In a child, the modules ``threading``, ``logging`` and ``random`` make new locks, forget the threads that are
+gone, and draw new random numbers. With one thread no lock is held by a vanished thread, and the random
+numbers of a workload must continue. The pages that these functions would touch are copied, which takes as
+long as many a case.
 
-Which functions run is known to the interpreter alone. Its list is found by one of ours that stands in it,
-and it is changed for the moment of the fork only; where it isn't found, or holds something else than is known
-here, the fork is the ordinary one.
+Only the interpreter knows which functions run. Its list is found by a function of ours in it, and is changed
+only for the moment of the fork; if it is not found, or has unknown content, the fork is an ordinary one.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ _Hook = Callable[[], object]
 
 
 def fork() -> int:
-    """Fork a process whose child goes on as the only thread that there was, random numbers included.
+    """Fork a process whose child continues as the only thread, random numbers included.
 
-    With other threads, or where the interpreter's list was not found, it is :func:`processes.fork`.
+    With other threads, or if the interpreter's list was not found, this is :func:`processes.fork`.
     """
     hooks = _hooks()
     if not hooks or len(processes.threads("self")) != 1:
@@ -41,22 +40,22 @@ def fork() -> int:
     try:
         return os.fork()
     finally:
-        # In the child as well: what the workload forks has to find what it would without us.
+        # In the child, too: a process that the workload forks must find the usual list.
         hooks[:] = usual
 
 
 def prepare() -> None:
-    """Find the interpreter's list now: it is inherited, and looking for it touches every object."""
+    """Find the interpreter's list now: the result is inherited, and the search touches every object."""
     _hooks()
 
 
 def _seen() -> None:
-    """Stands in the list, so that it can be told from any other."""
+    """A function in the list that distinguishes it from any other list."""
 
 
 @cache
 def _hooks() -> list[_Hook]:
-    """The functions that the interpreter calls in a child, as it keeps them; empty if they are not known."""
+    """The interpreter's own list of functions to call in a child; empty if it was not found."""
     if not hasattr(os, "register_at_fork"):
         return []
     os.register_at_fork(after_in_child=_seen)
@@ -65,7 +64,7 @@ def _hooks() -> list[_Hook]:
 
 
 def _known() -> dict[Any, _Hook | None]:
-    """What each of the library functions comes down to in a child whose parent had one thread."""
+    """Maps each library function to what it amounts to in a child whose parent had one thread."""
     main: Any = threading.main_thread()
     known: dict[Any, _Hook | None] = {}
     try:
@@ -75,7 +74,7 @@ def _known() -> dict[Any, _Hook | None]:
         known[logging._after_at_fork_child_reinit_locks] = release  # type: ignore[attr-defined]
         known[threading._after_fork] = main._set_native_id  # type: ignore[attr-defined]
     except AttributeError:
-        # Another Python than those it was tried on: only what is known is left out.
+        # A Python on which this was never tried: only known functions are left out.
         pass
     return known
 

@@ -1,7 +1,7 @@
-"""Messages of HTTP/1.1 as they go by: where a head ends, and where a body does (RFC 9112).
+"""HTTP/1.1 messages in transit: where a head ends, and where a body does (RFC 9112).
 
-Only what is needed to tell one message from the next is understood. Whatever does not look like HTTP
-raises :class:`NotHttp`, and the connection is then relayed as it is.
+It understands only as much as it takes to separate messages. Anything that does not look like HTTP raises
+:class:`NotHttp`, and the connection is then relayed as it is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 LONGEST_HEAD = 1 << 18
-"""Servers refuse heads long before this (RFC 9112, 3)."""
+"""Bytes of the longest head; servers refuse heads much shorter than this (RFC 9112, 3)."""
 _METHODS = rb"GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE"
 _REQUEST = re.compile(rb"([A-Z]+) (\S+) HTTP/1\.[01]\r?$")
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?\r?$")
@@ -20,7 +20,7 @@ _NO_FIELD = re.compile(rb"^[^:\r\n]*(?:\r|$)", re.MULTILINE)
 
 
 class NotHttp(Exception):
-    """What goes by is something else; the argument says where that showed."""
+    """The data is not HTTP; the argument says where that showed."""
 
 
 class Head:
@@ -31,7 +31,7 @@ class Head:
     def __init__(
         self, first: bytes, fields: list[tuple[bytes, bytes]] | None = None, raw: bytes = b""
     ) -> None:
-        """``raw`` are the lines of the fields, if they have not been told apart yet."""
+        """``raw`` are the lines of the fields, if they have not been parsed yet."""
         self.first = first
         self._fields = fields
         self._raw = b"\r\n" + raw
@@ -41,7 +41,7 @@ class Head:
     def parse(cls, raw: bytes) -> Head:
         """Parse a head; ``raw`` ends with the empty line. Raises NotHttp for a line that is not a field."""
         first, _, lines = raw[: -len(_EMPTY_LINE)].partition(b"\r\n")
-        # Lines that are folded are refused by servers too (RFC 9112, 5.2): they have no colon.
+        # Servers refuse folded lines, too (RFC 9112, 5.2), which have no colon.
         wrong = _NO_FIELD.search(lines) if lines else None
         if wrong is not None:
             raise NotHttp(f"field {wrong[0].strip()[:40]!r}")
@@ -49,7 +49,7 @@ class Head:
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:
-        """All of them, told apart at the first question: nearly always two or three are enough."""
+        """All fields, parsed at the first call: usually two or three are enough."""
         if self._fields is None:
             pairs = (line.partition(b":") for line in self._raw.split(b"\r\n") if line)
             self._fields = [(name.strip().lower(), value.strip()) for name, _, value in pairs]
@@ -57,7 +57,7 @@ class Head:
 
     def get(self, name: bytes) -> bytes:
         """The value of the last field of that name; empty if there is none."""
-        # The last one: several fields of one name are rare, and only framing is asked for here.
+        # The last one: several fields of one name are rare, and only framing matters here.
         if self._fields is not None:
             return next((value for key, value in reversed(self._fields) if key == name), b"")
         at = self._lower.rfind(b"\r\n" + name + b":")
@@ -78,7 +78,7 @@ class Head:
 
 
 def may_be(data: bytes) -> bool | None:
-    """True if a connection begins with a request of HTTP; None if too little was sent to tell."""
+    """True if a connection begins with an HTTP request; None if too little was sent to tell."""
     if not _BEGINNING.match(data):
         return False
     line, end, _ = data.partition(b"\n")
@@ -88,12 +88,12 @@ def may_be(data: bytes) -> bool | None:
 
 
 def most_heads(data: bytes) -> int:
-    """How many heads may end in ``data``, of which one may have begun before."""
+    """How many heads may end in ``data``; one of them may have begun before."""
     return data.count(_EMPTY_LINE) + 1
 
 
 def request_line(head: Head) -> tuple[str, str]:
-    """Method and path, without query and fragment. Raises NotHttp where there are none."""
+    """Method and path, without query and fragment. Raises NotHttp if there are none."""
     match = _REQUEST.match(head.first)
     if match is None:
         raise NotHttp(f"request line {head.first[:40]!r}")
@@ -105,7 +105,7 @@ def request_line(head: Head) -> tuple[str, str]:
 
 
 def status_of(head: Head) -> int:
-    """The status of an answer. Raises NotHttp where there is none."""
+    """The status of an answer. Raises NotHttp if there is none."""
     match = _STATUS.match(head.first)
     if match is None:
         raise NotHttp(f"status line {head.first[:40]!r}")
@@ -113,7 +113,7 @@ def status_of(head: Head) -> int:
 
 
 class Body:
-    """Follows a body to its end. ``payload`` collects what it holds, without the borders of chunks."""
+    """Follows a body to its end. ``payload`` collects its content, without the borders of chunks."""
 
     __slots__ = ("_left", "_line", "_most", "_step", "complete", "done", "payload")
 
@@ -125,7 +125,7 @@ class Body:
         self.payload = bytearray()
         self.done = not chunked and length == 0
         self.complete = True
-        """``payload`` holds all so far: it is not longer than what is kept."""
+        """True if ``payload`` has everything so far: it is not longer than the limit."""
 
     def feed(self, data: bytes) -> int:
         """Follow ``data``; return how many of its bytes belong to this body."""
@@ -185,7 +185,7 @@ class Body:
         return taken
 
     def _keep(self, data: bytes) -> None:
-        # What was kept of a body that is longer is of no use, since its end is missing.
+        # A part of a longer body is of no use, since its end is missing.
         if self.complete and len(self.payload) + len(data) <= self._most:
             self.payload += data
         else:
@@ -220,7 +220,7 @@ def _length(head: Head) -> int | None:
 class Messages:
     """Cuts a stream into heads and bodies.
 
-    ``begin`` is given each head, with its raw bytes, and returns the body that follows it.
+    ``begin`` takes each head, with its raw bytes, and returns the body that follows.
     """
 
     def __init__(self, begin: Callable[[Head, bytes], Body]) -> None:
@@ -228,20 +228,21 @@ class Messages:
         self._pending = b""
         self.body: Body | None = None
         self.rest = b""
-        """What was not handed on when something turned out to be no HTTP."""
+        """Bytes not passed on when the data turned out not to be HTTP."""
 
     @property
     def waiting(self) -> int:
-        """Bytes of a head of which the end has not come."""
+        """The number of bytes of a head whose end has not arrived."""
         return len(self._pending)
 
     def feed(self, data: bytes, took: Callable[[bytes, bool], object]) -> None:
-        """Follow ``data``; ``took`` is given each part of one message, and whether it ends with it.
+        """Follow ``data``; call ``took`` with each part of a message, and with True if the message ends with
+        it.
 
-        A head is given whole, together with what follows it. Raises NotHttp for anything else; what was
-        not handed on is then in :attr:`rest`.
+        A head is passed whole, together with what follows it. Raises NotHttp for anything else; bytes not
+        passed on are then in :attr:`rest`.
         """
-        # A head may come in any number of pieces, and several messages in one.
+        # A head may arrive in any number of pieces, and several messages in one.
         data = self._pending + data
         self._pending = b""
         while data:

@@ -1,7 +1,7 @@
-"""Larger pages for a large test process, so that a fork of it has less to copy.
+"""Huge pages for a large test process, so that forking it copies less.
 
-A fork copies an entry for every page of 4 KiB that the process has touched, and the end of the child visits
-each of them. A page of 2 MiB has one entry. Linux makes such pages of existing memory when it is asked to
+A fork copies a table entry for every page of 4 KiB that the process has touched, and the child's exit visits
+each of them. A page of 2 MiB has one entry. Linux makes such pages from existing memory on request
 (madvise(2), MADV_COLLAPSE, Linux 6.1).
 """
 
@@ -18,21 +18,21 @@ __all__ = ["collapse"]
 _MADV_COLLAPSE = 25
 _HUGE = 2 << 20
 _WORTH_IT = 96 << 20
-"""Bytes of private memory below which nothing is gained: measured at 39 MB."""
+"""Bytes of private memory below which nothing is gained; measured: 39 MB."""
 _LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) rw.p [0-9a-f]+ 00:00 0 +(\[heap\])?$", re.MULTILINE)
 
 
 def collapse(patience: float) -> int:
-    """Have the private memory of this process in huge pages; return how many bytes were asked for.
+    """Put the private memory of this process into huge pages; return the bytes requested.
 
-    0 where the process is small, or the system cannot. It takes ``patience`` seconds at most.
+    Returns 0 if the process is small, or the system cannot do it. Takes ``patience`` seconds at most.
     """
     regions = list(_regions())
     if sum(end - start for start, end in regions) < _WORTH_IT:
         return 0
     madvise, until, done = _madvise(), time.monotonic() + patience, 0
     for start, end in regions:
-        # One by one: what fails for one (no huge page is free, or it was never touched) may do for the next.
+        # One by one: if one fails (no huge page is free, or it was never touched) the next may succeed.
         for at in range(-(-start // _HUGE) * _HUGE, end - _HUGE + 1, _HUGE):
             if time.monotonic() > until:
                 return done
@@ -41,7 +41,7 @@ def collapse(patience: float) -> int:
 
 
 def _regions() -> Iterator[tuple[int, int]]:
-    """Where this process has private memory that it can write to and that belongs to no file."""
+    """The ranges of this process's private, writable memory that belong to no file."""
     try:
         with open("/proc/self/maps", "rb") as maps:
             text = maps.read()

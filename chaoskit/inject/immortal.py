@@ -1,13 +1,13 @@
-"""Counting no references to what a worker and its workloads share for as long as they live.
+"""Stop counting references to objects that a worker and its workloads share for life.
 
-To call a function is to write to it: the references to it are counted in the object itself. After a fork each
-such write copies a page, in the worker and in the workload, and that is most of what a short case costs.
-CPython 3.12 and later have objects whose references are not counted (PEP 683). Here what the modules of the
-harness, of pytest and of the standard library define becomes such an object: it lives as long as its module
-anyway. What the program under test defines is left alone: its references are counted, and what it drops is
-gone, as without us.
+Calling a function writes to it, since the object itself counts its references. After a fork each such write
+copies a page, in the worker and in the workload, and that is most of the cost of a short case. CPython 3.12
+and later have objects whose references are not counted (PEP 683). This module makes such objects of whatever
+the modules of the harness, of pytest and of the standard library define, which lives as long as its module
+anyway. Objects of the program under test are left alone: their references are counted, and they are freed as
+usual.
 
-The number that says so is not part of an interface, so it is tried on an object of ours first.
+The number that marks them is not part of an interface, so it is tried on an object of ours first.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ refcount.h and object.h, of which the low half is enough."""
 
 @cache
 def immortalize() -> bool:
-    """Make immortal what this process will not let go, once and for good; False if this Python cannot.
+    """Make immortal what this process keeps for life; return False if this Python cannot.
 
     It takes some 60 ms, and saves each case one or two.
     """
     count = _COUNT.get(sys.version_info[:2])
-    # A debugging build adds all counts up, and one without the GIL has two for each object.
+    # A debug build adds up all counts, and one without the GIL has two for each object.
     if count is None or hasattr(sys, "gettotalrefcount") or sysconfig.get_config_var("Py_GIL_DISABLED"):
         return False
     if sys.byteorder != "little" or ctypes.sizeof(ctypes.c_void_p) != 8 or not _holds(count):
         return False
-    # One that is met twice is written to twice: to remember all of them would take longer.
+    # An object found twice is written twice: remembering all of them would take longer.
     for one in _shared():
         ctypes.c_uint32.from_address(id(one)).value = count
     return True
 
 
 def _holds(count: int) -> bool:
-    """True if an object of ours with this count is one whose references are not counted."""
+    """True if the references to an object of ours with this count are not counted."""
     trial = object()
     before = sys.getrefcount(trial)
     written = ctypes.c_uint32.from_address(id(trial))
@@ -72,7 +72,7 @@ def _holds(count: int) -> bool:
 
 
 def _shared() -> Iterator[object]:
-    """What the modules of known packages define, each with what is only reached by way of it."""
+    """What the modules of known packages define, with whatever is reachable only through that."""
     known = {
         name: module
         for name, module in list(sys.modules.items())
@@ -83,7 +83,7 @@ def _shared() -> Iterator[object]:
         for value in list(vars(module).values()):
             if not issubclass(type(value), type):
                 yield from _functions(value, known)
-            # A class that a module has from another is that one's, and that may be the program under test.
+            # A class imported by a module belongs to another module, which may be the program under test.
             elif vars(value).get("__module__", name) == name:
                 yield value
                 for inner in list(vars(value).values()):
@@ -93,8 +93,8 @@ def _shared() -> Iterator[object]:
 def _functions(value: object, known: Mapping[str, ModuleType]) -> Iterator[object]:
     """A function, method or property of a known module, with its code and the constants of that.
 
-    What a program has put in place of one belongs to the program, whatever name it has. The
-    type is looked at and not the object, since that could be one that makes itself when it is first used.
+    A replacement by the program belongs to the program, whatever its name. Checks the type rather than the
+    object, which might create itself when first used.
     """
     kind = type(value)
     if kind is FunctionType:

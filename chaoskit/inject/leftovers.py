@@ -1,7 +1,7 @@
-"""The directory of a run, and those that runs left which were killed with all that cleans up after them.
+"""The directory of a run, and the directories left by runs that were killed together with their guards.
 
-A run holds a lock on its directory, which goes with its last process however that ends. So the next run knows
-which directories have no run any more, and removes them.
+A run holds a lock on its directory, which ends with its last process in any case. So the next run knows which
+directories have no run any more, and removes them.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _NAME = re.compile(_PREFIX + "[a-z0-9_]{8}")
 
 
 _swept: set[str] = set()
-"""Where this process has looked already."""
+"""The parents that this process has swept already."""
 
 
 class RunDirectory:
-    """A fresh directory below ``parent``; whatever dead runs have left beside it is removed."""
+    """A fresh directory below ``parent``; removes whatever dead runs have left beside it."""
 
     def __init__(self, parent: str) -> None:
-        # Once is enough: what dies after that is for the run that comes next.
-        # Windows has none of these locks, so that nothing tells there which runs are dead.
+        # Once is enough: a run that dies later is left to the next run. Windows has no such locks, so nothing
+        # shows which runs are dead.
         if sys.platform != "win32" and parent not in _swept:
             _swept.add(parent)
             with contextlib.suppress(OSError):
                 _sweep(parent)
         self.path, self._lock = _made(parent)
         if self._lock >= 0:
-            # A workload could give the lock up.
+            # Hidden from workloads, which could release it.
             private.withhold(self._lock)
 
     def close(self) -> None:
@@ -55,10 +55,10 @@ class RunDirectory:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[str]:
-    """An empty directory for a trial. A process that is killed in the middle leaves it to the next run."""
+    """An empty directory for a trial. If the process is killed the next run removes it."""
     run = RunDirectory(tempfile.gettempdir())
     try:
-        # Below it, where the program under test does not see the mark.
+        # One level below, where the program under test does not see the mark.
         place = os.path.join(run.path, "scratch")
         os.mkdir(place, 0o700)
         yield place
@@ -67,13 +67,13 @@ def scratch() -> Iterator[str]:
 
 
 def _made(parent: str) -> tuple[str, int]:
-    """A fresh directory with a mark, and the descriptor that locks it."""
+    """A fresh directory with a mark, and the descriptor that holds its lock."""
     while True:
         # realpath: backends compare the paths of system calls, in which no link is left.
         path = os.path.realpath(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         lock = _locked(path, wait=True)
         try:
-            # Only now: what has no mark is not cleared, and what has one is locked.
+            # Only now: directories without a mark are not cleared, and those with one are locked.
             mark = os.open(os.path.join(path, removal.MARK), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         except FileNotFoundError:
             # Another run took it for what one leaves that was killed right here.
@@ -86,7 +86,7 @@ def _made(parent: str) -> tuple[str, int]:
 
 
 def _sweep(parent: str) -> None:
-    """Remove the directories of runs of this user of which no process is left, and end what they left."""
+    """Remove the directories of this user's dead runs, and end what those runs left running."""
     for entry in os.scandir(parent):
         if not entry.name.startswith(_PREFIX):
             continue
@@ -100,7 +100,7 @@ def _sweep(parent: str) -> None:
 
 
 def _locked_when_dead(path: str) -> int:
-    """The lock on a directory; while a dead run's last processes are being ended, wait for them."""
+    """The lock on a directory; waits while the last processes of a dead run are being ended."""
     deadline = time.monotonic() + processes.PATIENCE
     while (lock := _locked(path, wait=False)) < 0:
         with contextlib.suppress(OSError), open(os.path.join(path, removal.MARK)) as mark:
@@ -115,27 +115,27 @@ def _clear(path: str) -> None:
     """End what a dead run has left running, and remove its directory."""
     deadline = time.monotonic() + processes.PATIENCE
     while os.path.lexists(path):
-        # Not even a guard was left to do it.
+        # No guard is left to do it.
         processes.kill_tree(*answered.survivors(path))
         removal.remove(path)
-        # What is being ended may have made a file meanwhile.
+        # A process that is being ended may have made a file meanwhile.
         if time.monotonic() > deadline:
             break
         time.sleep(0.001)
 
 
 def _remove_unmarked(entry: os.DirEntry[str]) -> None:
-    """Remove what a run leaves that is killed before it has made its mark: a directory with nothing in it."""
+    """Remove an empty directory without a mark, from a run that was killed before it made one."""
     with contextlib.suppress(OSError):
         found = entry.stat(follow_symlinks=False)
         private_one = found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) == stat.S_IRWXU
         if _NAME.fullmatch(entry.name) and private_one:
-            # Refused by the system if there is anything in it.
+            # The system refuses if there is anything in it.
             os.rmdir(entry.path)
 
 
 def _is_marked(path: str) -> bool:
-    """Return True for a directory of this user that a run has made; a link is none."""
+    """Return True for a directory of this user made by a run; False for a link."""
     try:
         found = os.lstat(path)
         mark = os.lstat(os.path.join(path, removal.MARK))
@@ -146,7 +146,7 @@ def _is_marked(path: str) -> bool:
 
 
 def _locked(path: str, *, wait: bool) -> int:
-    """A descriptor that holds a lock on a directory; -1 if another has it, or there are no locks there."""
+    """A descriptor that holds a lock on a directory; -1 if another process has it, or without locks."""
     if sys.platform == "win32":
         return -1
     fd = -1

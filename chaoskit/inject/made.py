@@ -1,4 +1,4 @@
-"""Answers of HTTP that no server has given."""
+"""HTTP answers that the harness makes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _phrase(status: int) -> str:
 
 
 def page(status: int, *, close: bool) -> bytes:
-    """What a proxy or a gateway says: a page, since it does not know what was asked for."""
+    """The answer of a proxy or gateway: a page, since it does not know what was asked for."""
     phrase = _phrase(status)
     body = f"<html><body><h1>{status} {phrase}</h1></body></html>\n".encode()
     fields = [(b"content-type", b"text/html"), (b"content-length", str(len(body)).encode())]
@@ -33,7 +33,7 @@ def page(status: int, *, close: bool) -> bytes:
 
 
 def answer(shape: Answered | AwsError, *, close: bool) -> bytes:
-    """What is answered in place of the server."""
+    """The answer given in place of the server's."""
     if isinstance(shape, Answered):
         return page(shape.status, close=close)
     kind, body = _envelope(shape)
@@ -69,7 +69,7 @@ def _envelope(error: AwsError) -> tuple[bytes, bytes]:
 
 
 def spoilt(head: Head, body: bytes, how: str) -> bytes:
-    """An answer with a part that is wrong, or without its length."""
+    """An answer with a malformed part, or without its length."""
     kept = head.without(*_FRAMING)
     if how == "no-length":
         kept = kept.without(b"connection", b"keep-alive")

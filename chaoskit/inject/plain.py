@@ -1,16 +1,16 @@
-"""Values on their way out of a workload, in a form whose reading runs no code of theirs.
+"""Serialise values that leave a workload, in a form that can be read without running code.
 
-What a workload sends must not be trusted: it may have been damaged on purpose or by a fault, and a
-pickle runs whatever it names. So values travel as JSON in which every type that JSON lacks is tagged:
+Data from a workload must not be trusted: it may have been damaged on purpose or by a fault, and a pickle runs
+whatever it names. So values travel as JSON, with tags for types that JSON lacks:
 
 - ``None``, booleans, numbers, text, bytes, tuples, lists, sets, dictionaries;
 - dates, times, paths, ``Decimal``, ``Fraction``, ``UUID``, ``range``, results of ``os.stat``;
 - members of enumerations, named tuples, dataclasses and ``SimpleNamespace``;
 - exceptions, with their arguments and attributes.
 
-Of the last two kinds the classes must have names by which they are found in their modules. Reading imports
-nothing: it takes classes that the reading process has, and fills their instances without calling a method of
-theirs. An object that is found twice arrives twice, and one that contains itself does not arrive.
+The classes of the last two kinds must be importable by name. Reading imports nothing: it uses classes that
+the reading process has, and fills their instances without calling their methods. An object that occurs twice
+arrives as two objects, and one that contains itself cannot be sent.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ class NotPlain(Exception):
 
 
 class Malformed(Exception):
-    """A message that no workload sends by itself; the argument says what is wrong with it."""
+    """A malformed message, which no sound workload sends; the argument says what is wrong with it."""
 
 
 def dumps(value: Any) -> bytes:
-    """Write ``value`` down.
+    """Serialise ``value``.
 
     Raises:
-        NotPlain: naming the type of what cannot be sent.
+        NotPlain: naming the type that cannot be sent.
     """
-    if value is None:  # What most workloads return. The encoder is made of a hundred objects.
+    if value is None:  # What most workloads return; making an encoder creates a hundred objects.
         return b"null"
     try:
         return _encode(_sent(value)).encode()
@@ -72,10 +72,10 @@ def split(data: bytes) -> list[Any]:
 
 
 def read(part: Any) -> Any:
-    """Make the value again of which :func:`dumps` has written ``part``.
+    """Restore the value that :func:`dumps` serialised as ``part``.
 
     Raises:
-        Malformed: for everything else, and where a class is missing in this process.
+        Malformed: for anything else, and if this process lacks a class.
     """
     try:
         return _read(part)
@@ -90,7 +90,7 @@ _AS_IT_IS = (str, int, float, bool, type(None))
 
 
 def copied(value: Any) -> Any:
-    """``value`` as it is when it has crossed to another process.
+    """``value`` as it arrives in another process.
 
     Raises:
         NotPlain: if it cannot.
@@ -133,17 +133,17 @@ def _state(value: Any) -> dict[str, Any]:
 
 
 def _of_error(error: BaseException) -> tuple[Any, Any]:
-    """The arguments that make it again, and its attributes."""
+    """The arguments that recreate the error, and its attributes."""
     args = error.args
     if isinstance(error, OSError) and len(args) == 2 and error.filename is not None:
-        # They are taken out of the arguments when it is made (OSError.__reduce__ puts them in again).
+        # OSError removes file names from its arguments (OSError.__reduce__ adds them again).
         second = () if error.filename2 is None else (None, error.filename2)
         args = (*args, error.filename, *second)
     return [_sent(one) for one in args], _sent(_what_travels(error.__dict__))
 
 
 def _what_travels(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Without those that do not: an error that lacks one says more than a stand-in for it."""
+    """Drop attributes that cannot be sent: an error without one says more than a stand-in for the error."""
     kept = {}
     for name, value in attributes.items():
         with contextlib.suppress(NotPlain, RecursionError):
@@ -211,7 +211,7 @@ _PLAIN: tuple[_Both, ...] = (
         for kind in (os.stat_result, os.terminal_size, time.struct_time)
     ),
 )
-"""Types with a tag, how they are written and how they are read."""
+"""Types with a tag, each with a writer and a reader."""
 
 _WRITERS = {kind: (tag, write) for kind, tag, write, _ in _PLAIN}
 
@@ -232,7 +232,7 @@ def _read(value: Any) -> Any:
 
 
 def _found(module: str, name: str) -> Any:
-    """What has this name in a module that is here already; None if there is nothing."""
+    """The object with this name in a loaded module; None if there is none."""
     place: Any = sys.modules.get(module)
     for part in name.split("."):
         # Not getattr: a module or class may answer it with code.
@@ -244,7 +244,7 @@ def _class(module: str, name: str) -> type:
     kind = _found(module, name)
     if not isinstance(kind, type):
         raise Malformed(f"there is no class {module}.{name} in this process")
-    # It would run when the object goes, with whatever it was filled with.
+    # __del__ would run when the object is freed, with whatever attributes it was given.
     if any("__del__" in vars(one) for one in kind.__mro__):
         raise Malformed(f"{module}.{name} has a __del__ method")
     return kind
@@ -279,7 +279,7 @@ def _error(content: Any) -> BaseException:
     kind = _class(module, name)
     if not issubclass(kind, BaseException):
         raise Malformed(f"{module}.{name} is no exception")
-    # What a class adds in Python is code: only what its built-in ancestor does is done.
+    # A class's Python methods are code: only those of its built-in ancestor are used.
     base: Any = next(one for one in kind.__mro__ if one.__module__ == "builtins")
     made = base.__new__(kind, *(given := _list(args)))
     base.__init__(made, *given)

@@ -1,8 +1,8 @@
-"""What a workload does not inherit: descriptors and memory through which it could speak for the harness.
+"""Descriptors and memory that a workload must not inherit, since it could speak for the harness with them.
 
-A workload is a fork of the process that runs the test, and has all that this has. What the harness's own
-processes tell each other is trusted, and some of it is a pickle. So its ends are let go in each workload
-before that begins: no write that goes astray is taken for a word of ours.
+A workload is a fork of the test process and has everything that this has. Messages between the harness's own
+processes are trusted, and some are pickles. So each workload closes their channels before it begins: then no
+stray write is taken for a message of ours.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ _memory: list[Callable[[], object]] = []
 
 
 def withhold(fd: int) -> None:
-    """Close ``fd`` in each workload that is forked from this process from now on."""
+    """Close ``fd`` in each workload forked from this process from now on."""
     _descriptors.add(fd)
 
 
 def give_back(fd: int) -> None:
-    """Take back a :func:`withhold`: the descriptor is about to be closed, and its number may mean another."""
+    """Undo :func:`withhold`: the descriptor is about to be closed, and its number may be reused."""
     _descriptors.discard(fd)
 
 
 def withhold_memory(release: Callable[[], object]) -> None:
-    """Call ``release`` in each workload from now on: it unmaps what other processes read."""
+    """Call ``release`` in each workload from now on, to unmap memory that other processes read."""
     _memory.append(release)
 
 
 def inherit_again(release: Callable[[], object]) -> None:
-    """Take back a :func:`withhold_memory`: what it was about is gone."""
+    """Undo :func:`withhold_memory`: the memory is gone."""
     _memory.remove(release)
 
 
@@ -40,7 +40,7 @@ def descriptors() -> frozenset[int]:
 
 
 def let_go() -> None:
-    """In a workload: let everything go that is withheld from it."""
+    """In a workload: release everything that is withheld from it."""
     for fd in _descriptors:
         try:
             os.close(fd)
@@ -48,6 +48,6 @@ def let_go() -> None:
             pass
     for release in _memory:
         release()
-    # Its own children have nothing more to let go, and these numbers may be theirs by then.
+    # Its own children have nothing more to release, and these numbers may be theirs by then.
     _descriptors.clear()
     _memory.clear()

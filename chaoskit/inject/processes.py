@@ -55,7 +55,7 @@ def die_with(parent: int, status: int = 1) -> None:
 
 
 def name(text: str) -> None:
-    """Give this process a name that tools show (prctl(2), PR_SET_NAME)."""
+    """Set the name of this process that tools show (prctl(2), PR_SET_NAME)."""
     _prctl()(_PR_SET_NAME, text.encode())
 
 
@@ -65,7 +65,7 @@ _WARNS_OF_THREADS = sys.version_info >= (3, 12)
 def fork() -> int:
     """Fork without Python's warning about other threads: the caller has checked each of them.
 
-    Where warnings are errors, this one would come too late: the child is running by then.
+    If warnings are errors, this one would come too late: the child is already running.
     """
     if not _WARNS_OF_THREADS or len(threads("self")) == 1:
         return os.fork()
@@ -79,7 +79,7 @@ _adopts = -1
 
 
 def adopt_for_life() -> None:
-    """Become the parent of processes whose parent dies, for as long as this process lives."""
+    """Become the parent of orphaned processes for as long as this process lives."""
     global _adopts
     _prctl()(_PR_SET_CHILD_SUBREAPER, 1)
     _adopts = os.getpid()
@@ -87,7 +87,7 @@ def adopt_for_life() -> None:
 
 @contextlib.contextmanager
 def adopting() -> Iterator[None]:
-    """Become the parent of processes whose parent dies, while the block lasts, so that none escapes."""
+    """Become the parent of orphaned processes while the block lasts, so that none escapes."""
     if _adopts == os.getpid():
         yield
         return
@@ -115,16 +115,16 @@ class Guard:
     def __init__(self, directory: str = "", *, own_session: bool = False) -> None:
         self._directory = directory
         self._session = os.getpid() if own_session else -1
-        # In shared memory: the guard waits for one descriptor only, so it could not read messages.
+        # In shared memory: the guard waits only for one descriptor, so it cannot read messages.
         self._answered = AnsweredFor(directory or _directory)
         self._companions: list[Callable[[], object]] = []
-        # A pidfd and not the number: it becomes readable at the end and cannot mean another process.
+        # A pidfd rather than the number: it becomes readable at the end and cannot mean another process.
         watched = os.pidfd_open(os.getpid())
         self._pid = fork()
         if self._pid == 0:
             self._stand(watched)
         os.close(watched)
-        # A workload that wrote there would name processes to be killed.
+        # A workload that wrote there could name processes to kill.
         private.withhold_memory(self._answered.release)
 
     def answer_for(self, pid: int) -> None:
@@ -132,11 +132,11 @@ class Guard:
         self._answered.add(pid)
 
     def forget(self, pid: int) -> None:
-        """Take ``pid`` off the list: it is gone, and its number may be given to another process."""
+        """Remove ``pid`` from the list: it is gone, and its number may be reused."""
         self._answered.discard(pid)
 
     def at_dismissal(self, end: Callable[[], object]) -> None:
-        """Call ``end`` when the guard is dismissed: what serves several runs ends with the last one."""
+        """Call ``end`` when the guard is dismissed, to end what serves several runs."""
         self._companions.append(end)
 
     def dismiss(self) -> None:
@@ -148,7 +148,7 @@ class Guard:
             _guard = None
         if self._directory:
             _directory = ""
-        # Killed, since it ignores everything else on purpose.
+        # By SIGKILL, since it ignores everything else on purpose.
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
         private.inherit_again(self._answered.release)
@@ -161,11 +161,11 @@ class Guard:
             name("chaoskit-guard")
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
-            # A pipe whose writing end we held would never end for the process that reads from it.
+            # The reader of a pipe whose write end we held would never see its end.
             os.closerange(0, watched)
             os.closerange(watched + 1, 1 << 20)
             select.select([watched], [], [])
-            # Again until none is left: a process that was starting another may have been missed.
+            # Again until none is left: a process that was just starting may have been missed.
             while left := self._left():
                 kill_tree(*left)
             self._remove()
@@ -173,7 +173,7 @@ class Guard:
             os._exit(0)
 
     def _remove(self) -> None:
-        """Remove the directory, again while something that is being ended still writes there."""
+        """Remove the directory, repeatedly while a process that is being ended still writes there."""
         deadline = time.monotonic() + PATIENCE
         while self._directory and os.path.lexists(self._directory) and time.monotonic() < deadline:
             # The guards of workers may have been killed, too.
@@ -191,24 +191,24 @@ class Guard:
         except ProcessLookupError:
             return False
         status = read(f"/proc/{pid}/status")
-        # Already dead; its parent has only not collected it.
+        # Already dead: its parent has just not collected it.
         if b"\nState:\tZ" in status:
             return False
         return session == self._session or ((pid in known or session in known) and b"\nSeccomp:\t2" in status)
 
 
 PATIENCE = 5.0
-"""Seconds in which all that a dead process has left is ended; a guard needs milliseconds."""
+"""Seconds for ending everything that a dead process left; a guard needs milliseconds."""
 
 _directory = ""
-"""Where guards write down what they answer for: the directory of the run. A fork inherits it."""
+"""Where guards keep their lists: the directory of the run. A fork inherits it."""
 
 _guard: tuple[int, Guard] | None = None
-"""The process that has a guard, and the guard. A fork inherits the variable but not the guard."""
+"""The process that has a guard, and its guard. A fork inherits the variable but not the guard."""
 
 
 def stand_guard(directory: str = "", *, own_session: bool = False) -> Guard:
-    """Give this process a guard until that is dismissed, at the latest when the process ends."""
+    """Give this process a guard, until it is dismissed or the process ends."""
     global _guard, _directory
     _directory = directory or _directory
     guard = Guard(directory, own_session=own_session)
@@ -218,7 +218,7 @@ def stand_guard(directory: str = "", *, own_session: bool = False) -> Guard:
 
 @contextlib.contextmanager
 def guarded() -> Iterator[Guard]:
-    """A guard for this process while the block lasts: the one that it has already, or a new one."""
+    """A guard for this process while the block lasts: its present one, or a new one."""
     if _guard is not None and _guard[0] == os.getpid():
         yield _guard[1]
         return
@@ -232,7 +232,7 @@ def guarded() -> Iterator[Guard]:
 @contextlib.contextmanager
 def reaping() -> Iterator[None]:
     """Adopt orphans while the block lasts, and kill those that are left at its end."""
-    # Those that were there before are not ours to kill.
+    # Children from before the block are not ours to kill.
     others = children()
     with adopting():
         try:
@@ -271,10 +271,10 @@ def threads(pid: int | str) -> list[int]:
 def leaving(pid: int) -> bool:
     """True if each thread of a process is past the point in its exit where signals still have an effect.
 
-    It need not be a zombie yet: closing what it had open may take the kernel a while.
+    It need not be a zombie yet: closing its files may take the kernel a while.
     """
     states = [read(f"/proc/{pid}/task/{thread}/stat") for thread in threads(pid)]
-    # The seventh field behind the name, which is in parentheses and may hold anything.
+    # The seventh field after the name, which is in parentheses and may contain anything.
     return all(int(one.rpartition(b")")[2].split()[6]) & _PF_EXITING for one in states if one)
 
 
@@ -304,9 +304,9 @@ def read(path: str) -> bytes:
 def kill_tree(*pids: int) -> None:
     """SIGKILL processes and everything below them.
 
-    All are stopped first, parents before their children: then none starts another one, and none sees
-    another one die (by the end of a pipe) and acts on it. What a dying child leaves behind comes to the
-    process that adopts orphans, see :func:`reaping`.
+    All are stopped first, parents before children: then none starts another one, and none acts on the death
+    of another (the end of a pipe). Orphans of a dying child go to the process that adopts them, see
+    :func:`reaping`.
     """
     stopped: dict[int, None] = {}
     for pid in pids:

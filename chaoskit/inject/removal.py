@@ -1,8 +1,8 @@
-"""Removing what a workload has left, and nothing else.
+"""Remove what a workload left, and nothing else.
 
 A workload may have mounted something below its directory, and a fault may have kept it from unmounting it.
-To remove a tree through such a mount would delete files that were never the test's. So mounts are detached
-first, and no directory is entered that lies behind one, or on another file system.
+Removing a tree through such a mount would delete files that never belonged to the test. So mounts are
+detached first, and no directory behind a mount, or on another file system, is entered.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ for _name in ("O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW"):  # not all are known ev
     _DIRECTORY |= getattr(os, _name, 0)
 
 _DEEPEST = 64
-"""Directories that are open at once, one below the other. What is deeper is moved up first: a tree may be
+"""The most directories open at once, one below the other. Deeper ones are moved up first: a tree may be
 deeper than this process may have descriptors, or Python frames."""
 
 _Identity = tuple[int, int]
 _met: list[str] = []
 
 MARK = ".chaoskit-run"
-"""A file that says that a directory is a run's. It goes last, so that a killed removal can be repeated."""
+"""A file that marks the directory of a run. It is removed last, so that a killed removal can be repeated."""
 
 
 def remove(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Remove a directory and what is in it, whatever modes a workload has left there; a missing one is fine.
+    """Remove a directory and its content, whatever modes a workload left there; ignore a missing one.
 
-    What cannot be removed stays, and so does what is behind a mount. Returns the mounts that were there,
-    below or at ``path``, after a warning that names them.
+    What cannot be removed stays, and so does what is behind a mount. Warns of the mounts at or below
+    ``path``, and returns them.
     """
-    # The last link is not followed, and mountinfo knows no others.
+    # A link at the end is not followed, and mountinfo has no other links.
     whole = os.path.join(os.path.realpath(os.path.dirname(os.path.abspath(path))), os.path.basename(path))
     mounts = detach(whole)
     if os.open not in os.supports_dir_fd:
-        # Windows: no directory can be held open there, and none of these mounts can be made.
+        # Windows cannot hold a directory open, and has no such mounts.
         shutil.rmtree(whole, ignore_errors=True)
         return mounts
     with contextlib.suppress(OSError):
@@ -61,7 +61,7 @@ def remove(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def met() -> tuple[str, ...]:
-    """The mounts that this process has met in removals since this was asked last."""
+    """The mounts found in removals by this process since the last call."""
     found = tuple(_met)
     _met.clear()
     return found
@@ -70,27 +70,27 @@ def met() -> tuple[str, ...]:
 def detach(path: str) -> tuple[str, ...]:
     """Detach all mounts at and below ``path`` that this process may detach; return all that there were."""
     found: dict[str, None] = {}
-    # Again, since one mount may hide another; more than that many are not worth waiting for.
+    # Repeated, since one mount may hide another; more than this many are not worth waiting for.
     for _ in range(64):
         mounts = list(mounts_below(path))
         if not mounts:
             break
         found |= dict.fromkeys(mounts)
-        # Those that came last are the outermost of their place.
+        # The latest mounts are the outermost at their place.
         if not sum(map(_unmount, reversed(mounts))):
             break
     return tuple(found)
 
 
 def mounts_below(path: str) -> Iterator[str]:
-    """The mounts at or below ``path``, in the order of mounting; none where the system does not say."""
+    """The mounts at or below ``path``, in the order of mounting; empty if the system does not say."""
     wanted = os.fsencode(path)
     try:
         with open("/proc/self/mountinfo", "rb") as file:
             data = file.read()
     except OSError:
         return
-    # Nearly always there is none: a look for the name costs less than taking every line apart.
+    # Nearly always there is none: searching for the name is cheaper than parsing every line.
     if _escaped(wanted) not in data:
         return
     for line in data.splitlines():
@@ -110,7 +110,7 @@ def _unmount(path: str) -> bool:
 
 
 def _held(path: str) -> frozenset[_Identity]:
-    """What is at the mounts that could not be detached: a bind mount is of no other file system."""
+    """The identities of mounts that could not be detached: a bind mount has the same file system."""
     held = set()
     for one in mounts_below(path):
         with contextlib.suppress(OSError):
@@ -125,7 +125,7 @@ def _identity(found: os.stat_result) -> _Identity:
 def _remove(name: str, way: tuple[int, ...], found: os.stat_result, held: frozenset[_Identity]) -> bool:
     """Remove the directory ``name``, to which ``way`` leads; OSError if something is left.
 
-    Returns True if a part of it has been moved to the beginning of the way.
+    Returns True if a part of it was moved to the beginning of ``way``.
     """
     parent = way[-1] if way else None
     if not stat.S_ISDIR(found.st_mode) or _identity(found) in held:
@@ -137,28 +137,28 @@ def _remove(name: str, way: tuple[int, ...], found: os.stat_result, held: frozen
         return True
     fd, moved = os.open(name, _DIRECTORY, dir_fd=parent), False
     try:
-        # Nothing of it may have been replaced since it was looked at.
+        # It must not have been replaced since it was examined.
         if _identity(os.fstat(fd)) == _identity(found):
             moved = _clear((*way, fd), found.st_dev, held)
             while moved and not way:
                 moved = _clear((fd,), found.st_dev, held)
     finally:
         os.close(fd)
-    # What has lost something to the beginning may be empty by now, and is not if something could not go.
+    # After moving parts away it may be empty, unless something could not be removed.
     with contextlib.suppress(OSError) if moved else contextlib.nullcontext():
         os.rmdir(name, dir_fd=parent)
     return moved
 
 
 def _clear(way: tuple[int, ...], device: int, held: frozenset[_Identity]) -> bool:
-    """Remove what is in the directory at the end of ``way``; True if something was moved to its beginning."""
+    """Empty the directory at the end of ``way``; return True if something was moved to its beginning."""
     fd, moved = way[-1], False
     with os.scandir(fd) as entries:
         names = sorted((entry.name for entry in entries), key=MARK.__eq__)
     for name in names:
         if name == MARK and os.listdir(fd) != [MARK]:
             continue
-        # The rest is removed all the same.
+        # The rest is removed in any case.
         with contextlib.suppress(OSError):
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if not stat.S_ISDIR(found.st_mode):

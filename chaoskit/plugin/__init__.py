@@ -49,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("chaoskit", "fault injection at every call (chaoskit)")
     for name, (metavar, text) in _OPTIONS.items():
         group.addoption(f"--chaoskit-{name}", metavar=metavar, help=text)
-        # Each as an ini key as well: what a project wants of every run belongs in its configuration.
+        # Each is an ini key as well: what a project wants in every run belongs in its configuration.
         parser.addini(f"chaoskit_{name}", f"{text}; see --chaoskit-{name}")
     group.addoption("--chaoskit-replay", metavar="SCHEDULE", help="run this one schedule instead of all")
     group.addoption(
@@ -84,7 +84,7 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{MARKER}(*faults, depth=1, budget=None, backend='auto', …): "
         "run the test once for every fault at every call; see chaoskit.scenario.",
     )
-    # Workers of xdist send their results to the controller, which alone writes a report.
+    # xdist workers send their results to the controller, which alone writes a report.
     place = None if hasattr(config, "workerinput") else _checked_place(config)
     config.pluginmanager.register(_Door(config, place), "chaoskit-door")
     if config.getoption("chaoskit_shards") or config.getini("chaoskit_shards"):
@@ -104,10 +104,10 @@ def _checked(ask: Callable[[pytest.Config], int], config: pytest.Config) -> int:
 
 
 def _checked_place(config: pytest.Config) -> Path | None:
-    """The directory that the report goes to, if one was named. Nothing is made yet.
+    """The directory for the report, if one was named. Nothing is created yet.
 
     Raises:
-        pytest.UsageError: before any test has run, if the report could not be written there.
+        pytest.UsageError: before any test runs, if the report could not be written there.
     """
     directory = config.getoption("chaoskit_report") or config.getini("chaoskit_report")
     if not directory:
@@ -134,14 +134,14 @@ class _Door:
         self._told: set[str] = set()
 
     def pytest_report_header(self) -> str | None:
-        # Only where nothing is collected in this process: the line belongs to runs that have scenarios.
+        # Only if nothing is collected in this process: the line belongs to runs that have scenarios.
         if not self._config.pluginmanager.has_plugin("dsession"):
             return None
         options = self._config.option
         given = any(getattr(options, f"chaoskit_{name}", None) for name in (*_OPTIONS, "replay", "shard"))
         return self._header() if given else None
 
-    # Last, so that items which other plugins deselect are gone by then.
+    # Last, so that items deselected by other plugins are gone by then.
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         scenarios = sum(item.get_closest_marker(MARKER) is not None for item in items)
@@ -162,7 +162,7 @@ class _Door:
 
         return header(self._config)
 
-    # First, so that all who show a failure find it told.
+    # First, so that every plugin that shows a failure finds the complete text.
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         plain: dict[str, Any] | None = report.__dict__.get(RESULT)
@@ -171,19 +171,18 @@ class _Door:
         if self._reporting is None:
             from chaoskit.plugin.reporting import Reporting
 
-            # In the controller of xdist no item is collected, so a result is the first that it
-            # sees of a scenario.
+            # xdist's controller collects no item, so a result is the first that it sees of a scenario.
             self._reporting = Reporting(self._config, self._began, self._place)
             self._config.pluginmanager.register(self._reporting, "chaoskit-reporting")
             if self._config.pluginmanager.has_plugin("dsession"):
                 from chaoskit.plugin import interruption
 
-                # Here no scenario is run: what is lost is only what the workers are at.
+                # No scenario is run here: an interrupt only loses what the workers are doing.
                 interruption.arm()
         self._told.add(report.nodeid)
         self._reporting.take(plain, report)
 
-    # Last, so that the workers of xdist are gone by then.
+    # Last, so that the xdist workers are gone by then.
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if exitstatus == pytest.ExitCode.INTERRUPTED and self._config.pluginmanager.has_plugin("dsession"):

@@ -1,4 +1,4 @@
-"""Run one case of a test item: set up its function-scoped fixtures, call it, see what came of it."""
+"""Run one case of a test item: set up its function-scoped fixtures, call it, and observe the outcome."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from chaoskit.plugin.state import STATE, Underway
 
 try:
     from _pytest.tmpdir import tmppath_result_key
-except ImportError:  # It is none of pytest's public names.
+except ImportError:  # It is not a public name of pytest.
     tmppath_result_key = None  # type: ignore[assignment]
 
 _LONGEST = 12_000
-"""Characters of what pytest prints for one failure that are kept."""
+"""Characters kept of what pytest prints for one failure."""
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 _HARNESS = tuple(os.path.join(_PACKAGE, name) for name in ("session/", "inject/"))
-"""Where an error of the harness itself is raised. A runtime that is under test is not part of it."""
+"""Where the harness raises its own errors. The runtime is not part of it, since it may be under test."""
 
 
 _NO_RAISE = (
@@ -44,7 +44,7 @@ _NO_RAISE = (
 
 
 class ParentOf:
-    """Stands for a next item with the same parents, so that only the item itself is torn down."""
+    """Stands in for a next item with the same parents, so that only the item itself is torn down."""
 
     def __init__(self, item: pytest.Item) -> None:
         self._chain = item.listchain()[:-1]
@@ -60,7 +60,7 @@ def tear_down(item: pytest.Item) -> None:
 
 
 def _needs_chaos_alone(item: pytest.Function) -> bool:
-    """True if pytest would make the plugin's own fixture ``chaos`` for the test, and nothing else.
+    """True if pytest would make only the plugin's own fixture ``chaos`` for the test.
 
     A test with ``request`` may ask for others while it runs.
     """
@@ -77,7 +77,7 @@ def _needs_chaos_alone(item: pytest.Function) -> bool:
 class ItemRunner:
     """Executes jobs by running a test item again.
 
-    ``propagate`` lets errors through, fixtures still standing: for a debugger.
+    ``propagate`` lets errors through while fixtures are still set up: for a debugger.
     """
 
     def __init__(self, item: pytest.Function, propagate: bool = False) -> None:
@@ -90,26 +90,26 @@ class ItemRunner:
         state = self.item.stash[STATE]
         state.job, state.watch, state.chaos = job, watch, None
         state.failed_subtests.clear()
-        # What caplog shows must be of this case.
+        # caplog must show only this case.
         _forget_logs(self.item.config)
         _let_tmp_path_end(self.item)
         began = time.perf_counter()
         failure, skipped = self._call(state, job)
-        # After the test: what it cleans up itself is not an extra file.
+        # After the test, which may remove files itself: those are not extra.
         failure = failure or _invariants(state, job)
         seen = observed(state, look=failure is not None or job.record)
-        # The teardown may fail because the test did, so what the test said comes first.
+        # The teardown may fail because the test did, so the test's failure comes first.
         failure_after = self._tear_down()
         seconds = time.perf_counter() - began
         if mounts := removal.met():
-            # A worker's warnings are heard by no one.
+            # No one sees a worker's warnings.
             seen = replace(seen, caveats=(*seen.caveats, *map(_left_mount, mounts)))
         return replace(seen, failure=failure or failure_after, skipped=skipped, seconds=seconds)
 
     def _call(self, state: Underway, job: Job) -> tuple[CaseFailure | None, str]:
-        """Set up and call; return the failure, or why the test skipped itself."""
+        """Set up and call; return the failure, or the reason why the test skipped itself."""
         try:
-            # Attributes that the last case has set must not be seen by this one.
+            # This case must not see attributes that the last one has set.
             _renew_instance(self.item)
             self._set_up()
             self.item.runtest()
@@ -125,10 +125,10 @@ class ItemRunner:
         return None, ""
 
     def _failure(self, error: BaseException, job: Job) -> CaseFailure:
-        """What ``error`` means; with its text only where that may be shown.
+        """The failure that ``error`` means, with its text only if that may be shown.
 
-        To format it takes longer than most cases, and a finding shows one text: that of the run which is made
-        once more for it, and recorded. The first of each kind has one also without that.
+        Formatting the text takes longer than most cases, and a finding shows one text: that of the recorded
+        run that is made once more for it. The first failure of each kind has one, too.
         """
         kind = (type(error), _site(self.item, error))
         shown = job.record or kind not in self._told
@@ -136,11 +136,11 @@ class ItemRunner:
         return failure_of(self.item, error, in_full=shown)
 
     def _set_up(self) -> None:
-        """As pytest does it; but ``chaos`` alone is made directly, which costs a case less."""
+        """As pytest does it, except that ``chaos`` alone is made directly, which is cheaper."""
         item, made = self.item, contextlib.ExitStack()
         item._initrequest()
         if self._chaos_alone:
-            item.funcargs |= {"chaos": None, "request": item._request}  # Pytest makes what is missing.
+            item.funcargs |= {"chaos": None, "request": item._request}  # Pytest makes the rest.
         # The same set-up as for any test, so that fixtures behave as their authors expect.
         item.session._setupstate.setup(item)
         if self._chaos_alone:
@@ -162,7 +162,7 @@ class ItemRunner:
 
 
 def baseline_again(item: pytest.Function, state: Underway) -> None:
-    """Call the test as for the first time, with function-scoped fixtures that are fresh.
+    """Call the test as if for the first time, with fresh function-scoped fixtures.
 
     Raises:
         Exception: what the test raises.
@@ -181,9 +181,9 @@ def baseline_again(item: pytest.Function, state: Underway) -> None:
 
 
 def kept_error(item: pytest.Item) -> BaseException | None:
-    """What the test has failed with and not raised.
+    """The error with which the test failed without raising it.
 
-    The runner of ``unittest`` keeps errors for pytest's report, and so does pytest those of subtests.
+    The runner of ``unittest`` keeps errors for pytest's report, and pytest keeps those of subtests.
     """
     kept: list[pytest.ExceptionInfo[BaseException]] = getattr(item, "_excinfo", None) or []
     if kept:
@@ -193,14 +193,14 @@ def kept_error(item: pytest.Item) -> BaseException | None:
 
 
 def raise_kept(item: pytest.Item) -> None:
-    """Raise it, as every other test would have."""
+    """Raise the kept error, as every other test would have."""
     error = kept_error(item)
     if error is not None:
         raise error
 
 
 def observed(state: Underway, *, look: bool) -> Observation:
-    """What the case in hand has shown so far; ``look`` says whether to read its directory, too."""
+    """The observation of the current case so far; ``look`` also reads its directory."""
     if state.chaos is None:
         return Observation()
     seen = state.chaos.observed()
@@ -212,7 +212,7 @@ def observed(state: Underway, *, look: bool) -> Observation:
 
 
 def _invariants(state: Underway, job: Job) -> CaseFailure | None:
-    """Check the invariants that the scenario asked for beside its own assertions."""
+    """Check the invariants that the scenario asked for in addition to its own assertions."""
     if not state.exploration.spec.invariants or state.chaos is None or job.expected is None:
         return None
     resumed = state.chaos.observed().resumed
@@ -227,7 +227,7 @@ def _invariants(state: Underway, job: Job) -> CaseFailure | None:
 
 
 def failure_of(item: pytest.Function, error: BaseException, *, in_full: bool = True) -> CaseFailure:
-    """What an exception out of the test means; ``in_full`` with the text that pytest prints for it."""
+    """The failure that an exception from the test means; ``in_full``: with the text that pytest prints."""
     hide_harness(item, error)
     info = pytest.ExceptionInfo.from_exception(error)
     if isinstance(error, InvariantBroken):
@@ -242,7 +242,7 @@ def failure_of(item: pytest.Function, error: BaseException, *, in_full: bool = T
 
 
 def hide_harness(item: pytest.Item, error: BaseException) -> None:
-    """Let the traceback end where the test has called us, unless all of it is asked for."""
+    """Let the traceback end where the test called chaoskit, unless all of it was asked for."""
     last = None
     step = error.__traceback__
     while step is not None:
@@ -254,21 +254,21 @@ def hide_harness(item: pytest.Item, error: BaseException) -> None:
 
 
 def _shortened(text: str) -> str:
-    """``text`` without its middle if it is very long: there may be thousands of cases with one each."""
+    """``text`` without its middle if it is very long: there may be thousands of cases with such a text."""
     if len(text) <= _LONGEST:
         return text
     return f"{text[: _LONGEST // 2]}\n[… {len(text) - _LONGEST} characters …]\n{text[-_LONGEST // 2 :]}"
 
 
 def _site(item: pytest.Function, error: BaseException) -> Frame | None:
-    """Where it was raised: the innermost frame in the file of the test, else the innermost of all."""
+    """Where ``error`` was raised: the innermost frame in the test's file, or else the innermost of all."""
     frames = []
     step = error.__traceback__
     while step is not None:
         code = step.tb_frame.f_code
         frames.append(Frame(code.co_filename, step.tb_lineno, code.co_qualname))
         step = step.tb_next
-    # A helper in a library raises for a hundred reasons; the line of the test tells them apart.
+    # A helper in a library raises for a hundred reasons; the test's line distinguishes them.
     own = [frame for frame in frames if frame.file == str(item.path)]
     return next(reversed(own or frames), None)
 
@@ -281,13 +281,13 @@ def _renew_instance(item: pytest.Function) -> None:
 
 
 def _let_tmp_path_end(item: pytest.Item) -> None:
-    """Set what pytest's tmp_path reads at its end; in a case no report of the test sets it."""
+    """Set what pytest's tmp_path reads in its teardown; in a case no report of the test sets it."""
     if tmppath_result_key is not None:
         item.stash[tmppath_result_key] = {}
 
 
 def _remove_tmp_path(path: object) -> None:
-    """Thousands of cases would leave thousands of directories, which pytest counts one by one."""
+    """Remove it at once: pytest counts the directories one by one, and there may be thousands of cases."""
     if isinstance(path, Path):
         removal.remove(path)
 
@@ -302,7 +302,7 @@ def _left_mount(path: str) -> Caveat:
 
 
 def _forget_logs(config: pytest.Config) -> None:
-    """Each case starts with no log records of the case before."""
+    """Drop the log records of the previous case."""
     logging_plugin = config.pluginmanager.get_plugin("logging-plugin")
     for name in ("caplog_handler", "report_handler"):
         handler = getattr(logging_plugin, name, None)

@@ -1,7 +1,7 @@
-"""``--chaoskit-shards N``: every scenario as N items, since items are what pytest-xdist divides a run by.
+"""``--chaoskit-shards N``: every scenario as N items, since pytest-xdist divides a run by items.
 
-Each item is one shard of the scenario, as ``--chaoskit-shard`` runs one on each of several machines. To
-everything but pytest they are one scenario: of one name, with one result that is joined in the end.
+Each item is one shard of the scenario, like those that ``--chaoskit-shard`` runs on several machines. To
+everything but pytest they are one scenario, with one name and one result, joined at the end.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _PARAMETER = "_chaoskit_shard"
 
 
 def number(config: pytest.Config) -> int:
-    """How many items each scenario is; 1 where all of its cases have to be looked at together, or one alone.
+    """How many items each scenario becomes; 1 if its cases must be judged together, or one is run alone.
 
     Raises:
-        UsageError: for what is neither ``auto`` nor a whole number from 1, and for several together with
-            hosts, which take the cases of each scenario among themselves.
+        UsageError: for anything but ``auto`` or a whole number from 1, and for several items together with
+        hosts, which divide the cases of each scenario among themselves.
     """
     text = str(config.getoption("chaoskit_shards") or config.getini("chaoskit_shards") or "1")
     if text == "auto":
@@ -39,7 +39,7 @@ def number(config: pytest.Config) -> int:
 
 
 def _processes(config: pytest.Config) -> int:
-    """How many workers xdist has, asked in one of them or in their controller."""
+    """How many workers xdist has; works in a worker and in the controller."""
     ours: dict[str, int] = getattr(config, "workerinput", {})
     return ours.get("workercount") or len(config.getoption("tx", None) or ()) or 1
 
@@ -68,13 +68,13 @@ def _word(shard: Shard) -> str:
 
 
 def shard_of(item: pytest.Item) -> Shard | None:
-    """Which part of its scenario an item is; None where it is all of it."""
+    """The shard that an item is; None if it is the whole scenario."""
     callspec = getattr(item, "callspec", None)
     return None if callspec is None else callspec.params.get(_PARAMETER)
 
 
 def whole(item: pytest.Item) -> str:
-    """The node id of the scenario of which an item may be a shard: the one that replays and reports name."""
+    """The node id of the whole scenario, even for a shard: the one that replays and reports use."""
     shard = shard_of(item)
     if shard is None:
         return item.nodeid
@@ -84,7 +84,7 @@ def whole(item: pytest.Item) -> str:
 
 
 def joined(report: Report) -> tuple[Report, str]:
-    """The report with one entry for each scenario, and why that cannot be had, as after an interrupt."""
+    """The report with one entry for each scenario, and the reason if that fails, as after an interrupt."""
     try:
         return merge((report,)), ""
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""The hosts of a run, if any were asked for. What talks to them is loaded only then: most runs have none."""
+"""The hosts of a run, if any were asked for. The code that talks to them is loaded only then."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RunHosts:
         self._fleet: Fleet | None = None
 
     def spread(self, item: pytest.Function, local: Executor) -> Spread | None:
-        """What runs cases on hosts, and on ``local`` what they cannot; None without any, or in a debugger."""
+        """An executor for the hosts, with ``local`` for the rest; None without hosts, or in a debugger."""
         specs = hosts(self._config)
         if not specs or isinstance(local, Serial):
             return None
@@ -37,7 +37,7 @@ class RunHosts:
         if self._fleet is None:
             words = ["-m", "chaoskit.hosts.serving", *map(str, self._config.invocation_params.args)]
             root, asked = self._config.rootpath, self._config.invocation_params
-            # As seen from there: a host to which the code is sent has it in another place.
+            # As seen from the host: one to which the code is sent has it in another place.
             self._fleet = Fleet(specs, words, {}, str(root), os.path.relpath(asked.dir, root))
         return Spread(self._fleet, item.nodeid, local, here(self._config.rootpath))
 
@@ -51,12 +51,12 @@ class RunHosts:
         return lines
 
     def close(self) -> None:
-        """End what runs on the hosts."""
+        """End everything that runs on the hosts."""
         if self._fleet is not None:
             self._fleet.close()
 
 
 def server_of(config: pytest.Config) -> HostServer | None:
-    """Where this process serves as a host, what does; that is loaded before pytest begins, and else never."""
+    """The server, if this process serves as a host; it was loaded before pytest began."""
     serving = sys.modules.get("chaoskit.hosts.serving")
     return None if serving is None else config.stash.get(serving.SERVER, None)

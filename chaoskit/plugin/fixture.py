@@ -1,4 +1,4 @@
-"""Makes the object behind the fixture ``chaos``."""
+"""The object behind the fixture ``chaos``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chaoskit.session.chaos import Chaos
 
 @contextlib.contextmanager
 def prepared(item: pytest.Item) -> Iterator[Chaos]:
-    """The object for the case in hand; its directory is removed when the test is over.
+    """The object for the current case; its directory is removed when the test is over.
 
     Raises:
         UsageError: for a test that is not a scenario.
@@ -26,7 +26,7 @@ def prepared(item: pytest.Item) -> Iterator[Chaos]:
     state = item.stash.get(STATE, None)
     if state is None:
         raise UsageError(
-            f"{item.name} asks for the fixture 'chaos' but is no scenario; expected a test with the "
+            f"{item.name} asks for the fixture 'chaos' but is not a scenario; expected a test with the "
             "decorator chaoskit.scenario or the marker chaoskit. "
             "Add @scenario(faults.disk() | faults.kill())."
         )
@@ -45,7 +45,7 @@ def prepared(item: pytest.Item) -> Iterator[Chaos]:
 
 @contextlib.contextmanager
 def _place(state: Underway) -> Iterator[Path]:
-    """An empty directory for the case in hand: the one that it asks for, or any."""
+    """An empty directory for the current case: the one that it asks for, or a new one."""
     if not state.job.home:
         yield state.places.fresh()
         return
@@ -57,7 +57,7 @@ def _place(state: Underway) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _same_directory() -> Iterator[None]:
-    """Restore the working directory: a test may have gone into one that is about to be removed."""
+    """Restore the working directory: a test may have changed into one that is about to be removed."""
     began_in = os.open(".", os.O_PATH | os.O_CLOEXEC)
     try:
         yield

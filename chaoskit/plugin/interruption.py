@@ -1,4 +1,4 @@
-"""What is told of a scenario that is stopped in the middle, and SIGTERM as a way to stop it like Ctrl-C."""
+"""The text about a scenario that is stopped in the middle, and SIGTERM as a way to stop it like Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chaoskit.plugin.names import RESULT
 from chaoskit.report.explain import Extent, violation_text
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP) if sys.platform != "win32" else (signal.SIGTERM,)
-"""What ends a job at its time limit, and what comes when a terminal is closed."""
+"""SIGTERM ends a job at its time limit; SIGHUP comes when a terminal is closed."""
 
 _armed: list[int] | None = None
 """The signals for which this process has set :func:`_end`; None if it is not armed."""
@@ -24,25 +24,25 @@ _ended_by = 0
 
 
 class Terminated(KeyboardInterrupt):
-    """The run is ended by a signal: everything is told as after Ctrl-C."""
+    """A signal ends the run: everything is reported as after Ctrl-C."""
 
 
 def arm() -> None:
-    """From now on SIGTERM and SIGHUP end the run as Ctrl-C does, unless something else was set for them."""
+    """Let SIGTERM and SIGHUP end the run as Ctrl-C does from now on, unless they have other handlers."""
     global _armed
-    # A handler can be set from the main thread alone (signal(2) knows no threads, Python does).
+    # Python sets handlers only from the main thread, though signal(2) does not care.
     if _armed is not None or threading.current_thread() is not threading.main_thread():
         return
     _armed = []
     for number in _SIGNALS:
-        # Ignored stays ignored (nohup), and what a user has set knows better.
+        # An ignored signal stays ignored (nohup), and a user's own handler stays.
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _end)
             _armed.append(number)
 
 
 def disarm() -> int:
-    """Put back what was before; return the number of the signal that ended the run, or 0."""
+    """Restore the previous handlers; return the number of the signal that ended the run, or 0."""
     global _ended_by
     _put_back()
     ended_by, _ended_by = _ended_by, 0
@@ -60,20 +60,20 @@ def _put_back() -> None:
 def _end(number: int, frame: FrameType | None) -> None:
     global _ended_by
     _ended_by = number
-    # Once: what comes after it, while the report is written, ends the process at once.
+    # Only once: a further signal, while the report is written, ends the process at once.
     for one in _SIGNALS:
         if signal.getsignal(one) is _end:
             signal.signal(one, signal.SIG_DFL)
     raise Terminated(f"ended by {signal.Signals(number).name}")
 
 
-# A workload must find the signals as it would without us, and a worker dies of them as before.
+# A workload must find the signals as it would without chaoskit, and workers still die of them.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_put_back)
 
 
 def so_far_text(result: ScenarioResult, detail: Extent) -> str:
-    """What is shown of a scenario whose cases are not all over."""
+    """The text about a scenario some of whose cases are not over."""
     done = f"{len(result.cases):,} of {result.budget.possible:,} possible cases were over"
     if not result.findings:
         return f"interrupted: {done}, without a finding"
@@ -81,7 +81,7 @@ def so_far_text(result: ScenarioResult, detail: Extent) -> str:
 
 
 def report_so_far(item: pytest.Item, result: ScenarioResult, text: str) -> None:
-    """Report a test that an interrupt has stopped: pytest itself forgets it."""
+    """Report a test that an interrupt stopped: pytest itself does not."""
     path, line, _ = item.location
     failed = bool(result.findings)
     report = pytest.TestReport(

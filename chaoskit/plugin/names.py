@@ -7,6 +7,6 @@ PLUGIN = __name__.rpartition(".")[0]
 
 MARKER = "chaoskit"
 NOT_HERE = "chaoskit: not the schedule of this scenario"
-"""Why a scenario is skipped when another one is replayed."""
+"""The reason for skipping a scenario when another one is replayed."""
 RESULT = "chaoskit_result"
 """The attribute of a test report that carries the scenario's result, as plain data."""

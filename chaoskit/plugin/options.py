@@ -1,4 +1,4 @@
-"""What is in force for one scenario: command line over decorator over ini file over default."""
+"""The options in force for one scenario: command line over decorator over ini file over default."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0
 
 
 def request(config: pytest.Config, part: Shard | None = None) -> Request:
-    """Read what is asked for the whole session, and put in which ``part`` of a scenario its item is.
+    """Read the options of the whole session, for the ``part`` of a scenario that one item is.
 
     Raises:
         UsageError: naming the option and what it expects; ScheduleError for ``--chaoskit-replay``.
@@ -34,7 +34,7 @@ def request(config: pytest.Config, part: Shard | None = None) -> Request:
         workers=positive_number("--chaoskit-workers", _integer(config, "workers", _processors(config))),
         replay=None if replay is None else Schedule.parse(replay),
         listing=bool(config.getoption("chaoskit_list")),
-        # Which number a handler has depends on what was imported, and may differ on a host.
+        # A handler's number depends on the imported modules, and may differ on a host.
         handlers=not hosts(config) and _handlers(config),
         exit_first=bool(config.getoption("chaoskit_exitfirst")),
         audit=bool(config.getoption("chaoskit_sync_audit")),
@@ -43,11 +43,11 @@ def request(config: pytest.Config, part: Shard | None = None) -> Request:
 
 
 def hosts(config: pytest.Config) -> tuple[str, ...]:
-    """The gateways of execnet to the machines on which cases run; none for this one.
+    """The execnet gateways to the machines on which cases run; empty for this machine.
 
     Raises:
-        UsageError: together with xdist, whose processes would each have their hosts; code that is not to come
-            from here, or is there and is to be sent as well.
+        UsageError: together with xdist, whose processes would each have hosts; for ``code=`` with another
+        value than ``here``, and together with ``chdir=``.
     """
     text = config.getoption("chaoskit_hosts") or config.getini("chaoskit_hosts")
     specs = tuple(one.strip() for one in str(text or "").split(",") if one.strip())
@@ -66,7 +66,7 @@ def _shard(config: pytest.Config) -> Shard | None:
 
 
 def _handlers(config: pytest.Config) -> bool:
-    """True if it is noted which handlers of exceptions run; on by itself where that costs nothing."""
+    """True if exception handlers are watched; the default is on where that costs nothing."""
     word = _text(config, "handlers")
     if word not in ("", "on", "off"):
         raise wrong("--chaoskit-handlers", word, "on or off")
@@ -74,14 +74,14 @@ def _handlers(config: pytest.Config) -> bool:
 
 
 def failed_first(config: pytest.Config) -> bool:
-    """True if what broke a scenario the last time is run first, and what breaks it now is kept.
+    """True if schedules that broke a scenario are kept, and run first the next time.
 
     Raises:
         UsageError: for a word other than on and off.
     """
     word = config.getoption("chaoskit_failed_first") or config.getini("chaoskit_failed_first")
     if not word:
-        # A machine of a CI system is thrown away, and what it runs should depend on the commit alone.
+        # A CI machine is discarded afterwards, and what it runs should depend only on the commit.
         return not os.environ.get("CI")
     if word not in ("on", "off"):
         raise wrong("--chaoskit-failed-first", word, "on or off")
@@ -89,12 +89,12 @@ def failed_first(config: pytest.Config) -> bool:
 
 
 def required(config: pytest.Config) -> bool:
-    """True if a run that examined nothing must fail. Where CI is set it must, unless an ini file says no.
+    """True if a run that examined nothing must fail: by default if CI is set.
 
     A green build whose scenarios were all skipped looks like one whose scenarios hold.
 
     Raises:
-        UsageError: for another value than true or false.
+        UsageError: for a value other than true or false.
     """
     text = str(config.getini("chaoskit_required") or "").strip().lower()
     if not text:
@@ -105,12 +105,12 @@ def required(config: pytest.Config) -> bool:
 
 
 def backend_asked(config: pytest.Config) -> bool:
-    """True if the command line or the ini file names a backend, which then has to work here."""
+    """True if the command line or the ini file names a backend, which must then work here."""
     return _backend(config) is not None
 
 
 def in_force(config: pytest.Config, spec: ScenarioSpec) -> ScenarioSpec:
-    """The scenario's arguments, with what the command line and the ini file say put in."""
+    """The scenario's arguments, combined with the command line and the ini file."""
     changes: dict[str, Any] = {}
     for name in ("budget", "depth"):
         given = config.getoption(f"chaoskit_{name}")
@@ -121,13 +121,13 @@ def in_force(config: pytest.Config, spec: ScenarioSpec) -> ScenarioSpec:
                 changes[name] = number
     if _backend(config) is not None:
         changes["backend"] = _backend(config)
-    # By the same rules as the decorator's arguments.
+    # Checked by the same rules as the decorator's arguments.
     ScenarioSpec.checked((), changes)
     return replace(spec, **changes) if changes else spec
 
 
 def detail_for(config: pytest.Config) -> Extent:
-    """How much of a finding the terminal shows, by the options that pytest has for it."""
+    """How much of a finding the terminal shows, by pytest's own options."""
     style = config.getoption("tbstyle", "auto")
     if style in ("line", "no"):
         return LINES
@@ -135,7 +135,7 @@ def detail_for(config: pytest.Config) -> Extent:
 
 
 def header(config: pytest.Config) -> str:
-    """The one line about chaoskit at the head of a test run."""
+    """The line about chaoskit in the header of a test run."""
     parts = [f"seed {_text(config, 'seed') or 0}", f"backend {_text(config, 'backend') or 'auto'}"]
     parts.append(f"budget {_text(config, 'budget') or 'none'}")
     parts.append(f"workers {_text(config, 'workers') or _processors(config)}")
@@ -146,7 +146,7 @@ def header(config: pytest.Config) -> str:
 
 
 def place(config: pytest.Config) -> Path:
-    """Where the directories of the cases are made: as the ini file says, else in memory where there is room.
+    """Where the directories of cases are made: as the ini file says, or else in memory if there is room.
 
     With ``--basetemp`` everything is made there.
     """
@@ -160,7 +160,7 @@ def place(config: pytest.Config) -> Path:
 
 
 def _processors(config: pytest.Config) -> int:
-    """One worker for each processor; with pytest-xdist its processes have divided them already."""
+    """One worker for each processor, fewer with pytest-xdist, whose processes share the processors."""
     distributed = hasattr(config, "workerinput") or config.getoption("numprocesses", None)
     return 1 if distributed else usable_processors()
 

@@ -1,4 +1,4 @@
-"""What pytest and the report are told of a scenario beside its findings."""
+"""What pytest and the report get about a scenario apart from its findings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BY_ITS_OWN_WISH = (pytest.skip.Exception, pytest.xfail.Exception)
 
 @dataclass(frozen=True)
 class CrashLine:
-    """Where a scenario failed and why, in a line; ``--tb=line`` shows the findings below it."""
+    """Where and why a scenario failed, in one line; ``--tb=line`` shows the findings below it."""
 
     path: str
     lineno: int
@@ -32,9 +32,9 @@ class CrashLine:
 
 @dataclass(frozen=True)
 class ToldFailure:
-    """What pytest shows of a failure that the harness tells: the text as it is, and a line for summaries.
+    """A failure reported by the harness, as pytest shows it: the text as it is, and a line for summaries.
 
-    Of a plain text pytest would repeat all in its short summary wherever ``CI`` is set.
+    pytest would repeat all of a plain text in its short summary wherever ``CI`` is set.
     """
 
     text: str
@@ -45,21 +45,21 @@ class ToldFailure:
 
 
 def tell(report: pytest.TestReport, style: str) -> None:
-    """Give a failure that is a plain text its line for summaries. Workers of xdist can send text alone.
+    """Give a failure that is plain text its line for summaries: xdist workers can send only text.
 
-    In the ``--tb`` style ``line`` pytest prints the text and the line: there the text is its head alone.
+    In the ``--tb`` style ``line`` pytest prints both the text and the line, so the text is cut to its head.
     """
     if report.failed and isinstance(report.longrepr, str):
         path, line, _ = report.location
         lines = [one for one in report.longrepr.splitlines() if one]
         head = "".join(lines[:1])
         crash = CrashLine(path, (line or 0) + 1, head, tuple(lines[1:]))
-        # Pytest asks for the one attribute only, which its types do not say.
+        # pytest reads only this attribute, though its types ask for more.
         report.longrepr = cast(Any, ToldFailure(head if style == "line" else report.longrepr, crash))
 
 
 def unexplored(item: pytest.Item, call: pytest.CallInfo[None]) -> ScenarioResult | None:
-    """What the report says of a scenario that was skipped or failed before its first case."""
+    """The result of a scenario that was skipped or failed before its first case."""
     if call.when == "teardown" or call.excinfo is None:
         return None
     at = item.stash.get(STATE, None)
@@ -73,7 +73,7 @@ def unexplored(item: pytest.Item, call: pytest.CallInfo[None]) -> ScenarioResult
 
 
 def _stopped(state: Underway, failure: CaseFailure) -> ScenarioResult:
-    """What the report says after a debugger has stopped in the first case that broke: this one case."""
+    """The result after a debugger stopped in the first broken case: only that case."""
     question, schedule = state.exploration.question(state.seconds), str(state.job.schedule)
     runs = () if state.chaos is None else state.chaos.observed().runs
     case = CaseResult(0, schedule, "violated", runs=runs, failure=failure, attempts=1, finding=0)
@@ -96,7 +96,7 @@ def _stopped(state: Underway, failure: CaseFailure) -> ScenarioResult:
 
 
 def make_printable(report: pytest.TestReport) -> None:
-    """Names that are not UTF-8 escaped in all that pytest shows of a scenario, and xdist sends."""
+    """Escape names that are not UTF-8 in everything that pytest shows of a scenario, and xdist sends."""
     text = report.longrepr
     if isinstance(text, tuple):
         report.longrepr = (text[0], text[1], printable(text[2]))

@@ -1,4 +1,4 @@
-"""How far a long exploration has come: as one line on a terminal, elsewhere as a line now and then."""
+"""The progress of a long exploration: one changing line on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 _QUIET = 2.0
 """Seconds before anything is printed: most explorations are over by then."""
 _PAUSE = 0.5
-"""Seconds between two changes of the line, at least."""
+"""The least seconds between two changes of the line."""
 _LINE_EVERY = 30.0
-"""Seconds between two lines where none can be changed: a log is to show that the job is not stuck."""
+"""Seconds between two lines in a log, which is to show that the job is not stuck."""
 
 
 class Progress:
     """Rewrites one line on the terminal; without one, and in continuous integration, it adds lines.
 
-    Silent under xdist, whose workers have nothing to write on.
+    Silent under xdist, whose workers have no terminal.
     """
 
     def __init__(self, config: pytest.Config, name: str = "") -> None:
@@ -47,7 +47,7 @@ class Progress:
             else:
                 self._reporter.ensure_newline()
                 self._reporter.write_line(f"{text} in {now - self._began:.0f} s: {self._name}")
-                # Nothing else does it where the output goes to a file.
+                # Nothing else flushes if the output goes to a file.
                 self._reporter.flush()
         self._shown = True
 
@@ -61,6 +61,6 @@ class Progress:
     def _terminal(self) -> contextlib.AbstractContextManager[Any]:
         if self._capture is None:
             return contextlib.nullcontext()
-        # pytest captures standard output at the file descriptor: the terminal is behind it.
+        # pytest captures standard output at the file descriptor, so the terminal needs the capture suspended.
         disabled: contextlib.AbstractContextManager[Any] = self._capture.global_and_fixture_disabled()
         return disabled

@@ -1,4 +1,4 @@
-"""What comes of the results: the summary on the terminal, and the report in its directory."""
+"""What becomes of the results: the summary on the terminal, and the report in its directory."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _NOT_EXAMINED = (
 
 
 class Reporting:
-    """Takes the results of all processes in the one that has the terminal.
+    """Collects the results of all processes, in the process that has the terminal.
 
-    ``began`` is when the run did, by the monotonic clock; ``place`` the directory for the report, if any.
+    ``began`` is when the run began, by the monotonic clock; ``place`` the directory for the report, if any.
     """
 
     def __init__(self, config: pytest.Config, began: float, place: Path | None) -> None:
@@ -55,24 +55,24 @@ class Reporting:
         self._by_all: list[Entry] = []
 
     def take(self, plain: Mapping[str, Any], report: pytest.TestReport) -> None:
-        """One scenario's result, with what pytest made of its test."""
+        """Add one scenario's result, with the outcome of its test in pytest."""
         if plain["state"] == "listed":
             shorten = shortener({self._config.rootpath: ""})
             self._listed.append(ScenarioResult.from_dict(plain).renamed(shorten))
             return
-        # A test that calls pytest.xfail itself is reported as skipped, which is what it is to a scenario.
+        # A test that calls pytest.xfail itself is reported as skipped, and so is the scenario.
         self._collector.add(plain, outcome=report.outcome, reason=_reason(report))
         tell(report, self._config.getoption("tbstyle", "auto"))
 
     def finish(self, session: pytest.Session, exitstatus: int) -> None:
-        """All results are here: write the report, and let the exit status say what it says."""
+        """All results are here: write the report, and set the exit status accordingly."""
         if number := interruption.disarm():
             session.exitstatus = 128 + number
-        # Not in the summary: the exit status is settled by then, and there may be none (--no-summary).
+        # Not in the summary: by then the exit status is fixed, and there may be no summary (--no-summary).
         if not len(self._collector):
             return
         self._report = self._collector.report(
-            # The name as users type it: the first word may be the path of a script, or pytest's __main__.
+            # The name that users type: the first word may be the path of a script, or pytest's __main__.
             command=["pytest", *map(printable, sys.argv[1:])],
             interrupted=exitstatus == pytest.ExitCode.INTERRUPTED,
             place=next(iter(_hidden(self._config)), None),
@@ -90,13 +90,13 @@ class Reporting:
         try:
             self._written = self._write(self._report, self._place)
         except OSError as error:
-            # The tests may have taken an hour: the summary is printed all the same.
+            # The tests may have taken an hour: the summary is printed in any case.
             self._written = Line(f"report: not written into {self._place}: {error}", {"red": True})
             if exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _join(self, session: pytest.Session, exitstatus: int) -> None:
-        """Make one result of the items of each scenario; what only all of them show fails the run here."""
+        """Join the items of each scenario into one result; fail the run for what only all of them show."""
         assert self._report is not None
         told = {entry.result.nodeid for entry in self._report.entries if entry.outcome == "failed"}
         self._report, self._apart = joined(self._report)
@@ -114,14 +114,14 @@ class Reporting:
             limits = limits_in(self._config.rootpath / "pyproject.toml")
             judged = judge(report, limits, now=datetime.fromisoformat(report.created))
         except UsageError as error:
-            # The gate will say it again and fail; the report of an hour is written all the same.
+            # The gate will repeat this and fail; the report of an hour is written in any case.
             wrong_rules = f"; its rules are the defaults: {error}"
         made, missing = views(report, judged=judged)
         write(report, place, made)
         return Line(f"report: {place}" + (f" (no page: {missing})" if missing else "") + wrong_rules)
 
     def _replayed_nowhere(self) -> bool:
-        """True if a schedule was to be replayed and no scenario has it."""
+        """True if a schedule was to be replayed but no scenario has it."""
         entries = () if self._report is None else self._report.entries
         asked = self._config.getoption("chaoskit_replay") is not None
         return asked and bool(entries) and all(entry.reason.startswith(NOT_HERE) for entry in entries)
@@ -148,7 +148,7 @@ class Reporting:
                 terminalreporter.write_line(line.text, **line.markup)
 
     def _notes(self, report: Report) -> Iterator[Line]:
-        """What is said of how the run was shown, and of what was asked of it."""
+        """Notes on how the run is shown, and on what was asked of it."""
         if self._apart:
             yield Line(f"shards: not joined: {self._apart}", {"red": True})
         failed = any(entry.outcome == "failed" and entry.result.findings for entry in report.entries)
@@ -159,7 +159,7 @@ class Reporting:
 
 
 def _hidden(config: pytest.Config) -> dict[Path, str]:
-    # Private to pytest: asking for the base directory by its public way would make one.
+    # Private to pytest: asking for the base directory in the public way would make one.
     factory = getattr(config, "_tmp_path_factory", None)
     basetemp = getattr(factory, "_basetemp", None)
     return {} if basetemp is None else {Path(basetemp): "<tmp>"}
@@ -177,7 +177,7 @@ def _listing(result: ScenarioResult) -> Iterator[str]:
         site = f"  {own.file}:{own.line}" if own else ""
         unstable = "" if point.stable else "  (not in both recordings)"
         yield f"{point.name}{site}{unstable}"
-        # By name: that is what .only() and --chaoskit-replay are given.
+        # By name, as .only() and --chaoskit-replay take it.
         yield from _wrapped(point.faults or ("none",))
     faults = sum(len(point.faults) for point in result.points)
     yield f"{len(result.points)} points, {faults} cases"
@@ -186,7 +186,7 @@ def _listing(result: ScenarioResult) -> Iterator[str]:
 
 
 def _wrapped(names: Sequence[str]) -> Iterator[str]:
-    """Names with commas, on lines of a hundred characters; none is broken, though they hold blanks."""
+    """Names with commas, on lines of a hundred characters; no name is broken, though some contain blanks."""
     line = "   "
     for number, name in enumerate(names, 1):
         word = f" {name}," if number < len(names) else f" {name}"

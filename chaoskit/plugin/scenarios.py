@@ -64,7 +64,7 @@ class Scenarios:
         if not hasattr(config, "workerinput"):
             interruption.arm()
 
-    # First, so that wrong arguments are an error before any fixture is set up.
+    # First, so that wrong arguments are reported before any fixture is set up.
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         marker = _marker(item)
@@ -82,7 +82,7 @@ class Scenarios:
         state = item.stash.get(STATE, None)
         if state is None:
             return (yield)
-        # The ordinary call of the test is the first recording: nothing runs twice for it.
+        # The ordinary call of the test is the first recording, so nothing runs twice for it.
         assert isinstance(item, pytest.Function)
         began = time.perf_counter()
         try:
@@ -92,7 +92,7 @@ class Scenarios:
             result = None
             self._recorded_again(item, state, error)
         if cases.kept_error(item) is not None:
-            return result  # Pytest reports it: the baseline did not pass.
+            return result  # The baseline did not pass: pytest reports it.
         try:
             self._explore(item, state)
         except ChaoskitError as error:
@@ -101,9 +101,9 @@ class Scenarios:
         return result
 
     def _recorded_again(self, item: pytest.Function, state: Underway, error: Exception) -> None:
-        """Repeat a baseline that failed after calls were interrupted while they waited for us.
+        """Repeat a baseline that failed after calls were interrupted while they waited for the supervisor.
 
-        Without us none of them would have been. Any other failure is the test's own, and raised.
+        Without chaoskit none would have been interrupted. Any other failure is the test's own, and raised.
         """
         for _ in range(INTERRUPTED_ATTEMPTS - 1):
             if state.chaos is None or not state.chaos.observed().interrupted:
@@ -120,7 +120,7 @@ class Scenarios:
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
         if STATE in pyfuncitem.stash:
             put_back = pyfuncitem.stash.get(_CHANCE, None)
-            # The first call is the baseline; each case starts from the same numbers.
+            # The first call is the baseline; each case starts from the same random numbers.
             if put_back is None:
                 pyfuncitem.stash[_CHANCE] = chance.note()
             else:
@@ -138,7 +138,8 @@ class Scenarios:
                 del item.stash[STATE]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # Only subtests report while their test is being called, and in a case no one listens to them.
+        # Only subtests report while their test is being called, and in a case nothing else takes their
+        # reports.
         if self._at is not None and report.failed:
             self._at.failed_subtests.append(report.longreprtext)
 
@@ -147,7 +148,7 @@ class Scenarios:
         self._close()
         self._elsewhere.close()
         if number := interruption.disarm():
-            # As of a program that has died of the signal, so that a script can tell.
+            # As for a program that died of the signal, so that a script can tell.
             session.exitstatus = 128 + number
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -158,7 +159,7 @@ class Scenarios:
         while self._places:
             self._places.pop().close()
 
-    # Outside of the plugin that makes failures expected ones.
+    # Outside the plugin that turns failures into expected ones.
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
@@ -169,7 +170,7 @@ class Scenarios:
         report = yield
         error = item.stash.get(PLAIN_ERROR, None)
         if hasattr(report, "wasxfail") and error is not None:
-            # Wrong use is never what was expected to fail.
+            # Wrong use is never the expected failure.
             del report.wasxfail
             report.outcome = "failed"
         if report.failed and error is not None and call.excinfo is not None and call.excinfo.value is error:
@@ -184,7 +185,7 @@ class Scenarios:
         return report
 
     def _state(self, item: pytest.Item, marker: pytest.Mark) -> Underway:
-        """Everything that can be refused before the test is called is refused here."""
+        """Check everything that can be checked before the test is called."""
         if any(item.iter_markers("xfail")):
             raise UsageError(_NO_XFAIL.format(item.name))
         spec = in_force(self._config, ScenarioSpec.checked(marker.args, marker.kwargs))
@@ -204,7 +205,7 @@ class Scenarios:
             self._backends[spec.backend] = backends.found(spec.backend)
         backend, reason = self._backends[spec.backend]
         name = backends.default() if spec.backend == backends.AUTO else spec.backend
-        # Asked once for a session: it forks and takes milliseconds.
+        # Once per session: it forks, which takes milliseconds.
         if backend is not None:
             return backend
         if asked:
@@ -216,7 +217,7 @@ class Scenarios:
     def _explore(self, item: pytest.Function, state: Underway) -> None:
         _check_runs(item, state)
         first = replace(cases.observed(state, look=True), seconds=state.seconds)
-        # The fixtures of the baseline must not live on into the cases.
+        # The baseline's fixtures must not live on into the cases.
         cases.tear_down(item)
         local, plans = self._local(item, state), [""]
         spread = self._elsewhere.spread(item, local)
@@ -234,7 +235,7 @@ class Scenarios:
         except ScheduleError as error:
             if self._alone:
                 raise
-            # A line that was pasted without its test: it is the schedule of another scenario.
+            # The option was pasted without its test: the schedule belongs to another scenario.
             pytest.skip(f"{NOT_HERE}: {error}")
         except (KeyboardInterrupt, pytest.fail.Exception) as stop:
             progress.close()
@@ -252,7 +253,7 @@ class Scenarios:
         self._conclude(item, state, result)
 
     def _conclude(self, item: pytest.Function, state: Underway, result: ScenarioResult) -> None:
-        """Keep what broke the scenario, and fail where it did."""
+        """Keep the schedules that broke the scenario, and fail if there are any."""
         replayed = state.exploration.request.replay is not None
         if self._remembered is not None and not replayed and result.state != "listed":
             self._remembered.keep(result)
@@ -266,13 +267,13 @@ class Scenarios:
         raise ScenarioInconclusive(inconclusive_text(shown))
 
     def _shown(self, result: ScenarioResult) -> ScenarioResult:
-        """The result as the terminal shows it: without secrets, and with names that a reader knows."""
+        """The result as the terminal shows it: without secrets, and with names that the reader knows."""
         show = bool(self._config.getoption("chaoskit_show_secrets"))
         shorten = shortener({self._config.rootpath: ""})
         return concealed(result, None if show else Secrets.of()).renamed(shorten)
 
     def _tell_so_far(self, item: pytest.Function, explorer: Explorer, stop: BaseException) -> None:
-        """Keep what is known from the cases that were over when a user or a time limit stopped the rest."""
+        """Keep the result of the cases that were over when a user or a time limit stopped the rest."""
         result = explorer.so_far()
         if result is None:
             return
@@ -281,7 +282,7 @@ class Scenarios:
         if isinstance(stop, KeyboardInterrupt):
             interruption.report_so_far(item, result, text)
             return
-        # Such as pytest-timeout's: pytest reports the failure itself.
+        # Such as that of pytest-timeout: pytest reports the failure itself.
         item.stash[_RESULT] = result
         item.add_report_section("call", "chaoskit", text)
 
@@ -303,7 +304,7 @@ _LOST_MEMORY = (
 
 
 def _note_lost_memory(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Say the likely reason where a baseline fails although its workload did not."""
+    """Add the likely reason if a baseline fails although its workload did not."""
     state = item.stash.get(STATE, None)
     error = None if call.excinfo is None else call.excinfo.value
     if state is None or state.chaos is None or item.stash.get(_RESULT, None) is not None:
@@ -317,7 +318,7 @@ def _note_lost_memory(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
 def _marker(item: pytest.Item) -> pytest.Mark | None:
     """The marker that makes the item a scenario.
 
-    A marker of the whole module or class means those of its tests that ask for the fixture.
+    A marker of a whole module or class applies only to tests that ask for the fixture.
     """
     marker = item.get_closest_marker(MARKER)
     if marker is None or "chaos" in getattr(item, "fixturenames", ()):
@@ -354,7 +355,7 @@ def _check_item(item: pytest.Item) -> None:
 
 
 def _tmp(item: pytest.Item) -> Path:
-    """The directory in which the cases have theirs."""
+    """The parent directory of the cases' directories."""
     tmp = place(item.config)
     try:
         os.makedirs(tmp, exist_ok=True)
@@ -368,7 +369,7 @@ def _tmp(item: pytest.Item) -> Path:
 def _specimen(item: pytest.Item) -> Specimen:
     """The test, with the name for a command line where pytest was started.
 
-    Its node id does for the root directory alone.
+    Its node id works only in the root directory.
     """
     nodeid = whole(item)
     file, colons, rest = nodeid.partition("::")
@@ -382,6 +383,6 @@ def _specimen(item: pytest.Item) -> Specimen:
         f"{path}{colons}{rest}",
         known=known,
         checked=not item.config.getoption("usepdb", False),
-        # A paragraph: a sentence may end at an abbreviation.
+        # Take the paragraph: what looks like the end of a sentence may be an abbreviation.
         promise=" ".join((inspect.getdoc(getattr(item, "obj", None)) or "").partition("\n\n")[0].split()),
     )

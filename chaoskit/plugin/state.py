@@ -1,4 +1,4 @@
-"""What the plugin keeps of one test item while it is explored."""
+"""What the plugin keeps for one test item while it is explored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chaoskit.session.exploring import Exploration
 
 
 class Places:
-    """Gives out fresh directories. They go with this process, however it ends."""
+    """Hands out fresh directories, which are removed with this process, however it ends."""
 
     def __init__(self, parent: Path) -> None:
         self._directory = RunDirectory(str(parent))
@@ -28,13 +28,13 @@ class Places:
         self._count = 0
 
     def become(self, worker: int) -> None:
-        """Give out the names of this worker from now on (0 is the test process)."""
+        """Use names of this worker from now on (0 is the test process)."""
         self._worker, self._count = worker, 0
 
     def fresh(self) -> Path:
         """A new empty directory."""
         self._count += 1
-        # Equal length: a program that writes it does the same in each case.
+        # Of equal length, so that a program that writes its path writes as many bytes in every case.
         path = self.base / f"w{self._worker:02}-{self._count:06}"
         os.mkdir(path, 0o700)
         return path
@@ -47,9 +47,9 @@ class Places:
 
 @dataclass(slots=True)
 class Underway:
-    """One scenario under exploration. ``chaos`` is the object of the case in hand, ``job`` what it is asked.
+    """One scenario under exploration. ``chaos`` is the object of the current case, ``job`` its job.
 
-    ``stopped`` is what broke in that case when a debugger ends the exploration there.
+    ``stopped`` is the failure of that case if a debugger ends the exploration there.
     """
 
     exploration: Exploration
@@ -64,4 +64,4 @@ class Underway:
 
 STATE = pytest.StashKey[Underway]()
 PLAIN_ERROR = pytest.StashKey[BaseException]()
-"""An error whose message says all: no traceback is shown for it."""
+"""An error whose message says everything: it is shown without a traceback."""

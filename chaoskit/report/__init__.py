@@ -1,4 +1,4 @@
-"""One JSON file for all that a test run has learnt, and the views that are made from it.
+"""One JSON file for everything that a test run has learnt, and the views made from it.
 
 The plugin and the command line use it like this::
 

@@ -1,4 +1,4 @@
-"""The sync audit as rows: what each sync of a scenario is good for, by call site."""
+"""The sync audit as rows: what each sync of a scenario protects, by call site."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chaoskit.report.document import Entry
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """The syncs of one call site and name that got the same word.
+    """The syncs of one call site and name that have the same result.
 
     ``states`` and ``checked`` are sums; ``harm`` is that of the first of them.
     """
@@ -29,12 +29,12 @@ class AuditRow:
 
 
 def audit_rows(result: ScenarioResult) -> tuple[AuditRow, ...]:
-    """The rows of one scenario, what is needed first, then in the order of the recording."""
+    """The rows of one scenario, needed syncs first, then in the order of the recording."""
     groups: dict[tuple[str, str, str], list[SyncResult]] = {}
     for one in result.syncs or ():
         point = result.points[one.point]
         site = next((frame for frame in point.stack if not of_a_library(frame.file)), None)
-        # A call of a library is the library's own where the project has no frame in it.
+        # If no frame belongs to the project the call is the library's own.
         site = site or next(iter(point.stack), None)
         place = f"{site.file}:{site.line}" if site is not None else ""
         groups.setdefault((one.word, f"{point.call}({point.target})", place), []).append(one)
@@ -56,7 +56,7 @@ def audit_rows(result: ScenarioResult) -> tuple[AuditRow, ...]:
 
 
 def audit_lines(entries: Iterable[Entry]) -> Iterator[str]:
-    """The audit as lines of text; nothing where none was asked for."""
+    """The audit as lines of text; empty if none was asked for."""
     for entry in entries:
         if entry.result.syncs is None:
             continue

@@ -1,7 +1,8 @@
 """One finding as files that can be sent: a program that shows it, and the text of an issue.
 
-The program holds all that it needs of the project: the module of the test, what that imports from below the
-root, and the configuration of pytest. What is installed it does not hold; the issue says which versions.
+The program contains everything that it needs of the project: the module of the test, what that imports from
+below the root, and the configuration of pytest. It does not contain installed packages; the issue names their
+versions.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from chaoskit.report.markup import block
 
 _SETTINGS = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
 _LONGEST = 20_000
-"""Characters of the finding's text in the issue: trackers refuse what is very long."""
+"""Characters of the finding's text in the issue: trackers refuse very long texts."""
 _MOST = 1 << 20
-"""Bytes of one file that is taken along; more is data, and no part of the test."""
+"""The largest file to include, in bytes: a larger one is data rather than a part of the test."""
 
 _PYTHON = '''"""Shows the finding {id} of {test}: `python repro.py`, with chaoskit and pytest installed."""
 
@@ -64,7 +65,7 @@ class Bundle:
 
 
 def found(report: Report, name: str) -> tuple[Entry, Finding]:
-    """The finding with the id ``name``, which may be cut to what is unambiguous.
+    """The finding with the id ``name``, which may be shortened as long as it is unambiguous.
 
     Raises:
         UsageError: if there is none, or several.
@@ -79,10 +80,10 @@ def found(report: Report, name: str) -> tuple[Entry, Finding]:
 
 
 def bundle(report: Report, entry: Entry, finding: Finding, root: Path) -> Bundle:
-    """Put together what shows ``finding``; ``root`` is the project's directory.
+    """Assemble the files that show ``finding``; ``root`` is the project's directory.
 
     Raises:
-        UsageError: if the test is not there.
+        UsageError: if the test does not exist.
     """
     options = entry.result.options
     issue = _issue(report.runs[entry.run], entry, finding)
@@ -111,7 +112,7 @@ def bundle(report: Report, entry: Entry, finding: Finding, root: Path) -> Bundle
 
 
 def _needed(test: Path, root: Path) -> set[Path]:
-    """The module, the modules of the project that it imports, directly or not, and what pytest reads."""
+    """The module, the project's modules that it imports, directly or not, and pytest's configuration."""
     folders = _folders(test, root)
     waiting = [test, *(folder / "conftest.py" for folder in (test.parent, *test.parent.parents))]
     needed: set[Path] = set()
@@ -125,7 +126,7 @@ def _needed(test: Path, root: Path) -> set[Path]:
 
 
 def _folders(test: Path, root: Path) -> list[Path]:
-    """Where modules of the project may be: as with pytest's own rootdir and common layouts."""
+    """Where the project's modules may be, by pytest's rootdir and the common layouts."""
     folders = [root, root / "src", test.parent]
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
@@ -139,7 +140,7 @@ def _imported(file: Path, root: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            # What is imported from a package may be a module in it.
+            # A name imported from a package may be a module in it.
             package = ".".join(file.relative_to(root).parts[: -node.level]) if node.level else ""
             base = ".".join(part for part in (package, node.module or "") if part)
             yield base
@@ -147,7 +148,7 @@ def _imported(file: Path, root: Path) -> Iterator[str]:
 
 
 def _modules(name: str, folders: list[Path]) -> Iterator[Path]:
-    """The files of a module and of the packages that it is in."""
+    """The files of a module and of its parent packages."""
     parts = name.split(".")
     for folder in folders:
         for end in range(1, len(parts) + 1):

@@ -1,4 +1,4 @@
-"""From the results of a test run to its report."""
+"""Collect the results of a test run into its report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chaoskit.report.document import Entry, Outcome, Report, Run, in_order
 from chaoskit.report.environment import detect
 from chaoskit.report.secrets import Secrets
 
-# Not from the package itself: nothing within may import its face, which leads everywhere.
+# Not imported from the package: no module inside may import its face, which imports everything.
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -37,7 +37,7 @@ class Collector:
         self._shorten = shortener({**(hide or {}), rootdir: ""})
         self._secrets = None if show_secrets else Secrets.of()
         self._entries: dict[tuple[str, str], Entry] = {}
-        # Monotonic: the wall clock may be set during a run, and a duration must not become negative.
+        # Monotonic: the wall clock may be set during a run, but a duration must not be negative.
         self._began = time.monotonic()
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class Collector:
 
         A second result of the same test, or of the same shard of it, replaces the first: that is a rerun.
         """
-        # Plain data even within one process, so that xdist and a single process take the same way.
+        # Plain data even within one process, so that xdist and a single process take the same path.
         whole = ScenarioResult.from_dict(plain).aggregated()
         result = concealed(whole, self._secrets).renamed(self._shorten)
         reason = reason if self._secrets is None else self._secrets.hide(reason)
@@ -65,8 +65,8 @@ class Collector:
     ) -> Report:
         """The report of the run so far.
 
-        ``place`` is where the scenarios' directories were, ``seconds`` how long the run took; without it,
-        the time since this object was made.
+        ``place`` is where the scenarios' directories were, ``seconds`` how long the run took; without it, the
+        time since this object was made.
         """
         words = command if self._secrets is None else self._secrets.hide_words(command)
         run = Run(
@@ -80,7 +80,7 @@ class Collector:
         return Report((run,), in_order(self._entries.values()))
 
 
-# The directories of cases, as plugin/state.py and session/program.py name them: another for every case.
+# The directories of cases, as plugin/state.py and session/program.py name them: a new one for every case.
 _CASE = re.compile(
     r"(?<![\w.~-])(?:/[^\s/'\":;,]+)*/chaoskit-[a-z0-9_]{8}/(?:(w\d\d-\d{6})|case-[a-z0-9_]{8}/work)\b"
 )
@@ -91,16 +91,16 @@ def _case(match: re.Match[str]) -> str:
 
 
 def shortener(prefixes: Mapping[Path, str]) -> Callable[[str], str]:
-    """A function that replaces each of these directories, wherever a text names it, by its short form.
+    """A function that replaces each of these directories, wherever it occurs in a text, by its short form.
 
-    An empty short form makes the path relative. Of two prefixes of which one lies in the other, the
-    longer one wins. The directory of a case is named as its test names it.
+    An empty short form makes the path relative. If one prefix lies within another, the longer one wins. The
+    directory of a case is named as its test names it.
     """
-    # What belongs to no project is hidden too: where Python is installed says whose machine it is.
+    # Python's directories are hidden, too: where Python is installed says whose machine it is.
     python = {Path(sys.base_prefix): "<python>", Path(sys.prefix): "<python>", _PACKAGE: "chaoskit"}
     short = {str(path).rstrip("/"): text for path, text in python.items()}
     short |= {str(path).rstrip("/"): text for path, text in prefixes.items()}
-    # The root directory has no name left without its slash, and would match everywhere.
+    # The root directory is empty without its slash, and would match everywhere.
     short = {path: text for path, text in short.items() if path}
     longest_first = sorted(short, key=len, reverse=True)
     # The end of a name must follow: /srv/app is not a prefix of /srv/app2.

@@ -1,4 +1,4 @@
-"""A scenario's result without the secrets that its texts may hold."""
+"""A scenario's result without the secrets that its texts may contain."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ NOT_SHOWN = "contents not shown: by its name this file may hold secrets"
 
 _WORD = re.compile(r"[^\s'\"\\=:,;{}\[\]()<>]{8,200}")
 _TELLING = re.compile(r"[^a-z]")
-"""A word of small letters alone is in any file, and hiding it everywhere would hide half of the text."""
+"""A word in lower case alone occurs in any file, and hiding it everywhere would hide half of the text."""
 
 
 def concealed(result: ScenarioResult, secrets: Secrets | None) -> ScenarioResult:
-    """``result`` as it may be shown: texts without what looks secret, and nothing of files that are.
+    """``result`` as it may be shown: without texts that look secret, and without contents of secret files.
 
-    What a file shows that is secret by its name is hidden wherever else it stands: an assertion prints
-    contents, too. Schedules and the names of tests stay whole, or nothing could be replayed. With None for
-    ``secrets`` everything is shown.
+    The content of a file that is secret by its name is hidden wherever else it occurs: an assertion prints
+    contents, too. Schedules and test names stay whole, or nothing could be replayed. If ``secrets`` is None
+    everything is shown.
     """
     if secrets is None:
         return result
@@ -54,7 +54,7 @@ def _concealed_cases(broken: Iterable[BrokenCase]) -> tuple[BrokenCase, ...]:
 
 
 def _hiding(secrets: Secrets) -> Callable[[str], str]:
-    # Thousands of cases say the same few things.
+    # Thousands of cases have the same few texts.
     @lru_cache(maxsize=1 << 14)
     def hide(text: str) -> str:
         return text if _is_schedule(text) else secrets.hide(text)
@@ -79,7 +79,7 @@ def _without_contents(differences: Iterable[Difference]) -> tuple[Difference, ..
 
 
 def _contents(result: ScenarioResult) -> Iterator[str]:
-    """The telling words of all contents that must not be shown."""
+    """The distinctive words of all contents that must not be shown."""
     several = [*(case.differences for case in result.cases), *(one.differences for one in result.findings)]
     several += [one.case.differences for one in (() if result.part is None else result.part.broken)]
     details = {one.detail for some in several for one in some if one.detail and is_secret_file(one.path)}

@@ -1,4 +1,4 @@
-"""The report as records: the runs it was made from, and one entry for each scenario."""
+"""The report as records: the runs from which it was made, and one entry for each scenario."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ READABLE = (2, SCHEMA_VERSION)
 """The versions that :meth:`Report.from_dict` understands."""
 
 Outcome = Literal["passed", "failed", "skipped"]
-"""What pytest made of the test. One that has known findings alone passes."""
+"""The outcome of the test in pytest. A test that has only known findings passes."""
 
 OUTCOMES: tuple[Outcome, ...] = ("passed", "failed", "skipped")
 
@@ -50,7 +50,7 @@ OUTCOMES: tuple[Outcome, ...] = ("passed", "failed", "skipped")
 BRIEF = frozenset(
     (HandlerResult, SyncResult, PointSummary, CaseResult, RunSummary, TimelineEntry, CaseFailure)
 )
-"""Records of which a file has thousands: what has its default value is left out of them."""
+"""Records of which a file has thousands: fields with their default value are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One scenario: what exploring it has shown, what pytest made of it, and in which run.
+    """One scenario: the result of exploring it, its outcome in pytest, and its run.
 
     ``run`` is an index into :attr:`Report.runs`; ``reason`` says why it was skipped.
     """
@@ -91,10 +91,10 @@ class Entry:
     run: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The result's own keys and the entry's, side by side; with each finding how to replay it."""
+        """The keys of the result and of the entry, side by side; each finding has its replay command."""
         plain = self.result.to_dict(BRIEF)
         for finding in plain["findings"]:
-            # Written out for readers in other languages; ours work it out again.
+            # Written out for readers in other languages; ours compute it.
             finding["replay"] = replay_command(self.result, finding["schedule"])
         return {**plain, "outcome": self.outcome, "reason": self.reason, "run": self.run}
 
@@ -108,12 +108,12 @@ class Entry:
 class Totals:
     """Sums over all scenarios.
 
-    ``points`` were recorded, ``points_struck`` of them had at least one fault strike; ``cases`` were run
-    of ``cases_possible``. ``known_findings`` are those that their scenarios state as known and are not
-    counted in ``findings``; ``stale_findings`` are stated and gone; ``weak_oracles`` are scenarios with a
-    check that accepts what it should not. ``seconds`` were spent on exploring, all scenarios added up.
-    ``verdicts`` counts cases, and ``outcomes`` scenarios. ``crash_states`` adds up those of the scenarios
-    that lose power, and is None if there is none.
+    ``points`` were recorded; at least one fault struck ``points_struck`` of them; ``cases`` were run of
+    ``cases_possible``. ``known_findings`` are those that their scenarios state as known; they are not counted
+    in ``findings``. ``stale_findings`` are stated but gone; ``weak_oracles`` are scenarios with a check that
+    accepts what it should not. ``seconds`` were spent on exploring, added up over all scenarios. ``verdicts``
+    counts cases, and ``outcomes`` scenarios. ``crash_states`` adds up those of the scenarios that lose power,
+    and is None if there is none.
     """
 
     scenarios: int = 0
@@ -131,12 +131,12 @@ class Totals:
     outcomes: Mapping[str, int] = field(default_factory=dict)
     crash_states: StateCounts | None = None
     not_waited: float = 0.0
-    """Seconds that runs with virtual time did not wait."""
+    """Seconds of waiting that runs with virtual time skipped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that is known; entries are sorted by test name, then run."""
+    """The whole report; entries are sorted by test name, then run."""
 
     runs: tuple[Run, ...]
     entries: tuple[Entry, ...] = ()
@@ -147,16 +147,16 @@ class Report:
 
     @property
     def interrupted(self) -> bool:
-        """One of its runs was stopped early."""
+        """True if one of its runs was stopped early."""
         return any(run.interrupted for run in self.runs)
 
     @property
     def created(self) -> str:
-        """When the last of its runs ended."""
+        """The time at which the last of its runs ended."""
         return max((run.created for run in self.runs), default="")
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole as dictionaries and lists, in the documented order of keys."""
+        """The report as dictionaries and lists, with keys in the documented order."""
         frames: list[Mapping[str, Any]] = []
         scenarios = [interned(entry.to_dict(), frames) for entry in self.entries]
         for one in scenarios:
@@ -172,10 +172,10 @@ class Report:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Report:
-        """Read what :meth:`to_dict` gave, or gave in version 2; totals are computed again.
+        """Read what :meth:`to_dict` gives, or gave in version 2; totals are computed again.
 
         Raises:
-            ValueError, KeyError, TypeError or AttributeError: it does not follow the schema.
+            ValueError, KeyError, TypeError or AttributeError: if ``plain`` does not follow the schema.
         """
         # Totals are not read: a file that was edited by hand must not contradict itself.
         runs = tuple(map(Run.from_dict, plain["runs"]))
@@ -193,9 +193,9 @@ def _points(plain: Any) -> list[dict[str, Any]]:
 
 
 def _check(entry: Entry, runs: int) -> None:
-    """Raise ValueError for what would only fail later, in the middle of a view."""
+    """Raise ValueError for an error that would otherwise show only later, in the middle of a view."""
     result = entry.result
-    # Negative indices would be taken from the end, and show the wrong run.
+    # A negative index would count from the end, and show the wrong run.
     if not 0 <= entry.run < runs:
         raise ValueError(f"{result.nodeid} refers to run {entry.run} of {runs}")
     if entry.outcome not in OUTCOMES:
@@ -205,14 +205,14 @@ def _check(entry: Entry, runs: int) -> None:
             raise ValueError(f"{case.schedule} has the verdict {case.verdict!r}; expected one of {VERDICTS}")
     for several in result.counted:
         if several.verdict not in VERDICTS or several.verdict in NO_JUDGEMENT:
-            raise ValueError(f"{several.verdict!r} is no verdict of a case that was judged")
+            raise ValueError(f"{several.verdict!r} is not the verdict of a judged case")
     for struck in (*(case.points for case in result.cases), *(one.points for one in result.counted)):
         if any(not 0 <= point < len(result.points) for point in struck):
             raise ValueError(f"{result.nodeid}: a case refers to a point that is not there: {struck}")
 
 
 def in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Sorted so that neither the order of execution nor the number of workers shows."""
+    """Sorted so that they do not depend on the order of execution or the number of workers."""
     # By name, since xdist ends scenarios in any order.
     return tuple(sorted(entries, key=lambda entry: (entry.result.nodeid, entry.run)))
 
@@ -221,7 +221,7 @@ def totals_of(entries: Iterable[Entry]) -> Totals:
     """Add up ``entries``."""
     entries = tuple(entries)
     results = [entry.result for entry in entries]
-    # All keys, also those that are zero: a reader need not ask whether one is there.
+    # All keys, even those that are zero: a reader need not check whether one exists.
     verdicts: Counter[str] = Counter(dict.fromkeys(VERDICTS, 0))
     for result in results:
         verdicts.update(result.verdicts)
@@ -232,7 +232,7 @@ def totals_of(entries: Iterable[Entry]) -> Totals:
         points=sum(len(result.points) for result in results),
         points_struck=sum(len(struck_points(result)) for result in results),
         cases=sum(result.tried for result in results),
-        # Second faults are found while cases run, so there may be more than were planned.
+        # Second faults are found while cases run, so more cases may be run than were planned.
         cases_possible=sum(max(result.budget.possible, result.tried) for result in results),
         findings=sum(len(result.new_findings) for result in results),
         known_findings=sum(len(result.findings) - len(result.new_findings) for result in results),
@@ -255,7 +255,7 @@ def _states_of(results: Iterable[ScenarioResult]) -> StateCounts | None:
 
 
 def struck_points(result: ScenarioResult) -> frozenset[int]:
-    """The points of the recording at which a fault has struck, by index."""
+    """The indices of the points at which a fault has struck."""
     judged = (case.points for case in result.cases if case.verdict not in NO_JUDGEMENT)
     counted = (one.points for one in result.counted)
     return frozenset(point for points in (*judged, *counted) for point in points)
@@ -270,7 +270,7 @@ def left_out(entries: Iterable[Entry]) -> Counter[str]:
 
 
 def cut_by_budget(entries: Iterable[Entry]) -> int:
-    """How many possible cases a budget has left out. Against the other reasons a larger one does not help."""
+    """How many possible cases a budget left out. A larger budget does not help against other reasons."""
     others = (UNSTABLE, ALIKE, HANGS_THERE, AFTER_FIRST, ELSEWHERE)
     return sum(number for why, number in left_out(entries).items() if why not in others)
 
@@ -281,6 +281,6 @@ def broken(entry: Entry) -> int:
 
 
 def _known(cls: type, plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that ``cls`` has. Later minor versions may write others, which are ignored."""
+    """The keys of ``plain`` that ``cls`` has. Later minor versions may write others, which are ignored."""
     names = {f.name for f in fields(cls)}
     return {key: value for key, value in plain.items() if key in names}

@@ -1,4 +1,4 @@
-"""Where a test run was made: machine, kernel, Python and packages, and nothing that names a person."""
+"""The environment of a test run: machine, kernel, Python and packages, and nothing that names a person."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMED = re.compile(r"^(Name|Version):[ \t]*(\S+)", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What verdicts may depend on.
+    """The environment on which verdicts may depend.
 
     ``system`` and ``kernel`` as ``uname`` gives them; ``machine`` is the architecture; ``processors``
     those that this process may use; ``memory`` bytes of the machine, 0 if unknown; ``filesystem`` the
@@ -59,7 +59,7 @@ def detect(place: Path | None = None) -> Environment:
 
 def _memory() -> int:
     try:
-        # Not psutil: what every project would have to install must stay small.
+        # Not psutil: chaoskit's dependencies must stay few.
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return 0
@@ -69,12 +69,12 @@ def installed_packages() -> dict[str, str]:
     """Every installed distribution with its version, sorted by name."""
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
-        # Not distribution.metadata: that parses the descriptions of all of them, which takes most of a second
-        # where two hundred are installed. What this reads stands above the first empty line.
+        # Not distribution.metadata: that parses the descriptions of all distributions, which takes most of a
+        # second if two hundred are installed. The fields needed here come before the first empty line.
         text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
         head = dict(_NAMED.findall(text.partition("\n\n")[0]))
-        # A damaged installation has metadata without a name; it cannot be told from nothing.
+        # A damaged installation has metadata without a name; skip it.
         if name := head.get("Name"):
-            # The first on the path is the one that imports find.
+            # The first one on the path is the one that imports find.
             found.setdefault(name.lower().replace("_", "-"), head.get("Version", ""))
     return dict(sorted(found.items()))

@@ -1,4 +1,4 @@
-"""A finding in words, for a reader who has never seen the test: what struck, what it left, how to replay."""
+"""A finding in words, for readers who have never seen the test: what struck, what it left, how to replay."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from chaoskit.report.visible import on_one_line, visible
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much of a scenario is shown: at most this many of each. The result file has everything.
+    """How much of a scenario is shown: the most of each. The report file has everything.
 
-    ``findings`` of them are shown at all, ``whole`` of those with more than two lines; ``output`` counts
-    characters. ``texts``: pytest's whole text of what broke, and not only the lines that say it.
+    ``findings`` are shown at all, ``whole`` of them with more than two lines; ``output`` counts characters.
+    ``texts``: show pytest's whole text of what broke, not only the essential lines.
     """
 
     findings: int = 20
@@ -34,10 +34,10 @@ class Extent:
 
 
 FULL = Extent()
-"""Enough to see what happened without scrolling it away."""
+"""Enough to see what happened without scrolling."""
 
 BRIEF = Extent(8, whole=1, schedules=0, frames=1, differences=2, variations=3, output=300, texts=False)
-"""Enough to start mending, of each scenario on a screen of which many have failed."""
+"""Enough to start fixing each scenario, when many have failed and share a screen."""
 
 LINES = Extent(50, whole=0, variations=0)
 """One or two lines for each finding."""
@@ -46,9 +46,9 @@ _BRIEF_LINES, _BRIEF_WIDTH = 4, 160
 
 
 def replay_command(result: ScenarioResult, schedule: str) -> str:
-    """The line for a shell that repeats one case, in the directory in which it was found."""
+    """The shell command that repeats one case, in the directory in which it was found."""
     if not schedule:
-        # It goes wrong in the baseline, which every way of running it begins with.
+        # The baseline itself breaks, and every run begins with the baseline.
         known = result.options.command
         return f"chaoskit explore {known}" if known else f"pytest {shlex.quote(_test(result))}"
     if result.options.command:
@@ -57,24 +57,24 @@ def replay_command(result: ScenarioResult, schedule: str) -> str:
 
 
 def _test(result: ScenarioResult) -> str:
-    # The name that pytest was given: a parametrized scenario may be shown under another.
+    # The name that pytest was given: a parametrized scenario may be shown under another name.
     return result.options.test or result.nodeid
 
 
 def as_read(schedule: str) -> str:
-    """A schedule as people read it: an empty one is that of the baseline."""
+    """A schedule for people: the empty one is called the baseline."""
     return schedule or "without any fault"
 
 
 def finding_text(result: ScenarioResult, finding: Finding, detail: Extent = FULL) -> str:
-    """All about one finding: what struck where, what is on the disk, which assertion, how to replay."""
+    """Everything about a finding: what struck where, what is on the disk, which assertion, how to replay."""
     cases = [case for case in result.cases if case.finding == finding.index]
     shown = next((case for case in cases if case.schedule == finding.schedule), None)
-    # A report that was cut down to its findings may have lost the case.
+    # A report that was reduced to its findings may not have the case.
     case = shown or next(iter(cases), None) or CaseResult(0, finding.schedule, finding.verdict)
     replay = f"      {replay_command(result, finding.schedule)}"
     text = "\n".join((*_finding(finding, case, detail), replay))
-    # What stands in it comes from the program: names, messages, output.
+    # Its text comes from the program: names, messages, output.
     return visible(text)
 
 
@@ -101,7 +101,7 @@ def violation_text(result: ScenarioResult, detail: Extent = FULL) -> str:
 
 
 def _gone(result: ScenarioResult) -> list[str]:
-    """What is stated as known and was not seen in any case, although all were run."""
+    """The findings stated as known that no case showed, although all cases were run."""
     if not result.stale:
         return []
     lines = ["", "Stated as known and gone; take out what is mended:"]
@@ -109,7 +109,7 @@ def _gone(result: ScenarioResult) -> list[str]:
 
 
 def weak_text(oracle: OracleTrial) -> str:
-    """What a check accepts that it should not, and what to do about it."""
+    """What a check wrongly accepts, and what to do about it."""
     accepted = "; ".join(oracle.accepted)
     return (
         f"its check accepts {accepted}. Expected it to fail then, since no working program leaves that: "
@@ -164,7 +164,7 @@ def _first_line(finding: Finding) -> str:
 
 def _finding(finding: Finding, case: CaseResult, detail: Extent) -> Iterator[str]:
     yield _first_line(finding)
-    # None: it was not tried. Only an attempt that failed says anything.
+    # None means that it was not tried. Only a failed attempt is worth a line.
     if finding.reproduced is False:
         yield "    this did not show again when the case was run once more, so chance has a part in it"
     # In the order in which a reader asks: how small, how often, what, why, and what came of it.
@@ -183,7 +183,7 @@ CLASSES = {
     "share": "only on a network file system",
     "interference": "only where other processes change these names or hold these locks",
 }
-"""What is said of a finding that no program meets which is alone on a local disk."""
+"""What is said of findings that a program alone on a local disk never meets."""
 
 
 def _class(finding: Finding) -> Iterator[str]:
@@ -234,15 +234,15 @@ def _advice(finding: Finding) -> Iterator[str]:
 
 
 def _stack(finding: Finding, limit: int) -> Iterator[str]:
-    # A report of an early version has no lines of source.
+    # Reports of early versions have no lines of source.
     source = (*finding.source, *("" for _ in finding.stack))
     shown = list(zip(finding.stack, source, strict=False))
     if limit < len(shown):
-        # What is to be mended is mostly the innermost line that belongs to no library.
+        # The line to fix is usually the innermost one outside libraries.
         own = next((i for i, (frame, _) in enumerate(shown) if not of_a_library(frame.file)), 0)
         first = own if limit == 1 else 0
         shown = shown[first : first + limit]
-    # Recorded from the call outwards; people read tracebacks the other way round.
+    # Recorded from the call outwards, but people read tracebacks the other way round.
     for frame, line in reversed(shown):
         yield f'      File "{on_one_line(frame.file)}", line {frame.line}, in {frame.function}'
         if line:
@@ -293,23 +293,23 @@ def _broken(finding: Finding, case: CaseResult, detail: Extent) -> Iterator[str]
         yield from (f"      {line}" for line in shown)
     if case.output.strip():
         yield "    printed in this case:"
-        # The end: what was printed last is nearest to what went wrong.
+        # From the end: the last output is closest to what went wrong.
         printed = case.output[-detail.output :].rstrip().splitlines()
         yield from (f"      {line}" for line in (printed if detail.texts else printed[-_BRIEF_LINES:]))
 
 
 def _in_brief(lines: Sequence[str], message: str) -> Sequence[str]:
-    """Of pytest's text the line of the test and what was wrong with it, or the end of any other text."""
+    """The test's line and its error from pytest's text, or the end of any other text."""
     said = [line for line in lines if line.startswith("E ")]
     if not said:
         return lines[-_BRIEF_LINES:]
-    # The first such line is the test's own; below it are the functions that it called. With --tb=short it
-    # follows the place, which it otherwise precedes.
+    # The first such line is the test's own; the functions that it called come below. With --tb=short it
+    # follows the place, otherwise it precedes it.
     places = [i for i, line in enumerate(lines) if re.match(r"\S+:\d+:", line)]
     where = lines[places[0]].partition(" in ")[0].rpartition(":")[0] if places else ""
     follows = lines[places[0] + 1] if places and places[0] + 1 < len(lines) else ""
     pointed = next((line[1:] for line in lines if line.startswith(">")), follows).strip()
-    # The first thing that was wrong is the message, which stands above.
+    # The first error is the message, which is shown above.
     new = [line for line in said if line[1:].strip() not in message and message not in line]
     return [*filter(None, (f"{where}: {pointed}".strip(": "),)), *new[:_BRIEF_LINES]]
 

@@ -1,4 +1,4 @@
-"""Code that can fail: the lines of the project that made a recorded call, and what failing there came to."""
+"""Code that can fail: the project's lines that made a recorded call, and what came of failures there."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from chaoskit.report.kinds import BROKE, HELD, NOT_TRIED, struck
 PARTLY = "partly tried"
 
 ORDER = (BROKE, NOT_TRIED, PARTLY, HELD)
-"""What is said of a line, the worst first."""
+"""The words for a line, the worst first."""
 
 
 @dataclass(slots=True)
 class FallibleLine:
-    """One line: the calls that it made, the ways in which they can fail, and those in which they did.
+    """One line: the calls that it made, the ways in which they can fail, and the ways in which they did.
 
-    A way is a call with a fault, without its argument. ``cases`` counts what came of it, by verdict.
+    A way is a call with a fault, without its argument. ``cases`` counts the cases by verdict.
     """
 
     site: Frame
@@ -54,7 +54,7 @@ def lines(entries: Iterable[Entry]) -> list[FallibleLine]:
         for several in struck(result):
             if not several.points or several.verdict in NO_JUDGEMENT:
                 continue
-            # Of several faults in one case the last one: those before it are how the case got there.
+            # Of several faults in one case the last one: the earlier ones only lead there.
             point = result.points[several.points[-1]]
             if (line := _line(point, found)) is not None:
                 line.cases[several.verdict] += several.count

@@ -25,13 +25,13 @@ class ReportError(UsageError):
 def write(report: Report, directory: Path, views: Mapping[str, str] | None = None) -> tuple[Path, ...]:
     """Write ``report.json``, ``summary.md`` and ``views`` (texts by name of file) into ``directory``.
 
-    It is made if it is not there. Each file is replaced in one step: a reader sees the old or the new one,
-    even if the writer is killed. The JSON is written last, so that a new one never stands beside an old view.
+    The directory is made if needed. Each file is replaced in one step: a reader sees the old or the new one,
+    even if the writer is killed. The JSON is written last, so that a new one is never beside an old view.
 
     Returns: the paths of the files, the JSON first.
 
     Raises:
-        OSError: the directory cannot be made or written.
+        OSError: if the directory cannot be made or written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     texts = {MARKDOWN_NAME: markdown(report), **(views or {})}
@@ -42,7 +42,7 @@ def write(report: Report, directory: Path, views: Mapping[str, str] | None = Non
 
 
 def to_json(report: Report) -> str:
-    """The report as text, ASCII only, so that names which are not UTF-8 survive; a line for each scenario."""
+    """The report as text, in ASCII, so that names that are not UTF-8 survive; one line for each scenario."""
     *head, (_, scenarios) = report.to_dict().items()
     lines = [f"{json.dumps(key)}: {_line(value)},\n" for key, value in head]
     listed = ",\n".join(map(_line, scenarios))
@@ -50,7 +50,7 @@ def to_json(report: Report) -> str:
 
 
 def _line(value: Any) -> str:
-    # Without blanks, and no indentation: of thousands of small records half would be white space.
+    # Without blanks or indentation: half of thousands of small records would be white space.
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
@@ -58,8 +58,7 @@ def read(path: Path) -> Report:
     """Read a report: a JSON file, or a directory that holds ``report.json``.
 
     Raises:
-        ReportError: it is not a report, or one of a later version.
-        OSError: it cannot be read.
+        ReportError: if it is not a report, or one of a later version. OSError: if it cannot be read.
     """
     file = path / JSON_NAME if path.is_dir() else path
     try:
@@ -97,14 +96,14 @@ def replace_file(path: Path, text: str) -> None:
 
     Nothing is left behind if that fails. Raises OSError if the directory cannot be written.
     """
-    # In the same directory, since a rename does not cross file systems. Made by this process, with a name
-    # that cannot be foreseen: a link that was put there must not be followed. For its owner alone.
+    # In the same directory, since a rename does not cross file systems. The name is new and unpredictable, so
+    # that no planted link is followed, and the file is private to its owner.
     number, draft = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with open(number, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.write(text)
             file.flush()
-            # Before the rename: ext4, XFS and btrfs may otherwise make the name durable without the content.
+            # Before the rename: otherwise ext4, XFS and btrfs may make the name durable without the content.
             os.fsync(file.fileno())
         os.replace(draft, path)
     # Ctrl-C included: the draft is of no use to anyone.

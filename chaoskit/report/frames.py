@@ -1,4 +1,4 @@
-"""Writing each call site once: thousands of points and cases share a few hundred.
+"""Write each call site once: thousands of points and cases share a few hundred.
 
 In a file ``site`` is the index of a frame in the list ``frames`` beside the scenarios, and ``stack`` a list
 of such indices.
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def interned(plain: Any, frames: list[Mapping[str, Any]]) -> Any:
-    """``plain`` with each frame replaced by its index in ``frames``, which gets those that are new."""
+    """``plain`` with each frame replaced by its index in ``frames``; new frames are added there."""
     known = {_key(frame): index for index, frame in enumerate(frames)}
 
     def index_of(frame: Mapping[str, Any]) -> int:
@@ -34,14 +34,14 @@ def interned(plain: Any, frames: list[Mapping[str, Any]]) -> Any:
 
 
 def restored(plain: Any, frames: Sequence[Any]) -> Any:
-    """What was given to :func:`interned`.
+    """The inverse of :func:`interned`.
 
     Raises:
-        ValueError: for an index that is not there.
+        ValueError: for an index that does not exist.
     """
 
     def frame(index: Any) -> Any:
-        # Negative ones would be taken from the end, and show another place.
+        # A negative index would count from the end, and show another place.
         if type(index) is not int or not 0 <= index < len(frames):
             raise ValueError(f"refers to the frame {index!r} of {len(frames)}")
         return frames[index]

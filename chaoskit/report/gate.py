@@ -1,7 +1,6 @@
-"""May this be released? One rule for each thing that a report can have against it.
+"""May this be released? One rule for each thing in a report that can speak against it.
 
-A rule compares one number with a limit. What the limits are is for the project to say, in its
-``pyproject.toml``::
+A rule compares one number with a limit. The project sets the limits, in its ``pyproject.toml``::
 
     [tool.chaoskit.gate]
     age-days = 2
@@ -29,10 +28,10 @@ Limit = int | Literal["off"]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One rule, with what it was held against.
+    """One rule, with the number and the limit that were compared.
 
-    ``value`` is what was counted and ``limit`` the most that may be; ``what`` says in a few words what the
-    number means, ``examples`` name some of what was counted, and ``of`` is the whole, where there is one.
+    ``value`` is the number and ``limit`` the most allowed; ``what`` says in a few words what the number
+    means, ``examples`` name some of the counted things, and ``of`` is their total, if there is one.
     """
 
     rule: str
@@ -44,7 +43,7 @@ class Judged:
 
     @property
     def passes(self) -> bool:
-        """True if the limit keeps, or there is none."""
+        """True if the limit is kept, or there is none."""
         return self.limit == OFF or self.value <= self.limit
 
     def __str__(self) -> str:
@@ -58,7 +57,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """What the rules look at."""
+    """The data that the rules examine."""
 
     report: Report
     baseline: Mark | None
@@ -80,17 +79,17 @@ def judge(
     baseline: Report | Mark | None = None,
     now: datetime | None = None,
 ) -> tuple[Judged, ...]:
-    """Every rule, in the order in which a release manager asks.
+    """Apply every rule, in the order in which a release manager asks.
 
-    ``limits`` are those that differ from the defaults. Findings that ``baseline`` has, too, were released
-    before: they count as old ones. ``now`` is what the age of the report is measured against.
+    ``limits`` are those that differ from the defaults. Findings that are also in ``baseline`` were released
+    before: they count as old. ``now`` is the time from which the report's age is measured.
     """
     earlier = mark(baseline) if isinstance(baseline, Report) else baseline
     given = _Given(report, earlier, now or datetime.now(UTC))
     judged = []
     for rule in RULES:
         value, examples, whole = rule.count(given)
-        # No limit can be given for the first one: what was not examined may not be released.
+        # The first rule has no limit: what was not examined may not be released.
         limit = (limits or {}).get(rule.name, rule.limit)
         judged.append(Judged(rule.name, value, limit, rule.what, examples, whole))
     return tuple(judged)
@@ -107,7 +106,7 @@ def limits_in(file: Path) -> dict[str, Limit]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise UsageError(f"{file} is no TOML ({error}); expected the rules of the gate in it.") from error
+        raise UsageError(f"{file} is not TOML ({error}); expected the rules of the gate in it.") from error
     tool = tables.get("tool", {})
     return checked(tool.get("chaoskit", {}).get("gate", {}), f"[tool.chaoskit.gate] in {file}")
 
@@ -238,4 +237,4 @@ def _rules() -> Iterator[_GateRule]:
 
 
 RULES: tuple[_GateRule, ...] = tuple(_rules())
-"""In the order in which they are told. Every default is the strictest that a sound project keeps."""
+"""In the order of the output. Every default is the strictest that a sound project keeps."""

@@ -1,4 +1,4 @@
-"""The handlers of exceptions over all scenarios: which of them no fault has ever led to."""
+"""The exception handlers of all scenarios, and which of them no fault has ever reached."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ NEVER_CALLED, NEVER_RAN, RAN_AND_BROKE, RAN = (
     "ran, and some of its cases broke",
     "ran under faults",
 )
-"""What is said of a handler."""
+"""The words for a handler."""
 
 ORDER = (NEVER_RAN, NEVER_CALLED, RAN_AND_BROKE, RAN)
-"""The worst first: what was never called may belong to another program."""
+"""The worst first: a function that was never called may belong to another program."""
 
 
 @dataclass(slots=True)
 class HandlerCoverage:
-    """One handler in all scenarios. ``cases`` counts by verdict those in which it ran."""
+    """One handler in all scenarios. ``cases`` counts, by verdict, the cases in which it ran."""
 
     site: Frame
     kind: str
@@ -40,7 +40,7 @@ class HandlerCoverage:
 
 
 def handlers(entries: Iterable[Entry]) -> list[HandlerCoverage] | None:
-    """Every handler, the worst first, then by place; None if no scenario has noted any."""
+    """Every handler, the worst first, then by place; None if no scenario watched them."""
     found: dict[tuple[str, int, str], HandlerCoverage] = {}
     noted = False
     for entry in entries:
@@ -56,5 +56,5 @@ def handlers(entries: Iterable[Entry]) -> list[HandlerCoverage] | None:
 
 
 def never_ran(entries: Iterable[Entry]) -> list[HandlerCoverage]:
-    """Those to which no fault has led."""
+    """The handlers that no fault has reached."""
     return [one for one in handlers(entries) or () if one.word in (NEVER_RAN, NEVER_CALLED)]

@@ -1,4 +1,4 @@
-"""The report as JUnit XML: a test case for each scenario, a failure for what the gate would not let through.
+"""The report as JUnit XML: a test case for each scenario, a failure for whatever the gate would refuse.
 
 The format is that of Ant's junitreport as the JUnit plugin of Jenkins reads it: a ``testsuites`` element with
 one ``testsuite`` for each run.
@@ -13,7 +13,7 @@ from chaoskit.core.finding import Finding
 from chaoskit.report.document import Entry, Report, Run
 from chaoskit.report.explain import finding_text
 
-# What XML 1.0 has no character for (its section 2.2), not even as a reference.
+# Characters that XML 1.0 excludes (section 2.2), even as references.
 _NO_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -37,9 +37,9 @@ def _suite(top: Element, run: Run, entries: list[Entry]) -> None:
         errors=str(kinds.count("error")),
         skipped=str(kinds.count("skipped")),
         time=f"{run.seconds:.3f}",
-        # Without the zone, which the schema of this format does not have: it is UTC.
+        # In UTC, without the zone, which the schema of this format does not allow.
         timestamp=run.created.rstrip("Z"),
-        # The attribute is required; whose machine it was is not said.
+        # The attribute is required; the host's real name would say whose machine it was.
         hostname=run.environment.system or "unknown",
     )
     for entry, kind in zip(entries, kinds, strict=True):
@@ -69,7 +69,7 @@ def _kind(entry: Entry) -> str:
 
 def _failure(case: Element, entry: Entry) -> None:
     new = entry.result.new_findings
-    # One element for each test case: some readers keep the last one only.
+    # One element for each test case: some readers keep only the last one.
     message = "; ".join(map(_title, new)) or _others(entry)
     texts = [finding_text(entry.result, finding) for finding in new]
     SubElement(case, "failure", type="finding", message=_text(message)).text = _text("\n\n".join(texts))

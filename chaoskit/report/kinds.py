@@ -1,4 +1,4 @@
-"""The kinds of fault by which views sum up: a dozen names of faults in a column that people ask for."""
+"""The kinds of fault by which views sum up: each stands for a dozen names of faults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KINDS = (
 TALKING = frozenset(
     {"dns", "connect", "exchange", "http", "greeting", "sendto", "socket", "bind", "listen", "accept"}
 )
-"""The families of calls that go over a network, or get ready for it."""
+"""The families of calls that use a network, or prepare its use."""
 
 _BY_NAME = {
     "short": "short",
@@ -34,11 +34,8 @@ _BY_NAME = {
     "kill": "kill",
     "power_loss": "power",
     "delay": "clock",
-    "step": "clock",
-    "drift": "clock",
-    "freeze": "clock",
-    "MemoryError": "memory",
-    "oom": "memory",
+    **dict.fromkeys(("step", "set", "freeze", "drift", "same", "suspend", "late"), "clock"),
+    **dict.fromkeys(("MemoryError", "memory_limit", "oom"), "memory"),
     "damage": "damage",
     "race": "race",
 }
@@ -64,8 +61,9 @@ State = str
 HELD, DEGRADED, BROKE, UNJUDGED, NOT_REACHED, NOT_TRIED = (
     *("held", "degraded", "broke", "unjudged", "not reached", "not tried"),
 )
-"""What came of one kind of fault. ``held``: the work was done in every case; ``degraded``: some cases
-reported the fault, and what they left was accepted; ``not reached``: asked for, and no call could fail so."""
+"""The outcome of one kind of fault. ``held``: the work was done in every case; ``degraded``: some cases
+reported the fault, and what they left was accepted; ``not reached``: asked for, but no call can fail like
+that."""
 
 
 def kind_of(fault: str, call: str = "") -> str:
@@ -76,12 +74,12 @@ def kind_of(fault: str, call: str = "") -> str:
         return "network"
     if fault.startswith("SIG") or fault in ("KeyboardInterrupt", "cancel"):
         return "interrupt"
-    # Errors have capitals; the words of the network, and the numbers of HTTP, have not.
+    # Errors are in capitals; the network's words and the numbers of HTTP are not.
     return "error" if fault == "lost" or fault.startswith("E") else "network"
 
 
 def asked_for(result: ScenarioResult) -> frozenset[str]:
-    """The kinds of fault that the scenario asks for."""
+    """The kinds of fault that the scenario asked for."""
     families = set(result.options.families)
     if families & {"default", "all"}:
         families |= {"disk", "kill", "power_loss", "fsync_lies", "network"}
@@ -94,7 +92,7 @@ def struck(result: ScenarioResult) -> tuple[CountedCases, ...]:
 
 
 def cells(result: ScenarioResult) -> dict[str, tuple[State, int]]:
-    """For each kind what came of it, and the number of its cases; of those that broke, if any did."""
+    """The outcome of each kind, and the number of its cases, or of the broken ones if any broke."""
     numbers: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     for several in struck(result):
         # Of several faults in one case the last one: those before it are how the case got there.

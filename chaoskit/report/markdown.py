@@ -32,7 +32,7 @@ def markdown(report: Report) -> str:
         _remarks(report),
         _runs(report.runs),
     ]
-    # A part with nothing to say is left out, heading and all.
+    # A part without content is left out, heading included.
     return joined("\n\n", (part for part in parts if part)) + "\n"
 
 
@@ -56,7 +56,7 @@ def _head(report: Report) -> Markup:
         lines.append(md("Crash states: {}.", states_text(totals.crash_states)))
     if report.interrupted:
         lines.append(Markup("**The run was interrupted**: what had not ended is missing."))
-    # Two blanks at the end of a line make a line break in Markdown.
+    # Two blanks at the end of a line are a line break in Markdown.
     return joined("  \n", lines)
 
 
@@ -90,7 +90,7 @@ def _scenarios(report: Report) -> Markup:
 
 
 def _crash_states(report: Report) -> Markup:
-    """What power losses may have left, and how much of it was checked."""
+    """The crash states of power losses, and how many of them were checked."""
     several = len(report.runs) > 1
     rows = [
         [
@@ -112,7 +112,7 @@ def _outcome(entry: Entry) -> Markup:
 
 
 def _calls(report: Report) -> Markup:
-    """Which calls were struck, and what came of it."""
+    """The calls that were struck, and what came of it."""
     counts: dict[str, Counter[str]] = {}
     for entry in report.entries:
         for case in entry.result.cases:
@@ -143,7 +143,7 @@ def _findings(report: Report, *, known: bool) -> Markup:
         if bool(finding.known) == known
     ]
     if not known:
-        # A scenario that could not be explored has no finding to show, only what it said.
+        # A scenario that could not be explored has no finding to show, only its error.
         unexplored = [e for e in report.entries if e.outcome == "failed" and not e.result.findings]
         blocks += [_error(entry) for entry in unexplored if entry.result.error]
         blocks += [_stale(entry) for entry in report.entries if entry.result.stale]
@@ -156,7 +156,7 @@ def _finding(entry: Entry, finding: Finding) -> Markup:
     if finding.known:
         parts.append(escape(finding.known))
     parts.append(joined("\n", _items(entry, finding)))
-    # A known finding asks for no action: the line that replays it is enough.
+    # A known finding needs no action: its replay command is enough.
     if not finding.known:
         text = block(finding_text(entry.result, finding), LONGEST_EXPLANATION)
         summary = "<details><summary>what the test printed</summary>\n\n{}\n\n</details>"
@@ -248,12 +248,12 @@ def _advice(advice: Advice) -> Markup:
 
 
 def _fix(advice: Advice) -> Markup:
-    """A fix as a code block below an item of a list: on one line its second half would be a comment."""
+    """A fix as a code block below a list item: on one line its second half would become a comment."""
     return below_item(block(advice.fix, LONGEST_EXPLANATION)) if advice.fix else Markup()
 
 
 def _first(lines: Sequence[Markup], limit: int) -> Markup:
-    # Bounded, since a page of CI is cut off without a word.
+    # Bounded, since CI services cut pages off without notice.
     more = f"{len(lines) - limit:,}"
     cut = [md("- … and {} more; the JSON has all.", more)] if len(lines) > limit else []
     return joined("\n", [*lines[:limit], *cut])

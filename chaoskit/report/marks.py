@@ -1,4 +1,4 @@
-"""What is remembered of a report when the next one is made: one line of JSON for each, in a history."""
+"""What is remembered of earlier reports: one line of JSON for each, in a history."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class HistoryError(UsageError):
 class Brief:
     """One scenario of a remembered report.
 
-    ``findings`` has their ids, ``known`` those of them that were stated as known.
+    ``findings`` has the ids of its findings, ``known`` those that were stated as known.
     """
 
     cases: int
@@ -33,7 +33,7 @@ class Brief:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One report, remembered: of what, when (UTC, ISO 8601), and what came of each scenario."""
+    """One remembered report: its subject, its time (UTC, ISO 8601), and the outcome of each scenario."""
 
     created: str
     project: Project = field(default_factory=Project)
@@ -41,14 +41,14 @@ class Mark:
 
     @property
     def name(self) -> str:
-        """How people call it: the version, with the first digits of the commit."""
+        """A name for people: the version, with the first digits of the commit."""
         commit = self.project.commit[:9] + ("+changes" if self.project.dirty else "")
         return " ".join(filter(None, (self.project.version, commit))) or self.created
 
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """What is not as it was in an earlier report; findings by scenario and id."""
+    """The differences from an earlier report; findings by scenario and id."""
 
     new: frozenset[tuple[str, str]]
     fixed: frozenset[tuple[str, str]]
@@ -58,7 +58,7 @@ class Since:
 
 
 def mark(report: Report) -> Mark:
-    """What is remembered of ``report``. Of a scenario that is there for several environments the worst."""
+    """The mark of ``report``. For a scenario with several environments it has the worst outcome."""
     scenarios: dict[str, Brief] = {}
     for entry in report.entries:
         result = entry.result
@@ -78,7 +78,7 @@ def mark(report: Report) -> Mark:
 def since(before: Mark, now: Mark) -> Since:
     """What has changed from one report to another.
 
-    A finding counts as fixed only if its scenario was run: one that is gone has not been mended.
+    A finding counts as fixed only if its scenario was run: a missing scenario fixes nothing.
     """
     old, new = _findings(before), _findings(now)
     gone = {one for one in old - new if one[0] in now.scenarios and now.scenarios[one[0]].cases}
@@ -96,11 +96,11 @@ def _findings(one: Mark) -> set[tuple[str, str]]:
 
 
 def read_history(path: Path) -> tuple[Mark, ...]:
-    """The marks of a history, the oldest first; none where there is no such file yet.
+    """The marks of a history, the oldest first; empty if the file does not exist yet.
 
     Raises:
-        HistoryError: a line is not what :func:`remember` writes; it is named.
-        OSError: the file is there and cannot be read.
+        HistoryError: if a line is not what :func:`remember` writes; the message names the line. OSError: if
+        the file exists but cannot be read.
     """
     try:
         lines = path.read_text("utf-8").splitlines()
@@ -112,20 +112,19 @@ def read_history(path: Path) -> tuple[Mark, ...]:
             marks.append(_parsed(json.loads(line)))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise HistoryError(
-                f"{path}:{number} is no line of a history ({type(error).__name__}: {error}); expected what "
-                "'chaoskit report history' writes. Take the line out, and the rest can be read."
+                f"{path}:{number} is not a line of a history ({type(error).__name__}: {error}); expected "
+                "what 'chaoskit report history' writes. Take the line out, and the rest can be read."
             ) from error
     return tuple(sorted(marks, key=lambda one: one.created))
 
 
 def remember(path: Path, one: Mark) -> bool:
-    """Add a mark to a history, unless it is there already: the file is replaced in one step.
+    """Add a mark to a history, unless it is already there; replace the file in one step.
 
     Returns: True if it was added.
 
     Raises:
-        HistoryError: the file is not a history.
-        OSError: it cannot be read or written.
+        HistoryError: if the file is not a history. OSError: if it cannot be read or written.
     """
     marks = read_history(path)
     if one in marks:
@@ -142,7 +141,7 @@ def latest_before(marks: Sequence[Mark], now: Mark) -> Mark | None:
 
 
 def trend(marks: Iterable[Mark], name: str) -> tuple[int | None, ...]:
-    """How many findings a scenario had in each report; None where it was not there."""
+    """How many findings a scenario had in each report; None if the report does not have it."""
     return tuple(len(one.scenarios[name].findings) if name in one.scenarios else None for one in marks)
 
 

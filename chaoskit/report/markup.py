@@ -1,7 +1,7 @@
 """Markdown that is escaped by construction: text becomes markup here and nowhere else.
 
-:class:`Markup` is text that is Markdown already. :func:`md` fills a template, and whatever it is given that
-is no :class:`Markup` is escaped; so a name shows as it is, and adds no heading, link or row.
+:class:`Markup` is text that is Markdown already. :func:`md` fills a template, and escapes whatever is not
+:class:`Markup`, so that a name shows as it is, and adds no heading, link or row.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from chaoskit.report.visible import visible
 
 
 class Markup(str):
-    """Text that is Markdown: made by the functions of this module alone."""
+    """Text that is Markdown: made only by the functions of this module."""
 
     __slots__ = ()
 
 
 def md(template: str, *parts: object) -> Markup:
-    """``template``, which is Markdown, with ``parts`` for each ``{}``: escaped unless they are Markup."""
+    """``template``, which is Markdown, with ``parts`` for each ``{}``, escaped unless they are Markup."""
     return Markup(template.format(*map(_markup, parts)))
 
 
@@ -31,9 +31,9 @@ def joined(separator: str, parts: Iterable[object]) -> Markup:
 
 def escape(text: str) -> Markup:
     """Plain text on one line, with every character escaped that means something to Markdown or HTML."""
-    # A node id may hold brackets and underscores, which Markdown would swallow.
+    # A node id may contain brackets and underscores, which Markdown would interpret.
     escaped = re.sub(r"([\\`*_\[\]<>#~&])", r"\\\1", _on_one_line(text))
-    # What is a link by itself on some hosts; and what begins a list at the start of a line.
+    # Some hosts turn addresses into links; and some characters begin a list at the start of a line.
     escaped = re.sub(r"(?i)\b(https?|ftp)://", r"\1\\://", escaped)
     return Markup(re.sub(r"^([-+=](?=[\s=-])|\d+(?=[.)]\s))", _not_a_list, escaped))
 
@@ -43,7 +43,7 @@ def _not_a_list(match: re.Match[str]) -> str:
 
 
 def code(text: str) -> Markup:
-    """Text in code style, on one line, between more backticks than it has in a row."""
+    """Text in code style, on one line, between more backticks than it has in succession."""
     line = _on_one_line(text)
     fence = "`" * (_longest_run(line) + 1)
     padding = " " if line.startswith("`") or line.endswith("`") else ""
@@ -54,7 +54,7 @@ def block(text: str, limit: int) -> Markup:
     """Text as a code block. After ``limit`` characters it is cut, and the block says so."""
     text = visible(text)
     if len(text) > limit:
-        # From the front: the first lines say what broke.
+        # Keep the beginning: the first lines say what broke.
         text = f"{text[:limit]}\n… {len(text) - limit:,} more characters; the JSON has all."
     # Longer than any in the text, which would end the block.
     fence = "`" * max(3, _longest_run(text) + 1)
@@ -62,7 +62,7 @@ def block(text: str, limit: int) -> Markup:
 
 
 def below_item(block: Markup) -> Markup:
-    """A block as it stands below an item of a list."""
+    """A block, indented to belong to a list item."""
     return Markup("\n" + indent(block, "  "))
 
 

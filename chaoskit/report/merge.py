@@ -1,4 +1,4 @@
-"""Join reports: CI matrices and split runs write several (the workers of xdist do not)."""
+"""Join reports: CI matrices and sharded runs write several (xdist workers do not)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _Key = tuple[str, ...]
 def merge(reports: Iterable[Report]) -> Report:
     """One report that holds the runs and scenarios of all.
 
-    The shards of a scenario become one, as if it had not been divided. Apart from that a scenario that is
-    there twice with equal environments was run again: the entry of the run that ended last is kept. With
-    different environments (another Python, another kernel) both are kept. The order of ``reports`` does not
-    matter, and merging the same report in twice changes nothing.
+    The shards of a scenario become one entry, as if it had not been divided. Otherwise a scenario that occurs
+    twice with equal environments was run again: the entry of the run that ended last is kept. With different
+    environments (another Python, another kernel) both are kept. The order of ``reports`` does not matter, and
+    merging a report twice changes nothing.
 
     Raises:
         UsageError: if shards of a scenario are missing, or are not of one plan.
@@ -31,20 +31,20 @@ def merge(reports: Iterable[Report]) -> Report:
         entries += [(names[entry.run], entry) for entry in report.entries]
     order = sorted(runs)
     latest: dict[_Key, Entry] = {}
-    # In the order of time, so that the last one wins. Only by name: entries cannot be compared.
+    # In order of time, so that the last one wins. By name only, since entries cannot be compared.
     for name, entry in sorted(entries, key=lambda pair: pair[0]):
         part = entry.result.part
         environment = runs[name].environment
         key: _Key = (entry.result.nodeid, json.dumps(asdict(environment), sort_keys=True))
         if part is not None:
-            # Shards come from several machines, but hardly from one Python and another.
+            # Shards come from several machines, but hardly from different Pythons.
             key = (entry.result.nodeid, environment.python, environment.implementation, str(part.shard))
         latest[key] = replace(entry, run=order.index(name))
     return Report(tuple(runs[name] for name in order), in_order(_joined(latest)))
 
 
 def _joined(latest: Mapping[_Key, Entry]) -> Iterable[Entry]:
-    """The entries, those of shards as one for each scenario."""
+    """The entries, with the shards of each scenario joined into one."""
     shards: dict[_Key, list[Entry]] = {}
     for key, entry in latest.items():
         if entry.result.part is None:
@@ -53,7 +53,7 @@ def _joined(latest: Mapping[_Key, Entry]) -> Iterable[Entry]:
             shards.setdefault(key[:3], []).append(entry)
     unexplored = {entry.result.nodeid for entry in latest.values() if entry.result.part is None}
     for several in shards.values():
-        # What one shard could not explore is what the whole has to say.
+        # If one shard could not be explored, that is the outcome of the whole.
         if several[0].result.nodeid in unexplored:
             continue
         result = union([entry.result for entry in several])
@@ -62,5 +62,5 @@ def _joined(latest: Mapping[_Key, Entry]) -> Iterable[Entry]:
 
 
 def _name(run: Run) -> str:
-    """What tells one run from another; in alphabetical order runs are in the order of time."""
+    """A name that distinguishes runs; alphabetical order is the order of time."""
     return run.created + json.dumps(asdict(run), sort_keys=True)

@@ -17,7 +17,7 @@ from chaoskit.core.result import PointSummary
 from chaoskit.core.schedule import Point, place_text
 
 SAID = ("index", "call", "target", "second", "place", "run")
-"""The keys that may follow from a point's name and from where it stands in the list."""
+"""The keys that may follow from a point's name and from its position in the list."""
 
 _COLUMNS = ("name", "outcome", "stack")
 
@@ -27,7 +27,7 @@ class PointTable:
     """The points of a recording, in its order: indices into ``names``, ``outcomes`` and ``stacks``.
 
     A name that ends with ``#`` gets the number of the points so far that refer to it. ``more`` has, by
-    position, what is neither in the columns nor said by the name, nor the default.
+    position, values that are not in the columns, do not follow from the name, and are not the default.
     """
 
     names: tuple[str, ...]
@@ -70,11 +70,11 @@ def packed(points: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def unpacked(table: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What was given to :func:`packed`. A key in ``more`` wins over what the name says.
+    """The inverse of :func:`packed`. A key in ``more`` overrides what the name says.
 
     Raises:
-        ValueError: an index is not there, or the columns are not of one length.
-        KeyError: a column is missing.
+        ValueError: if an index does not exist, or the columns differ in length. KeyError: if a column is
+        missing.
     """
     numbers: Counter[str] = Counter()
     said: dict[str, dict[str, Any]] = {}
@@ -94,10 +94,10 @@ def unpacked(table: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def completed(points: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The points of a file of version 2, which leaves out what names say, and a stack like the one before.
+    """The points of a version 2 file, which omits what names say, and a stack equal to the previous one.
 
     Raises:
-        KeyError: the first point has no stack, or one has no name.
+        KeyError: if the first point has no stack, or a point has no name.
     """
     whole: list[dict[str, Any]] = []
     for index, point in enumerate(points):
@@ -107,14 +107,14 @@ def completed(points: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _at(table: Mapping[str, Any], key: str, index: Any) -> Any:
-    # Negative ones would be taken from the end, and show another point.
+    # A negative index would count from the end, and show another point.
     if type(index) is not int or not 0 <= index < len(table[key]):
         raise ValueError(f"a point refers to {index!r} of {len(table[key])} {key}")
     return table[key][index]
 
 
 def _said(name: str) -> dict[str, Any]:
-    """What follows from a name, with its number or without; nothing if it does not name a point."""
+    """What follows from a name, with or without its number; empty if it does not name a point."""
     try:
         point = Point.parse(f"{name}1" if name.endswith("#") else name)
     except ScheduleError:

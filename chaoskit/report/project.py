@@ -1,4 +1,4 @@
-"""What was under test: the version and the commit of the project that the scenarios belong to."""
+"""The subject of the report: version and commit of the project to which the scenarios belong."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from importlib import metadata
 from pathlib import Path
 
 _PATIENCE = 5.0
-"""Seconds that git is given: a report must not wait for a repository on a dead network."""
+"""Seconds that git may take: a report must not wait for a repository on a dead network."""
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What a report is about; each field is empty if it is not known.
+    """The subject of a report; each field is empty if unknown.
 
     ``name`` and ``version`` are those of the distribution, ``commit`` is the full hash, and ``dirty`` is True
     if tracked files had been changed since.
@@ -31,7 +31,7 @@ def detect(root: Path) -> Project:
     """The project whose directory is ``root``."""
     name, version = _named(root / "pyproject.toml")
     if name and not version:
-        # A version that is worked out when the package is built stands with what was installed.
+        # A version that is computed when the package is built is in the installed metadata.
         with contextlib.suppress(metadata.PackageNotFoundError):
             version = metadata.version(name)
     commit = _git(root, "rev-parse", "HEAD")
@@ -48,8 +48,8 @@ def _named(file: Path) -> tuple[str, str]:
 
 
 def _git(root: Path, *words: str) -> str:
-    """What git prints; empty without git or outside of a repository."""
-    # No optional locks: `git status` would otherwise write to the index of a project that is being worked in.
+    """What git prints; empty without git or outside a repository."""
+    # No optional locks: otherwise `git status` would write to the index of a project in use.
     command = ["git", "--no-optional-locks", "-C", str(root), *words]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)

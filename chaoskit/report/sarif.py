@@ -1,6 +1,6 @@
 """The report as SARIF 2.1.0 (OASIS): findings as code hosts show them beside the line.
 
-A rule is a cause, a result is a finding. What is stated as known is there with its reason, suppressed.
+A rule is a cause, a result is a finding. Known findings are included with their reason, suppressed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _result(entry: Entry, finding: Finding, ids: list[Any]) -> dict[str, Any]:
         },
     }
     if finding.id:
-        # By scenario, too: one mistake that two scenarios show is two results.
+        # By scenario, too: a mistake that two scenarios show is two results.
         result["partialFingerprints"] = {FINGERPRINT: f"{finding.id}/{entry.result.nodeid}"}
     if finding.known:
         result["suppressions"] = [{"kind": "inSource", "justification": finding.known}]
@@ -83,7 +83,7 @@ def _site(entry: Entry, finding: Finding) -> Frame | None:
         return finding.excerpt.site
     if finding.site is not None and not finding.site.file.startswith("<"):
         return finding.site
-    # Without a Python stack, as for a command, the scenario is what there is to point to.
+    # Without a Python stack, as for a command, only the scenario can be pointed to.
     return Frame(entry.result.file, max(1, entry.result.line), "") if entry.result.file else None
 
 

@@ -41,7 +41,7 @@ def build() -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     run = _of(Run, definitions)
     totals = _of(Totals, definitions)
-    # Reports of before there was the last of them are still read.
+    # Reports from before the newest verdict existed are still read.
     definitions["Totals"]["properties"]["verdicts"] = _counts(VERDICTS, VERDICTS[:-1])
     definitions["Totals"]["properties"]["outcomes"] = _counts(OUTCOMES, OUTCOMES)
     _of(ScenarioResult, definitions)
@@ -74,7 +74,7 @@ def load() -> dict[str, Any]:
 
 
 def _extend_scenario(definition: dict[str, Any]) -> None:
-    """Add the keys that the report puts beside a scenario's own."""
+    """Add the keys that the report adds to a scenario's own."""
     definition["properties"] |= {
         "outcome": {"enum": list(OUTCOMES), "description": "What pytest made of the test."},
         "reason": {"type": "string", "description": "Why it was skipped."},
@@ -89,7 +89,7 @@ def _counts(names: tuple[str, ...], required: tuple[str, ...]) -> dict[str, Any]
 
 
 def _of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """The schema of one type; records go to ``definitions`` and are referred to."""
+    """The schema of one type; records are added to ``definitions`` and referenced."""
     if hint in _SIMPLE:
         return dict(_SIMPLE[hint])
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -112,7 +112,7 @@ def _of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 def _optional(arguments: tuple[Any, ...], definitions: dict[str, Any]) -> dict[str, Any]:
     inner = [_of(argument, definitions) for argument in arguments if argument is not type(None)]
-    # The short form of JSON Schema; a reference has no type that could be extended.
+    # JSON Schema's short form; a reference has no type that could be extended.
     if len(inner) == 1 and isinstance(inner[0].get("type"), str):
         return {**inner[0], "type": [inner[0]["type"], "null"]}
     return {"anyOf": [*inner, {"type": "null"}]}
@@ -128,19 +128,19 @@ def _property(record: type[Any], one: Field[Any], hint: Any, definitions: dict[s
 def _record(record: type[Any], definitions: dict[str, Any]) -> dict[str, Any]:
     name = record.__name__
     if name not in definitions:
-        # Before its fields are looked at, so that a record that contains itself comes to an end.
+        # Before its fields, so that a record that contains itself does not recurse for ever.
         definitions[name] = {}
         hints = typing.get_type_hints(record)
         definitions[name] = {
             "description": " ".join(inspect.cleandoc(record.__doc__ or "").split()),
             "type": "object",
-            # What was added within a version is missing in files that were written before.
+            # Fields that were added within a version are missing in older files.
             "required": [
                 f.name
                 for f in fields(record)
                 if "added" not in f.metadata
                 and not (record in BRIEF and default_of(f) is not MISSING)
-                # Of a point only what its table does not have is written.
+                # A point only has the fields that its table lacks.
                 and record is not PointSummary
             ],
             "properties": {f.name: _property(record, f, hints[f.name], definitions) for f in fields(record)},

@@ -18,7 +18,7 @@ _of_parent: Any = None
 
 
 def note() -> Callable[[], None]:
-    """Remember the global random states of Python and numpy; the function returned restores them."""
+    """Save the global random states of Python and numpy, and return a function that restores them."""
     state = random.getstate()
     # Only if the program uses it: importing numpy takes longer than a case.
     numpy = sys.modules.get("numpy.random")

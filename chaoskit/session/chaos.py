@@ -37,7 +37,7 @@ from chaoskit.session.peers import Peer, Peers
 # case comes in only when that has not worked.
 _GRACE = 10.0
 _LONGEST_PROMISE = 200
-"""Characters of a promise's ``repr`` that are kept where the test itself has made it."""
+"""Characters kept of the ``repr`` of a promise that the test itself made."""
 _REPEATED = "recovery_is_idempotent"
 
 
@@ -85,26 +85,25 @@ class Chaos:
 
     @property
     def path(self) -> Path:
-        """A directory that was empty when this case began. Operations below it count, no others."""
+        """A directory that was empty when this case began. Only operations below it count."""
         return self._path
 
     @property
     def promised(self) -> list[Any]:
         """All that was promised so far in this case, by its workloads and outside of them, in order."""
-        # A copy: a test that changes it must not change what it is held to.
+        # A copy, so that a test cannot change what it will be held to.
         return list(self._promised)
 
     def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Outcome:
         """Execute ``fn(*args, **kwargs)`` as the workload: faults strike in it and nowhere else.
 
-        It runs in a forked process: what it changes in memory stays there, and what it returns must
-        be plain data, a dataclass or an exception. A coroutine function is run on a fresh event loop. In
-        the baseline an error
-        is raised here; in a case it is part of the outcome.
+        It runs in a forked process: what it changes in memory stays there, and what it returns must be plain
+        data, a dataclass or an exception. A coroutine function is run on a fresh event loop. In the baseline
+        an error is raised here; in a case it is part of the outcome.
 
         Raises:
-            UsageError: from inside of a workload; with other threads running or a file below
-                ``path`` open; for a result that cannot be sent.
+            UsageError: when called inside a workload, with other threads running, or with a file below
+            ``path`` open; and for a result that cannot be sent.
         """
         if not callable(fn):
             raise self._refusing(
@@ -137,11 +136,11 @@ class Chaos:
         return self._execute(Command(words, where, env, input, promise_stdout))
 
     def recover(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Execute the recovery ``fn(*args, **kwargs)``, and see that doing so again changes nothing.
+        """Execute the recovery ``fn(*args, **kwargs)``, and check that doing so again changes nothing.
 
-        It runs in a forked process like a workload, so it must bring everything that it needs from
-        the disk, and its result must be plain data. Faults strike in it only with ``strike_recovery``
-        or as the second fault of a pair; it is then run again without faults, as after a restart.
+        It runs in a forked process like a workload, so it must read everything that it needs from the disk,
+        and its result must be plain data. Faults strike in it only with ``strike_recovery`` or as the second
+        fault of a pair; it is then run again without faults, as after a restart.
 
         Returns:
             What ``fn`` returned.
@@ -176,10 +175,10 @@ class Chaos:
         return outcome.value
 
     def _told_unrepeatable(self, text: str) -> bool:
-        """Note it in a baseline, where it is a finding beside those of the cases; True if it is told by that.
+        """Note ``text`` in a baseline, as a finding beside those of cases; True if nothing need be raised.
 
-        A recovery that is not idempotent without any fault is so in every case: said once, it does not hide
-        what else the cases show.
+        A recovery that is not idempotent without any fault is not in any case either: reported once, it does
+        not hide what else the cases show.
         """
         if not self._job.schedule.strikes:
             self._unrepeatable = CaseFailure("invariant", _REPEATED, text, text)
@@ -187,29 +186,29 @@ class Chaos:
         return self._job.expected is not None and not self._job.expected.repeatable
 
     def inject(self, *rules: FaultRule, must_strike: bool = True) -> AbstractContextManager[Injected]:
-        """Hand-picked faults in the test's own process, at calls of Python code below ``path``.
+        """Inject hand-picked faults in the test's own process, at calls of Python code below ``path``.
 
         See :func:`chaoskit.injecting`, which does the same in an ordinary test.
         """
         return injecting(*rules, path=self._path, must_strike=must_strike)
 
     def peer(self, name: str, address: tuple[str, int] | None = None, start: Any = None) -> Peer:
-        """Declare a server that workloads may talk to by ``name``: the world that no crash takes back.
+        """Declare a server that workloads may talk to by ``name``; no crash undoes what it has received.
 
-        ``start`` is a function, which is given its port and serves; a command, with ``{port}`` in it; or
-        routes of HTTP, such as ``{"POST /pay": {"ok": True}}``. It runs in another process until the case is
-        over. ``address`` is where a server runs already. What the peer has got is in ``requests``.
+        ``start`` is a function that takes the port and serves; a command with ``{port}`` in it; or HTTP
+        routes, such as ``{"POST /pay": {"ok": True}}``. It runs in another process until the case is over.
+        ``address`` is that of a server that runs already. The peer's ``requests`` are what it has received.
         """
         return self._peers.add(name, address, start)
 
     def close(self) -> None:
-        """The case is over: end the servers that it has started."""
+        """End the servers that this case has started."""
         self._peers.close()
 
     def promise(self, value: Any) -> None:
-        """Acknowledge ``value`` to the outside world. From then on no crash may take it back.
+        """Acknowledge ``value`` to the outside world. From then on no crash may undo it.
 
-        Inward of a workload it is an operation that faults strike at, like any other. Outside, as in a
+        Inside a workload a promise is an operation at which faults strike, like any other. Outside, as in a
         recovery that the test does itself, it is recorded with the run that it came after.
 
         Raises:
@@ -219,7 +218,7 @@ class Chaos:
             channel.promise(value)
             return
         try:
-            # The same values as inside, and a copy: what the test changes later was not promised.
+            # The same types of value as inside, and a copy: what the test changes later was not promised.
             self._promised.append(plain.copied(value))
         except plain.NotPlain as error:
             raise UsageError(
@@ -229,13 +228,13 @@ class Chaos:
         self._outside.append(OutsidePromise(len(self._runs), _cut(repr(value))))
 
     def sometimes(self, name: str, condition: object) -> None:
-        """State that some case must come by here with ``condition`` true, as "took over a stale lease".
+        """State that some case must get here with ``condition`` true; ``name`` says what that means.
 
-        A case in which it is false breaks nothing. A scenario without one in which it is true has not tried
-        what it is for, and the report says so.
+        A case in which ``condition`` is false breaks nothing. A scenario in which it is never true has not
+        tested what it is for, such as "took over a stale lease", and the report says so.
 
         Raises:
-            UsageError: within a workload, whose memory is lost with it: look at what it has left instead.
+            UsageError: inside a workload, whose memory is lost with it: check what it left behind instead.
         """
         if channel.inside():
             raise UsageError(
@@ -245,8 +244,8 @@ class Chaos:
         self._sometimes[name] = self._sometimes.get(name, False) or bool(condition)
 
     def observed(self) -> Observation:
-        """What happened so far, for the explorer."""
-        # Those of the first run have their indices already.
+        """What has happened so far, for the explorer."""
+        # Operations of the first run have their indices already.
         numbered = enumerate(self._operations)
         operations = tuple(o if o.index == i else replace(o, index=i) for i, o in numbered)
         caveats = tuple(self._caveats.values())
@@ -302,8 +301,8 @@ class Chaos:
         return outcome
 
     def _refusing(self, error: UsageError) -> UsageError:
-        """Remember wrong use for a test that catches the error: it must not pass as if it never called."""
-        # The first: what follows is often only its consequence.
+        """Remember wrong use: a test that catches the error must not pass as if it had never called."""
+        # Keep the first: later errors are often only its consequences.
         self._refused = self._refused or str(error)
         return error
 
@@ -317,13 +316,13 @@ class Chaos:
         return Plan(self._root, number, record, strikes, job.patterns, *of_test)
 
     def _time(self) -> VirtualTime | None:
-        """The time of the next run: it goes on where the last one ended."""
+        """The virtual time of the next run, which continues where the last run ended."""
         return None if self._job.time is None else replace(self._job.time, ahead=self._skipped)
 
     def _due(self, number: int) -> tuple[Any, ...]:
         """The next strikes of the schedule that belong to this run."""
         waiting = self._job.schedule.strikes[self._reached :]
-        # In order: a strike of a later run is not due, nor is what stands behind it.
+        # In order: a strike of a later run is not due yet, nor are those after it.
         end = next((i for i, s in enumerate(waiting) if s.point.place.run != number), len(waiting))
         return waiting[:end]
 

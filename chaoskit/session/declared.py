@@ -1,4 +1,4 @@
-"""Servers for a program on the command line: how they are written, and what its commands are told of them."""
+"""Servers declared on the command line: how the option is written, and what the commands learn about them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ADDRESS = re.compile(r"(?P<host>[^\s:]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 
 
 def parsed(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Names and what stands behind them, of ``NAME=CMD`` or ``NAME=HOST:PORT``.
+    """Split each ``NAME=CMD`` or ``NAME=HOST:PORT`` into its name and its server.
 
     Raises:
         UsageError: for anything else.
@@ -32,7 +32,7 @@ def parsed(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def declared(peer: Callable[..., Peer], name: str, server: str) -> Peer:
-    """Declare one by ``chaos.peer``."""
+    """Declare a server by ``chaos.peer``, which is passed as ``peer``."""
     address = _ADDRESS.fullmatch(server)
     if address is not None:
         return peer(name, address=(address["host"].strip("[]"), int(address["port"])))
@@ -40,9 +40,9 @@ def declared(peer: Callable[..., Peer], name: str, server: str) -> Peer:
 
 
 def told_of(servers: Sequence[Peer], place: str) -> dict[str, str]:
-    """Variables for the recovery and the check: where each server is, and a file of what they all got.
+    """Environment variables for the recovery and the check: each server's address, and a file of requests.
 
-    The file is in the directory ``place``; each of its lines is a JSON object of one request.
+    The file is in the directory ``place``; each line is one request as a JSON object.
     """
     if not servers:
         return {}

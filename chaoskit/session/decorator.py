@@ -36,13 +36,13 @@ def scenario(
     """Execute a test that uses the fixture ``chaos`` once for every fault at every call of its workload.
 
     ``faults``
-        What may go wrong; several sets are united. Without any: ``faults.default()``.
+        What may go wrong; several sets are combined. Without any: ``faults.default()``.
     ``depth``
         How many faults strike in one case. With 2 every case is recorded again, and a second fault
         strikes at each of the calls that follow the first, recovery included.
     ``budget``
-        The most cases to run; the most suspicious are taken, in an order that the seed decides.
-        None runs all.
+        The most cases to run: the most suspicious ones, among equals in an order that the seed decides. None
+        runs all.
     ``backend``
         ``"auto"`` skips the test where no backend works; a name makes that a failure.
     ``model``
@@ -50,27 +50,29 @@ def scenario(
     ``allow_inconclusive``
         The share of cases, from 0 to 1, that may end ``diverged`` or ``not injected``.
     ``timeout``
-        Seconds after which a workload, or what follows it, counts as hung. None: twenty times what
-        the test takes without faults, and ten seconds at least.
+        Seconds after which a workload, or what follows it, counts as hung. None: twenty times as long as the
+        test takes without faults, but at least ten seconds.
     ``strike_recovery``
-        Whether faults strike in ``chaos.recover`` too.
+        True lets faults strike in ``chaos.recover``, too.
     ``invariants``
         Functions of :mod:`chaoskit.invariants`, or your own, checked at the end of every case.
     ``known``
-        Findings that are accepted: by id the reason, and until when. A scenario with no others passes; one
-        that is not listed fails it, and so does one that is listed and gone. A file
-        ``chaoskit-known.toml`` beside the test can have them instead.
+        Accepted findings: a mapping of their ids to the reason, and until when it holds. The scenario passes
+        if it has no others; it fails for a finding that is not listed, and for a listed one that is gone. A
+        file ``chaoskit-known.toml`` beside the test can list them instead.
     ``oracle``
-        Whether the test is tried, too, on states that it should not pass: an emptied file, half of one, a
-        missing one. ``"warn"`` says what it accepts, ``"strict"`` makes that an error, ``"off"`` saves the
-        few cases that it takes.
+        What to do if the test accepts states that it should not pass: an emptied file, half a file, a missing
+        one. ``"warn"`` reports them, ``"strict"`` makes them an error, ``"off"`` saves the few cases that the
+        trial takes.
     ``threads``
-        Globs for threads that the test process may have when ``chaos.run`` is called: of their names, or
-        of the plugin that they belong to. A lock that one of them holds stays locked in the workload.
+        Globs for threads that may be running in the test process when ``chaos.run`` is called: for their
+        names, or for the plugin to which they belong. A lock that one of them holds stays locked in the
+        workload.
 
     ``time``
-        ``"virtual"``: waiting costs nothing in a workload. When all of it waits, its clocks go to the first
-        end of a wait. ``"real"`` leaves time alone. Where a machine cannot have virtual time it is real.
+        ``"virtual"``: waiting costs nothing in a workload. When all of its threads wait, its clocks jump to
+        the end of the shortest wait. ``"real"`` leaves time alone. Time is real on a machine that cannot have
+        virtual time.
 
     The decorator applies ``pytest.mark.chaoskit`` with the same arguments; the marker may be used
     directly.

@@ -1,4 +1,4 @@
-"""The building of one exploration, for whichever front asks for it: the plugin or the command line."""
+"""Building one exploration, for either front: the plugin or the command line."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from chaoskit.session.spec import REAL, ScenarioSpec
 
 _LEAST_TIMEOUT = 10.0
 _TIMES_THE_BASELINE = 20.0
-"""One case may take this many times as long as another on the same machine without being hung."""
+"""A case may take this many times as long as the baseline without counting as hung."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the options ask for a whole session, rather than one scenario for itself.
+    """The options that hold for a whole session rather than for one scenario.
 
     ``first`` are schedules that are run before all others; ``exit_first`` ends a scenario with the first case
     that breaks. ``listing`` stops before the first case; ``replay`` runs that schedule alone. ``handlers``
-    notes which handlers of exceptions run; ``audit`` finds out what each sync protects. ``shard`` is the part
+    records which exception handlers run; ``audit`` finds out what each sync protects. ``shard`` is the part
     of each plan to run.
     """
 
@@ -51,7 +51,7 @@ class Request:
     shard: Shard | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a shard together with a question that no part of a plan can answer.
+        """Refuse a shard together with a question that one part of a plan cannot answer.
 
         Raises:
             UsageError: for a shard together with a replay, an audit, or an end at the first finding.
@@ -67,10 +67,10 @@ class Request:
 class Specimen:
     """What is explored, in the words of its front.
 
-    ``file`` and ``line`` are where a test is; ``test`` or ``command`` how it is named to be run again (see
-    :class:`~chaoskit.core.result.Options`). ``known`` has the findings that a file beside it accepts;
-    ``checked`` is False where the check itself is not tried: for a command without one, and under a debugger,
-    which would stop in the trial.
+    ``file`` and ``line`` locate a test; ``test`` or ``command`` is what to type to run it again (see
+    :class:`~chaoskit.core.result.Options`). ``known`` has the findings that a file beside the test accepts;
+    ``checked`` is False if the check itself is not to be tried: for a command without one, and under a
+    debugger, which would stop in the trial.
     """
 
     name: str
@@ -82,14 +82,14 @@ class Specimen:
     known: Mapping[str, str] = field(default_factory=dict)
     checked: bool = True
     promise: str = ""
-    """What it is about, in a sentence; empty if that is not written down."""
+    """What it is about, in a sentence; empty if it does not say."""
 
 
 class Exploration:
-    """All that it takes to explore one specimen, once. ``sources`` have to see its first recording."""
+    """Everything needed to explore one specimen, once. ``sources`` must see its first recording."""
 
     def __init__(self, specimen: Specimen, spec: ScenarioSpec, request: Request, backend: Backend) -> None:
-        """Refuse what can be refused before anything runs.
+        """Check, before anything runs, what can be checked by then.
 
         Raises:
             ScheduleError: for a schedule to replay with a fault that ``backend`` cannot make happen.
@@ -109,13 +109,13 @@ class Exploration:
         self._onlooker = Onlooker() if tried and specimen.checked else None
         self.sources = (*self.sources, self._onlooker) if self._onlooker is not None else self.sources
         self.time = _time(spec, request.replay, backend)
-        # Faults inside of the interpreter count allocations, and watching the handlers would add some.
+        # Faults inside the interpreter count allocations, and watching the handlers would add some.
         watched = request.handlers and not request.listing and self._inside == NOTHING_INWARD
         self.handlers = scan() if watched else None
 
     @property
     def baseline(self) -> Job:
-        """The job of the first recording, made while it is not known how long the test takes."""
+        """The job of the first recording, when it is not yet known how long the test takes."""
         # Twenty times an unknown time is no bound, so the first recording has a fixed one.
         timeout = self.spec.timeout or TIMEOUT
         spec, inside = self.spec, self._inside
@@ -189,7 +189,7 @@ class Exploration:
 
 
 def _time(spec: ScenarioSpec, replay: Schedule | None, backend: Backend) -> VirtualTime | None:
-    """How time is in the runs of a scenario; None for the real one."""
+    """The virtual time of a scenario's runs; None if their time is real."""
     struck = {strike.point.call for strike in replay or ()}
     operations = bool(spec.faults.names & CLOCK_FAULTS or struck & TIME_CALLS)
     if spec.time == REAL:

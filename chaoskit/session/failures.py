@@ -1,4 +1,4 @@
-"""What a test is told of a workload that failed although nothing was injected."""
+"""The error that a test gets for a workload that failed although nothing was injected."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def raise_failure(outcome: Outcome, what: str, words: Words, interrupted: int = 
     """Raise what went wrong although nothing was injected; ``interrupted`` counts calls that we delayed.
 
     Raises:
-        Exception: the workload's own.
-        WorkloadFailed: for every other end of it.
+        Exception: the workload's own. WorkloadFailed: if it ended in any other way.
     """
     if outcome.error is not None and interrupted:
         outcome.error.add_note(_HOW_INTERRUPTED.format(interrupted))

@@ -1,4 +1,4 @@
-"""Noting in the runs of one case which handlers of exceptions have run."""
+"""A record, over the runs of one case, of the exception handlers that ran."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chaoskit.inject.handlers import Handlers, HandlerWatch, Marks
 
 
 class HandlerLog:
-    """What was noted in all runs so far, by the number of the handler or the line; empty for no handlers."""
+    """What was seen in all runs so far, by the number of the handler or line; empty without ``handlers``."""
 
     def __init__(self, handlers: Handlers | None) -> None:
         self._handlers = handlers
@@ -17,7 +17,7 @@ class HandlerLog:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[HandlerWatch | None]:
-        """What is to watch in one run; what it has noted counts when the run is over, however it ended."""
+        """Yield the watch for one run; what it saw is added when the run is over, however it ended."""
         if not self._handlers:
             yield None
             return

@@ -21,21 +21,22 @@ from chaoskit.inject.inprocess.machine import machine
 from chaoskit.inject.inprocess.run import Rule, WatchedRun
 
 FaultRule = str | Schedule | Callable[[Operation], "str | None"]
-"""A schedule such as ``"write(*.json)#2=ENOSPC"``, or a function that is shown each operation and names the
-fault that strikes it, or None."""
+"""A schedule such as ``"write(*.json)#2=ENOSPC"``, or a function that takes an operation and returns the name
+of the fault that strikes it, or None."""
 
 
 class NotInjected(ChaoskitError):
-    """A fault that was asked for by its place did not strike before its block was left."""
+    """A fault of a schedule had not struck when its block was left."""
 
 
 @dataclass(slots=True)
 class Injected:
     """What has happened in the block so far.
 
-    ``faults`` has the receipts of the faults that struck, ``operations`` what was done. ``killed`` is True
-    once a fault has ended the block as a process is ended. ``around`` names what was done and could not be
-    struck: by C libraries, by children, through a name that was not found.
+    ``faults`` has the receipts of the faults that struck, ``operations`` what the code did. ``killed`` is
+    True once a fault has ended the block the way a kill ends a process. ``around`` lists what no fault could
+    strike: the work of C libraries, of child processes, and of functions reached by a name that was not
+    found.
     """
 
     _run: WatchedRun
@@ -61,21 +62,21 @@ class Injected:
 def injecting(
     *rules: FaultRule, path: str | os.PathLike[str], must_strike: bool = True
 ) -> Iterator[Injected]:
-    """While the block lasts, calls of Python code on files below ``path`` meet the faults that are named.
+    """Until the block ends, inject the faults of ``rules`` into calls of Python code on files below ``path``.
 
     Faults strike where the code runs: in this process, at the functions of ``os``, ``open``, sockets and
-    clocks, under whatever name they were bound. C libraries and child processes are not reached; what they
-    do to files is listed in ``around``. After a kill each further call raises until the block is left, also
-    in ``finally`` and ``__exit__``, and the block ends quietly; what the code has changed in memory stays.
+    clocks, under whatever name they were bound. They do not reach C libraries and child processes; what those
+    do to files is listed in ``around``. After a kill every further call raises until the block is left, in
+    ``finally`` and ``__exit__`` too, and the block ends quietly; what the code has changed in memory stays.
     With pyfakefs active the files are those in memory.
 
-    Schedules strike in the order in which they are given, each once. Functions are asked about each
-    operation for which no schedule is due.
+    Schedules strike in the order given, each once. Functions are called for each operation at which no
+    schedule strikes.
 
     Raises:
-        ScheduleError: for a fault or an operation that does not exist, or that cannot be made to happen here.
-        UsageError: for another kind of rule, and inside of another such block.
-        NotInjected: when the block is left, if the fault of a schedule has not struck; not with
+        ScheduleError: for a fault or an operation that does not exist, or that this backend cannot inject.
+        UsageError: for another kind of rule, and inside another such block. NotInjected: when the block is
+        left, if the fault of a schedule has not struck; not with
             ``must_strike=False``.
     """
     strikes: list[Strike] = []
@@ -109,7 +110,7 @@ def injecting(
 
 
 def _missed(strike: Strike, run: WatchedRun) -> str:
-    # As a rule names them: with the thread, which the operation as such is printed without.
+    # As a rule names them, with the thread: an operation alone is printed without it.
     same = [str(point_of(one)) for one in run.operations if one.call == strike.point.call]
     unable = next((one.text for one in run.caveats.values() if one.target == str(strike)), "")
     seen = unable or f"of its kind there were {', '.join(same[:5]) or 'none'}"

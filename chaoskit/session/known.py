@@ -1,4 +1,4 @@
-"""Findings that a project knows of and has named, in the scenario or in a file beside its tests.
+"""Findings that a project accepts, named in the scenario or in a file beside its tests.
 
 The file is ``chaoskit-known.toml``: one table for each scenario, in which each id has the reason why it is
 accepted::
@@ -39,10 +39,10 @@ def checked(what: str, value: object) -> dict[str, str]:
 
 
 def beside(test: Path, name: str) -> dict[str, str]:
-    """What the file beside the module ``test`` says of its test ``name``, as pytest has it after ``::``.
+    """What the file beside the module ``test`` accepts for its test ``name`` (pytest's name after ``::``).
 
     Raises:
-        UsageError: if the file cannot be understood, or names a module that is not there.
+        UsageError: if the file cannot be parsed, or names a module that does not exist.
     """
     file = test.parent / FILE
     tables = _read(file)

@@ -1,8 +1,7 @@
-"""Bringing back the lines that coverage.py has seen in a workload, which runs in a separate process.
+"""Return to coverage.py the lines that it saw in a workload, which runs in a separate process.
 
-That process ends without a chance to save them, so they travel with the workload's result and are
-added to the collector of the test process. This is done in the baseline only: tracing costs many times
-what a case does, and cases are not traced at all.
+That process ends without a chance to save them, so they travel with the workload's result and are added to
+the collector of the test process. Only the baseline is traced: tracing costs many times what a case does.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ Lines = dict[str, Any]
 
 
 def active() -> bool:
-    """Return True if coverage.py measures this process in a way that is known here."""
+    """Return True if coverage.py measures this process in a way that this module understands."""
     return _data() is not None
 
 
@@ -26,7 +25,7 @@ def with_lines(work: Callable[[], Any]) -> tuple[Any, Lines]:
 
     result = work()
     if inspect.iscoroutine(result):
-        # A coroutine has executed nothing yet: its lines are seen only when it has run.
+        # A coroutine has executed nothing yet: run it to see its lines.
         result = asyncio.run(result)
     return result, dict(_data() or {})
 
@@ -37,14 +36,14 @@ def add(lines: Lines) -> None:
     if data is None:
         return
     for file, seen in lines.items():
-        # The type of the other side: a file that only the workload executed has no entry here yet.
+        # Of the same type as in the workload: a file that only it executed has no entry here yet.
         data.setdefault(file, type(seen)()).update(seen)
 
 
 def add_to_context(name: str, lines: Mapping[str, Iterable[int]]) -> None:
     """Count ``lines``, by file, as executed in the context ``name`` of coverage.py's data.
 
-    So ``coverage html --show-contexts`` says of a handler that it ran, and in which scenario.
+    Then ``coverage html --show-contexts`` shows that a handler ran, and in which scenario.
     """
     coverage = sys.modules.get("coverage")
     current = None if coverage is None else coverage.Coverage.current()
@@ -56,7 +55,7 @@ def add_to_context(name: str, lines: Mapping[str, Iterable[int]]) -> None:
     data.set_context(name)
     measured = {file: set(found) for file, found in lines.items() if current._should_trace(file, None).trace}
     if data.has_arcs():
-        # With branches a line is one that an arc leads to; from itself is not a branch of any program.
+        # With branches a line counts if an arc leads to it; an arc from the line to itself adds no branch.
         data.add_arcs({file: {(line, line) for line in found} for file, found in measured.items()})
     else:
         data.add_lines(measured)
@@ -66,7 +65,7 @@ def add_to_context(name: str, lines: Mapping[str, Iterable[int]]) -> None:
 def _data() -> Lines | None:
     """The dictionary of coverage's collector: file name to a set of lines or arcs, with every core it has.
 
-    There is no public way to it that would not write to the disk.
+    Every public way to it writes to the disk.
     """
     coverage = sys.modules.get("coverage")
     if coverage is None:

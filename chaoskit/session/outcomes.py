@@ -1,4 +1,4 @@
-"""How a workload ended: what a test is given of it, and what is noted."""
+"""How a workload ended: the outcome for the test, and the summary for the record."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ class Outcome:
         For a command: True if it exited with 0; ``value`` has its ``returncode``, ``stdout`` and
         ``stderr`` in any case.
     ``error``
-        What it raised, as an exception of the same type where that can be sent; ``traceback`` is
-        the text of it.
+        What it raised, as an exception of the same type if that can be sent; ``traceback`` is its text.
     ``signal``
         The number of the signal that killed it, or None.
     ``timed_out``
-        True if it was killed because it hung; ``stacks`` is where. It is also ``stuck`` if that was known
-        before its time was up: all of it waited, and nothing could have ended that.
+        True if it was killed because it hung; ``stacks`` shows where. ``stuck`` is also True if the hang was
+        certain before the time was up: every thread waited, and nothing could have ended that.
     ``power_lost``
         True if it ended in a power loss: ``chaos.path`` holds what was left on the disk.
     ``faults``
@@ -46,7 +45,7 @@ class Outcome:
 
 
 def outcome_of(ran: Ran) -> Outcome:
-    """What a test is given of a run."""
+    """The outcome of a run, for the test."""
     return Outcome(
         ok=ran.ok,
         value=ran.value,
@@ -61,14 +60,14 @@ def outcome_of(ran: Ran) -> Outcome:
 
 
 def how_it_failed(outcome: Outcome) -> str:
-    """What became of a run that did not return, as the end of a sentence."""
+    """How a run failed, as the end of a sentence."""
     if outcome.error is not None:
         return f"raised {type(outcome.error).__name__}: {outcome.error}"
     return "hung" if outcome.timed_out else "died"
 
 
 def summary_of(ran: Ran, number: int, recovery: bool, seconds: float) -> RunSummary:
-    """What is noted of a run."""
+    """The summary of a run, for the record."""
     how = "returned" if ran.ok else "stopped" if ran.timed_out else "died" if ran.signal else "raised"
     return RunSummary(
         run=number,

@@ -1,8 +1,8 @@
-"""Telling a fresh server what one before it was told: the conversations of a run that lost its power.
+"""Repeat to a fresh server the conversations of a run that ended in a power loss.
 
-What a protocol is told means something within its connection: a log-in, a transaction, the recipients of a
-letter. So what went over one connection goes over one again, in its order, and each request waits for an
-answer as it did then.
+A message means something only within its connection: a log-in, a transaction, the recipients of a letter. So
+the messages of one connection go over one connection again, in order, and each request waits for an answer as
+it did before.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import time
 from chaoskit.core.operation import NetworkDetail
 
 _PATIENCE = 2.0
-"""Seconds until an answer has to begin."""
+"""Seconds within which an answer must begin."""
 _SILENCE = 0.05
-"""Seconds behind part of an answer after which it counts as whole: few are as long as they were then."""
+"""Seconds of silence after which an answer counts as complete: few are as long as before."""
 
 
 class Untold(Exception):
-    """The server does not take what the one before took; says why."""
+    """The server does not accept what the one before it accepted; the message says why."""
 
 
 class Conversation:
-    """One connection to a fresh server, over which the same is said as over one of the past.
+    """One connection to a fresh server, which repeats a connection of the past.
 
     Raises:
-        Untold: if there is no connection to be had.
+        Untold: if the server takes no connection.
     """
 
     def __init__(self, name: str, host: str, port: int) -> None:
@@ -38,10 +38,10 @@ class Conversation:
             raise Untold(f"{name} took no connection ({why.strerror or why})") from None
 
     def hear(self, received: int) -> None:
-        """What the server says first.
+        """Wait for the server's greeting, if one of ``received`` bytes came before.
 
         Raises:
-            Untold: if it says nothing.
+            Untold: if no greeting comes.
         """
         if received and not self._answer(received):
             raise Untold(f"{self._name} began with nothing, where {received} bytes came then")
@@ -50,7 +50,7 @@ class Conversation:
         """Send a request of the past, and wait for its answer; return what was sent.
 
         Raises:
-            Untold: if the request is not known to its end, or is not answered.
+            Untold: if the request was not recorded in full, or is not answered.
         """
         raw = b"" if detail.request is None else detail.request.read()
         if len(raw) < detail.sent:
@@ -59,13 +59,13 @@ class Conversation:
             self._socket.sendall(raw)
         except OSError as why:
             raise Untold(f"{self._name} has ended the connection ({why.strerror or why})") from None
-        # Without an answer then there need not be one now.
+        # If there was no answer then, none is needed now.
         if detail.received and not self._answer(detail.received):
             raise Untold(f"{self._name} did not answer {raw[:40]!r}, which was answered then")
         return raw
 
     def _answer(self, expected: int) -> int:
-        """Wait for this many bytes, or for as many as there are; return how many came."""
+        """Wait for ``expected`` bytes, or as many as come; return how many came."""
         got, deadline = 0, time.monotonic() + _PATIENCE
         while got < expected:
             left = _SILENCE if got else deadline - time.monotonic()
@@ -81,7 +81,7 @@ class Conversation:
         return got
 
     def close(self) -> None:
-        """Say that this is all, and wait for the other side to have seen it."""
+        """Shut down our side, and wait until the server has closed its own."""
         with self._socket:
             try:
                 self._socket.shutdown(socket.SHUT_WR)

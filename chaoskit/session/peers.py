@@ -1,4 +1,4 @@
-"""Servers that a scenario talks to: real programs, which no crash of the workload takes back."""
+"""Servers that a scenario talks to: real programs, whose state no crash of the workload undoes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from chaoskit.session.past import Conversation
 _NAME = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _MOST = 254
 _READY = 10.0
-"""Seconds that a server has until it listens."""
+"""Seconds that a server may take until it listens."""
 _SOON = 0.002
 _LOCAL = "127.0.0.1"
 
 
 class Peer:
-    """One server: a name in the workload, an address outside of it.
+    """One server: known by a name in the workload, by an address outside.
 
-    ``requests`` has what it got from workloads so far, in order: whole requests of HTTP, or for other
+    ``requests`` has what it has received from workloads, in order: whole HTTP requests, or for other
     protocols what was sent in each exchange. ``url`` is for the test itself.
     """
 
@@ -42,7 +42,7 @@ class Peer:
 
     @property
     def url(self) -> str:
-        """Where the server really listens, for requests of the test itself."""
+        """The server's real address, for requests by the test itself."""
         return f"http://{self.host}:{self.port}"
 
     def stop(self) -> None:
@@ -59,15 +59,14 @@ class Peers:
 
     @property
     def addresses(self) -> tuple[PeerAddress, ...]:
-        """Their names with where they are."""
+        """Their names and addresses."""
         return tuple(PeerAddress(one.name, one.host, one.port) for one in self._peers.values())
 
     def add(self, name: str, address: tuple[str, int] | None, start: Any) -> Peer:
-        """Declare a server, and start it if asked to.
+        """Declare a server, and start it if ``start`` is given.
 
         Raises:
-            UsageError: for a name, an address or a start that cannot be right, and for a server that
-                does not listen.
+            UsageError: for a wrong name, address or start, and for a server that does not listen.
         """
         if channel.inside():
             raise UsageError(f"peer({name!r}) was called inside of a workload; expected it before run().")
@@ -77,7 +76,7 @@ class Peers:
             raise wrong("name of a peer", name, "one that was not declared before in this test")
         if len(self._peers) == _MOST:
             raise UsageError(f"{name} is peer {_MOST + 1} of this test; expected {_MOST} at most.")
-        # Neither would be a name that leads nowhere, and both a server too many.
+        # With neither the name leads nowhere; with both there is one server too many.
         if (address is None) == (start is None):
             raise wrong(
                 "peer", name, "either start=, what is to be started, or address=, where it runs already"
@@ -87,15 +86,15 @@ class Peers:
         return peer
 
     def note(self, requests: Iterable[PeerRequest]) -> None:
-        """Add what a run has sent."""
+        """Add the requests of a run."""
         for one in requests:
             self._peers[one.peer].requests.append(one)
 
     def replay(self, past: Sequence[Operation]) -> None:
-        """Say again what a run had said before its power went: the outside has seen it.
+        """Repeat what a run had sent before the power loss, since the outside world has seen it.
 
         Raises:
-            Untold: if a server does not take it as the one before did. What was said up to there stays.
+            Untold: if a server does not accept it as the one before did. What was sent by then stays.
         """
         open_now: dict[tuple[int, str, int], Conversation] = {}
         try:
@@ -104,7 +103,7 @@ class Peers:
                 peer = self._peers.get(detail.peer)
                 if peer is None or operation.call not in ("http", "exchange", "greeting"):
                     continue
-                # Nothing is known of a request that was not sent to its end.
+                # The content of a request that was not sent completely is unknown.
                 if operation.call == "http" and detail.request is None:
                     continue
                 key = (operation.place.run, peer.name, detail.connection)
@@ -127,7 +126,7 @@ class Peers:
 
 
 class _PeerProcess:
-    """A process that serves, with everything below it."""
+    """A server process, with all its descendants."""
 
     def __init__(self, serve: Callable[[], object]) -> None:
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it ends
@@ -137,7 +136,7 @@ class _PeerProcess:
             _become(serve, parent, self.errors)
 
     def alive(self) -> bool:
-        """False once it has ended."""
+        """Return False once it has ended."""
         if self._pid and os.waitpid(self._pid, os.WNOHANG) != (0, 0):
             self._pid = 0
         return self._pid != 0
@@ -148,7 +147,7 @@ class _PeerProcess:
         return self.errors.read()[-2000:].decode(errors="replace").strip()
 
     def end(self) -> None:
-        """Kill it, and all that it has started."""
+        """Kill it and everything that it has started."""
         pid, self._pid = self._pid, 0
         if pid:
             processes.kill_tree(pid)
@@ -162,7 +161,7 @@ def _become(serve: Callable[[], object], parent: int, errors: IO[bytes]) -> NoRe
     try:
         processes.die_with(parent)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        # What it prints would stand between the lines of the test.
+        # Its output would appear between the lines of the test.
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
@@ -182,7 +181,7 @@ def _checked(address: object) -> tuple[str, int]:
         raise wrong("address of a peer", address, "host and port, as in ('127.0.0.1', 5432)")
     host, port = address
     try:
-        # Numbers only: where a name leads may change, and the faults are not for strangers.
+        # Resolve the name now: it may lead elsewhere later, and faults must not strike strangers.
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
     except OSError as error:
         raise wrong("address of a peer", address, f"a host that can be found ({error})") from None
@@ -197,7 +196,7 @@ def _started(name: str, start: Any) -> tuple[str, int, _PeerProcess]:
         listener = socket.create_server((_LOCAL, 0), backlog=128)
         with listener:
             port = listener.getsockname()[1]
-            # It listens before it is there: what comes early waits.
+            # The socket listens before the process serves: an early client waits.
             return _LOCAL, port, _PeerProcess(lambda: stub.serve(listener, routes))
     port = _free_port()
     if callable(start):

@@ -1,8 +1,8 @@
-"""Explore any program in any language: a workspace, a command, and commands that recover and check.
+"""Explore a program in any language: a workspace, a command, and commands that recover and check.
 
 Each case is: a fresh copy of the workspace; the set-up; the command, in which the fault strikes; the
-recovery; the check. The check is given what the command had promised (its lines on standard output)
-on its standard input, and fails by its exit status.
+recovery; the check. The check reads what the command promised (its lines on standard output) from its
+standard input, and fails by its exit status.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from chaoskit.session.outcomes import Outcome, signal_name
 
 _SHOWN = 4000
 _GRACE = 10.0
-"""Seconds that a step's own limit has to report itself before the watchdog kills the case without details."""
+"""Seconds that a step has to report its own timeout, before the watchdog kills the case without details."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +66,26 @@ class Program:
 
 class CommandBroken(Exception):
     """One of the commands around the program did not end with status 0. ``args``: the step, how it ended, and
-    what it printed at the end.
+    the end of its output.
     """
 
     @property
     def whole(self) -> str:
-        """How it ended, and all of what it printed that was kept."""
+        """How it ended, and all of its output that was kept."""
         _, how, output = self.args
         return f"{how}: {output}" if output else str(how)
 
     @property
     def in_one_line(self) -> str:
-        """How it ended and the last line that it printed, which in most languages is the error."""
+        """How it ended, and the last line of its output, which in most languages is the error."""
         step, how, output = self.args
         return f"the {step} {how}: {output.splitlines()[-1].strip()}" if output else f"the {step} {how}"
 
 
 class ProgramRunner:
-    """Executes jobs by running a program; an instance may be used by several forked workers.
+    """Executes jobs by running a program; several forked workers may share an instance.
 
-    ``keep``, if given, is where the directory of the last case with a fault is left.
+    ``keep``, if given, is where the directory of the last case with a fault is copied.
     """
 
     def __init__(
@@ -104,12 +104,13 @@ class ProgramRunner:
         self._keep = keep
         self._words = words
         self._interrupted = 0
-        """Calls of the last case that were interrupted while they waited for us."""
+        """Calls of the last case that were interrupted while they waited for the supervisor."""
 
     def __call__(self, job: Job, watch: Watch | None = None) -> Observation:
         """Run one case.
 
-        A first recording that fails after calls were interrupted while they waited for us is repeated.
+        A first recording that fails after calls were interrupted while they waited for the supervisor is
+        repeated.
 
         Raises:
             UsageError: if the set-up fails.
@@ -130,7 +131,7 @@ class ProgramRunner:
         place = self._place(job, watch, made)
         try:
             root = self._fresh(place, watch)
-            # Sources look at the first recording alone.
+            # Sources look only at the first recording.
             sources = self._sources if job.expected is None else ()
             chaos = Chaos(root, self._backend, job, watch, sources, self._words)
             servers.callback(chaos.close)
@@ -148,14 +149,14 @@ class ProgramRunner:
             servers.close()
             remove(place)
             if job.home or job.expected is None or job.note is not None:
-                # Cases may have to begin where this one was recorded; by this they know that it was here.
+                # Later cases may have to begin in this place, and recognise it by the empty directory.
                 place.mkdir(0o700)
             made.close()
 
     def _place(self, job: Job, watch: Watch, made: contextlib.ExitStack) -> Path:
-        """An empty directory with the case's own in it: the one that the job asks for, or any."""
+        """An empty directory to hold the case's own: the one that the job asks for, or a new one."""
         if not job.home:
-            # Of equal length for each case: a program that writes it does the same in each.
+            # The name has the same length in every case, so a program that writes it writes as many bytes.
             return Path(tempfile.mkdtemp(prefix="case-", dir=self._base))
         place = Path(job.home).parent
         made.enter_context(taken(str(place), watch, job.timeout))
@@ -189,7 +190,7 @@ class ProgramRunner:
             # A check that hangs shows as a hang, whichever step it is.
             kind = "hang" if how.startswith("timed out") else "assertion" if step == "check" else "error"
             message = broken.in_one_line
-            # What is more than the message says; it is shown below that.
+            # Shown below the message, so only if it says more.
             text = output if "\n" in output else message
             return CaseFailure(kind, step, message, text)  # type: ignore[arg-type]
         except InvariantBroken as broken:
@@ -224,9 +225,9 @@ class ProgramRunner:
 
 
 def _told(outcome: Outcome) -> dict[str, str]:
-    """How the program ended, as variables of the environment: one of two, and after a power loss neither.
+    """How the program ended, as environment variables: a status or a signal, and after a power loss neither.
 
-    The one that is empty is set all the same, so that ``set -u`` does no harm.
+    Both are always set, an unused one to the empty string, so that ``set -u`` does no harm.
     """
     killed = outcome.signal or (signal.SIGKILL if outcome.timed_out else 0)
     status = "" if killed or outcome.power_lost else str(getattr(outcome.value, "returncode", 127))
@@ -234,9 +235,9 @@ def _told(outcome: Outcome) -> dict[str, str]:
 
 
 def _copy(source: Path, target: Path, special: Callable[[str, str], object]) -> None:
-    """Copy a directory with its symbolic links, and with the hard links inside of it.
+    """Copy a directory, preserving symbolic links and the hard links within it.
 
-    ``special(path, kind)`` is called for pipes, sockets and devices, which are left out.
+    ``special(path, kind)`` is called for pipes, sockets and devices, which are not copied.
     """
     copies: dict[tuple[int, int], str] = {}
 
@@ -246,7 +247,7 @@ def _copy(source: Path, target: Path, special: Callable[[str, str], object]) -> 
         if kind is not None:
             special(one, kind)
             return to
-        # Two names of one file stay one file: programs use hard links as locks.
+        # Two names of one file must stay one file: programs use hard links as locks.
         first = copies.setdefault((status.st_dev, status.st_ino), to)
         if first == to:
             return str(shutil.copy2(one, to))
@@ -257,7 +258,7 @@ def _copy(source: Path, target: Path, special: Callable[[str, str], object]) -> 
 
 
 def _copy_workspace(workspace: Path, root: Path) -> None:
-    """Raise UsageError for what cannot be copied: special files, and those that cannot be read."""
+    """Copy the workspace; raise UsageError for special files and files that cannot be read."""
 
     def refuse(path: str, kind: str) -> NoReturn:
         raise UsageError(
@@ -296,14 +297,14 @@ def _shell(
     given: str = "",
     told: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Run one command line until its shell ends; what it has started and left is killed then.
+    """Run one command line until its shell ends, and kill the processes that it left.
 
-    ``given`` comes on its standard input, ``told`` in its environment.
+    ``given`` is its standard input; ``told`` is added to its environment.
 
     Raises:
         CommandBroken: if its status is not 0, or it takes longer than ``timeout`` seconds.
     """
-    # A file and not a pipe: a pipe would have to be fed while the command runs.
+    # A file, since a pipe would have to be fed while the command runs.
     with reaping(), tempfile.TemporaryFile() as lines:
         lines.write(given.encode("utf-8", "surrogateescape"))
         lines.seek(0)
@@ -314,13 +315,13 @@ def _shell(
             stdin=lines,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            # Apart from ours, so that Ctrl-C on the terminal reaches this process alone.
+            # A separate session, so that Ctrl-C on the terminal reaches only this process.
             start_new_session=True,
         ) as process:
             try:
                 output = _until_ended(process, time.monotonic() + timeout)
             except BaseException as error:
-                # With everything that the shell has started.
+                # Everything that the shell has started, too.
                 kill_tree(process.pid)
                 if isinstance(error, TimeoutError):
                     raise CommandBroken(step, f"timed out after {timeout:g} s", "") from None
@@ -330,10 +331,10 @@ def _shell(
 
 
 def _until_ended(process: subprocess.Popen[bytes], deadline: float) -> bytes:
-    """Wait for the process itself, even if others hold its output open; return the end of that output.
+    """Wait for the process itself, even if others hold its output open; return the end of the output.
 
     Raises:
-        TimeoutError: if it is not over at ``deadline``, by the monotonic clock.
+        TimeoutError: if it has not ended by ``deadline``, a time of the monotonic clock.
     """
     assert process.stdout is not None
     pipe, kept = process.stdout.fileno(), b""
@@ -360,7 +361,7 @@ def _until_ended(process: subprocess.Popen[bytes], deadline: float) -> bytes:
 
 
 def _available(pipe: int) -> bytes:
-    """What is in a pipe now, at most its whole capacity: a process may write for ever."""
+    """What the pipe holds now, at most its capacity: a process may write for ever."""
     os.set_blocking(pipe, False)
     try:
         return os.read(pipe, 1 << 20)

@@ -1,7 +1,7 @@
-"""Schedules that broke a scenario are kept beside the project, and are run first the next time.
+"""Keep the schedules that broke a scenario beside the project, to run them first the next time.
 
-They are local: below ``.chaoskit/``, which keeps itself out of version control and may be deleted at any
-time. A finding that has come to stay belongs into the test as a known one, or as a separate case.
+They are local, below ``.chaoskit/``, which keeps itself out of version control and may be deleted at any
+time. A finding that will stay for a while belongs in the test, as a known one or as a separate case.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from chaoskit.core.result import ScenarioResult
 FOLDER = ".chaoskit"
 _EACH = 3
 _ALL = 60
-"""How many schedules are kept of one finding, and of one scenario: the first shows it, others are spares."""
+"""How many schedules are kept for one finding, and for one scenario. All but the first are spares."""
 
 
 class Remembered:
-    """The schedules of a project; ``root`` is its directory."""
+    """The schedules kept for a project; ``root`` is the project's directory."""
 
     def __init__(self, root: Path) -> None:
         self._root = root / FOLDER
 
     def of(self, nodeid: str) -> tuple[str, ...]:
-        """The schedules that broke a scenario the last time; none if that is not known."""
+        """The schedules that broke a scenario the last time; empty if unknown."""
         try:
             kept = json.loads(self._file(nodeid).read_text("utf-8"))
         except (OSError, ValueError):
             return ()
         same = isinstance(kept, dict) and kept.get("scenario") == nodeid
         schedules = kept.get("schedules") if same else ()
-        # Written by another version, or by hand: what it has in it must do no harm.
+        # The file may come from another version or from an editor: its content must do no harm.
         return tuple(one for one in schedules if isinstance(one, str)) if isinstance(schedules, list) else ()
 
     def keep(self, result: ScenarioResult) -> None:
-        """Replace what is known of a scenario by what has broken it now.
+        """Replace the schedules kept for a scenario by those that broke it now.
 
-        What cannot be written is not kept: a project on a read-only disk can be tested all the same.
+        If they cannot be written they are not kept: a project on a read-only disk can still be tested.
         """
         broke = [
             schedule
@@ -80,6 +80,6 @@ class Remembered:
 
 
 def _had_its_chance(result: ScenarioResult, schedules: tuple[str, ...]) -> bool:
-    """True if all of ``schedules`` were run, or all cases: what can no longer strike is not among them."""
+    """True if all of ``schedules`` were run, or all cases: one that can no longer strike has no case."""
     everything = result.state == "passed" and (result.budget is None or not result.budget.left_out)
     return everything or {case.schedule for case in result.cases}.issuperset(schedules)

@@ -1,4 +1,4 @@
-"""The arguments of a scenario, of the decorator or of the marker, checked."""
+"""The checked arguments of a scenario, from the decorator or the marker."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ScenarioSpec:
     time: str = VIRTUAL
     threads: tuple[str, ...] = ()
     given: frozenset[str] = frozenset()
-    """The arguments that were written out, so that an ini file fills in the others only."""
+    """The arguments that were written out, so that an ini file fills in only the others."""
 
     @classmethod
     def checked(cls, args: Sequence[object], kwargs: Mapping[str, Any]) -> ScenarioSpec:

@@ -1,4 +1,4 @@
-"""A server of HTTP that answers by a table of routes; it is a real one, in another process."""
+"""An HTTP server that answers from a table of routes; it is a real server, in another process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EXPECTED = (
 
 @dataclass(frozen=True, slots=True)
 class StubRequest:
-    """What a route's function is given. ``path`` has no query; names of ``headers`` are in lower case."""
+    """The argument of a route's function. ``path`` has no query; names in ``headers`` are in lower case."""
 
     method: str
     path: str
@@ -32,11 +32,11 @@ class StubRequest:
 
 
 Routes = Mapping[str, Any]
-"""``"GET /item/*"`` or ``"/health"`` (any method) to what is answered."""
+"""Maps ``"GET /item/*"``, or ``"/health"`` for any method, to the answer."""
 
 
 def checked(routes: Routes) -> Routes:
-    """``routes``, if they can be served.
+    """Return ``routes`` if they can be served.
 
     Raises:
         UsageError: for a malformed route, and for an answer that cannot be sent.
@@ -51,12 +51,12 @@ def checked(routes: Routes) -> Routes:
 
 
 def serve(listener: socket.socket, routes: Routes) -> None:
-    """Answer on ``listener`` for ever."""
+    """Answer requests on ``listener`` for ever."""
 
     class Served(_ByRoutes):
         table: ClassVar[Routes] = routes
 
-    # Bound and listening already: no client comes too early.
+    # Bound and listening already, so no client comes too early.
     server = _HttpServer(listener.getsockname(), Served, bind_and_activate=False)
     server.socket = listener
     server.serve_forever(poll_interval=3600)
@@ -66,7 +66,7 @@ class _HttpServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Connections that end in the middle are what this server is for."""
+        """Ignore it: connections that break are what this server is for."""
 
 
 class _ByRoutes(BaseHTTPRequestHandler):
@@ -92,7 +92,7 @@ class _ByRoutes(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def handle_expect_100(self) -> bool:
-        """Say that the body is wanted; at once, since the client waits for it."""
+        """Ask for the body at once, since the client waits for this."""
         self.send_response_only(100)
         self.end_headers()
         self.wfile.flush()
@@ -122,7 +122,7 @@ def _answer_of(routes: Routes, request: StubRequest) -> Any:
 
 
 def _triple(answer: Any) -> tuple[int, dict[str, str], bytes]:
-    """Status, header fields and body of an answer, whichever of its forms it has."""
+    """Status, header fields and body of an answer, in whichever form it is given."""
     status, body = 200, answer
     headers: dict[str, str] = {}
     if isinstance(answer, int) and not isinstance(answer, bool):
@@ -147,4 +147,4 @@ def _content(body: Any) -> tuple[str, bytes]:
 
 
 Start = Callable[[int], object] | Sequence[str] | Routes
-"""How a peer is started: a function that is given its port, a command, or routes of HTTP."""
+"""How a peer is started: a function that takes the port, a command, or HTTP routes."""

@@ -31,11 +31,11 @@ Data = TypeVar("Data")
 Prepare = Callable[[Path, Any], object]
 
 _homes: dict[tuple[int, str], RunDirectory] = {}
-"""Where this process makes its worlds, by its number and the directory for temporary files."""
+"""Where this process makes its worlds, by its process id and the directory for temporary files."""
 
 
 def _home() -> str:
-    """The directory of this process for its worlds. Where it is killed, the next run removes it."""
+    """The directory for this process's worlds. If the process is killed, the next run removes it."""
     key = os.getpid(), tempfile.gettempdir()
     if key not in _homes:
         _homes[key] = RunDirectory(key[1])
@@ -44,13 +44,13 @@ def _home() -> str:
 
 
 def _leave(key: tuple[int, str]) -> None:
-    # A forked child that ends by itself would take away what its parent still needs.
+    # A forked child that exits normally would remove what its parent still needs.
     if key[0] == os.getpid():
         _homes.pop(key).close()
 
 
 class DrawnWorld(Generic[Data]):
-    """A value of ``data``, an empty directory ``path``, and a schedule that is settled by :meth:`run`."""
+    """A value ``data``, an empty directory ``path``, and a schedule, which :meth:`run` chooses."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class DrawnWorld(Generic[Data]):
         replay: Schedule | None = None,
         model: tuple[str, ...] = DEFAULT_MODELS,
     ) -> None:
-        """``choose`` is given the possible schedules, the empty one first, and says which to take."""
+        """``choose`` takes the possible schedules, the empty one first, and returns the index of one."""
         self.data = data
         self._drawn = Schedule() if replay is None else replay
         self._choose = choose
@@ -79,14 +79,13 @@ class DrawnWorld(Generic[Data]):
     def run(self, fn: Callable[..., Any], /, *args: Any) -> Outcome:
         """Execute ``fn(path, data, *args)`` without faults, then under a schedule, both times in ``path``.
 
-        What was there before is put aside for the first, which begins in an empty directory. In both
-        ``prepare(path, data)`` has been called before, if there is one.
+        The first execution begins in an empty directory: what was in ``path`` is put aside meanwhile.
+        ``prepare(path, data)``, if given, is called before each of them.
 
         Raises:
-            BaseException: whatever ``fn`` raises without a fault.
-            UsageError: for a second run.
-            BackendUnavailable: where no backend works.
-            ScheduleError: if the schedule to replay names what does not happen with this data.
+            BaseException: whatever ``fn`` raises without a fault. UsageError: for a second run.
+            BackendUnavailable: where no backend works. ScheduleError: if the schedule to replay names an
+            operation that does not happen with this data.
         """
         if self._chaos is not None:
             raise UsageError(
@@ -107,12 +106,12 @@ class DrawnWorld(Generic[Data]):
 
     @property
     def schedule(self) -> str:
-        """What strikes, as text; empty as long as nothing was drawn, and where nothing strikes."""
+        """What strikes, as text; empty before a schedule is drawn, and if nothing strikes."""
         return str(self._drawn)
 
     @property
     def struck(self) -> bool:
-        """True if the fault of the schedule took effect, or there is none in it."""
+        """True if every fault of the schedule took effect; also if it has none."""
         seen = None if self._chaos is None else self._chaos.observed()
         return seen is not None and len(seen.struck) == len(self._drawn)
 
@@ -125,7 +124,7 @@ class DrawnWorld(Generic[Data]):
         elif self._replay is not None:
             one = Planned(self._replay)
         else:
-            # The empty schedule first: where a fault is not needed, the simplest example has none.
+            # The empty schedule first: if no fault is needed, the simplest example has none.
             possible = [Planned(Schedule()), *possible]
             one = possible[self._choose([str(planned.schedule) for planned in possible])]
             self._drawn = one.schedule
@@ -134,7 +133,7 @@ class DrawnWorld(Generic[Data]):
         return one, job
 
     def _recording(self, backend: Backend, fn: Callable[..., Any], args: Sequence[Any]) -> Recording:
-        # In one place: a crash state may tell of the directory in which it was recorded.
+        # In the same place: a crash state may contain the path in which it was recorded.
         aside = self.path.with_name("aside")
         os.rename(self.path, aside)
         try:
@@ -145,7 +144,7 @@ class DrawnWorld(Generic[Data]):
         finally:
             remove(str(self.path))
             os.rename(aside, self.path)
-        # One recording: what varies from run to run shows as a fault that does not strike.
+        # Only one recording: what varies from run to run shows as a fault that does not strike.
         trace = chaos.observed().trace
         return align(trace, trace).recording
 

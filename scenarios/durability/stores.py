@@ -34,8 +34,10 @@ class Store:
     requires: str
     writing: Callable[[Path], contextlib.AbstractContextManager[Put]]
     read: Callable[[Path], Mapping[str, str]]
-    budget: int = 150
-    """Crash states that are checked; fewer where each check starts several programs."""
+    budget: int = 60
+    """Crash states that are checked by default; fewer where each check starts several programs."""
+    oracle: str = "warn"
+    """``off`` where damaging every file in turn, and reading all, takes longer than the crash states do."""
 
     def missing(self) -> str:
         """Why it cannot be tried here; empty if it can."""
@@ -177,7 +179,7 @@ def mercurial() -> Store:
         _hg(path, "archive", "-r", "tip", "-t", "files", str(path / "read"))
         return {file.name: file.read_text() for file in (path / "read").iterdir() if file.name in KEYS}
 
-    return Store("Mercurial", "mercurial", writing, read, budget=16)
+    return Store("Mercurial", "mercurial", writing, read, budget=8, oracle="off")
 
 
 def lmdb() -> Store:
@@ -253,7 +255,7 @@ def gdbm() -> Store:
             lines = tool(path, "list").splitlines()
         return dict(line.split(" ", 1) for line in lines if " " in line)
 
-    return Store("GDBM", "command:gdbmtool", writing, read, budget=100)
+    return Store("GDBM", "command:gdbmtool", writing, read)
 
 
 def diskcache() -> Store:

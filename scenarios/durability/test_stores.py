@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from budgets import FEW
+from budgets import FEW, bounded
 
 from chaoskit import faults
 from scenarios.durability.known import FINDINGS, KNOWN
@@ -87,7 +87,8 @@ def parameters() -> list[Any]:
         # Without the schedules: a report shows one beside the reason, and known.py has them all.
         harms = dict.fromkeys(line.partition(": ")[0] for line in KNOWN.get(store.name, ()))
         known = {name: "; ".join(harms) for name in FINDINGS.get(store.name, ())}
-        marks = [pytest.mark.chaoskit(faults.power_loss(), budget=store.budget, timeout=60.0, known=known)]
+        options: dict[str, Any] = {"budget": bounded(store.budget), "timeout": 60.0, "known": known}
+        marks = [pytest.mark.chaoskit(faults.power_loss(), oracle=store.oracle, **options)]
         if reason := left_out(store):
             marks.append(pytest.mark.skip(reason=reason))
         found.append(pytest.param(store, id=store.name, marks=marks))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from budgets import bounded
 
 from chaoskit import Chaos, faults, scenario
 from chaoskit.invariants import no_truncated_files
@@ -38,6 +39,7 @@ def body_of(path: Path, url: str) -> bytes | None:
     | faults.disk().only("ENOSPC", "EIO", "EACCES", "EMFILE", "ENOLCK")
     | faults.share().only("EINTR", "lost"),
     invariants=[no_truncated_files],
+    budget=bounded(100),
 )
 def test_an_answer_is_whole_or_absent(chaos: Chaos) -> None:
     """No error and no kill leaves a part of an answer under its name, or takes one that was stored."""

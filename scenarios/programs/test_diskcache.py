@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from budgets import bounded
 
 from chaoskit import Chaos, faults, scenario
 
@@ -43,7 +44,8 @@ def check(chaos: Chaos) -> None:
     faults.kill().on(site=SETTING)
     | (faults.disk() | faults.share())
     .on(site=SETTING, call=("open", "read", "write", "mkdir", "unlink"))
-    .only("ENOSPC[]", "EIO[]", "short[1]", "full", "lost")
+    .only("ENOSPC[]", "EIO[]", "short[1]", "full", "lost"),
+    budget=bounded(80),
 )
 def test_a_value_that_was_stored_is_there(chaos: Chaos) -> None:
     """No error and no kill takes an acknowledged value, or leaves half of one."""

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from budgets import bounded
 
 from chaoskit import Chaos, faults, scenario
 
@@ -78,7 +79,7 @@ def recover(repository: Path, first: str) -> None:
     assert git(repository, "show", "HEAD:file") == "second"
 
 
-@scenario(faults.kill())
+@scenario(faults.kill(), budget=bounded(40))
 def test_a_commit_that_is_killed(chaos: Chaos, template: Path) -> None:
     """Killed anywhere, as a whole or one process of it: no commit is lost, and work can go on."""
     commit_survives(chaos, template)
@@ -87,7 +88,8 @@ def test_a_commit_that_is_killed(chaos: Chaos, template: Path) -> None:
 @scenario(
     faults.disk()
     .on(call=("open", "write", "fsync", "rename", "link", "unlink", "close"))
-    .only("ENOSPC[persistent]", "EIO[]", "short", "full")
+    .only("ENOSPC[persistent]", "EIO[]", "short", "full"),
+    budget=bounded(80),
 )
 def test_a_commit_on_a_failing_disk(chaos: Chaos, template: Path) -> None:
     """The same where the disk is full or fails."""

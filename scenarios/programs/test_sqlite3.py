@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from budgets import bounded
 
 from chaoskit import Chaos, faults, scenario
 
@@ -69,7 +70,7 @@ def template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return database
 
 
-@scenario(FAULTS)
+@scenario(FAULTS, budget=bounded(150))
 def test_committed_rows_survive(chaos: Chaos, template: Path) -> None:
     """Every transfer is there whole or not at all, in order, and none that was acknowledged is missing."""
     database = chaos.path / "bank.db"

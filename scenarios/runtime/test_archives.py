@@ -40,7 +40,7 @@ def check(chaos: Chaos) -> None:
     assert {p.name for p in chaos.path.iterdir()} <= {"in.zip", "out"}, "something was left behind"
 
 
-@scenario(EVERYTHING, model="strict", budget=bounded(200))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_all_of_an_archive_or_nothing(chaos: Chaos) -> None:
     """After any fault the directory holds every member, or is not there; once promised, it stays."""
     pack(chaos.path / "in.zip")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from budgets import shortened
+from budgets import bounded
 
 from chaoskit import Chaos, faults, scenario
 from chaoskit.invariants import no_extra_files
@@ -48,7 +48,7 @@ def make(chaos: Chaos) -> None:
     chaos.promise("made")
 
 
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_directories_stay(chaos: Chaos) -> None:
     """Directories that were promised are there, and making them again after a failure succeeds."""
     chaos.run(make, chaos)
@@ -56,7 +56,7 @@ def test_directories_stay(chaos: Chaos) -> None:
     make_directories(chaos.path / "a/b/c")
 
 
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_directories_of_a_killed_process_are_synced_by_the_next(chaos: Chaos) -> None:
     """What another process made and did not live to sync is synced by the process that finds it there."""
     chaos.run(os.mkdir, chaos.path / "a")
@@ -72,7 +72,7 @@ def write(chaos: Chaos, exclusive: bool = False) -> None:
     chaos.promise("written")
 
 
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_a_file_has_the_old_content_or_the_new(chaos: Chaos) -> None:
     """Whatever happens, and an error that is not OutcomeUnknown means the old."""
     write_file(chaos.path / "state", OLD)
@@ -81,7 +81,7 @@ def test_a_file_has_the_old_content_or_the_new(chaos: Chaos) -> None:
 
 
 @pytest.mark.parametrize("linking", [False, True])
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_a_new_file_is_whole_or_absent(chaos: Chaos, linking: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """With exclusive=True, by rename and by link."""
     if linking:
@@ -97,7 +97,7 @@ def write_in_pieces(chaos: Chaos) -> None:
     chaos.promise("written")
 
 
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_an_open_file_is_published_as_a_whole(chaos: Chaos) -> None:
     """Nothing of the block is seen before its end."""
     write_file(chaos.path / "state", OLD)
@@ -170,14 +170,14 @@ def check_directory(chaos: Chaos, old: bytes | None, error: BaseException | None
         assert found == old, f"changed, though publishing raised {error!r}"
 
 
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_a_new_directory_is_whole_or_absent(chaos: Chaos) -> None:
     """All of its files, or none of them."""
     outcome = chaos.run(publish, chaos, replace=False)
     check_directory(chaos, None, outcome.error)
 
 
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_a_directory_is_replaced_as_a_whole(chaos: Chaos) -> None:
     """By exchange: at each moment there is the old one or the new one."""
     with publish_directory(chaos.path / "data") as stage:
@@ -194,7 +194,7 @@ def no_exchange(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_exchange")
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_a_link_to_a_directory_is_swapped(chaos: Chaos) -> None:
     """Where names cannot be exchanged, a link is: at each moment there is the old one or the new one."""
     (chaos.path / "first").mkdir()
@@ -206,7 +206,7 @@ def test_a_link_to_a_directory_is_swapped(chaos: Chaos) -> None:
 
 
 @pytest.mark.usefixtures("no_exchange")
-@scenario(EVERYTHING, budget=shortened(100))
+@scenario(EVERYTHING, budget=bounded(100))
 def test_two_renames_are_repaired(chaos: Chaos) -> None:
     """Where nothing better is left, a crash may leave no target; clean_leftovers puts the old one back.
 
@@ -255,7 +255,7 @@ def read_back(chaos: Chaos) -> list[bytes]:
         return list(log)
 
 
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_a_log_is_a_prefix_and_keeps_its_promises(chaos: Chaos) -> None:
     """Each acknowledged record is there, as it was; at most one more, whole."""
     chaos.run(append, chaos)
@@ -283,7 +283,7 @@ def append_in_spite_of_errors(chaos: Chaos) -> None:
         log.close()
 
 
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_a_log_goes_on_after_errors(chaos: Chaos) -> None:
     """What was appended after a failure is not lost with the record that failed."""
     chaos.run(append_in_spite_of_errors, chaos)
@@ -309,7 +309,7 @@ def shown(chaos: Chaos) -> None:
     assert not chaos.promised or len(read_back(chaos)) >= chaos.promised[0], "what was shown is gone"
 
 
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_what_a_killed_process_appended_is_synced_by_the_next(chaos: Chaos) -> None:
     """A record that another object shows is durable, though its writer did not live to sync it."""
     shown(chaos)
@@ -358,7 +358,7 @@ def change_flag(chaos: Chaos) -> None:
     chaos.promise("set")
 
 
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_a_flag_is_set_or_not(chaos: Chaos) -> None:
     """What was acknowledged last holds, and what a flag says is whole."""
     Flag(chaos.path / "flag").set("first")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from pathlib import Path
 
-from budgets import shortened
+from budgets import bounded
 
 from chaoskit import Chaos, faults, scenario
 from chaoskit.runtime import OutcomeUnknown, Snapshots
@@ -37,7 +37,7 @@ def check(chaos: Chaos) -> None:
     assert not newest & snapshots(chaos.path).verify().keys(), "damaged"
 
 
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_the_newest_acknowledged_snapshot_is_there(chaos: Chaos) -> None:
     """Whatever happens; older ones are only removed when a newer one is durable."""
     for number in (0, 1):
@@ -57,7 +57,7 @@ def save_first(chaos: Chaos) -> None:
     chaos.promise(0)
 
 
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_the_first_snapshot_is_there_with_its_directory(chaos: Chaos) -> None:
     """The directory is made on the way, and is as durable as what is in it."""
     chaos.run(save_first, chaos)
@@ -77,7 +77,7 @@ def save_in_an_emergency(chaos: Chaos) -> None:
             chaos.promise(3)
 
 
-@scenario(EVERYTHING, model="strict", budget=shortened(100))
+@scenario(EVERYTHING, model="strict", budget=bounded(100))
 def test_an_emergency_never_raises_and_never_loses(chaos: Chaos) -> None:
     """After any failure of a save it may be called, on a disk that stays full too."""
     for number in (0, 1):

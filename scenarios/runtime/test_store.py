@@ -71,7 +71,7 @@ def create_and_save(directory: Path, promise: Callable[[int], None]) -> None:
             promise(value)
 
 
-@scenario(COMPLETE, model="strict", timeout=TIMEOUT, budget=bounded(200))
+@scenario(COMPLETE, model="strict", timeout=TIMEOUT, budget=bounded(100))
 def test_save_from_nothing(chaos: Chaos) -> None:
     """Directory, store and saves: all that was promised is there, and the ledger agrees."""
     outcome = chaos.run(create_and_save, chaos.path, chaos.promise)
@@ -99,7 +99,7 @@ def save(directory: Path, promise: Callable[[str], None]) -> None:
             promise("committed")
 
 
-@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=bounded(150))
+@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=bounded(80))
 def test_a_save_says_what_became_of_it(chaos: Chaos) -> None:
     """Returned: it is there. Raised: it is not. Unknown: it is what the store answers, and stays that."""
     with opened(chaos.path) as store:
@@ -124,7 +124,7 @@ def check_not_called_damaged(outcome: Outcome) -> None:
     faults.disk().on(call=("write", "fsync", "fdatasync")),
     model="strict",
     timeout=TIMEOUT,
-    budget=bounded(150),
+    budget=bounded(80),
 )
 def test_what_cannot_be_written_is_not_called_damaged(chaos: Chaos) -> None:
     """After a sync that failed, what the store says about itself is right: nothing is malformed."""
@@ -146,7 +146,7 @@ def save_and_checkpoint(directory: Path, promise: Callable[[int], None]) -> None
             promise(value)
 
 
-@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=bounded(150))
+@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=bounded(80))
 def test_checkpoints_lose_nothing(chaos: Chaos) -> None:
     """The WAL is copied into the database after every other save, whatever happens meanwhile."""
     with opened(chaos.path) as store:
@@ -174,7 +174,7 @@ def claim_and_finish(directory: Path, promise: Callable[[str], None]) -> None:
         promise("done")
 
 
-@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=bounded(150))
+@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=bounded(80))
 def test_a_claim_and_its_end_are_one_each(chaos: Chaos) -> None:
     """The attempt is counted before the work; the result and the message that tells of it come together."""
     with opened(chaos.path) as store:
@@ -203,7 +203,7 @@ def back_up(directory: Path, promise: Callable[[str], None]) -> None:
         promise("backed up")
 
 
-@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=bounded(150))
+@scenario(EVERYTHING, model="strict", timeout=TIMEOUT, budget=bounded(80))
 def test_a_backup_is_whole(chaos: Chaos) -> None:
     """Under its name is the earlier backup or the later one, sound; the store is what it was."""
     with opened(chaos.path) as store:

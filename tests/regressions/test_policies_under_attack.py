@@ -170,22 +170,6 @@ def test_the_number_of_abandoned_threads_is_a_bound() -> None:
     assert left <= 1
 
 
-def test_the_work_of_an_ended_job_is_let_go() -> None:
-    """What a closure holds does not live as long as the runner (D8)."""
-
-    class Payload:
-        pass
-
-    with JobRunner() as runner:
-        payload = Payload()
-        alive = weakref.ref(payload)
-        runner.submit("a", lambda ticket, payload=payload: None)  # type: ignore[misc]
-        del payload
-        assert runner.wait(30)
-        gc.collect()
-        assert alive() is None
-
-
 def test_a_failed_job_waits_before_it_is_tried_again() -> None:
     """Its next attempt is not due at once (D9)."""
     board = JobBoard()

@@ -118,7 +118,7 @@ def test_rules_are_read_from_the_project(tmp_path: Path) -> None:
     file.write_text("[tool.chaoskit.gate]\nage-days = 2\nskipped = 'off'\n")
     assert limits_in(file) == {"age-days": 2, "skipped": "off"}
     file.write_text("[tool")
-    with pytest.raises(UsageError, match="no TOML"):
+    with pytest.raises(UsageError, match="is not TOML"):
         limits_in(file)
 
 

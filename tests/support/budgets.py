@@ -25,11 +25,6 @@ def bounded(cases: int) -> int | None:
     return None if _ASKED == "all" else cases // 2 if FEW and cases >= 40 else cases
 
 
-def shortened(cases: int) -> int | None:
-    """The budget of a scenario with short cases: ``cases`` if few are asked for, else twice that, or all."""
-    return {"all": None, "few": cases}.get(_ASKED or "", 2 * cases)
-
-
 def tried(most: int) -> int:
     """How many of ``most`` examples, programs or rounds: all of them, two fifths by default, or a seventh."""
     return {"all": most, "few": max(2, most // 7)}.get(_ASKED or "", max(2, most * 2 // 5))

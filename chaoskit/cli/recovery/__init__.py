@@ -22,13 +22,13 @@ __all__ = ["recovery"]
 
 
 class _Busy(click.Group):
-    """The group under which a store that cannot be had just now has an exit code to itself."""
+    """The group that gives a store that is temporarily unavailable a separate exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except (StoreBusy, Unreachable) as error:
-            # A script may try again after these, and after no other.
+            # A script may try again after these exit codes only.
             tell(f"chaoskit: {error} {error.hint}", err=True)
             return BUSY
 
@@ -56,7 +56,7 @@ def recovery(ctx: click.Context, store: str | None, wait: float) -> None:
     """
     if store is not None:
         ctx.obj = Target(store, wait)
-    # Run folders are marked on their own disk; every other command is about a store.
+    # Run folders are marked on their own disk; every other command needs a store.
     elif ctx.invoked_subcommand != flags.name:
         raise click.MissingParameter(ctx=ctx, param=next(p for p in ctx.command.params if p.name == "store"))
 

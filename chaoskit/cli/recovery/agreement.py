@@ -65,14 +65,14 @@ def consistency(
     if done is not None:
         document["repair"] = done.to_dict()
     say(as_json, "consistency", document, text)
-    # What was just repaired is not a finding any more.
+    # A disagreement that was just repaired is no longer a finding.
     rest = len(report.disagreements) - (len(done.repaired) if done is not None and yes else 0)
     return NO if rest or report.unread else 0
 
 
 def _of_store(store: Store, base: Path | None) -> Consistency:
     names = pipelines_of(store, None)
-    # Of a database server nothing is beside: there the working directory is as good a guess as any.
+    # Nothing is beside a database server: there the working directory is as good a guess as any.
     place = base or (Path.cwd() if store.path is None else store.path.parent)
     return Consistency(
         {name: CheckpointRows(store, name) for name in names},
@@ -84,7 +84,7 @@ def _named(text: str) -> Consistency:
     module, colon, name = text.partition(":")
     if not (module and colon and name):
         raise wrong("MODULE:NAME", text, "a name such as 'pipeline.rules:consistency'")
-    # As ``python -m`` does: the rules of a pipeline lie beside it.
+    # As ``python -m`` does, since the rules of a pipeline are beside it.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -108,7 +108,7 @@ def _named(text: str) -> Consistency:
 
 
 def _broken(text: str, error: Exception) -> UsageError:
-    """The module is the user's: which of its lines it was helps more than all that led there."""
+    """The module is the user's: naming its line helps more than the whole traceback."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return UsageError(
         f"{text!r} raised {type(error).__name__}: {error} ({last.filename}, line {last.lineno});"

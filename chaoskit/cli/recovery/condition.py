@@ -27,11 +27,11 @@ __all__ = ["stats", "verify"]
 def verify(target: Target, deep: bool, base: Path | None, no_artefacts: bool, as_json: bool) -> int:
     """Look for damage; exit code 4 if the store has any, 1 if artefacts have."""
     with opened(target) as store:
-        # By SQL within the store: opening the file by other means would drop SQLite's locks in this process.
+        # By SQL through the store: opening the file in another way would drop SQLite's locks in this process.
         report = store.verify(deep)
         wrongs: list[dict[str, str]] = []
         for name in [] if no_artefacts else pipelines_of(store, None):
-            # Completed means that the artefacts are there: that is looked at by reading them.
+            # Completed means that the artefacts exist: read them to check.
             with Checkpoints(store, pipeline=name, base=base) as steps:
                 for scope, key, path, trouble in steps.verify().artefacts:
                     wrongs.append(
@@ -57,7 +57,7 @@ def verify(target: Target, deep: bool, base: Path | None, no_artefacts: bool, as
         "artefacts": wrongs,
     }
     say(as_json, "verify", document, text)
-    # A damaged store matters more than a file that can be made again.
+    # A damaged store is worse than a file that can be made again.
     return DAMAGED if not report.ok else NO if wrongs else 0
 
 
@@ -67,7 +67,7 @@ def verify(target: Target, deep: bool, base: Path | None, no_artefacts: bool, as
 def stats(target: Target, as_json: bool) -> int:
     """Count what there is, by pipeline and status."""
     with opened(target) as store:
-        # Counted now, one after the other: while the job runs the numbers need not add up.
+        # Counted one after the other: while the job runs the numbers need not add up.
         numbers, letters = store.statistics(), DeadLetters(store).statistics()
         counted = {name: dict(store.count(kind_of(name))) for name in pipelines_of(store, None)}
         queued = dict(store.count(OUTBOX))

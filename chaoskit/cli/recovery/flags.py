@@ -26,7 +26,7 @@ def flags(root: Path, flag: str, clear: tuple[str, ...], as_json: bool) -> int:
     Raises UsageError if one that is named is not marked.
     """
     folders = RunFolders(root, flag=flag)
-    # All are looked at before the first is cleared: half of a wrong command is worse than none of it.
+    # Check all of them before clearing the first: half of a wrong command is worse than none of it.
     for name in clear:
         if folders.why(name) is None:
             raise UsageError(f"the run {name!r} is not marked; expected one that 'recovery flags' lists.")

@@ -1,4 +1,4 @@
-"""The health of a store and of the machine that it stands on, once or over HTTP until it is ended."""
+"""The health of a store and of its machine, once, or over HTTP until the command is ended."""
 
 from __future__ import annotations
 

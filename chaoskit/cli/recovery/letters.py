@@ -41,7 +41,7 @@ def list_letters(
 ) -> int:
     """List what failed for good."""
     with opened(target) as store:
-        # Read page by page: a job that goes on writing is not held up by a long list.
+        # Read page by page, so that a long list does not hold up a job that is writing.
         every = DeadLetters(store).find(pipeline, resolved=resolved, poison=True if poison else None)
         # One more than asked for, to say that there are more.
         found = list(islice(every, limit + 1))
@@ -64,7 +64,7 @@ def list_letters(
 
 def _row(letter: DeadLetter) -> tuple[object, ...]:
     status = f"{letter.status}, poison" if letter.poison else letter.status
-    # The whole of it is one ``show`` away; here the table must fit beside its neighbours.
+    # ``show`` prints the whole; here the cell must fit beside its neighbours.
     error = f"{letter.error['type']}: {letter.error['message']}"
     shown = error if len(error) <= 80 else f"{error[:79]}…"
     return (
@@ -96,7 +96,7 @@ def show(target: Target, id: str, as_json: bool) -> int:
         print_table("", ("", ""), rows)
         if history:
             columns = ("attempt", "at", "type", "message")
-            # A history may be the user's: what is not there is left blank.
+            # A history may come from the user: missing entries are left blank.
             seen = [{**one, "at": moment(one.get("at"))} for one in history]
             print_table("\nAttempts", columns, [[one.get(name, "") for name in columns] for one in seen])
         tell(f"\n{error['traceback'] or error['type'] + ': ' + error['message']}")
@@ -133,10 +133,10 @@ def retry(
         raise UsageError("retry has neither an ID nor a --key, or both; expected one of them.")
     with opened(target) as store:
         if key is not None:
-            # By name, since an operator knows the file that failed, and not the id of its letter.
+            # By name, since an operator knows the file that failed, not the id of its letter.
             kind = kind_of(pipeline or "default")
             found = store.get(kind, key, scope=scope)
-            # One that failed with attempts left has no letter: it is made pending, with all of them.
+            # A checkpoint that failed with attempts left has no letter: make it pending, with all attempts.
             if found is not None and found.status == "failed":
                 store.write(lambda tx: revive(tx, Origin(kind.name, scope, key, kind.format)))
                 say(as_json, "retry", {"key": key}, lambda: tell(f"{key} is pending."))
@@ -148,7 +148,7 @@ def retry(
         assert id is not None
         try:
             message = DeadLetters(store).redrive(id, by=by, force=force)
-        # An answer, and no wrong use: the operator decides whether to force it.
+        # An answer rather than wrong use: the operator decides whether to force it.
         except RedriveLimit as error:
             tell(f"chaoskit: {error} {error.hint}", err=True)
             return NO
@@ -181,7 +181,7 @@ def _tell(plan: RedrivePlan) -> None:
     done = "would be redriven" if plan.dry_run else "redriven"
     for id in plan.redriven:
         tell(f"{id}: {done}")
-    # Each with its reason: a list that only counts sends the reader back to look for them.
+    # Each with its reason: mere counts would send the reader back to look for them.
     for id, reason in plan.left.items():
         tell(f"{id}: left: {reason}")
     tell(f"{len(plan.redriven)} {done}, {len(plan.left)} left.")
@@ -199,7 +199,7 @@ def resolve(target: Target, id: str, notes: str, by: str, as_json: bool) -> int:
         letters = DeadLetters(store)
         changed = letters.resolve(id, by=by, notes=notes)
         letter = _letter(letters, id)
-    # The first answer stays, and an operator that comes second hears which it is.
+    # The first answer stays, and a second operator is told what it was.
     text = "is" if changed else f"was before, at {moment(letter.resolved_at)},"
     document = {"id": id, "changed": changed, "by": letter.resolved_by}
     say(as_json, "resolve", document, lambda: tell(f"{id} {text} resolved by {letter.resolved_by}."))

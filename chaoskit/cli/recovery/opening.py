@@ -45,9 +45,9 @@ PORT = click.IntRange(0, 65535)
 LIMIT = click.IntRange(1, (1 << 53) - 1)
 """Entries of a list: one more than that can still be counted."""
 VERSION = 1
-"""Of the JSON documents. It grows when a key changes its meaning or goes; new keys leave it."""
+"""The version of the JSON documents: it grows when a key is removed or changes its meaning."""
 
-# No months: their length is a matter of opinion.
+# No months, whose lengths differ.
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -63,20 +63,20 @@ class Target:
 
 @contextmanager
 def opened(target: Target) -> Iterator[Store]:
-    """The store, for one command. It must be there: a console never makes one by mistake.
+    """The store, for one command. It must exist: a console must never make one by mistake.
 
     Raises:
-        UsageError: there is none.
-        Unreachable, ConfigurationError: its server does not answer, or has none.
+        UsageError: if there is no such store. Unreachable, ConfigurationError: if its server does not answer,
+        or has no store.
     """
     name = target.name
-    # As ``Checkpoints(directory)`` does, so that an operator can name what the program names.
-    # By os.path: one that may not be looked at is for the store to refuse.
+    # As ``Checkpoints(directory)`` does, so that operators can give the same name as the program. os.path
+    # ignores missing permissions: the store refuses those.
     if "://" not in name and os.path.isdir(name):
         name = str(Path(name) / "checkpoints.db")
     try:
-        # No reserve: setting one aside is the job's affair, and needs room that there may not be. And a
-        # server that does not sync can be looked at as well: it is for the job to refuse it.
+        # No reserve: setting one aside is up to the job, and there may be no room for it. A server that does
+        # not sync may be examined, too: refusing it is up to the job.
         durability: Durability = "process-crash" if "://" in name else "power-loss"
         store = Store.open(name, create=False, lock_timeout=target.wait, reserve=0, durability=durability)
     except FileMissing as error:
@@ -89,9 +89,8 @@ def opened(target: Target) -> Iterator[Store]:
 
 
 def passed_over(store: Store) -> int:
-    """How many records could not be read since the store was opened; says so to a person.
-
-    Lists pass them over, and what looks complete would not be.
+    """How many records could not be read since the store was opened; also prints that for people, since a
+    list that skips them would look complete.
     """
     count = store.statistics().damaged
     if count:
@@ -105,10 +104,10 @@ def passed_over(store: Store) -> int:
 
 @contextmanager
 def free_port(port: int) -> Iterator[None]:
-    """The block in which something listens on ``port``.
+    """A block that listens on ``port``.
 
     Raises:
-        UsageError: something else does already, or it is not for this user.
+        UsageError: if something else listens there already, or this user may not.
     """
     try:
         yield
@@ -126,7 +125,7 @@ def place_of(store: Store) -> Path:
 
 
 def say(as_json: bool, command: str, document: dict[str, Any], text: Callable[[], object]) -> None:
-    """Print ``document`` for programs, or call what prints for people."""
+    """Print ``document`` for programs, or call ``text``, which prints for people."""
     if as_json:
         print_json({"version": VERSION, "command": command, **document})
     else:
@@ -134,7 +133,7 @@ def say(as_json: bool, command: str, document: dict[str, Any], text: Callable[[]
 
 
 def by_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The option that says which person acts."""
+    """The option that names the person who acts."""
     return click.option("--by", default=_user, show_default="the user", help="The name that is recorded.")(
         function
     )
@@ -143,14 +142,14 @@ def by_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # A container without a name for its user.
+    except (KeyError, OSError):  # A container may have no name for its user.
         return f"uid {os.getuid()}"
 
 
 def moment(seconds: object) -> str:
-    """A time for people, in UTC; anything else unchanged, since a history may be the user's."""
+    """A time for people, in UTC; anything else unchanged, since a history may come from the user."""
     if isinstance(seconds, int | float):
-        # UTC, since at night two people in two zones compare what they see.
+        # UTC, since people in different zones compare what they see.
         with suppress(ValueError, OverflowError, OSError):
             return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
     return "" if seconds is None else str(seconds)
@@ -160,7 +159,7 @@ def seconds(text: str) -> float:
     """A span of time, such as ``90``, ``30m``, ``12h`` or ``7d``.
 
     Raises:
-        UsageError: it is none.
+        UsageError: if ``text`` is not one.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text)
     if found is None:
@@ -172,6 +171,6 @@ def pipelines_of(store: Store, only: str | None) -> list[str]:
     """The pipelines that have checkpoints, or the one that was asked for."""
     if only is not None:
         return [only]
-    # Not from a list of the configuration: what was recorded under a name that is gone is still there.
+    # Not from the configuration: records under a name that was removed there still exist.
     kinds = {kind for kind, _ in store.statistics().records}
     return sorted(kind.removeprefix(PREFIX) for kind in kinds if kind.startswith(PREFIX))

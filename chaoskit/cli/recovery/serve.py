@@ -38,7 +38,7 @@ def serve(target: Target, port: int, config: Path | None, token: str | None, by:
     \f
     Raises BadParameter for a token that can be guessed.
     """
-    # Here, since the other commands need neither of them.
+    # Imported here, since the other commands need neither.
     try:
         from chaoskit.cli.recovery.dashboard.server import DashboardServer
     except ModuleNotFoundError as error:

@@ -58,7 +58,7 @@ def checkpoints(
         # One more than asked for, to say that there are more.
         found = list(islice(every, limit + 1))
         damaged = passed_over(store)
-        # The kernel knows which workers live; the lease on record may be long over, or hours ahead.
+        # The kernel knows which workers live; the recorded lease may be long over, or end in hours.
         living = {one.owner: store.owner_alive(one.owner) for one in found if one.owner}
     more, found = len(found) > limit, found[:limit]
 
@@ -78,7 +78,7 @@ def checkpoints(
 
 def _row(one: CheckpointRecord, alive: bool | None) -> tuple[object, ...]:
     error = "" if one.error is None else f"{one.error['type']}: {one.error['message'][:60]}"
-    # None means that this machine cannot tell: then the lease decides, and nothing is claimed here.
+    # None means that this machine cannot tell: then the lease decides, and nothing is added here.
     status = f"{one.status}, worker gone" if one.owner and alive is False else one.status
     return (one.pipeline, one.scope, one.key, status, one.attempts, error, moment(one.updated))
 
@@ -115,7 +115,7 @@ def clear(
         def run(dry: bool) -> int:
             return steps.clear(scope=scope, status=list(status) or None, older_than=age, dry_run=dry)
 
-        # A script that meets a question waits for ever, or answers it by accident.
+        # A script that meets a question would wait for ever, or answer it by accident.
         if not (dry_run or yes):
             count = run(True)
             if not sys.stdin.isatty():

@@ -1,7 +1,7 @@
-"""The states near a given one, after the same power loss: which models allow one, what a smaller one lacks.
+"""The states near a given one, after the same power loss: the models that allow it, and smaller states.
 
-The enumeration lists states; here a single one is examined, so that it can be made smaller, or be
-built from its name although it was never listed.
+The enumeration lists states; this module examines a single one, to make it smaller, or to build it from its
+name although it was never listed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from chaoskit.explore.crash.tables import Tables
 
 
 class Aftermath:
-    """What the power loss right after one operation (an index in the trace) can leave, under each model.
+    """What a power loss right after one operation (an index in the trace) can leave, under each model.
 
-    To construct one, the script is played up to there: the cost grows with the length of the trace.
+    Constructing one plays the script up to that operation: the cost grows with the length of the trace.
     """
 
     def __init__(self, script: Script, models: Sequence[Model], operation: int) -> None:
@@ -36,30 +36,30 @@ class Aftermath:
     def lacking(self, state: CrashState, wanted: int, tables: Tables) -> CrashState | None:
         """The state in which, of the steps missing in ``state``, only those in ``wanted`` are missing.
 
-        Also missing is what cannot be there without them under one of the models that allow ``state``.
-        The result is allowed by all of these, perhaps by others too; None if there is no such state.
+        Steps that need one of these under a model that allows ``state`` are missing, too. All of those models
+        allow the result, and perhaps others; None if there is no such state.
         """
-        # Models that allow only other steps with the same tree have nothing to say about these.
+        # A model that allows the same tree only by other steps says nothing about these.
         known = self._allowing(state)
         missing = self._closed(wanted, known)
         if missing & ~_missing(state):
             return None
         torn = state.persisted & ~state.moment.present
         persisted = state.moment.present & ~missing | self._rests(torn, missing)
-        # What is no longer missing is there as it was written.
+        # A step that is no longer missing is there as it was written.
         garbage = state.garbage & missing
         models = self.allowing(persisted, garbage)
         if not known or not set(known) <= set(models):
             return None
-        # All of them, or a smaller state would be shown for a model under which it cannot occur.
+        # Hashed for all of them: a smaller state must not be shown for a model under which it cannot occur.
         digest = Image(tables).look(tables.with_garbage(persisted, garbage))
         return CrashState(state.moment, persisted, garbage, digest, models)
 
     def implied(self, state: CrashState) -> int:
-        """The missing steps that cannot be there while another missing one is missing.
+        """The missing steps that cannot persist as long as another missing step is missing.
 
-        They are not to blame: the other step is what keeps them away. Of steps that only come together
-        the first counts as the one to blame.
+        They are not to blame, since the other step prevents them. Of steps that only persist together, the
+        first counts as the one to blame.
         """
         missing, found = _missing(state), 0
         for order in self._of(self._allowing(state)):
@@ -70,7 +70,7 @@ class Aftermath:
         return found if found != missing else 0
 
     def _allowing(self, state: CrashState) -> tuple[str, ...]:
-        """The models of a state that allow these very steps."""
+        """Those models of a state that allow exactly its steps."""
         # A state has the models of every set of steps that leaves the same tree.
         allowing = self.allowing(state.persisted, state.garbage)
         return tuple(model for model in state.models if model in allowing)
@@ -79,7 +79,7 @@ class Aftermath:
         return [order for order in self.orders if order.model.name in models]
 
     def _closed(self, wanted: int, models: Iterable[str]) -> int:
-        """These steps and all that needs them under one of the models, directly or not."""
+        """These steps and all steps that need them, directly or not, under one of the models."""
         orders, missing, waiting = self._of(models), 0, wanted
         while waiting:
             missing |= waiting
@@ -91,7 +91,7 @@ class Aftermath:
         return missing
 
     def _rests(self, torn: int, missing: int) -> int:
-        """The torn rests that remain when only ``missing`` is missing: growth goes with its data."""
+        """The torn rests that remain if only ``missing`` is missing: growth goes with its data."""
         kept = 0
         for index in bits(torn):
             step = self.script.steps[index]
@@ -113,7 +113,7 @@ def allows(order: Order, persisted: int, garbage: int) -> bool:
     if not order.allows(whole) or whole & garbage:
         return False
     steps = order.script.steps
-    # No other rule speaks of garbage: where a model allows it, any unwritten block may hold some.
+    # No other rule concerns garbage: if a model allows it, any unwritten block may hold some.
     if garbage and ModelRule.NO_GARBAGE in order.model:
         return False
     return all(_torn_so(order, steps, persisted, index) for index in bits(persisted & ~whole)) and all(
@@ -122,9 +122,9 @@ def allows(order: Order, persisted: int, garbage: int) -> bool:
 
 
 def _torn_so(order: Order, steps: Sequence[Step], persisted: int, index: int) -> bool:
-    """The torn rest ``index`` can be there together with the others."""
+    """True if the torn rest ``index`` can be there together with the other steps."""
     step = steps[index]
-    # Whole and torn at once is neither.
+    # A step cannot be whole and torn at once.
     if step.torn_from is None or persisted >> step.torn_from & 1:
         return False
     if step.kind is not StepKind.DATA:

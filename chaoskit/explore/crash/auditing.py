@@ -1,4 +1,4 @@
-"""Crash states that a sync prevents: those of the same recording as if the call had made nothing durable."""
+"""Crash states that a sync prevents: those of the same recording if the call had made nothing durable."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from chaoskit.explore.crash.worlds import CrashHistory, CrashWorld
 
 
 def without_syncs(recorded: CrashHistory, places: Sequence[int], broken: Sequence[World]) -> Iterator[Spared]:
-    """For each call that made something durable the states that would be possible had it not.
+    """For each call that made something durable, the states that would be possible if it had not.
 
-    ``places`` are the operations at which the power may go. A state in which as much is missing as in one of
-    the ``broken`` worlds is left out: what breaks the program with the sync says nothing of it.
+    ``places`` are the operations at which the power may fail. A state that lacks everything that one of the
+    ``broken`` worlds lacks is left out: what breaks the program in spite of the sync says nothing about the
+    sync.
     """
     script = recorded.states.script
     known = {_content(recorded.states, state) for state in recorded.states}
@@ -49,12 +50,12 @@ def _without(script: Script, spared: Effect) -> Script:
 
 
 def _content(states: CrashStates, state: CrashState) -> tuple[int, int, int]:
-    # With the promises: one tree is right before a promise and wrong after it.
+    # With the promises: the same tree is right before a promise and wrong after it.
     return states.script.trace[state.moment.operation].place.run, state.hash, state.moment.promises
 
 
 def _explains(cause: CrashWorld, history: CrashHistory, state: CrashState) -> bool:
-    """True if the state lacks all that is missing in one that breaks the test in any case."""
+    """True if the state lacks everything that is missing in ``cause``, which breaks the test anyway."""
     run = history.states.script.trace[state.moment.operation].place.run
     missing = set(cause.state.dropped)
     if run != cause.run or not missing <= set(state.dropped):
@@ -65,8 +66,8 @@ def _explains(cause: CrashWorld, history: CrashHistory, state: CrashState) -> bo
 def _files(states: CrashStates, new: Sequence[CrashState], sync: Sync) -> tuple[str, ...]:
     """The files that the sync is about, by their names at the end.
 
-    That is the file itself; for a directory, or everything, each of which something is missing in one of
-    these states that is to be found there.
+    That is the file itself; for a sync of a directory, or of everything, each file there that lacks something
+    in one of the ``new`` states.
     """
     steps, nodes = states.script.steps, states.script.nodes
     if sync.inode is not None and nodes[sync.inode].kind is NodeKind.FILE:
@@ -80,7 +81,7 @@ def _files(states: CrashStates, new: Sequence[CrashState], sync: Sync) -> tuple[
 
 
 def _name(states: CrashStates, inode: Inode) -> str:
-    """One name of an inode when all is done, relative to the top; empty if it has none."""
+    """One name of an inode at the end, relative to the top; empty if it has none."""
     if inode == TOP:
         return ""
     everything = sum(1 << step.index for step in states.script.steps if step.torn_from is None)

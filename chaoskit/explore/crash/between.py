@@ -1,9 +1,9 @@
-"""What a test itself changes between two of its runs, found by comparison with what the runs have left.
+"""What a test itself changes between two of its runs, found by comparison with what the runs left.
 
-Only runs are recorded, not the test around them. So the directory as it is when a run begins is compared
-with what the script of all earlier runs gives; what differs was done outside of every run. It counts as
-synced at once, like everything that the set-up does: as if each changed file and directory had been synced
-for just these changes, with whatever else the file system then makes durable.
+Only runs are recorded, not the test around them. So the directory at the beginning of a run is compared with
+the result of the script of all earlier runs; any difference was made outside the runs. It counts as synced at
+once, like everything that the set-up does: as if each changed file and directory had been synced for just
+these changes, with whatever else the file system then makes durable.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chaoskit.explore.crash.tree import FileTree
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A file that was changed by no call that we know of: after these operations its content is not known."""
+    """A file that changed without a known call: after these operations its content is not known."""
 
     inode: Inode
     name: str
@@ -38,8 +38,8 @@ def history(
 ) -> tuple[Script, tuple[Unknown, ...]]:
     """A script of several runs, the first of which began at ``snapshot``.
 
-    ``between`` has the directory right before the operations of these numbers, ``after`` that right after
-    those which end a run. Also returns the files that held something else then than the calls explain.
+    ``between`` has the directory right before the operations with these numbers, ``after`` right after those
+    that end a run. Also returns the files whose content the calls do not explain.
     """
     unknown: list[Unknown] = []
     splitter = Splitter(trace, snapshot, umask_now())
@@ -47,7 +47,7 @@ def history(
     for operation in trace:
         found = between.get(operation.index)
         outside = () if found is None else _effects_to(splitter, operation, found)
-        # What was found now and belongs to an earlier call counts with this operation.
+        # What is found now but belongs to an earlier call counts with this operation.
         learned = len(splitter.tree.steps)
         for identity, content in operation.file.seen:
             part = mapped_part(operation)
@@ -70,7 +70,7 @@ _UNSEEN = frozenset(("mmap", "splice"))
 def _learn(
     splitter: Splitter, source: Operation, identity: tuple[int, int], now: bytes, borders: tuple[int, ...]
 ) -> None:
-    """Add as written what a file holds although no call has put it there, apart at ``borders``."""
+    """Add, as written, what a file holds although no call has put it there; split it at ``borders``."""
     tree = splitter.tree
     inode = tree.by_identity.get(identity)
     if inode is not None and tree.nodes[inode].kind is NodeKind.FILE:
@@ -81,7 +81,7 @@ def _learn(
 
 
 def _unknown(splitter: Splitter, last: Operation, left: Snapshot) -> Iterator[Unknown]:
-    """The files that are not as the run that ends with ``last`` should have left them."""
+    """The files that differ from what the run that ends with ``last`` should have left."""
     tree = splitter.tree
     tables, state = Tables(splitter.script()), _everything(tree)
     # A call that was cut short may have happened or not: both are built, so neither is a surprise.
@@ -103,7 +103,7 @@ def _everything(tree: FileTree) -> int:
 
 
 def _effects_to(splitter: Splitter, operation: Operation, found: Snapshot) -> tuple[Effect, ...]:
-    """Add the steps that lead to ``found``, which was there before ``operation``; return their effects."""
+    """Add the steps that lead to ``found``, the directory before ``operation``; return their effects."""
     tree = splitter.tree
     first = len(tree.steps)
     tree.begin(operation, certain=True)
@@ -132,7 +132,7 @@ class _Comparison:
         self._matched: dict[Inode, Inode] = {}
         """For each inode of ``found``, that of the tree."""
         self._removals: dict[Inode, int] = {}
-        """For each inode that has lost a name, the step that took it."""
+        """For each inode that has lost a name, the step that removed it."""
 
     def run(self) -> None:
         self._matched[TOP] = TOP
@@ -147,12 +147,12 @@ class _Comparison:
                     seen.add(child)
                     waiting.append(child)
         for inode, entry in self._removals.items():
-            # Only now: what has lost one name may have got another elsewhere.
+            # Only now: an inode that lost one name may have received another.
             if not self.tree.links[inode] and self.tree.nodes[inode].kind is NodeKind.FILE:
                 self.tree.add(StepKind.FREE, inode, partner=entry)
 
     def _directory(self, there: Inode) -> Iterator[Inode]:
-        """Make the names in one directory those that were found; yield the directories in it."""
+        """Make the names in one directory equal to those found; yield the directories in it."""
         known, names = self._matched[there], self.found.entries[there]
         entries = self.tree.entries[known]
         for name in [name for name in entries if name not in names]:
@@ -173,13 +173,13 @@ class _Comparison:
             self._removals[before] = entry.index
 
     def _match(self, there: Inode, named: Inode | None) -> Inode:
-        """The tree's inode for one that was found: an old one, made equal to it, or a new one."""
+        """The tree's inode for a found one: an old one, made equal to it, or a new one."""
         done = self._matched.get(there)
         if done is not None:
             return done
         node, tree = self.found.nodes[there], self.tree
         known = tree.by_identity.get(node.identity) if node.identity is not None else None
-        # By name only where the tree has no identity to contradict: a file made by a call cut short.
+        # By name only if the tree has no identity that contradicts: the file of a call that was cut short.
         if known is None and named is not None and tree.nodes[named].identity is None:
             known = named
         if known is None or not self._is_same(node, known):
@@ -191,7 +191,7 @@ class _Comparison:
         return known
 
     def _is_same(self, node: Node, known: Inode) -> bool:
-        """``known`` can be the inode of ``node``: equal numbers alone may have been given out again."""
+        """True if ``known`` can be the inode of ``node``: an equal number alone may have been reused."""
         other = self.tree.nodes[known]
         same = (other.kind, other.text, other.format) == (node.kind, node.text, node.format)
         # A file without a name may still be open, and be linked again; a directory without one is gone.
@@ -217,7 +217,7 @@ class _Comparison:
                 self.tree.add(StepKind.ATTRIBUTE, known, name=name, value=now.get(name))
 
     def _data(self, known: Inode, before: bytes, now: bytes) -> None:
-        # Not FileTree.become: all of it is synced at once, so there is nothing to be torn or to grow late.
+        # Not FileTree.become: everything is synced at once, so nothing can be torn or grow late.
         if len(now) != len(before):
             self.tree.add(StepKind.RESIZE, known, size=len(now))
             self.tree.sizes[known] = len(now)

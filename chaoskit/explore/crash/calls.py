@@ -1,7 +1,7 @@
-"""What each call changes in the tree. A call that is not in :data:`CHANGES` changes nothing that is followed.
+"""What each call changes in the tree. A call that is not in :data:`CHANGES` changes nothing that we follow.
 
-Not followed are owners and times of files (``chown``, ``utimens``). Stores into shared mappings are
-followed by what the backend has read of them (:mod:`chaoskit.explore.crash.between`).
+Owners and times of files (``chown``, ``utimens``) are not followed. Stores into shared mappings are known
+from what the backend read (:mod:`chaoskit.explore.crash.between`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TMPFILE = getattr(os, "O_TMPFILE", 0)
 def open_file(tree: FileTree, operation: Operation) -> None:
     """``open``, which may create a file or empty one."""
     detail = operation.file
-    # Cut short by a kill: taken to have created the file if there was none, as a step that is optional.
+    # If a kill cut the call short it may have created the file: assume so, as an optional step.
     guessed = operation.result is None and detail.flags & os.O_CREAT and tree.file(operation) is None
     if detail.created or guessed:
         node = Node(NodeKind.FILE, tree.mode(detail, 0o666), identity=detail.inode)
@@ -74,9 +74,9 @@ def link(tree: FileTree, operation: Operation) -> None:
 
 
 def _from_outside(tree: FileTree, operation: Operation) -> Inode:
-    """An inode for what a link or a rename brings in from beyond the scenario's directory."""
+    """An inode for what a link or a rename brings in from outside the scenario's directory."""
     detail = operation.file
-    # Links and special files are rare guests; taken for files, they at least have a name.
+    # Links and special files are rare here; taken for files, they at least have a name.
     kind = NodeKind.DIRECTORY if detail.directory else NodeKind.FILE
     if detail.directory and detail.brought:
         return _with_all_in_it(tree, operation)
@@ -89,7 +89,7 @@ def _from_outside(tree: FileTree, operation: Operation) -> Inode:
         inode = tree.create(Node(kind, mode, identity=detail.inode))
         tree.put(inode, 0, len(detail.data), detail.data)
         return inode
-    # It was there before the run, or was synced: what the run wrote there is followed.
+    # It was there before the run, or was synced there.
     return tree.create(Node(kind, mode, detail.data, identity=detail.inode))
 
 
@@ -111,7 +111,7 @@ def _with_all_in_it(tree: FileTree, operation: Operation) -> Inode:
 
 def unlink(tree: FileTree, operation: Operation) -> None:
     """``unlink`` and ``rmdir``."""
-    # By name and not by inode: of several names of one file only this one goes.
+    # By name, not by inode: of several names of one file only this one is removed.
     parent, name = tree.parent(operation.target), posixpath.basename(operation.target)
     if parent is None or name not in tree.entries.get(parent, {}):
         return
@@ -120,7 +120,7 @@ def unlink(tree: FileTree, operation: Operation) -> None:
 
 
 def rename(tree: FileTree, operation: Operation) -> Inode | None:
-    """``rename``. Returns the file whose data goes out with it: see ``Effect.flushed``."""
+    """``rename``. Returns the file whose data is written out with it: see ``Effect.flushed``."""
     source, target = operation.target, operation.second or ""
     parent, into = tree.parent(source), tree.parent(target)
     name, new_name = posixpath.basename(source), posixpath.basename(target)
@@ -161,9 +161,9 @@ def _move(
 
 
 def write(tree: FileTree, operation: Operation) -> None:
-    """``write`` and all that copies into a file. A short write has changed what it says it wrote."""
+    """``write``, and every call that copies into a file. A short write changes only what it reports."""
     inode, data = tree.file(operation), operation.file.data
-    # Cut short by a kill: all of it may have been written, and the torn steps cover the rest.
+    # If a kill cut it short, all of it may have been written; torn steps cover the partial writes.
     length = len(data) if data is not None and operation.result is None else operation.result or 0
     if inode is None or not length:
         return
@@ -222,7 +222,7 @@ def chmod(tree: FileTree, operation: Operation) -> None:
 
 
 def setxattr(tree: FileTree, operation: Operation) -> None:
-    """``setxattr`` and ``removexattr``, of the user's attributes: the system's come with the place."""
+    """``setxattr`` and ``removexattr`` of user attributes: those of the system depend on the place."""
     detail, inode = operation.file, tree.acted_on(operation)
     if inode is None or not detail.text or not detail.text.startswith("user."):
         return

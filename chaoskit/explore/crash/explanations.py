@@ -31,7 +31,7 @@ def simplest(states: Iterable[CrashState]) -> CrashState:
     """
 
     def complexity(state: CrashState) -> tuple[int, ...]:
-        # What most models allow convinces most: a state of strict alone is the last to be shown.
+        # A state that many models allow is more convincing: one of strict alone is shown last.
         odd = (state.persisted & ~state.moment.present | state.garbage).bit_count()
         return (odd, -len(state.models), len(state.dropped), state.moment.operation, state.persisted)
 
@@ -51,10 +51,7 @@ class Explainer:
         self._traits = traits_of(script)
 
     def explain(self, state: CrashState, implied: int = 0) -> Explanation:
-        """As :func:`explain`; the steps in ``implied`` are missing only because others are.
-
-        Those are not to blame.
-        """
+        """As :func:`explain`, without blaming ``implied`` steps: they are missing because others are."""
         loss = _Loss(self._script, self._traits, state, implied)
         for find in _EXPLANATIONS:
             found = find(loss)
@@ -64,7 +61,7 @@ class Explainer:
 
 
 class _Loss:
-    """What persisted in one state and what did not, for the questions that explanations ask."""
+    """What persisted in one state and what did not, as the explanations need it."""
 
     def __init__(self, script: Script, traits: Traits, state: CrashState, implied: int) -> None:
         self.script = script
@@ -87,7 +84,7 @@ class _Loss:
         return self.dropped & self.traits.content_of.get(inode, 0)
 
     def since(self, operation: int, steps: int) -> int:
-        """Those of ``steps`` that this operation and later ones have made."""
+        """Those of ``steps`` that this operation or a later one made."""
         return steps & ~self.traits.before(operation)
 
     def explanation(self, kind: str, guilty: Step | Operation, text: str, fix: str | Fix) -> Explanation:
@@ -112,7 +109,7 @@ def _torn(loss: _Loss) -> Explanation | None:
 
 def _lost_after_error(loss: _Loss) -> Explanation | None:
     for number, inode in loss.traits.failed:
-        # The failed sync alone is no fault of the program; to go on as if it had not failed is.
+        # The program is not to blame for the failed sync, but for going on as if it had succeeded.
         if number <= loss.state.moment.operation and loss.dropped_of(inode):
             operation = loss.script.trace[number]
             return loss.explanation(
@@ -128,8 +125,8 @@ def _lost_after_error(loss: _Loss) -> Explanation | None:
 def _renamed_unsynced(loss: _Loss) -> Explanation | None:
     for step in loss.steps(loss.kept & loss.traits.published):
         assert step.child is not None
-        # Data that was written after the rename is another matter: see the finders below. By steps, since a
-        # file that comes from elsewhere brings its data along in the same operation.
+        # Data that was written after the rename is left to the finders below. Compare steps, since a file
+        # from elsewhere arrives with its data in the same operation.
         if loss.dropped_of(step.child) & (1 << step.index) - 1:
             operation = loss.operation(step)
             return loss.explanation("rename-before-sync", operation, published(operation), publish(operation))
@@ -153,7 +150,7 @@ def _emptied(loss: _Loss) -> Explanation | None:
 def _half_renamed(loss: _Loss) -> Explanation | None:
     for step in loss.steps(loss.dropped & loss.traits.halves):
         assert step.partner is not None
-        # Both halves missing is a rename that did not happen, which every program must expect.
+        # If both halves are missing the rename did not happen, which every program must expect.
         if loss.state.persisted >> step.partner & 1:
             operation = loss.operation(step)
             part = "the new name" if step.child is not None else "the removal of the old name"
@@ -170,7 +167,7 @@ def _acknowledged(loss: _Loss) -> Explanation | None:
     promise, traits = loss.traits.promise(loss.state.moment.operation), loss.traits
     if promise is None:
         return None
-    # What came after the promise was never promised.
+    # Nothing after the promise was promised.
     missing = loss.dropped & traits.before(promise.index)
     # Data before names: a file that lacks both is first of all empty.
     data = loss.first(missing & (traits.content | traits.resizes))
@@ -198,7 +195,7 @@ def _acknowledged(loss: _Loss) -> Explanation | None:
 def _unsynced_name(loss: _Loss) -> Explanation | None:
     """Something rests on a name that is not durable."""
     for step in loss.steps(loss.dropped & loss.traits.entries):
-        # With nothing kept after it the state is one that a kill could have left.
+        # If nothing after it was kept, a kill could have left this state.
         if loss.since(step.operation + 1, loss.kept):
             operation = loss.operation(step)
             directory = directory_of(operation, step)
@@ -212,7 +209,7 @@ def _unsynced_name(loss: _Loss) -> Explanation | None:
 
 
 def _reordered(loss: _Loss) -> Explanation | None:
-    # A torn rest belongs to the same write; it has overtaken nothing.
+    # A torn rest belongs to the same write, so it has not overtaken it.
     whole = loss.kept & ~loss.traits.torn
     for step in loss.steps(loss.dropped & (loss.traits.content | loss.traits.resizes)):
         after = loss.first(loss.since(step.operation + 1, whole))

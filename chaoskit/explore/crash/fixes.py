@@ -1,4 +1,4 @@
-"""What to write instead of the call that is to blame: the words that explanations and suspicions share."""
+"""What to write instead of the call to blame: the texts that explanations and suspicions share."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from chaoskit.explore.crash.steps import Step
 class Explanation:
     """``text`` says in one sentence what went wrong, ``fix`` in at most three lines what to write.
 
-    ``kind`` is stable; ``operation`` is the index of the guilty call in the trace. ``anywhere`` is the fix
-    for a program in any language, where ``fix`` is Python. ``models`` are those under which it matters.
+    ``kind`` is stable; ``operation`` is the index of the guilty call in the trace. ``fix`` may be Python;
+    ``anywhere`` is then the fix for a program in any language. ``models`` are those under which it matters.
     """
 
     kind: str
@@ -28,7 +28,7 @@ class Explanation:
 
 
 class Fix(NamedTuple):
-    """What to write, in Python and in words that hold for any language."""
+    """What to write, in Python and in words for any language."""
 
     python: str
     anywhere: str
@@ -43,7 +43,7 @@ def explanation(
 
 
 def sync_file(name: str, then: str, anywhere: str = "") -> Fix:
-    """Sync a file, then what ``then`` says; ``anywhere`` is the same without Python, if that has any."""
+    """Sync a file, then do what ``then`` says; ``anywhere`` says the same without Python, if needed."""
     call = f"call fsync on `{name}` after the last write to it (in a shell: sync {shlex.quote(name)}),"
     return Fix(f"file.flush(); os.fsync(file.fileno())    # `{name}`\n{then}", f"{call}\n{anywhere or then}")
 
@@ -51,7 +51,7 @@ def sync_file(name: str, then: str, anywhere: str = "") -> Fix:
 def sync_directory(directory: str) -> Fix:
     """Sync a directory."""
     call = f"call fsync on the directory `{directory}` after that (in a shell: sync {shlex.quote(directory)})"
-    # Whole: an fsync that fails must not leave the descriptor open, which would be the next finding.
+    # With finally: a failed fsync must not leave the descriptor open, which would be the next finding.
     lines = (f"fd = os.open({directory!r}, os.O_RDONLY)", "try: os.fsync(fd)", "finally: os.close(fd)")
     return Fix("\n".join(lines), call)
 

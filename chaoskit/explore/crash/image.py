@@ -1,8 +1,8 @@
 """The tree that a set of steps leaves, as a hash that is kept up to date from one set to the next.
 
-The hash of a directory is the sum of the hashes of its entries: like that of a file it changes by what
-changed, and so does every directory above it. Equal trees have equal hashes whatever made them; hard
-links count as files with equal content.
+The hash of a directory is the sum of the hashes of its entries, so a change is added or subtracted, there and
+in every directory above. Equal trees have equal hashes however they were made; hard links count as files with
+equal content.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Image:
         self._own: dict[Inode, int] = {}
         self._hashes: dict[Inode, int] = {}
         self._edges: dict[tuple[str, int], int] = {}
-        """For a name and the hash of what it means, what the entry adds to its directory."""
-        # Once from the bottom; from there on only what changes is looked at.
+        """Maps a name and the hash of its inode to what the entry adds to its directory's hash."""
+        # Once for the whole tree; from then on only changes are computed.
         self.hash = self._build(TOP)
         self.move(state)
 
@@ -107,7 +107,7 @@ class Image:
                 if directory not in marked:
                     marked.add(directory)
                     waiting.append(directory)
-        # Down from each, not up: a child that was marked is finished before its directory needs it.
+        # Recursively downwards: a marked child is finished before its directory needs it.
         for inode in marked:
             self._rehash(inode, change, marked, set())
         return change.hashes.get(TOP, self.hash if TOP not in marked else 0), change
@@ -119,7 +119,7 @@ class Image:
             # The upper half marks garbage: see Tables.with_garbage.
             step = self.tables.steps[index % self.tables.count]
             owner = step.owner
-            # Asked of the tables, not of the step: a later entry may hide it.
+            # From the tables, not from the step: a later entry may hide it.
             if step.kind is StepKind.ENTRY:
                 new = self.tables.child(owner, step.name, state)
                 old = self._children.get(owner, {}).get(step.name)
@@ -133,14 +133,14 @@ class Image:
         return change
 
     def _rehash(self, inode: Inode, change: _Delta, marked: set[Inode], path: set[Inode]) -> int:
-        """The new hash of an inode; what was not marked has kept its own."""
+        """The new hash of an inode; one that was not marked keeps its old hash."""
         if inode not in marked:
             return self._hash_of(inode)
         done = change.hashes.get(inode)
         if done is not None:
             return done
         if inode in path:
-            # A directory below itself, by halves of two renames: cut off from the top, it is in no tree.
+            # A directory below itself, by halves of two renames: it is cut off from the top, and in no tree.
             return 0
         path.add(inode)
         total = self._hash_of(inode) - self._own_hash(inode) + change.own.get(inode, self._own_hash(inode))

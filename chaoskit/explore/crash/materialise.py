@@ -1,4 +1,4 @@
-"""Writing a crash state into a directory, as the file system would show it after a reboot."""
+"""Write a crash state into a directory, as the file system would show it after a reboot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEPT = 64 * 1024 * 1024
 
 
 class Materialiser:
-    """Writes crash states into directories. Contents are worked out once for all states, up to a bound.
+    """Writes crash states into directories. Contents are computed once for all states, up to a bound.
 
     No two directories share a file: recovery may change whatever it finds.
     """
@@ -28,10 +28,10 @@ class Materialiser:
     def write(self, state: CrashState, directory: str | os.PathLike[str]) -> None:
         """Replace the content of the existing ``directory`` by ``state``.
 
-        The directory keeps its inode; its mode is set.
+        The directory keeps its inode and gets the mode of the state.
 
         Raises:
-            OSError: if the place does not allow it, for example a device without the right to make one.
+            OSError: if the file system or the user's rights do not allow it, such as making a device.
         """
         tables = self._writer.tables
         self._writer.write(tables.with_garbage(state.persisted, state.garbage), os.fspath(directory))
@@ -58,7 +58,7 @@ class Writer:
             if child not in above:
                 self._write(child, f"{path}/{name}", state, written, above)
         above.discard(inode)
-        # Last: a directory without the right to write could not be filled.
+        # Last: a directory without write permission could not be filled.
         self._dress(inode, path, state)
 
     def children(self, inode: Inode, state: int) -> Iterator[tuple[str, Inode]]:
@@ -82,7 +82,7 @@ class Writer:
             os.mkdir(path)
             self._fill(inode, path, state, written, above)
         elif inode in written:
-            # Names of one inode stay so: a program may rely on a hard link.
+            # Several names of one inode stay hard links: a program may rely on them.
             os.link(written[inode], path, follow_symlinks=False)
         else:
             written[inode] = path
@@ -108,7 +108,7 @@ class Writer:
 
     def content(self, inode: Inode, state: int) -> bytes:
         """The content of a file."""
-        # Only the steps on this file: thousands of states share its content.
+        # By the steps on this file alone: thousands of states share its content.
         key = (inode, state & self.tables.content(inode).whole)
         found = self._contents.get(key)
         if found is None:
@@ -132,7 +132,7 @@ class Writer:
                 if inode in above:
                     continue
                 content = self.content(inode, state) if node.kind is NodeKind.FILE else b""
-                # The mode as well: a state may differ from another in nothing else.
+                # The mode as well: two states may differ in nothing else.
                 found[path + name] = (node.kind.value, self._mode(inode, state), content, node.text)
                 if node.kind is NodeKind.DIRECTORY:
                     waiting.append((f"{path}{name}/", inode, above | {inode}))

@@ -1,10 +1,9 @@
 """Persistence models as data: which rules each file system keeps, and the source for each of them.
 
-"Measured" means: seen on a mounted file system whose device keeps a log of its writes, so that each prefix
-of the log can be mounted and compared (Linux 6.18, default mount options; ``scenarios/validation`` repeats
-it). Where a
-guarantee depends on something that no program sees (what the kernel wrote back in the meantime), the
-model does not give it: a state that a model forbids is one that the file system never shows.
+"Measured" means: seen on a mounted file system whose device keeps a log of its writes, so that each prefix of
+the log can be mounted and compared (Linux 6.18, default mount options; ``scenarios/validation`` repeats it).
+If a guarantee depends on something that no program sees (what the kernel wrote back in the meantime), the
+model does not give it: the file system never shows a state that its model forbids.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from types import MappingProxyType
 from chaoskit.core.errors import wrong
 
 
-# Each rule makes states illegal, so each is something that a program may rely on.
+# Each rule makes states illegal, so a program may rely on it.
 class ModelRule(Enum):
     """What a file system guarantees without being asked. The value is the rule as a sentence."""
 
@@ -77,8 +76,8 @@ class Model:
         return hash(self.name)
 
 
-# Under each of them a removed file is released only when its last name is gone: a state that no program
-# could guard against is documented, and no rule that one model keeps and another does not.
+# In all models a removed file is released only when its last name is gone. No program could guard against the
+# opposite, so it is documented rather than made a rule that only some models keep.
 EXT4_ORDERED = Model(
     "ext4-ordered",
     MappingProxyType(
@@ -107,8 +106,8 @@ EXT4_ORDERED = Model(
 )
 
 _NOT_BY_DEFAULT = (ModelRule.DATA_BEFORE_SIZE, ModelRule.GROWS_IN_ORDER, ModelRule.TAIL_UNORDERED)
-"""What dioread_nolock, the default since Linux 5.6, has taken from ext4: unwritten extents are converted
-when the data has been written, but the size is journalled when writing has begun."""
+"""The rules that dioread_nolock, the default since Linux 5.6, breaks: unwritten extents are converted after
+the data was written, but the size is journalled when writing has begun."""
 
 EXT4 = Model(
     "ext4",
@@ -141,7 +140,7 @@ XFS = Model(
     "the defaults",
 )
 
-# Copy on write: what is weaker than a journal here is the log of single syncs, not the order of the rest.
+# Copy on write: only the log of single syncs is weaker than a journal, not the order of the rest.
 BTRFS = Model(
     "btrfs",
     MappingProxyType(
@@ -168,7 +167,7 @@ BTRFS = Model(
 
 _BY_ALL = f"ext3, ext4, xfs, btrfs and f2fs alike; {_MEASURED}"
 
-# Names as the weakest of them keeps them (the log of btrfs), data and sizes as none of them promises.
+# Names as the weakest file system keeps them (the log of btrfs); nothing about data and sizes.
 PORTABLE = Model(
     "portable",
     MappingProxyType(
@@ -186,7 +185,7 @@ PORTABLE = Model(
     " file and a file never all its names, but data and sizes persist in any order",
 )
 
-# POSIX and nothing else, except that a rename swaps in one step: what survives it survives them all.
+# POSIX and nothing else, except that a rename swaps in one step: a program that survives this survives all.
 STRICT = Model(
     "strict",
     MappingProxyType({}),

@@ -1,8 +1,8 @@
 """Names of crash states: the argument of ``power_loss[…]`` in a schedule, written and read.
 
-The point of the schedule says after which operation the power went; the argument says which of the
-unsynced steps are missing then. Steps are counted back from the power loss, 1 is the last one, so that
-what happens earlier in the run does not change the name::
+The point of the schedule says after which operation the power failed; the argument says which of the unsynced
+steps are missing. Steps are counted backwards from the power loss (1 is the last), so that earlier changes of
+the run do not change the name::
 
     argument  =  "all" | "only-synced" model | clause *( " " clause )
     clause    =  "drop" list              these steps did not persist
@@ -28,7 +28,7 @@ from chaoskit.explore.crash.states import CrashState, Moment, grown_over, moment
 from chaoskit.explore.crash.steps import Script, Step, StepKind, bits, mask_of
 from chaoskit.explore.crash.tables import Tables
 
-# Every form once, since a name that was typed by hand may be wrong anywhere.
+# Every form, since a name that was typed by hand may be wrong anywhere.
 _EXPECTED = (
     "expected 'all', 'only-synced ext4', 'drop 1,3-5', 'zero 2', 'keep 2 xfs', 'torn 2@512' or 'garbage 2', "
     "as printed by a failing test"
@@ -47,9 +47,9 @@ def name_of(script: Script, state: CrashState) -> str:
     clauses = [*rest, *_listed("zero", state.moment, zero), *_listed("drop", state.moment, dropped & ~zero)]
     names = [" ".join(clauses)]
     whole = state.persisted & state.moment.present & ~state.garbage
-    # From the other end, "only what was synced, and these", where that is shorter.
+    # From the other end, "only what was synced, and these", if that is shorter.
     for model, durable in state.moment.durable:
-        # Torn and garbage steps cannot be said from this end: "keep" lists whole ones.
+        # "keep" lists whole steps only, so it cannot express torn and garbage ones.
         if not durable & ~whole and not rest:
             kept = whole & ~durable
             names.append(
@@ -61,7 +61,7 @@ def name_of(script: Script, state: CrashState) -> str:
 
 
 def _is_zeroes(script: Script, state: CrashState, index: int) -> bool:
-    """The growth that came with a data step is there, so that zeroes stand in place of the data."""
+    """True if the growth that came with a data step persisted, so that zeroes replace the data."""
     step = script.steps[index]
     return step.kind is StepKind.DATA and grown_over(script, step, state.persisted)
 
@@ -71,14 +71,14 @@ def _listed(word: str, moment: Moment, steps: int) -> list[str]:
 
 
 def _number(moment: Moment, index: int) -> int:
-    """Which pending step it is, counted back from the power loss."""
+    """The number of a pending step, counted backwards from the power loss."""
     return (moment.pending >> index).bit_count()
 
 
 def _torn_clause(script: Script, state: CrashState) -> list[str]:
     parts = []
     for step in _torn(script, state):
-        # Torn growth is named by the data it came with; the number of bytes is the same.
+        # Torn growth is named by its data, which has the same number of bytes.
         data = step if step.partner is None else script.steps[step.partner]
         if step.torn_from is not None:
             parts.append(f"{_number(state.moment, step.torn_from)}@{data.length}")
@@ -86,7 +86,7 @@ def _torn_clause(script: Script, state: CrashState) -> list[str]:
 
 
 def _torn(script: Script, state: CrashState) -> list[Step]:
-    """The steps of which only a part persisted: each stands in place of a whole one that had been made."""
+    """The steps of which only a part persisted: each replaces a whole one."""
     return [script.steps[index] for index in bits(state.persisted & ~state.moment.present)]
 
 
@@ -103,13 +103,13 @@ def _ranges(numbers: Iterable[int]) -> str:
 def state_named(script: Script, operation: int, argument: str) -> CrashState:
     """The state that ``argument`` names after ``operation`` (an index in the trace).
 
-    The same state for the same trace, whichever models are enumerated. Its ``models`` are all that
-    allow it; none, if the argument names what no file system leaves.
+    The same state for the same trace, whichever models are enumerated. Its ``models`` are all that allow it;
+    empty if no model does.
 
     Raises:
         ScheduleError: if the argument does not parse or names steps that this trace does not have.
     """
-    # All models, so that a name means the same state whichever of them a scenario asks for.
+    # All models, so that a name means the same state whichever models a scenario asks for.
     orders = [Order(script, model) for model in MODELS.values()]
     strict = next(order for order in orders if order.model is STRICT)
     effect = None
@@ -142,7 +142,7 @@ class _Parser:
         return ScheduleError(f"power_loss[{self.argument}]: {what}; {_EXPECTED}.")
 
     def read(self) -> tuple[int, int]:
-        """The steps that persisted, and those of them that hold garbage."""
+        """The steps that persisted, and the steps that hold garbage."""
         words = self.argument.split()
         persisted, garbage = self.moment.present, 0
         while words:
@@ -176,14 +176,14 @@ class _Parser:
     def _model(self, words: list[str]) -> int:
         name = self._next(words, "the name of a model")
         if name not in self.durable:
-            raise self._error(f"{name!r} is no model ({', '.join(MODELS)})")
+            raise self._error(f"{name!r} is not a model ({', '.join(MODELS)})")
         return self.durable[name]
 
     def _steps(self, words: list[str]) -> Iterator[int]:
         for part in self._next(words, "a list of steps").split(","):
             match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
             if match is None:
-                raise self._error(f"{part!r} is no number of a step")
+                raise self._error(f"{part!r} is not the number of a step")
             for number in range(int(match[1]), int(match[2] or match[1]) + 1):
                 yield self._step(number)
 
@@ -196,9 +196,9 @@ class _Parser:
         for part in self._next(words, "a torn step").split(","):
             match = re.fullmatch(r"(\d+)@(\d+)", part)
             if match is None:
-                raise self._error(f"{part!r} is no torn step")
+                raise self._error(f"{part!r} is not a torn step")
             index = self._step(int(match[1]))
-            # The rest takes the place of the whole step.
+            # The torn rest replaces the whole step.
             rest = self._rest(index, int(match[2]))
             persisted = persisted & ~(1 << index) | 1 << rest
         return persisted

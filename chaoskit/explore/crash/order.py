@@ -1,11 +1,11 @@
-"""What may persist without what, and what must have persisted, under one model.
+"""Which steps may persist without which, and which must have persisted, under one model.
 
-A crash state is a set of steps. It is legal when every durable step is in it, and when each of its
-other steps has with it everything that it needs. Both questions are a few operations on whole sets.
+A crash state is a set of steps. It is legal if it contains every durable step, and for each of its steps
+everything that this step needs. Both checks are a few operations on whole sets.
 
-Here are the records and the questions. What a step needs is worked out in
-:mod:`chaoskit.explore.crash.needs`, what a sync makes durable in :mod:`chaoskit.explore.crash.syncs`,
-and :func:`chaoskit.explore.crash.playing.play` lets one operation after the other take effect.
+This module has the records and the questions. What a step needs is worked out in
+:mod:`chaoskit.explore.crash.needs`, what a sync makes durable in :mod:`chaoskit.explore.crash.syncs`, and
+:func:`chaoskit.explore.crash.playing.play` applies one operation after the other.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from chaoskit.explore.crash.steps import Script, Step, StepKind, bits, mask_of
 
 
 @dataclass(slots=True)
-# One record for files and directories: half of the rules speak of both.
+# One record for files and directories: half of the rules concern both.
 class FileRecord:
-    """What is remembered of one inode while effects are played. Sets of steps, unless said otherwise."""
+    """What is remembered about one inode while effects are played. Sets of steps, unless said otherwise."""
 
     owned: int = 0
     attributes: int = 0
@@ -37,23 +37,23 @@ class FileRecord:
     pages: dict[int, int] = field(default_factory=dict)
     """By page number, what the latest data in it needs."""
     cuts: list[tuple[int, int]] = field(default_factory=list)
-    """Sizes to which the file was cut, growing, each with what the step that cut it needs."""
+    """Sizes to which the file was cut, ascending, each with the needs of the step that cut it."""
     names: int = 0
     """Entries that give this inode a name."""
     removals: int = 0
-    """Entries that take a name away from this inode and give it to none."""
+    """Entries that remove a name of this inode."""
     taken: int = 0
-    """Those and the entries that give a name of this inode to another."""
+    """The removals, and the entries that give a name of this inode to another inode."""
     births: int = 0
     """Those of ``names`` that came with the inode."""
 
 
 class Order:
-    """What was played of a script so far; the questions concern a power loss right now.
+    """The part of a script played so far; the questions concern a power loss right now.
 
     ``need[s]`` is the set of steps without which step ``s`` cannot have persisted, itself included;
-    ``durable`` the set of those that must have persisted, ``lost`` those that no sync can save,
-    ``present`` all whole steps. The other attributes are the memory of those who play.
+    ``durable`` is the set of steps that must have persisted, ``lost`` those that no sync can save,
+    ``present`` all whole steps. The other attributes are the state of the playing modules.
     """
 
     def __init__(self, script: Script, model: Model) -> None:
@@ -64,20 +64,21 @@ class Order:
         self.lost = 0
         self.present = 0
         self.optional = 0
-        """Steps that may not have happened; nothing rests on them."""
+        """Steps that may not have happened; no other step needs them."""
         self.implied = 0
-        """Steps that this file system does not make apart: there as soon as all that they need is."""
+        """Steps that this file system does not make separately: they persist with the steps that they
+        need."""
         self.chain = 0
         """All metadata so far, with what it needs."""
         self.chains: dict[int, int] = {}
-        """For each growth the metadata that had changed before it."""
+        """For each growth, the metadata that had changed before it."""
         self.files: defaultdict[Inode, FileRecord] = defaultdict(FileRecord)
         self.cells: defaultdict[tuple[Inode, str], int] = defaultdict(int)
         """For each name in a directory the entries that set or removed it."""
         self.logged: set[Inode] = set()
-        """What a sync has brought into the log of btrfs since everything was synced."""
+        """The inodes that a sync brought into the log of btrfs since everything was synced."""
         self.noted = 0
-        """Entries that went into that log at once, because the inode was in it."""
+        """Entries that went into that log at once because their inode was in it."""
         self._users: dict[int, tuple[int, int]] = {}
         for inode, node in enumerate(script.nodes[len(script.snapshot.nodes) :], len(script.snapshot.nodes)):
             self.files[inode].fresh = node.kind is NodeKind.FILE
@@ -91,7 +92,7 @@ class Order:
 
     def users(self, index: int) -> int:
         """The steps that cannot have persisted without step ``index``, itself included."""
-        # Steps only ever come to need older ones, so what was found last time still holds.
+        # New needs are only for older steps, so the result of the last call still holds.
         known, mask = self._users.get(index, (index, 1 << index))
         bit = 1 << index
         for later in range(known, len(self.need)):
@@ -105,7 +106,7 @@ class Order:
         return mask
 
     def forget_users(self) -> None:
-        """To be called when a step no longer needs what it needed."""
+        """Call this when a step no longer needs what it needed."""
         self._users.clear()
 
     def without(self, index: int) -> int:
@@ -117,7 +118,7 @@ class Order:
         return self.settled(self.durable | self.need[index])
 
     def settled(self, state: int) -> int:
-        """A legal set with the implied steps that add nothing to it: so equal trees are equal sets."""
+        """A legal set plus the implied steps that add nothing to it, so that equal trees are equal sets."""
         for index in bits(self.implied & ~state):
             if not self.need[index] & ~state & ~(1 << index):
                 state |= 1 << index
@@ -127,18 +128,18 @@ class Order:
         """True if a set of whole (not torn) steps is legal now."""
         if self.durable & ~state or state & ~self.present:
             return False
-        # What is durable is in every legal set, so it need not be looked at.
+        # Durable steps are in every legal set, so they need no check.
         kept, dropped = state & ~self.durable, self.present & ~state
-        # The same question from either side; the shorter list is the quicker one.
+        # The same question from either side; the shorter list is checked faster.
         if kept.bit_count() <= dropped.bit_count():
             return all(not self.need[index] & ~state for index in bits(kept))
         return all(not self.users(index) & kept for index in bits(dropped))
 
     def need_of_torn(self, torn: Step, growth: Step | None) -> int | None:
-        """What the rest of a torn write needs, itself included; None where it cannot be torn so.
+        """The needs of the rest of a torn write, itself included; None if the write cannot be torn there.
 
-        ``growth`` is the torn growth that comes along. Under every model but ``strict`` a file grows
-        only by what the kernel wrote as a whole: to the border of a page.
+        ``growth`` is the torn growth that comes with it. Under every model but ``strict`` a file grows only
+        by whole writes of the kernel: to a page border.
         """
         assert torn.torn_from is not None
         if ModelRule.WHOLE_BLOCKS in self.model and torn.end % PAGE:
@@ -153,7 +154,7 @@ class Order:
         return need | whole | 1 << growth.index
 
     def _write_of(self, index: int) -> int:
-        """Data step ``index``, and its growth if there is any: in the script it is the next one."""
+        """Data step ``index``, and its growth if there is any, which is the next step of the script."""
         steps = self.script.steps
         grown = index + 1 < len(steps) and steps[index + 1].partner == index
         return 1 << index | (1 << index + 1 if grown else 0)
@@ -165,7 +166,7 @@ class Order:
         return sum(1 << index for index in bits(steps) if self.script.steps[index].kind is kind)
 
     def is_directory(self, inode: Inode) -> bool:
-        """The inode is a directory."""
+        """True if the inode is a directory."""
         return self.script.nodes[inode].kind is NodeKind.DIRECTORY
 
     def latest(self, step: Step) -> Inode | None:
@@ -176,16 +177,16 @@ class Order:
         return self.script.snapshot.entries.get(step.owner, {}).get(step.name)
 
     def durable_owner(self, step: Step) -> Inode | None:
-        """The inode that the name of the entry ``step`` means by what is durable."""
+        """The inode that the name of the entry ``step`` has on the disk, by the durable steps."""
         known = self.cells[step.owner, step.name] & self.durable
         if known:
             return self.script.steps[known.bit_length() - 1].child
         return self.script.snapshot.entries.get(step.owner, {}).get(step.name)
 
     def standing(self, entries: int) -> int:
-        """Those of ``entries`` that are not durable, and to whose name nothing has happened since."""
+        """Those of ``entries`` that are not durable, and whose name has not changed since."""
         return mask_of(i for i in bits(entries & ~self.durable) if self.stands(self.script.steps[i]))
 
     def stands(self, step: Step) -> bool:
-        """Nothing has happened to the name since the entry ``step``."""
+        """True if the name has not changed since the entry ``step``."""
         return self.cells[step.owner, step.name] >> step.index == 1

@@ -1,4 +1,4 @@
-"""Where a write comes apart: ranges that a disk may write separately, and where one may be torn."""
+"""How a write can be split: ranges that a disk may write separately, and where one may be torn."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ PAGE = 4096
 """Bytes that the page cache writes as a whole; also the block size of the file systems we model."""
 
 SECTOR = 512
-"""Bytes that every disk writes as a whole: the smallest sector there is."""
+"""Bytes that every disk writes as a whole: the smallest sector size."""
 
 _MOST_PIECES = 4
 
 
 def pieces(offset: int, length: int) -> Iterator[tuple[int, int]]:
-    """Cut a range at page borders into at most four (offset, length): what a disk may have written apart.
+    """Cut a range at page borders into at most four (offset, length) that a disk may write separately.
 
-    Larger writes are cut after the first page, before the last, and in the middle, so that their
-    number of crash states does not grow with their size.
+    Larger writes are cut after the first page, before the last, and in the middle, so that the number of
+    crash states does not grow with their size.
     """
     end = offset + length
     first, last = offset // PAGE, (end - 1) // PAGE
@@ -35,7 +35,7 @@ def cuts(offset: int, length: int) -> tuple[int, ...]:
     found: set[int] = set()
     for unit in (SECTOR, PAGE):
         inside = range((offset // unit + 1) * unit, end, unit)
-        # One cut near the start and one near the end: those in between show nothing that these do not.
+        # One cut near the start and one near the end: cuts in between show nothing more.
         found.update((inside[0], inside[-1]) if inside else ())
     return tuple(sorted(found))
 

@@ -1,4 +1,4 @@
-"""Letting the effects of a script take place, one after the other, under one model or several."""
+"""Apply the effects of a script, one after the other, under one model or several."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chaoskit.explore.crash.steps import Effect, Script, Step, StepKind, bits
 
 
 def play(order: Order, effect: Effect) -> None:
-    """Let ``effect`` take place, after what the test itself had done before it."""
+    """Apply ``effect``, after what the test itself did before it."""
     for earlier in effect.outside:
         play(order, earlier)
     for index in range(effect.first, effect.last):
@@ -20,7 +20,7 @@ def play(order: Order, effect: Effect) -> None:
         if step.torn_from is None:
             _add(order, step, effect)
         else:
-            # What is left of a torn write needs nothing here: see Order.need_of_torn.
+            # The rest of a torn write needs nothing here: see Order.need_of_torn.
             order.need.append(1 << index)
     if effect.sync is not None:
         syncs.apply(order, effect.sync)
@@ -29,7 +29,7 @@ def play(order: Order, effect: Effect) -> None:
 
 
 def play_all(effect: Effect, orders: Sequence[Order], strict: Order | None = None) -> None:
-    """Let an effect take place in all orders; ``strict`` may be among them."""
+    """Apply an effect to all orders; ``strict`` may be among them."""
     for order in orders:
         play(order, effect)
     if strict is not None and all(order is not strict for order in orders):
@@ -37,8 +37,8 @@ def play_all(effect: Effect, orders: Sequence[Order], strict: Order | None = Non
 
 
 def lost_steps(script: Script) -> frozenset[int]:
-    """The data of ``script`` that a failed sync has left unwritten and that counts as clean."""
-    # Under any model the same: what a failed sync loses, none of them gives back.
+    """The data of ``script`` that a failed sync left unwritten and marked as clean."""
+    # The same under every model: none restores what a failed sync loses.
     order = Order(script, STRICT)
     for effect in script.effects:
         play(order, effect)
@@ -52,7 +52,7 @@ def _add(order: Order, step: Step, effect: Effect) -> None:
     if step.unless is not None and step.unless in order.model:
         order.implied |= 1 << step.index
     partner = step.partner
-    # The second of two halves ties both together: the first could not name a step that was to come.
+    # The second of two halves ties both together: the first could not name a later step.
     if partner is not None and partner < step.index and is_in_one(order, step):
         order.need[partner] |= need
         order.need[step.index] |= order.need[partner]
@@ -61,7 +61,7 @@ def _add(order: Order, step: Step, effect: Effect) -> None:
 
 def _remember(order: Order, step: Step, need: int) -> None:
     if step.optional:
-        # It may not have happened, so nothing later can rest on it.
+        # It may not have happened, so no later step can need it.
         order.optional |= 1 << step.index
         return
     bit, file = 1 << step.index, order.files[step.owner]
@@ -73,7 +73,7 @@ def _remember(order: Order, step: Step, need: int) -> None:
     elif step.kind is StepKind.ATTRIBUTE:
         file.attributes |= bit
     elif step.kind is StepKind.RESIZE:
-        # An earlier, larger size is covered by this one: what ends beyond it ends beyond this, too.
+        # This one covers earlier, larger sizes: data beyond those is beyond this one, too.
         if step.cuts:
             file.cuts = [(size, known) for size, known in file.cuts if size < step.size]
             file.cuts.append((step.size, need))
@@ -84,7 +84,7 @@ def _remember(order: Order, step: Step, need: int) -> None:
 
 
 def _remember_entry(order: Order, step: Step, bit: int) -> None:
-    # Before the cells are brought up to date: the log asks which inode the name meant until now.
+    # Before the cells are updated: the log depends on the inode that had the name until now.
     if order.logged and _goes_into_log(order, step):
         order.noted |= bit if step.partner is None else bit | 1 << step.partner
     before = order.latest(step)
@@ -99,11 +99,11 @@ def _remember_entry(order: Order, step: Step, bit: int) -> None:
 
 
 def _goes_into_log(order: Order, step: Step) -> bool:
-    """btrfs notes the change of a name in the log of a sync that is already over.
+    """True if btrfs adds this change of a name to the log of an earlier sync.
 
-    fs/btrfs/tree-log.c: btrfs_log_new_name for a rename or link, where the inode or the directory
-    that it leaves is in the log; btrfs_del_inode_ref_in_log for an unlink. The next sync of
-    whatever file writes that out, without what changed in between (measured).
+    fs/btrfs/tree-log.c: btrfs_log_new_name for a rename or link, if the inode or the directory that it leaves
+    is in the log; btrfs_del_inode_ref_in_log for an unlink. The next sync of any file writes that out,
+    without what changed in between (measured).
     """
     if step.child is None:
         return step.partner is None and order.latest(step) in order.logged
@@ -114,25 +114,26 @@ def _goes_into_log(order: Order, step: Step) -> bool:
 def _remember_data(order: Order, step: Step, file: FileRecord, bit: int, need: int) -> None:
     file.pending |= bit
     if step.kind is StepKind.GROW:
-        # Growth that comes without data is a size in passing: nothing is ordered by it.
+        # Growth without data is incidental: it orders nothing.
         if step.unasked or step.partner is None:
             return
         file.last_grow = need
         if ModelRule.DATA_WITH_GROWTH in order.model:
-            # Tied only now: what is written to these pages later needs the growth as well.
+            # Tied here: later writes to these pages need the growth as well.
             for page in order.script.steps[step.partner].pages:
                 file.pages[page] = file.pages.get(page, 0) | need
         order.chains[step.index] = order.chain
         if not step.within_block:
             file.allocating |= need & (file.pending | bit)
         return
-    # What keeps its blocks is overwritten in place, whether or not the journal calls it zeroes by then.
+    # Pages that keep their blocks are overwritten in place, whether or not the journal has their zeroes by
+    # then.
     for page in step.pages if not step.keeps_blocks else ():
         file.pages[page] = need
 
 
 def _close(order: Order, file: FileRecord) -> None:
-    """Let ext4 write out what replaced the content of a file, when its last descriptor is closed.
+    """Let ext4 write out the new content of an emptied file when its last descriptor is closed.
 
     fs/ext4/file.c, ext4_release_file: called for the last descriptor, not for each (measured).
     """

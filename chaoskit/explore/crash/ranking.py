@@ -1,4 +1,4 @@
-"""Which crash states are looked at first, where not all can be."""
+"""Which crash states to check first if not all can be checked."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from chaoskit.explore.crash.steps import Script, StepKind, bits
 def most_suspicious(states: CrashStates, budget: int, seed: int = 0) -> tuple[CrashState, ...]:
     """At most ``budget`` states to check first; the same for the same seed.
 
-    States that no kill can leave come before those that a kill leaves too, last are those in which a
-    write has its later part and not its earlier one; every operation has its turn before any has its
-    second.
+    States that no kill can leave come before those that a kill leaves, too; those in which a write has its
+    later part but not its earlier one come last. Every operation has one turn before any has a second.
     """
-    # Shuffled before they are ranked: within a rank no operation and no file comes first by its place.
+    # Shuffled before they are ranked: within a rank no operation or file comes first by its position.
     chance = random.Random(seed)
     turns: defaultdict[tuple[int, int], int] = defaultdict(int)
     ranked = []
@@ -26,13 +25,13 @@ def most_suspicious(states: CrashStates, budget: int, seed: int = 0) -> tuple[Cr
         rank = _rank(states.script, state)
         turn = turns[rank, state.moment.operation] = turns[rank, state.moment.operation] + 1
         ranked.append((rank, turn, state.moment.operation, state.hash, state))
-    # By the hash at last, so that the order does not depend on how states were found.
+    # Finally by the hash, so that the order does not depend on how states were found.
     ranked.sort(key=lambda entry: entry[:4])
     return tuple(entry[4] for entry in ranked[:budget])
 
 
 def overtaken_in_one_write(script: Script, state: CrashState) -> bool:
-    """A later part of one write is there and an earlier one is not.
+    """True if a later part of one write is there and an earlier part is not.
 
     No mounted file system has shown that on its own: the whole of a write, or its beginning, is sent at
     once. It takes a sync_file_range of just the later part (measured on ext4, xfs and btrfs), or a disk
@@ -51,7 +50,7 @@ def overtaken_in_one_write(script: Script, state: CrashState) -> bool:
 
 
 def _rank(script: Script, state: CrashState) -> int:
-    """0 is looked at first: a name that is durable while data is not is the most common of bugs."""
+    """The rank, 0 first: a durable name of data that is not durable is the most common bug."""
     if overtaken_in_one_write(script, state):
         return 4
     if state.complete:

@@ -1,4 +1,4 @@
-"""The content of a directory at one moment, held in memory: later changes do not show."""
+"""The content of a directory at one moment, held in memory, so later changes do not show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chaoskit.core.errors import UsageError, wrong
 from chaoskit.core.operation import Bytes, Payload
 
 Inode = int
-"""A file, directory or link, whatever its names are: an index into the nodes of one script, those of its
+"""A file, directory or link, independent of its names: an index into the nodes of one script, those of its
 snapshot first. Never reused, unlike the system's inode numbers."""
 
 TOP: Inode = 0
@@ -23,7 +23,7 @@ NO_XATTRS: Mapping[str, bytes] = {}
 
 
 class NodeKind(Enum):
-    """What an inode is. ``OTHER`` are FIFOs, sockets and devices: named, but without content."""
+    """The kind of an inode. ``OTHER`` are FIFOs, sockets and devices: named, but without content."""
 
     FILE = "file"
     DIRECTORY = "directory"
@@ -33,7 +33,7 @@ class NodeKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One inode. ``mode`` has the permission bits; ``text`` is where a symbolic link points.
+    """One inode. ``mode`` has the permission bits; ``text`` is the target of a symbolic link.
 
     ``identity`` is the system's (device, inode number), by which operations name files.
     """
@@ -45,7 +45,7 @@ class Node:
     xattrs: Mapping[str, bytes] = field(default_factory=lambda: NO_XATTRS)
     identity: tuple[int, int] | None = None
     format: int = 0
-    """The file type bits of an ``OTHER``, as in ``st_mode``; 0 for the kinds that say it themselves."""
+    """The file type bits of an ``OTHER``, as in ``st_mode``; 0 for the other kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Snapshot:
             UsageError: if ``path`` is not a directory, or pyfakefs keeps it in memory.
             OSError: if a part of it cannot be read.
         """
-        # It puts its own module in place of ``os``, here as everywhere.
+        # pyfakefs replaces the module ``os`` everywhere, here too.
         if type(os).__module__.startswith("pyfakefs"):
             raise UsageError(
                 "pyfakefs is active in a scenario with power_loss or fsync_lies; expected the real file "
@@ -76,7 +76,7 @@ class Snapshot:
         if not os.path.isdir(path):
             raise wrong("path", os.fspath(path), "an existing directory")
         reader = _SnapshotReader()
-        # Not fd by fd: the workload is not running while a snapshot is taken.
+        # By path, not by descriptor: the workload is not running while a snapshot is taken.
         reader.read(os.fspath(path))
         return cls(tuple(reader.nodes), reader.entries)
 
@@ -147,8 +147,8 @@ def _node(path: str, status: os.stat_result) -> Node:
 
 
 def _xattrs(path: str) -> Mapping[str, bytes]:
-    """The attributes in the namespace of users; labels and access lists come with the place."""
-    # The file system may not know attributes (OSError), nor may the platform (AttributeError).
+    """The attributes in the user namespace; labels and access lists depend on the place."""
+    # The file system (OSError) or the platform (AttributeError) may have no attributes.
     try:
         names = [name for name in os.listxattr(path) if name.startswith("user.")]
     except (OSError, AttributeError):

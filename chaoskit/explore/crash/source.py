@@ -43,7 +43,7 @@ class CrashSource(CaseSource):
         self._before[run] = Snapshot.take(path)
 
     def after_run(self, run: int, path: str) -> None:
-        """Note what the run has left."""
+        """Note what the run left."""
         self._after[run] = Snapshot.take(path)
 
     def cases(self, recording: Recording) -> Iterator[Planned]:
@@ -59,24 +59,24 @@ class CrashSource(CaseSource):
         self._remarks += [told(a, split.trace[a.operation]) for a in warnings(split)]
         self._caveats += split.caveats
         for state in recorded.states:
-            # Equal states after several operations are one; the place that is kept may not be offered.
+            # Equal states after several operations are one state, and its place may not be offered.
             if not set(state.models).isdisjoint(offered[state.moment.operation]):
                 yield recorded.planned(state)
 
     def follows(self, planned: Planned) -> bool:
-        """True after a sync that failed and lied about it, if the set of faults asks for that."""
+        """True after a failed sync that marked its data as clean, if the set of faults asks for that."""
         alone = len(planned.schedule) == 1 and planned.world is None
         return LIES in self._faults.names and alone and lies(planned.schedule.strikes[0])
 
     def note(self, planned: Planned) -> Note | None:
         """The whole directory, inode numbers included: crash states begin with what a run finds."""
-        # What a power loss has left is durable, so nothing of it can be lost once more.
+        # What a power loss left is durable, so it cannot be lost again.
         if planned.world is None and (FAULT in self._faults.names or self.follows(planned)):
             return Snapshot.take
         return None
 
     def after(self, before: Planned, recording: Recording) -> Iterator[Planned]:
-        """After a failed fsync: the power losses that show what later ones did not write."""
+        """After a failed fsync: the power losses that show what later syncs did not write."""
         if not self.follows(before):
             return
         (strike,) = before.schedule
@@ -90,15 +90,15 @@ class CrashSource(CaseSource):
                 yield recorded.planned(state, strike, hit)
 
     def _behind(self, recording: Recording, index: int) -> CrashHistory:
-        """The recording of a case, with the states that a power loss behind an operation leaves."""
+        """The history of a recorded case, with the states that a power loss after an operation leaves."""
         later = range(index + 1, len(recording.trace))
         return self._history(recording, [self._models] * len(recording.trace), later)
 
     def second(self, before: Planned, recording: Recording, behind: int) -> Iterator[Planned]:
-        """The power losses behind another fault, after which the program trusts what it finds in memory.
+        """The power losses after another fault, when the program trusts what it has in memory.
 
-        None after another power loss: what that has left is durable, and its recovery is another program,
-        to be tested by another scenario.
+        There are none after another power loss: what that left is durable, and the recovery is another
+        program, to be tested by another scenario.
         """
         offered = [
             self._offered(operation, recording.trace) if operation.index > behind else ()
@@ -123,7 +123,7 @@ class CrashSource(CaseSource):
         if strike.fault.name != FAULT or at is None or len(earlier) > 1:
             return None
         if self._faults.names.isdisjoint((FAULT, LIES)):
-            # Asked only what is wrong with a schedule: the scenario itself loses no power.
+            # This source was made only to say what is wrong with a schedule: the scenario loses no power.
             return None
         struck, hit = (earlier[0], _hit(earlier[0], recording)) if earlier else (None, None)
         if before is None:
@@ -134,17 +134,17 @@ class CrashSource(CaseSource):
             return None
         state = state_named(recorded.states.script, at, strike.fault.argument)
         models = tuple(model for model in state.models if model in offered)
-        # Not a case of this scenario: refuse() says why.
+        # It is not a case of this scenario: refuse() says why.
         if not models or recorded.is_unknown(state):
             return None
         return recorded.planned(replace(state, models=models), struck, hit, strike)
 
     def refuse(self, wanted: Schedule) -> None:
-        """Say what is wrong with a schedule that loses power and leads to no case.
+        """Raise the error for a schedule that loses power and leads to no case.
 
         Raises:
-            ScheduleError: for a name that means nothing, steps that are not there, a state that no model
-                that was asked for allows, and a lying sync where none is looked for.
+            ScheduleError: for a name that does not parse, steps that do not exist, a state that no requested
+            model allows, and a lying sync if the scenario does not look for one.
         """
         if all(strike.fault.name != FAULT for strike in wanted):
             return
@@ -183,16 +183,16 @@ class CrashSource(CaseSource):
         return tuple(dict.fromkeys(self._remarks))
 
     def caveats(self) -> tuple[Caveat, ...]:
-        """Data that was not recorded, directories that are not known."""
+        """Data that was not recorded, and unknown directories."""
         return tuple(dict.fromkeys(self._caveats))
 
     def _history(
         self, recording: Recording, offered: Sequence[tuple[str, ...]], places: Container[int]
     ) -> CrashHistory:
-        """All runs of a recording as one history, with the crash states that these operations can leave.
+        """All runs of a recording as one history, with the crash states that can be left at ``places``.
 
-        What the test did before the first run is durable, and what it did between two runs; what runs
-        have left unsynced can be lost in every later one.
+        What the test did before the first run and between runs is durable; what runs left unsynced can be
+        lost in every later run.
         """
         models = tuple(dict.fromkeys(name for models in offered for name in models))
         before = recording.noted or self._before
@@ -202,9 +202,9 @@ class CrashSource(CaseSource):
             begins.setdefault(operation.place.run, operation.index)
             ends[operation.place.run] = operation.index
         first, *later = begins
-        # What the directory held before each later run: the test may have changed it between two.
+        # The directory before each later run: the test may have changed it in between.
         between = {begins[run]: before[run] for run in later}
-        # Other recordings were made elsewhere; what cannot be followed is the same in them.
+        # Other recordings were made in other directories; what cannot be followed is the same in them.
         after = {ends[run]: self._after[run] for run in begins if run in self._after and not recording.noted}
         split, unknown = history(recording.trace, before[first], between, after)
         states = self._known(crash_states(split, models, at=places), unknown)
@@ -214,7 +214,7 @@ class CrashSource(CaseSource):
         return CrashHistory(recording.points, begins, states, models, made, home, tells, tuple(unknown))
 
     def _known(self, states: CrashStates, unknown: Sequence[Unknown]) -> CrashStates:
-        """Without those states in which a file is whose content is not known."""
+        """``states`` without those that contain a file of unknown content."""
         for file in unknown:
             kept = tuple(state for state in states if not holds(states, state, file))
             text = (
@@ -226,7 +226,7 @@ class CrashSource(CaseSource):
         return states
 
     def _offered(self, operation: Operation, trace: Trace) -> tuple[str, ...]:
-        """The models under which the power may go after ``operation``."""
+        """The models under which the power may fail after ``operation``."""
         found: list[str] = []
         for fault in self._faults.offers(operation, trace):
             if fault.name == FAULT:
@@ -235,7 +235,7 @@ class CrashSource(CaseSource):
 
 
 def _found(point: Point, wanted: Schedule, recording: Recording) -> int | None:
-    """Where in the recording a point is, under its own names or under the wildcards of ``wanted``."""
+    """The index of a point in the recording, by the recording's names or with the wildcards of ``wanted``."""
     for points in (
         recording.points,
         Naming(patterns_with(recording.patterns, wanted)).points(recording.trace.operations),
@@ -246,7 +246,7 @@ def _found(point: Point, wanted: Schedule, recording: Recording) -> int | None:
 
 
 def _hit(strike: Strike, recording: Recording) -> Operation | None:
-    """The operation of a recording at which a fault struck; None if it is not in it."""
+    """The operation of a recording at which a fault struck; None if it is not in the recording."""
     if strike.point not in recording.points:
         return None
     return recording.trace[recording.points.index(strike.point)]

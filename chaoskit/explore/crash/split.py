@@ -20,9 +20,9 @@ _SYNCS = frozenset(("fsync", "fdatasync", "msync", "sync", "syncfs"))
 the disk's cache (sync_file_range(2), "Warning"), so nothing is durable after it."""
 
 _WRITES = frozenset(("write", "copy_file_range", "sendfile", "splice"))
-"""What O_SYNC and O_DSYNC are about (open(2), "Synchronized I/O"): the calls that end in
-generic_write_sync of include/linux/fs.h. Changes of size, blocks and modes through such a descriptor
-were not durable on mounted file systems; xfs alone forces its log in fallocate (xfs_file_fallocate)."""
+"""The calls that O_SYNC and O_DSYNC concern (open(2), "Synchronized I/O"): those that end in
+generic_write_sync of include/linux/fs.h. Changes of size, blocks and modes through such a descriptor were not
+durable on mounted file systems; xfs alone forces its log in fallocate (xfs_file_fallocate)."""
 
 _LOST_DATA = frozenset((errno.EIO, errno.ENOSPC, errno.EDQUOT))
 """The errors by which fsync reports that data was not written; others (EBADF, EINTR) change nothing."""
@@ -31,10 +31,10 @@ _LOST_DATA = frozenset((errno.EIO, errno.ENOSPC, errno.EDQUOT))
 def script(trace: Trace, snapshot: Snapshot, umask: int | None = None) -> Script:
     """Split the operations of ``trace``, which began at ``snapshot``, into steps.
 
-    Operations that failed have none; short writes have those for what was written. ``umask`` counts
-    where the trace does not say which mode a new file got; it defaults to that of this process.
+    Operations that failed have no steps; short writes have those for what was written. ``umask`` is used if
+    the trace does not say which mode a new file got; it defaults to that of this process.
     """
-    # The umask of now: a trace that was recorded by a backend has the modes themselves.
+    # The current umask: a trace that a backend recorded has the modes themselves.
     splitter = Splitter(trace, snapshot, umask_now() if umask is None else umask)
     for operation in trace:
         splitter.play(operation)
@@ -42,8 +42,8 @@ def script(trace: Trace, snapshot: Snapshot, umask: int | None = None) -> Script
 
 
 def umask_now() -> int:
-    """The umask of this process; 022, the usual one, where /proc does not tell."""
-    # Not os.umask(): to read the mask it must be set, and other threads may create files meanwhile.
+    """The umask of this process; 022, the usual one, if /proc does not say."""
+    # Not os.umask(), which must set the mask to read it, while other threads may create files.
     try:
         with open("/proc/self/status") as status:
             return next((int(line.split()[1], 8) for line in status if line.startswith("Umask:")), 0o022)
@@ -52,7 +52,7 @@ def umask_now() -> int:
 
 
 def mapped_part(operation: Operation) -> range | None:
-    """The bytes of its file that an ``msync`` writes; None for all others, and where it is not known."""
+    """The bytes of its file that an ``msync`` writes; None for other calls, and if unknown."""
     detail = operation.file
     if operation.call != "msync" or detail.offset is None or not detail.length:
         return None
@@ -71,7 +71,7 @@ class Splitter:
     def play(
         self, operation: Operation, outside: tuple[Effect, ...] = (), learned: int | None = None
     ) -> None:
-        """Let ``operation`` take effect; ``learned`` is the first step that came to light before it."""
+        """Let ``operation`` take effect; ``learned`` is the first of the steps discovered just before it."""
         tree = self.tree
         tree.begin(operation)
         begin = len(tree.steps)
@@ -96,16 +96,16 @@ class Splitter:
         written = operation.call in _WRITES and operation.file.synchronous
         if written and sync is None and last > begin:
             sync = Sync(tree.steps[begin].owner, data_only=True, only=range(begin, last))
-        # What may not have happened can make nothing durable for certain.
+        # A call that may not have happened makes nothing durable for certain.
         if sync is not None and operation.result is None:
             sync = None
-        # What was found of earlier calls belongs to this effect: before it, no state could show it.
+        # Steps discovered of earlier calls belong to this effect: no state before it could show them.
         first = begin if learned is None else learned
         promises = len(self.promised)
         self.effects.append(Effect(operation.index, first, last, sync, closed, flushed, promises, outside))
 
     def script(self) -> Script:
-        """What was played so far."""
+        """The script of what was played so far."""
         return Script(
             self.trace,
             self._snapshot(),
@@ -117,21 +117,21 @@ class Splitter:
         )
 
     def _snapshot(self) -> Snapshot:
-        """The beginning, with what is in directories that were to come: no step has put it there."""
+        """The initial snapshot, plus the content of directories that arrived later: no step put it there."""
         snapshot, brought = self.tree.snapshot, self.tree.brought
         return replace(snapshot, entries={**snapshot.entries, **brought}) if brought else snapshot
 
     def _early(self, inode: Inode | None) -> Inode | None:
         """``inode`` if ext4 writes its data out on its own when it is closed or renamed.
 
-        It looks for delayed blocks first: fs/ext4/inode.c, ext4_alloc_da_blocks, returns at once where
-        none are reserved. Some may be, beside those of fallocate; that is not followed.
+        ext4 looks for delayed blocks first: ext4_alloc_da_blocks in fs/ext4/inode.c returns at once if none
+        are reserved. There may be some beside those of fallocate, which is not followed.
         """
         return None if inode in self.tree.preallocated else inode
 
     def _synced(self, operation: Operation) -> Sync | None:
         if operation.call in ("sync", "syncfs"):
-            # syncfs is asked for one file system; the scenario's directory is taken to be on that one.
+            # syncfs syncs one file system; assume that the scenario's directory is on it.
             return Sync()
         inode = self.tree.acted_on(operation)
         if inode is None or (operation.call == "msync" and not operation.file.flags & _MS_SYNC):

@@ -1,9 +1,9 @@
 """The crash states of a script: what a power loss after each operation may leave on the disk.
 
-The families follow ALICE and CrashMonkey (Mohan et al., OSDI 2018): everything that was done so far;
-only what was synced; every unsynced step dropped with what depends on it, and kept alone with what it
-needs; the same for whole operations and for the unsynced content of a file; torn writes; garbage in
-space that was never written. Where a model allows few enough states, all of them are taken.
+The families follow ALICE and CrashMonkey (Mohan et al., OSDI 2018): everything done so far; only what was
+synced; every unsynced step dropped with what depends on it, and kept alone with what it needs; the same for
+whole operations and for the unsynced content of a file; torn writes; garbage in space that was never written.
+If a model allows few enough states, all of them are taken.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from chaoskit.explore.crash.tables import Tables
 from chaoskit.faults.calls import FAMILIES
 from chaoskit.faults.power import DEFAULT_MODELS
 
-# Every state of a short program, and no more than the families give for a long one.
+# Enough for every state of a short program; a long one has no more than the families give.
 EXHAUSTIVE = 64
-"""All states after an operation are taken if a model allows at most this many; torn ones come on top."""
+"""All states after an operation are taken if a model allows at most this many; torn ones are extra."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
     """The moment of a power loss: right after ``operation``, an index in the trace.
 
-    ``pending`` are the steps that an fsync of exactly their file or directory did not cover: the
-    numbers in names count these, from the last one back. ``durable`` says for each model what must
-    have persisted. ``promises`` is how many promises had been acknowledged.
+    ``pending`` are the steps that an fsync of exactly their file or directory did not cover: the numbers in
+    names count these backwards from the last. ``durable`` says for each model what must have persisted.
+    ``promises`` counts the promises acknowledged by then.
     """
 
     operation: int
@@ -44,11 +44,11 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class CrashState:
-    """What the disk holds after a power loss. ``hash`` is that of the tree; equal trees have equal hashes.
+    """The content of the disk after a power loss. ``hash`` is that of the tree, equal for equal trees.
 
-    ``persisted`` is the set of steps whose effect is there; ``garbage`` the part of it whose place on
-    the disk is there but holds something else. ``models`` are those that allow the state. ``ways`` is
-    how many of the enumerated sets of steps, after whichever operation, leave this tree.
+    ``persisted`` is the set of steps whose effect is there; ``garbage`` the steps whose space on the disk is
+    there but holds something else. ``models`` are those that allow the state. ``ways`` counts the enumerated
+    sets of steps, after any operation, that leave this tree.
     """
 
     moment: Moment
@@ -65,18 +65,18 @@ class CrashState:
 
     @property
     def lost(self) -> int:
-        """The same as a set."""
+        """:attr:`dropped` as a set."""
         return self.moment.present & (~self.persisted | self.garbage)
 
     @property
     def complete(self) -> bool:
-        """Everything up to the operation is there, as after the kill of a process."""
+        """True if everything up to the operation is there, as after the kill of a process."""
         return self.persisted == self.moment.present and not self.garbage
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """``possible``: states that the families made; ``distinct``: of different content or promises."""
+    """``possible``: states that were enumerated; ``distinct``: those that differ in content or promises."""
 
     possible: int
     distinct: int
@@ -101,7 +101,7 @@ class CrashStates:
         return len(self.states)
 
     def promised(self, state: CrashState) -> tuple[object, ...]:
-        """What had been promised to the outside before the power went."""
+        """What had been promised to the outside before the power failed."""
         return self.script.promised[: state.moment.promises]
 
 
@@ -115,11 +115,11 @@ def crash_states(
 ) -> CrashStates:
     """Enumerate the crash states of ``script`` that one of ``models`` allows.
 
-    ``at`` are the operations after which the power may go (None: all). Equal states of two runs are
-    two, since the test goes on from different places.
+    ``at`` are the operations after which the power may fail (None: all). Equal states of two runs count as
+    two, since the test continues from different places.
 
-    With ``prefixes_only`` only the complete state after each operation and what was synced by then
-    are taken: their number grows with the length of the trace, all others with its square.
+    With ``prefixes_only`` only two states are taken after each operation: the complete one, and what was
+    synced by then. Their number grows with the length of the trace, that of all states with its square.
 
     Raises:
         UsageError: for a model that does not exist.
@@ -129,7 +129,7 @@ def crash_states(
 
 @dataclass(slots=True)
 class _Found:
-    """A distinct state while more models that allow it may turn up."""
+    """A distinct state, as long as further models that allow it may be found."""
 
     moment: Moment
     persisted: int
@@ -138,9 +138,9 @@ class _Found:
     ways: int = 1
 
 
-# A pair and not a record: a long trace makes very many of them.
+# A pair, not a record: a long trace makes very many of them.
 _Candidate = tuple[int, int]
-"""The steps that persisted, and those of them that hold garbage."""
+"""The steps that persisted, and the steps that hold garbage."""
 
 
 class _Enumeration:
@@ -164,7 +164,7 @@ class _Enumeration:
         self.orders = [Order(script, model) for model in models]
         # Names count the steps that strict leaves open, whichever models were asked for.
         self.strict = next((o for o in self.orders if o.model is STRICT), None) or Order(script, STRICT)
-        # Two, since candidates lie near one of two trees: all that was done, and all that was synced.
+        # Two, since each candidate is near one of two trees: everything done, and everything synced.
         self.images = (Image(self.tables), Image(self.tables))
         self.found: dict[tuple[int, int, int], _Found] = {}
         self.possible = 0
@@ -172,7 +172,7 @@ class _Enumeration:
     def run(self) -> CrashStates:
         for effect in self.script.effects:
             play_all(effect, self.orders, self.strict)
-            # Played in any case: what comes later rests on it.
+            # Played in any case: later effects build on it.
             if self._worth(effect):
                 self._visit(effect)
         names = [model.name for model in self.models]
@@ -190,9 +190,9 @@ class _Enumeration:
         return CrashStates(self.script, self.tables, states, Counts(self.possible, len(states)))
 
     def _worth(self, effect: Effect) -> bool:
-        """The effect can leave something new: it changed or synced something, or promised.
+        """True if the effect can leave a new state: it changed or synced something, or promised.
 
-        A sync does add states: btrfs may then have a file without what was done to others before it.
+        A sync can add states: btrfs may then have a file without earlier changes of others.
         """
         if self.at is not None and effect.operation not in self.at:
             return False
@@ -202,13 +202,13 @@ class _Enumeration:
 
     def _visit(self, effect: Effect) -> None:
         moment = moment_of(effect, self.orders, self.strict)
-        # By candidate the models that made it, so that one state is hashed once for all of them.
+        # By candidate, the models that made it, so that a state is hashed once for all of them.
         candidates: defaultdict[_Candidate, int] = defaultdict(int)
         for number, order in enumerate(self.orders):
             for candidate in self._candidates(order):
                 candidates[candidate] |= 1 << number
         self.possible += len(candidates)
-        # Neighbours in the order of their bits differ by a few steps, so that each hash is a small change.
+        # In this order neighbours differ by few steps, so that each hash is a small change.
         for candidate in sorted(candidates):
             self._take(moment, candidate, candidates[candidate])
 
@@ -222,17 +222,17 @@ class _Enumeration:
             self.found[key] = _Found(moment, persisted, garbage, models | self._others(candidate, models))
             return
         found.models |= models
-        # Counted although it is not a new state: the share that was checked is told by this number.
+        # Counted although it is not new: the report's share of checked states needs this number.
         found.ways += 1
         if found.moment is moment and persisted.bit_count() > found.persisted.bit_count():
-            # Of several sets that leave the same tree, the one that misses least has the shortest name.
+            # Of several sets that leave the same tree, the one that lacks least has the shortest name.
             found.persisted, found.garbage = persisted, garbage
             found.models |= self._others(candidate, found.models)
 
     def _others(self, candidate: _Candidate, models: int) -> int:
         """The models that allow the state although their own families did not make it."""
         persisted, garbage = candidate
-        # Garbage is told by the model that made it: Order.allows knows whole steps only.
+        # Only the model that made garbage allows it: Order.allows checks whole steps only.
         if garbage:
             return 0
         return sum(
@@ -250,7 +250,7 @@ class _Enumeration:
     def _candidates(self, order: Order) -> Iterator[_Candidate]:
         yield order.present, 0
         yield order.settled(order.durable), 0
-        # The two that every program must survive, and the two ends between which all others lie.
+        # These two are the ends between which all other states lie, and every program must survive them.
         if self.prefixes_only:
             return
         everything = all_legal(order, self.exhaustive)
@@ -265,7 +265,7 @@ class _Enumeration:
 
 
 def moment_of(effect: Effect, orders: Sequence[Order], strict: Order) -> Moment:
-    """The power loss right after ``effect``, when all orders have played it."""
+    """The moment right after ``effect``, when all orders have played it."""
     durable = tuple((order.model.name, order.durable) for order in orders)
     return Moment(effect.operation, effect.promises, strict.present, strict.free, durable)
 
@@ -273,7 +273,7 @@ def moment_of(effect: Effect, orders: Sequence[Order], strict: Order) -> Moment:
 def all_legal(order: Order, limit: int) -> set[int] | None:
     """All legal sets of whole steps, or None if there are more than ``limit``.
 
-    A set is legal if and only if it is a union of what its steps need; so all are found by uniting.
+    A set is legal if and only if it is a union of the needs of its steps, so unions give all of them.
     """
     sets = {order.durable}
     for index in bits(order.free & ~order.implied):
@@ -284,7 +284,7 @@ def all_legal(order: Order, limit: int) -> set[int] | None:
 
 
 def _families(order: Order) -> Iterator[int]:
-    """The sets that stand for all legal ones when there are too many of these."""
+    """The sets that represent all legal ones if there are too many of those."""
     by_operation: defaultdict[int, list[int]] = defaultdict(list)
     by_file: defaultdict[int, list[int]] = defaultdict(list)
     for index in bits(order.free):
@@ -294,7 +294,8 @@ def _families(order: Order) -> Iterator[int]:
         by_operation[step.operation].append(index)
         if step.kind is not StepKind.ENTRY:
             by_file[step.owner].append(index)
-    # What one call changed, and what one file lacks, mostly goes together: a journal commits in groups.
+    # The changes of one call, and the missing content of one file, usually go together: journals commit in
+    # groups.
     for group in (*by_operation.values(), *by_file.values()):
         if len(group) > 1:
             kept, dropped = order.durable, 0
@@ -306,7 +307,7 @@ def _families(order: Order) -> Iterator[int]:
 
 
 def _torn_and_garbage(order: Order) -> Iterator[_Candidate]:
-    """Each unsynced write torn, or replaced by garbage, while all that can be there is there."""
+    """Each unsynced write torn or replaced by garbage, once with everything else that is possible."""
     for index in bits(order.free):
         if order.script.steps[index].kind is StepKind.DATA:
             yield from variations(order, order.without(index), index)
@@ -314,11 +315,11 @@ def _torn_and_garbage(order: Order) -> Iterator[_Candidate]:
 
 
 def variations(order: Order, state: int, only: int | None = None) -> Iterator[_Candidate]:
-    """What a legal set becomes if one write that is missing in it was torn, or left garbage."""
+    """The variations of a legal set in which one missing write was torn, or left garbage."""
     missing = order.present & ~state if only is None else 1 << only
     for index in bits(missing):
         step = order.script.steps[index]
-        # Holes have no payload: half a hole reads like the whole one or like none.
+        # Holes have no payload: half a hole reads like a whole one or like none.
         if step.kind is StepKind.DATA and step.payload is not None:
             yield from _torn(order, state, index)
             if ModelRule.NO_GARBAGE not in order.model and grown_over(order.script, step, state):
@@ -326,7 +327,7 @@ def variations(order: Order, state: int, only: int | None = None) -> Iterator[_C
 
 
 def grown_over(script: Script, step: Step, state: int) -> bool:
-    """The file has grown by this write although its data is missing."""
+    """True if the file grew by this write although its data is missing."""
     # The growth of a write is the step right behind its data: see FileTree.put.
     grow = step.index + 1
     steps = script.steps
@@ -334,7 +335,7 @@ def grown_over(script: Script, step: Step, state: int) -> bool:
 
 
 def _torn(order: Order, state: int, index: int) -> Iterator[_Candidate]:
-    """``state`` with what may be left of write ``index``, without and with the growth to that length."""
+    """``state`` with each possible rest of write ``index``, without and with the growth to that length."""
     steps = order.script.steps
     for torn in torn_rests(steps, index):
         need = order.need_of_torn(torn, None)
@@ -354,7 +355,7 @@ def _torn(order: Order, state: int, index: int) -> Iterator[_Candidate]:
 
 
 def torn_rests(steps: Sequence[Step], index: int) -> Iterator[Step]:
-    """What may be left of data step ``index`` when it is torn: they follow it in the script."""
+    """The possible rests of data step ``index`` if it is torn: they follow it in the script."""
     for later in steps[index + 1 :]:
         # The next piece of the same write begins with data that is not torn.
         if later.operation != steps[index].operation or (

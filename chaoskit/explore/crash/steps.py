@@ -1,12 +1,12 @@
-"""The records that crash states are made of: steps, the effect of each operation, and the whole script.
+"""The records from which crash states are made: steps, the effect of each operation, and the whole script.
 
-The decomposition follows ALICE (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014,
-section 3.2): a write is data blocks and growth of the file, a rename is two directory entries, an
-unlink of the last name is an entry and the release of the content. What may persist without what is
-not decided here but by a persistence model (:mod:`chaoskit.explore.crash.order`).
+The decomposition follows ALICE (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014, section
+3.2): a write is data blocks and growth of the file, a rename is two directory entries, an unlink of the last
+name is an entry and the release of the content. Which steps may persist without which is decided by a
+persistence model (:mod:`chaoskit.explore.crash.order`).
 
-Sets of steps are integers, one bit for each: union, difference and containment are then one machine
-operation for every 30 steps, and sets can be keys. :func:`bits` and :func:`mask_of` go to and fro.
+Sets of steps are integers with one bit per step: union, difference and containment are then one machine
+operation for every 30 steps, and sets can be keys. :func:`bits` and :func:`mask_of` convert.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Step:
     removed) to ``ENTRY``; ``name`` and ``value`` to ``ATTRIBUTE``. ``partner`` is the other half of
     a rename, the data whose growth this is, or the entry whose removal freed the content.
 
-    ``torn_from`` marks what is left of the step with that number when the power goes in the middle
-    of it: such a step takes the place of the whole one and counts for nothing otherwise.
+    ``torn_from`` marks the rest of the step with that number if the power fails in the middle of it: it
+    replaces the whole step, and is ignored otherwise.
     """
 
-    # One class with unused fields, and not one for each kind: enumeration reads steps in its innermost
-    # loops, where telling six classes apart costs more than a few empty slots.
+    # One class with unused fields rather than six classes: enumeration reads steps in its innermost loops,
+    # where telling classes apart costs more than a few empty slots.
     index: int
     operation: int
     kind: StepKind
@@ -65,16 +65,16 @@ class Step:
     optional: bool = False
     """True if the operation may not have happened at all: its result is not known."""
     within_block: bool = False
-    """True if growing data begins in a block that the file already had."""
+    """True if the data that makes the file grow begins in a block that the file already had."""
     creates: bool = False
     """True if the entry gives a new inode its first name."""
     exchange: bool = False
     cuts: bool = False
-    """True if a set size is smaller than the one before: blocks may have been given back."""
+    """True if the size set is smaller than before: blocks may have been freed."""
     keeps_blocks: bool = False
-    """True if zeroes in the block map leave the blocks to the file (``FALLOC_FL_ZERO_RANGE``)."""
+    """True if zeroes in the block map leave the file its blocks (``FALLOC_FL_ZERO_RANGE``)."""
     unless: ModelRule | None = None
-    """The rule of a model under which this step adds nothing to others: see :attr:`unasked`."""
+    """The model rule under which this step adds nothing: see :attr:`unasked`."""
 
     @property
     def end(self) -> int:
@@ -89,15 +89,15 @@ class Step:
 
     @property
     def unasked(self) -> bool:
-        """Some file systems make the step by themselves beside what a call asked for; no call lacks it."""
+        """True if some file systems add the step by themselves; no call asked for it."""
         return self.unless is not None
 
     @property
     def is_metadata(self) -> bool:
-        """A journal would carry the step. That includes holes: they are changes of the block map."""
+        """True if a journal would carry the step. That includes holes, which are changes of the block map."""
         if self.kind is StepKind.DATA:
             return self.payload is None
-        # Growth is journalled with the data that it comes with, whenever that is written.
+        # Growth is journalled with its data, whenever that is written.
         return self.kind is not StepKind.GROW
 
     @property
@@ -125,7 +125,7 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class Witnessed:
-    """Stands among what was promised for an exchange: the other side knows of it, and nothing was said."""
+    """Stands among the promises for an exchange: the other side has seen it, though nothing was promised."""
 
     operation: str
 
@@ -147,11 +147,11 @@ class Effect:
     promises: int = 0
     """How many promises have been acknowledged once this operation is over."""
     outside: tuple[Effect, ...] = ()
-    """What the test itself had changed since the run before: see :mod:`chaoskit.explore.crash.between`."""
+    """What the test itself changed since the previous run: see :mod:`chaoskit.explore.crash.between`."""
 
     @property
     def quiet(self) -> bool:
-        """The operation changed nothing, though it may have synced something."""
+        """True if the operation changed nothing, though it may have synced something."""
         return self.first == self.last
 
 
@@ -173,7 +173,7 @@ class Script:
 
 
 def bits(mask: int) -> Iterator[int]:
-    """The numbers of the bits that are set, lowest first."""
+    """The numbers of the set bits, lowest first."""
     while mask:
         low = mask & -mask
         yield low.bit_length() - 1

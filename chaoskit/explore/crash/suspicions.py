@@ -1,4 +1,4 @@
-"""What looks wrong in a trace alone: names, promises and syncs that come before the data is durable."""
+"""What looks wrong in a trace by itself: names, promises and syncs that come before the data is durable."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from chaoskit.faults.power import DEFAULT_MODELS
 
 
 def warnings(script: Script) -> tuple[Explanation, ...]:
-    """What looks wrong in a trace without any crash state having been checked.
+    """What looks wrong in a trace, without checking any crash state.
 
-    Each (kind, target) is reported once, at the first operation that shows it. ``models`` are those of
-    the default ones and ``strict`` under which it matters.
+    Each (kind, target) is reported once, at the first operation that shows it. ``models`` are those, out of
+    the default ones and ``strict``, under which it matters.
     """
     found: dict[tuple[str, str], Explanation] = {}
     suspicions = _Suspicions(script)
     for effect in script.effects:
         for one in suspicions.after(effect):
-            # A loop that forgets a sync forgets it every time: one line says it.
+            # A loop that forgets a sync forgets it every time: one line is enough.
             found.setdefault((one.kind, script.trace[one.operation].target), one)
     for one in suspicions.at_the_end():
         found.setdefault((one.kind, script.trace[one.operation].target), one)
@@ -45,12 +45,12 @@ class _Suspicions:
 
     def __init__(self, script: Script) -> None:
         self.script = script
-        # The default models are played along only to say which of them make the suspicion a danger.
+        # The default models are played only to say under which of them the suspicion is a danger.
         self.orders = [Order(script, MODELS[name]) for name in (*DEFAULT_MODELS, STRICT.name)]
         self.order = self.orders[-1]
         self.synced: set[Inode] = set()
         self.told = 0
-        """Steps that were reported with an earlier promise; with many promises most pending steps are."""
+        """Steps reported with an earlier promise; after many promises that is most of the pending steps."""
 
     def after(self, effect: Effect) -> Iterator[Explanation]:
         """What looks wrong once ``effect`` has taken place."""
@@ -58,7 +58,7 @@ class _Suspicions:
         before = self.order.free
         for order in self.orders:
             play(order, effect)
-        # A sync of everything says nothing about what the program had in mind.
+        # A sync of everything does not show what the program had in mind.
         if effect.sync is not None and effect.sync.inode is not None and not effect.sync.failed:
             self.synced.add(effect.sync.inode)
         if operation.call in ("rename", "link"):
@@ -71,8 +71,8 @@ class _Suspicions:
     def at_the_end(self) -> Iterator[Explanation]:
         """Names that were never synced, with or without a promise; one for each directory.
 
-        A removal does not count: a leftover of the past does no harm. Of new files and directories those
-        count that the program wanted to be durable: it has synced them, or something in them.
+        A removal does not count: a leftover does no harm. New files and directories count if the program
+        wanted them to be durable: it has synced them, or something in them.
         """
         told: set[Inode] = set()
         wanted = self._wanted()
@@ -92,16 +92,16 @@ class _Suspicions:
             )
 
     def _wanted(self) -> set[Inode]:
-        """What was synced, and the directories above."""
+        """The synced inodes, and the directories above them."""
         wanted = set(self.synced)
-        # From the end, so that a directory is seen after what was made in it.
+        # Backwards, so that a directory is seen after what was made in it.
         for step in reversed(self.script.steps):
             if step.kind is StepKind.ENTRY and step.child in wanted:
                 wanted.add(step.owner)
         return wanted
 
     def _pending(self, free: int, kinds: tuple[StepKind, ...]) -> list[Step]:
-        # What the file system does by itself is no call's fault: the call it came with has other steps.
+        # A step that the file system adds by itself is not the fault of any call.
         steps = (self.script.steps[i] for i in bits(free))
         return [step for step in steps if step.kind in kinds and not step.unasked]
 
@@ -111,11 +111,11 @@ class _Suspicions:
         return tuple(order.model.name for order in self.orders if order.free & mask)
 
     def _published(self, operation: Operation, before: int, effect: Effect) -> Iterator[Explanation]:
-        """A name that is given to a file whose data is not on the disk."""
+        """A name given to a file whose data is not on the disk."""
         entries = [s for s in self.script.steps[effect.first : effect.last] if s.child is not None]
-        # By inode, since the name is just what changes.
+        # By inode, since the name is what changes.
         moved = {s.child for s in entries}
-        # What was written elsewhere comes to light with the name.
+        # Data written elsewhere appears together with the name.
         pending = before | mask_of(range(effect.first, effect.last) if operation.file.unsynced else ())
         data = [s for s in self._pending(pending, (StepKind.DATA,)) if s.owner in moved]
         if data:
@@ -140,7 +140,7 @@ class _Suspicions:
         """An fsync that had nothing to do while another file or directory had: often the wrong one."""
         if effect.sync is None or effect.sync.inode is None:
             return
-        # Nothing was pending: the call was a waste, or meant for another file.
+        # If nothing was pending, the call was useless, or meant for another file.
         inode = effect.sync.inode
         pending = self._pending(before, tuple(StepKind))
         if any(s.owner == inode for s in pending):
@@ -150,7 +150,7 @@ class _Suspicions:
         missed = [s for s in self._pending(before, kinds) if not directory or s.owner != inode]
         if not missed:
             return
-        # The latest: what was changed last is most likely what the program had in mind.
+        # The latest change is most likely the one that the program had in mind.
         other = self.script.trace[missed[-1].operation]
         name = directory_of(other, missed[-1]) if directory else other.target
         kind = "directory" if directory else "file"
@@ -163,7 +163,7 @@ class _Suspicions:
         )
 
     def _promise(self, operation: Operation) -> Iterator[Explanation]:
-        # Data first: of several things that one file lacks the first is reported.
+        # Data first: only the first thing that a file lacks is reported.
         for kind in (StepKind.DATA, StepKind.ENTRY, StepKind.RESIZE, StepKind.ATTRIBUTE):
             for step in self._pending(self.order.free & ~self.told, (kind,)):
                 if self._matters(step):
@@ -201,7 +201,7 @@ class _Suspicions:
         )
 
     def _matters(self, step: Step) -> bool:
-        """The name or file of ``step`` has not been changed or removed since."""
+        """True if the name or file of ``step`` has not been changed or removed since."""
         later = self.script.steps[step.index + 1 : len(self.order.need)]
         if step.kind is StepKind.ENTRY:
             return not any(

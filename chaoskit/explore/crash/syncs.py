@@ -16,7 +16,7 @@ def apply(order: Order, sync: Sync) -> None:
         order.durable |= saved | (_same_pages(order, saved & ~order.durable) if order.lost else 0)
         _forget_what_is_clean(order)
     elif sync.failed:
-        # Marked clean without having been written: no later sync has a reason to write them.
+        # They are marked clean without having been written: no later sync writes them.
         pending = order.files[sync.inode].pending & ~order.durable
         order.lost |= order.of_kind(pending, StepKind.DATA)
     else:
@@ -32,21 +32,21 @@ def _forget_what_is_clean(order: Order) -> None:
 
 
 def _asked_for(order: Order, inode: Inode, sync: Sync) -> int:
-    """The steps that the call itself is asked to make durable."""
+    """The steps that the call itself has to make durable."""
     if sync.only is not None:
         whole = order.present & ~order.optional
         return whole & ((1 << sync.only.stop) - (1 << sync.only.start))
     file = order.files[inode]
     own = file.owned & ~file.attributes if sync.data_only else file.owned
-    # The release of a file without a name is not part of its content: a journal may have it (see below).
+    # The release of a file without a name is not part of its content, but may be in a journal (see below).
     return own & ~order.of_kind(own, StepKind.FREE) & ~order.durable & ~_left_out(order, file, sync)
 
 
 def _left_out(order: Order, file: FileRecord, sync: Sync) -> int:
-    """The data that a sync of a part of the file has no reason to write.
+    """The data that a sync of a part of the file need not write.
 
-    Where the file has grown as well this is not followed: then all of it counts as written. So it is by a
-    file system that never writes in place, which logs all of it (fs/btrfs/file.c, btrfs_sync_file; measured).
+    If the file has grown as well this is not followed, and all of it counts as written. A file system that
+    never writes in place does write all of it (fs/btrfs/file.c, btrfs_sync_file; measured).
     """
     pending, whole = file.pending & ~order.durable, ModelRule.COPY_ON_WRITE in order.model
     if sync.within is None or whole or order.of_kind(pending, StepKind.GROW):
@@ -75,7 +75,7 @@ def _make_durable(order: Order, own: int, inode: Inode, sync: Sync) -> None:
     if ModelRule.JOURNAL_SYNC in order.model:
         if not sync.data_only or ModelRule.DATASYNC_REMOVES in order.model:
             own |= order.of_kind(file.owned, StepKind.FREE)
-        # Data that was lost is not saved by the journal; pages written again are.
+        # The journal does not save lost data, but it saves pages that were written again.
         result |= _journalled(order, own | names & ~order.durable) & ~order.lost
     if ModelRule.DIRECTORY_COMMITS in order.model and order.is_directory(inode):
         result |= order.chain & ~order.lost
@@ -84,7 +84,7 @@ def _make_durable(order: Order, own: int, inode: Inode, sync: Sync) -> None:
         _loosen(order, inode)
         steps = order.script.steps
         order.logged |= {child for i in bits(result) if (child := steps[i].child) is not None}
-    # A synchronous write covers its own range: whatever else is pending in the file stays so.
+    # A synchronous write covers its own range: the other pending steps of the file stay pending.
     if sync.only is None:
         file.pending &= left
         file.allocating &= left
@@ -92,7 +92,7 @@ def _make_durable(order: Order, own: int, inode: Inode, sync: Sync) -> None:
 
 
 def _same_pages(order: Order, saved: int) -> int:
-    """The earlier data of the same files that goes to the disk in the pages of ``saved``."""
+    """The earlier data of the same files that is written with the pages of ``saved``."""
     steps = order.script.steps
     mask = 0
     for index in bits(order.of_kind(saved, StepKind.DATA)):
@@ -105,10 +105,10 @@ def _same_pages(order: Order, saved: int) -> int:
 
 
 def _journalled(order: Order, own: int) -> int:
-    """What the journal holds once these steps are in it."""
+    """All steps that the journal holds once ``own`` is in it."""
     mask = own
     for index in bits(own):
-        # Growth of other parts of the file is not in the journal before they are written out.
+        # Growth of other parts of the file enters the journal only when they are written out.
         mask |= order.chains.get(index, order.need[index])
     return mask
 
@@ -119,8 +119,8 @@ def _journalled(order: Order, own: int) -> int:
 def _nameless(order: Order, inode: Inode) -> bool:
     """True if every name of the inode was taken from it.
 
-    A log has nothing by which to find it again, so neither its data nor what took its names gets durable
-    by its sync (measured). Only a journal of all that has changed brings both along.
+    A log could not find it again, so its sync makes neither its data nor the removal of its names durable
+    (measured). Only a journal of all changes includes both.
     """
     file = order.files[inode]
     if not file.taken:
@@ -132,11 +132,11 @@ def _nameless(order: Order, inode: Inode) -> bool:
 
 
 def _logged_names(order: Order, inode: Inode, names: int) -> int:
-    """The names by which a synced inode is found, and what else its log has to say of names.
+    """The names by which a synced inode is found, and the other names in its log.
 
-    Only names that stand are logged. A log that gives a name to another inode than the disk does has the
-    former owner in it, too: with the names that still stand, and none if there are none. What these
-    names were in between, and what those in between replaced, is not in it (measured).
+    Only names that still stand are logged. A log that gives a name to another inode than the disk does
+    includes the former owner, too, with those of its names that still stand, if any. It does not include what
+    the names meant in between, nor what those inodes replaced (measured).
     """
     standing = order.standing(names)
     reached = standing | _directories_of(order, standing)
@@ -149,7 +149,7 @@ def _logged_names(order: Order, inode: Inode, names: int) -> int:
 
 
 def _replayed(order: Order, entries: int) -> int:
-    """These entries, the older ones of the same names, and the removal of names that the disk still has."""
+    """These entries, older entries of the same names, and the removal of names that the disk still has."""
     steps, mask = order.script.steps, 0
     for index in bits(entries):
         step = steps[index]
@@ -162,7 +162,7 @@ def _replayed(order: Order, entries: int) -> int:
 
 
 def _logged_directory(order: Order, own: int) -> int:
-    """What the log of a synced directory says beside its own entries: where to a file went by a rename."""
+    """What the log of a synced directory has beside its entries: new names of files renamed out of it."""
     steps, mask = order.script.steps, 0
     for index in bits(order.of_kind(own, StepKind.ENTRY)):
         step = steps[index]
@@ -175,10 +175,9 @@ def _logged_directory(order: Order, own: int) -> int:
 
 
 def _directories_of(order: Order, entries: int) -> int:
-    """What gives their names to the directories in which ``entries`` are, and to those above.
+    """The entries that name the directories of ``entries``, and those above, if they are not durable.
 
-    Of those that are not durable. btrfs looks for them where they are now (fs/btrfs/tree-log.c,
-    log_new_ancestors; measured).
+    btrfs looks for directories where they are now (fs/btrfs/tree-log.c, log_new_ancestors; measured).
     """
     steps = order.script.steps
     found, waiting = 0, entries
@@ -196,22 +195,22 @@ def _directories_of(order: Order, entries: int) -> int:
 
 
 def _logs_all_names(order: Order, file: FileRecord) -> bool:
-    """fdatasync covers later names too: a new inode is logged with all that it has."""
+    """True if fdatasync covers later names, too: a new inode is logged completely."""
     return ModelRule.LOOSE_LOG in order.model and bool(file.births & ~order.durable)
 
 
 def _loosen(order: Order, inode: Inode) -> None:
-    """Let the sync of ``inode`` have brought along what belongs to it and was not asked for.
+    """Allow that the sync of ``inode`` included more than it was asked for.
 
-    It may: the log tree holds the whole inode, for a directory its new entries and what they
-    name; and the names that were noted in it since an earlier sync, with their directories. None of
-    that is durable for sure, but it no longer needs what changed elsewhere before.
+    The log tree holds the whole inode, for a directory its new entries and what they name, and the names that
+    were added since an earlier sync, with their directories. None of that is certainly durable, but it no
+    longer needs earlier changes elsewhere.
     """
     noted = order.noted & ~order.durable
     noted |= _directories_of(order, noted)
     touched, seen = _touched(order, noted, {inode})
     order.logged |= seen
-    # Second, since what goes along with a directory needs no less than what goes along without it.
+    # A second pass, since what is included by way of a directory needs no less than the rest.
     beside, seen = _touched(order, touched, seen | _renamed_in(order, inode))
     order.logged |= seen
     for index in bits(beside):
@@ -220,7 +219,7 @@ def _loosen(order: Order, inode: Inode) -> None:
 
 
 def _touched(order: Order, touched: int, seen: set[Inode]) -> tuple[int, set[Inode]]:
-    """All unsynced changes of these inodes and of those that their names have meant, and all of these."""
+    """All unsynced changes of these inodes and of those that their names have meant; also the inodes."""
     seen, waiting = set(seen), list(seen)
     while waiting:
         known = order.files[waiting.pop()]
@@ -236,14 +235,14 @@ def _touched(order: Order, touched: int, seen: set[Inode]) -> tuple[int, set[Ino
 def _renamed_in(order: Order, inode: Inode) -> set[Inode]:
     """The directories whose entries are logged with an inode that was renamed, linked or unlinked in them.
 
-    Whatever else has changed in them goes along, out of turn (measured).
+    Their other changes are included, out of order (measured).
     """
     file, steps = order.files[inode], order.script.steps
     return {steps[index].owner for index in bits(file.names & ~file.births | file.taken)}
 
 
 def _named(order: Order, step: Step) -> set[Inode]:
-    """The inodes that a log of this step has to mention: all that ever had the name."""
+    """The inodes that a log of this step must mention: all that ever had its name."""
     if step.kind is not StepKind.ENTRY:
         return set()
     cell = order.cells[step.owner, step.name]

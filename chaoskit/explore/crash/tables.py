@@ -1,8 +1,8 @@
-"""What any set of steps means: names, sizes, contents and attributes, and the hash of each inode.
+"""What a set of steps leaves: names, sizes, contents and attributes, and the hash of each inode.
 
-Hashes are 128-bit numbers (BLAKE2b), long enough that two different trees never share one by accident.
-That of a file is the sum of the hashes of its pages, so that what changed is taken out and put in again,
-and nothing else is looked at.
+Hashes are 128-bit numbers (BLAKE2b), long enough that two different trees never share one by accident. A
+file's hash is the sum of the hashes of its pages, so that only changed pages need to be subtracted and added
+again.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from chaoskit.explore.crash.steps import Script, Step, StepKind, bits
 
 WORD = (1 << 128) - 1
 """Sums of hashes are kept to 128 bits with this mask."""
-# Prime steps, so that 251 bytes pass before it repeats, and none of them is zero.
+# A prime period, so that it repeats only after 251 bytes, and no zero.
 _GARBAGE = bytes((37 * i + 11) % 251 + 1 for i in range(PAGE))
-"""What space that was never written may hold: no zeroes, no text, and nothing that repeats soon, so that
-no program can take it for its own data."""
+"""What space that was never written may hold: no zeroes, no text, and a long period, so that no program can
+take it for its own data."""
 
 
 def digest(*parts: bytes) -> int:
-    """A 128-bit number for these parts, different from that of the same bytes divided otherwise."""
+    """A 128-bit digest of these parts; the same bytes divided differently have another digest."""
     state = hashlib.blake2b(digest_size=16)
     for part in parts:
         state.update(len(part).to_bytes(8, "little"))
@@ -36,7 +36,7 @@ def digest(*parts: bytes) -> int:
 
 @dataclass(slots=True)
 class _Content:
-    """The steps on the content of one file, and what was worked out about them."""
+    """The steps on the content of one file, and what was computed from them."""
 
     initial: bytes
     grows: int = 0
@@ -47,18 +47,18 @@ class _Content:
     whole: int = 0
     """All steps on the content."""
     pages: dict[int, int] = field(default_factory=dict)
-    """For each page the data steps that touch it."""
+    """For each page, the data steps that touch it."""
     base: tuple[int, int, int] | None = None
-    """A set of steps, the size of the file and the sum of its pages' hashes: the next set starts there."""
+    """The last set of steps, the file's size and the sum of its page hashes: the next set starts there."""
     known: dict[tuple[int, int, int], int] = field(default_factory=dict)
-    """Hashes by page number, the steps that touch the page, and how much of it the file has."""
+    """Page hashes, by page number, the steps that touch the page, and how much of the page the file has."""
 
 
 class Tables:
     """The steps of a script by what they act on; nothing here changes while states are enumerated.
 
-    ``state`` is a set of steps. The same bits, ``count`` places higher, mark those of them
-    whose data is garbage: see :meth:`with_garbage`.
+    ``state`` is a set of steps. The same bits, ``count`` places higher, mark steps whose data is garbage: see
+    :meth:`with_garbage`.
     """
 
     def __init__(self, script: Script) -> None:
@@ -67,13 +67,13 @@ class Tables:
         self.contents: dict[Inode, _Content] = {}
         self.cells: dict[tuple[Inode, str], int] = {}
         self.names_in: dict[Inode, dict[str, None]] = {}
-        """The names in each directory that some step is about."""
+        """The names in each directory that a step changes."""
         self.attributes: dict[Inode, dict[str, int]] = {}
         self._own: dict[Inode, tuple[int, dict[int, int]]] = {}
-        """For each inode the steps on itself, and the hashes for sets of them."""
+        """For each inode, the steps on it, and the hashes for sets of them."""
         self.initial = script.snapshot.entries
         self.count = len(script.steps)
-        # Once for a script: every question below is then a few operations on bits.
+        # Once for a script: each question below is then a few operations on bits.
         for step in script.steps:
             self._enter(step)
 
@@ -108,22 +108,21 @@ class Tables:
             content.resizes |= bit
 
     def with_garbage(self, persisted: int, garbage: int) -> int:
-        """The state in which the data of the steps in ``garbage`` is something else."""
+        """The state in which the data of the steps in ``garbage`` is replaced by garbage."""
         return persisted | garbage | garbage << self.count
 
     # --- names, sizes, contents ------------------------------------------------------------------
 
     def child(self, directory: Inode, name: str, state: int) -> Inode | None:
-        """The inode that a name means; None if there is no such name."""
-        # The last entry wins, whichever of the earlier ones are missing.
-        # Sets of steps on one name are small, and most names are never touched.
+        """The inode that has a name; None if there is no such name."""
+        # The last entry wins, whichever earlier ones are missing.
         present = state & self.cells.get((directory, name), 0)
         if present:
             return self.steps[present.bit_length() - 1].child
         return self.initial.get(directory, {}).get(name)
 
     def names_of(self, inode: Inode) -> set[tuple[Inode, str]]:
-        """Every directory and name that has ever meant the inode."""
+        """Every directory and name that the inode ever had."""
         first = {(place, name) for place in self.initial for name in self.initial[place]}
         known = {cell for cell in first if self.initial[cell[0]][cell[1]] == inode}
         entries = (step for step in self.steps if step.kind is StepKind.ENTRY and step.child == inode)
@@ -139,7 +138,7 @@ class Tables:
             last = resized.bit_length() - 1
             size = self.steps[last].size
             grown = grown >> last << last
-        # Only then is it worth looking at each growth.
+        # Only then must every growth be examined.
         if content.resizes or content.uneven:
             # A cut between two growths may be missing: then the earlier one may be the longer.
             return max([size, *(self.steps[index].size for index in bits(grown))])
@@ -171,11 +170,11 @@ class Tables:
         return bytes(page)
 
     def bytes(self, inode: Inode, state: int) -> bytes:
-        """The whole content of a file: data that is missing reads as what was there, or as zeroes."""
+        """The whole content of a file: missing data reads as what was there before, or as zeroes."""
         content, size = self.content(inode), self.size(inode, state)
         if not state & content.whole:
             return content.initial
-        # Step by step and not page by page: a large write is then copied at once.
+        # Step by step, not page by page, so that a large write is copied at once.
         whole = bytearray(content.initial)
         garbage = state >> self.count
         for index in bits(state & (content.data | content.resizes)):
@@ -190,7 +189,7 @@ class Tables:
         """The hash of a file's content and size."""
         content = self.content(inode)
         size, total = self._summed(content, inode, state & content.whole)
-        # Candidates come in the order of their bits, so that the next set is mostly a near one.
+        # Candidates come sorted by their bits, so that the next set is usually similar.
         content.base = (state & content.whole, size, total)
         return total + digest(b"size", size.to_bytes(8, "little"))
 
@@ -223,7 +222,7 @@ class Tables:
         limit = min(PAGE, size - number * PAGE)
         if limit <= 0:
             return 0
-        # The key holds just what can change the page: other steps on the file leave its hash alone.
+        # The key has only what can change the page: other steps on the file do not affect its hash.
         touching = content.pages.get(number, 0)
         key = (number, state & (touching | touching << self.count | content.resizes), limit)
         found = content.known.get(key)
@@ -257,8 +256,8 @@ class Tables:
 
 
 def _act(part: bytearray, start: int, stop: int, step: Step, garbage: bool) -> None:
-    """Let one step act on the part of a file between ``start``, at the border of a page, and ``stop``."""
-    # A resize cuts, and does not extend: what is read beyond the data is filled with zeroes later.
+    """Apply one step to the part of a file between ``start``, a page border, and ``stop``."""
+    # A resize cuts here but does not extend: zeroes beyond the data are added later.
     if step.kind is not StepKind.DATA:
         del part[max(step.size - start, 0) :]
         return
@@ -270,7 +269,7 @@ def _act(part: bytearray, start: int, stop: int, step: Step, garbage: bool) -> N
 
 
 def _garbage(first: int, last: int) -> bytes:
-    # By its place in the page, so that a page has the same garbage whichever write left it.
+    # Depends on the position in the page alone, so that a page has the same garbage whichever write left it.
     pages = -(-last // PAGE) - first // PAGE
     return (_GARBAGE * pages)[first % PAGE :][: last - first]
 

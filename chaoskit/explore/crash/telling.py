@@ -1,4 +1,4 @@
-"""Finds out if what was recorded in a directory holds the path of that directory."""
+"""Find out whether a recording contains the path of the directory in which it was made."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from chaoskit.explore.crash.snapshot import Inode
 from chaoskit.explore.crash.steps import Script, StepKind
 
 _UTF_16 = ("utf-16-le", "utf-16-be")
-"""How some programs write text into files; most use the bytes that the system has for a path."""
+"""Encodings in which some programs write text; most use the system's bytes of the path."""
 
 
 def tells(script: Script, path: str) -> bool:
-    """True if a file, a link, an attribute or a promise has ``path`` in it, at any time.
+    """True if a file, a link, an attribute or a promise contains ``path`` at any time.
 
-    Not seen is what was compressed, encrypted or hashed with it.
+    A path that was compressed, encrypted or hashed is not recognised.
     """
     wanted = frozenset({os.fsencode(path), *(path.encode(form, "surrogatepass") for form in _UTF_16)})
     return (
@@ -37,7 +37,7 @@ def _in_bytes(data: bytes, wanted: frozenset[bytes]) -> bool:
 
 def _in_steps(script: Script, wanted: frozenset[bytes]) -> bool:
     longest = max(map(len, wanted)) - 1
-    # What ends a write may be the first half of a path whose other half begins the next.
+    # A write may end with the first half of a path whose other half begins the next write.
     ends: dict[Inode, tuple[int, bytes]] = {}
     for step in script.steps:
         if isinstance(step.value, bytes) and _in_bytes(step.value, wanted):

@@ -1,4 +1,4 @@
-"""Steps of a script sorted by kind, as sets: made once, and asked for each of thousands of crash states."""
+"""The steps of a script sorted by kind, as sets: made once, and used for thousands of crash states."""
 
 from __future__ import annotations
 
@@ -16,47 +16,47 @@ from chaoskit.explore.crash.steps import Script, Step, StepKind, mask_of
 
 @dataclass(frozen=True)
 class Traits:
-    """Sets of steps with one property each, and what had happened by each operation.
+    """Sets of steps, each with one property, and what had happened by each operation.
 
-    A crash state is a few sets of steps; what it lacks is found by intersecting them with these. To walk
-    over the steps instead takes time with each state, and a long trace has as many steps as states.
+    A crash state is a few sets of steps; intersecting them with these shows what it lacks. Walking over the
+    steps instead would take time for each state, and a long trace has as many steps as states.
     """
 
     asked: int
-    """A call asked for them: it can lack the others, but no call is to blame for that."""
+    """Steps that a call asked for: others may be missing, too, but no call is to blame for that."""
     visible: int
-    """Those by which one sees what a file system has written before something else."""
+    """Steps that show that a file system wrote one thing before another."""
     torn: int
-    """What is left of a step when the power goes in the middle of it."""
+    """The rests of steps if the power fails in the middle of them."""
     data: int
     content: int
     """Data, and the growth that comes with it."""
     entries: int
     resizes: int
     published: int
-    """A file gets a name by a rename or a link."""
+    """Entries by which a rename or link names a file."""
     cuts: int
-    """A file loses content: it is emptied by opening it, or made shorter."""
+    """Steps by which a file loses content: it is emptied by opening it, or made shorter."""
     halves: int
-    """One of the two entries that a rename changes."""
+    """The two entries that a rename changes."""
     content_of: Mapping[Inode, int]
     failed: Sequence[tuple[int, Inode]]
-    """The syncs of a file that said they had failed: the operation and the file, in order."""
+    """The failed syncs of files, in order: the operation and the file."""
     _latest: Sequence[int]
-    """The latest operation that has made a step up to each one: ascending."""
+    """For each step, the latest operation among the steps up to it; ascending."""
     _strays: Mapping[int, int]
-    """The operations of steps that stand behind those of later ones: what was stored in a mapped file is seen
-    late, and belongs to the call that mapped it."""
+    """The operations of steps that come after steps of later operations: stores to a mapped file are seen
+    late, and belong to the call that mapped it."""
     _promises: Sequence[Operation]
 
     def before(self, operation: int) -> int:
-        """The steps that earlier operations have made."""
+        """The steps of earlier operations."""
         strays = mask_of(index for index, made_by in self._strays.items() if made_by < operation)
         return (1 << bisect_left(self._latest, operation)) - 1 | strays
 
     def promise(self, operation: int) -> Operation | None:
-        """The last promise that had been given when an operation was over."""
-        # It covers the most: an earlier one would blame fewer calls.
+        """The last promise made by the end of an operation."""
+        # The last one covers most: an earlier one would blame fewer calls.
         number = bisect_left(self._promises, operation + 1, key=lambda promise: promise.index)
         return self._promises[number - 1] if number else None
 
@@ -76,7 +76,7 @@ def traits_of(script: Script) -> Traits:
     entries = [step for step in steps if step.kind is StepKind.ENTRY]
     return Traits(
         asked=those(lambda step: not step.unasked),
-        # fallocate overtakes the write whose size it journalled, though nothing asked for that.
+        # fallocate can journal a size before the write that made it, though no call asked for that.
         visible=those(lambda step: not step.unasked or step.unless is ModelRule.ALLOCATES_APART),
         torn=those(lambda step: step.torn_from is not None),
         data=those(lambda step: step.kind is StepKind.DATA),
@@ -103,5 +103,5 @@ def traits_of(script: Script) -> Traits:
 
 
 def _cuts(operation: Operation, step: Step) -> bool:
-    # A resize that only extends the file has lost nothing.
+    # A resize that only extends the file loses nothing.
     return operation.call == "open" or (operation.file.size_before or 0) > step.size

@@ -1,4 +1,4 @@
-"""The tree of files while a trace is played: which file each name means, and the steps made so far."""
+"""The tree of files while a trace is played: the file of each name, and the steps made so far."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from chaoskit.explore.crash.steps import Step, StepKind
 
 @dataclass(slots=True)
 class FileTree:
-    """Begins as ``snapshot``. Each method makes one change, here and as steps of the current operation.
+    """The tree, at first ``snapshot``. Each method makes one change, here and as steps of an operation.
 
-    ``umask`` is that of the program, for files whose mode the trace does not tell.
+    ``umask`` is that of the program, for files whose mode is not in the trace.
     """
 
     snapshot: Snapshot
@@ -31,15 +31,15 @@ class FileTree:
     links: dict[Inode, int] = field(init=False)
     by_identity: dict[tuple[int, int], Inode] = field(init=False)
     preallocated: set[Inode] = field(default_factory=set)
-    """Files that were given blocks before data: ext4 does not write them out early."""
+    """Files that got blocks before data: ext4 does not write them out early."""
     kept: dict[Inode, set[int]] = field(default_factory=dict)
-    """For each file the pages that were made zeroes and have kept their blocks."""
+    """For each file, the pages that were zeroed and kept their blocks."""
     written: dict[Inode, int] = field(default_factory=dict)
-    """For each file to which data was written the first operation that did."""
+    """For each file with written data, the first operation that wrote."""
     gaps: dict[Inode, list[tuple[int, int]]] = field(default_factory=dict)
-    """For each file the ranges that writes have left out when they made it longer, until data is there."""
+    """For each file, the ranges that writes skipped when they made it longer, until data is there."""
     brought: dict[Inode, dict[str, Inode]] = field(default_factory=dict)
-    """The names in directories that came from elsewhere, as they came."""
+    """The names in directories from elsewhere, as they arrived."""
     operation: Operation = field(init=False)
     _certain: bool = False
 
@@ -58,8 +58,8 @@ class FileTree:
     def begin(self, operation: Operation, *, certain: bool = False) -> None:
         """Let the changes that follow belong to ``operation``.
 
-        If ``certain``, they have happened although its result may be unknown: the changes were found on
-        the disk and are only attributed to it.
+        If ``certain``, they happened although its result may be unknown: the changes were found on the disk
+        and are only attributed to it.
         """
         self.operation, self._certain = operation, certain
 
@@ -70,7 +70,7 @@ class FileTree:
             self.operation.index,
             kind,
             owner,
-            # A call that a kill cut short may have been done, or not: both must remain possible.
+            # A call that a kill cut short may have happened or not: both must remain possible.
             optional=self.operation.result is None and not self._certain,
             **fields,  # type: ignore[arg-type]
         )
@@ -84,15 +84,15 @@ class FileTree:
     # --- which file is meant ---------------------------------------------------------------------
 
     def parent(self, target: str) -> Inode | None:
-        """The directory that holds a name; None for a name outside of the scenario's directory."""
+        """The directory that holds a name; None for a name outside the scenario's directory."""
         if posixpath.isabs(target):
             return None
         return self._find(posixpath.dirname(target))
 
     def acted_on(self, operation: Operation) -> Inode | None:
         """The inode that the operation acted on."""
-        # By identity first: a descriptor follows its file through renames, and its recorded name may
-        # by now be that of another file.
+        # By identity first: a descriptor follows its file through renames, and the recorded name may belong
+        # to another file by now.
         identity = operation.file.inode
         inode = self.by_identity.get(identity) if identity is not None else None
         if inode is None:
@@ -102,7 +102,7 @@ class FileTree:
         return inode
 
     def file(self, operation: Operation) -> Inode | None:
-        """The same if it is a regular file, else None."""
+        """The inode that the operation acted on, if it is a regular file; otherwise None."""
         inode = self.acted_on(operation)
         if inode is None or self.nodes[inode].kind is not NodeKind.FILE:
             return None
@@ -122,7 +122,7 @@ class FileTree:
     # --- inodes and their names ------------------------------------------------------------------
 
     def create(self, node: Node) -> Inode:
-        """A new inode, as yet without a name."""
+        """A new inode, which has no name yet."""
         inode = len(self.nodes)
         self.nodes.append(node)
         self.sizes[inode] = len(node.content)
@@ -135,13 +135,13 @@ class FileTree:
         return inode
 
     def hold(self, directory: Inode, name: str, child: Inode) -> None:
-        """Let ``name`` mean ``child`` since before the trace began: it takes no step."""
+        """Let ``child`` have had ``name`` since before the trace began, which takes no step."""
         self.brought.setdefault(directory, {})[name] = child
         self.entries[directory][name] = child
         self.links[child] += 1
 
     def enter(self, directory: Inode, name: str, child: Inode | None, **fields: object) -> Step:
-        """Let ``name`` mean ``child``, or nothing if that is None."""
+        """Give ``name`` to ``child``; remove the name if that is None."""
         names = self.entries[directory]
         before = names.pop(name, None)
         if before is not None:
@@ -160,8 +160,8 @@ class FileTree:
         return self.enter(parent, posixpath.basename(target), inode, creates=creates)
 
     def release(self, inode: Inode, entry: Step) -> None:
-        """Free the content of a file if ``entry`` has taken its last name away."""
-        # The kernel's own count where there is one: names outside of the directory are not seen here.
+        """Free the content of a file if ``entry`` removed its last name."""
+        # The kernel's own count if known: names outside the directory are not seen here.
         known = self.operation.file.links
         last = self.links[inode] == 0 if known is None or self.operation.call != "unlink" else known <= 1
         if last and self.nodes[inode].kind is NodeKind.FILE:
@@ -186,13 +186,13 @@ class FileTree:
         self.sizes[inode] = max(before, offset + length)
         first = self.written.setdefault(inode, self.operation.index)
         if offset + length > before and (len(parts) > 1 or first < self.operation.index):
-            # The size in memory when other data of the file has reached the disk: btrfs takes that one.
+            # btrfs may journal the size in memory when other data of the file reaches the disk.
             self.add(StepKind.GROW, inode, size=offset + length, unless=ModelRule.GROWS_APART)
 
     def _blank(self, inode: Inode, offset: int, length: int) -> None:
-        """Zero what a write leaves of pages that were zeroed before and kept their blocks.
+        """Zero the rest of pages that were zeroed before and kept their blocks, if a write touches them.
 
-        Such a block is written in place as it is in memory, whether or not the journal has the zeroes.
+        Such a block is written in place, as it is in memory, whether or not the journal has the zeroes.
         """
         kept = self.kept.get(inode, set())
         for page in kept.intersection(range(offset // PAGE, -(-(offset + length) // PAGE))):
@@ -214,14 +214,14 @@ class FileTree:
         )
 
     def _piece(self, inode: Inode, offset: int, length: int, data: Payload, start: int, before: int) -> None:
-        """One piece of a write: the data, its growth, and what is left of both if they are torn."""
+        """One piece of a write: the data, its growth, and the possible rests of both if they are torn."""
         piece = self.add(StepKind.DATA, inode, offset=offset, length=length, payload=data, start=start)
         grow = None
         if piece.end > before:
             inside = before > offset // PAGE * PAGE
             grow = self.add(StepKind.GROW, inode, size=piece.end, partner=piece.index, within_block=inside)
         elif self._fills(inode, piece):
-            # The file was made longer by data that is further behind, and may be yet to be written.
+            # Data further on made the file longer, and may not be written yet.
             size = min(piece.pages.stop * PAGE, before)
             self.add(StepKind.GROW, inode, size=size, partner=piece.index, unless=ModelRule.FILLS_APART)
         for cut in cuts(offset, length):
@@ -234,12 +234,12 @@ class FileTree:
                 start=start,
                 torn_from=piece.index,
             )
-            # Right behind its data: readers of torn rests rely on that place.
+            # Right after its data: readers of torn rests rely on this position.
             if grow is not None and cut > before:
                 self.add(StepKind.GROW, inode, size=cut, partner=torn.index, torn_from=grow.index)
 
     def _fills(self, inode: Inode, piece: Step) -> bool:
-        """True if ``piece`` lies in a gap, which it then fills."""
+        """True if ``piece`` lies in a gap, which it fills."""
         gaps = self.gaps.get(inode, [])
         met = [(start, end) for start, end in gaps if piece.offset < end and start < piece.end]
         if met:
@@ -251,7 +251,7 @@ class FileTree:
         return bool(met)
 
     def zero(self, inode: Inode, offset: int, end: int, *, keeps: bool = False) -> None:
-        """Zeroes in a range: whole pages by the block map, the others as if zeroes were written.
+        """Zero a range: whole pages through the block map, the rest as if zeroes were written.
 
         If ``keeps``, the blocks stay with the file.
 
@@ -270,17 +270,17 @@ class FileTree:
             (kept.update if keeps else kept.difference_update)(pages)
 
     def resize(self, inode: Inode, size: int) -> None:
-        """Set the size of a file in bytes, which asks for nothing if it had it already."""
+        """Set the size of a file in bytes; no change if it has that size already."""
         before = self.sizes[inode]
         if size == before and inode in self.written:
-            # btrfs takes it for the size on the disk all the same, whatever is written by then.
+            # btrfs still journals it as the size on the disk, whatever is written by then.
             self.add(StepKind.GROW, inode, size=size, unless=ModelRule.SETS_APART)
         elif size != before:
             self.gaps[inode] = [(at, min(to, size)) for at, to in self.gaps.get(inode, ()) if at < size]
             self.add(StepKind.RESIZE, inode, size=size, cuts=size < before)
             border = min(-(-size // PAGE) * PAGE, before)
             if size < border:
-                # The rest of the block is zeroed at once, in memory, and written out like any data.
+                # The rest of the block is zeroed in memory at once, and written out like any data.
                 self._wipe(inode, size, border)
             self.sizes[inode] = size
             if size == 0:
@@ -291,7 +291,7 @@ class FileTree:
         self.add(StepKind.GROW, inode, size=size, unless=ModelRule.ALLOCATES_APART)
 
     def become(self, inode: Inode, before: bytes, now: bytes, borders: tuple[int, ...] = ()) -> None:
-        """Write what differs into a file that held ``before``, as a program would have done.
+        """Turn the content ``before`` of a file into ``now`` by writes, as a program would have done.
 
         No write crosses one of the ``borders``.
         """
@@ -301,6 +301,6 @@ class FileTree:
             cuts = (first, *(border for border in borders if first < border < last), last)
             for start, end in pairwise(cuts):
                 self.put(inode, start, end - start, Bytes(now[start:end]))
-        # Zeroes at the end differ from nothing, so no write has brought the file to its size.
+        # Zeroes at the end are not a difference, so no write has extended the file to its size.
         if self.sizes[inode] != len(now):
             self.resize(inode, len(now))

@@ -1,4 +1,4 @@
-"""A crash state as the world of a case, and the recording that it comes from."""
+"""A crash state as the world of a case, and the recording from which it comes."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ SYNCS = ("fsync", "fdatasync")
 
 def told(why: Explanation, operation: Operation) -> Advice:
     """An explanation, as a record of the result."""
-    # Only Python leaves a stack; a fix in Python is no help to a shell.
+    # Only Python has a stack; a fix in Python does not help a shell script.
     fix = why.fix if operation.stack or not why.anywhere else why.anywhere
     return Advice(why.kind, why.text, fix, str(operation), operation.site, why.models)
 
 
 @dataclass(frozen=True)
 class CrashWorld(World):
-    """One crash state, as the world of a case. ``spelled`` is the strike by which schedules name it."""
+    """One crash state, as the world of a case. ``spelled`` is the strike that names it in schedules."""
 
     spelled: Strike
     recorded: CrashHistory = field(repr=False)
     state: CrashState = field(repr=False)
     before: tuple[Receipt, ...] = ()
-    """The strikes that the recording already holds, in order."""
+    """Receipts of the strikes that the recording already contains, in order."""
 
     @property
     def strike(self) -> Strike:
@@ -54,12 +54,12 @@ class CrashWorld(World):
 
     @property
     def operation(self) -> Operation:
-        """The operation of the recording after which the power went."""
+        """The operation of the recording after which the power failed."""
         return self.recorded.states.script.trace[self.state.moment.operation]
 
     @property
     def past(self) -> Sequence[Operation]:
-        """What this run had done when the power went."""
+        """The operations of this run up to the power loss."""
         operations = self.recorded.states.script.trace.operations[: self.operation.index + 1]
         return [operation for operation in operations if operation.place.run == self.run]
 
@@ -70,13 +70,13 @@ class CrashWorld(World):
 
     @property
     def tells_of_home(self) -> bool:
-        """True if anything of the recording has that in it, whether this state keeps it or not."""
+        """True if the recording contains :attr:`home` anywhere, whether or not this state keeps it."""
         return self.recorded.tells_of_home
 
     @property
     def promised(self) -> tuple[Any, ...]:
-        """What the run had acknowledged before."""
-        # Of this run alone: the case has run those before it, and has their promises.
+        """What the run had promised by then."""
+        # Of this run alone: the case executes the earlier runs and has their promises.
         promised = self.recorded.states.promised(self.state)[self.recorded.promised_before(self.run) :]
         return tuple(one for one in promised if not isinstance(one, Witnessed))
 
@@ -87,13 +87,13 @@ class CrashWorld(World):
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """The numbers in the script of what is missing."""
+        """The numbers, in the script, of the missing steps."""
         return self.state.dropped
 
     @property
     def content(self) -> Hashable:
         """The run, the tree, and what had been promised by then."""
-        # With the promises: one tree is right before a promise and wrong after it.
+        # With the promises: the same tree is right before a promise and wrong after it.
         return self.run, self.state.hash, repr(self.recorded.states.promised(self.state))
 
     @property
@@ -107,7 +107,7 @@ class CrashWorld(World):
         return self.state.ways
 
     def lacking(self, parts: Iterable[Hashable]) -> CrashWorld | None:
-        """The same power loss with only these parts missing, and what cannot be there without them."""
+        """The same power loss with only these parts missing, and those that need them."""
         # Parts of another recording are not keys here: shrinking must not mix two histories.
         numbers = dict(zip(self.parts, self.state.dropped, strict=True))
         state = self.recorded.lacking(self.state, mask_of(numbers[part] for part in parts))
@@ -115,32 +115,32 @@ class CrashWorld(World):
 
     @cached_property
     def advice(self) -> Explanation:
-        """Why the state can come about, and how to prevent it."""
+        """Why the state is possible, and how to prevent it."""
         return self.recorded.explainer.explain(self.state)
 
     @cached_property
     def reason(self) -> Explanation:
-        """The same, with a look at what is missing only because something else is."""
+        """As :attr:`advice`, but without blame for steps that are missing only because others are."""
         implied = self.recorded.aftermath(self.state.moment.operation).implied(self.state)
         return self.recorded.explainer.explain(self.state, implied)
 
     @property
     def told(self) -> Advice:
-        """The reason, as the result has it."""
+        """The reason, as a record of the result."""
         return told(self.reason, self.guilty)
 
     @property
     def blamed(self) -> Operation:
-        """The guilty call at a first look: an operation of the recording, at or before the power loss."""
+        """The guilty call by a first look: an operation of the recording, at or before the power loss."""
         return self.recorded.states.script.trace[self.advice.operation]
 
     @property
     def guilty(self) -> Operation:
-        """The guilty call at a second look."""
+        """The guilty call by a second look."""
         return self.recorded.states.script.trace[self.reason.operation]
 
     def build(self, path: str) -> tuple[Receipt, ...]:
-        """Replace the content of ``path``; return how much is missing of what was done."""
+        """Replace the content of ``path``; return receipts that say how much is missing."""
         self.recorded.materialiser.write(self.state, path)
         return (*self.before, Receipt(str(self.strike), str(self.operation), f"power lost{self._missing()}"))
 
@@ -156,8 +156,8 @@ class CrashWorld(World):
 class CrashHistory:
     """The operations of all runs of a recording as one history: their points and their crash states.
 
-    ``begins`` is where each run does, ``models`` are the names of those that were enumerated, ``home``
-    the directory in which it ran, ``unknown`` the files whose content is not known all the time.
+    ``begins`` maps each run to its first operation, ``models`` are the names of the enumerated models,
+    ``home`` is the directory of the recording, ``unknown`` are the files whose content is not always known.
     """
 
     points: tuple[Point, ...]
@@ -172,16 +172,16 @@ class CrashHistory:
 
     @cached_property
     def explainer(self) -> Explainer:
-        """Says what is to blame for its crash states."""
+        """Explains its crash states."""
         return Explainer(self.states.script)
 
     def promised_before(self, run: int) -> int:
-        """How many promises the runs before this one had made."""
+        """How many promises the earlier runs had made."""
         begin = self.begins[run]
         return self.states.script.effects[begin - 1].promises if begin else 0
 
     def is_unknown(self, state: CrashState) -> bool:
-        """Return True if a state holds a file whose content is not known at its moment."""
+        """Return True if a state contains a file whose content is unknown at that moment."""
         return any(holds(self.states, state, file) for file in self.unknown)
 
     def planned(
@@ -191,10 +191,10 @@ class CrashHistory:
         hit: Operation | None = None,
         strike: Strike | None = None,
     ) -> Planned:
-        """The case in which ``state`` is left, perhaps after another strike; ``strike`` is its own name.
+        """The case that leaves ``state``, perhaps after another strike; ``strike`` overrides its name.
 
-        A case executes the runs before the one that loses power, so there ``struck`` strikes again; that it
-        struck the operation ``hit`` is proven by the recording only if both are in the same run.
+        A case executes the runs before the one that loses power, so ``struck`` strikes again there. The
+        recording proves that it struck the operation ``hit`` only if both are in the same run.
         """
         run = self.states.script.trace[state.moment.operation].place.run
         proofs = (_proof(struck, hit),) if struck is not None and hit is not None else ()
@@ -209,20 +209,20 @@ class CrashHistory:
         return CrashWorld(strike, self, state, receipts)
 
     def lacking(self, state: CrashState, wanted: int) -> CrashState | None:
-        """See :meth:`Aftermath.lacking`; None, too, where a file's content would not be known."""
+        """See :meth:`Aftermath.lacking`; also None if a file's content would be unknown."""
         found = self.aftermath(state.moment.operation).lacking(state, wanted, self.states.tables)
         return None if found is None or self.is_unknown(found) else found
 
     def aftermath(self, operation: int) -> Aftermath:
-        """What a power loss after an operation can leave; each is worked out once."""
-        # Kept, since shrinking and blaming come back to the same few operations.
+        """What a power loss after an operation can leave; computed once for each."""
+        # Kept, since shrinking and blaming return to the same few operations.
         if operation not in self._aftermaths:
             self._aftermaths[operation] = Aftermath(self.states.script, models_named(self.models), operation)
         return self._aftermaths[operation]
 
 
 def holds(states: CrashStates, state: CrashState, file: Unknown) -> bool:
-    """Return True if a state has a file under some name at a moment when its content is not known."""
+    """Return True if a state has a file under any name at a moment when its content is unknown."""
     names = states.tables.names_of(file.inode)
     return state.moment.operation in file.after and any(
         states.tables.child(*name, state.persisted) == file.inode for name in names
@@ -230,7 +230,7 @@ def holds(states: CrashStates, state: CrashState, file: Unknown) -> bool:
 
 
 def _proof(strike: Strike, hit: Operation) -> Receipt:
-    """The receipt of a fault that a recording holds: the case does not execute its run again."""
+    """The receipt of a fault that the recording contains: the case does not execute its run again."""
     effect = "answered EIO, its data counts as clean" if lies(strike) else "struck in the recording"
     return Receipt(str(strike), str(hit), effect)
 

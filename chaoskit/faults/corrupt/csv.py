@@ -11,7 +11,7 @@ import io
 from chaoskit.faults.corrupt.damage import Damages, made
 
 _HUGE = 200_000
-"""Characters of a field that is longer than what Python's csv module takes (131,072)."""
+"""Characters of a field, more than Python's csv module accepts (131,072)."""
 
 
 def is_csv(data: bytes, separator: str = ",") -> bool:

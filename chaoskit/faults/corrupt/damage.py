@@ -1,20 +1,22 @@
-"""One damage of one file, and the small edits that damages are made of."""
+"""One damage of one file, and the small edits from which damages are made."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
+
+_Member = TypeVar("_Member")
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What a file may look like afterwards.
+    """What a file may look like after one damage.
 
     ``structure`` is the part of the file that is hit (``entry2``, ``page1``, empty for the file as a whole),
-    ``kind`` what happens to it. ``make`` gives the damaged bytes. Where it is
-    ``lazy``, making them is expensive, as compressing a bomb is, and waits until the damage strikes.
+    ``kind`` what happens to it. ``make`` returns the damaged bytes. If it is ``lazy``, making them is
+    expensive, like compressing a bomb, and waits until the damage strikes.
     """
 
     structure: str
@@ -29,30 +31,37 @@ class Damage:
 
     @property
     def alike(self) -> tuple[str, str]:
-        """What damages share that differ only in which of equal structures they hit."""
-        # Without the numbers: member1 and member2 are hit in the same way.
+        """Equal for damages that differ only in which of several like structures they hit."""
+        # Without numbers: member1 and member2 are hit in the same way.
         return re.sub(r"\d+", "", self.structure), self.kind
 
 
 ABSOLUTE = "/tmp/chaoskit-evil"
-"""The name of a hostile member that is absolute: a program that obeys it writes four bytes there."""
+"""The absolute name of a hostile member: a program that obeys it writes four bytes there."""
 
 MOST = 64 << 20
-"""Bytes that anything may unpack to here: a bomb, or a file of the project that is one."""
+"""The most bytes to unpack: there are bombs, and a file of the project may be one."""
 
 INNER = 16 << 20
-"""Bytes of what a compressed file holds, up to which that is damaged too."""
+"""The largest content of a compressed file, in bytes, that is damaged as well."""
 
 Damages: TypeAlias = Iterator[Damage]
 Enumerator: TypeAlias = Callable[[bytes], Damages]
-"""Gives the damages of a file by its content, in the order of their interest; the same for equal content.
+"""Yields the damages of a file by its content, the most interesting first; the same for equal content.
 
-It may raise on content that turns out not to be of its format; what it has yielded before is kept.
+It may raise on content that turns out not to be of its format; damages yielded before that are kept.
 """
 
 
+def first_and_last(members: Sequence[_Member], most: int) -> Iterator[tuple[int, _Member]]:
+    """At most ``most`` members of an archive with their numbers from 1; the last is always among them."""
+    for number, member in enumerate(members, 1):
+        if number < most or number == len(members):
+            yield number, member
+
+
 def made(structure: str, kind: str, data: bytes) -> Damage:
-    """A damage whose bytes are there already."""
+    """A damage whose bytes exist already."""
     return Damage(structure, kind, lambda: data, lazy=False)
 
 
@@ -70,33 +79,32 @@ def replaced(data: bytes, at: int, new: bytes) -> bytes:
 
 
 def cuts(structure: str, data: bytes, *places: tuple[str, int]) -> Damages:
-    """The file ends at each of these places; those at its very beginning and end are none."""
+    """Damages in which the file ends at one of these places; its very beginning and end are left out."""
     for name, at in places:
         if 0 < at < len(data):
             yield made(structure, f"cut.{name}", data[:at])
 
 
 def flips(structure: str, data: bytes, *places: tuple[str, int]) -> Damages:
-    """One bit of each of these bytes is changed."""
+    """Damages in which one bit of one of these bytes is changed."""
     for name, at in places:
         if 0 <= at < len(data):
             yield made(structure, f"flip.{name}", flipped(data, at))
 
 
 def unpacked(data: bytes, engine: Callable[[], Any], most: int, after: bytes = b"") -> bytes:
-    """What the streams in ``data`` hold, one after the other; ``after`` is what may pad them.
+    """The joined content of the streams in ``data``; ``after`` is allowed as padding.
 
     ``engine`` makes a decompressor as those of :mod:`zlib`, :mod:`bz2` and :mod:`lzma` are.
 
     Raises:
-        EOFError: the last stream has no end.
-        ValueError: it is more than ``most`` bytes.
-        OSError: and what else the decompressor raises for what is not of its format.
+        EOFError: if the last stream has no end. ValueError: if it is more than ``most`` bytes. OSError: and
+        what else the decompressor raises for what is not of its format.
     """
     found = bytearray()
     while data:
         one = engine()
-        # One byte more than is allowed: with a bound of 0 zlib would know none.
+        # One byte more than allowed, since zlib takes a bound of 0 for no bound.
         found += one.decompress(data, most - len(found) + 1)
         if len(found) > most:
             raise ValueError(f"it unpacks to more than {most} bytes")
@@ -107,7 +115,7 @@ def unpacked(data: bytes, engine: Callable[[], Any], most: int, after: bytes = b
 
 
 def is_within(stream: Any, most: int = MOST) -> bool:
-    """True if a file object gives no more than ``most`` bytes; it is read to its end or to there."""
+    """True if a file object has no more than ``most`` bytes; it is read to its end or to that limit."""
     left = most
     while left >= 0:
         got = len(stream.read(1 << 20))

@@ -1,4 +1,4 @@
-"""A small good file of each format: what is damaged where no other is given."""
+"""A small valid file of each format, which is damaged if no other is given."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _database() -> bytes:
 
 
 def _parquet() -> bytes:
-    """The outline of one: pages and a footer that mean nothing, between the right magics."""
+    """The outline of a Parquet file: meaningless pages and a footer, between the right magic bytes."""
     footer = bytes(range(64))
     return b"PAR1" + bytes(range(256)) + footer + len(footer).to_bytes(4, "little") + b"PAR1"
 

@@ -1,4 +1,4 @@
-"""The formats that are known, which of them a file has, and its damages by label."""
+"""The known formats, the format of a file, and its damages by label."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from chaoskit.faults.corrupt import zip as zips
 from chaoskit.faults.corrupt.damage import Damage, Damages, Enumerator
 
 OTHER = "file"
-"""The format of a file of which no more is known."""
+"""The format of a file of unknown format."""
 
 BOMB = "bomb"
-"""How the labels end of small files that become large ones, of at most 64 MiB."""
+"""The end of the labels of small files that unpack to large ones, of at most 64 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format: how its files are told, and how they are damaged.
+    """One format: how its files are recognised, and how they are damaged.
 
-    A compressed format has ``unpacked`` and ``packed``: what is inside is damaged too, and wrapped well
-    again, since a reader that believes checksums must be told from one that believes content.
+    A compressed format has ``unpacked`` and ``packed``: its content is damaged, too, and packed correctly
+    again, to tell readers that trust checksums from those that trust content.
     """
 
     name: str
     matches: Callable[[bytes], bool]
     damages: Enumerator
     sound: Callable[[bytes], bool] | None = None
-    """Says if a strict reader takes a file for a whole one; None if the format has no such rules."""
+    """Returns True if a strict reader accepts the file as complete; None if the format has no such rules."""
     unpacked: Callable[[bytes], bytes] | None = None
     packed: Callable[[bytes], bytes] | None = None
 
@@ -60,7 +60,7 @@ def _table(name: str, separator: str) -> Format:
     return Format(name, matches, partial(csv.damages, separator=separator), sound)
 
 
-# In the order in which they are tried: what has a magic first, what is guessed last.
+# In the order in which they are tried: formats with magic bytes first, guessed ones last.
 _KNOWN: list[Format] = [
     Format("gzip", _begins(gzip.MAGIC), gzip.damages, gzip.is_sound, gzip.unpacked, gzip.packed),
     Format("xz", _begins(xz.MAGIC), xz.damages, xz.is_sound, xz.unpacked, xz.packed),
@@ -84,20 +84,19 @@ def register(
     damages: Enumerator,
     sound: Callable[[bytes], bool] | None = None,
 ) -> Callable[[], None]:
-    """Make a format of a project's own known; it is tried before the built-in ones.
+    """Register a project's own format; it is tried before the built-in ones.
 
     Args:
-        name: lower-case letters, digits and ``-``; it begins the labels.
-        matches: says from the whole content if a file is of this format.
-        damages: gives the damages of such a file.
-        sound: says if a strict reader takes a file for a whole one, as by its checksum. Without it no damage
-            counts as detectable, so that ``faults.default()`` has none of this format.
+        name: lower-case letters, digits and ``-``; it begins the labels. matches: returns True if a file with
+        this content has the format. damages: yields the damages of such a file. sound: returns True if a
+        strict reader accepts a file as complete, for example by its checksum. Without it no damage counts as
+        detectable, so ``faults.default()`` has none of this format.
 
     Returns:
-        A function that takes the format back.
+        A function that unregisters the format.
 
     Raises:
-        UsageError: for a name that cannot be one, or is taken.
+        UsageError: for an invalid name, and for one that is taken.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
         raise wrong("format", name, "a name of lower-case letters, digits and '-'")
@@ -116,12 +115,12 @@ def register(
 
 
 def names() -> tuple[str, ...]:
-    """The names of all formats that are known."""
+    """The names of all known formats."""
     return (*(known.name for known in _KNOWN), OTHER)
 
 
 def format_of(data: bytes) -> str:
-    """The name of the format that ``data`` has."""
+    """The name of the format of ``data``."""
     found = _found(data)
     return OTHER if found is None else found.name
 
@@ -133,7 +132,7 @@ def _found(data: bytes) -> Format | None:
 def damages(data: bytes) -> Iterator[tuple[str, Damage]]:
     """Every damage of a file by its label, each label once: ``zip.entry1.flip.crc``, ``file.cut.half``.
 
-    What is inside of a compressed file is named behind a slash: ``gzip/csv.row1.cut``.
+    Damages of a compressed file's content follow a slash: ``gzip/csv.row1.cut``.
     """
     seen: set[str] = set()
     for label, damage in _all(data, inner=True):
@@ -148,7 +147,7 @@ def _all(data: bytes, *, inner: bool) -> Iterator[tuple[str, Damage]]:
         yield from ((f"{known.name}.{damage.name}", damage) for damage in _of(known.damages, data))
         if inner and known.unpacked and known.packed:
             content = _content(known.unpacked, data)
-            # One level only, since a second one would multiply the cases and test the same reader.
+            # One level only: a second one would multiply the cases and test the same reader.
             for label, damage in () if content is None else _all(content, inner=False):
                 yield f"{known.name}/{label}", replace(damage, make=_wrapped(known.packed, damage.make))
     # Last: the structures of a format say more than a cut at a round size.
@@ -174,12 +173,12 @@ def _wrapped(packed: Callable[[bytes], bytes], make: Callable[[], bytes]) -> Cal
     return lambda: packed(make())
 
 
-# Asked for each case of a file again. Few, since the contents are kept with the answers.
+# Needed again for each case of a file. Few entries, since the contents are kept with the results.
 @lru_cache(maxsize=8)
 def chosen(data: bytes, limit: int | None = None, *, detectable: bool = False) -> tuple[str, ...]:
     """The labels of at most ``limit`` damages: one of each kind of structure first, then the others.
 
-    ``detectable``: only those that the rules of the format tell (:attr:`Format.sound`).
+    ``detectable``: only damages that the rules of the format reveal (:attr:`Format.sound`).
     """
     first: dict[tuple[str, str, str], str] = {}
     rest = []
@@ -195,25 +194,25 @@ def chosen(data: bytes, limit: int | None = None, *, detectable: bool = False) -
 
 def _told_by_the_format(data: bytes, *, inner: bool = True) -> Iterator[tuple[str, Damage]]:
     known = _found(data)
-    # What is not sound before it is damaged tells nothing.
+    # A file that is not sound before it is damaged shows nothing.
     if known is None or not _is_sound(known, data):
         return
     for label, damage in _all(data, inner=False):
-        # A bomb is well-formed; to make one for the question takes longer than all others.
+        # A bomb is well-formed, and making one just to check takes longer than all others.
         if not (damage.lazy and label.endswith(BOMB)) and not _is_sound(known, damage.make()):
             yield label, damage
     content = _content(known.unpacked, data) if inner and known.unpacked else None
     if content is not None and known.packed:
-        # Judged before they are packed again, which is what takes the time.
+        # Judged before they are packed again, since packing takes the time.
         for label, damage in _told_by_the_format(content, inner=False):
             yield f"{known.name}/{label}", replace(damage, make=_wrapped(known.packed, damage.make))
 
 
 def _is_sound(known: Format, data: bytes) -> bool:
-    """True if a strict reader takes it, or if the format has no rules that would tell."""
+    """True if a strict reader accepts it, or if the format has no rules that could refuse it."""
     try:
         return known.sound is None or known.sound(data)
-    except Exception:  # However it says so, a reader that raises has noticed.
+    except Exception:  # Whatever it raises, the reader has noticed.
         return False
 
 
@@ -221,10 +220,10 @@ def damaged(data: bytes, label: str) -> bytes:
     """The file under one damage.
 
     Raises:
-        UsageError: the file has no damage of that name; near ones are in the message.
+        UsageError: if the file has no damage of that name; the message lists similar ones.
     """
     known = []
-    # One after the other: all damages of a large file at once would need as much memory.
+    # One after the other: all damages of a large file at once would need too much memory.
     for name, damage in damages(data):
         if name == label:
             return damage.make()

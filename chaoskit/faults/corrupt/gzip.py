@@ -86,9 +86,9 @@ def unpacked(data: bytes) -> bytes:
 
 
 def is_sound(data: bytes) -> bool:
-    """True if a strict reader takes it: every member is whole, and nothing comes after them."""
+    """True if a strict reader accepts it: every member is complete, and nothing comes after them."""
     try:
-        # Python takes nothing at all for an empty stream, which has a header and a trailer.
+        # Python accepts no bytes at all as an empty stream, although that has a header and a trailer.
         return bool(data) and is_within(gzip.GzipFile(fileobj=io.BytesIO(data)))
     except (OSError, EOFError, zlib.error):
         return False

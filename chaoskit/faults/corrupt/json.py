@@ -11,7 +11,7 @@ from chaoskit.faults.corrupt.damage import Damages, cuts, made
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|true|false|null|[{}\[\],:]')
 _NAMES = {"{": "object", "}": "object-end", "[": "array", "]": "array-end", ",": "comma", ":": "colon"}
 _OF_EACH = 2
-"""Tokens of one kind that are damaged."""
+"""The most tokens of one kind that are damaged."""
 _NUMBERS = (
     *(("nan", "NaN"), ("overflow", "1e999"), ("negative", "-1"), ("zero", "0"), ("string", '"1"')),
     # 4,300 digits are what Python's int takes from a text (sys.set_int_max_str_digits).

@@ -20,7 +20,7 @@ def is_jsonl(data: bytes) -> bool:
 
 
 def is_sound(data: bytes) -> bool:
-    """True if every line that is not blank is a document by the letter of RFC 8259; nothing is no lines."""
+    """True if every line that is not blank is a strict RFC 8259 document; false for an empty file."""
     return all(is_document(line) for line in data.split(b"\n") if line.strip())
 
 
@@ -40,7 +40,7 @@ def _of_line(name: str, lines: list[bytes], number: int) -> Damages:
     before, after = b"".join(lines[:number]), b"".join(lines[number + 1 :])
     half = line[: len(line) // 2]
     yield made(name, "cut", before + half)
-    # The next append goes behind what a torn one has left.
+    # The next append follows what a torn one left.
     yield made(name, "halved", before + half + after)
     yield made(name, "joined", before + line + after)
     yield made(name, "missing", before + after)

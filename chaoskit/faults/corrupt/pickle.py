@@ -1,4 +1,4 @@
-"""Pickles: cut and changed at opcodes, and those that no program should load."""
+"""Pickles: cut and changed at opcodes, and hostile ones, which no program should load."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def is_pickle(data: bytes) -> bool:
 
 
 def is_sound(data: bytes) -> bool:
-    """True if it can be taken apart to its end. What it would do is not looked at."""
+    """True if it can be disassembled to its end. What it would do is not examined."""
     try:
         for _, _, _ in pickletools.genops(data):
             pass
-    # It raises whatever its readers of arguments do.
+    # It raises whatever its argument readers raise.
     except Exception:
         return False
     return True
@@ -29,7 +29,7 @@ def is_sound(data: bytes) -> bool:
 
 def damages(data: bytes) -> Damages:
     """Enumerate: hostile ones first, then each opcode."""
-    # What they run only prints a word, but it runs: a program that loads them is one that can be taken over.
+    # They only print a word, but they execute code: a program that loads them can be taken over.
     yield made("hostile", "code", b"cbuiltins\nprint\n(S'this pickle has run code'\ntR.")
     yield made("", "class-missing", b"\x80\x04c__main__\nGone\n)\x81.")
     yield made("", "module-missing", b"\x80\x04cno_such_module\nX\n)\x81.")

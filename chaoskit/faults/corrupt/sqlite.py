@@ -36,7 +36,7 @@ def is_sound(data: bytes) -> bool:
 
 
 def _without_wal(data: bytes) -> bytes:
-    """The same for SQLite in memory, which has no log beside the file and refuses to begin one."""
+    """The same database for SQLite in memory, which has no log beside the file and refuses to begin one."""
     # 2 for both versions says that there may be one (fileformat2.html, 1.3.3).
     return replaced(data, 18, b"\1\1") if data[18:20] == b"\2\2" else data
 
@@ -63,7 +63,7 @@ def _of_page(number: int, pages: int, size: int, data: bytes) -> Damages:
         yield made(name, "zeros", replaced(data, start, bytes(size)))
         yield made(name, "torn", data[: start + 512].ljust(start + size, b"\0") + data[start + size :])
         if pages > 2:
-            # A write that went to the wrong place: the page holds what belongs to its neighbour.
+            # A misdirected write: the page holds what belongs to its neighbour.
             other = (1 + (number - 1) % (pages - 1)) * size
             yield made(name, "misdirected", replaced(data, start, data[other : other + size]))
     yield from flips(

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator
 
-from chaoskit.faults.corrupt.damage import ABSOLUTE, MOST, Damages, cuts, flips, made, replaced
+from chaoskit.faults.corrupt.damage import (
+    ABSOLUTE,
+    MOST,
+    Damages,
+    cuts,
+    first_and_last,
+    flips,
+    made,
+    replaced,
+)
 
 _BLOCK = 512
 _SIZE, _CHECKSUM, _MAGIC = 124, 148, 257
 _SHOWN = 4
-"""Members that are damaged one by one; the last is always among them."""
+"""The most members damaged one by one; the last member is always among them."""
 
 
 def is_tar(data: bytes) -> bool:
@@ -20,9 +28,9 @@ def is_tar(data: bytes) -> bool:
 
 
 def is_sound(data: bytes) -> bool:
-    """True if every header is right and every member whole; its data have no checksum."""
+    """True if every header is valid and every member complete; data have no checksum."""
     try:
-        # Strictly: a reader that is not takes a header that is broken for the end.
+        # Strict: other readers take a broken header for the end.
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:", errorlevel=2) as tar:
             for member in tar:
                 if member.size > MOST:
@@ -41,24 +49,18 @@ def _with_checksum(header: bytes) -> bytes:
     return replaced(header, _CHECKSUM, b"%06o\0 " % sum(blank))
 
 
-def _numbered(members: list[tarfile.TarInfo]) -> Iterator[tuple[str, tarfile.TarInfo]]:
-    for number, member in enumerate(members, 1):
-        if number < _SHOWN or number == len(members):
-            yield f"member{number}", member
-
-
 def damages(data: bytes) -> Damages:
     """Enumerate."""
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         members = tar.getmembers()
-    for name, member in _numbered(members):
-        yield from _of_member(name, member, data)
+    for number, member in first_and_last(members, _SHOWN):
+        yield from _of_member(f"member{number}", member, data)
     if members:
         yield from _hostile(members[0].name, data)
         last = members[-1]
         end = last.offset_data + -(-last.size // _BLOCK) * _BLOCK
         yield made("end", "missing", data[:end])
-        # Two are the mark; many readers are content with one or with none.
+        # Two blocks are the mark; many readers accept one or none.
         yield made("end", "one-block", data[:end] + bytes(_BLOCK))
 
 
@@ -75,7 +77,7 @@ def _of_member(name: str, member: tarfile.TarInfo, data: bytes) -> Damages:
     )
     if size:
         yield from flips(name, data, ("data", content))
-    # The header that describes the file stands right before its data, behind extended ones.
+    # The header that describes the file is right before its data, after extended ones.
     at = content - _BLOCK
     for kind, value in (
         ("plus-1", b"%011o\0" % (size + 1)),
@@ -83,7 +85,7 @@ def _of_member(name: str, member: tarfile.TarInfo, data: bytes) -> Damages:
         ("negative", b"\xff" * 12),
         ("garbage", b"zzzzzzzzzzz\0"),
     ):
-        # With a right checksum, so that the size itself is what the reader has to check.
+        # With a valid checksum, so that the reader has to check the size itself.
         header = _with_checksum(replaced(data[at : at + _BLOCK], _SIZE, value))
         yield made(name, f"size.{kind}", replaced(data, at, header))
     yield made(name, "zeros.header", replaced(data, start, bytes(_BLOCK)))
@@ -95,7 +97,7 @@ def _hostile(first: str, data: bytes) -> Damages:
     for kind, added in (
         ("traversal", [("../evil", regular, "")]),
         ("absolute", [(ABSOLUTE, regular, "")]),
-        # One level up and no further, as the traversal: what is written there can be looked for.
+        # Only one level up, like the traversal: what is written there can be found.
         ("symlink-out", [("link", link, ".."), ("link/evil", regular, "")]),
         ("hardlink-out", [("hard", tarfile.LNKTYPE, "../secret")]),
         ("device", [("device", tarfile.CHRTYPE, "")]),
@@ -113,10 +115,10 @@ def _with(data: bytes, added: list[tuple[str, bytes, str]]) -> bytes:
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, kind, to in added:
             member = tarfile.TarInfo(name)
-            # Made by hand: tarfile.add() would need such files on this machine.
+            # Made by hand, since tarfile.add() would need such files on this machine.
             member.type, member.linkname = kind, to
             member.size = 4 if kind == tarfile.REGTYPE else 0
             tar.addfile(member, io.BytesIO(b"evil"))
-    # The end mark is taken off first: a reader stops there and would not see what follows.
+    # The end mark is removed first: a reader stops there and would not see what follows.
     kept = data.rstrip(b"\0")
     return kept.ljust(-(-len(kept) // _BLOCK) * _BLOCK, b"\0") + out.getvalue()

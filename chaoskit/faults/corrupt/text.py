@@ -32,7 +32,7 @@ def damages(data: bytes) -> Damages:
             yield made(name, "twice", instead(line.rstrip(b"\r\n") + b"\n", line))
             yield made(name, "not-utf8", instead(b"\xff" + line))
             yield made(name, "nul", instead(b"\0" + line))
-            # A mebibyte on one line, for readers that take a line for a small thing.
+            # A mebibyte on one line, for readers that expect lines to be short.
             yield made(name, "long", instead(b"x" * _LONG + line))
     yield made("", "line-end.missing", data.rstrip(b"\r\n"))
     yield made("", "line-ends.cr", data.replace(b"\r\n", b"\n").replace(b"\n", b"\r"))

@@ -1,4 +1,4 @@
-"""A damage in words, for people who have not seen its label before."""
+"""A damage in words, for people who have never seen its label."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ _WHOLE: Mapping[str, str] = {
     "cut.before": "is cut off, with all that follows",
     "offset.huge": "claims a place beyond the end of the file",
 }
-"""What has happened to the structure that is hit, or to the file."""
+"""What happened to the structure that was hit, or to the file."""
 
 _STRUCTURE = re.compile(r"(?P<word>.+?)(?P<number>\d+)?")
 _NAMES = {"op": "opcode", "pages": "the middle part"}
@@ -117,7 +117,7 @@ _NAMES = {"op": "opcode", "pages": "the middle part"}
 def in_words(label: str) -> str:
     """A clause such as ``entry 1 of the zip file has a flipped bit in its crc``.
 
-    Of a structure or kind that is not known here, as of a project's own format, the words are the label's.
+    For an unknown structure or kind, as of a project's own format, the words are those of the label.
     """
     containers, _, rest = label.rpartition("/")
     name, _, damage = rest.partition(".")
@@ -148,7 +148,7 @@ def _clause(kind: str) -> str:
 
 
 def _by_place(kind: str) -> str:
-    """The clause of a cut or a flipped bit, which is made of the place's name; empty for all else."""
+    """The clause of a cut or flipped bit, made from the place's name; empty for everything else."""
     how, _, place = kind.partition(".")
     place = place.replace("-", " ").replace(".", " ").replace("_", " ")
     if how == "flip" and place:

@@ -27,7 +27,7 @@ def damages(data: bytes) -> Damages:
     # Padding has to be a multiple of four bytes.
     yield made("", "padding.bad", data + bytes(3))
     yield made("", "second-stream", data + lzma.compress(b"more", preset=0))
-    # Made when it strikes: 64 MiB have to be compressed for it.
+    # Made when it strikes, since it takes compressing 64 MiB.
     yield Damage("", "bomb", lambda: lzma.compress(bytes(_BOMB), preset=0))
 
 
@@ -37,7 +37,7 @@ def unpacked(data: bytes) -> bytes:
 
 
 def is_sound(data: bytes) -> bool:
-    """True if a strict reader takes it; padding of a multiple of four bytes belongs to the format."""
+    """True if a strict reader accepts it; padding by a multiple of four bytes belongs to the format."""
     # Every stream ends with "YZ". Python's lzma refuses the padding (CPython 3.11 to 3.14 at least).
     streams = data.rstrip(b"\0")
     if (len(data) - len(streams)) % 4:

@@ -11,7 +11,7 @@ _LINES = 3
 
 
 def is_yaml(data: bytes) -> bool:
-    """True for a text that begins with a document mark or a key; a guess, as there is no magic."""
+    """True for a text that begins with a document mark or a key; a guess, since YAML has no magic bytes."""
     try:
         lines = [line for line in data.decode().splitlines() if line.strip() and not line.startswith("#")]
     except UnicodeDecodeError:
@@ -23,7 +23,7 @@ def is_yaml(data: bytes) -> bool:
 
 
 def is_sound(data: bytes) -> bool:
-    """True unless it is not text at all: without a parser no more is known for certain."""
+    """True for any text: without a parser no more is certain."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -72,7 +72,7 @@ def _of_line(name: str, lines: list[str], number: int) -> Damages:
 
 
 def _aliases() -> bytes:
-    """Six lines that stand for a million values: "billion laughs", within the 64 MiB of all bombs."""
+    """Six lines that expand to a million values: "billion laughs", within the 64 MiB of all bombs."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 6)]
     return "\n".join(lines).encode() + b"\n"

@@ -14,6 +14,7 @@ from chaoskit.faults.corrupt.damage import (
     Damage,
     Damages,
     cuts,
+    first_and_last,
     flipped,
     flips,
     made,
@@ -30,9 +31,9 @@ def damages(data: bytes) -> Damages:
     """Enumerate."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members, start = archive.infolist(), archive.start_dir
-    # From behind, as readers look for it: a member may contain an archive.
+    # From the end, as readers search it: a member may contain an archive.
     end = data.rindex(b"PK\x05\x06")
-    for number, info in _numbered(members):
+    for number, info in first_and_last(members, _SHOWN):
         yield from _of_member(f"member{number}", info, data)
     for number, at in _entries(data, start, len(members)):
         yield from _of_entry(f"entry{number}", at, data)
@@ -50,18 +51,12 @@ def is_sound(data: bytes) -> bool:
     try:
         with warnings.catch_warnings(), zipfile.ZipFile(io.BytesIO(data)) as archive:
             warnings.simplefilter("ignore")
-            # As the directory says: a member gives no more than that.
+            # By the directory: no member yields more than that.
             small = sum(info.file_size for info in archive.infolist()) <= MOST
             return small and archive.testzip() is None
     # An unknown method, an encrypted member, an impossible offset: each raises another class.
     except Exception:
         return False
-
-
-def _numbered(members: list[zipfile.ZipInfo]) -> Iterator[tuple[int, zipfile.ZipInfo]]:
-    for number, info in enumerate(members, 1):
-        if number < _SHOWN or number == len(members):
-            yield number, info
 
 
 def _of_member(name: str, info: zipfile.ZipInfo, data: bytes) -> Damages:
@@ -79,7 +74,7 @@ def _of_member(name: str, info: zipfile.ZipInfo, data: bytes) -> Damages:
 def _entries(data: bytes, at: int, count: int) -> Iterator[tuple[int, int]]:
     """Number and offset of the entries of the central directory, which begins at ``at``."""
     for number in range(1, count + 1):
-        # Damaged before: what is found so far is used.
+        # Damaged before: use what was found so far.
         if data[at : at + 4] != b"PK\x01\x02":
             return
         if number < _SHOWN or number == count:
@@ -116,9 +111,9 @@ def _with(
 ) -> bytes:
     out = io.BytesIO(data)
     with warnings.catch_warnings(), zipfile.ZipFile(out, "a") as archive:
-        warnings.simplefilter("ignore")  # A name that is there twice is what is wanted.
+        warnings.simplefilter("ignore")  # A duplicate name is intended.
         info = zipfile.ZipInfo(name)
-        info.filename = name  # ZipInfo would turn a backslash of Windows into a slash.
+        info.filename = name  # ZipInfo would turn a Windows backslash into a slash.
         # 3 is Unix: only then are the upper bits a mode, and the member a link.
         info.create_system, info.external_attr = 3, mode << 16
         archive.writestr(info, content, method)

@@ -1,4 +1,4 @@
-"""Which ``except``, ``finally`` and ``with`` of the project an exception has come to while a workload ran."""
+"""Which ``except``, ``finally`` and ``with`` of the project an exception reached while a workload ran."""
 
 from __future__ import annotations
 

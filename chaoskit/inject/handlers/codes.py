@@ -1,8 +1,8 @@
 """Where the handlers of a function are in its code.
 
-CPython enters a handler at ``PUSH_EXC_INFO``; which clause then catches the exception is decided by
-``CHECK_EXC_MATCH`` and the jump behind it, so the instruction behind that jump is executed if and only if the
-clause is (Python/compile.c, "compiler_try_except"; Objects/exception_handling_notes.txt describes the table).
+CPython enters a handler at ``PUSH_EXC_INFO``; ``CHECK_EXC_MATCH`` and the jump after it decide which clause
+catches the exception, so the instruction after that jump is executed if and only if the clause is
+(Python/compile.c, "compiler_try_except"; Objects/exception_handling_notes.txt describes the table).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TO_CLAUSE = _CODES.get("POP_JUMP_FORWARD_IF_NOT_NONE", -1)
 
 
 def begins(code: CodeType, sites: Iterable[HandlerSite]) -> dict[HandlerSite, int]:
-    """The offset of the first instruction of each handler; without those that were not found."""
+    """The offset of the first instruction of each handler that was found."""
     lines = [line for line, *_ in code.co_positions()]
     text = code.co_code
     typed = {site.line: site for site in sites if site.kind == "except" and not site.bare}
@@ -52,7 +52,7 @@ def handled_lines(code: CodeType) -> dict[int, int]:
     return {
         at: line
         for start, end, target, keeps in _table(code.co_exceptiontable)
-        # What cleans up behind a handler, or takes the name of its exception away; not the body of a "with",
+        # Code that cleans up after a handler, or deletes the name of its exception; not the body of a "with",
         # and not a whole generator.
         if keeps and text[target] not in _NO_CLEAN_UP
         for at in range(start, end, 2)
@@ -74,7 +74,7 @@ def _behind_jump(text: bytes, at: int) -> int:
 
 
 def _table(table: bytes) -> Iterator[tuple[int, int, int, bool]]:
-    """Start, end and target of each entry, and whether it keeps the place of the exception."""
+    """Start, end and target of each entry, and True if it keeps the position of the exception."""
     numbers = list(_numbers(table))
     for start, length, target, depth in zip(*(numbers[i::4] for i in range(4)), strict=False):
         yield start * 2, (start + length) * 2, target * 2, bool(depth & 1)

@@ -1,19 +1,19 @@
-"""One byte for each handler, in memory that the workload shares with the process that judges it."""
+"""One byte for each handler, in memory shared by the workload and the process that judges it."""
 
 from __future__ import annotations
 
 import mmap
 
 CALLED, RAN, UNTOLD = 1, 2, 3
-"""What the byte of a handler says: its function was called; an exception came to it; its function was called,
-and where in the code the handler begins could not be found out. 0: nothing of all that."""
+"""The values of a handler's byte: its function was called; an exception reached it; its function was called,
+but the handler's place in the code was not found. 0: none of these."""
 
 
 class Marks:
     """``count`` bytes that are all 0 at first.
 
-    Shared, since a workload that is killed can send nothing, and each is written by itself, so that threads
-    and forked children need no lock. No call is made to write one: nothing of it is seen by the harness.
+    Shared, since a killed workload cannot send anything. Each byte is written separately, so that threads and
+    forked children need no lock. Writing one makes no system call, so the harness does not see it.
     """
 
     def __init__(self, count: int) -> None:
@@ -26,11 +26,11 @@ class Marks:
             self._memory[number] = CALLED if told else UNTOLD
 
     def ran(self, number: int) -> None:
-        """An exception has come to handler ``number``, or a line of one was executed."""
+        """An exception reached handler ``number``, or a line of a handler was executed."""
         self._memory[number] = RAN
 
     def taken(self) -> bytes:
-        """All of them; the memory is given back."""
+        """All marks; frees the memory."""
         found = self._memory[: self._count]
         self._memory.close()
         return found

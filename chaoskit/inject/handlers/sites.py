@@ -1,4 +1,4 @@
-"""The handlers of a project, by its source: where each is, and which lines belong to it."""
+"""The handlers of a project, from its source: where each is, and which lines belong to it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ HandlerKind = Literal["except", "finally", "with"]
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _RUNTIME = os.path.join(_PACKAGE, "runtime") + os.sep
-"""The half of this package that is a program's own, and may be under test."""
+"""The half of this package that programs use, and that may be under test."""
 
 _Functions = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerSite:
-    """One handler. ``line`` is that of ``except`` and ``with``, and the first one within a ``finally``."""
+    """One handler. ``line`` is that of an ``except`` or ``with``, or the first one in a ``finally``."""
 
     kind: HandlerKind
     line: int
     bare: bool = False
     """True for ``except:`` without a type."""
     body: tuple[int, ...] = ()
-    """The lines of its statements; none for ``with``, whose exit is somewhere else."""
+    """The lines of its statements; none for a ``with``, whose exit is elsewhere."""
     clauses: int = 0
     """How many handlers before this ``finally`` are clauses of the same statement."""
 
@@ -42,31 +42,32 @@ FunctionKey = tuple[str, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """The handlers of several files, numbered; their lines have the numbers behind those.
+    """The handlers of several files, numbered; the numbers of their lines follow.
 
-    ``functions`` has the numbers of the handlers of each function, ``lines`` those of the lines by file.
+    ``functions`` has the numbers of the handlers of each function, ``lines`` the numbers of the lines, by
+    file.
     """
 
     sites: tuple[tuple[Frame, HandlerSite], ...] = ()
     functions: Mapping[FunctionKey, tuple[int, ...]] = field(default_factory=dict)
     lines: Mapping[tuple[str, int], int] = field(default_factory=dict)
     behind: Mapping[int, range] = field(default_factory=dict)
-    """For the number of a ``finally`` those of the clauses before it."""
+    """For the number of a ``finally``, those of the clauses before it."""
 
     def __len__(self) -> int:
         return len(self.sites) + len(self.lines)
 
     def tests(self, frame: Frame) -> bool:
-        """True if a place is in a file of tests, as pytest names them."""
+        """True if a place is in a test file, by pytest's naming."""
         name = os.path.basename(frame.file)
         return name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py"
 
 
 def scan() -> Handlers:
-    """The handlers of all modules of the project that are loaded here.
+    """The handlers of all loaded modules of the project.
 
-    Those that only a workload loads are not known: it is another process. What a module or a class does
-    while it is defined is left out, since that is over before any fault.
+    Modules that only a workload loads are unknown, since it is another process. Code that runs while a module
+    or class is defined is left out, since it is over before any fault.
     """
     files = {str(getattr(module, "__file__", None) or "") for module in list(sys.modules.values())}
     return _numbered(tuple(sorted(file for file in files if _counts(file))))
@@ -94,12 +95,12 @@ def _numbered(files: tuple[str, ...]) -> Handlers:
 
 @cache
 def _of_file(file: str) -> tuple[tuple[int, str, tuple[HandlerSite, ...]], ...]:
-    """Of each function with handlers: its first line, its qualified name, and those."""
+    """For each function with handlers: its first line, its qualified name, and the handlers."""
     try:
         with open(file, "rb") as opened:
             tree = ast.parse(opened.read())
     except (OSError, SyntaxError, ValueError):
-        return ()  # It was loaded, so it is only gone or changed: nothing can be said of it.
+        return ()  # It was loaded, so it has been removed or changed since: nothing is known about it.
     return tuple(_functions(tree, ""))
 
 
@@ -126,7 +127,7 @@ def _handlers(body: Iterable[ast.AST]) -> Iterator[HandlerSite]:
         if isinstance(node, ast.Try | ast.TryStar):
             for handler in node.handlers:
                 yield HandlerSite("except", handler.lineno, handler.type is None, _lines(handler.body))
-            # Of "finally: pass" nothing is left in the code.
+            # "finally: pass" leaves nothing in the code.
             if any(not isinstance(one, ast.Pass) for one in node.finalbody):
                 lines, clauses = _lines(node.finalbody), len(node.handlers)
                 yield HandlerSite("finally", node.finalbody[0].lineno, body=lines, clauses=clauses)

@@ -1,7 +1,7 @@
-"""Watching for exceptions that come to a handler, within the process of the workload.
+"""Watch for exceptions that reach a handler, inside the workload's process.
 
-``sys.monitoring`` tells of each instruction once and then no more, so it costs next to nothing. The trace
-function of Python 3.11 makes all Python code slower: there it is for those that ask.
+``sys.monitoring`` reports each instruction once and then no more, so it costs next to nothing. The trace
+function of Python 3.11 makes all Python code slower: there watching is off by default.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from chaoskit.inject.handlers.sites import Handlers
 
 
 def cheap() -> bool:
-    """True if this Python can watch at a cost that no case shows."""
+    """True if watching has no measurable cost with this Python."""
     return hasattr(sys, "monitoring")
 
 
 @contextlib.contextmanager
 def watching(one: HandlerWatch | None) -> Iterator[None]:
-    """Within the block it watches, if there is one."""
+    """Let ``one``, if given, watch within the block."""
     if one is None:
         yield
         return
@@ -43,11 +43,11 @@ class HandlerWatch:
         self._handlers = handlers
         self.marks = marks
         self._tool = -1
-        # By identity, and with the object, so that the identity stays its own.
+        # By identity; the object is kept, so that its identity is not reused.
         self._offsets: dict[int, tuple[CodeType, dict[int, int]]] = {}
 
     def start(self) -> None:
-        """Begin. Where another trace function is at work, such as that of a debugger, nothing is noted."""
+        """Begin. If another trace function is active, such as a debugger's, nothing is noted."""
         if cheap():
             self._monitor(sys.monitoring)  # type: ignore[attr-defined,unused-ignore]
         elif sys.gettrace() is None:
@@ -91,12 +91,12 @@ class HandlerWatch:
         monitoring.use_tool_id(self._tool, "chaoskit handlers")
         monitoring.register_callback(self._tool, events.PY_START, started)
         monitoring.register_callback(self._tool, events.INSTRUCTION, executed)
-        # A tool that had this number before may have switched events off for good.
+        # An earlier tool with this number may have disabled events for good.
         monitoring.restart_events()
         monitoring.set_events(self._tool, events.PY_START)
 
     def _entered(self, code: CodeType) -> bool:
-        """True if ``code`` has handlers of the project; their places in it are known from then on."""
+        """True if ``code`` has handlers of the project; afterwards their places in it are known."""
         numbers = self._handlers.functions.get((code.co_filename, code.co_firstlineno, code.co_name))
         if numbers is None or not code.co_exceptiontable:
             return False
@@ -119,7 +119,7 @@ class HandlerWatch:
 
     def _traced(self, frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
         code = frame.f_code
-        # First what costs least: most functions have no handler.
+        # The cheapest check first: most functions have no handler.
         if not code.co_exceptiontable or not self._entered(code):
             return None
         frame.f_trace_lines = False
@@ -127,7 +127,7 @@ class HandlerWatch:
 
         def inside(frame: FrameType, event: str, _: object) -> Callable[..., Any]:
             if event == "exception":
-                # Only from here on, which is why a function without exceptions costs no more than its call.
+                # Only from here on, so that a function without exceptions costs no more than its call.
                 frame.f_trace_opcodes = True
             elif event == "opcode" and (number := offsets.get(frame.f_lasti)) is not None:
                 ran(number)

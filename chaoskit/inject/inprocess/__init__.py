@@ -1,5 +1,6 @@
-"""The in-process backend: faults at calls that Python code makes, in the process that makes them.
+"""The in-process backend: faults at calls of Python code, in the process of that code.
 
-It needs nothing of the system, so it works where the kernel's backend does not, and where a fork would lose
-what counts, such as a file system in memory. In return it sees no calls of C libraries or of other processes.
+It needs nothing from the system, so it works where the kernel backend does not, and where a fork would lose
+something essential, such as a file system in memory. In return it does not see calls of C libraries or of
+other processes.
 """

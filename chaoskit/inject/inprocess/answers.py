@@ -1,4 +1,4 @@
-"""What a client is told in place of an answer: by something in between, by a name server, by silence."""
+"""What a client gets in place of an answer: from an intermediary, from a name server, or silence."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ NAMES = {
     "empty": (socket.EAI_NONAME, "Name or service not known"),
     "SERVFAIL": (socket.EAI_AGAIN, "Temporary failure in name resolution"),
 }
-"""What getaddrinfo(3) makes of what a name server says."""
+"""The errors of getaddrinfo(3) for the answers of a name server."""
 _PAGE = b"<html><body>Welcome. Please log in.</body></html>"
 
 
 def answered(call: PythonCall, status: int) -> Any:
-    """The answer of something in between, which has made it up."""
+    """An answer made up by an intermediary."""
     models, request = sys.modules["requests.models"], call.names[0]
     answer = models.Response()
     answer.status_code, answer.url, answer.request = status, request.url, request
@@ -27,7 +27,7 @@ def answered(call: PythonCall, status: int) -> Any:
 
 
 def spoilt(call: PythonCall, how: str) -> Any:
-    """The server's own answer with half of its body, with a page for a body, or without a length."""
+    """The server's own answer with half of its body, with a page as its body, or without a length."""
     answer = call.do()
     if how == "no-length":
         answer.headers.pop("Content-Length", None)
@@ -41,10 +41,10 @@ def spoilt(call: PythonCall, how: str) -> Any:
 
 
 def cut(call: PythonCall, answer: Any, how: str, after: int) -> Any:
-    """What is left of an answer of which ``after`` bytes came; a body that is short is not an answer.
+    """The rest of an answer of which ``after`` bytes arrived; a short body is an error.
 
-    An end within the header is taken by ``http.client`` for the end of the header, and what came of it for
-    an answer without a body.
+    ``http.client`` takes an end within the header for the end of the header, and then returns an answer
+    without a body.
 
     Raises:
         Exception: one of ``requests``' own.
@@ -64,7 +64,7 @@ def cut(call: PythonCall, answer: Any, how: str, after: int) -> Any:
 
 
 def broken(call: PythonCall, how: str) -> NoReturn:
-    """Raise what ``requests`` raises for a connection that was reset, that ended, or that is silent.
+    """Raise what ``requests`` raises for a connection that was reset, closed, or silent.
 
     Raises:
         Exception: one of ``requests``' own.

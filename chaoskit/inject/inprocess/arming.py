@@ -37,7 +37,7 @@ SEEN: tuple[str, ...] = (
     *("dns", "connect", "greeting", "exchange", "http"),
     *dict.fromkeys(row.family for row in files.NAMED.values() if row.family != "truncate"),
 )
-"""The families of operations that are seen where faults are picked by hand; in scenarios there are more."""
+"""The families of operations seen with hand-picked faults; scenarios have more."""
 
 
 def table() -> dict[str, Understand]:
@@ -47,10 +47,10 @@ def table() -> dict[str, Understand]:
 
 @contextmanager
 def armed(run: WatchedRun) -> Iterator[None]:
-    """While the block lasts, the calls of this process are those of ``run``.
+    """While the block lasts, the calls of this process belong to ``run``.
 
     Raises:
-        UsageError: inside of another such block.
+        UsageError: inside another such block.
     """
     if runs.current() is not None:
         raise UsageError(
@@ -78,17 +78,14 @@ def armed(run: WatchedRun) -> Iterator[None]:
 
 
 def _concerns_network(run: WatchedRun) -> bool:
-    """True if names, connections and what is said over them are operations."""
+    """True if names, connections and their messages are operations."""
     named = any(FAMILIES[strike.point.call].remote for strike in run.plan.strikes)
     return bool(run.plan.peers) or (run.by_hand and (named or bool(run.rules)))
 
 
 @cache
 def _real() -> dict[Any, Interception]:
-    """The functions of this machine, with what stands in their place.
-
-    Made once: what was found for them is found again.
-    """
+    """The functions of this machine, with their replacements; made once, so that bindings are reused."""
     pairs: dict[Any, Interception] = {
         getattr(os, name): Interception(getattr(os, name), understand)
         for name, understand in table().items()

@@ -45,7 +45,7 @@ class InProcessBackend:
         return "; ".join(f"{one.name}: {one.detail}. {one.hint}" for one in missing) or None
 
     def time_is_real(self) -> str | None:
-        """Why the time of a workload cannot be virtual: a process has only one, and the test is in it too."""
+        """Why time cannot be virtual here: the process has only one clock, and the test is in it, too."""
         return (
             "the inprocess backend runs in the test's own process, whose time is real. Use backend='kernel', "
             "or set clocks with chaos.inject"
@@ -71,7 +71,7 @@ class InProcessBackend:
         return Check(name, ok, f"{schedule}: {seen}", hint)
 
     def check(self, fault: Fault) -> None:
-        """Refuse a fault that this backend cannot make happen.
+        """Refuse a fault that this backend cannot inject.
 
         Raises:
             ScheduleError: naming the fault, and those that there are.
@@ -85,16 +85,16 @@ class InProcessBackend:
     def run(self, work: Callable[[], Any] | Command, plan: Plan) -> Ran:
         """Execute ``work`` here and now; see :class:`chaoskit.inject.base.Backend`.
 
-        What it changes in memory stays changed, since no process ends with it.
+        Its changes in memory persist, since no process ends with it.
 
         Raises:
-            UsageError: for a command; inside of another run; for a result that could not leave a process.
+            UsageError: for a command; inside another run; for a result that could not leave a process.
             ScheduleError: for a fault that this backend does not know.
         """
         for strike, shape in zip(plan.strikes, plan.shapes, strict=True):
             self._check(strike.fault, shape)
         if isinstance(work, Command):
-            # Raised, and not returned as the workload's error: none of the workload has run.
+            # Raised rather than returned as the workload's error: the workload has not run.
             raise UsageError(_COMMAND.format(work.argv[0]))
             raise UsageError(_COMMAND.format(work.argv[0]))
         run = WatchedRun(plan, machine())
@@ -116,7 +116,7 @@ def _write(path: str) -> None:
 
 @dataclass(slots=True)
 class _CameBack:
-    """How a workload has come back."""
+    """How a call of the workload ended."""
 
     value: Any = None
     error: BaseException | None = None
@@ -125,7 +125,7 @@ class _CameBack:
 
 
 def call_workload(work: Callable[[], Any], run: WatchedRun) -> _CameBack:
-    """Call the workload. An error that it raises is returned, except for a Ctrl-C from outside."""
+    """Call the workload. Return an error that it raises, except for a Ctrl-C from outside."""
     try:
         value = work()
         if inspect.iscoroutine(value):
@@ -152,7 +152,7 @@ def _leaks(run: WatchedRun, before: set[threading.Thread]) -> Leaks:
     if run.dead or run.stopped.is_set():
         run.let_go()
         return Leaks()
-    # A cycle may keep a file that nothing uses any more; without a file there is nothing to look for.
+    # A reference cycle may keep an unused file; without raw files there is nothing to collect.
     if len(run.raw_files):
         gc.collect()
     held = {id(one): one for one in run.raw_files if not one.closed}
@@ -198,7 +198,7 @@ def _outcome(run: WatchedRun, ended: _CameBack, leaks: Leaks, stacks: str) -> Ra
 
 
 def _copied(value: Any) -> Any:
-    """Copy the value as if it had left a process, so that what works here works with every backend."""
+    """Copy the value as if it had left a process, so that what works here works with any backend."""
     try:
         return plain.copied(value)
     except plain.NotPlain as error:

@@ -1,9 +1,9 @@
-"""Puts something in place of functions wherever they are bound, and puts them back.
+"""Replaces functions wherever they are bound, and restores them.
 
-``from os import rename`` binds a function under a name of another module, and ``def f(write=os.write)`` in
-a default. So the heap is searched for what refers to it. That takes some 40 ms for 50,000 objects, so the
-places are kept, and later only what modules hold is looked at again; an audit hook
-(:mod:`chaoskit.inject.inprocess.witness`) tells when that was too little, and all is searched once more.
+``from os import rename`` binds a function under a name of another module, and ``def f(write=os.write)`` in a
+default. So the heap is searched for references. That takes some 40 ms for 50,000 objects, so the places are
+kept, and later only modules are searched again; an audit hook (:mod:`chaoskit.inject.inprocess.witness`)
+notices if that was too little, and then everything is searched once more.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from types import CellType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 
 Slot = tuple[Callable[[Any], object], Any]
-"""Sets what a place holds, and the function that it holds now."""
+"""A setter for a place, and the function that the place holds now."""
 Instead = Mapping[int, tuple[Any, Any]]
-"""By the identity of an original: itself, and what stands in its place."""
+"""By the identity of an original: the original, and its replacement."""
 
 _found: dict[int, Callable[[], Any]] = {}
-"""How to get at what holds one of the originals; weak where it can be, since it is the program's own."""
+"""How to reach the holders of originals; weak references where possible, since they belong to the program."""
 _searched_for: frozenset[int] = frozenset()
 
 
 def forget() -> None:
-    """Search the heap the next time: a place was missed."""
+    """Search the heap again next time: a place was missed."""
     global _searched_for
     _searched_for = frozenset()
 
 
 def replaced(pairs: Mapping[Any, Any]) -> Callable[[], None]:
-    """Put each value in place of its key wherever that is bound; returns what undoes it.
+    """Replace each key by its value wherever the key is bound; return a function that undoes it.
 
-    Both are compared by identity. ``pairs`` maps originals to what is to stand for them.
+    ``pairs`` maps originals to replacements, and both are compared by identity.
     """
     instead = {id(old): (old, new) for old, new in pairs.items()}
     undo: list[tuple[Callable[[Any], object], Any]] = []
@@ -69,13 +69,13 @@ def _slots(instead: Instead) -> Iterator[Slot]:
 
 
 def _search(instead: Instead) -> None:
-    """Find all that holds one of the originals, but for frames: their variables cannot be written."""
+    """Find everything that holds one of the originals, except frames, whose variables cannot be written."""
     global _searched_for
     _searched_for = frozenset(instead)
     _found.clear()
     ours = {id(pair) for pair in instead.values()}
     holders = [one for one in gc.get_referrers(*(old for old, _ in instead.values())) if id(one) not in ours]
-    # A tuple of defaults cannot be written to, and the namespace of a class only through the class.
+    # A tuple of defaults cannot be changed, and the namespace of a class only through the class.
     tuples = [one for one in holders if isinstance(one, tuple)]
     spaces = [one for one in holders if isinstance(one, dict)]
     functions = [one for one in gc.get_referrers(*tuples) if isinstance(one, FunctionType)] if tuples else []
@@ -102,7 +102,7 @@ def _in(holder: Any, instead: Instead) -> Iterator[Slot]:
                 yield partial(holder.__setitem__, place), value
     elif isinstance(holder, staticmethod):
         if id(holder.__func__) in instead:
-            # In place: its class may be looked up by what it is called in, and there may be several.
+            # Changed in place: others may look it up by identity, and there may be several references.
             yield holder.__init__, holder.__func__  # type: ignore[misc]
     elif isinstance(holder, partial):
         if id(holder.func) in instead:
@@ -126,7 +126,7 @@ def _in(holder: Any, instead: Instead) -> Iterator[Slot]:
 
 def _in_mapping(names: dict[Any, Any], instead: Instead) -> Iterator[Slot]:
     for name, value in list(names.items()):
-        # What wraps a function says so under this name, and calls it by another.
+        # A wrapper names its function under __wrapped__, but calls it by another name.
         if id(value) in instead and name != "__wrapped__":
             yield partial(names.__setitem__, name), value
 
@@ -140,7 +140,7 @@ def _in_defaults(function: FunctionType, instead: Instead) -> Iterator[Slot]:
 
 def _in_slots(holder: Any, instead: Instead) -> Iterator[Slot]:
     for owner in type(holder).__mro__:
-        # Only of classes in Python: members of those in C cannot be written.
+        # Only for classes in Python: members of C classes cannot be written.
         for member in vars(owner).values() if "__slots__" in vars(owner) else ():
             # An empty slot raises AttributeError.
             with contextlib.suppress(AttributeError):
@@ -149,7 +149,7 @@ def _in_slots(holder: Any, instead: Instead) -> Iterator[Slot]:
 
 
 def _set_called(holder: partial[Any], value: Any) -> None:
-    # As pickle would (functools.partial has no other way to be changed).
+    # As pickle would: functools.partial can be changed in no other way.
     state: Any = holder.__reduce__()[2]
     holder.__setstate__((value, *state[1:]))  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""One call of Python code, as its wrapper has understood it."""
+"""One call of Python code, as its wrapper understands it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from chaoskit.core.operation import Detail
 
 
 class CannotStrike(Exception):
-    """The call goes on without the fault; the argument says why."""
+    """The call is made without the fault; the argument says why."""
 
 
 def as_result(value: Any) -> int:
-    """What a system call would have returned where Python returns ``value``."""
+    """What the system call returned when Python returns ``value``."""
     return value if isinstance(value, int) else len(value) if isinstance(value, bytes) else 0
 
 
 @dataclass(slots=True)
-# Mutable, and not checked: it is made for every call of a workload.
+# Mutable and unchecked, since one is made for every call of a workload.
 class PythonCall:
     """One call that concerns a workload's directory, or its time, or its peers.
 
     ``family``, ``target`` and ``second`` are as in :class:`chaoskit.core.operation.Operation`; ``name`` is
-    that of the system call behind the function. ``do`` carries it out, ``detail`` says what is known of it
-    before. ``part`` transfers only this many bytes, of the ``length`` that it would transfer. ``names`` are
-    the file names that an error of it tells. ``after`` completes the detail once the call has succeeded,
-    and keeps account of what is open.
+    that of the system call behind the function. ``do`` makes the call; ``detail`` returns what is known
+    before it. ``part`` transfers only so many bytes, of the ``length`` that it would transfer. ``names`` are
+    the file names for its errors. ``after`` completes the detail once the call has succeeded, and tracks open
+    files.
     """
 
     family: str
@@ -43,15 +43,15 @@ class PythonCall:
     after: Callable[[Any, Any], Any] | None = None
     result: Callable[[Any], int] = as_result
     retried: bool = False
-    """Python makes the call again when a signal interrupts it (PEP 475)."""
+    """True if Python repeats the call when a signal interrupts it (PEP 475)."""
     damage: Callable[[str, Any], Any] | None = None
-    """Damages the file that is about to be opened, as a label says; returns what tells of its being read."""
+    """Damages the file about to be opened, by a label; returns the condition that notices the first read."""
     silence: Callable[[], Any] | None = None
     """Begins a connection that is never answered, for a socket that does not wait."""
     timeout: float | None = None
     """Seconds that a connection waits for an answer; None for ever."""
     lasts: bool = False
-    """It does nothing but wait, and other threads go on meanwhile."""
+    """True if it only waits, while other threads continue."""
 
     def error(self, number: int, text: str) -> OSError:
         """The error that Python would raise for this call."""

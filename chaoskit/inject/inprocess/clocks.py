@@ -1,9 +1,9 @@
 """Reads of the wall clock: it can be set, or stand still.
 
-Where freezegun is active, each read that it answers is an operation, and a step moves its clock, so that
-``datetime.now()`` moves too. Without it only ``time.time`` and ``time.time_ns`` are seen: ``datetime``
-asks the system in C. Where time-machine is active these are seen as well, and a step moves its clock, from
-which ``datetime`` has its time.
+If freezegun is active, each read that it answers is an operation, and a step moves its clock, including
+``datetime.now()``. Without it only ``time.time`` and ``time.time_ns`` are seen: ``datetime`` asks the system
+in C. If time-machine is active the same two are seen, and a step moves its clock, from which ``datetime``
+takes its time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SECOND = 10**9
 
 
 def replaced(run: WatchedRun) -> Callable[[], object]:
-    """Have reads of the wall clock seen by ``run``; returns what undoes it."""
+    """Let ``run`` see reads of the wall clock; return a function that undoes it."""
     freezegun = sys.modules.get("freezegun.api")
     if freezegun is not None and freezegun.freeze_factories:
         factories, place = freezegun.freeze_factories, len(freezegun.freeze_factories) - 1
@@ -44,7 +44,7 @@ def replaced(run: WatchedRun) -> Callable[[], object]:
         run.clock_offset += nanoseconds
 
     run.move_clock, run.read_clock = move, shifted
-    # The innermost of its travels is the last; the list has another name from 3 on.
+    # The innermost travel is the last; the list has another name since version 3.
     time_machine = sys.modules.get("time_machine")
     travels = getattr(time_machine, "traveller_stack", None) or getattr(time_machine, "coordinates_stack", ())
     if travels:
@@ -68,7 +68,7 @@ def _reading(read: Callable[[], Any]) -> Any:
 
 
 class _FrozenClock:
-    """Stands for a clock of freezegun's; what it is asked for the time is an operation."""
+    """Replaces a clock of freezegun; each read of it is an operation."""
 
     def __init__(self, factory: Any) -> None:
         self._factory = factory

@@ -1,7 +1,7 @@
-"""Names and connections of a workload that talks to declared peers, at Python's own ``socket`` module.
+"""Names and connections of a workload that talks to declared peers, in Python's ``socket`` module.
 
-A name that a peer stands for has the address at which that peer really listens; no other name exists, and no
-other machine is reached, as with the kernel backend. C libraries resolve and connect by themselves.
+The name of a peer resolves to the address at which that peer really listens; no other name exists, and no
+other machine is reached, as with the kernel backend. C libraries resolve and connect on their own.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from chaoskit.inject.inprocess.wrapping import Interception
 
 
 def replaced(run: WatchedRun) -> Callable[[], object]:
-    """Have look-ups of names and connections seen by ``run``; returns what undoes it."""
+    """Let ``run`` see name look-ups and connections; return a function that undoes it."""
     connections = _DeclaredPeers(run)
     run.connections = connections
-    # With files on a disk it is among the functions that are looked for once for all runs.
+    # With files on a disk it is one of the functions that are searched once for all runs.
     names = {socket.getaddrinfo: Interception(socket.getaddrinfo, asked)} if run.machine.in_memory else {}
     at_end = ExitStack()
     at_end.callback(connections.close)
     at_end.callback(listening.replaced(connections.streams, run))
     at_end.callback(bindings.replaced(names) if names else bool)
-    # Both are inherited from the class in C, whose own attributes cannot be set.
+    # Both are inherited from a C class, whose attributes cannot be set.
     connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
 
     def connecting(sock: Any, address: Any) -> Any:
@@ -56,14 +56,14 @@ def replaced(run: WatchedRun) -> Callable[[], object]:
 
 
 def asked(run: WatchedRun, original: Original, args: Args, words: Words) -> PythonCall | None:
-    """A look-up of a name, where these are seen; see :class:`_DeclaredPeers`."""
+    """A name look-up, if those are seen; see :class:`_DeclaredPeers`."""
     return None if run.connections is None else run.connections.asked(original, args, words)
 
 
 class _DeclaredPeers:
-    """Which peer an address stands for, once its name was asked for.
+    """The peer of an address, once its name was looked up.
 
-    With faults picked by hand and no declared peers every name and address stands for itself.
+    With hand-picked faults and no declared peers every name and address stands for itself.
     """
 
     def __init__(self, run: WatchedRun) -> None:
@@ -79,7 +79,7 @@ class _DeclaredPeers:
             one.close()
 
     def asked(self, original: Original, args: Args, words: Words) -> PythonCall | None:
-        """A look-up of a name; None for an address, or the name of this machine."""
+        """A name look-up; None for an address, or the name of this machine."""
         rest = dict(zip(("host", "port", "family", "type", "proto", "flags"), args, strict=False)) | words
         host, port = rest.pop("host", None), rest.pop("port", None)
         host = host.decode() if isinstance(host, bytes) else host
@@ -106,7 +106,7 @@ class _DeclaredPeers:
         """Connect ``sock``, or do what a strike does to it.
 
         Raises:
-            OSError: that of the connection, or of a strike; for a machine that is not a declared peer.
+            OSError: that of the connection or of a strike; also for a machine that is not a declared peer.
         """
         if self._run.passes() or sock.family not in (socket.AF_INET, socket.AF_INET6):
             return original(sock, address)
@@ -138,7 +138,7 @@ class _DeclaredPeers:
         try:
             number = original(sock, address)
         except BlockingIOError:
-            # It goes on (connect(2), EINPROGRESS).
+            # It continues in the background (connect(2), EINPROGRESS).
             self.streams.opened(sock, target)
             raise
         if number in (None, 0, errno.EINPROGRESS):
@@ -146,7 +146,7 @@ class _DeclaredPeers:
         return number
 
     def _into_silence(self, sock: Any, original: Callable[..., Any]) -> Any:
-        """Connect to where nothing answers: a listener whose queue is full (listen(2))."""
+        """Connect to something that never answers: a listener whose queue is full (listen(2))."""
         local = "127.0.0.1" if sock.family == socket.AF_INET else "::1"
         hole, filler = socket.socket(sock.family), socket.socket(sock.family)
         self._holes += [hole, filler]

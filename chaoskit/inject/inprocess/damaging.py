@@ -12,7 +12,7 @@ from typing import Any
 from chaoskit.core.errors import UsageError
 from chaoskit.core.operation import Bytes, Operation, Payload
 
-# Above and not where it is used: with pyfakefs active there is no file of it left to be imported.
+# Imported early: with pyfakefs active the module's file could not be found.
 from chaoskit.faults.corrupt import formats
 from chaoskit.faults.corrupt.words import in_words
 from chaoskit.inject.damageable import MOST_IN_ALL, locked_here, reads, refusal
@@ -25,7 +25,7 @@ Prove = Callable[[str, "int | None"], None]
 
 @dataclass(slots=True)
 class UnreadDamage:
-    """A file is damaged, and ``prove`` is told of it once, at the first call that reads it."""
+    """A damaged file; ``prove`` is called once, at the first call that reads it."""
 
     text: str
     size: int
@@ -35,10 +35,10 @@ class UnreadDamage:
     proven: bool = False
 
     def meet(self, call: PythonCall, operation: Operation) -> tuple[bool, Any]:
-        """Look if ``call`` reads the file, whatever its name is by now, or closes it having seen its size."""
+        """Notice if ``call`` reads the file, under whatever name, or closes it having seen its size."""
         if not self.proven and call.family in ("read", "close") and operation.file.inode == self.inode:
-            # zipfile, for one, seeks to the end and reads nothing of a file that is too short. Of an empty
-            # one there is nothing to read, and no place to go.
+            # zipfile, for example, seeks to the end and reads nothing of a file that is too short; an empty
+            # file cannot be read at all.
             fd = operation.file.fd
             if call.family == "read" or not self.size or (fd is not None and self.machine.position(fd) > 0):
                 self.proven = True
@@ -47,7 +47,7 @@ class UnreadDamage:
 
 
 class HeldContents:
-    """What files hold that a workload opens to read them, and the damage that is done to them."""
+    """The contents of files that a workload opens for reading, and the damage done to them."""
 
     def __init__(self, machine: HostMachine, descriptors: Descriptors) -> None:
         self._machine = machine
@@ -56,11 +56,11 @@ class HeldContents:
         self._left = MOST_IN_ALL
 
     def before(self, path: str, flags: int) -> Payload | None:
-        """What the file holds that is about to be opened; None if that is known, or of no use."""
+        """The content of the file about to be opened; None if it is known already, or useless."""
         with suppress(CannotStrike, OSError):
             found, data = self._looked_into(path, flags)
             identity = (found.st_dev, found.st_ino)
-            # By content and not by its times: within one tick of the clock they say nothing.
+            # By content, not by times, which do not change within one clock tick.
             digest = hashlib.blake2b(data, digest_size=16).digest()
             if self._known.get(identity) != digest and len(data) <= self._left:
                 self._known[identity] = digest
@@ -69,7 +69,7 @@ class HeldContents:
         return None
 
     def damage(self, path: str, flags: int, label: str, prove: Prove) -> UnreadDamage:
-        """Damage the file that is about to be opened.
+        """Damage the file about to be opened.
 
         Raises:
             CannotStrike: if it cannot be damaged in this way.
@@ -90,7 +90,7 @@ class HeldContents:
         found: os.stat_result = here.stat(path)
         if why := refusal(found):
             raise CannotStrike(why)
-        # Closing our descriptor would give up a lock that the process has by another one (fcntl(2)).
+        # Closing our descriptor would release a lock that the process holds through another one (fcntl(2)).
         if any(file.path == path for _, file in self._descriptors):
             raise CannotStrike("it is open already, and may be locked by that")
         if not self._machine.in_memory and locked_here(found):
@@ -105,7 +105,7 @@ class HeldContents:
         return found, b"".join(parts)
 
     def _overwrite(self, path: str, data: bytes, found: os.stat_result) -> None:
-        """Change the content of a file, and neither its inode nor its times nor its mode."""
+        """Change the content of a file, but not its inode, times or mode."""
         here = self._machine.os
         writable = found.st_mode & 0o200
         if not writable:
@@ -121,5 +121,5 @@ class HeldContents:
         finally:
             if not writable:
                 here.chmod(path, found.st_mode)
-        # What rots on a disk does not change its date; the time of its last change of status cannot be set.
+        # Bit rot does not change a file's date; the time of its last status change cannot be set.
         here.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))

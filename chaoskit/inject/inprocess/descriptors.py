@@ -1,4 +1,4 @@
-"""What a workload has open, and under which names."""
+"""The open files of a workload, and their names."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from chaoskit.inject.inprocess.machine import HostMachine
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """One open file: its name in operations, its path, and the flags that it was opened with."""
+    """One open file: its name in operations, its path, and its open flags."""
 
     target: str
     path: str
     flags: int
     by_object: bool = False
-    """True if a file object will close it, so that it is not a number that was forgotten."""
+    """True if a file object will close it, so that it is not a forgotten descriptor."""
 
 
 class Descriptors:
-    """The descriptors that were opened below a root since a run began.
+    """The descriptors opened below a root since a run began.
 
-    Those that were opened before are not in it: what is done with them is not seen.
+    Operations on earlier ones are not seen.
     """
 
     def __init__(self, root: str, machine: HostMachine) -> None:
@@ -37,7 +37,7 @@ class Descriptors:
         return iter(list(self._open.items()))
 
     def get(self, fd: object) -> OpenFile | None:
-        """What ``fd`` is, if it was opened below the root."""
+        """The open file of ``fd``, if it was opened below the root."""
         return self._open.get(fd) if isinstance(fd, int) else None
 
     def opened(self, fd: int, file: OpenFile) -> None:
@@ -52,18 +52,18 @@ class Descriptors:
         self._open.pop(fd, None)
 
     def renamed(self, old: str, new: str) -> None:
-        """Names have changed: also those of what is open, and of what lies below a directory."""
+        """Follow a rename, also for open files, and for everything below a directory."""
         self.forget_names()
         for fd, file in self:
             if file.target == old or file.target.startswith(f"{old}/"):
                 self._open[fd] = replace(file, target=new + file.target[len(old) :])
 
     def forget_names(self) -> None:
-        """A directory or a link was made or removed, so a path may lead elsewhere."""
+        """Forget resolved paths: a directory or link was made or removed, so a path may lead elsewhere."""
         self._directories.clear()
 
     def resolved(self, path: Any, dir_fd: int | None = None, follow: bool = False) -> str | None:
-        """Where a name leads, as an absolute path; None for no name, or one below an unknown descriptor.
+        """The absolute path to which a name leads; None for no name, or one below an unknown descriptor.
 
         A link as the last part is followed if ``follow``; one in a directory always.
         """
@@ -87,7 +87,7 @@ class Descriptors:
         return os.path.join(real, name) if name else real
 
     def below(self, path: str | None) -> str | None:
-        """The name of ``path`` in operations; None if it lies elsewhere."""
+        """The name of ``path`` in operations; None if it is outside the root."""
         if path is None:
             return None
         if path == self._root:

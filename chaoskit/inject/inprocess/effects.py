@@ -36,18 +36,18 @@ BY_HAND = (
     *(traffic.Sliced, traffic.Corrupted, traffic.Partitioned, traffic.AwsError),
     *(traffic.Unanswered, traffic.Unresolved),
 )
-"""The shapes that calls on files, reads of clocks, names, connections and what is said can be struck by."""
+"""The shapes that can strike calls on files, clock reads, names, connections and messages."""
 HANDLED = (*BY_HAND, timing.Suspended)
-"""Beside them that of sleeps, which are operations in scenarios only."""
+"""These, and the shape for sleeps, which are operations only in scenarios."""
 
 _KILL = int(getattr(signal, "SIGKILL", 9))
-"""Windows has no such signal; what died of it is reported under its usual number all the same."""
+"""Windows has no such signal; a death by it is reported under the usual number."""
 _IGNORED = frozenset(
     int(getattr(signal, name))
     for name in ("SIGCHLD", "SIGCONT", "SIGURG", "SIGWINCH", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGSTOP")
     if hasattr(signal, name)
 )
-"""What does not end a process that has no handler (signal(7), "Standard signals")."""
+"""Signals that do not end a process without a handler (signal(7), "Standard signals")."""
 
 
 def fits(shape: Shape, family: str) -> bool:
@@ -61,7 +61,7 @@ def fits(shape: Shape, family: str) -> bool:
 
 
 Receive = Callable[[str, "int | None"], None]
-"""Takes the proof: what was done, and the result that the call was given."""
+"""Takes the proof: what was done, and the result that the call returned."""
 Answered = tuple[bool, Any]
 
 
@@ -81,7 +81,7 @@ class Struck(Protocol):
 
 
 def strike(run: Struck, shape: Shape, call: PythonCall, operation: Operation, receipt: Any) -> Answered:
-    """Make it happen: True and a result if the call is answered, False if it is still to be made.
+    """Inject the fault; return True and a result if the call is answered, False if it must still be made.
 
     Raises:
         CannotStrike: if it cannot be done to this call.
@@ -182,7 +182,7 @@ def _on_the_way(run: Struck, shape: Shape, call: PythonCall, receipt: Any) -> An
             receipt("reset before anything was sent", None)
             answers.broken(call, "reset")
         case traffic.Cut(how=how, after=after):
-            # The other side has done what it was asked.
+            # The other side executes the request.
             answer = call.do()
             receipt(f"sent and done, then {how} after {after} bytes", None)
             return True, answers.cut(call, answer, how, after)
@@ -210,18 +210,18 @@ def _on_the_way(run: Struck, shape: Shape, call: PythonCall, receipt: Any) -> An
 def _damaged(run: Struck, label: str, call: PythonCall, receipt: Any) -> Answered:
     if call.damage is None:
         raise CannotStrike("only a file that is opened can be damaged")
-    # The open itself goes on: the proof is the first call that reads what the file now holds.
+    # The open itself goes on: the proof is the first call that reads the damaged content.
     run.lasting.append(call.damage(label, receipt))
     return False, None
 
 
 def _failing(run: Struck, error: Errno, call: PythonCall, receipt: Any) -> Answered:
     if error.name == "EINTR" and call.retried:
-        # Python has made the call again before its caller could know (PEP 475), so the caller never does.
+        # Python repeats the call before its caller could know (PEP 475).
         receipt("interrupted, and made again by Python", None)
         return False, None
     if call.family == "close":
-        # It lets its file go even when it fails (close(2), "Dealing with error returns").
+        # It releases its descriptor even when it fails (close(2), "Dealing with error returns").
         call.do()
         if call.after is not None:
             call.after(None, None)
@@ -253,7 +253,7 @@ def _short(length: int, call: PythonCall, receipt: Any) -> Any:
 
 
 def _full(run: Struck, left: int, call: PythonCall, operation: Operation, receipt: Any) -> Answered:
-    # Nearly full is no fault yet: the proof is the first call that fails of it, or falls short.
+    # Nearly full is not a fault yet: the proof is the first call that fails or falls short because of it.
     disk = FillingDisk(left, receipt)
     run.lasting.append(disk)
     return disk.meet(call, operation)
@@ -268,7 +268,7 @@ def survives(number: int) -> bool:
 
 def _send(run: Struck, name: str, number: int, receipt: Any) -> None:
     receipt(f"{name} sent", None)
-    # Sent for real it would end the test, too.
+    # Really sending it would end the test, too.
     if not survives(number):
         run.die(number)
     if callable(signal.getsignal(number)):

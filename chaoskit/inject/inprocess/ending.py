@@ -1,4 +1,4 @@
-"""Calls by which a workload ends its own process: that would end the test, too."""
+"""Calls by which a workload ends its own process, which would end the test, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a call on a file before it is made: the details that faults and crash states rest on."""
+"""What is known about a call on a file before it is made: the details that faults and crash states need."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def of_name(
             known["replaced"] = (replaced.st_dev, replaced.st_ino)
     found = _looked_up(machine, path, follow)
     if found is None:
-        # What is not there yet has no inode.
+        # A missing file has no inode.
         return FileDetail(**known)
     if other is not None:
         known["mode"] = stat.S_IMODE(found.st_mode)
@@ -40,7 +40,7 @@ def of_descriptor(
     data: Any = None,
     **known: Any,
 ) -> FileDetail:
-    """The detail of a call on a descriptor: at which offset it acts, and what data it carries."""
+    """The detail of a call on a descriptor: its offset and its data."""
     try:
         found = machine.os.fstat(fd)
     except OSError:
@@ -76,7 +76,7 @@ def opened(machine: HostMachine, fd: int, flags: int, before: FileDetail) -> dic
 
 
 def made(machine: HostMachine, path: str) -> dict[str, Any]:
-    """What a call has made that was not there before, as fields of its detail."""
+    """What a call created, as fields of its detail."""
     found = _looked_up(machine, path, follow=False)
     if found is None:
         return {}

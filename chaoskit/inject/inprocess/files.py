@@ -1,4 +1,4 @@
-"""The functions of ``os`` that act on files, and what their calls are."""
+"""The functions of ``os`` that act on files, and how their calls are understood."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Words = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class FunctionRow:
-    """What the arguments of one function of ``os`` are.
+    """The meaning of the arguments of one function of ``os``.
 
-    ``first`` and ``second`` are the keywords of the names that it is given first. ``number`` is the place and
-    keyword of the argument that belongs into the detail as ``field``. ``by_descriptor`` is the name of the
-    system call where a descriptor stands for a name. ``follow``: a link as the last part of the name is
+    ``first`` and ``second`` are the keywords of its first arguments, which are names. ``number`` is the
+    position and keyword of the argument that goes into the detail as ``field``. ``by_descriptor`` is the name
+    of the system call if a descriptor replaces the name. ``follow``: a link at the end of the name is
     followed, unless the caller says otherwise.
     """
 
@@ -73,7 +73,7 @@ NAMED: Mapping[str, FunctionRow] = {
     "access": FunctionRow("access", number=(1, "mode"), field="mode", follow=True),
     "readlink": FunctionRow("readlink"),
 }
-"""Functions that act on a name. Those of one file that was opened are in :mod:`.transfers`."""
+"""Functions that act on a name. Those that act on an open file are in :mod:`.transfers`."""
 
 _LOOKS = frozenset({"stat", "access", "readlink"})
 _MAKES = frozenset({"mkdir", "mknod", "symlink"})
@@ -87,7 +87,7 @@ def argument(args: Args, words: Words, place: int, name: str, default: Any = Non
 def named(
     name: str, row: FunctionRow, run: WatchedRun, original: Original, args: Args, words: Words
 ) -> PythonCall | None:
-    """A call of a function of :data:`NAMED`; None if none of its names lies below the root."""
+    """A call of a function of :data:`NAMED`; None if no name of it is below the root."""
     first = argument(args, words, 0, row.first)
     if isinstance(first, int):
         return _by_descriptor(row, run, original, args, words) if row.by_descriptor else None
@@ -169,7 +169,7 @@ def _by_descriptor(
 
 
 def _changed(run: WatchedRun, family: str, path: str, value: Any, detail: Any) -> Any:
-    # Where a directory or a link is made or goes, other names may lead elsewhere.
+    # If a directory or link appears or disappears, other names may lead elsewhere.
     run.descriptors.forget_names()
     if family in _MAKES and isinstance(detail, FileDetail):
         return dataclasses.replace(detail, **facts.made(run.machine, path))
@@ -177,7 +177,7 @@ def _changed(run: WatchedRun, family: str, path: str, value: Any, detail: Any) -
 
 
 def _nothing(_: Any) -> int:
-    """What a system call returns that only succeeds."""
+    """The result of a system call that merely succeeds."""
     return 0
 
 
@@ -201,8 +201,8 @@ def symlink(run: WatchedRun, original: Original, args: Args, words: Words) -> Py
 def listed(run: WatchedRun, original: Original, args: Args, words: Words) -> PythonCall | None:
     """A call of ``os.listdir`` or ``os.scandir``: one look into a directory.
 
-    The system needs an ``open`` and some reads for it; one of these stands for all, since Python's caller
-    cannot tell which of them has failed.
+    The system needs an ``open`` and some reads for it; one operation stands for all, since Python's caller
+    cannot tell which of them failed.
     """
     given = argument(args, words, 0, "path")
     file = run.descriptors.get(given)
@@ -236,7 +236,7 @@ def opened(run: WatchedRun, original: Original, args: Args, words: Words) -> Pyt
 
     def after(fd: Any, detail: Any) -> Any:
         run.descriptors.opened(fd, OpenFile(target, path, flags))
-        # In a plain run of a case no detail is kept.
+        # In an ordinary case no detail is kept.
         return (
             dataclasses.replace(detail, **facts.opened(run.machine, fd, flags, detail))
             if isinstance(detail, FileDetail)
@@ -246,7 +246,7 @@ def opened(run: WatchedRun, original: Original, args: Args, words: Words) -> Pyt
     mode = argument(args, words, 2, "mode", 0o777)
 
     def detail() -> FileDetail:
-        # Damages are enumerated from it; those that are picked by hand need not be.
+        # Damages are enumerated from it; hand-picked ones need not be.
         held = run.held.before(path, flags) if run.plan.record and not run.by_hand else None
         return facts.of_name(run.machine, path, follow, flags=flags, mode=mode, held=held)
 

@@ -16,10 +16,10 @@ from chaoskit.inject.inprocess.call import PythonCall
 
 
 class LastingCondition(Protocol):
-    """What stands in the way of later calls."""
+    """A condition that affects later calls."""
 
     def meet(self, call: PythonCall, operation: Operation) -> tuple[bool, Any]:
-        """True and a result if the call is answered by it; False if the call may go on.
+        """Return True and a result if it answers the call; False if the call may go on.
 
         Raises:
             OSError: if that is the answer.
@@ -46,9 +46,9 @@ class LastingError:
 
 @dataclass(slots=True)
 class FillingDisk:
-    """``left`` bytes are free. Growth takes from them; removing and cutting files gives back.
+    """``left`` bytes are free. Growth takes from them; removing and cutting files frees some.
 
-    ``prove`` is told once, when a call first meets the end of them.
+    ``prove`` is called once, when a call first finds too few left.
     """
 
     left: int

@@ -1,4 +1,4 @@
-"""The methods of ``socket.socket`` by which a workload talks, each answered by its stream."""
+"""The methods of ``socket.socket`` by which a workload communicates, each handled by its stream."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from chaoskit.inject.inprocess.streams import Stream
 
 
 class PeerStreams:
-    """The connections of a run that were made to peers, by their sockets."""
+    """The connections of a run to peers, by their sockets."""
 
     def __init__(self, run: WatchedRun) -> None:
         self._run = run
         self._streams: weakref.WeakKeyDictionary[Any, Stream] = weakref.WeakKeyDictionary()
         self._all: list[Stream] = []
         self.silenced: set[str] = set()
-        """Peers that nothing gets through to any more."""
+        """Peers to which nothing gets through any more."""
 
     def opened(self, sock: Any, target: str) -> None:
         """A connection to ``target`` has begun."""
@@ -29,8 +29,8 @@ class PeerStreams:
         self._all.append(stream)
 
     def of(self, sock: Any) -> Stream | None:
-        """That of a socket, if what is said over it concerns the run."""
-        # What a client does on behalf of a request that is an operation already is none again.
+        """The stream of a socket, if its messages concern the run."""
+        # What a client does for a request that is already an operation is not another one.
         if self._run.passes() or getattr(self._run.requesting, "now", False):
             return None
         return self._streams.get(sock)
@@ -42,7 +42,7 @@ class PeerStreams:
 
 
 def replaced(streams: PeerStreams, run: WatchedRun) -> Callable[[], object]:
-    """Have what is sent and received over sockets heard; returns what undoes it."""
+    """Let the streams see what sockets send and receive; return a function that undoes it."""
     methods: dict[str, Callable[..., Any]] = {
         "send": _send,
         "sendall": _sendall,
@@ -51,7 +51,7 @@ def replaced(streams: PeerStreams, run: WatchedRun) -> Callable[[], object]:
         "recv_into": _recv_into,
         "detach": partial(_detach, run),
     }
-    # All are inherited from the class in C, whose own attributes cannot be set; detach is Python's.
+    # All are inherited from a C class, whose attributes cannot be set; detach is Python's.
     had = {name: vars(socket.socket)[name] for name in methods if name in vars(socket.socket)}
     for name, method in methods.items():
         if hasattr(socket.socket, name):
@@ -102,7 +102,7 @@ def _sendmsg(
 
 def _recv(stream: Stream, original: Callable[..., Any], wanted: int, flags: int = 0) -> bytes:
     if flags:
-        # A look that takes nothing, or another kind of data.
+        # A peek, which takes nothing, or another kind of data.
         return bytes(original(wanted, flags))
     return stream.receive(wanted, original)
 

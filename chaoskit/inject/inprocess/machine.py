@@ -1,4 +1,4 @@
-"""The file system that calls are carried out on: the machine's, or the one that pyfakefs keeps in memory."""
+"""The file system on which calls are made: the machine's, or the one that pyfakefs keeps in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class HostMachine:
-    """The operating system's. ``os`` is the module through which a workload reaches it."""
+    """The operating system's file system. ``os`` is the module through which a workload reaches it."""
 
     os: Any = os
     in_memory = False
@@ -26,7 +26,7 @@ class HostMachine:
 
 
 class FakeMachine(HostMachine):
-    """That of pyfakefs, while its patcher is active."""
+    """The file system of pyfakefs, while its patcher is active."""
 
     in_memory = True
 
@@ -46,15 +46,16 @@ class FakeMachine(HostMachine):
         return int(self.files.get_open_file(fd).tell())
 
     def truncated(self, fd: int) -> None:
-        # Its ftruncate changes the file behind the back of the open one, which would write the old size back.
+        # Its ftruncate changes the file without the knowledge of the open one, which would restore the old
+        # size.
         handle = self.files.get_open_file(fd)
         handle._file_epoch = -1
         handle._sync_io()
 
 
 def machine() -> HostMachine:
-    """The one that a workload would see now."""
-    # Never imported for this: a program that does not use pyfakefs must not load it.
+    """The file system that a workload would see now."""
+    # Not imported: a program that does not use pyfakefs must not load it.
     pyfakefs = sys.modules.get("pyfakefs.fake_filesystem_unittest")
     patcher = None if pyfakefs is None else pyfakefs.Patcher.PATCHER
     if patcher is None or not getattr(patcher, "is_patching", True) or not patcher.fake_modules:

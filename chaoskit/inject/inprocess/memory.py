@@ -1,8 +1,8 @@
 """Interceptions in the file system that pyfakefs keeps in memory.
 
-Its modules stand in place of ``os`` and ``io`` in the program's, and so do its functions; those are what
-is replaced here. Its own ``open`` is not used for files below the root: they are built on its descriptors, so
-that faults strike where buffers are written, as with real files.
+Its modules replace ``os`` and ``io`` in the program's modules, and so do its functions; this module replaces
+those. Its own ``open`` is not used for files below the root: they are built on its descriptors, so that
+faults strike where buffers are written, as with real files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chaoskit.inject.inprocess.run import WatchedRun
 from chaoskit.inject.inprocess.wrapping import Interception, Understand
 
 _SKIPPED_ARGUMENTS = 2
-"""``fake_open`` is given the file system and a list of modules before the arguments of ``open``."""
+"""``fake_open`` takes the file system and a list of modules before the arguments of ``open``."""
 _OF_PATHS = (
     "mkdir",
     "unlink",
@@ -35,11 +35,11 @@ _OF_PATHS = (
     "readlink",
     "listdir",
 )
-"""What the paths of pyfakefs ask of their file system, past its ``os``."""
+"""What the paths of pyfakefs call on their file system, bypassing its ``os``."""
 
 
 def replaced(machine: FakeMachine, table: Mapping[str, Understand]) -> Callable[[], None]:
-    """Put interceptions in place of the functions of pyfakefs; returns what undoes it."""
+    """Replace the functions of pyfakefs by interceptions; return a function that undoes it."""
     undo: list[Callable[[], object]] = []
     fakes = machine.patcher.fake_modules
     for name, understand in table.items():
@@ -56,7 +56,7 @@ def replaced(machine: FakeMachine, table: Mapping[str, Understand]) -> Callable[
         _put(undo, below, "fake_open", Interception(vars(below)["fake_open"], _of_its_own))
 
     def by_text(function: Callable[..., Any]) -> Callable[..., Any]:
-        # Done by os, so that it is seen; a method of a file system would be given paths as text.
+        # Through os, so that it is seen; a method of a file system would get paths as text.
         return lambda *args, **words: function(
             *(str(a) if hasattr(a, "__fspath__") else a for a in args), **words
         )
@@ -74,7 +74,7 @@ def replaced(machine: FakeMachine, table: Mapping[str, Understand]) -> Callable[
 
 
 def _put_functions(undo: list[Callable[[], object]], machine: FakeMachine, opened: Interception) -> None:
-    """Replace its functions where modules hold them: ``open``, and what ``from os import …`` has brought."""
+    """Replace its functions where modules hold them: ``open``, and names from ``from os import …``."""
     for module, name, function in _bound(machine):
         instead = opened if function == "open" else vars(machine.os).get(function)
         if isinstance(instead, Interception):
@@ -82,11 +82,11 @@ def _put_functions(undo: list[Callable[[], object]], machine: FakeMachine, opene
 
 
 _known: tuple[Any, int, list[tuple[Any, str, str]]] = (None, 0, [])
-"""For which file system, and for how many modules, places were last looked for; and the places."""
+"""The file system and the number of modules of the last search, and the places that it found."""
 
 
 def _bound(machine: FakeMachine) -> list[tuple[Any, str, str]]:
-    """Module, name there, and function; looked for once for each file system in memory.
+    """Module, name in it, and function; searched once for each file system in memory.
 
     A property test arms faults a thousand times in one, and a search takes some milliseconds.
     """

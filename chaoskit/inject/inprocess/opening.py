@@ -1,8 +1,8 @@
 """``open`` for files below the root, so that faults strike where data leaves the buffers.
 
-What a program writes to a file object stays in its buffers at first. The system call that fails is a later
-one, with other sizes, so a fault at ``write`` of the object would be one that does not exist. The object is
-built here as :func:`io.open` builds it, of the same buffers, on a raw file whose calls are those of ``os``.
+Data written to a file object first stays in its buffers. The system call that fails comes later, with other
+sizes, so a fault at the object's ``write`` would be unreal. The object is built here as :func:`io.open`
+builds it, with the same buffers, on a raw file that uses the functions of ``os``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ALWAYS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(
 
 
 class RawFile(io.RawIOBase):
-    """What :class:`io.FileIO` is, for one run: unbuffered, by descriptor, through the functions of ``os``."""
+    """A :class:`io.FileIO` for one run: unbuffered, on a descriptor, through the functions of ``os``."""
 
     def __init__(self, run: WatchedRun, file: Any, mode: str, closefd: bool, opener: Any) -> None:
         self._run = run
@@ -72,13 +72,13 @@ class RawFile(io.RawIOBase):
     def __del__(self) -> None:
         if self._fd >= 0 and self._closefd and not self.closed:
             self._run.unclosed.append(f"unclosed file {self!r}")
-            # Once its process counts as ended, a file is not forgotten but gone.
+            # After its process counts as ended, a file is closed rather than forgotten.
             if not (self._run.over and self._run.dead):
                 warnings.warn(f"unclosed file {self!r}", ResourceWarning, source=self, stacklevel=2)
         self.close()
 
     def abandon(self) -> None:
-        """Let go as the end of a process does: nothing that is still in a buffer is written any more."""
+        """Close it as the end of a process does: data still in a buffer is not written any more."""
         self._abandoned = True
         fd, self._fd = self._fd, -1
         if fd >= 0 and self._closefd and self._run.descriptors.get(fd) is not None:
@@ -86,7 +86,7 @@ class RawFile(io.RawIOBase):
             self._os.close(fd)
 
     def close(self) -> None:
-        """Close the descriptor; raises what that raises, and is closed all the same."""
+        """Close the descriptor; raises what that raises, but is closed in any case."""
         if self.closed:
             return
         fd, self._fd = self._fd, -1
@@ -152,7 +152,7 @@ class RawFile(io.RawIOBase):
         return len(data)
 
     def readall(self) -> bytes:
-        """All up to the end, in two reads if the file does not grow: the second finds the end."""
+        """Everything up to the end, in two reads if the file does not grow: the second finds the end."""
         self._wants(self._reads, "reading")
         with self._run.within():
             size = self._os.fstat(self._fd).st_size - self._run.machine.position(self._fd)
@@ -165,7 +165,7 @@ class RawFile(io.RawIOBase):
     def write(self, data: Any) -> int:
         self._wants(self._writes, "writing")
         if self._abandoned:
-            # The buffer is emptied by its finalizer, for a process that has ended: nothing gets out.
+            # The finalizer empties the buffer of a process that has ended: nothing gets out.
             return memoryview(data).nbytes
         return int(self._os.write(self._fd, bytes(memoryview(data).cast("B"))))
 
@@ -180,7 +180,7 @@ class RawFile(io.RawIOBase):
 
     @property
     def buffer_size(self) -> int:
-        """What :func:`io.open` would choose."""
+        """The buffer size that :func:`io.open` would choose."""
         if sys.version_info >= (3, 14):
             return max(min(self._block, _LARGEST_BUFFER), io.DEFAULT_BUFFER_SIZE)
         return self._block if self._block > 1 else io.DEFAULT_BUFFER_SIZE
@@ -198,7 +198,7 @@ def _flags(mode: str) -> int:
 
 
 def understood(run: WatchedRun, original: Any, args: Any, words: Any) -> PythonCall | None:
-    """A call of ``open`` that leads below the root; no operation itself, but its raw file makes some."""
+    """A call of ``open`` for a file below the root; not an operation itself, but its raw file makes some."""
     names = ("file", "mode", "buffering", "encoding", "errors", "newline", "closefd", "opener")
     given = {**dict(zip(names, args, strict=False)), **words}
     file, mode = given.get("file"), given.get("mode", "r")
@@ -206,7 +206,7 @@ def understood(run: WatchedRun, original: Any, args: Any, words: Any) -> PythonC
         inside = run.descriptors.get(file) is not None
     else:
         inside = run.descriptors.below(run.descriptors.resolved(file, follow=True)) is not None
-    # What is wrong with a mode is for the original to say.
+    # A wrong mode is left to the original, which says what is wrong.
     if not inside or not _is_mode(mode):
         return None
     return PythonCall("", "", "open", lambda: built(run, given), FileDetail)
@@ -227,7 +227,7 @@ def built(run: WatchedRun, given: dict[str, Any]) -> Any:
     """The file object that :func:`io.open` would make of these arguments.
 
     Raises:
-        ValueError: for arguments that do not go together, in its words.
+        ValueError: for arguments that do not go together, with the message of :func:`io.open`.
     """
     mode, buffering = given.get("mode", "r"), given.get("buffering", -1)
     binary = "b" in mode

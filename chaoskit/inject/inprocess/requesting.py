@@ -1,7 +1,7 @@
-"""Requests of HTTP that are made with ``requests``, for hand-picked faults.
+"""HTTP requests made with ``requests``, for hand-picked faults.
 
-They are struck between a session and what carries it: the network, or the stubs of ``responses``. So a stub
-says what the server would answer, and a rule what becomes of that on its way.
+Faults strike between a session and its transport: the network, or the stubs of ``responses``. So a stub says
+what the server answers, and a rule what happens to the answer on its way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chaoskit.inject.inprocess.run import WatchedRun
 
 
 def replaced(run: WatchedRun) -> Callable[[], object]:
-    """Have requests of ``requests`` seen by ``run``, if it is loaded; returns what undoes it."""
+    """Let ``run`` see requests of ``requests``, if it is loaded; return a function that undoes it."""
     peers = {peer.name for peer in run.plan.peers}
     adapters = sys.modules.get("requests.adapters")
     if adapters is None:
@@ -32,7 +32,7 @@ def replaced(run: WatchedRun) -> Callable[[], object]:
         call = _call(request)
 
         def do() -> Any:
-            # The name that it asks for and the connection that it makes are operations, too.
+            # Its name look-up and its connection are operations, too.
             with run.without():
                 run.requesting.now = True
                 try:
@@ -68,7 +68,7 @@ def _body(request: Any) -> bytes:
 
 
 def _answered_detail(answer: Any, detail: Any) -> Any:
-    """How much came, as the answer tells of itself: its header has been taken apart already."""
+    """How much came, by the answer's own account: its header has been parsed already."""
     head = len(f"HTTP/1.1 {answer.status_code} {answer.reason}\r\n\r\n") + sum(
         len(f"{name}: {value}\r\n") for name, value in answer.headers.items()
     )

@@ -1,4 +1,4 @@
-"""One run in this process: what its calls are, which of them are struck, and the record of both."""
+"""One run in this process: its calls, the strikes among them, and the record of both."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ _DEEPEST = 200
 
 
 class NamedPeers(Protocol):
-    """Which peer a name or an address stands for."""
+    """The peer that a name or address stands for."""
 
     def asked(self, original: Any, args: tuple[Any, ...], words: dict[str, Any]) -> PythonCall | None: ...
 
 
 Rule = Callable[[Operation], Fault | None]
-"""Sees each operation before it takes effect, and says what goes wrong with it, if anything."""
+"""Takes each operation before it takes effect, and returns the fault to inject, if any."""
 
 
 class WatchedRun:
@@ -72,14 +72,14 @@ class WatchedRun:
         self.raw_files: weakref.WeakSet[Any] = weakref.WeakSet()
         self.reached = 0
         self.died_of: int | None = None
-        """The signal that the workload counts as killed by."""
+        """The signal by which the workload counts as killed."""
         self.exited: int | None = None
-        """The status with which it has ended itself."""
+        """The status with which it ended itself."""
         self.stopped = threading.Event()
         self.over = False
         self.lasting: list[LastingCondition] = []
         self.clock_offset = 0
-        """Nanoseconds that the wall clock is ahead."""
+        """Nanoseconds by which the wall clock is ahead."""
         self.frozen_at: int | None = None
         self.move_clock: Callable[[int], object] = lambda nanoseconds: None
         self.read_clock: Callable[[], int] = lambda: 0
@@ -95,12 +95,12 @@ class WatchedRun:
         self._threads: dict[int, int] = {threading.get_ident(): 0}
         self._pid = os.getpid()
         self._here = threading.local()
-        # Two threads of a workload must not be in here at once: the order of operations is one.
+        # Two threads of a workload must not be in here at once: operations have one order.
         self._lock = threading.RLock()
 
     @property
     def concerns_clocks(self) -> bool:
-        """True if a read of a clock may be struck, or counts; to find every name of one takes time."""
+        """True if clock reads may be struck, or count; finding every name of a clock takes time."""
         named = any(armed.family == "clock" for armed in self._armed)
         return self.sees_waits or (self.by_hand and (named or bool(self.rules)))
 
@@ -110,12 +110,12 @@ class WatchedRun:
         return self.plan.time is not None and self.plan.time.operations
 
     def passes(self) -> bool:
-        """Return True if a call is not the workload's: made by us, by a child, or after the end."""
+        """Return True if a call is not the workload's: made by chaoskit, by a child, or after the end."""
         return self.over or getattr(self._here, "depth", 0) > 0 or os.getpid() != self._pid
 
     @contextmanager
     def within(self) -> Iterator[None]:
-        """While the block lasts, what this thread calls is carried out and not looked at."""
+        """While the block lasts, calls of this thread are made without being observed."""
         self._here.depth = getattr(self._here, "depth", 0) + 1
         try:
             yield
@@ -124,7 +124,7 @@ class WatchedRun:
 
     @contextmanager
     def without(self) -> Iterator[None]:
-        """While the block lasts, what this thread calls is looked at again: it is part of a larger call."""
+        """While the block lasts, calls of this thread are observed again, as parts of a larger call."""
         depth, self._here.depth = getattr(self._here, "depth", 0), 0
         try:
             yield
@@ -133,11 +133,11 @@ class WatchedRun:
 
     @property
     def dead(self) -> bool:
-        """True from the moment in which the workload counts as ended."""
+        """True from the moment at which the workload counts as ended."""
         return self.died_of is not None or self.exited is not None
 
     def refuse_if_dead(self) -> None:
-        """Raise what each call of an ended workload raises.
+        """Raise the error that each call of an ended workload raises.
 
         Raises:
             ProcessKilled: if it has ended.
@@ -160,7 +160,7 @@ class WatchedRun:
         raise ProcessKilled(f"killed by signal {signal}")
 
     def hang(self) -> None:
-        """Wait for what never comes, until the run is stopped.
+        """Wait until the run is stopped.
 
         Raises:
             WorkloadStopped: always.
@@ -169,7 +169,7 @@ class WatchedRun:
         raise WorkloadStopped
 
     def let_go(self) -> None:
-        """Close what the workload has left open, as the end of a process does: buffers are lost with it."""
+        """Close what the workload left open, as the end of a process does, which loses buffers."""
         with self.within():
             for raw in list(self.raw_files):
                 raw.abandon()
@@ -183,7 +183,7 @@ class WatchedRun:
         self.caveats.setdefault((kind, target), Caveat(kind, target, text))
 
     def make(self, call: PythonCall) -> Any:
-        """Carry a call out, or do what a strike does to it; record it.
+        """Make a call, or do what a strike does to it, and record it.
 
         Raises:
             ProcessKilled: for a call of a dead workload, and for one that is struck by a kill.
@@ -208,14 +208,14 @@ class WatchedRun:
                         return value
             if not call.lasts:
                 return self._carried_out(call, operation)
-            # Where it begins, as the kernel backend has it: what others do meanwhile stands behind it.
+            # At its beginning, as in the kernel backend: what others do meanwhile comes after it.
             self._record(operation, 0)
         with self.within():
             return call.do()
 
     @contextmanager
     def _failing(self, operation: Operation) -> Iterator[None]:
-        """An error of the call that is made in the block is its result."""
+        """Record an error of the call in the block as its result."""
         try:
             yield
         except OSError as error:
@@ -237,7 +237,7 @@ class WatchedRun:
         return value
 
     def _struck(self, armed: Armed, call: PythonCall, operation: Operation) -> tuple[bool, Any]:
-        """True and the result if the strike has answered the call; False if the call is still to be made."""
+        """True and the result if the strike answered the call; False if the call must still be made."""
         self.reached += 1
         shown = replace(operation, ordinal=armed.ordinal)
 
@@ -257,7 +257,7 @@ class WatchedRun:
 
     def _due(self, call: PythonCall, operation: Operation, place: Place) -> Armed | None:
         due = None
-        # A later strike counts from the beginning, too: its ordinal is that of the whole run.
+        # A later strike counts from the beginning, too: ordinals are those of the whole run.
         for position, armed in enumerate(self._armed[self.reached :]):
             counted = armed.family == call.family and armed.place == place
             if counted and armed.due(call.target, call.second) and position == 0:
@@ -273,7 +273,7 @@ class WatchedRun:
         return None
 
     def begin(self, call: PythonCall) -> LongOperation:
-        """An operation that takes longer than one call: count and record it, and say what is to strike it.
+        """Begin an operation that takes longer than one call: count it, record it, return what strikes it.
 
         Raises:
             ProcessKilled: for an operation of a dead workload.
@@ -288,7 +288,7 @@ class WatchedRun:
             return LongOperation(self, operation, armed, place)
 
     def note(self, family: str, detail: Detail | None = None) -> None:
-        """An operation without a call: a promise, or the end. It has happened when a strike comes.
+        """An operation without a call: a promise, or the end. A strike comes after it has happened.
 
         Raises:
             ProcessKilled: if a strike at it kills.
@@ -304,10 +304,10 @@ class WatchedRun:
                     self._struck(armed, call, operation)
 
     def promise(self, value: Any) -> None:
-        """What the workload acknowledges; see :func:`chaoskit.inject.channel.promise`.
+        """Record a promise of the workload; see :func:`chaoskit.inject.channel.promise`.
 
         Raises:
-            UsageError: for what could not leave a process.
+            UsageError: for a value that could not leave a process.
         """
         if self.passes():
             return
@@ -362,11 +362,11 @@ _current: WatchedRun | None = None
 
 
 def current() -> WatchedRun | None:
-    """The run that is armed in this process."""
+    """The run that is armed in this process, if any."""
     return _current
 
 
 def become(run: WatchedRun | None) -> None:
-    """Arm a run, or with None none."""
+    """Arm a run; with None, disarm."""
     global _current
     _current = run

@@ -1,4 +1,4 @@
-"""Ends a workload that has hung, to the degree that a process can end one of its threads."""
+"""End a workload that has hung, as well as a process can end one of its threads."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from chaoskit.inject.inprocess.run import WatchedRun
 class Limit:
     """While the block lasts, the workload in this thread is stopped after ``seconds``.
 
-    It is stopped at its next line of Python. In a call that waits in C, such as ``Lock.acquire``, there is
-    none: then the watchdog of the whole case ends the process, where there is one.
+    It is stopped at its next line of Python. A call that waits in C, such as ``Lock.acquire``, has none: then
+    the watchdog of the whole case ends the process, if there is one.
     """
 
     def __init__(self, run: WatchedRun, seconds: float) -> None:

@@ -1,7 +1,7 @@
-"""What is said over the sockets of a workload: turns of a stream, and requests of HTTP in clear text.
+"""The messages on a workload's sockets: turns of a stream, and HTTP requests in clear text.
 
-It is heard at the methods of ``socket.socket``, which all clients in Python end in. What TLS wraps is said in
-C, and so are the words of C libraries; a socket that is handed to these is named by a caveat.
+They are seen at the methods of ``socket.socket``, which all Python clients use in the end. TLS and C
+libraries send theirs in C; a caveat names a socket that is handed to these.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from chaoskit.inject.inprocess.underway import LongOperation
 
 _KEPT = 1 << 20
 _SLICES = 64
-"""This many pieces show whether a program puts an answer together; the rest comes at once."""
+"""This many pieces show whether a program joins them; the rest comes at once."""
 _PATIENCE = 1.0
-"""Seconds that a server has to answer the first of two deliveries."""
+"""Seconds in which a server must answer the first of two deliveries."""
 
 _OF_STREAMS = (
     *(traffic.Unsent, traffic.Cut, traffic.Sliced, traffic.Corrupted),
@@ -55,12 +55,12 @@ class Utterance:
         self.request: http.Body | None = None
         self.answered = http.Messages(self._answer)
         self.whole = not method
-        """All of the request was sent, as its head tells."""
+        """True if all of the request was sent, according to its head."""
         self.complete = False
         self.answer: tuple[http.Head, http.Body] | None = None
 
     def hear(self, data: bytes) -> None:
-        """A part of the request."""
+        """Note a part of the request."""
         self.sent += len(data)
         if len(self.said) + len(data) <= _KEPT:
             self.said += data
@@ -68,7 +68,7 @@ class Utterance:
             self._follow(self.asked, data, self._asked_part)
 
     def come(self, data: bytes) -> None:
-        """A part of the answer."""
+        """Note a part of the answer."""
         self.received += len(data)
         if self.method:
             self._follow(self.answered, data, self._answered_part)
@@ -91,7 +91,7 @@ class Utterance:
         try:
             messages.feed(data, took)
         except http.NotHttp:
-            # Nothing more is known of it than its bytes.
+            # Only its bytes are known.
             self.whole = self.complete = True
 
     def _ask(self, head: http.Head, raw: bytes) -> http.Body:
@@ -126,13 +126,13 @@ class Stream:
         self._turn = ""
         self._now: Utterance | None = None
         self._held = bytearray()
-        """Of a request that is not sent on yet."""
+        """Data of a request that has not been passed on yet."""
         self._served: bytearray | None = None
-        """What is answered in place of the peer; its end is the end of the connection."""
+        """The answer in place of the peer's; its end is the end of the connection."""
         self._end = ""
 
     def over(self) -> None:
-        """Complete the record of what was said last."""
+        """Complete the record of the last message."""
         now, self._now = self._now, None
         if now is not None:
             self._record(now)
@@ -141,11 +141,11 @@ class Stream:
     # What is asked.
 
     def send(self, data: bytes, pass_on: Callable[[bytes], int]) -> int:
-        """Send, or what a strike makes of that; returns how many bytes the caller may take for sent.
+        """Send, or do what a strike does to that; return how many bytes the caller may take as sent.
 
         Raises:
-            OSError: the socket's own, or that of a connection that a strike has ended.
-            ProcessKilled: if a strike kills.
+            OSError: the socket's own, or that of a connection ended by a strike. ProcessKilled: if a strike
+            kills.
         """
         self._run.refuse_if_dead()
         if self._end in ("gone", "eof"):
@@ -171,7 +171,7 @@ class Stream:
         return done
 
     def _begin(self, data: bytes) -> bool:
-        """True if a strike has answered what is asked."""
+        """True if a strike has answered the request."""
         self.over()
         line = http.may_be(data)
         if not line:
@@ -224,7 +224,7 @@ class Stream:
             try:
                 other.recv(1)
             except TimeoutError:
-                # It has got the request all the same.
+                # The peer has received the request in any case.
                 pass
             timeout = self._sock.gettimeout()
             self._sock.settimeout(_PATIENCE)
@@ -239,11 +239,11 @@ class Stream:
     # What is answered.
 
     def receive(self, wanted: int, take: Take) -> bytes:
-        """Receive, or what a strike makes of that.
+        """Receive, or do what a strike does to that.
 
         Raises:
-            OSError: the socket's own, or that of a connection that a strike has ended or silenced.
-            ProcessKilled: if a strike kills.
+            OSError: the socket's own, or that of a connection ended or silenced by a strike. ProcessKilled:
+            if a strike kills.
         """
         self._run.refuse_if_dead()
         if self._served is not None:
@@ -296,7 +296,7 @@ class Stream:
 
     def _cut(self, now: Utterance, wanted: int, take: Take, how: str, after: int) -> bytes:
         left = after - now.received
-        # At its border something has to come, or there is nothing to lose: the other side has done its work.
+        # Some data must have come by then: it shows that the other side has done its work.
         data = take(min(wanted, left) if left else 1, 0)
         self._turn = "server"
         if data[:left] or not data:
@@ -336,7 +336,7 @@ class Stream:
             self._wake()
 
     def _wake(self) -> None:
-        """A program that waits until the socket can be read must find that it can."""
+        """Make the socket readable for a program that waits for that."""
         with self._run.within():
             try:
                 self._sock.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""The functions of ``os`` and ``fcntl`` that act on an open file, and what their calls are."""
+"""The functions of ``os`` and ``fcntl`` that act on an open file, and how their calls are understood."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def reading(run: WatchedRun, original: Original, args: Args, words: Words) -> Py
     file = run.descriptors.get(fd)
     if file is None:
         return None
-    # How much is there decides what a short read is.
+    # The amount available decides what a short read is.
     size = _size(run, fd)
     at = offset if offset is not None else _at(run, fd)
     rest = max(0, min(wanted, size - at)) if size is not None and at is not None else wanted
@@ -104,7 +104,7 @@ def closing(run: WatchedRun, original: Original, args: Args, words: Words) -> Py
 
 
 def plainly(family: str, run: WatchedRun, original: Original, args: Args, words: Words) -> PythonCall | None:
-    """A call of which no more than its file matters: ``fsync``, ``fdatasync``."""
+    """A call of which only the file matters: ``fsync``, ``fdatasync``."""
     fd = argument(args, words, 0, "fd")
     # A file object may stand for its descriptor: os.fsync(file).
     fd = fd if isinstance(fd, int) else fd.fileno() if hasattr(fd, "fileno") else fd
@@ -155,7 +155,7 @@ def copying(family: str, run: WatchedRun, original: Original, args: Args, words:
             retried=True,
         )
     at = start if start is not None else run.machine.position(source)
-    # What a copy is about to find in its source, cut where it is very long.
+    # The data that a copy is about to read, shortened if very long.
     data = os.pread(source, min(count, 1 << 26), at) if hasattr(os, "pread") else b""
 
     def part(count: int) -> Any:
@@ -192,7 +192,7 @@ def locking(run: WatchedRun, original: Original, args: Args, words: Words) -> Py
 
 
 def duplicating(run: WatchedRun, original: Original, args: Args, words: Words) -> PythonCall | None:
-    """A call of ``os.dup`` or ``os.dup2``: no operation, but one more number for a file."""
+    """A call of ``os.dup`` or ``os.dup2``: not an operation, but another descriptor of a file."""
     file = run.descriptors.get(argument(args, words, 0, "fd"))
     if file is None:
         return None
@@ -241,4 +241,4 @@ TABLE: Mapping[str, Understand] = {
 """What a call of each function is, by its name in ``os``."""
 
 LOCKS: Mapping[str, Understand] = {"flock": locking, "lockf": locking}
-"""Those of ``fcntl``, where there is such a module."""
+"""The functions of ``fcntl``, if that module exists."""

@@ -25,7 +25,7 @@ class Striking(Protocol):
 
 
 class LongOperation:
-    """``shape`` is what is to strike it, or None. ``place`` is where it stands in the record, or None."""
+    """``shape`` is what strikes it, or None. ``place`` is its position in the record, or None."""
 
     def __init__(self, run: Striking, operation: Operation, armed: Armed | None, place: int | None) -> None:
         self.shape: Shape | None = None if armed is None else armed.shape
@@ -35,7 +35,7 @@ class LongOperation:
         self._place = place
 
     def prove(self, effect: str) -> None:
-        """The fault took effect now; without this the case counts as not injected."""
+        """Note that the fault took effect now; without this the case counts as not injected."""
         if self._armed is not None:
             shown = replace(self._operation, ordinal=self._armed.ordinal)
             self._run.receipts.append(Receipt(self._armed.text, str(shown), effect))
@@ -50,14 +50,14 @@ class LongOperation:
         self._run.die(_KILL)
 
     def impossible(self, why: str) -> None:
-        """The fault cannot be made to happen here after all."""
+        """Note that the fault cannot be injected here after all."""
         self.shape = None
         if self._armed is not None:
             text = f"{self._armed.text} could not be injected: {why}"
             self._run.caveat("not-injected", self._armed.text, text)
 
     def known(self, result: int | None, detail: Detail) -> None:
-        """What has become of it; in a recording its record says so."""
+        """Note the outcome; a recording keeps it."""
         if self._place is not None:
             made: list[Any] = self._run.operations
             made[self._place] = replace(made[self._place], result=result, detail=detail)

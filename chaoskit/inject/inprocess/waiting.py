@@ -19,7 +19,7 @@ _NOT_THE_PROGRAMS = (os.path.dirname(__file__) + os.sep, sysconfig.get_paths()["
 def sleeping(run: WatchedRun, original: Original, args: Args, words: Words) -> PythonCall | None:
     """A call of ``time.sleep``, which ends early when the run is stopped; an operation if sleeps are."""
     seconds: Any = args[0] if args else None
-    # What is wrong with it, such as a negative number, is for the original to say.
+    # The original says what is wrong with an argument, such as a negative number.
     if len(args) != 1 or words or not isinstance(seconds, int | float) or not seconds >= 0:
         return None
     if not run.sees_waits:
@@ -32,7 +32,7 @@ def sleeping(run: WatchedRun, original: Original, args: Args, words: Words) -> P
 
 
 def _site() -> str:
-    """File and function of the innermost frame that is neither ours nor of Python's own library."""
+    """File and function of the innermost frame outside chaoskit and Python's library."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_PROGRAMS):
         frame = frame.f_back

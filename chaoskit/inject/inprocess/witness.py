@@ -1,8 +1,8 @@
 """Notices operations that went around the interceptions, and names them.
 
-A name that was bound where it was not found, a C library, a child process: what they do is not seen as an
-operation. The interpreter's audit events (PEP 578) tell of most of it, so that it is said and not missed.
-There are none for reads, writes and look-ups.
+A binding that was not found, a C library, a child process: their work is not seen as operations. The
+interpreter's audit events (PEP 578) report most of it, so that it can be named. There are no events for
+reads, writes and look-ups.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NAMES: dict[str, tuple[int, ...]] = {
     "os.removexattr": (0,),
     "sqlite3.connect": (0,),
 }
-"""Which arguments of an event are names of files."""
+"""The arguments of each event that are file names."""
 _CHILDREN = frozenset(
     {"subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.fork", "os.forkpty", "os.spawn"}
 )
@@ -42,7 +42,7 @@ _installed = False
 
 
 def install() -> None:
-    """Begin to listen. An audit hook stays until the interpreter ends, idle while no run is armed."""
+    """Begin to listen. The audit hook stays until the interpreter ends, idle unless a run is armed."""
     global _installed
     if not _installed:
         _installed = True
@@ -72,7 +72,7 @@ def _named(run: WatchedRun, event: str, args: tuple[Any, ...]) -> None:
                 f"{event} of {target} went around the interceptions, in {_caller()}: no fault could strike it"
             )
             run.caveat("went-around", f"{event}({target})", text)
-            # It may be a name that was bound since the heap was searched.
+            # The name may have been bound since the heap was searched.
             bindings.forget()
 
 

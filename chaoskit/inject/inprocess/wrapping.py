@@ -1,4 +1,4 @@
-"""What stands in place of a function while a run is armed."""
+"""The replacement of a function while a run is armed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from chaoskit.inject.inprocess.call import PythonCall
 from chaoskit.inject.inprocess.run import WatchedRun
 
 Understand = Callable[[WatchedRun, Callable[..., Any], tuple[Any, ...], dict[str, Any]], "PythonCall | None"]
-"""Says what a call of the original function is; None if it does not concern the run."""
+"""Describes a call of the original function; None if it does not concern the run."""
 
 
 class Interception:
-    """Calls ``original``, and has the armed run see those calls that concern it.
+    """Calls ``original``, and lets the armed run see the calls that concern it.
 
-    An object and not a function: a function that is bound in a class would be given its instance, and the
-    functions of ``os`` are not. It is equal to the original, since programs look such functions up in sets
-    (``os.chmod in os.supports_follow_symlinks``).
+    An object rather than a function, since a function bound in a class would receive the instance, unlike
+    those of ``os``. It is equal to the original, since programs look such functions up in sets (``os.chmod in
+    os.supports_follow_symlinks``).
     """
 
     def __init__(self, original: Callable[..., Any], understand: Understand) -> None:
@@ -38,7 +38,7 @@ class Interception:
             call = self._understand(run, self.__wrapped__, args, kwargs)
         if call is None:
             return self.__wrapped__(*args, **kwargs)
-        # What is kept account of, and is not an operation.
+        # A call without a family is only tracked, not an operation.
         return run.make(call) if call.family else call.do()
 
     def __eq__(self, other: object) -> bool:

@@ -1,18 +1,18 @@
-"""Allocations that fail at will: a few bytes of machine code in front of CPython's allocators.
+"""Allocations that fail on demand: a few bytes of machine code in front of CPython's allocators.
 
-They are installed by ``PyMem_SetAllocator`` (https://docs.python.org/3/c-api/memory.html), for the domains
-of memory and of objects. Not for the raw domain: it is called without the GIL, and large objects come from
-it, so that they would count twice. The code counts down by an atomic instruction; the allocation that finds 1
-returns NULL, and adds to the word that is the proof of it.
+They are installed by ``PyMem_SetAllocator`` (https://docs.python.org/3/c-api/memory.html), for the domains of
+memory and of objects. Not for the raw domain, which is called without the GIL, and which supplies large
+objects, so that those would count twice. The code counts down with an atomic instruction; the allocation that
+finds 1 returns NULL, and increments the word that proves it.
 
-Python code cannot do this: a callback of ctypes allocates itself. The code lies in a memfd that is mapped
-readable and executable, and never writable at once.
+Python code cannot do this, since a ctypes callback allocates. The code is in a memfd that is mapped readable
+and executable, and never writable at the same time.
 
-While Python runs a trace function, or a callback of ``sys.monitoring``, nothing counts and nothing fails:
-CPython says so itself by the number ``tracing`` of a thread's state, which the code looks at. That covers
-what it allocates on the way into such a function and out of it, too, where no Python code could switch the
-counting off. Only the thread counts that has made the :class:`Allocator`, known by its thread pointer: what
-others allocate meanwhile depends on who is on, and would be another number in each run.
+While Python runs a trace function, or a callback of ``sys.monitoring``, nothing counts and nothing fails: the
+code checks CPython's own counter for that, ``tracing`` in the thread state. That includes allocations on the
+way into and out of such a function, where no Python code could switch the counting off. Only the thread that
+made the :class:`Allocator` counts, recognised by its thread pointer: the allocations of others depend on
+scheduling, and would differ in each run.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _MEMORY, _OBJECTS = 1, 2
 """``PYMEM_DOMAIN_MEM`` and ``PYMEM_DOMAIN_OBJ`` of CPython's pymem.h."""
 _FUNCTIONS = ("malloc", "calloc", "realloc", "free")
 _SHARED, _CONTEXT, _FIRST, _TRACING, _THREAD = 0, 8, 16, 48, 56
-"""Offsets in the context of a domain: the shared words, the context of the allocator behind it, its four
-functions, where the main thread's ``tracing`` is, and the main thread's pointer."""
+"""Offsets in the context of a domain: the shared words, the context of the original allocator, its four
+functions, the address of the main thread's ``tracing``, and the main thread's pointer."""
 _PROT_READ_EXEC, _MAP_PRIVATE = 5, 2
 
 assert (COUNTDOWN, LEAST, HITS) == (0, 1, 2), "the offsets below are 0, 8 and 16"
@@ -107,7 +107,7 @@ def _words(instructions: list[int]) -> bytes:
 
 
 CODE: dict[str, Callable[[str], bytes]] = {"x86_64": x86_64, "aarch64": aarch64}
-"""The machines that there is code for."""
+"""The machine code, by architecture."""
 _POINTER = "thread pointer"
 _READ_POINTER = {
     # endbr64; mov rax,fs:0; ret
@@ -115,15 +115,15 @@ _READ_POINTER = {
     # bti c; mrs x0,tpidr_el0; ret
     "aarch64": struct.pack("<3I", 0xD503245F, 0xD53BD040, 0xD65F03C0),
 }
-"""Returns the thread pointer: the C library's name of a thread is another number on aarch64."""
+"""Returns the thread pointer: on aarch64 the C library's thread id is a different number."""
 
 
 @cache
 def prepare() -> dict[str, int]:
-    """Map the code; return the address of each function. Costs nothing when asked again.
+    """Map the code; return the address of each function. Costs nothing when called again.
 
     Raises:
-        BackendUnavailable: where allocations cannot be made to fail, with the setting that is in the way.
+        BackendUnavailable: if allocations cannot be made to fail, naming the setting in the way.
     """
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         raise BackendUnavailable(
@@ -149,16 +149,17 @@ def prepare() -> dict[str, int]:
 
 
 class _Interface:
-    """CPython's functions that an :class:`Allocator` calls, and what is known of the state of a thread.
+    """CPython's functions that an :class:`Allocator` calls, and the layout of a thread state.
 
-    Made once, before a fork: what ctypes makes for a function would cost each case as much as its allocator.
+    Made once, before a fork: the objects that ctypes makes for a function would cost each case as much as its
+    allocator.
     """
 
     def __init__(self) -> None:
-        """Nothing is changed.
+        """Look everything up; change nothing.
 
         Raises:
-            BackendUnavailable: if the field of a thread's state that is looked for is not found.
+        BackendUnavailable: if the field of the thread state is not found.
         """
         api = ctypes.pythonapi
         self.state = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThreadState_Get", api))
@@ -168,13 +169,13 @@ class _Interface:
         self._tracing = self._offset_of_tracing()
 
     def tracing(self) -> int:
-        """The address of the number of trace functions that run now in this thread."""
+        """The address of the counter of trace functions running in this thread."""
         return int(self.state()) + self._tracing
 
     def _offset_of_tracing(self) -> int:
-        """Where a thread's state has that number.
+        """The offset of that counter in a thread state.
 
-        The field is not part of an interface, but two functions are that count it up and down
+        The field is not part of an interface, but two functions that increment and decrement it are
         (https://docs.python.org/3/c-api/init.html#c.PyThreadState_EnterTracing).
         """
         state = self.state()
@@ -206,12 +207,12 @@ def _interface() -> _Interface:
 _READING = ctypes.CFUNCTYPE(ctypes.c_uint64)
 """The type of the function that reads the thread pointer."""
 _STATE_FIELDS = 48
-"""Words of a thread's state that are looked at. It is longer in every Python, and the field stands near its
-beginning: at byte 44 of 3.11, at byte 64 of 3.15."""
+"""Words of a thread state to search. It is longer in every Python, and the field is near its beginning: at
+byte 44 in 3.11, at byte 64 in 3.15."""
 
 
 def _executable(code: bytes) -> int:
-    """The address of a page that holds ``code`` and that nothing can write to."""
+    """The address of a page with ``code`` that is never writable."""
     fd = os.memfd_create("chaoskit-allocator")
     try:
         os.write(fd, code.ljust(mmap.PAGESIZE, b"\0"))
@@ -232,7 +233,7 @@ def _executable(code: bytes) -> int:
 class Allocator:
     """The code in front of this process's allocators, counting in words that another process may read.
 
-    It counts what the thread allocates that makes this object, and no other.
+    Only the thread that makes this object counts.
     """
 
     def __init__(self, words: int) -> None:
@@ -253,7 +254,7 @@ class Allocator:
             api.get(domain, ctypes.byref(before))
             behind = [getattr(before, name) or 0 for name in ("ctx", *_FUNCTIONS)]
             context = (ctypes.c_uint64 * 8)(words, *behind, tracing, thread)
-            # As long as the code may be called, and that is to the end of the process.
+            # Kept as long as the code may be called, which is to the end of the process.
             self._contexts.append(context)
             self._before[domain] = before
             ours = (functions[name] for name in _FUNCTIONS)
@@ -265,6 +266,6 @@ class Allocator:
             self._set(domain, ctypes.byref(ours))
 
     def remove(self) -> None:
-        """Put back what was there. Memory that was had in between is freed by the same functions."""
+        """Restore the original allocators, whose functions also free memory allocated in between."""
         for domain, before in self._before.items():
             self._set(domain, ctypes.byref(before))

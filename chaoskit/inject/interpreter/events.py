@@ -1,11 +1,11 @@
-"""Where lines, calls and awaits of the program are seen: ``sys.monitoring``, or the trace function of 3.11.
+"""Events for lines, calls and awaits of the program, from ``sys.monitoring`` or the trace function of 3.11.
 
-KeyboardInterrupt is raised by CPython where it looks for signals (``CHECK_EVAL_BREAKER`` in its ceval.c):
-when a function begins, when a generator goes on after a ``yield``, when a loop turns, and when a call of
-something that is not written in Python has returned. Not between any two lines: one that strikes at the end
-of a ``with`` finds bugs that no program has.
+CPython raises KeyboardInterrupt where it checks for signals (``CHECK_EVAL_BREAKER`` in its ceval.c): when a
+function begins, when a generator resumes after a ``yield``, when a loop turns, and when a call of something
+not written in Python has returned. Not between any two lines: striking at the end of a ``with`` would find
+bugs that no program has.
 
-A line that calls a function of the program, or waits, goes on when that is over: it begins once more then.
+A line that calls a function of the program, or waits, begins again when that is over.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STEP = 2
 _YIELD_VALUE = opcode.opmap["YIELD_VALUE"]
 _RETURN_VALUE = opcode.opmap["RETURN_VALUE"]
 _LOAD_SPECIAL = opcode.opmap.get("LOAD_SPECIAL", -1)
-"""Looks ``__enter__`` and ``__exit__`` up, from 3.14 on; before that a ``with`` calls nothing itself."""
+"""Looks up ``__enter__`` and ``__exit__``, from 3.14 on; before that a ``with`` makes no calls itself."""
 _CONSTANTS = frozenset(
     opcode.opmap[name] for name in ("LOAD_CONST", "LOAD_COMMON_CONSTANT") if name in opcode.opmap
 )
@@ -38,30 +38,30 @@ _EVENTS = (
     *("PY_START", "PY_YIELD", "PY_RESUME", "PY_RETURN", "PY_UNWIND", "PY_THROW"),
 )
 _EXITS = frozenset({"__exit__", "__aexit__", "__del__"})
-"""Functions at whose beginning nothing is told of an interrupt: no program can do anything about it there."""
+"""Functions whose beginning is not a place for interrupts: no program could guard against them there."""
 
 
 class EventListener(Protocol):
-    """What is told of each event of the program's own code in the main thread; it may raise."""
+    """Receives each event of the program's own code in the main thread; may raise."""
 
     def line(self, code: CodeType, number: int, told: int) -> None:
-        """A line begins, or goes on. ``told`` is the number that came with the event."""
+        """A line begins or resumes. ``told`` is the number that came with the event."""
 
     def looked(self, code: CodeType, number: int) -> None:
-        """Python looks for signals at a line: its function begins, or a loop turns."""
+        """Python checks for signals at a line: its function begins, or a loop turns."""
 
     def returned(self, code: CodeType, offset: int, callee: object) -> None:
         """A call has returned, at this offset of the code, and its result is not stored yet."""
 
     def waits(self, code: CodeType, number: int) -> None:
-        """A task is suspended, and this is the innermost line of the program that waits."""
+        """A task is suspended at this line, the innermost one of the program that waits."""
 
     def left(self, told: int = 0) -> None:
-        """The line that began last goes no further for now. ``told`` is as for :meth:`line`."""
+        """The line that began last stops for now. ``told`` is as for :meth:`line`."""
 
 
 class EventSource(Protocol):
-    """A source of events, on from :meth:`start` to :meth:`stop`."""
+    """A source of events, active from :meth:`start` to :meth:`stop`."""
 
     def start(self) -> None: ...
 
@@ -82,7 +82,7 @@ def _elsewhere() -> bool:
 
 
 class Monitoring:
-    """Events of ``sys.monitoring`` (PEP 669). Other code than the program's costs one event a function."""
+    """Events of ``sys.monitoring`` (PEP 669). Code outside the program costs one event per function."""
 
     def __init__(
         self, listener: EventListener, places: CodePlaces, families: frozenset[str], words: memoryview
@@ -94,13 +94,13 @@ class Monitoring:
         self._monitoring: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
         self._tool = -1
         self._lines: dict[int, dict[int, int]] = {}
-        # By name first: a name can be looked up without an allocation.
+        # By name first, since looking up a name needs no allocation.
         self._exits: dict[str, dict[int, frozenset[int]]] = {}
         self._waiting = False
         self._mask = 0
 
     def start(self) -> None:
-        """Begin; a tool that uses the same number already is left alone."""
+        """Begin; leave a tool alone that already uses the same number."""
         monitoring, events = self._monitoring, self._monitoring.events
         self._tool = next(tool for tool in (4, 3, 5, 2, 1, 0) if monitoring.get_tool(tool) is None)
         monitoring.use_tool_id(self._tool, "chaoskit")
@@ -117,7 +117,7 @@ class Monitoring:
                 self._mask |= event
                 monitoring.register_callback(self._tool, event, callback)
         if "returned" in self._families:
-            # It comes together with the event of the call, and cannot be asked for alone.
+            # It comes with the event for calls, and cannot be requested alone.
             monitoring.register_callback(self._tool, events.C_RETURN, self._returned)
         monitoring.register_callback(self._tool, events.PY_START, self._start)
         monitoring.register_callback(self._tool, events.PY_THROW, self._throw)
@@ -171,14 +171,14 @@ class Monitoring:
 
     def _yield(self, code: CodeType, offset: int, value: object) -> None:
         if code.co_flags & _SUSPENDS or not self._goes_on(offset):
-            # From here on other code runs, and none of it is the line's.
+            # From here on other code runs, which does not belong to the line.
             self._listener.left(offset)
         self._suspended(code, offset, value)
 
     def _suspended(self, code: CodeType, offset: int, value: object) -> None:
         if "await" not in self._families or not code.co_flags & _SUSPENDS or _elsewhere():
             return
-        # An asynchronous generator gives a value away: nothing waits.
+        # An asynchronous generator yields a value: nothing waits.
         if type(value).__name__ == "async_generator_wrapped_value":
             return
         # Callers of a coroutine that waits are suspended right after it.
@@ -198,7 +198,7 @@ class Monitoring:
 
     def _return(self, code: CodeType, offset: int, value: object) -> None:
         if not _elsewhere() and not self._goes_on(offset) and code.co_flags & _SUSPENDS:
-            # What an event loop does with a result is no line's, and no program can make it safe.
+            # What an event loop does with a result belongs to no line, and no program can make it safe.
             self._listener.left(offset)
 
     def _unwind(self, code: CodeType, offset: int, error: object) -> None:
@@ -208,7 +208,7 @@ class Monitoring:
                 self._listener.left(offset)
 
     def _goes_on(self, offset: int) -> bool:
-        """Control returns from the frame of an event: a line of the program that it returns to goes on."""
+        """Control returns from the frame of an event: if to a line of the program, that line resumes."""
         caller = sys._getframe(2).f_back
         if "alloc" not in self._families or caller is None or not self._places.own(caller):
             return False
@@ -230,10 +230,10 @@ class Monitoring:
 
 
 def exits_of_with(code: CodeType) -> frozenset[int]:
-    """The offsets at which a ``with`` is left: the line of the ``with`` begins once more.
+    """The offsets at which a ``with`` is left, where the line of the ``with`` begins again.
 
-    What is allocated there is the interpreter's (a tuple for the arguments of a lock's ``__exit__``), and a
-    program has no other way to be safe than ``with``.
+    Allocations there are the interpreter's (a tuple for the arguments of a lock's ``__exit__``), and ``with``
+    is the safest that a program can be.
     """
     body = code.co_code
     except_start, push = opcode.opmap["WITH_EXCEPT_START"], opcode.opmap["PUSH_EXC_INFO"]
@@ -250,29 +250,29 @@ def exits_of_with(code: CodeType) -> frozenset[int]:
 def is_entry_of_with(code: CodeType, offset: int) -> bool:
     """True if the call at ``offset`` is the one that a ``with`` makes of ``__enter__``.
 
-    CPython 3.14 looks for signals behind it, before it has noted that ``__exit__`` is to be called, so that
-    Ctrl-C can leave a lock locked; 3.15 has mended it, and 3.13 never looked there
-    (https://github.com/python/cpython/issues/148874). No program can do anything about it.
+    CPython 3.14 checks for signals after it, before it has noted that ``__exit__`` must be called, so Ctrl-C
+    can leave a lock locked; 3.15 has fixed it, and 3.13 never checked there
+    (https://github.com/python/cpython/issues/148874). No program can guard against it.
     """
     return offset >= _STEP and code.co_code[offset - _STEP] == _LOAD_SPECIAL
 
 
 def _resumes(code: CodeType, offset: int) -> int:
-    """What the ``RESUME`` at ``offset`` follows: the function's beginning 0, ``yield`` 1, an await more."""
+    """What the ``RESUME`` at ``offset`` follows: 0 the function's beginning, 1 ``yield``, more an await."""
     return code.co_code[offset + 1] & 3
 
 
 def _looks(code: CodeType, offset: int) -> bool:
-    """True for a ``RESUME`` at which CPython looks for signals; it does not behind an await."""
+    """True for a ``RESUME`` at which CPython checks for signals, which it does not do after an await."""
     return _resumes(code, offset) < 2
 
 
 def _nothing(*_: object) -> None:
-    """A call begins: what matters is that it returns."""
+    """Ignore the beginning of a call: only its return matters."""
 
 
 class Tracing:
-    """Events of a trace function and of a profile function, for Python 3.11; they replace what was there."""
+    """Events of a trace and a profile function, for Python 3.11; they replace existing ones."""
 
     def __init__(
         self, listener: EventListener, places: CodePlaces, families: frozenset[str], words: memoryview
@@ -326,7 +326,7 @@ class Tracing:
         settle_within(self._words)
 
     def event(self, frame: FrameType, event: str, value: object, before: int) -> None:
-        """One event in a frame of the program; ``before`` is where it was at the last one."""
+        """One event in a frame of the program; ``before`` is its position at the last one."""
         if event == "line":
             if "line" in self._families and frame.f_lasti < before:
                 self._listener.looked(frame.f_code, frame.f_lineno)
@@ -339,14 +339,14 @@ class Tracing:
             self._over(frame, value)
 
     def _over(self, frame: FrameType, value: object) -> None:
-        """Control leaves a frame: if to a line of the program, that goes on."""
+        """Control leaves a frame: if to a line of the program, that line resumes."""
         suspends, yields = frame.f_code.co_flags & _SUSPENDS, _yields(frame)
         caller = frame.f_back
         if caller is None or "alloc" not in self._families or not self._places.own(caller):
             caller = None
         if (yields and (suspends or caller is None)) or (suspends and caller is None):
             self._listener.left()
-        # An error that leaves the frame comes as a return, too.
+        # An error that leaves the frame is reported as a return, too.
         elif caller is not None and (yields or frame.f_code.co_code[frame.f_lasti] == _RETURN_VALUE):
             self._listener.line(caller.f_code, caller.f_lineno, 0)
         if yields:
@@ -367,7 +367,7 @@ class Tracing:
 
 
 class _TracedFrame:
-    """Where one frame was at the last event: a loop turns where it goes back."""
+    """The position of one frame at the last event: going back means that a loop turns."""
 
     __slots__ = ("_last", "_tracing")
 
@@ -383,6 +383,6 @@ class _TracedFrame:
 
 
 def _yields(frame: FrameType) -> bool:
-    """True if the frame gives a value away, or waits: it did not return."""
+    """True if the frame yields a value or waits, rather than returning."""
     at = frame.f_lasti
     return at >= 0 and frame.f_code.co_code[at] == _YIELD_VALUE

@@ -1,4 +1,4 @@
-"""Which code is the program's own, and how a place in it is called in schedules."""
+"""Which code is the program's own, and the names of its places in schedules."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
 
 
 class CodePlaces:
-    """Tells the program's code from all other, and gives names to its lines. Asks nothing of the disk."""
+    """Recognises the program's code, and names its lines. Does not touch the disk."""
 
     def __init__(self, packages: Iterable[str] = ()) -> None:
-        """Lines of ``packages`` count besides those of the project."""
+        """Lines of ``packages`` count in addition to those of the project."""
         self._packages = tuple(packages)
-        # By identity: to hash a code object costs more than all else here. The objects are kept, so that
-        # their identities stay theirs.
+        # By identity: hashing a code object costs more than everything else here. The objects are kept, so
+        # that their identities are not reused.
         self._names: dict[int, tuple[str, CodeType]] = {}
 
     def own(self, frame: FrameType) -> bool:
-        """True if the code of ``frame`` is the program's; afterwards its places have names."""
+        """True if the code of ``frame`` belongs to the program; afterwards its places have names."""
         code = frame.f_code
         known = self._names.get(id(code))
         if known is None:
@@ -41,7 +41,7 @@ class CodePlaces:
         return found is not None and bool(found[0])
 
     def line(self, code: CodeType, number: int) -> str:
-        """The name of a line: file, function, and how many lines below the beginning of the function."""
+        """The name of a line: file, function, and its distance in lines from the function's beginning."""
         return f"{self._names[id(code)][0]},{number - code.co_firstlineno}"
 
     def called(self, code: CodeType, callee: object) -> str:
@@ -53,7 +53,7 @@ class CodePlaces:
         if any(module == one or module.startswith(f"{one}.") for one in self._packages):
             return True
         file = code.co_filename
-        # "<frozen importlib._bootstrap>", "<string>": nothing that a reader could open.
+        # "<frozen importlib._bootstrap>", "<string>": not a file that a reader could open.
         if file.startswith(("<", _OURS, *_LIBRARY)):
             return False
         return not any(part in file for part in _INSTALLED)
@@ -61,7 +61,7 @@ class CodePlaces:
 
 def _name(code: CodeType, module: str) -> str:
     parts = code.co_filename.replace(os.sep, "/").split("/")
-    # As many directories as the module has packages: two __init__.py have two names.
+    # As many directories as the module has packages, so that two __init__.py have different names.
     depth = module.count(".") + (parts[-1] == "__init__.py") if module != "__main__" else 0
     function = code.co_qualname.replace(".<locals>", "").replace("<", "").replace(">", "")
     return f"{'/'.join(parts[-1 - depth :])},{function}"

@@ -1,4 +1,4 @@
-"""What a recording notes inside of the interpreter: lines, their allocations, looks for signals, awaits."""
+"""What a recording notes inside the interpreter: lines, their allocations, checks for signals, awaits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chaoskit.inject.plain import Malformed
 
 @dataclass(slots=True)
 class Noted:
-    """One operation inside of the interpreter, and how many others were recorded before it."""
+    """One operation inside the interpreter, and how many outside operations were recorded before it."""
 
     call: str
     target: str
@@ -25,12 +25,12 @@ class Noted:
     stack: tuple[Frame, ...]
     allocations: int = 0
     order: int = 0
-    """Among those with one position."""
+    """Its order among operations with the same position."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """A line: how often it was executed, and the first and the last time that it allocated something."""
+    """A line: how often it was executed, and the first and last time that it allocated something."""
 
     target: str
     count: int = 0
@@ -38,7 +38,7 @@ class _Seen:
 
 
 class LineRecorder:
-    """Notes the first and the last execution of each line, and the first of all else; a ``EventListener``."""
+    """An ``EventListener`` that notes the first and last execution of lines, and the first of all else."""
 
     def __init__(self, words: memoryview, places: CodePlaces, boundary: CodeType) -> None:
         self._words = words
@@ -53,7 +53,7 @@ class LineRecorder:
         self._spent = {0: 0, 256: 0, 1024: 0}
 
     def calibrated(self, spent: dict[int, int]) -> None:
-        """How many allocations it takes to be told of a line, by the least number that comes with it."""
+        """Set how many allocations the report of a line takes, by the least line number that takes them."""
         self._spent = spent
 
     def forget(self) -> None:
@@ -64,7 +64,7 @@ class LineRecorder:
         self._words[COUNTDOWN] = NEVER
 
     def line(self, code: CodeType, number: int, told: int) -> None:
-        """A line begins or goes on: what was allocated since the last one did was that one's."""
+        """A line begins or resumes: allocations since the last such event belong to the previous line."""
         self._close(self._words[COUNTDOWN], told)
         key = (id(code), number)
         seen = self._lines.get(key)
@@ -73,7 +73,7 @@ class LineRecorder:
         seen.count += 1
         self._current = self._noted("alloc", seen.target, seen.count), seen
         settle()
-        # Last: nothing of the above is the line's.
+        # Last: the code above does not belong to the line.
         self._words[COUNTDOWN] = NEVER
 
     def left(self, told: int = 0) -> None:
@@ -94,7 +94,7 @@ class LineRecorder:
             self._first("await", self._places.line(code, number), id(code), number)
 
     def noted(self) -> list[Noted]:
-        """All that was noted, in the order in which it happened."""
+        """Everything noted, in order."""
         lines = (noted for seen in self._lines.values() for noted in seen.kept)
         return sorted((*lines, *self._others), key=lambda one: (one.position, one.order))
 
@@ -112,26 +112,26 @@ class LineRecorder:
     def _close(self, left: int, told: int) -> None:
         if self._current is not None:
             (noted, seen), self._current = self._current, None
-            # None too many: one that is not there would be struck in vain.
+            # Never too many: a strike at a missing allocation would be in vain.
             noted.allocations = max(0, NEVER - left - spent_on(told, self._spent))
             if seen.kept and not seen.kept[0].allocations:
                 seen.kept.clear()
-            # The head of a loop allocates nothing when it ends: its last time is the one before.
+            # The head of a loop allocates nothing when the loop ends: use the time before.
             if noted.allocations or not seen.kept:
                 seen.kept[1:] = [noted]
 
 
 def spent_on(told: int, spent: dict[int, int]) -> int:
-    """How many allocations it took to be told of a line, by the number that came with it."""
+    """How many allocations the report of a line took, by the line number that came with it."""
     return spent[max(least for least in spent if least <= told)]
 
 
 def _nothing() -> None:
-    """Called for no strike."""
+    """Ignore it: only strikes need this event."""
 
 
 def packed(noted: list[Noted]) -> list[Any]:
-    """Plain data, in which each stack stands once."""
+    """Plain data in which each stack occurs once."""
     stacks: dict[tuple[Frame, ...], int] = {}
     rows = []
     for one in noted:
@@ -141,7 +141,7 @@ def packed(noted: list[Noted]) -> list[Any]:
 
 
 def unpacked(data: Any) -> list[Noted]:
-    """What :func:`packed` was given.
+    """The inverse of :func:`packed`.
 
     Raises:
         Malformed: for anything else.

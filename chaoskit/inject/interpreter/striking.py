@@ -1,4 +1,4 @@
-"""Making faults happen inside of the interpreter, at the places that a schedule names."""
+"""Inject faults inside the interpreter, at the places that a schedule names."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from chaoskit.inject.interpreter.words import ARMED, COUNTDOWN, HITS, LEAST, NEV
 
 @dataclass(slots=True)
 class _Cell:
-    """A place of which strikes wait for an execution: how many there were, and by number what strikes."""
+    """A place whose execution strikes wait for: the count of executions, and the strikes by number."""
 
     due: Mapping[int, tuple[int, Inner]]
     count: int = 0
 
 
 class Striker:
-    """Counts executions of the places in a plan, and strikes at those due; a ``EventListener``."""
+    """Counts executions of the places in a plan, and strikes at those due; an ``EventListener``."""
 
     def __init__(self, shared: SharedWords, places: CodePlaces, plan: Plan) -> None:
         self._shared = shared
@@ -45,12 +45,12 @@ class Striker:
                 cell.due = {**cell.due, point.ordinal: (position, shape)}
 
     def calibrated(self, spent: dict[int, int]) -> None:
-        """How many allocations it takes to be told of a line, by the least number that comes with it."""
+        """Set how many allocations the report of a line takes, by the least line number that takes them."""
         self._spent = spent
 
     def line(self, code: CodeType, number: int, told: int) -> None:
-        """A line begins or goes on: the one before is over, and this one may be the one to strike in."""
-        # First, and without an allocation: nothing of what follows is to fail.
+        """A line begins or resumes: the previous one is over, and this one may be the one to strike."""
+        # First, and without an allocation: the code below must not fail.
         self._disarm(told)
         found = self._due("alloc", code, number, None)
         if found is not None:
@@ -66,7 +66,7 @@ class Striker:
             self._words[COUNTDOWN] = nth
 
     def left(self, told: int = 0) -> None:
-        """The line goes no further for now."""
+        """The line stops for now."""
         self._disarm(told)
 
     def looked(self, code: CodeType, number: int) -> None:
@@ -89,10 +89,10 @@ class Striker:
                 cancel()
 
     def _disarm(self, number: int) -> None:
-        """End the line that was to be struck, as one of this number is told of."""
+        """End the line that was to be struck, since the line with this number is reported."""
         if not self._armed:
             return
-        # A shortage that has begun lasts until the run is over.
+        # Once begun, a shortage lasts until the run is over.
         if self._lasting and self._words[HITS]:
             self._shared.prove(self._armed - 1)
         else:
@@ -107,10 +107,10 @@ class Striker:
     def _due(
         self, call: str, code: CodeType, where: int, callee: object, *, only_in_tasks: bool = False
     ) -> tuple[int, Inner] | None:
-        """Count an execution; what strikes in it, if that is the next strike of the plan."""
+        """Count an execution; return what strikes in it, if that is the next strike of the plan."""
         key = (call, id(code), where)
         if key not in self._cells:
-            # Of one call site one thing may be called and then another, so the name is asked each time.
+            # A call site may call different things, so compute the name each time.
             if call == "returned":
                 return self._struck(self._cell(call, self._places.called(code, callee)))
             self._cells[key] = self._cell(call, self._places.line(code, where))
@@ -135,7 +135,7 @@ class Striker:
     def _interrupt(self, found: tuple[int, Inner] | None) -> None:
         if found is not None:
             self._shared.prove(found[0])
-            # By the handler that the program has: an event loop's cancels its task first.
+            # Through the program's handler: that of an event loop cancels its task first.
             if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL, None):
                 raise KeyboardInterrupt
             signal.raise_signal(signal.SIGINT)

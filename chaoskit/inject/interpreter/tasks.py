@@ -1,4 +1,4 @@
-"""Cancelling the task that runs, for each library that has tasks and a way to cancel one."""
+"""Cancel the running task, for each library that has tasks and can cancel them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 
 def canceller(struck: Callable[[], None]) -> Callable[[], None] | None:
-    """A function that has the running task cancelled as soon as it waits; None outside of any task.
+    """A function that cancels the running task as soon as it waits; None outside any task.
 
-    ``struck`` is called when the request was accepted. asyncio (uvloop and anyio on it included) cancels the
-    task. trio, and anyio on it, knows no cancellation of one task: there it is the nursery that the task runs
-    in, as when a sibling fails.
+    ``struck`` is called when the request was accepted. asyncio (with uvloop, and anyio on it) cancels the
+    task. trio (and anyio on it) cannot cancel a single task, so it cancels the nursery of the task, as when a
+    sibling fails.
     """
     return _of_asyncio(struck) or _of_trio(struck)
 
@@ -31,7 +31,7 @@ def _of_asyncio(struck: Callable[[], None]) -> Callable[[], None] | None:
         if task.cancel():
             struck()
 
-    # Not at once: it has not begun to wait yet, and would then be cancelled at an await that never waits.
+    # Not at once: the task does not wait yet, and would be cancelled at an await that never waits.
     return lambda: loop.call_soon(cancel)
 
 

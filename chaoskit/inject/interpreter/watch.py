@@ -1,4 +1,4 @@
-"""What goes on inside of the interpreter during one run: prepared before the fork, on in the workload."""
+"""The watch inside the interpreter during one run: prepared before the fork, active in the workload."""
 
 from __future__ import annotations
 
@@ -19,24 +19,23 @@ from chaoskit.inject.interpreter.words import SharedWords
 
 
 def watch(plan: Plan) -> InnerWatch | None:
-    """The watch that a run needs; None where nothing inside of the interpreter matters.
+    """The watch that a run needs; None if nothing inside the interpreter matters.
 
     Raises:
-        BackendUnavailable: for allocations, where they cannot be made to fail.
-        UsageError: for more strikes than there is room for.
+        BackendUnavailable: for allocations, if they cannot be made to fail. UsageError: for too many strikes.
     """
     struck = frozenset(strike.point.call for strike in plan.strikes) & INSIDE_CALLS
-    # A case that strikes elsewhere is as fast as ever.
+    # A case that strikes elsewhere is as fast as without a watch.
     if not struck and not (plan.record and plan.inside):
         return None
     return InnerWatch(plan, Inward(plan.inside.families | struck, plan.inside.packages), noting=not struck)
 
 
 class InnerWatch:
-    """The watch over one run. The parent makes it and reads ``words``; the workload does all else."""
+    """The watch over one run. The parent makes it and reads ``words``; the workload does everything else."""
 
     def __init__(self, plan: Plan, inside: Inward, *, noting: bool) -> None:
-        """Nothing is changed before :meth:`begin`. Without ``noting`` the strikes of ``plan`` happen.
+        """Prepare; :meth:`begin` makes the changes. Without ``noting`` the strikes of ``plan`` happen.
 
         Raises:
             BackendUnavailable: as :func:`watch`.
@@ -57,7 +56,7 @@ class InnerWatch:
 
     @property
     def counts_allocations(self) -> bool:
-        """Allocations of lines are counted: what is done in recordings alone must not allocate in them."""
+        """True if allocations of lines count: then work that only recordings do must not allocate there."""
         return "alloc" in self._inside.families
 
     def begin(self, boundary: CodeType) -> None:
@@ -82,12 +81,12 @@ class InnerWatch:
         self._events.start()
 
     def pause(self) -> None:
-        """In the workload: its function has returned, and what follows is no line's."""
+        """In the workload: its function has returned, and what follows belongs to no line."""
         if self._events is not None:
             self._left()
 
     def over(self) -> None:
-        """In the workload: watch no more. Nothing happens when it is over already."""
+        """In the workload: stop watching. Does nothing if it is over already."""
         if self._events is not None:
             self._left()
             self._events.stop()
@@ -98,34 +97,34 @@ class InnerWatch:
 
     @property
     def descriptors(self) -> frozenset[int]:
-        """Those that the workload is given for this, and that are not the program's."""
+        """Descriptors that the workload gets for the watch, and that do not belong to the program."""
         return frozenset({self._crash} - {-1})
 
     def crash(self) -> str:
-        """What was written when the interpreter died of an allocation that failed; empty if nothing was."""
+        """What faulthandler wrote when the interpreter died of a failed allocation; empty if nothing."""
         return "" if self._crash < 0 else os.pread(self._crash, _LONGEST, 0).decode("utf-8", "replace")
 
     def close(self) -> None:
-        """Let go what is shared with the workload. Nothing happens when it was let go already."""
+        """Release what is shared with the workload. Does nothing if that was released already."""
         crash, self._crash = self._crash, -1
         if crash >= 0:
             os.close(crash)
 
     def noted(self) -> list[Noted]:
-        """In the workload: what a recording has seen; empty in a case."""
+        """In the workload: what a recording saw; empty in a case."""
         return [] if self._recorder is None else self._recorder.noted()
 
 
 _LONGEST = 1 << 16
-"""Bytes of a crash that are kept. What faulthandler writes of a hundred frames is shorter."""
+"""Bytes of a crash report that are kept. faulthandler's text for a hundred frames is shorter."""
 
 
 def _calibration(
     recorder: LineRecorder, places: CodePlaces, families: frozenset[str], words: memoryview
 ) -> dict[int, int]:
-    """How many allocations it takes to be told of a line, by the least number of such lines.
+    """How many allocations the report of a line takes, by the least line number for which that holds.
 
-    The number of a line is an object, which has to be made unless it is small.
+    A line number is an object, which must be allocated unless it is small.
     """
     found = {}
     for least in (0, 256, 1024):
@@ -137,7 +136,7 @@ def _calibration(
             namespace["empty"]()  # type: ignore[operator]
         finally:
             source.stop()
-        # The second of three empty lines: nothing but the telling comes in between.
+        # The second of three empty lines: only the report comes in between.
         found[least] = sorted(one.allocations for one in recorder.noted() if one.call == "alloc")[1]
         recorder.forget()
     return found

@@ -1,4 +1,4 @@
-"""The memory that a workload shares with its injector: a countdown, and the proof of what has struck.
+"""The memory that a workload shares with its injector: a countdown, and the proof of strikes.
 
 It is made before the fork. Each word is read and written whole, and while the supervisor uses one the
 workload's main thread waits in a call.
@@ -12,8 +12,7 @@ import mmap
 from chaoskit.core.errors import UsageError
 
 NEVER = 1 << 62
-"""A countdown that no run gets to the end of. The object itself is stored to disarm, so that nothing has to
-be allocated for it."""
+"""A countdown that no run exhausts. Storing this very object disarms without an allocation."""
 
 COUNTDOWN, LEAST, HITS, REACHED, POSITION, ARMED, BESIDE = range(7)
 """``COUNTDOWN``: the allocation that finds 1 fails. ``LEAST``: bytes from which those after it fail as well.
@@ -43,7 +42,7 @@ class SharedWords:
 
     @property
     def address(self) -> int:
-        """Where the words are; equal in both processes."""
+        """The address of the words; equal in both processes."""
         return ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
 
     @property
@@ -60,21 +59,21 @@ class SharedWords:
         self.words[_PROOFS + strike] = proof
 
     def proof(self, strike: int) -> int:
-        """What was proven of a strike; 0 if nothing was."""
-        # A process that died of its failed allocation had no time to write more.
+        """The proof of a strike; 0 if there is none."""
+        # A process that died of its failed allocation could not write more.
         if self.words[ARMED] == strike + 1 and self.words[HITS]:
             return self.words[HITS]
         return self.words[_PROOFS + strike]
 
     def fell_short(self, strike: int, made: int) -> None:
-        """The line of strike number ``strike`` has made ``made`` allocations, and fewer than it was to."""
+        """The line of strike number ``strike`` made only ``made`` allocations, too few for the strike."""
         self.words[_COUNTS + strike] = made
 
     def made(self, strike: int) -> int:
-        """How many allocations such a line has made; 0 if there is nothing to tell."""
+        """How many allocations such a line made; 0 if it did not fall short."""
         return self.words[_COUNTS + strike]
 
     def close(self) -> None:
-        """Let the memory go."""
+        """Release the memory."""
         self.words.release()
         self._memory.close()

@@ -54,15 +54,15 @@ class KernelBackend:
         return ability.unavailable()
 
     def clocks_cannot_be_set(self) -> str | None:
-        """Why no clock can be struck; None if it can. It takes a time that is the workload's own."""
+        """Why no clock can be struck; None if one can. It needs virtual time."""
         return self.time_is_real()
 
     def examine(self) -> tuple[Check, ...]:
-        """Everything that it needs of the machine, tried out; see :mod:`chaoskit.inject.kernel.probe`."""
+        """Try everything that it needs of the machine; see :mod:`chaoskit.inject.kernel.probe`."""
         return probe.probe(self.run)
 
     def check(self, fault: Fault) -> None:
-        """Refuse a fault that this backend cannot make happen.
+        """Refuse a fault that this backend cannot inject.
 
         Raises:
             ScheduleError: naming the fault, and those that there are.
@@ -77,19 +77,17 @@ class KernelBackend:
         """Execute ``work`` in a forked child under supervision; see :class:`chaoskit.inject.base.Backend`.
 
         Raises:
-            UsageError: inside of another run; with other threads that may hold locks; with a
-                descriptor (in a recording: or mapping) below the root open; for a result that
-                cannot be sent.
-            ScheduleError: for a fault that this backend does not know.
-            BackendUnavailable: if the kernel refuses the filter.
+            UsageError: inside another run; with other threads that may hold locks; with an open descriptor
+            (in a recording: or mapping) below the root; for a result that cannot be sent. ScheduleError: for
+            a fault that this backend does not know. BackendUnavailable: if the kernel refuses the filter.
         """
         for strike, shape in zip(plan.strikes, plan.shapes, strict=True):
             self._check(strike.fault, shape)
-        # Before the fork: what is wrong here is wrong use, and must be an error of the test.
+        # Before the fork: a problem here is wrong use, and must be an error of the test.
         inherited = preconditions.check(plan) - private.descriptors()
         promises = isinstance(work, Command) and work.promise_stdout
         program = domains.program(interest.at_any_time(plan, promises), plan.time is not None)
-        # All that the child would have to import or compile: after the fork it would cost a case.
+        # Import and compile everything that the child needs: after the fork it would cost every case.
         child.prepare(program)
         forking.prepare()
         if plan.record or (plan.time is not None and plan.time.operations):
@@ -103,7 +101,7 @@ class KernelBackend:
                 inherited |= inside.descriptors
                 family.at_end(inside.close)
             ours = _fork(work, plan, program, streams, family, inside)
-            # Made while the child gets ready, on another processor.
+            # Made while the child prepares, on another processor.
             workload = Tree(family.pid, child.boundary(), plan.run, guard)
             family.at_end(workload.close)
             supervisor = CallSupervisor(workload, plan, streams, inherited | {ours.fileno()}, guard, words)
@@ -114,7 +112,7 @@ class KernelBackend:
 
 
 class _ProcessFamily:
-    """A block that nothing of the workload outlives: no process, and nothing that is open."""
+    """A block at whose end every process and open descriptor of the workload is gone."""
 
     def __init__(self) -> None:
         self.before = processes.children()
@@ -123,13 +121,13 @@ class _ProcessFamily:
         self._at_end: list[Callable[[], object]] = []
 
     def at_end(self, release: Callable[[], object]) -> None:
-        """Call ``release`` at the end of the block; the last one is called first."""
+        """Call ``release`` at the end of the block, in reverse order."""
         self._at_end.append(release)
 
     def __enter__(self) -> _ProcessFamily:
         return self
 
-    # A run that went well has ended all its processes itself.
+    # A successful run has ended all its processes itself.
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and self.pid:
             with _uninterrupted():
@@ -140,7 +138,7 @@ class _ProcessFamily:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment."""
+    """Hold back Ctrl-C for a moment."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -158,15 +156,15 @@ def _fork(
 ) -> socket.socket:
     """Fork the workload, note its process, and return our end of the hand-over socket.
 
-    An interrupt that came between the fork and the note of its number would leave a process behind.
+    An interrupt between the fork and the note of its process id would leave a process behind.
     """
-    # A socket, since only that can carry the descriptor of the listener.
+    # A socket, since only a socket can carry the descriptor of the listener.
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     family.at_end(ours.close)
     standard = _standard_streams(work, streams, family)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
-            # What is in their buffers would be written twice: by us and by the child.
+            # Buffered data would be written twice: by us and by the child.
             stream.flush()
     parent = os.getpid()
     with _uninterrupted():
@@ -198,7 +196,7 @@ def _in_child(
 def _standard_streams(
     work: Callable[[], Any] | Command, streams: Streams, family: _ProcessFamily
 ) -> tuple[int, int, int] | None:
-    """The three standard streams of a command; ours are closed once it has them."""
+    """The three standard streams of a command; our copies are closed once it has them."""
     if not isinstance(work, Command):
         return None
     stdin = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the others, when the run is over
@@ -229,7 +227,7 @@ def _take_over(ours: socket.socket, family: _ProcessFamily, plan: Plan) -> int:
         family.at_end(partial(os.close, listener))
         _use_all_descriptors(family)
         return int(listener)
-    # It has ended, or is about to: its number must not stay taken.
+    # It has ended, or is about to: collect it.
     os.waitpid(family.pid, 0)
     reason = os.strerror(int(message[1:])) if message.startswith(child.FAILED) else "it ended at once"
     raise BackendUnavailable(
@@ -239,7 +237,7 @@ def _take_over(ours: socket.socket, family: _ProcessFamily, plan: Plan) -> int:
 
 
 def _use_all_descriptors(family: _ProcessFamily) -> None:
-    """Raise the limit of descriptors to the hard one: each process of the workload takes three of ours."""
+    """Raise the limit of descriptors to the hard limit: each process of the workload takes three of ours."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -305,7 +303,7 @@ def _returned(kind: bytes, parts: list[Any], status: int, fields: dict[str, Any]
             "nothing."
         )
     if kind == child.ERROR:
-        # Name and message apart, for an error whose class cannot be found here.
+        # Name and message separately, for an error whose class cannot be found here.
         itself, name, message, text = parts
         return Ran(ok=False, error=_error(itself, str(name), str(message)), traceback=str(text), **fields)
     code = os.waitstatus_to_exitcode(status)
@@ -327,7 +325,7 @@ def _value(part: Any) -> Any:
 
 
 def _error(part: Any, name: str, message: str) -> BaseException:
-    """The workload's own error; a stand-in where it cannot be built in this process."""
+    """The workload's own error; a stand-in if it cannot be built in this process."""
     try:
         error = plain.read(part)
     except plain.Malformed:
@@ -336,5 +334,5 @@ def _error(part: Any, name: str, message: str) -> BaseException:
 
 
 def _below(root: str, link: str) -> str:
-    # Relative where it can be: the directory of a case has a random name.
+    # Relative if possible: the directory of a case has a random name.
     return link[len(root) + 1 :] if link.startswith(root + "/") else link

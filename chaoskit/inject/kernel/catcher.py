@@ -1,9 +1,9 @@
-"""Receiving calls at once, while the supervisor is busy with others.
+"""Receive calls at once, even while the supervisor is busy with others.
 
-A call that waits can be interrupted by a signal until it was received, and then fails with EINTR: even a
-``close``, which no kernel interrupts and no shell repeats, and whose descriptor stays open. So a process with
-nothing else to do receives each call as soon as it is made, and passes it on through a pipe. Answers do not
-come by this way: every holder of the listener may give them (seccomp_unotify(2)).
+Until it is received, a notified call can be interrupted by a signal and then fails with EINTR: even a
+``close``, which the kernel never interrupts otherwise and programs do not repeat, and whose descriptor stays
+open. So a process with no other work receives each call as soon as it is made, and passes it on through a
+pipe. Answers do not take this way: every holder of the listener may give them (seccomp_unotify(2)).
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from chaoskit.inject import processes
 from chaoskit.inject.kernel.seccomp import abi
 
 _PATIENCE = 0.5
-"""Seconds that it has to say that it is done; then it is ended, and the next run gets another."""
+"""Seconds in which it must confirm a stop; then it is killed, and the next run gets another."""
 _DESCRIPTORS = struct.Struct("=2i")
 _ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 """``struct sched_attr`` of linux/sched/types.h."""
 _SLICE = 100_000
-"""Nanoseconds: the shortest slice that the kernel gives."""
+"""The shortest time slice that the kernel gives, in nanoseconds."""
 _BEGIN, _STOP, _DONE = b"b", b"s", b"d"
 
 
 class Catcher:
-    """The receiving process of one supervisor: it lives for as many runs as its owner lets it."""
+    """The receiving process of a supervisor; it may serve many runs."""
 
     def __init__(self) -> None:
-        # Both ends are closed when a program is executed, and by the child.
+        # Both ends are close-on-exec, and the child closes its copy.
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.settimeout(_PATIENCE)
         parent = os.getpid()
@@ -43,11 +43,11 @@ class Catcher:
         if self._pid == 0:
             _catch(theirs, parent)
         theirs.close()
-        # A number may come to mean another process.
+        # A process id may be reused.
         self._pidfd = os.pidfd_open(self._pid)
 
     def begin(self, listener: int) -> int:
-        """Receive from ``listener`` from now on; return the pipe from which its calls can be read.
+        """Begin to receive from ``listener``; return the pipe from which its calls can be read.
 
         Raises:
             OSError: if its process is gone.
@@ -65,7 +65,7 @@ class Catcher:
         return reader
 
     def stop(self) -> bool:
-        """Stop receiving; False if it did not, and has to be dismissed."""
+        """Stop receiving; return False if it did not stop, and must be dismissed."""
         try:
             self._ours.send(_STOP)
             return self._ours.recv(1) == _DONE
@@ -73,14 +73,14 @@ class Catcher:
             return False
 
     def leave(self) -> None:
-        """Close what a fork has inherited."""
+        """Close what a fork inherited."""
         self._ours.close()
         os.close(self._pidfd)
 
     def dismiss(self) -> None:
         """End the process."""
         self._ours.close()
-        # A block that collects all children may have done so with this one.
+        # A block that collects all children may have collected this one.
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             os.waitpid(self._pid, 0)
@@ -92,10 +92,10 @@ _hired: tuple[int, Catcher] | None = None
 
 
 def receiving(listener: int, guard: processes.Guard) -> int:
-    """Have this process's catcher receive from ``listener``; return the pipe that its calls come from.
+    """Let this process's catcher receive from ``listener``; return the pipe with its calls.
 
-    The catcher is made if there is none, and stays as long as ``guard`` does. Returns -1 if none can be had:
-    then calls are received when the supervisor comes to it.
+    The catcher is made if there is none, and lives as long as ``guard``. Returns -1 if there is none: then
+    the supervisor receives calls when it can.
     """
     global _hired
     for _ in range(2):
@@ -105,7 +105,7 @@ def receiving(listener: int, guard: processes.Guard) -> int:
                 guard.at_dismissal(let_go)
             return _hired[1].begin(listener)
         except OSError:
-            # The one from before may have been collected as a child that was left over.
+            # An earlier one may have been collected as a left-over child.
             let_go()
     return -1
 
@@ -137,7 +137,7 @@ def _catch(control: socket.socket, parent: int) -> NoReturn:
         _hurry()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        # A pipe whose writing end we held would never end for the process that reads from it.
+        # The reader of a pipe whose write end we held would never see its end.
         os.closerange(0, control.fileno())
         os.closerange(control.fileno() + 1, 1 << 20)
         while True:
@@ -153,17 +153,17 @@ def _catch(control: socket.socket, parent: int) -> NoReturn:
 
 
 def _hurry() -> None:
-    """Be scheduled before others as soon as a call is made, as well as this user may be."""
+    """Be scheduled first as soon as a call is made, if this user may."""
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except OSError:
-        # For the asking: a short slice has an early deadline (sched_setattr(2), Linux 6.12).
+        # Without privileges: a short slice has an early deadline (sched_setattr(2), Linux 6.12).
         wanted = ctypes.create_string_buffer(_ATTRIBUTES.pack(_ATTRIBUTES.size, 0, 0, 0, 0, _SLICE, 0, 0))
         abi.libc().syscall({"x86_64": 314, "aarch64": 274}[abi.machine()], 0, wanted, 0)
 
 
 def _pass_on(control: socket.socket, listener: int, writer: int) -> None:
-    """Receive until something is said, or nothing can come any more."""
+    """Receive until told otherwise, or until nothing can come any more."""
     poll = select.poll()
     poll.register(control.fileno(), select.POLLIN)
     poll.register(listener, select.POLLIN)
@@ -175,10 +175,10 @@ def _pass_on(control: socket.socket, listener: int, writer: int) -> None:
             call[:] = abi.NO_NOTIF
             try:
                 fcntl.ioctl(listener, abi.IOCTL_RECV, call)
-            except OSError:  # It was withdrawn in between.
+            except OSError:  # The call was withdrawn in between.
                 continue
             os.write(writer, call)
-    except OSError:  # The supervisor reads no more.
+    except OSError:  # The supervisor has stopped reading.
         pass
     finally:
         os.close(listener)

@@ -1,4 +1,4 @@
-"""The domains there are, in the order in which they are asked. This is the only place that names them."""
+"""All domains, in the order in which they are asked. No other module names them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from chaoskit.inject.kernel.seccomp.syscalls import Families, Spec
 DOMAINS: tuple[type[Domain[Any]], ...] = (Files, Lookups, Network, Times)
 
 SPECS: tuple[Spec, ...] = tuple(spec for domain in DOMAINS for spec in domain.specs)
-"""Every call that can be an operation of some domain."""
+"""The calls of all domains."""
 
 
 class Domains(dict[int, Domain[Any]]):
     """The domains of one run, by their places in :data:`DOMAINS`.
 
-    A case seldom meets more than one: each is made when it is first asked for, which :meth:`values` is not.
+    Each is made when it is first looked up, since a case seldom needs more than one. :meth:`values` makes
+    none.
     """
 
     def __init__(self, around: Around) -> None:
         super().__init__()
         self._around = around
         if around.plan.record:
-            # What there was before the first call is part of what is recorded.
+            # A recording includes what existed before the first call.
             self.update(enumerate(domain(around) for domain in DOMAINS))
 
     def __missing__(self, position: int) -> Domain[Any]:
@@ -41,7 +42,7 @@ class Domains(dict[int, Domain[Any]]):
         return domain
 
     def of(self, family: str) -> Iterator[Domain[Any]]:
-        """Those that have calls of this family."""
+        """The domains that have calls of this family."""
         return map(self.__getitem__, _positions().get(family, ()))
 
 
@@ -55,16 +56,16 @@ def _positions() -> dict[str, tuple[int, ...]]:
 
 
 def lasting(shape: Shape) -> frozenset[str]:
-    """The families that a fault of this shape may go on to answer once it has struck."""
+    """The families whose later calls a fault of this shape may answer once it has struck."""
     return frozenset().union(*(domain.lasting(shape) for domain in DOMAINS))
 
 
 # A sweep has thousands of cases and a few dozen filters: assembling one costs as much as a small case.
 @cache
 def program(families: Families, timed: bool = False) -> bytes:
-    """The filter under which, of all operations, only calls of ``families`` stop.
+    """The filter that stops only calls of ``families``, of all operations.
 
-    With ``timed`` all calls stop that have to do with time.
+    With ``timed`` it also stops all calls that deal with time.
     """
     if not timed:
         specs = tuple(spec for spec in SPECS if not isinstance(spec, TimeSpec))
@@ -76,7 +77,7 @@ def program(families: Families, timed: bool = False) -> bytes:
 
 @cache
 def by_number() -> dict[int, tuple[tuple[int, Spec], ...]]:
-    """For each number of this machine the calls that it is, with the position of the domain that wants it."""
+    """Maps each call number of this machine to its specs, each with the position of its domain."""
     table: dict[int, tuple[tuple[int, Spec], ...]] = {}
     for position, domain in enumerate(DOMAINS):
         for spec in domain.specs:

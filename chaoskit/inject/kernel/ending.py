@@ -1,4 +1,4 @@
-"""How a run ends: given up as hung, killed by a fault, or over, with what it leaves behind."""
+"""How a run ends: given up as hung, killed by a fault, or complete, with the processes that it leaves."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from chaoskit.inject.kernel.workload import tree
 from chaoskit.inject.kernel.workload.tree import Tree
 
 GRACE = 0.25
-"""Seconds that processes have to end after the workload's own has; then they count as left over."""
+"""Seconds that other processes may outlive the workload's own; then they count as left over."""
 _LOOK = 0.01
-"""Seconds between two looks at whether those have ended: a process that was never met ends in silence."""
+"""Seconds between two checks whether they have ended: nothing reports the end of a process never met."""
 _STUCK = "nothing was left that could have ended these waits:\n"
 
 
@@ -28,17 +28,17 @@ class Ending:
         self._before: set[int] = set()
         self._pidfds: dict[int, int] = {}
         self.dying = False
-        """SIGKILL was sent to all: calls that still arrive are not answered, and do not take effect."""
+        """SIGKILL was sent to all: calls that still arrive get no answer and have no effect."""
         self.timed_out = self.stuck = False
         self.stacks = ""
         self.left_over: list[str] = []
 
     def begin(self, before_fork: set[int]) -> None:
-        """Remember which children the test process had before: they are none of ours."""
+        """Remember which children the test process already had: they are not the workload's."""
         self._before = before_fork
 
     def watch_arrivals(self) -> None:
-        """Watch for the end of every process that was met since the last time."""
+        """Watch for the end of every process met since the last call."""
         while self._tree.arrivals:
             process = self._tree.arrivals.pop()
             self._pidfds[process.pidfd] = process.pid
@@ -50,11 +50,11 @@ class Ending:
         self._tree.forget(self._pidfds.pop(pidfd))
 
     def give_up(self, stuck: bool = False) -> None:
-        """The time of the run is over, or it is stuck: note what everything waits for, then kill it."""
+        """The run is out of time or stuck: note what each thread waits for, then kill everything."""
         if self.dying:
             return
         self.timed_out, self.stuck = True, stuck
-        # Also those that made no call which stopped: their stacks may be the interesting ones.
+        # Include processes that made no call which stopped: their stacks may explain the hang.
         for pid in (*self.orphans(), self._tree.pid):
             self._tree.meet(pid)
         # Asked before the threads are stopped: afterwards it only shows the stop.
@@ -65,31 +65,31 @@ class Ending:
         self.kill_all()
 
     def kill_all(self) -> int:
-        """SIGKILL every process of the workload, met or not; return how many of those met were alive."""
+        """Send SIGKILL to every process of the workload; return how many of the known ones were alive."""
         self.dying = True
-        # Stopped first, so that none forks, or acts on the death of another, while they are killed.
+        # Stop them first: none must fork, or react to the death of another, while they are killed.
         alive = [pid for pid, one in list(self._tree.processes.items()) if one.kill(signal.SIGSTOP)]
-        # Everything below as well: a process that was never met may hold the others up.
+        # Kill their descendants too: a process that was never met may keep the others waiting.
         processes.kill_tree(*alive, *self.orphans())
         return len(alive)
 
     def orphans(self) -> list[int]:
-        """Workload processes that were reparented to us; their own descendants are not listed."""
+        """Processes of the workload that became our children; their own descendants are not listed."""
         return [pid for pid in tree.offspring(self._before, self._tree.pid) if pid != self._tree.pid]
 
     def wind_up(self) -> None:
-        """After the workload's own process: wait for the others, then end and name what is left."""
+        """When the workload's own process has ended: wait for the others, then kill and name the rest."""
         if not self._tree.processes and not self.orphans():
-            return  # What still descends from the workload has come to us, or has an ancestor that has.
+            return  # Every process left is our child by now, or descends from one that is.
         deadline = time.monotonic() + (0.0 if self.dying else GRACE)
         while self._others() and time.monotonic() < deadline:
             self._turn(min(deadline, time.monotonic() + _LOOK))
         if not self.dying and self._others():
             for pid in self.orphans():
                 self._tree.meet(pid)
-            self._turn(time.monotonic())  # Forgets those that have ended.
+            self._turn(time.monotonic())  # This drops those that have ended.
         if not self.dying:
-            # A run that was killed leaves nothing on purpose.
+            # What a killed run leaves behind is not the program's doing.
             self.left_over = [_name(pid) for pid in self._others()]
         self._reap_all()
 
@@ -98,11 +98,11 @@ class Ending:
         self._poller.turn(deadline)
 
     def _others(self) -> list[int]:
-        """Processes of the tree that still run; those that have ended are collected."""
+        """The processes of the tree that still run; others are collected."""
         return [pid for pid in {*self.orphans(), *self._tree.processes} if not _collect(pid)]
 
     def _reap_all(self) -> None:
-        """Kill and collect what is left, known to us or not."""
+        """Kill and collect all remaining processes, known or not."""
         self.kill_all()
         tree.end_all(self._before, self._tree.pid)
         for pid, process in list(self._tree.processes.items()):
@@ -113,7 +113,7 @@ class Ending:
 
 
 def _collect(pid: int) -> bool:
-    """True if a process is gone; collects it if it was ours and has ended."""
+    """True if a process is gone; collects it if it was our child and has ended."""
     try:
         done, _ = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

@@ -1,4 +1,4 @@
-"""Operations without a call: they begin where a domain sees them, and are struck there."""
+"""Operations that are not system calls: a domain reports that they begin, and strikes them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from chaoskit.inject.kernel.strike import Strikes
 
 @dataclass(frozen=True, slots=True)
 class _KeptInView:
-    """A condition that answers nothing itself: its domain does."""
+    """A condition that answers no call itself: its domain does."""
 
     families: frozenset[str]
 
     def answer(self, call: Call, as_operation: Callable[[], Operation]) -> Answer:
-        """Leave it to the domain."""
+        """Leave the answer to the domain."""
         return None, ""
 
 
@@ -46,41 +46,41 @@ class Started:
 
     @property
     def text(self) -> str:
-        """The strike as the schedule spells it."""
+        """The strike as the schedule writes it."""
         return self.armed.text if self.armed is not None else ""
 
     def prove(self, effect: str) -> None:
-        """The fault took effect."""
-        # One receipt is enough, although a partition takes effect again and again.
+        """Note that the fault took effect."""
+        # One receipt is enough: a partition takes effect many times.
         if self.armed is not None:
             shown = replace(self._begun(), ordinal=self.armed.ordinal, result=None)
             self._strikes.receipts.append(Receipt(self.armed.text, str(shown), effect))
             self.armed = None
 
     def kill(self, effect: str) -> None:
-        """SIGKILL to all."""
+        """Kill every process of the workload."""
         if self._strikes.kill_all():
             self.prove(effect)
 
     def impossible(self, why: str) -> None:
-        """Note that the point was reached and the fault could not happen."""
+        """Note that the point was reached but the fault was impossible."""
         if self.armed is not None:
             self._strikes.not_injected(self.armed, CannotExecute(why))
             self.armed = self.shape = None
 
     def watch(self, families: frozenset[str]) -> None:
-        """Have calls of these families stop from now on, so that the domain can answer them."""
+        """From now on stop calls of these families, so that the domain can answer them."""
         self._strikes.standing.append(_KeptInView(families))
         self._reached()
 
     def known(self, result: int | None, detail: Detail) -> None:
-        """Record the result and detail that are known so far."""
+        """Record the result and detail known so far."""
         if self._index is not None:
             self._log.amend(self._index, result, detail)
 
 
 class Begun:
-    """Counts, records and strikes; see :class:`chaoskit.inject.kernel.border.Happenings`.
+    """Counts, records and strikes operations; see :class:`chaoskit.inject.kernel.border.Happenings`.
 
     ``settle`` completes what other domains have under way; ``reached`` is called when a strike's point is
     reached.
@@ -99,13 +99,13 @@ class Begun:
         index = None
         if self._log.recording:
             self._settle()
-            # Recorded when it begins and completed when it is over: it stands before what comes between.
+            # Recorded at its beginning, to stand before operations that come before its end; completed then.
             index = len(self._log.operations)
             self._log.record(call, None, detail, where)
-        # Made only for a receipt: of a thousand requests one is struck.
+        # Built only for a receipt: of a thousand requests one is struck.
         begun = partial(Operation, 0, call.family, call.target, call.second, detail=detail)
         if index is not None:
-            # Bound to the record of this moment, since ``known`` replaces it by later ones.
+            # Bind the present record: ``known`` replaces it later.
             begun = partial(replace, self._log.operations[index])
         started = Started(self._strikes, self._log, begun, index, self._reached)
         armed = self._strikes.due(call.family, call.target, call.second, call.task)
@@ -121,7 +121,7 @@ class Begun:
         return self._strikes.near(family, within)
 
     def _common(self, started: Started, call: Call) -> None:
-        """Kills and signals are the same whatever they strike; a delay is the domain's to keep."""
+        """Kills and signals, which are the same for all domains. A delay is left to the domain."""
         assert started.shape is not None
         if isinstance(started.shape, Delayed):
             return

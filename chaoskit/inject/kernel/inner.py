@@ -1,4 +1,4 @@
-"""What was seen and struck inside of the interpreter, as operations and receipts of the run."""
+"""Operations and receipts of what was seen and struck inside the interpreter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chaoskit.inject.interpreter.words import BESIDE, SharedWords
 def merged(
     operations: Sequence[Operation], noted: Sequence[Noted], run: int, pid: int
 ) -> tuple[Operation, ...]:
-    """The operations of a run with those inside of the interpreter between them, where they happened."""
+    """Merge the operations inside the interpreter into those of the run, in order of time."""
     if not noted:
         return tuple(operations)
     together: list[Operation] = []
@@ -27,7 +27,7 @@ def merged(
             together.append(_operation(following, run, pid))
             following = next(waiting, None)
         together.append(operation)
-    # Nothing stands behind the end of the function: a position that is too large was not ours.
+    # Nothing follows the end of the function: a larger position was not written by us.
     return tuple(replace(one, index=index) for index, one in enumerate(together))
 
 
@@ -47,7 +47,7 @@ def _operation(noted: Noted, run: int, pid: int) -> Operation:
 
 
 def receipts(plan: Plan, words: SharedWords | None) -> tuple[Receipt, ...]:
-    """The proofs of what has struck inside of the interpreter."""
+    """The proofs of faults that struck inside the interpreter."""
     if words is None:
         return ()
     found = []
@@ -59,13 +59,13 @@ def receipts(plan: Plan, words: SharedWords | None) -> tuple[Receipt, ...]:
 
 
 def nearest(plan: Plan, words: SharedWords | None) -> dict[str, Strike]:
-    """For strikes at a later allocation than the line has made: the one at the last that it made."""
+    """For each strike at an allocation that the line never reached: a strike at its last allocation."""
     made = {} if words is None else {one: words.made(at) for at, one in enumerate(plan.strikes)}
     return {str(one): replace(one, fault=Fault(one.fault.name, str(n))) for one, n in made.items() if n}
 
 
 def caveats(words: SharedWords | None) -> tuple[Caveat, ...]:
-    """What was not watched inside of the interpreter."""
+    """Caveats about what was not watched inside the interpreter."""
     if words is None or not words.words[BESIDE]:
         return ()
     text = (

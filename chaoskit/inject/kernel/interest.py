@@ -1,8 +1,8 @@
-"""The families of calls that a run has to look at: all of them in a recording, few in a case.
+"""The families of calls that a run has to examine: all in a recording, few in a case.
 
-A call that no pending strike can be at, and no lasting condition can answer, does not matter. The filter
-of a case does not stop it at all (:mod:`chaoskit.inject.kernel.seccomp.bpf`), and what it does stop only
-because an earlier strike was at such calls goes on unread.
+A call matters only if a pending strike may be due at it or a lasting condition may answer it. The filter of a
+case does not stop other calls (:mod:`chaoskit.inject.kernel.seccomp.bpf`), and a call that mattered only to
+an earlier strike goes on unread.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chaoskit.inject.kernel.seccomp.syscalls import Families
 
 
 def at_any_time(plan: Plan, promised_by_writing: bool) -> Families:
-    """What may have to be looked at from the first call of a run to its last.
+    """The families that may matter at any moment of a run.
 
     ``promised_by_writing`` is True if lines on the standard output are promises.
     """
@@ -31,7 +31,7 @@ def at_any_time(plan: Plan, promised_by_writing: bool) -> Families:
 def from_now_on(
     plan: Plan, pending: Iterable[Strike], standing: Iterable[Standing], promised_by_writing: bool
 ) -> Families:
-    """What has to be looked at until the next strike: it is among what :func:`at_any_time` said."""
+    """The families that matter until the next strike, a subset of :func:`at_any_time`."""
     if plan.record:
         return None
     return _together(pending, [one.families for one in standing], promised_by_writing)
@@ -42,15 +42,15 @@ def _together(
 ) -> Families:
     """Where strikes are due, what lasting conditions can answer, and how promises are made.
 
-    All, where processes or threads have to be numbered.
+    All families, if processes or threads have to be numbered.
     """
     points = [strike.point for strike in strikes]
-    # Numbers are given by first operations, of whatever family.
+    # A process or thread is numbered at its first operation, of whatever family.
     if any(point.place.process or point.place.thread for point in points):
         return None
     families = frozenset(point.call for point in points).union(*lasting)
-    # A family of a schedule that was typed by hand need not exist; then no call is of it.
+    # A schedule typed by hand may name a family that does not exist; no call belongs to it.
     rows = [FAMILIES[family] for family in families if family in FAMILIES]
-    # A call may turn out to be of the family only when it is decoded.
+    # Some calls show their family only when they are decoded.
     families = families.union(*(row.comes_as for row in rows))
     return families | {"write"} if promised_by_writing else families

@@ -1,4 +1,4 @@
-"""Receiving calls that have stopped, and answering them: seccomp_unotify(2)."""
+"""Receives stopped calls and answers them: seccomp_unotify(2)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import NamedTuple
 from chaoskit.inject.kernel.seccomp import abi
 
 GoesBy = Callable[[int, int, int, int], bool]
-"""Given thread, number, architecture and first argument of a call: it may go on unexamined."""
+"""Takes thread, number, architecture and first argument; returns True if the call may go on unexamined."""
 
 
 class Notification(NamedTuple):
-    """A call that waits: the kernel's number for it, its thread, and what was called."""
+    """A waiting call: the kernel's number for it, its thread, the call's number and arguments."""
 
     ident: int
     tid: int
@@ -25,54 +25,54 @@ class Notification(NamedTuple):
 
 
 class Listener:
-    """Receives calls and answers them. Every call that is received has to be answered once."""
+    """Receives calls and answers them. Every received call must be answered exactly once."""
 
     def __init__(self) -> None:
         self._fd = -1
         self.source = -1
-        """Where calls are received: the kernel's descriptor, or the pipe of a catcher."""
+        """Where calls come from: the kernel's descriptor, or the pipe of a catcher."""
         self._received = 0
         self._first = self._last = 0
         self.released: set[int] = set()
-        """The workload's descriptors that :meth:`release` has put ``/dev/null`` in place of."""
-        # Buffers that can be written: for others Python's ioctl raises and catches an error each time.
+        """The workload's descriptors that :meth:`release` has replaced by ``/dev/null``."""
+        # Writable buffers: for others Python's ioctl raises and catches an error at every call.
         self._call = bytearray(abi.NOTIF.size)
         self._reply = bytearray(abi.ANSWER.size)
 
     def attach(self, fd: int) -> None:
-        """Begin with the descriptor that the kernel gave for the filter."""
+        """Begin to use the descriptor that the kernel gave for the filter."""
         self._fd = self.source = fd
         try:
             # Run the woken thread on the waiter's CPU: a cheaper hand-over (Linux 6.6).
             fcntl.ioctl(fd, abi.IOCTL_SET_FLAGS, abi.FD_SYNC_WAKE_UP)
         except OSError:
-            pass  # An older kernel; all works, and each call takes a little longer.
+            pass  # An older kernel, where each call takes a little longer.
 
     @property
     def withdrawn(self) -> int:
-        """Calls that were gone before they were received: their thread died, or a signal interrupted it.
+        """How many calls were gone before they were received: the thread died, or a signal interrupted it.
 
-        The kernel numbers notifications one by one, so those are the numbers that never came. A waiting
-        call is not interrupted once it was received (``SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV``).
+        The kernel numbers notifications consecutively, so the missing numbers are those calls. A call that
+        was received is not interrupted any more (``SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV``).
         """
         return self._last - self._first + 1 - self._received if self._received else 0
 
     def receive(self, goes_by: GoesBy | None, alone: Callable[[], bool], most: int) -> Notification | None:
-        """Take up to ``most`` calls and let them go on while ``goes_by`` is true; return the first other.
+        """Receive up to ``most`` calls and let them go on while ``goes_by`` is true; return the first other.
 
-        None means that there is something else to do first: ``alone``, which is asked after each call that
-        goes on, has returned False, or a call was withdrawn.
+        None means that there is other work: a call was withdrawn, or ``alone``, which is called after each
+        call that goes on, has returned False.
         """
         take, send, unpack = self._next, self._send, abi.NOTIF.unpack
         for _ in range(most):
             data = take()
             if data is None:
                 return None
-            # One loop for all that is only counted: what a call costs here, it costs a thousand times.
+            # A tight loop for calls that are only counted: there may be thousands.
             ident, tid, _, number, arch, _, first, *others = unpack(data)
             missed, self._last = ident != self._last + 1, ident
             self._received += 1
-            if missed:  # Or it is the very first, which has some number, too.
+            if missed:  # The very first call has a number as well.
                 self._first = self._first or ident
             if goes_by is None or not goes_by(tid, number, arch, first):
                 return Notification(ident, tid, number, arch, (first, *others))
@@ -81,11 +81,11 @@ class Listener:
         return None
 
     def drop(self) -> None:
-        """Take a call of a workload that was killed: it is neither answered nor counted."""
+        """Receive a call of a killed workload: it is neither answered nor counted."""
         self._next()
 
     def _next(self) -> bytes | bytearray | None:
-        """A notification as the kernel writes it; None if it was withdrawn before it could be received."""
+        """The next notification as the kernel writes it; None if it was withdrawn first."""
         if self.source != self._fd:
             data = os.read(self.source, abi.NOTIF.size)
             return data if len(data) == abi.NOTIF.size else None
@@ -99,11 +99,11 @@ class Listener:
         return call
 
     def go_on(self, ident: int) -> bool:
-        """Let the kernel carry the call out; False if there was no thread left to do it."""
+        """Let the kernel carry the call out; False if its thread is gone."""
         return self._send(ident, 0, 0, abi.FLAG_CONTINUE)
 
     def answer(self, ident: int, result: int) -> bool:
-        """Answer with a result or minus the errno; False if there was no thread left to get it."""
+        """Answer with a result or minus the errno; False if its thread is gone."""
         return self._send(ident, max(result, 0), min(result, 0), 0)
 
     def _send(self, ident: int, value: int, error: int, flags: int) -> bool:
@@ -111,7 +111,7 @@ class Listener:
         while True:
             try:
                 fcntl.ioctl(self._fd, abi.IOCTL_SEND, self._reply)
-            except InterruptedError:  # By a signal to this process; Python does not repeat an ioctl.
+            except InterruptedError:  # By a signal to us; Python does not repeat an ioctl.
                 continue
             except OSError:
                 return False
@@ -120,7 +120,7 @@ class Listener:
     def give(self, ident: int, mine: int, cloexec: bool) -> int:
         """Give the thread a copy of descriptor ``mine`` as the result of its call.
 
-        Returns its number there, or minus the errno, which was answered then.
+        Returns its number there, or minus the errno that was answered instead.
         """
         flags = abi.ADDFD_FLAG_SEND
         request = bytearray(abi.ADDFD.pack(ident, flags, mine, 0, os.O_CLOEXEC if cloexec else 0))
@@ -128,12 +128,12 @@ class Listener:
             return int(fcntl.ioctl(self._fd, abi.IOCTL_ADDFD, request, True))
         except OSError as error:
             result = -(error.errno or errno.EIO)
-            # The call still waits: it gets the error that the open would have got.
+            # The call still waits: answer with the error that its open would have met.
             self.answer(ident, result)
             return result
 
     def release(self, ident: int, fd: int) -> bool:
-        """Put ``/dev/null`` in place of a descriptor, so that its file and locks are let go."""
+        """Replace a descriptor by ``/dev/null``, which releases its file and locks."""
         with open(os.devnull, "rb") as null:
             request = abi.ADDFD.pack(ident, abi.ADDFD_FLAG_SETFD, null.fileno(), fd, os.O_CLOEXEC)
             try:
@@ -145,7 +145,7 @@ class Listener:
 
 
 class Stopped:
-    """One call that waits for its answer. The holder of this object gives it, now or later."""
+    """A call that waits for its answer. The holder of this object answers, now or later."""
 
     __slots__ = ("ident", "listener")
 
@@ -154,11 +154,11 @@ class Stopped:
         self.ident = ident
 
     def go_on(self) -> bool:
-        """Let the kernel carry the call out; False if there was no thread left to do it."""
+        """Let the kernel carry the call out; False if its thread is gone."""
         return self.listener.go_on(self.ident)
 
     def answer(self, result: int) -> bool:
-        """Answer with a result or minus the errno; False if there was no thread left to get it."""
+        """Answer with a result or minus the errno; False if its thread is gone."""
         return self.listener.answer(self.ident, result)
 
     def give(self, mine: int, cloexec: bool) -> int:
@@ -166,5 +166,5 @@ class Stopped:
         return self.listener.give(self.ident, mine, cloexec)
 
     def release(self, fd: int) -> bool:
-        """Let the file behind the caller's descriptor ``fd`` go, before the answer."""
+        """Release the file behind the caller's descriptor ``fd`` before the answer."""
         return self.listener.release(self.ident, fd)

@@ -1,4 +1,4 @@
-"""The record of one run: its operations in order, and what could not be followed."""
+"""The record of one run: its operations in order, and its caveats."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from chaoskit.inject.kernel.seccomp.syscalls import Spec
 from chaoskit.inject.kernel.workload.tree import Task, Tree
 
 Where = tuple[Place, tuple[Frame, ...]]
-"""In which stream of operations a call stands, and its Python stack."""
+"""The stream of operations to which a call belongs, and its Python stack."""
 
 
 class Call(Protocol):
-    """One notified call, as its domain has understood it.
+    """A notified call as its domain understands it.
 
-    ``family`` is that of the operation, which may differ from the one of ``spec``: a removal by
-    ``unlinkat`` is an ``rmdir`` if its flags say so. ``target`` and ``second`` are as in
-    :class:`chaoskit.core.operation.Operation`.
+    ``family`` is that of the operation and may differ from that of ``spec``: ``unlinkat`` is an ``rmdir`` if
+    its flags say so. ``target`` and ``second`` are as in :class:`chaoskit.core.operation.Operation`.
     """
 
     @property
@@ -42,44 +41,44 @@ class Call(Protocol):
 class Log:
     """Collects the operations of all domains.
 
-    With ``recording`` operations come with their Python stacks. In a case they need not: the
-    operation of the recording that the schedule names has one.
+    With ``recording`` operations come with their Python stacks. In a case they need none: the recorded
+    operation that the schedule names has one.
     """
 
     def __init__(self, tree: Tree, recording: bool, words: SharedWords | None = None) -> None:
-        """``words`` are told how many operations there are, for what is noted between them."""
+        """``words`` learns the number of operations, which places what is noted between them."""
         self._words = words
         self.operations: list[Operation] = []
-        # By kind and target: a loop must not fill the report with one sentence.
+        # By kind and target, lest a loop fill the report with one sentence.
         self.caveats: dict[tuple[str, str], Caveat] = {}
         self.recording = recording
         self._ordinals = OrdinalCounter()
         self._tree = tree
 
     def caveat(self, kind: str, target: str, text: str) -> None:
-        """Note something that could not be followed, once for each target."""
+        """Add a caveat, once for each target."""
         self.caveats.setdefault((kind, target), Caveat(kind, target, text))
 
     def where(self, task: Task) -> Where:
-        """Where ``task`` stands. Call before a call is answered: afterwards its thread runs on."""
+        """Where ``task`` stands. Must be called before its call is answered: then the thread runs on."""
         return self._tree.place(task), self._tree.stack(task) if self.recording else ()
 
     def operation(self, call: Call, result: int | None, detail: Detail) -> Operation:
-        """The record of ``call``; its ordinal is given when it is added."""
+        """The record of ``call``, which gets its ordinal when it is added."""
         return self._made(call, result, detail, self.where_of(call), 1)
 
     def where_of(self, call: Call) -> Where:
-        """Where a call stands; one that is counted by its peer stands in no process or thread."""
+        """Where a call stands; without process and thread if it is counted by its peer."""
         return self.where_in_run(call.task) if FAMILIES[call.family].remote else self.where(call.task)
 
     def where_in_run(self, task: Task) -> Where:
-        """Where ``task`` stands, for what belongs to no process or thread."""
+        """Where ``task`` stands, for operations that are counted in the whole run."""
         return Place(self._tree.run), self._tree.stack(task) if self.recording else ()
 
     def record(self, call: Call, result: int | None, detail: Detail, where: Where | None = None) -> None:
-        """Make the record of ``call`` and add it; ``where`` is where its thread stood when it was made."""
+        """Add the record of ``call``; ``where`` is where its thread stood at the call."""
         place, stack = where or self.where_of(call)
-        # All at once: to copy a record costs as much as a system call.
+        # All fields at once: copying a record costs as much as a system call.
         ordinal = self._ordinals.next((place, call.family, call.target, call.second))
         self.operations.append(self._made(call, result, detail, (place, stack), ordinal))
         if self._words is not None:
@@ -103,12 +102,12 @@ class Log:
         )
 
     def amend(self, index: int, result: int | None, detail: Detail) -> None:
-        """Complete the record of an operation that was added when it began."""
+        """Complete the record of an operation that was added at its beginning."""
         self.operations[index] = replace(self.operations[index], result=result, detail=detail)
 
     def add(self, operation: Operation) -> None:
-        """Append an operation that was made before; its index is the one at which it now stands."""
-        # Its index was given when it began; another may have been recorded since.
+        """Append a prepared operation and give it its index."""
+        # It has the index of its beginning, but others may have been recorded since.
         index, ordinal = len(self.operations), self._ordinals.next(operation.key)
         self.operations.append(replace(operation, index=index, ordinal=ordinal))
         if self._words is not None:
@@ -116,5 +115,5 @@ class Log:
 
 
 def bare(call: Call, detail: Detail) -> Operation:
-    """What a lasting condition needs to know of a call: no stack, no place."""
+    """The operation as a lasting condition needs it: without stack and place."""
     return Operation(0, call.family, call.target, call.second, syscall=call.spec.name, detail=detail)

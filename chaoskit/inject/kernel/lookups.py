@@ -1,8 +1,7 @@
-"""Look-ups below the scenario's directory: calls that ask for a name and change nothing.
+"""Look-ups below the scenario's directory: calls that query a name and change nothing.
 
-The kernel carries each of them out, since the answer goes into the caller's own memory. What it will be
-is found by asking the same question beforehand; nothing of the workload runs in between that could
-change it but other threads and processes, as with every read.
+The kernel carries them out, since the answer goes into the caller's memory. We learn the answer by asking the
+same question just before. Only other threads and processes could change it in between, as with every read.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from chaoskit.inject.kernel.workload import paths, rights
 from chaoskit.inject.kernel.workload.tree import Task, status
 
 _PATH_MAX = 4096
-"""Bytes of a name with its final NUL that the kernel takes (limits.h)."""
+"""The longest name, in bytes with its final NUL, that the kernel accepts (limits.h)."""
 _ANSWER = 4096
-"""Bytes of room for an answer: ``struct stat`` has 144, ``struct statx`` 256, a link at most this."""
+"""Room for an answer in bytes: ``struct stat`` has 144, ``struct statx`` 256, a link at most this."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookupSpec(Spec):
-    """What the arguments of one look-up are; every field added here but ``follow`` is an index.
+    """The meaning of a look-up's arguments; every field added here except ``follow`` is an index.
 
-    ``path`` is looked up from the descriptor ``base`` (None: the working directory); without one the working
-    directory itself is asked for. The answer goes to
-    ``buffer``, of ``size`` bytes where that is given. ``mode`` is what ``access`` asks for. A symbolic
-    link as the last part of the name is followed if ``follow``, unless ``flags`` say otherwise.
+    ``path`` is looked up from the descriptor ``base`` (None: the working directory); without ``path`` the
+    call asks for the working directory itself. The answer goes to ``buffer``, of ``size`` bytes where that is
+    given. ``mode`` is what ``access`` asks for. If ``follow``, a symbolic link as the last part of the name
+    is followed unless ``flags`` say otherwise.
     """
 
     path: int | None = 0
@@ -50,10 +49,10 @@ class LookupSpec(Spec):
 
 
 def _of_a_name(flags: int) -> tuple[Condition, ...]:
-    """Only calls without ``AT_EMPTY_PATH``: with it, they are what glibc makes of ``fstat``.
+    """Only calls without ``AT_EMPTY_PATH``: glibc implements ``fstat`` by those with it.
 
-    Python stats every file that it opens in this way, so to stop those would cost more than all other
-    look-ups together, and they look nothing up.
+    Python calls ``fstat`` on every file that it opens. To stop those would cost more than all look-ups
+    together, and they look nothing up.
     """
     return ((flags, "clear", (abi.AT_EMPTY_PATH,)),)
 
@@ -70,12 +69,12 @@ SPECS: tuple[LookupSpec, ...] = (
     LookupSpec("readlinkat", "readlink", 267, 78, base=0, path=1, buffer=2, size=3),
     LookupSpec("getcwd", "getcwd", 79, 17, path=None, buffer=0, size=1),
 )
-"""Every look-up, with its numbers; see stat(2), statx(2), access(2), readlink(2), getcwd(2)."""
+"""All look-ups with their numbers; see stat(2), statx(2), access(2), readlink(2), getcwd(2)."""
 
 
 @dataclass(slots=True)
 class Lookup:
-    """One notified look-up of a name below the root; ``path`` is how this process reaches it."""
+    """A notified look-up of a name below the root; ``path`` is how this process reaches it."""
 
     spec: LookupSpec
     task: Task
@@ -92,7 +91,7 @@ class Lookup:
 
 
 class Lookups(AtOnce):
-    """Names that are asked for below one root; see :class:`chaoskit.inject.kernel.border.Domain`."""
+    """The domain of look-ups below one root; see :class:`chaoskit.inject.kernel.border.Domain`."""
 
     specs: ClassVar[tuple[Spec, ...]] = SPECS
 
@@ -102,21 +101,21 @@ class Lookups(AtOnce):
 
     @staticmethod
     def lasting(shape: Shape) -> frozenset[str]:
-        """The families that a fault of this shape may go on to answer."""
+        """The families whose later calls a fault of this shape may answer."""
         lasts = isinstance(shape, Errno) and shape.lasting
         return calls_that_keep_failing(shape.name) if isinstance(shape, Errno) and lasts else frozenset()
 
     def decode(self, spec: Spec, task: Task, args: tuple[int, ...]) -> Lookup | None:
-        """Understand a call; None if its name leads elsewhere, or there is none."""
+        """Understand a call; None if it has no name, or the name leads elsewhere."""
         assert isinstance(spec, LookupSpec)
         if spec.path is None:
             return self._of_the_place(spec, task, args)
         raw = task.process.memory.string(args[spec.path])
-        # An empty name fails with ENOENT, or means the descriptor: no name of a file either way.
+        # An empty name fails with ENOENT or means the descriptor: either way it names no file.
         if not raw:
             return None
         base = None if spec.base is None else abi.signed(args[spec.base])
-        # The older calls have none, and follow or not by their name.
+        # Older calls have no flags: whether they follow links depends on the call.
         flags = 0 if spec.flags is None else args[spec.flags]
         follow = spec.follow and not flags & abi.AT_SYMLINK_NOFOLLOW
         path = paths.as_seen(task.tid, None if base == abi.AT_FDCWD else base, os.fsdecode(raw))
@@ -124,7 +123,7 @@ class Lookups(AtOnce):
         return None if target is None else Lookup(spec, task, args, target, path, follow)
 
     def _of_the_place(self, spec: LookupSpec, task: Task, args: tuple[int, ...]) -> Lookup | None:
-        """A call that asks for the working directory; None if that is elsewhere."""
+        """Understand a call that asks for the working directory; None if that is elsewhere."""
         path = f"/proc/{task.tid}/cwd"
         try:
             where = paths.without_mark(os.readlink(path), path)
@@ -134,20 +133,20 @@ class Lookups(AtOnce):
         return None if target is None else Lookup(spec, task, args, target, path, follow=True)
 
     def describe(self, call: Lookup, whole: bool) -> LookupDetail:
-        """What was asked; there is no data that would make it whole."""
+        """The operation; a look-up has no data to add."""
         mode = None if call.spec.mode is None else call.args[call.spec.mode] & 0xFFFFFFFF
         return LookupDetail(follow=call.follow, mode=mode)
 
     def perform(self, call: Lookup, stopped: Stopped) -> None:
-        """Record the look-up with what will come of it, and let the kernel answer."""
+        """Record the look-up with the expected result, and let the kernel answer."""
         self._log.record(call, _expected(call), self.describe(call, whole=False))
         stopped.go_on()
 
     def effect(self, shape: Shape, call: Lookup) -> FaultEffect:
-        """An errno, once or to stay.
+        """An errno, once or lasting.
 
         Raises:
-            CannotExecute: for every other fault: nothing is transferred, and no effect could be lost.
+            CannotExecute: for every other fault, since a look-up transfers nothing and has no effect.
         """
         if isinstance(shape, Errno):
             return failing(shape, call)
@@ -155,9 +154,9 @@ class Lookups(AtOnce):
 
 
 def _expected(call: Lookup) -> int | None:
-    """What the kernel will answer, by asking it the same; None where it would tell us something else."""
+    """The kernel's answer to the same question; None where it might answer us differently."""
     name = os.fsencode(call.path)
-    # With the way to the caller's directory before it, a name may be too long for us and not for the caller.
+    # Prefixed with the caller's directory a name may be too long for us but not for the caller.
     if len(name) >= _PATH_MAX or rights.difference(call.task.tid, status(call.task.tid)):
         return None
     spec, number = call.spec, call.spec.number(abi.machine())
@@ -169,23 +168,23 @@ def _expected(call: Lookup) -> int | None:
     if spec.base is not None:
         given[spec.base] = abi.AT_FDCWD
     if spec.buffer is not None and given[spec.buffer]:
-        # Into our own memory: the caller gets its answer from the kernel.
+        # The answer goes to our own memory; the caller gets its own from the kernel.
         given[spec.buffer] = ctypes.create_string_buffer(_ANSWER)
     if spec.size is not None:
         given[spec.size] = min(call.args[spec.size], _ANSWER)
     result = abi.libc().syscall(number, *given)
-    # The way to the caller's directory is a link more than the caller's name has.
+    # The path to the caller's directory adds one link to those of the caller's name.
     return None if result == -errno.ELOOP else result
 
 
 def _expected_place(call: Lookup) -> int | None:
-    """The length of the name of the working directory, as ``getcwd`` returns it, with its final NUL."""
+    """The length of the working directory's name with its final NUL, as ``getcwd`` returns it."""
     assert call.spec.size is not None
     try:
         name = os.readlink(call.path)
     except OSError:
         return None
-    # The kernel marks what was removed, and then getcwd fails (getcwd(2)).
+    # The kernel marks a removed directory, and getcwd fails there (getcwd(2)).
     if paths.without_mark(name, call.path) != name:
         return -errno.ENOENT
     length = len(os.fsencode(name)) + 1

@@ -1,4 +1,4 @@
-"""What the kernel backend needs of a machine, tried out on it."""
+"""Tries out what the kernel backend needs of a machine."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ MINIMUM = (5, 19)
 
 
 Runner = Callable[[Callable[[], None], Plan], Ran]
-"""The backend's own ``run``. It is handed in, so that the probe stands below the backend that asks it."""
+"""The backend's ``run``. It is an argument because the backend imports this module."""
 
 
 def probe(run: Runner, *, whole: bool = True) -> tuple[Check, ...]:
-    """Try everything, cheapest first; later checks are left out once a needed one has failed.
+    """Try everything, cheapest first; stop after a necessary check that failed.
 
-    Without ``whole`` also those that say only how well the backend works, and take a run.
+    Without ``whole`` leave out the checks that take a run and say only how well the backend works.
     """
     done: list[Check] = []
     for check in _checks(run, whole):
@@ -74,7 +74,7 @@ def _architecture() -> Check:
 
 def _release() -> Check:
     text = os.uname().release
-    # Distributions append their own version behind the numbers.
+    # Distributions append their own version to the numbers.
     match = re.match(r"(\d+)\.(\d+)", text)
     good = match is not None and (int(match[1]), int(match[2])) >= MINIMUM
     hint = "" if good else f"Linux {MINIMUM[0]}.{MINIMUM[1]} or newer is needed."
@@ -82,14 +82,14 @@ def _release() -> Check:
 
 
 def _features() -> Iterator[Check]:
-    """Ask seccomp(2) itself what it knows. None of these calls changes anything."""
+    """Ask seccomp(2) which features it has. None of these calls changes anything."""
     libc, number = abi.libc(), number_of("seccomp", abi.machine())
     action = ctypes.create_string_buffer(abi.SECCOMP_RET_USER_NOTIF.to_bytes(4, sys.byteorder))
     known = libc.syscall(number, abi.SECCOMP_GET_ACTION_AVAIL, 0, ctypes.addressof(action))
     yield _feature(
         "user notification", known == 0, known, "Linux 5.0 or newer, and no profile that hides it."
     )
-    # With flags that it knows the kernel goes on to the missing filter: EFAULT. Others are EINVAL.
+    # If the kernel knows the flags it fails at the missing filter with EFAULT, else with EINVAL.
     flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     asked = libc.syscall(number, abi.SECCOMP_SET_MODE_FILTER, flags, 0)
     yield _feature(
@@ -105,14 +105,14 @@ def _feature(name: str, known: bool, result: int, hint: str) -> Check:
 
 def _proc() -> Check:
     path = f"/proc/self/task/{os.getpid()}/children"
-    # Containers may mount a /proc with parts missing.
+    # In containers parts of /proc may be missing.
     good = os.path.exists(path)
     hint = "" if good else "Mount /proc; the kernel needs CONFIG_PROC_CHILDREN."
     return Check("/proc", good, "complete" if good else f"{path} does not exist", hint)
 
 
 def _in_stopped_child() -> int:
-    """A child that waits to be killed."""
+    """Fork a child that waits to be killed."""
     pid = processes.fork()
     if pid == 0:
         try:
@@ -138,7 +138,7 @@ def _memory() -> Check:
         fd = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
         try:
             mark = b"chaoskit"
-            # A fork has the same object at the same address, so its content is known.
+            # A fork has the same object at the same address, so we know what to expect.
             good = os.pread(fd, 8, id(mark) + bytes.__basicsize__ - 1) == mark
         finally:
             os.close(fd)
@@ -156,11 +156,11 @@ def _descriptors() -> Check:
     pidfd = -1
     try:
         pidfd = os.pidfd_open(pid)
-        # Descriptor 0 may be closed: the answer must only not be a refusal.
+        # Descriptor 0 may be closed; only a refusal counts as a failure.
         result = abi.libc().syscall(number_of("pidfd_getfd", abi.machine()), pidfd, 0, 0)
         if result >= 0:
             os.close(result)
-        good = result >= 0 or result == -9  # EBADF: nothing there to copy, but we may.
+        good = result >= 0 or result == -9  # EBADF: there is nothing to copy, but copying is allowed.
         detail = "pidfd_getfd works" if good else os.strerror(-result)
     except OSError as error:
         good, detail = False, str(error)
@@ -173,7 +173,7 @@ def _descriptors() -> Check:
 
 
 def _filter(run: Runner) -> Check:
-    """Run a workload that makes one watched call, and see that it is notified."""
+    """Run a workload that makes one watched call, and check that we are notified."""
     try:
         detail = one_call(run)
     except (OSError, ChaoskitError) as error:
@@ -186,23 +186,23 @@ def one_call(run: Runner) -> str:
     """Record one ``mkdir`` with ``run``; return what was seen.
 
     Raises:
-        BackendUnavailable: if it was not seen as it happened.
+        BackendUnavailable: if it was not seen, or had no effect.
     """
     with scratch() as root:
         ran = run(lambda: os.mkdir(f"{root}/seen"), Plan(root, record=True, timeout=10.0))
         seen = [str(operation) for operation in ran.trace]
-        # Both sides: the call was seen, and it took effect.
+        # The call must have been seen and have taken effect.
         if seen[:1] != ["mkdir(seen)#1 = 0"] or not os.path.isdir(f"{root}/seen"):
             raise BackendUnavailable(f"a directory was made, but what was seen is {seen}")
     return "a call was seen, made and answered"
 
 
 _LONG = 100.0
-"""Seconds that the trial of virtual time sleeps: far more than it may take."""
+"""Seconds that the trial of virtual time sleeps, far more than the trial may take."""
 
 
 def _time(run: Runner) -> Check:
-    """Let a workload sleep, and see that this took no time and that its clock shows it."""
+    """Let a workload sleep: that must take no real time, and its clock must show it."""
     name, why = "virtual time", ability.unavailable()
     if why is None:
         began = time.monotonic()

@@ -1,7 +1,7 @@
-"""Messages from the workload: that it begins, what it promises, what came of it.
+"""Messages from the workload: its beginning, its promises, its result.
 
-Promises and the end are operations without a system call. They are counted, recorded and struck like
-the others, so that a kill can be aimed at the moment right after an acknowledgement.
+Promises and the end are operations without a system call. They are counted, recorded and struck like others,
+so that a schedule can kill right after an acknowledgement.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
 
 
 class Promises:
-    """Takes what is written to the control descriptor, and the lines that a command prints.
+    """Receives what is written to the control descriptor, and the lines that a command prints.
 
-    ``reached`` is called when a strike's point was reached here: what matters from then on has changed.
+    ``reached`` is called when the point of a strike is reached here, since other calls matter from then on.
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class Promises:
         self._reached = reached
         self.mailbox = Mailbox()
         self.secret = b""
-        """Begins each message of this run, so that no other write is mistaken for one."""
+        """Precedes each message of this run, so that no other write is mistaken for one."""
         self._begun = False
 
     @property
     def by_writing(self) -> bool:
-        """Lines on standard output are promises in this run."""
+        """True if lines on standard output are promises."""
         return bool(self._streams.promise_link)
 
     def take(self, tid: int, args: tuple[int, ...], stopped: Stopped, holds_more: Callable[[], bool]) -> None:
-        """Take one message. A result is asked for again while ``holds_more`` returns True."""
+        """Receive one message. A result is requested again while ``holds_more`` returns True."""
         if not args[2] and not self._begun:
             # The workload's first call, an empty message: operations are numbered from here on.
             self._begun = True
@@ -71,7 +71,7 @@ class Promises:
         task = self._tree.task(tid)
         secret = b"" if task is None else task.process.memory.read(args[1], child.SECRET)
         if task is None or secret != self.secret:
-            # A stray write must find what it would find without us: no such descriptor.
+            # A stray write must fail as it would without us: there is no such descriptor.
             stopped.answer(-errno.EBADF)
             return
         if args[2] > self.mailbox.room:
@@ -80,12 +80,12 @@ class Promises:
         # Read from its memory: the call itself is never carried out.
         data = task.process.memory.read(args[1] + child.SECRET, args[2] - child.SECRET)
         if len(data) != args[2] - child.SECRET:
-            # The workload sees an error rather than a promise that was lost.
+            # An error is better than a promise that is lost unnoticed.
             stopped.answer(-errno.EIO)
             return
         done = partial(stopped.answer, args[2])
         if data[:1] != child.PROMISE and task.process is not self._tree.main:
-            # A forked child that returned from the workload: only its parent reports the result.
+            # Only the first process reports the result, not a forked child that returned from the workload.
             done()
             return
         try:
@@ -102,7 +102,7 @@ class Promises:
             done()
 
     def _occurred(self, family: str, task: Task, stopped: Stopped, go_on: Callable[[], object]) -> bool:
-        """Count and record a promise or the end; False if ``go_on`` comes later or never."""
+        """Count and record a promise or the end; False if ``go_on`` is called later or never."""
         if self._log.recording:
             for domain in self._domains:
                 domain.settle()
@@ -110,7 +110,7 @@ class Promises:
         armed = self._strikes.due(family, "", None, task)
         if armed is None:
             return True
-        # Before the effect: a kill may come of it, and then nothing more is read.
+        # Before the effect: it may be a kill, after which nothing more is read.
         self._strikes.reached += 1
         self._reached()
         operation = self._operation(family, task)
@@ -137,17 +137,17 @@ class Promises:
         )
 
     def _at_end(self) -> Detail:
-        """What the first domain that has something to say knows of the end."""
+        """What the first domain with something to say knows at the end."""
         found = (domain.at_end() for domain in self._domains)
         return next((detail for detail in found if detail is not None), Detail())
 
     def written(self, task: Task, spec: Spec, args: tuple[int, ...], stopped: Stopped) -> bool:
-        """Take a write that went to the standard output of a command; return True if it was one.
+        """Receive a write to the standard output of a command; False if it is another call.
 
-        Each line that it completes is a promise.
+        Each line that the write completes is a promise.
         """
         link = self._streams.promise_link
-        # The link names the pipe, so a duplicate of the descriptor counts as well.
+        # The link names the pipe, which recognizes duplicates of the descriptor too.
         if not link or spec.family != "write" or task.link(abi.signed(args[0])) != link:
             return False
         assert isinstance(spec, FileSpec)
@@ -162,7 +162,7 @@ class Promises:
         return True
 
     def _promise_lines(self, stopped: Stopped, task: Task, lines: deque[str]) -> None:
-        """Take promises one after the other, then let the write that made them happen."""
+        """Handle the promises in order, then let the write that made them go on."""
         while lines:
             self.mailbox.promised.append(lines.popleft())
             if not self._occurred(PROMISE, task, stopped, partial(self._promise_lines, stopped, task, lines)):
@@ -171,8 +171,8 @@ class Promises:
 
 
 def _outside(stack: tuple[Frame, ...]) -> tuple[Frame, ...]:
-    """A stack without the frames of this package that it starts with."""
-    # The promise is made by the line that calls us, not by our own.
+    """The stack without the leading frames of this package."""
+    # The line that calls us makes the promise.
     for position, frame in enumerate(stack):
         if not frame.file.startswith(_PACKAGE):
             return stack[position:]

@@ -1,4 +1,4 @@
-"""Memory that the kernel refuses, or takes back from the process that has the most."""
+"""Shortage of memory: a limit on one process, or the end of the largest process."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from chaoskit.inject.kernel.workload.tree import Process
 
 _MEBIBYTE = 1024 * 1024
 _RESERVED = 16 * 64 * _MEBIBYTE
-"""Address space for what is reserved and not used: glibc takes 64 MiB of it for an arena (malloc/arena.c,
-``HEAP_MAX_SIZE``), and has as many arenas as threads need."""
+"""Address space that is only reserved: glibc takes 64 MiB for each arena (malloc/arena.c, ``HEAP_MAX_SIZE``),
+and makes as many arenas as threads need."""
 _ADDRESS_SPACE, _RESIDENT = 0, 1
 """Fields of /proc/PID/statm, in pages (proc_pid_statm(5))."""
 
@@ -20,11 +20,11 @@ _ADDRESS_SPACE, _RESIDENT = 0, 1
 def limit(pid: int, mebibytes: int) -> str:
     """Let process ``pid`` have this many MiB more than now; returns what was done.
 
-    Two limits of setrlimit(2) are set, so malloc(3) fails with ENOMEM and Python raises MemoryError. The one
-    on data is exact. One on address space alone would not do: glibc has reserved some for the arenas of
-    threads, and takes from that. It leaves :data:`_RESERVED` more, since once it is reached the kernel
-    forgets about the limit on data (mm/mprotect.c, ``mprotect_fixup``: what was reserved is refused only
-    while it would fit again).
+    This sets two limits of setrlimit(2), so that malloc(3) fails with ENOMEM and Python raises MemoryError.
+    The limit on data is exact. A limit on address space alone would not suffice: glibc takes from what it has
+    reserved for the arenas of threads. It is :data:`_RESERVED` higher, since once it is reached the kernel
+    ignores the limit on data (mm/mprotect.c, ``mprotect_fixup``: reserved memory is refused only while it
+    would fit again).
 
     Raises:
         CannotExecute: if the process is gone, or its limit may not be set.
@@ -36,7 +36,7 @@ def limit(pid: int, mebibytes: int) -> str:
         try:
             _, hard = resource.prlimit(pid, what)
             most = now + more if hard == resource.RLIM_INFINITY else min(now + more, hard)
-            # The soft limit alone: it needs no privilege to set, and the program may lift it again.
+            # Only the soft limit: setting it needs no privilege, and the program may raise it again.
             resource.prlimit(pid, what, (most, hard))
         except (OSError, ValueError) as error:
             raise CannotExecute(f"the limit of process {pid} could not be set: {error}") from None
@@ -44,7 +44,7 @@ def limit(pid: int, mebibytes: int) -> str:
 
 
 def largest(processes: Iterable[Process]) -> Process:
-    """The process with the most memory: the kernel would choose it (mm/oom_kill.c, ``oom_badness``).
+    """The process with the most memory, which the kernel would choose (mm/oom_kill.c, ``oom_badness``).
 
     Raises:
         CannotExecute: if none is left.

@@ -1,4 +1,4 @@
-"""An error that stays: every call that can fail in this way does, from a strike until the run is over."""
+"""A lasting error: from a strike to the end of the run every call fails with it that can."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from chaoskit.inject.kernel.log import Call
 
 @dataclass(frozen=True, slots=True)
 class StandingError:
-    """Every later call that can fail with ``error`` does, of whatever domain it is."""
+    """Every later call that can fail with ``error`` does, in all domains."""
 
     error: Errno
     target: str
 
     @property
     def families(self) -> frozenset[str]:
-        """Those of which it may answer a call."""
+        """The families whose calls it may answer."""
         return calls_that_keep_failing(self.error.name)
 
     def answer(self, call: Call, as_operation: Callable[[], Operation]) -> Answer:
-        """What becomes of ``call``, of one of :attr:`families`."""
+        """What becomes of ``call``, which belongs to one of :attr:`families`."""
         if self.error.name in OF_ONE_FILE and self.target not in (call.target, call.second):
             return None, ""
-        # The catalogue decides by the details of the operation: the filter knows its family alone.
+        # The filter knows only the family; the catalogue decides by the details of the operation.
         if not keeps_failing(as_operation(), self.error.name):
             return None, ""
         return -self.error.number, f"still {self.error.name}"

@@ -1,4 +1,4 @@
-"""When the strikes of a plan are due, what they do, and the proof that they did it."""
+"""When the strikes of a plan are due, what they do, and the proof that they took effect."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from chaoskit.inject.kernel.workload import tree
 from chaoskit.inject.kernel.workload.tree import Task, Tree
 
 PROMISE = "promise"
-"""The call under which a promise is an operation."""
+"""The pseudo-call by which a promise is an operation."""
 
 
 class Killer(Protocol):
-    """Ends the workload at once."""
+    """Can kill the workload at once."""
 
     def kill_all(self) -> int:
-        """SIGKILL to every process; returns how many of those that were met were alive."""
+        """Send SIGKILL to every process; return how many of the known ones were alive."""
 
 
 class Strikes:
-    """The strikes of one plan, in order, and the conditions that they have left behind."""
+    """The strikes of one plan, in order, and the lasting conditions that they have caused."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Strikes:
 
     @property
     def reached(self) -> int:
-        """How many strikes of the plan had their point reached, in order."""
+        """How many strikes of the plan have reached their point, in order."""
         return self._reached if self._words is None else self._words.reached
 
     @reached.setter
@@ -73,25 +73,25 @@ class Strikes:
 
     @property
     def pending(self) -> list[Armed]:
-        """The strikes whose points have not been reached, the next one first."""
+        """The strikes that have not reached their points, the next one first."""
         return self._armed[self.reached :]
 
     def families(self, promised_by_writing: bool) -> Families:
-        """Which calls matter now; it changes only when a point is reached or a condition begins."""
+        """Which calls matter now. This changes only when a point is reached or a condition begins."""
         strikes = [one.strike for one in self.pending]
         return interest.from_now_on(self._plan, strikes, self.standing, promised_by_writing)
 
     def due(self, family: str, target: str, second: str | None, task: Task) -> Armed | None:
-        """Count the call for every pending strike; return the next one if this is its call.
+        """Count the call for every pending strike; return the next strike if this is its call.
 
-        A later strike counts from the beginning, too: its ordinal is that of the whole run.
+        Later strikes count from the beginning too, since their ordinals are those of the whole run.
         """
         if not self._armed or self.reached == len(self._armed):
             return None
         due = None
         place: Place | None = None
         for position, armed in enumerate(self.pending):
-            # Cheapest first: most calls are of another family than the strike.
+            # The cheapest test first: most calls belong to another family.
             if armed.family != family:
                 continue
             if place is None:
@@ -102,7 +102,7 @@ class Strikes:
 
     def near(self, family: str, within: int) -> bool:
         """True if one of the next ``within`` operations of a family may be struck."""
-        # Asked for each request, so without a generator.
+        # No generator, since this is called for each request.
         for one in self._armed[self.reached :]:
             if one.family == family and one.ordinal - one.seen <= within:
                 return True
@@ -112,16 +112,16 @@ class Strikes:
         return Place(self._plan.run) if FAMILIES[family].remote else self.place(task)
 
     def place(self, task: Task) -> Place:
-        """The stream of operations that ``task`` is; that of the first thread is known without a look."""
+        """The stream of operations of ``task``; that of the first thread is known without a look-up."""
         if task.tid == self._tree.pid:
             return Place(self._plan.run)
         return self._tree.place(task)
 
     def common(self, shape: Shape, task: Task) -> FaultEffect | None:
-        """The effect of a fault that is the same whatever it strikes; None for one that is not.
+        """The effect of a fault that is the same for all calls; None for other faults.
 
         Raises:
-            CannotExecute: if it has no effect any more.
+            CannotExecute: if it can have no effect any more.
         """
         match shape:
             case Killed(caller=True):
@@ -139,8 +139,8 @@ class Strikes:
         return None
 
     def _out_of_memory(self) -> FaultEffect:
-        """Kill the process with the most memory; the others go on."""
-        # One that only computes has made no call that stopped, and is not known yet.
+        """Kill the process with the most memory; the others continue."""
+        # A process that only computes has made no stopped call, and is not known yet.
         self._tree.meet(self._tree.pid)
         process = shortage.largest(self._tree.processes.values())
         text = f"SIGKILL to process {process.pid}, which had the most memory"
@@ -151,20 +151,20 @@ class Strikes:
         return FaultEffect(text)
 
     def _signal_main(self, number: int) -> bool:
-        """Send a signal to the workload's own process; True if it dies of it.
+        """Send a signal to the workload's own process; True if that kills it.
 
         Raises:
-            CannotExecute: if it has ended already: its descriptor may stand for another process by now.
+            CannotExecute: if it has ended.
         """
         main = self._tree.main
-        # Asked before it is sent: afterwards the process may be gone, and its handlers with it.
+        # Ask before sending: afterwards the process may be gone with its handlers.
         fatal = tree.is_fatal(self._tree.pid, number)
         if self._tree.processes.get(self._tree.pid) is not main or not main.kill(number):
             raise CannotExecute("the workload's own process has ended already")
         return fatal
 
     def not_injected(self, armed: Armed, why: CannotExecute) -> None:
-        """Note that the point was reached, and that the fault could not be made to happen there."""
+        """Note that the point was reached but the fault could not be injected."""
         self._log.caveat("not-injected", armed.text, f"{armed.text} could not be injected: {why}")
 
     def deliver(
@@ -175,7 +175,7 @@ class Strikes:
         effect: FaultEffect,
         go_on: Callable[[], object],
     ) -> bool:
-        """Make the effect happen; True if the call has to go on now."""
+        """Carry out the effect; True if the call has to go on now."""
         if effect.kill:
             if self._kill(operation, effect):
                 self.receipts.append(_receipt(armed, operation, effect))
@@ -184,49 +184,49 @@ class Strikes:
             effect.waits(partial(self._come, stopped, _receipt(armed, operation, effect)))
             return False
         if effect.answer is not None and not stopped.answer(effect.answer):
-            # An answer that came too late has changed nothing.
+            # An answer that comes too late changes nothing.
             return False  # Its thread was gone before: nothing was struck.
         # Made now: the operation is as it stands, and what follows may change it.
         proof = _receipt(armed, operation, effect)
         if effect.standing is not None and effect.answer is None:
-            self._unproven.append((effect, proof))  # Nearly full, and nothing has failed of it.
+            self._unproven.append((effect, proof))  # The disk is nearly full, and nothing has failed yet.
         else:
             self.receipts.append(proof)
         if effect.delay:
             self._time.later(effect.delay, go_on, operation.tid)
             return False
-        # A process that dies of a signal dies here, before the call: answered, it might still make it.
+        # A process that a signal kills must not be answered: it might still make the call.
         return effect.answer is None and not (effect.fatal and operation.pid == self._tree.pid)
 
     def _come(self, stopped: Stopped, proof: Receipt, result: int) -> None:
-        """What a call waited for has come."""
+        """The answer that a struck call waited for has come."""
         if stopped.answer(result):
             self.receipts.append(proof)
 
     def _kill(self, operation: Operation, effect: FaultEffect) -> bool:
-        """True if something was alive to be killed."""
+        """Kill; True if a process was alive."""
         if effect.kill == "one" and operation.pid != self._tree.pid:
-            # It may have ended since it made the call.
+            # It may have ended since the call.
             process = self._tree.processes.get(operation.pid)
             return process is not None and process.kill(signal.SIGKILL)
         return self.kill_all()
 
     def kill_all(self) -> bool:
-        """SIGKILL to every process; True if one was alive."""
+        """Kill every process; True if one was alive."""
         return self._killer.kill_all() > 0
 
     def prove(self, condition: Standing) -> None:
-        """A lasting condition has answered a call: if nothing had failed of it so far, now it has struck."""
+        """A lasting condition has answered a call: the first such call proves its strike."""
         self.receipts += [proof for effect, proof in self._unproven if effect.standing is condition]
         self._unproven = [one for one in self._unproven if one[0].standing is not condition]
 
     def settle(self) -> None:
-        """The run is over: add the proof of each condition that was met without a call that was seen."""
+        """At the end of the run: add the proof of each condition that was met without a call that we saw."""
         self.receipts += [proof for effect, proof in self._unproven if effect.shown and effect.shown()]
         self._unproven.clear()
 
 
 def _receipt(armed: Armed, operation: Operation, effect: FaultEffect) -> Receipt:
-    """The proof for an effect that was delivered."""
+    """The proof of an effect that was delivered."""
     shown = replace(operation, ordinal=armed.ordinal, result=effect.answer)
     return Receipt(armed.text, str(shown), effect.text)

@@ -1,4 +1,4 @@
-"""The loop that answers the kernel for one run, until every process of the workload is gone."""
+"""The loop that answers calls for one run, until every process of the workload is gone."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from chaoskit.inject.kernel.workload.messages import Streams
 from chaoskit.inject.kernel.workload.tree import Tree
 
 _AT_ONCE = 256
-"""How many calls are counted before the loop looks at the clock and at other descriptors again."""
+"""How many calls are counted before the loop checks the clock and other descriptors again."""
 
 
 class CallSupervisor:
     """Supervises one run; :meth:`serve` returns when it is over.
 
-    It knows when a call stops, whether a strike is due there, and who answers. What the call means is
-    asked of the domains, in order.
+    It knows when a call stops, whether a strike is due there, and who answers. The domains, asked in order,
+    know what the call means.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class CallSupervisor:
         guard: processes.Guard,
         words: SharedWords | None = None,
     ) -> None:
-        """``words`` are shared with a workload that is watched from inside, too."""
+        """``words`` is memory shared with a workload that is also watched from inside."""
         self._guard, self.words = guard, words
         self._tree, self._plan = workload, plan
         self._streams = streams
@@ -76,11 +76,11 @@ class CallSupervisor:
         self.promises = Promises(around, self._domains.values(), self.strikes, streams, self._look_again)
         self._watching = Watching(workload, self.log, self._have_caught)
         self.descriptors: list[str] = []
-        """What the workload's own process had open at its end beyond what it started with."""
+        """Descriptors that the workload's own process has open at its end but had not at its start."""
         self._asked_again = False
         self._caught = self._was_refused_a_catcher = False
         self._calls = by_number()
-        # Numbers mean other calls under another architecture.
+        # Numbers mean other calls on another architecture.
         self._arch = abi.AUDIT_ARCH[abi.machine()]
         self._families: Families = None
         self._counter: Counter | None = None
@@ -90,7 +90,7 @@ class CallSupervisor:
     # The loop.
 
     def serve(self, listener: int, before_fork: set[int]) -> int:
-        """Answer until the tree is gone; return the wait status of the workload's own process."""
+        """Answer calls until the tree is gone; return the wait status of the workload's own process."""
         self.ending.begin(before_fork)
         self._listener.attach(listener)
         self._receive_from(listener)
@@ -102,12 +102,12 @@ class CallSupervisor:
                 if self._tree.arrivals:
                     self.ending.watch_arrivals()
                 self._poller.turn(deadline)
-                # Once: after it was given up the loop only waits for the end.
+                # Give up once: after that the loop only waits for the end.
                 if time.monotonic() >= deadline and not self.ending.dying:
                     self.ending.give_up()
             if self.clockwork is not None:
                 self.clockwork.over()
-            # Collected last: until then its number cannot be given to another process.
+            # Collect it last: until then its number cannot be reused.
             _, status = os.waitpid(self._tree.pid, 0)
             self.ending.wind_up()
             return status
@@ -117,7 +117,8 @@ class CallSupervisor:
             self._settle()
             self.strikes.settle()
             if self.withdrawn:
-                # Threads that died while their call waited are counted, too: the kernel does not tell.
+                # This includes threads that died while their call waited: the kernel does not distinguish
+                # them.
                 text = f"{self.withdrawn} calls were interrupted while they waited; a close may have failed"
                 self.log.caveat("interrupted", "", text)
             for domain in self._domains.values():
@@ -131,7 +132,7 @@ class CallSupervisor:
         self._poller.watch(source, partial(self._listen, source))
 
     def _have_caught(self) -> None:
-        """Have calls received the moment that they are made; see :mod:`chaoskit.inject.kernel.catcher`."""
+        """Have calls received as soon as they are made; see :mod:`chaoskit.inject.kernel.catcher`."""
         listener = self._listener.source
         if self._caught or self._was_refused_a_catcher:
             return
@@ -158,14 +159,14 @@ class CallSupervisor:
             self._poller.forget(listener)
 
     def _receive(self) -> None:
-        """Receive a call and see to it; calls that only count are received one after the other."""
+        """Receive a call and handle it; before it let through all that only have to be counted."""
         listener, counter = self._listener, self._counter
         if self.ending.dying:
             listener.drop()
             return
-        # With something put off the clock must be looked at after each call.
+        # With a deferred action the clock must be checked after each call.
         most = 1 if counter is None or self._poller.holding else _AT_ONCE
-        # Whatever else there is waits for the next turn of the loop.
+        # Everything else waits for the next turn of the loop.
         call = listener.receive(None if counter is None else counter.goes_by, self._only_calls, most)
         if listener.withdrawn:
             self._have_caught()
@@ -177,7 +178,8 @@ class CallSupervisor:
         try:
             self._dispatch(call, stopped)
         except Unreadable as why:
-            # Unseen is better than stuck: the workload goes on, and the report says what was missed.
+            # Missing a call is better than hanging: the workload goes on, and the report says what was
+            # missed.
             if stopped.go_on():
                 program = tree.comm(call.tid)
                 self.log.caveat("unreadable", program, f"calls of {program} were not seen: {why}")
@@ -191,7 +193,7 @@ class CallSupervisor:
             stopped = kept
         if wanted is None:
             self._watching.see_to(call, stopped)
-        # No domain may see it: what is written there is for us. Other calls on it fail as the kernel says.
+        # No domain may see a write to it: it is meant for us. Other calls on it fail as in the kernel.
         elif call.args[0] == bpf.CONTROL and wanted[0][1].name == "write":
             self.promises.take(call.tid, call.args, stopped, self._holds_more)
         else:
@@ -203,19 +205,19 @@ class CallSupervisor:
         return self._listener.withdrawn
 
     def trace(self) -> tuple[Operation, ...]:
-        """The operations of all domains, numbered; complete once the run is over."""
+        """The numbered operations of all domains; complete when the run is over."""
         return inner.merged(self.log.operations, self.promises.mailbox.noted, self._plan.run, self._tree.pid)
 
     # Calls.
 
     def _look_again(self) -> None:
-        """Work out which calls matter now: at the start, and whenever a strike's point was reached."""
+        """Determine which calls matter: at the start, and whenever a strike's point was reached."""
         pending, promises = self.strikes.pending, self.promises.by_writing
         self._families = self.strikes.families(promises)
         if self.clockwork is not None:
             reads = self._families is None or "clock" in self._families
             self.clockwork.count(reads and self.clockwork.operations)
-        # Only where one strike is all that can happen may calls be counted without a closer look.
+        # Calls may be counted unexamined only if nothing but one strike can happen.
         only = len(pending) == 1 and not self.strikes.standing and not promises
         self._counter = self._cheap(pending[0]) if only and self._families is not None else None
 
@@ -224,9 +226,9 @@ class CallSupervisor:
         return next((counter for counter in counters if counter is not None), None)
 
     def _called(self, call: Notification, stopped: Stopped) -> None:
-        """Find the domain whose operation the call is, and let it have its way."""
+        """Find the domain of the call, and handle its operation."""
         families = self._families
-        # Most calls of a case are of families that no longer matter: they go on unread.
+        # In a case most families no longer matter: their calls go on unread.
         wanted = self._calls[call.number]
         if families is not None:
             wanted = tuple(one for one in wanted if one[1].always or one[1].family in families)
@@ -247,14 +249,14 @@ class CallSupervisor:
             stopped.go_on()
 
     def _operation(self, domain: Domain[Any], call: Call, stopped: Stopped) -> None:
-        """See to an operation: strike it, let a lasting condition answer it, or let it go on."""
+        """Handle an operation: strike it, let a lasting condition answer it, or let it go on."""
         if self._plan.record:
-            # First, so that a request which was sent before this call also stands before it.
+            # First, so that a request sent before this call is recorded before it.
             self._settle()
             if self.ending.dying:
                 return
         if self._families is None and not FAMILIES[call.family].remote:
-            # Numbers are given in the order of first operations, struck or not.
+            # Processes and threads are numbered in the order of their first operations, struck or not.
             self.strikes.place(call.task)
         armed = self.strikes.due(call.family, call.target, call.second, call.task)
         if armed is not None and self._strike(domain, armed, call, stopped):
@@ -262,7 +264,7 @@ class CallSupervisor:
         for condition in self.strikes.standing:
             if call.family not in condition.families:
                 continue
-            # A lasting condition answers at most once: the first that began.
+            # Only one lasting condition answers: the first that began.
             answer, text = condition.answer(call, lambda: bare(call, domain.describe(call, whole=False)))
             if answer is not None or text:
                 self.strikes.prove(condition)
@@ -274,7 +276,7 @@ class CallSupervisor:
         self._go_on(domain, call, stopped)
 
     def _go_on(self, domain: Domain[Any], call: Call, stopped: Stopped) -> None:
-        """The call goes its ordinary way."""
+        """Let the call have its ordinary effect."""
         if self._plan.record or call.spec.always:
             domain.perform(call, stopped)
         else:
@@ -285,12 +287,12 @@ class CallSupervisor:
             domain.settle()
 
     def _strike(self, domain: Domain[Any], armed: Armed, call: Call, stopped: Stopped) -> bool:
-        """Let the fault happen; False if the call must go its ordinary way after all."""
+        """Inject the fault; False if the call must have its ordinary effect after all."""
         self.strikes.reached += 1
         self._look_again()
         operation = self._described(domain, call)
         try:
-            # Kills, signals and delays are the same for every domain.
+            # Kills, signals and delays are the same in all domains.
             effect = self.strikes.common(armed.shape, call.task) or domain.effect(armed.shape, call)
             if effect.release is not None and not stopped.release(effect.release):
                 raise CannotExecute("its descriptor could not be released")
@@ -308,31 +310,31 @@ class CallSupervisor:
         return True
 
     def _described(self, domain: Domain[Any], call: Call) -> Operation:
-        """What is known of a call that its domain will not perform; in a recording with its data."""
+        """Describe a call that its domain will not perform; in a recording with its data."""
         detail = domain.describe(call, whole=self._plan.record)
         return self.log.operation(call, None, detail)
 
     def _struck(self, operation: Operation, answer: int | None) -> None:
-        """Record a call that was answered by a fault or its consequence, and not by the kernel."""
+        """Record a call that was answered by a fault or a lasting condition, not by the kernel."""
         self._settle()
         self.log.add(replace(operation, result=answer))
 
     # The end.
 
     def _holds_more(self) -> bool:
-        """True, once, if the workload's process has more open than it started with: it may be garbage."""
+        """True, once, if the workload's process has more descriptors than at its start: maybe garbage."""
         self.descriptors = self._extra_descriptors()
-        # Once: a cycle of garbage is collected by then, and a real leak stays.
+        # Once is enough: then garbage is collected, and only real leaks remain.
         again = bool(self.descriptors) and not self._asked_again
         self._asked_again |= again
         return again
 
     def _extra_descriptors(self) -> list[str]:
-        """What the workload's own process has open beyond what it started with."""
+        """The descriptors that the workload's own process has open but had not at its start."""
         task = self._tree.task(self._tree.pid)
         if task is None:
             return []
         links = {fd: task.link(fd) for fd in processes.open_files(self._tree.pid) - self._at_start}
-        # What a struck close has released is /dev/null now, and no leak of the workload's.
+        # A descriptor released by a struck close is /dev/null now; the workload did not leak it.
         mine = [fd for fd in self._listener.released if links.get(fd) == os.devnull]
         return [link for fd, link in sorted(links.items()) if link and fd not in mine]

@@ -1,4 +1,4 @@
-"""Calls that are not operations but change what can be seen: noted, or refused where we would see nothing."""
+"""Handles calls that are not operations but affect what we can see: notes them, or refuses them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _CLONE_FILES = 0x400
 
 
 class Watching:
-    """Sees to the calls of :data:`WATCHED`. For most of them the row says all there is to do.
+    """Handles the calls of :data:`WATCHED`, most of them as their rows say.
 
-    ``in_company`` is called before a process or thread is started: then more than one call may wait. And
-    before a timer is, whose signal may interrupt the one that waits.
+    ``in_company`` is called before a process or thread starts, since then several calls may wait, and before
+    a timer starts, since its signal may interrupt a waiting call.
     """
 
     def __init__(self, workload: Tree, log: Log, in_company: Callable[[], object]) -> None:
@@ -30,20 +30,20 @@ class Watching:
         self._arch = abi.AUDIT_ARCH[abi.machine()]
 
     def see_to(self, call: Notification, stopped: Stopped) -> None:
-        """Note the call and answer it. One for another architecture is refused."""
+        """Note the call and answer it. A call for another architecture is refused."""
         row = _BY_NUMBER.get(call.number) if call.arch == self._arch else None
         if row is None:
-            # Its number means another call there, which could be any of those that we have to see.
+            # Its number means a different call there, possibly one that we have to see.
             text = "a call for another architecture was refused"
             self._log.caveat("foreign-architecture", tree.comm(call.tid), text)
             stopped.answer(-errno.ENOSYS)
             return
         if row.caveat:
             self._log.caveat(row.caveat, tree.comm(call.tid), row.text.format(name=row.name))
-        # Some change what we know of the process, whether they succeed or not.
+        # Some change what we know of the process, even if they fail.
         special = _SPECIAL.get(row.name)
         answer = special(self, row, call) if special is not None else None
-        # ENOSYS is what an older kernel says, so every program has a way around.
+        # An older kernel says ENOSYS, so every program has an alternative.
         if row.refused or answer is not None:
             stopped.answer(-errno.ENOSYS if answer is None else answer)
         else:
@@ -53,10 +53,10 @@ class Watching:
         self._in_company()
 
     def _session(self, row: Watched, call: Notification) -> int | None:
-        """Note that the process leads a session: everything in it dies with the run, met or not.
+        """Note that the process leads a session: all its processes, known or not, die with the run.
 
-        The first process leads one from its start, so that a signal to ours does not reach it. Started
-        without us it would not, and would get one now: the kernel, which refuses, is not asked.
+        The first process leads a session from its start, so that signals to ours do not reach it. Without us
+        it would lead none and now get one, so we answer for the kernel, which would refuse.
         """
         pid = int(tree.status(call.tid).get("Tgid", b"0"))
         self._tree.leads(pid)
@@ -65,7 +65,7 @@ class Watching:
         return pid if own else None
 
     def _group(self, row: Watched, call: Notification) -> int | None:
-        """Likewise where the first process makes itself the leader of a group, which it is already."""
+        """The same if the first process, which leads a group already, makes itself the leader of one."""
         pid = int(tree.status(call.tid).get("Tgid", b"0"))
         # pid_t has 32 bits (setpgid(2)), and zero means the caller.
         own = {argument & 0xFFFFFFFF for argument in call.args[:2]} <= {0, pid} and pid == self._tree.pid
@@ -75,24 +75,24 @@ class Watching:
         return 0
 
     def _confined(self, row: Watched, call: Notification) -> None:
-        """What is made for the process from here would be made outside of its Landlock domain."""
+        """Calls that we make for the process would be made outside its Landlock domain."""
         self._tree.confine()
 
     def _table(self, row: Watched, call: Notification) -> None:
-        """The thread may have descriptors that its process does not."""
+        """The thread may have descriptors that its process does not have."""
         task = self._tree.task(call.tid)
         if task is not None and call.args[0] & _CLONE_FILES:
             task.process.tables_differ = True
 
     def _program(self, row: Watched, call: Notification) -> None:
-        """The process may be another program when it is seen next."""
+        """The process may run another program at its next call."""
         task = self._tree.task(call.tid)
         if task is not None:
             self._tree.replacing(task)
 
     def _filter(self, row: Watched, call: Notification) -> None:
-        """A filter on top of ours decides first. Strict mode (0) is one, too."""
-        # Other operations of seccomp(2) only ask; of prctl no others stop.
+        """A filter on top of ours decides first. Strict mode (0) counts as one."""
+        # Other operations of seccomp(2) only query; other operations of prctl do not stop.
         if row.name == "prctl" or call.args[0] in (abi.SECCOMP_SET_MODE_FILTER, 0):
             text = "the workload installed a seccomp filter: calls that it decides are not seen"
             self._log.caveat("own-filter", tree.comm(call.tid), text)

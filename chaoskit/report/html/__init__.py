@@ -21,14 +21,13 @@ def page(
 ) -> str:
     """The whole page.
 
-    ``judged`` are the rules of the gate, by default held against the end of the last run, so that equal
-    reports give equal pages. ``before`` is what it is compared with, ``history`` what the courses are drawn
-    from.
+    ``judged`` are the rules of the gate, by default applied as of the end of the last run, so that equal
+    reports give equal pages. ``before`` is the report to compare with; ``history`` provides the trends.
 
     Raises:
-        ModuleNotFoundError: Jinja2 or Pygments is not installed; it names the extra that brings them.
+        ModuleNotFoundError: if Jinja2 or Pygments is not installed; it names the extra that installs them.
     """
-    # Here, since a report is written where these are not installed, too: it has no page then.
+    # Imported here, since reports are also written where these are not installed: then without a page.
     try:
         import pygments  # noqa: F401
 

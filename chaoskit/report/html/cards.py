@@ -25,7 +25,7 @@ CAUSES = {
     "unsynced": "a power loss takes back what the program relies on",
     "damaged": "the program trusts what it finds",
 }
-"""The causes of findings in plain words; of the first one no fault is the cause."""
+"""The causes of findings in plain words; the first one needs no fault."""
 
 SEVERITIES = {
     "local": "on any machine, with its own disk",
@@ -38,7 +38,7 @@ _SHOWN, _LONGEST = 6, 400
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
-    """One line of source: its number, its text as HTML, and whether it is the one that is meant."""
+    """One line of source: its number, its text as HTML, and True if it is the line of interest."""
 
     number: int
     html: Markup
@@ -47,7 +47,7 @@ class SourceLine:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One path that is not as the baseline left it; ``lines`` are marked like those of a diff."""
+    """One path that differs from the baseline; ``lines`` are marked like those of a diff."""
 
     path: str
     change: str
@@ -56,7 +56,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """All that the page says of one finding, ready to be shown."""
+    """Everything that the page says about one finding, ready to be shown."""
 
     anchor: str
     finding: Finding
@@ -76,11 +76,11 @@ class Card:
     shown: str
     others: int
     also: tuple[Card, ...] = ()
-    """The same finding in other scenarios, of which less is said."""
+    """The same finding in other scenarios, in brief."""
 
 
 def joined(cards: Iterable[Card]) -> list[Card]:
-    """One card for each finding: what has one id in several scenarios, as with other parameters, is one."""
+    """One card for each finding: equal ids in several scenarios, as with other parameters, share a card."""
     found: dict[str, list[Card]] = {}
     for one in cards:
         found.setdefault(one.finding.id or one.anchor, []).append(one)
@@ -92,7 +92,7 @@ def card(entry: Entry, finding: Finding) -> Card:
     result = entry.result
     site = finding.excerpt.site if finding.excerpt is not None else finding.site
     message = finding.failure.message or finding.failure.name
-    # Accepted findings need no mending, and there may be a hundred: without details the page stays small.
+    # Accepted findings need no fix, and there may be a hundred: without details the page stays small.
     shown = 1 if finding.known else _SHOWN
     return Card(
         anchor=anchor(result, finding),
@@ -116,7 +116,7 @@ def card(entry: Entry, finding: Finding) -> Card:
 
 
 def anchor(result: ScenarioResult, finding: Finding) -> str:
-    """The name of a card on the page; a finding may be in several scenarios, whose names are long."""
+    """The anchor of a card on the page; a finding may be in several scenarios, whose names are long."""
     where = hashlib.blake2b(result.nodeid.encode("utf-8", "backslashreplace"), digest_size=4).hexdigest()
     return f"f-{finding.id or finding.index}-{where}"
 

@@ -1,4 +1,4 @@
-"""Lines of Python as HTML, with names for what is a keyword, a string, a comment."""
+"""Lines of Python as HTML, with classes for keywords, strings and comments."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 COLOURED = ("k", "kn", "kc", "ow", "kr", "s1", "s2", "sd", "sa", "c1")
-"""What the page's style names, by the short names of Pygments: keywords, strings, comments."""
+"""The classes that the page's style has, by the short names of Pygments: keywords, strings, comments."""
 
 _PLAIN = re.compile(rf'<span class="t-(?!(?:{"|".join(COLOURED)})")\w+">([^<]*)</span>')
 
 
 def highlighted(lines: Sequence[str]) -> list[Markup]:
-    """Each line as HTML, escaped; the common indentation is taken off.
+    """Each line as HTML, escaped and without the common indentation.
 
-    Classes are those of Pygments behind ``t-``: its one-letter names mean other things on the page.
+    Classes are those of Pygments with the prefix ``t-``: its one-letter names mean other things on the page.
     """
     indent = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
     text = "\n".join(line[indent:] for line in lines)
-    # The lexer would take empty lines off both ends, and the numbers would be wrong.
+    # By default the lexer strips empty lines at both ends, which would shift the numbers.
     lexer = PythonLexer(stripnl=False, ensurenl=False)
     shown: str = highlight(text, lexer, HtmlFormatter(nowrap=True, classprefix="t-"))
-    # An element for every name, dot and blank would be half of a finding's size and change nothing to see.
+    # An element for every name, dot and blank would be half of a finding's size, without a visible effect.
     found = _PLAIN.sub(r"\1", shown).rstrip("\n").split("\n")
-    # A string over several lines is one element; a line of the page must not begin or end within one.
+    # A string over several lines is one element, but each line of the page must have complete elements.
     return [*map(Markup, _closed(found)), *[Markup()] * (len(lines) - len(found))]
 
 

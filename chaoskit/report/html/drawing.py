@@ -1,4 +1,4 @@
-"""The few drawings of the page, as SVG: shapes carry what colours say, so that either alone is enough."""
+"""The few drawings of the page, as SVG: shapes and colours say the same, so that either alone is enough."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from chaoskit.core.result import ScenarioResult
 from chaoskit.report.kinds import kind_of, struck
 
 ROWS = ("error", "kill", "power")
-"""The rows of a strip; every kind of fault that is neither a kill nor a power loss is in the first."""
+"""The rows of a strip; the first has every kind of fault but kills and power losses."""
 
 SYNCS = frozenset({"fsync", "fdatasync", "sync", "syncfs", "msync", "sync_file_range"})
 
 _CELL, _ROW = 4, 12
 _HEIGHT = {"b": 10, "d": 6, "h": 3}
-"""How tall a cell is, as the style has it: what broke is tallest, so that it is found without its colour."""
+"""The height of a cell, by its state: what broke is tallest, so that it is found without its colour."""
 
 
 def strip(result: ScenarioResult) -> Markup:
@@ -44,7 +44,7 @@ def strip(result: ScenarioResult) -> Markup:
 
 
 def _worst(result: ScenarioResult) -> dict[tuple[int, str], str]:
-    """The worst state by operation and row."""
+    """The worst state, by operation and row."""
     found: dict[tuple[int, str], str] = {}
     for several in struck(result):
         if not several.points or several.verdict in NO_JUDGEMENT:
@@ -60,7 +60,7 @@ def _worst(result: ScenarioResult) -> dict[tuple[int, str], str]:
 
 
 def _runs(cells: Sequence[bool]) -> list[tuple[int, int]]:
-    """Where each unbroken run of cells begins, and how long it is drawn."""
+    """The start of each unbroken run of cells, and its drawn length."""
     runs, start = [], None
     for i, is_in in enumerate((*cells, False)):
         if is_in and start is None:
@@ -72,7 +72,7 @@ def _runs(cells: Sequence[bool]) -> list[tuple[int, int]]:
 
 
 def _boxes(runs: Sequence[tuple[int, int]], base: int, tall: int) -> str:
-    """A rectangle each, whose edge is seen however narrow it becomes."""
+    """A rectangle for each run, with an edge that is visible however narrow it becomes."""
     return "".join(f"M{start} {base}v-{tall}h{length}v{tall}z" for start, length in runs)
 
 

@@ -1,4 +1,4 @@
-"""The page as a whole: ten sections, each from a template without logic and a view that has all of it."""
+"""The page as a whole: ten sections, each from a template without logic and a view with all the logic."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from chaoskit.report.visible import visible
 
 @dataclass(frozen=True, slots=True)
 class PageSection:
-    """One section: its heading, the name in links, and the template that shows it."""
+    """One section: its heading, its anchor, and its template."""
 
     title: str
     anchor: str
@@ -136,7 +136,7 @@ TOLD = {
     "unstruck-points": "code",
     "age-days": "provenance",
 }
-"""Where on the page what a rule counts is told."""
+"""Where the page shows what a rule counts."""
 
 _SIGNS = {"yes": "✓ Yes.", "no": "✗ No."}
 
@@ -186,7 +186,7 @@ def _unrepeatable(report: Report) -> int:
 
 
 REPEATED = "recovery_is_idempotent"
-"""The invariant that a named recovery keeps: a second one changes nothing."""
+"""The invariant of a named recovery: a second one changes nothing."""
 
 
 def _findings(report: Report) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What each section of the page shows: rows and sentences, worked out here so that the templates need not."""
+"""What each section of the page shows: rows and sentences, computed here rather than in templates."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from chaoskit.report.marks import Mark, Since, mark, since, trend
 from chaoskit.report.terminal import counted
 
 LONGEST = 150
-"""Rows of a table of lines: what is left out is the best of them, and said."""
+"""Rows of a table of lines: the best ones are left out, which is said."""
 
 
 NAMES, STRIPS = 20, 60
-"""Names below one line, and strips of scenarios that are fine: a page of a thousand scenarios stays small."""
+"""Names below one line, and strips of sound scenarios: a page of a thousand scenarios stays small."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseWord:
-    """The first section: ``word`` is a class of the style sheet, ``sentence`` what is said."""
+    """The first section: ``word`` is a class of the style sheet, ``sentence`` the text."""
 
     word: str
     sentence: str
@@ -38,7 +38,7 @@ class ReleaseWord:
 
 
 def verdict(report: Report, judged: Sequence[Judged]) -> ReleaseWord:
-    """May it be released, and why not."""
+    """Whether it may be released, and if not, why."""
     totals = report.totals
     failed = [one.rule for one in judged if not one.passes]
     if not totals.cases:
@@ -61,7 +61,7 @@ def verdict(report: Report, judged: Sequence[Judged]) -> ReleaseWord:
 
 
 def subject(report: Report) -> str:
-    """What the report is about, as the beginning of a sentence."""
+    """The subject of the report, as the beginning of a sentence."""
     project = report.runs[-1].project if report.runs else None
     if project is None or not project.name:
         return "This version"
@@ -70,7 +70,7 @@ def subject(report: Report) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Untried:
-    """One thing that was not tried, how often, and where or what it is; ``rest`` is where ``more`` are."""
+    """One thing that was not tried, how often, and where or what it is; ``rest`` says where ``more`` are."""
 
     what: str
     number: str
@@ -80,7 +80,7 @@ class Untried:
 
 
 def untried(report: Report) -> tuple[Untried, ...]:
-    """What the verdict does not cover, what can be changed first."""
+    """What the verdict does not cover, beginning with what can be changed."""
     return tuple(
         replace(one, where=one.where[:NAMES], more=max(0, len(one.where) - NAMES)) for one in _untried(report)
     )
@@ -136,7 +136,7 @@ def _grouped(pairs: Iterator[tuple[str, str]]) -> Iterator[tuple[str, tuple[str,
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The third section. ``before`` is what is compared with; None where there is nothing."""
+    """The third section. ``before`` is the report to compare with; None if there is none."""
 
     before: str | None
     found: Since | None
@@ -144,7 +144,7 @@ class Changes:
 
 
 def changes(report: Report, before: Mark | None, history: Sequence[Mark]) -> Changes:
-    """What is new, mended and still there, and the course of each scenario that ever had a finding."""
+    """What is new, fixed and still there, and the trend of each scenario that ever had a finding."""
     now = mark(report)
     marks = (*(one for one in history if one.created < now.created), now)
     drawn = []
@@ -161,7 +161,7 @@ def changes(report: Report, before: Mark | None, history: Sequence[Mark]) -> Cha
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """One scenario: its cells are state, sign, and number; ``bare`` says that it breaks without a fault."""
+    """One scenario: each cell has a state, sign and number; ``bare`` says that it breaks without a fault."""
 
     name: str
     anchor: str
@@ -170,9 +170,9 @@ class MatrixRow:
 
 
 def matrix(report: Report) -> tuple[tuple[str, tuple[MatrixRow, ...]], ...]:
-    """The scenarios by what they promise, each with what came of every kind of fault.
+    """The scenarios by what they promise, each with the outcome of every kind of fault.
 
-    Those whose tests do not say stand under their file.
+    Tests without a promise are listed by their file.
     """
     groups: dict[str, list[MatrixRow]] = {}
     for entry in report.entries:
@@ -180,7 +180,7 @@ def matrix(report: Report) -> tuple[tuple[str, tuple[MatrixRow, ...]], ...]:
         file, _, name = result.nodeid.partition("::")
         shown = cells(result) if result.tried else dict.fromkeys(KINDS, (NOT_TRIED, 0))
         row = tuple(
-            # Most cells are of the last two states, and look alike: they go without a class.
+            # Most cells have one of the last two states, and look alike: they need no class.
             ("" if not number else state, SYMBOLS[state], f"{number:,}" if number else "")
             for state, number in shown.values()
         )
@@ -207,7 +207,7 @@ class CodeRow:
 
 
 def code(report: Report) -> tuple[tuple[CodeRow, ...], int, Counter[str]]:
-    """The lines that can fail, the worst first; how many more there are; and how many of each word."""
+    """The lines that can fail, the worst first; how many more there are; and the count of each word."""
     found = failing.lines(report.entries)
     rows = [
         CodeRow(
@@ -237,7 +237,7 @@ class HandlerRow:
 
 @dataclass(frozen=True, slots=True)
 class HandlersShown:
-    """The handlers, the worst first; ``noted`` is False if no scenario has noted any."""
+    """The handlers, the worst first; ``noted`` is False if no scenario watched them."""
 
     noted: bool
     rows: tuple[HandlerRow, ...]
@@ -246,7 +246,7 @@ class HandlersShown:
 
 
 def handlers(report: Report) -> HandlersShown:
-    """Which ``except``, ``finally`` and ``with`` faults have led to."""
+    """The ``except``, ``finally`` and ``with`` that faults have reached."""
     found = handling.handlers(report.entries)
     rows = tuple(
         HandlerRow(
@@ -272,7 +272,7 @@ class Strip:
 
 
 def strips(report: Report) -> tuple[list[Strip], list[Strip], int]:
-    """Those of scenarios that broke; the longest of the others; and how many more there are."""
+    """The strips of scenarios that broke; the longest of the others; and how many more there are."""
     recorded = [entry.result for entry in report.entries if entry.result.points]
     broke = [_strip(result) for result in recorded if result.findings]
     held = sorted(
@@ -297,7 +297,7 @@ class AuditShown:
 
 
 def audits(report: Report) -> tuple[AuditShown, ...]:
-    """What each sync is good for, in the scenarios of which that was asked and that have any."""
+    """What each sync protects, for the scenarios that were audited and have syncs."""
     found = []
     for entry in report.entries:
         rows = audit_rows(entry.result)

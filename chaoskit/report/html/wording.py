@@ -1,4 +1,4 @@
-"""The words in which the page says what came of something, each explained once."""
+"""The page's words for the outcome of something, each explained once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SYMBOLS = {
     NOT_REACHED: "○",
     NOT_TRIED: "–",
 }
-"""A sign for each state of a cell, so that no meaning rests on colour alone."""
+"""A sign for each state of a cell, so that no meaning depends on colour alone."""
 
 WORDS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
@@ -72,4 +72,4 @@ WORDS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ),
     ),
 )
-"""Grouped by what a word is said of. Every word of a table or a drawing is among them."""
+"""Grouped by what a word describes. Every word of a table or drawing is included."""

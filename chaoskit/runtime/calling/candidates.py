@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.callables import protectable, synchronous
+from chaoskit.runtime.numbers import is_number, is_whole
 from chaoskit.runtime.observing.events import Event
 
 __all__ = ["Candidate", "CandidateRejected", "Choice", "ChoiceMade", "LastGood", "Rejection", "Why"]
@@ -38,7 +39,8 @@ class Candidate(Generic[T]):
     a number or a function of it, must reach the chain's ``minimum_quality``. One of ``last_resort``, such
     as a constant, is tried when there is no last known good value either, and never kept as one.
 
-    Raises ``UsageError`` for functions that cannot be asked, and for an interval that ends before it begins.
+    Raises ``UsageError`` for functions that cannot be asked, for times that are not numbers, and for an
+    interval that ends before it begins.
     """
 
     name: str
@@ -54,6 +56,10 @@ class Candidate(Generic[T]):
         synchronous("available", self.available)
         if callable(self.quality):
             synchronous("quality", self.quality)
+        for name in ("valid_from", "valid_until"):
+            at = getattr(self, name)
+            if at is not None and not is_number(at):
+                raise wrong(name, at, "seconds since the epoch, or None", "A datetime has timestamp().")
         bounded = self.valid_from is not None and self.valid_until is not None
         if bounded and not cast(float, self.valid_from) < cast(float, self.valid_until):
             raise wrong("valid_until", self.valid_until, f"a time after valid_from, {self.valid_from}")
@@ -73,11 +79,10 @@ class LastGood:
     size: int = 1024
 
     def __post_init__(self) -> None:
-        # Written so that NaN is refused as well.
-        if not self.max_age > 0:
+        if not (is_number(self.max_age) and self.max_age > 0):
             raise wrong("max_age", self.max_age, "seconds, more than zero")
-        if self.size < 1:
-            raise wrong("size", self.size, "1 or more")
+        if not (is_whole(self.size) and self.size >= 1):
+            raise wrong("size", self.size, "a whole number of 1 or more")
         synchronous("key", self.key)
 
 

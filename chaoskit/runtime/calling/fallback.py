@@ -36,6 +36,7 @@ from chaoskit.runtime.calling.candidates import (
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import NoCandidate
 from chaoskit.runtime.forks import Lasting, survive_fork
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
 
 __all__ = ["FallbackChain"]
@@ -53,7 +54,8 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
     Errors that are instances of ``on`` reject a candidate; others come through, as do ``BaseException``
     such as Ctrl-C. If nothing is acceptable ``NoCandidate`` is raised: its context has all rejections,
     its cause is the last error among them. Candidates whose quality is not known are refused if a
-    ``minimum_quality`` is asked for. Raises ``UsageError`` if two candidates have one name.
+    ``minimum_quality`` is asked for. Raises ``UsageError`` if two candidates have one name,
+    and for bounds, errors and a ``last_good`` of the wrong kind.
     """
 
     _no_block = (
@@ -75,8 +77,13 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
             if not isinstance(candidate, Candidate):
                 raise wrong("a candidate", candidate, "a Candidate", "Write Candidate(name, function).")
         names = [candidate.name for candidate in candidates]
-        if len(set(names)) != len(names):
-            raise wrong("the names of the candidates", names, "each one once")
+        if not all(isinstance(one, str) for one in names) or len(set(names)) != len(names):
+            raise wrong("the names of the candidates", names, "texts, each one once")
+        if minimum_quality is not None and not is_number(minimum_quality):
+            raise wrong("minimum_quality", minimum_quality, "a number, or None")
+        if not isinstance(last_good, LastGood | None):
+            raise wrong("last_good", last_good, "a LastGood, or None")
+        _check_errors(on)
         self.candidates = candidates
         self.name = name
         self.listeners = synchronous_all("listener", listeners)
@@ -180,7 +187,14 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
         if keep is None:
             return None
         if keep.key is not None:
-            return cast(Hashable, called("key", keep.key, *args, **kwargs))
+            found = called("key", keep.key, *args, **kwargs)
+            try:
+                hash(found)
+            # Here, before any candidate was called: what it made would be lost with this error.
+            except TypeError as error:
+                hint = f"It says: {error}. A tuple instead of a list will do."
+                raise wrong("what the key of last_good gave", found, "something hashable", hint) from None
+            return cast(Hashable, found)
         # Not the arguments themselves as the key: they need not be hashable, and would be kept alive.
         if args or kwargs:
             raise wrong(
@@ -212,6 +226,14 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
 
     def _after_fork(self) -> None:
         """Nothing to do: what is kept is as good in the child."""
+
+
+def _check_errors(on: object) -> None:
+    """Refuse what no ``except`` takes: that would be found when the first candidate fails, in its place."""
+    kinds = on if isinstance(on, tuple) else (on,)
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise wrong("on", on, "a class of exceptions, or a tuple of them")
 
 
 @dataclass(slots=True)

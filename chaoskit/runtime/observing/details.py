@@ -90,7 +90,7 @@ class ErrorDetails:
         record["context"] = self._redactor.plain(_context())
         record["errors"] = describe_error(error, self._redactor)
         path = self.options.directory / self._name(now, error)
-        _write_atomically(path, _to_json(record))
+        _write_atomically(path, json.dumps(record, indent=1, ensure_ascii=True, default=repr).encode("ascii"))
         _mark(error, path)
         try:
             self._prune()
@@ -238,10 +238,6 @@ def _process(redactor: Redactor) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "argv": redactor.plain(getattr(sys, "argv", [])),
     }
-
-
-def _to_json(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, indent=1, ensure_ascii=True, default=repr).encode("ascii")
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

@@ -19,6 +19,7 @@ from chaoskit.runtime.durable.recorded import record_error
 from chaoskit.runtime.failures.base import Category
 from chaoskit.runtime.failures.classifier import DEFAULT, Classifier
 from chaoskit.runtime.forks import survive_fork
+from chaoskit.runtime.numbers import is_whole
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit
 
@@ -116,8 +117,8 @@ class RecoveryManager:
         clock: Clock | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
-        if history < 1:
-            raise wrong("history", history, "at least 1")
+        if not (is_whole(history) and history >= 1):
+            raise wrong("history", history, "a whole number of at least 1")
         for kind, strategy in strategies.items():
             synchronous("a strategy", strategy, optional=False)
             # The text of a category is equal to none of them, and its strategy would never be asked.

@@ -18,12 +18,14 @@ from typing import Any, Protocol
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.recorded import record_error
-from chaoskit.runtime.durable.store.protocol import Kind, Record, Storage, Tx, checked
+from chaoskit.runtime.durable.store.protocol import DamagedRecord, Kind, Record, Storage, Tx, checked
+from chaoskit.runtime.failures.classifier import DEFAULT
+from chaoskit.runtime.numbers import is_whole
 
 __all__ = ["ReconcileReport", "RemoteRun", "RemoteRuns", "RemoteService", "RemoteStatus"]
 
 REMOTE = Kind("remote run")
-LIVE = ("launching", "launched")
+LIVE, ENDED = ("launching", "launched"), ("done", "failed")
 # Not "running": that is what the store calls a record that one of our own processes has claimed.
 
 logger = logging.getLogger("chaoskit")
@@ -56,7 +58,10 @@ class RemoteService(Protocol):
         """Start a run, and keep ``key`` with it; return its id."""
 
     def runs(self) -> Mapping[str, RemoteRun]:
-        """All runs that carry a key of ours, by id: also those that have ended, until they are removed."""
+        """All runs that carry a key of ours, by id: also those that have ended, until they are removed.
+
+        What is left out counts as forgotten. A service that cannot list them all has to raise.
+        """
 
     def remove(self, id: str) -> None:
         """Stop it if it runs, and remove what it left."""
@@ -78,13 +83,14 @@ class RemoteRuns:
 
     The intent is recorded before a launch, and a launch whose answer was lost is found again by its key: no
     run is lost, and none launched twice while the other side lists it. Cancelled and forgotten runs are
-    launched again ``relaunches`` times. What the other side has under a key that is not ours, or twice under
-    one, is an orphan: it is removed. Call it from one process at a time. Raises UsageError for a limit below
-    zero.
+    launched again ``relaunches`` times; a launch that is refused for the moment does not count. What the
+    other side has under a key that is not ours, or twice under one, is an orphan: it is removed, but not
+    while a record of ours cannot be read. Call it from one process at a time. Raises UsageError for a limit
+    below zero.
     """
 
     def __init__(self, store: Storage, service: RemoteService, *, name: str, relaunches: int = 3) -> None:
-        if relaunches < 0:
+        if not is_whole(relaunches) or relaunches < 0:
             raise wrong("relaunches", relaunches, "at least 0")
         self._store, self._service = checked(store), service
         self._name, self._relaunches = name, relaunches
@@ -111,14 +117,18 @@ class RemoteRuns:
         """Ask the other side once, and put right what is not as it should be.
 
         Raises:
+            UsageError: ``runs()`` gave something else than runs by their ids; nothing was changed.
             Exception: what ``runs()`` raised; nothing was changed.
         """
-        known = dict(self._service.runs())
+        known = _checked_runs(self._service.runs())
         did: dict[str, list[str]] = {
             name: [] for name in ("launched", "done", "failed", "removed", "troubles")
         }
+        records, damaged = self._all()
         ours: set[str] = set()
-        for record in self._live():
+        for record in records:
+            if record.status not in LIVE:
+                continue
             try:
                 kept = self._step(record, known, did)
             # One run that cannot be launched must not keep the others from it.
@@ -129,67 +139,119 @@ class RemoteRuns:
                 kept = None
             if kept is not None:
                 ours.add(kept)
-        self._clean(known, ours, did)
+        settled = {one.value["id"] for one in records if one.status in ENDED}
+        # The results of a run that ended well stay until its owner removes them.
+        ours |= {id for id in settled if id in known and known[id].status == RemoteStatus.DONE}
+        self._clean(known, ours, damaged, did)
         return ReconcileReport(**{name: tuple(found) for name, found in did.items()})
 
     def _step(self, record: Record, known: Mapping[str, RemoteRun], did: dict[str, list[str]]) -> str | None:
         """Put one run right; the id of the run on the other side that is its own from now on."""
-        id = record.value["id"] or _named(record.key, known)
+        id: str | None = record.value["id"]
+        if id not in known:
+            id = _named(record.key, known)
         seen = known.get(id) if id is not None else None
         if seen is None or seen.status == RemoteStatus.CANCELLED:
             if record.value["launches"] > self._relaunches:
-                what = "cancelled" if seen else "not known to the other side any more"
-                self._end(record, "failed", f"{what}, after {record.value['launches']} launches")
+                self._end(record, "failed", _given_up(record, seen))
                 did["failed"].append(record.key)
                 return None
             return self._launch(record, did)
+        if seen.status not in tuple(RemoteStatus):
+            # Left alone, since it may be at work, and told: taken for running it would never come to an end.
+            states = ", ".join(RemoteStatus)
+            raise wrong(f"the status of {id!r} on the other side", seen.status, f"one of {states}")
         if seen.status in (RemoteStatus.DONE, RemoteStatus.FAILED):
             end = "done" if seen.status == RemoteStatus.DONE else "failed"
-            self._end(record, end, seen.reason)
+            self._end(record, end, seen.reason, id)
             did[end].append(record.key)
-        elif record.status != "launched":
-            self._write(record, "launched", {**record.value, "id": seen.id})
-        return seen.id
+        elif record.status != "launched" or record.value["id"] != id:
+            self._write(record, "launched", {**record.value, "id": id})
+        return id
 
     def _launch(self, record: Record, did: dict[str, list[str]]) -> str:
         # The count first, and without an id: killed after the launch, the next look finds it by its key.
-        value = {**record.value, "id": None, "launches": record.value["launches"] + 1}
+        before = record.value["launches"]
+        value = {**record.value, "id": None, "launches": before + 1, "refused": ""}
         self._write(record, "launching", value)
-        id = self._service.launch(record.key, record.value["payload"])
+        try:
+            id = self._service.launch(record.key, record.value["payload"])
+        except Exception as error:
+            # A queue that is down for an hour must not use up the launches of every run.
+            counted = before if DEFAULT.classify(error).retryable else before + 1
+            refused = record_error(error)["message"]
+            self._write(record, "launching", {**value, "launches": counted, "refused": refused})
+            raise
+        if not isinstance(id, str) or not id:
+            raise wrong(f"what launch() gave for {record.key!r}", id, "the id of the run, a text")
         self._write(record, "launched", {**value, "id": id})
         did["launched"].append(record.key)
         return id
 
-    def _clean(self, known: Mapping[str, RemoteRun], ours: set[str], did: dict[str, list[str]]) -> None:
-        settled = {one.value["id"] for one in self._all(("done", "failed"))}
-        for id, run in known.items():
-            # The results of a run that ended well stay until its owner removes them.
-            if id in ours or (id in settled and run.status == RemoteStatus.DONE):
-                continue
+    def _clean(
+        self,
+        known: Mapping[str, RemoteRun],
+        ours: set[str],
+        damaged: list[DamagedRecord],
+        did: dict[str, list[str]],
+    ) -> None:
+        orphans = [id for id in known if id not in ours]
+        if damaged:
+            # One of them may be the run of a record that cannot be read, at work or with its results.
+            did["troubles"] += [
+                f"{one.key}: its record cannot be read ({one.reason}), so that no orphan is removed"
+                for one in damaged
+            ]
+            return
+        for id in orphans:
             try:
                 self._service.remove(id)
                 did["removed"].append(id)
             except Exception as error:
                 did["troubles"].append(f"{id}: {record_error(error)['message']}")
 
-    def _end(self, record: Record, status: str, reason: str) -> None:
-        self._write(record, status, {**record.value, "reason": reason})
+    def _end(self, record: Record, status: str, reason: object, id: str | None = None) -> None:
+        # With the id, also of a run that was only found now: by it its results are known for ours.
+        value = {**record.value, "reason": _plain(reason), "id": id or record.value["id"]}
+        self._write(record, status, value)
 
     def _write(self, record: Record, status: str, value: Mapping[str, Any]) -> None:
         self._store.put(REMOTE, record.key, dict(value), scope=self._name, status=status)
 
-    def _live(self) -> list[Record]:
-        return self._all(LIVE)
-
-    def _all(self, status: tuple[str, ...]) -> list[Record]:
+    def _all(self) -> tuple[list[Record], list[DamagedRecord]]:
         found: list[Record] = []
+        damaged: list[DamagedRecord] = []
         after = None
         while True:
-            page = self._store.find(REMOTE, scope=self._name, status=status, after=after)
+            page = self._store.find(REMOTE, scope=self._name, after=after)
             found += page.records
+            damaged += page.damaged
             after = page.next
             if after is None:
-                return found
+                return found, damaged
+
+
+def _checked_runs(given: object) -> dict[str, RemoteRun]:
+    """What ``runs()`` gave; all of it is refused for one wrong entry: what is missing is launched again."""
+    if not isinstance(given, Mapping):
+        raise wrong("what runs() gave", given, "a mapping of ids to RemoteRuns")
+    for id, run in given.items():
+        if not (isinstance(id, str) and isinstance(run, RemoteRun) and isinstance(run.key, str)):
+            raise wrong(f"what runs() gave for {id!r}", run, "a RemoteRun with its key, by its id, a text")
+    return dict(given)
+
+
+def _given_up(record: Record, seen: RemoteRun | None) -> str:
+    launches, refused = record.value["launches"], record.value.get("refused")
+    if refused:
+        return f"it could not be launched, tried {launches} times: {refused}"
+    return f"{'cancelled' if seen else 'not known to the other side any more'}, after {launches} launches"
+
+
+def _plain(reason: object) -> str:
+    """A reason as a record can hold it, bounded and without secrets: it may be what a tool has printed."""
+    text: str = "" if reason is None else record_error(RuntimeError(reason))["message"]
+    return text
 
 
 def _named(key: str, known: Mapping[str, RemoteRun]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, Unpack
 
@@ -28,7 +28,6 @@ _HANDLE = "__chaoskit_retry__"
 _BARE = "What to retry has no default; say it: @retry(on=ConnectionError)."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RetryPolicy(RetryRules, NoBlock):
     """A policy is a decorator, a loop, or something to call through; the three behave alike.
 
@@ -102,6 +101,10 @@ class RetryPolicy(RetryRules, NoBlock):
     name
         For events and registries.
     """
+
+    # Not a dataclass again: it adds no field, and processing those of its rules a second time would take a
+    # tenth of this module's import.
+    __slots__ = ()
 
     _no_block = (
         "A retry has no 'with': Python runs a block once and cannot repeat it. "

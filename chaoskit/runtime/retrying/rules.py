@@ -87,8 +87,11 @@ class Matcher:
         """True if ``error`` is named; ``decision`` is its classification, where :attr:`classifies`."""
         if isinstance(error, self.classes):
             return isinstance(error, self.catch) and self._may_repeat(error)
-        if decision is not None and (decision.category in self.categories or self._retryable(decision)):
-            return True
+        if decision is not None:
+            # A classifier's word counts only where the policy has one.
+            by_classifier = bool(self.classifiers) and decision.retryable
+            if by_classifier or decision.category in self.categories:
+                return True
         return any(asked("on", one, error, if_it_raises=False) for one in self.predicates)
 
     def classify(self, error: BaseException, fallback: Classifier | None) -> Decision:
@@ -101,9 +104,6 @@ class Matcher:
         if isinstance(error, Exception) or not isinstance(error, BaseExceptionGroup):
             return True
         return all(isinstance(leaf, self.catch) for leaf in leaves(error))
-
-    def _retryable(self, decision: Decision) -> bool:
-        return bool(self.classifiers) and decision.retryable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

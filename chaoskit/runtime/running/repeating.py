@@ -9,6 +9,7 @@ from typing import Self
 
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.closing import ClosedOnExit
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.stop import end
 
 __all__ = ["Repeating"]
@@ -29,8 +30,7 @@ class Repeating(ClosedOnExit):
 
     def __init__(self, what: str, every: float) -> None:
         """``what`` names it in messages and as a thread."""
-        # Written so that NaN is refused as well.
-        if not every > 0:
+        if not (is_number(every) and every > 0):
             raise wrong("every", every, "seconds, more than zero")
         self._what, self._every = what, every
         self._over = threading.Event()

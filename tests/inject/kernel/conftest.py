@@ -13,6 +13,7 @@ import pytest
 from chaoskit.core.schedule import Schedule
 from chaoskit.inject.base import Command, Plan, Ran
 from chaoskit.inject.kernel import KernelBackend
+from chaoskit.session.peers import Peers
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
@@ -38,7 +39,8 @@ def root() -> Iterator[str]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _run_below(root: str) -> Run:
+def _run_below(root: str, peers: Peers | None = None) -> Run:
+    """Run workloads below ``root``, which may talk to ``peers``."""
     backend = KernelBackend()
 
     def run(
@@ -49,7 +51,9 @@ def _run_below(root: str) -> Run:
         timeout: float = 20.0,
     ) -> Ran:
         strikes = Schedule.parse(schedule).strikes
-        return backend.run(work, Plan(root, record=record, strikes=strikes, timeout=timeout))
+        # Those that are declared by then: a test adds its servers before it runs anything.
+        addresses = () if peers is None else peers.addresses
+        return backend.run(work, Plan(root, 1, record, strikes, timeout=timeout, peers=addresses))
 
     return run
 
@@ -64,6 +68,12 @@ def backend() -> KernelBackend:
 def run(root: str) -> Run:
     """Run a workload below ``root``."""
     return _run_below(root)
+
+
+@pytest.fixture
+def run_below() -> Callable[[str, Peers], Run]:
+    """Make a ``run`` below another directory, whose workloads may talk to servers."""
+    return _run_below
 
 
 @pytest.fixture

@@ -612,26 +612,59 @@ def test_short_waits_for_anything_else_end_on_time(timed: Timed) -> None:
     assert 15 <= value(timed(work)) < 100
 
 
-def test_both_ends_inside_are_no_peer_outside(timed: Timed) -> None:
+@pytest.mark.parametrize(
+    ("server", "client", "both"),
+    [("127.0.0.1", "127.0.0.1", False), ("0.0.0.0", "127.0.0.1", False), ("::", "127.0.0.1", True)],
+    ids=["one address", "all addresses", "both families"],
+)
+def test_both_ends_inside_are_no_peer_outside(timed: Timed, server: str, client: str, both: bool) -> None:
     """A time-out at a socket whose other end belongs to the workload is skipped."""
+    family = socket.AF_INET6 if both else socket.AF_INET
 
     def work() -> float:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            client = socket.create_connection(server.getsockname(), timeout=300)
-            peer, _ = server.accept()
+        with socket.create_server((server, 0), family=family, dualstack_ipv6=both) as listener:
+            here = socket.create_connection((client, listener.getsockname()[1]), timeout=300)
+            there, _ = listener.accept()
 
             def wait() -> None:
                 with pytest.raises(TimeoutError):
-                    client.recv(1)
+                    here.recv(1)
 
             taken = passed(wait)[1]
-            client.close()
-            peer.close()
+            here.close()
+            there.close()
             return taken
 
     ran = timed(work)
     assert 300 <= value(ran) < 305
     assert ran.skipped > 290 * 10**9
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1", "0.0.0.0"])
+def test_a_datagram_that_is_answered_late_costs_nothing(timed: Timed, server: str) -> None:
+    """The client is connected, so nothing but the other end can answer it, wherever that is bound."""
+
+    def work() -> float:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here,
+        ):
+            there.bind((server, 0))
+            here.connect(("127.0.0.1", there.getsockname()[1]))
+            here.send(b"asked")
+            _, asker = there.recvfrom(10)
+
+            def answer() -> None:
+                time.sleep(3600)
+                there.sendto(b"answered", asker)
+
+            answering = threading.Thread(target=answer)
+            answering.start()
+            taken = passed(lambda: here.recv(10))[1]
+            answering.join()
+            return taken
+
+    assert 3600 <= value(timed(work)) < 3605
 
 
 # Other programs.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -294,3 +296,35 @@ def test_arguments_may_have_any_name():
     assert chain.call(self=1) == chain.choose(self=1).value == {"self": 1}
     assert asyncio.run(chain.achoose(self=1)).value == {"self": 1}
     assert chain(lambda **given: given)(self=1, fn=2) == {"self": 1, "fn": 2}
+
+
+def test_a_key_that_cannot_be_hashed_is_refused_before_anything_is_called() -> None:
+    """A candidate made its value, and the value was lost with a TypeError of the keeping."""
+    calls: list[int] = []
+    chain: FallbackChain[None] = FallbackChain(
+        Candidate("a", calls.append), last_good=LastGood(60, key=lambda x: [x])
+    )
+    with pytest.raises(UsageError, match=r"expected something hashable.*A tuple instead of a list"):
+        chain.choose(1)
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: FallbackChain(Candidate("a", print), on="ValueError"),  # type: ignore[arg-type]
+        lambda: FallbackChain(Candidate("a", print), on=[ValueError]),  # type: ignore[arg-type]
+        lambda: FallbackChain(Candidate("a", print), on=None),  # type: ignore[arg-type]
+        lambda: FallbackChain(Candidate("a", print), on=KeyboardInterrupt),  # type: ignore[arg-type]
+        lambda: FallbackChain(Candidate("a", print), last_good=60),  # type: ignore[arg-type]
+        lambda: FallbackChain(Candidate("a", print), minimum_quality="high"),  # type: ignore[arg-type]
+        lambda: FallbackChain(Candidate(["a"], print)),  # type: ignore[arg-type]
+        lambda: Candidate("a", print, valid_until=datetime.now(UTC)),  # type: ignore[arg-type]
+        lambda: Candidate("a", print, valid_from="2026-01-01"),  # type: ignore[arg-type]
+        lambda: Candidate("a", print, valid_until=float("nan")),
+    ],
+)
+def test_what_would_be_found_only_at_the_moment_of_need_is_refused(make: Callable[[], object]) -> None:
+    """When it is made: an ``on`` that no except takes, a time that is none and so never over."""
+    with pytest.raises(UsageError, match="expected"):
+        make()

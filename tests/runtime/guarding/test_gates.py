@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+from decimal import Decimal
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -215,3 +218,103 @@ def test_another_file_system_is_refused(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert item.read_text() == "x"
     assert list((tmp_path / "quarantine").iterdir()) == []
+
+
+class Broken:
+    """A value whose every use fails."""
+
+    def __float__(self):
+        raise RuntimeError("float")
+
+    def __repr__(self):
+        raise RuntimeError("repr")
+
+
+@pytest.mark.parametrize(
+    ("value", "detail"),
+    [
+        (np.float32(5), "5; expected at least 0.5 and at most 1.5"),
+        (np.int64(5), "5; expected at least 0.5 and at most 1.5"),
+        (Decimal("0.25"), "0.25; expected at least 0.5 and at most 1.5"),
+        (Decimal("NaN"), "nan; expected at least 0.5 and at most 1.5"),
+        (Decimal("sNaN"), "Decimal('sNaN') (Decimal) is no number"),
+        (Fraction(1, 3), "0.333333; expected at least 0.5 and at most 1.5"),
+        (np.array([1.0, 2.0]), "array([1., 2.]) (ndarray) is no number"),
+        ("1.0", "'1.0' (str) is no number"),
+        (1j, "1j (complex) is no number"),
+        (Broken(), "a value of Broken is no number"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_a_tool_has_measured_is_judged_told_and_kept(value, detail, tmp_path):
+    """Numbers of other libraries are numbers in the report as well, which a flag of quarantine can hold."""
+    result = QualityGate("image", [FLUX]).judge({"flux": value})
+    assert [one.detail for one in result.failures] == [detail]
+    json.dumps(result.to_dict(), allow_nan=False)
+    (tmp_path / "a").write_text("")
+    Quarantine(tmp_path / "q").put(tmp_path / "a", result)
+    (kept,) = Quarantine(tmp_path / "q").items()
+    assert kept.why.reason == f"flux: {detail}"
+    good = QualityGate("image", [FLUX]).judge({"flux": Decimal(1)})
+    assert good.passed
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: QualityMetric(["a"], minimum=1),
+        lambda: QualityGate("a", NOISE),
+        lambda: QualityGate("a", None),
+        lambda: QualityGate("a", [NOISE], across=CrossCheck("b", bool)),
+        lambda: QualityGate("a", [NOISE], across=["b"]),
+        lambda: QualityGate("a", [NOISE]).judge(None),
+        lambda: QualityGate("a", [NOISE]).judge([("noise", 1)]),
+        lambda: QualityGate("a", [NOISE]).judge({}, earlier=["b"]),
+        lambda: Quarantine("q").put(".", None),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(use):
+    """With what was expected, not by an attribute that is missing."""
+    with pytest.raises(UsageError, match="expected"):
+        use()
+
+
+def test_metrics_may_come_from_a_generator():
+    """They are gone through once."""
+    gate = QualityGate("many", (QualityMetric(name, minimum=0) for name in "ab"))
+    assert len(gate.judge({}).failures) == 2
+
+
+def test_a_check_whose_error_cannot_be_told_is_one_that_fails():
+    """An exception may have a text that raises."""
+
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def raises(stages):
+        raise Mute
+
+    (failure,) = QualityGate("a", [], across=[CrossCheck("b", raises)]).judge({}).failures
+    assert "it cannot be checked: Mute" in failure.detail
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", ".a.why", "a/../a", "b"])
+def test_what_is_no_item_is_not_released(tmp_path, name):
+    """The reason of one is not one itself, and neither is what stands above."""
+    (tmp_path / "a").write_text("")
+    quarantine = Quarantine(tmp_path / "q")
+    quarantine.put(tmp_path / "a", "bad")
+    with pytest.raises(UsageError, match="expected one that items"):
+        quarantine.release(name, tmp_path / "out")
+    assert [one.why.reason for one in quarantine.items()] == ["bad"]
+
+
+@pytest.mark.parametrize("of", ["a reason", "a file that is being written"])
+def test_no_item_is_named_like_what_the_quarantine_keeps(tmp_path, of):
+    """The next item's reason was written over it, or it was never listed."""
+    name = ".a.why" if of == "a reason" else unfinished_name(tmp_path / "a").name
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(UsageError, match="Rename it first"):
+        Quarantine(tmp_path / "q").put(tmp_path / name, "bad")
+    assert (tmp_path / name).read_text() == "precious"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -173,3 +175,129 @@ def test_a_limit_below_zero_is_refused(store, remote):
     """When it is made."""
     with pytest.raises(UsageError, match="relaunches"):
         RemoteRuns(store, remote, name="lab", relaunches=-1)
+
+
+def test_results_of_a_run_that_was_found_by_its_key_stay(runs, remote):
+    """The answer to its launch was lost and it was done before the next look: the one after removed them."""
+    runs.add("a", None)
+    launch = remote.launch
+
+    def lost(key, payload):
+        launch(key, payload)
+        raise ConnectionError("lost")
+
+    remote.launch = lost
+    assert runs.reconcile().troubles == ("a: lost",)
+    remote.says("r1", RemoteStatus.DONE)
+    assert runs.reconcile().done == ("a",)
+    assert runs.reconcile().removed == ()
+    assert list(remote.kept) == ["r1"]
+
+
+def test_no_orphan_is_removed_while_a_record_cannot_be_read(runs, remote, store):
+    """Its run would be one: it was ended, and what it had done was gone."""
+    runs.add("a", None)
+    runs.add("b", None)
+    runs.reconcile()
+    remote.kept["x"] = RemoteRun("x", "unknown", RemoteStatus.RUNNING)
+    with closing(sqlite3.connect(str(store.path), isolation_level=None)) as connection:
+        connection.execute("update record set payload = '{' where key = 'a'")
+    report = runs.reconcile()
+    assert report.removed == ()
+    assert report.troubles == ("a: its record cannot be read (corrupt), so that no orphan is removed",)
+    assert sorted(remote.kept) == ["r1", "r2", "x"]
+
+
+def test_a_queue_that_is_down_uses_up_no_launch(runs, remote):
+    """However often it refuses for the moment; what it refuses for good has failed, with that reason."""
+    remote.refuses = {"a"}
+    runs.add("a", None)
+    for _ in range(9):
+        assert runs.reconcile().troubles == ("a: refused",)
+    remote.refuses = set()
+    assert runs.reconcile().launched == ("a",)
+
+    def refuse(key, payload):
+        raise ValueError("no such sample")
+
+    remote.launch = refuse
+    runs.add("b", None)
+    for _ in range(3):
+        assert runs.reconcile().troubles == ("b: no such sample",)
+    assert runs.reconcile().failed == ("b",)
+    assert runs.status("b") == ("failed", "it could not be launched, tried 3 times: no such sample")
+
+
+@pytest.mark.parametrize("id", [None, "", 7, object()])
+def test_an_id_that_is_none_is_told_and_the_run_is_found_by_its_key(runs, remote, id):
+    """No second launch for an answer that a service never promised."""
+    runs.add("a", None)
+    launch = remote.launch
+    remote.launch = lambda key, payload: launch(key, payload) and id
+    assert "expected the id of the run" in runs.reconcile().troubles[0]
+    assert runs.reconcile() == type(runs.reconcile())()
+    assert runs.status("a")[0] == "launched"
+    assert remote.launches == ["a"]
+
+
+def test_a_run_that_is_listed_under_another_id_is_not_launched_again(runs, remote):
+    """It has our key."""
+    runs.add("a", None)
+    runs.reconcile()
+    remote.kept = {"renamed": replace(remote.kept["r1"], id="renamed")}
+    assert runs.reconcile() == type(runs.reconcile())()
+    assert (remote.launches, list(remote.kept)) == (["a"], ["renamed"])
+
+
+@pytest.mark.parametrize("status", ["paused", "DONE", None])
+def test_a_state_that_was_never_promised_is_told(runs, remote, status):
+    """It was taken for running, and would never have ended. The run is left alone."""
+    runs.add("a", None)
+    runs.reconcile()
+    remote.says("r1", status)
+    assert "expected one of waiting, running, done, failed, cancelled" in runs.reconcile().troubles[0]
+    assert (remote.launches, list(remote.kept)) == (["a"], ["r1"])
+    remote.says("r1", "done")
+    assert runs.reconcile().done == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kept"),
+    [
+        ("\udc80\0", r"\udc80\0"),
+        ("x" * 3_000_000, "x" * 1000),
+        (None, ""),
+        (137, "137"),
+        ("password=hunter2", "password=[redacted]"),
+    ],
+    ids=["surrogate", "long", "none", "number", "secret"],
+)
+def test_no_reason_keeps_a_run_from_its_end(runs, remote, reason, kept):
+    """What a tool has printed need not be text that a record holds; secrets stay out of it."""
+    runs.add("a", None)
+    runs.reconcile()
+    remote.says("r1", RemoteStatus.FAILED, reason)
+    assert runs.reconcile().failed == ("a",)
+    assert runs.status("a") == ("failed", kept)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        [RemoteRun("r1", "a", RemoteStatus.RUNNING)],
+        {"r1": None},
+        {7: RemoteRun("7", "a", RemoteStatus.DONE)},
+        {"r1": RemoteRun("r1", None, RemoteStatus.RUNNING)},
+    ],
+    ids=["none", "list", "no run", "no id", "no key"],
+)
+def test_a_list_that_is_none_changes_nothing(runs, remote, given):
+    """Whatever was left out of it would have been launched again, and what carries no key removed."""
+    runs.add("a", None)
+    runs.reconcile()
+    remote.runs = lambda: given
+    with pytest.raises(UsageError, match=r"what runs\(\) gave"):
+        runs.reconcile()
+    assert runs.status("a")[0] == "launched"
+    assert (remote.launches, list(remote.kept)) == (["a"], ["r1"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -47,11 +48,47 @@ def test_a_mark_that_cannot_be_read_counts(root):
     assert folders.why("a").damaged
 
 
-@pytest.mark.parametrize("name", ["absent", "../runs", "file", ""])
+@pytest.mark.parametrize("name", ["absent", "../runs", "..", ".", "a\0", "file", "link", ""])
 def test_a_name_that_is_no_run_is_refused(root, name):
     """And leads nowhere else."""
-    with pytest.raises(UsageError, match="no run"):
-        RunFolders(root).fail(name, ValueError())
+    for use in (lambda: RunFolders(root).fail(name, ValueError()), lambda: RunFolders(root).clear(name)):
+        with pytest.raises(UsageError, match="no run"):
+            use()
+    assert not (root.parent / "errorprocessing").exists()
+
+
+@pytest.mark.parametrize("flag", ["", "..", "a/b", "/etc/x", "a\0", None])
+def test_a_flag_that_is_no_name_is_refused(root, flag):
+    """One with a path in it would be set and read elsewhere than in the folder."""
+    with pytest.raises(UsageError, match="the name of a file within each folder"):
+        RunFolders(root, flag=flag)
+
+
+def test_a_folder_that_goes_away_does_not_end_the_search(root):
+    """Another program may remove or move one at any time: it is no run any more, and the others are."""
+    due, flagged = RunFolders(root).due(), RunFolders(root, flag="other").flagged()
+    assert next(due).name == "a"
+    RunFolders(root, flag="other").fail("a", ValueError())
+    assert next(flagged).path.name == "a"
+    (root / "b").rmdir()
+    assert names(due) == ["c"]
+    assert list(flagged) == []
+
+
+def test_a_fifo_in_place_of_the_flag_holds_up_nothing(root):
+    """It counts as set, and is not waited for."""
+    os.mkfifo(root / "a" / "errorprocessing")
+    assert names(RunFolders(root).due()) == ["b", "c"]
+    assert "is a FIFO" in RunFolders(root).why("a").reason
+
+
+def test_details_have_any_name_but_those_of_the_error(root):
+    """What is kept of the error itself stays; ``name`` or ``reason`` are names like any other."""
+    folders = RunFolders(root)
+    folders.fail("a", ValueError("x"), name="n", error="e", reason="r")
+    assert folders.why("a").details.items() >= {"name": "n", "error": "e", "reason": "r"}.items()
+    with pytest.raises(UsageError, match="expected other names"):
+        folders.fail("a", ValueError("x"), chain="c")
 
 
 def test_the_console_lists_and_clears_them(root, capsys):

@@ -1,4 +1,4 @@
-"""The dashboard over HTTP: reading for all of this machine, changing for those with the token."""
+"""The dashboard over HTTP: anyone on this machine may read, those with the token may make changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    # No script at all: a message of an error that got past the escaping could still do nothing.
+    # No script at all: an error message that got past the escaping could still do nothing.
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
@@ -47,7 +47,7 @@ class DashboardServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _DashboardHandler)
         self.store, self.health, self.by = store, health, by
         self._token = token
-        # Cookies are of a host, whatever the port: two dashboards must not take each other's token away.
+        # Cookies belong to a host, whatever the port: two dashboards must not overwrite each other's token.
         self.cookie = f"chaoskit-{self.server_port}"
         loader = PackageLoader("chaoskit.cli.recovery.dashboard", "templates")
         self.templates = Environment(
@@ -58,23 +58,23 @@ class DashboardServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The address of the page."""
         return f"http://127.0.0.1:{self.server_port}/"
 
     def is_token(self, text: str) -> bool:
-        """True for the token; takes as long for any other text of its length."""
+        """True for the token; takes the same time for any text of its length."""
         return hmac.compare_digest(text.encode(), self._token.encode())
 
     def form_key(self) -> str:
-        """Stands in each form: a page of another site can send a form here, and cannot know it."""
+        """The key in each form: a page of another site can send a form here, but cannot know the key."""
         return hmac.new(self._token.encode(), b"form", hashlib.sha256).hexdigest()
 
     def mark(self, text: str) -> str:
-        """Stands beside a message in an address: another page can send a reader here, and not make one up."""
+        """The mark beside a message in an address: other pages can link here, but not forge a message."""
         return hmac.new(self._token.encode(), b"told:" + text.encode(), hashlib.sha256).hexdigest()
 
     def is_form_key(self, text: str) -> bool:
-        """True for what stands in the forms."""
+        """True for the key of the forms."""
         return hmac.compare_digest(text.encode(), self.form_key().encode())
 
     def page(self, *, allowed: bool, told: str, trouble: str) -> str:
@@ -85,7 +85,7 @@ class DashboardServer(ThreadingHTTPServer):
         return template.render(page=seen, allowed=allowed, form_key=form_key, told=told, trouble=trouble)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away is no news."""
+        """Ignore it: browsers close connections all the time."""
 
 
 class _DashboardHandler(BaseHTTPRequestHandler):
@@ -107,7 +107,7 @@ class _DashboardHandler(BaseHTTPRequestHandler):
             self._page(404, "", f"There is no page {address.path[:80]}.")
 
     def _said(self, query: str) -> tuple[str, str]:
-        """What a change that was just made has come to, if this server has said so."""
+        """The message about the change just made, if it comes from this server."""
         said = {name: values[0] for name, values in parse_qs(query).items()}
         text = {name: said[name] for name in ("told", "trouble") if name in said}
         mark = self.server.mark("".join(text.values()))
@@ -123,7 +123,7 @@ class _DashboardHandler(BaseHTTPRequestHandler):
             self._page(413, "", "The form is too long.")
         elif self.path == "/token":
             self._enter(given.get("token", ""))
-        # Both: the cookie says that this browser may, the field that its user saw our page.
+        # Check both: the cookie shows that this browser may, the field that its user saw our page.
         elif not self._allowed() or not self.server.is_form_key(given.get("form_key", "")):
             self._page(403, "", "Nothing was changed: that needs the token. Enter it below.")
         elif self.path not in _ACTIONS:
@@ -136,16 +136,16 @@ class _DashboardHandler(BaseHTTPRequestHandler):
             self._redirect(name, text)
 
     def _form(self) -> dict[str, str] | None:
-        """The fields that were sent; None if there are more than any form of ours has."""
+        """The fields that were sent; None if there are more than in any of our forms."""
         length = self.headers.get("Content-Length", "")
-        # ASCII: to Python a superscript two is a digit, too, and no number.
+        # isascii(), since a superscript two is a digit in Python, but not a number.
         if not (length.isascii() and length.isdigit()) or int(length) > LONGEST:
             return None
         fields = parse_qs(self.rfile.read(int(length)).decode("utf-8", "replace"), keep_blank_values=True)
         return {name: values[0] for name, values in fields.items()}
 
     def _is_for_us(self) -> bool:
-        """True if the request names this server: another name that leads here may be a stranger's page."""
+        """True if the request names this server: another name for it may belong to a foreign page."""
         port = self.server.server_port
         if self.headers.get("Host", "") in (f"127.0.0.1:{port}", f"localhost:{port}"):
             return True
@@ -162,7 +162,7 @@ class _DashboardHandler(BaseHTTPRequestHandler):
 
     def _enter(self, token: str) -> None:
         if self.server.is_token(token):
-            # Strict: no other site can make the browser send it along.
+            # Strict: no other site can make the browser send it.
             cookie = f"{self.server.cookie}={token}; HttpOnly; SameSite=Strict; Path=/"
             self._redirect("told", "You may change things now.", {"Set-Cookie": cookie})
         else:
@@ -179,7 +179,7 @@ class _DashboardHandler(BaseHTTPRequestHandler):
         self._answer(status, text, kind)
 
     def _redirect(self, name: str, text: str, headers: dict[str, str] | None = None) -> None:
-        # After a change another address: to load the page again must not make the change again.
+        # Redirect after a change: reloading the page must not repeat the change.
         shown = text[:300].encode("utf-8", "replace").decode()
         where = f"/?{name}={quote(shown)}&mark={self.server.mark(shown)}"
         self._answer(303, "", "text/plain; charset=utf-8", {"Location": where, **(headers or {})})
@@ -194,7 +194,7 @@ class _DashboardHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """The address of a request may name what failed; the terminal is for the token."""
+        """Print nothing: addresses may name what failed, and the terminal is for the token."""
 
 
 def _redrive(server: DashboardServer, given: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What the page shows, read from the store when it is asked for."""
+"""The content of the page, read from the store for each request."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from chaoskit.runtime.guarding.health.records import HealthReport
 __all__ = ["DashboardPage", "ShownRun", "look"]
 
 LOOKED_AT = 5000
-"""Waiting checkpoints of each pipeline that are read: those that were tried before stand among all others,
-and a load of the page must not read a million of them."""
+"""The most waiting checkpoints read per pipeline: those that were tried before are among all the others, and
+loading the page must not read a million of them."""
 MOST = 100
 """Rows of each table: a page of thousands is of no use at night, and the commands list them all."""
 
@@ -28,7 +28,7 @@ STATUSES = ("pending", "running", "completed", "failed", "dead")
 
 @dataclass(frozen=True, slots=True)
 class ShownRun:
-    """One checkpoint that is not at rest, or was tried more than once."""
+    """One checkpoint that is active, or was tried more than once."""
 
     pipeline: str
     key: str
@@ -40,7 +40,7 @@ class ShownRun:
 
 @dataclass(frozen=True, slots=True)
 class DashboardPage:
-    """Everything on the page. ``pipelines`` are a name and a number for each of the statuses."""
+    """Everything on the page. ``pipelines`` has names, each with the number for every status."""
 
     title: str
     at: str
@@ -56,7 +56,7 @@ class DashboardPage:
 
 
 def look(store: Store, health: Health) -> DashboardPage:
-    """Look now. Numbers are counted one after the other: while the job runs they need not add up."""
+    """Read the page's content now. Numbers are counted one by one: while a job runs they need not add up."""
     now, numbers = store.now(), store.statistics()
     names = sorted({kind.removeprefix(PREFIX) for kind, _ in numbers.records if kind.startswith(PREFIX)})
     counted = {name: store.count(kind_of(name)) for name in names}
@@ -75,13 +75,13 @@ def look(store: Store, health: Health) -> DashboardPage:
         letters=tuple(letters[:MOST]),
         more_letters=len(letters) > MOST,
         states=tuple((one, moment(one.at), max(now - one.at, 0.0)) for one in published(store)),
-        # Of those that this page has met: what lists leave out must not look as if it were not there.
+        # The damaged records met for this page: what lists leave out must not look as if it did not exist.
         damaged=store.statistics().damaged - numbers.damaged,
     )
 
 
 def _runs(store: Store, names: Sequence[str]) -> Iterator[ShownRun]:
-    """What is at work and what was tried again: the rest is in the numbers."""
+    """The active runs and those tried again; the others are only counted."""
     for name in names:
         for one in walk(store, kind_of(name), status=("running", "failed")):
             yield _run(store, one)

@@ -1,4 +1,4 @@
-"""Can time be virtual on this machine? Found out by trying."""
+"""Try whether time can be virtual on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chaoskit.inject.kernel.seccomp import abi
 
 @cache
 def unavailable() -> str | None:
-    """Why time cannot be virtual here, with what would help; None if it can be. Tried once."""
+    """Why time cannot be virtual here, with what would help; None if it can be. Tries once."""
     patch = vdso.patch(False)
     if patch is None:
         return f"the functions that read clocks are not known on {abi.machine()}. Time is real here."
@@ -23,7 +23,7 @@ def unavailable() -> str | None:
 
 
 def reads_cost() -> str | None:
-    """Why a read of a clock costs a workload a notified call; None if it costs what it always does."""
+    """Why a clock read costs a workload a notified call; None if it costs no more than usual."""
     counter = ticks.counter()
     if isinstance(counter, str):
         return counter
@@ -32,7 +32,7 @@ def reads_cost() -> str | None:
 
 
 def _unwritable(patch: vdso.Patch) -> str | None:
-    """Write to the vDSO of a child what is there already; the reason why that is refused, or None."""
+    """Overwrite a child's vDSO with the same bytes; return the reason if that is refused, or None."""
     pid = processes.fork()
     if pid == 0:
         try:

@@ -1,7 +1,7 @@
-"""Who of a workload sleeps, and what could end that: ``/proc/PID/task/TID`` of every thread.
+"""The sleeping threads of a workload, and what could wake them, from ``/proc/PID/task/TID``.
 
-Time may only be skipped when nothing runs, and a run only hangs if nothing outside of it can wake it. So
-what is not known for certain counts as running, or as something outside.
+Time may only be skipped when nothing runs, and a run only hangs if nothing outside can wake it. So anything
+uncertain counts as running, or as outside.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SWITCHES = re.compile(rb"ctxt_switches:\s*(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Sleeper:
-    """A thread that waits in the kernel: for what, and how often it has been switched to and from."""
+    """A thread that waits in the kernel: for what, and how many context switches it has had."""
 
     pid: int
     tid: int
@@ -29,21 +29,21 @@ class Sleeper:
 
 
 class Census:
-    """The threads of one workload. ``orphans`` are its processes that have come to us."""
+    """The threads of one workload. ``orphans`` are its processes that were reparented to us."""
 
     def __init__(self, tree: Tree, orphans: Callable[[], Iterable[int]]) -> None:
         self._tree = tree
         self._orphans = orphans
         self.company = False
-        """A process or thread was started, so that there may be more than one."""
+        """True once a process or thread was started, so that there may be more than one."""
         self.relayed: Callable[[], dict[int, int | None]] = dict
-        """Asked for sockets of ours that stand in between; see the border's ``Domain.relayed``."""
+        """Returns relaying sockets of ours; see the border's ``Domain.relayed``."""
         self.timed_sockets = False
-        """A socket was given a time-out, which runs in real time."""
+        """True once a socket was given a timeout, which runs in real time."""
         self._judged: tuple[object, bool] = ((), False)
 
     def threads(self) -> list[tuple[int, int]]:
-        """Process and thread, for every one that there is."""
+        """The process and thread id of every thread."""
         if not self.company:
             return [(self._tree.pid, self._tree.pid)]
         found: dict[tuple[int, int], None] = {}
@@ -57,7 +57,7 @@ class Census:
         return list(found)
 
     def worked(self, threads: Iterable[tuple[int, int]]) -> int:
-        """Nanoseconds for which these threads have had a processor; less once some have ended."""
+        """Nanoseconds of processor time of these threads; smaller once some have ended."""
         used = 0
         for pid, tid in threads:
             fields = processes.read(f"/proc/{pid}/task/{tid}/schedstat").split()
@@ -65,7 +65,7 @@ class Census:
         return used
 
     def asleep(self, threads: Iterable[tuple[int, int]]) -> tuple[Sleeper, ...] | None:
-        """Where threads sleep, if all do; None if one runs. Those that have ended are left out."""
+        """Where the threads sleep, if all do; None if one runs. Ended threads are left out."""
         found = []
         for pid, tid in threads:
             sleeper = _look(pid, tid)
@@ -78,15 +78,16 @@ class Census:
     def may_be_woken(
         self, sleepers: tuple[Sleeper, ...], descriptors: Collection[int], patient: bool
     ) -> bool:
-        """True if something outside of the workload could end one of these waits.
+        """True if something outside the workload could end one of these waits.
 
-        ``descriptors`` are duplicates of ours for which threads wait that are held. With ``patient`` what is
-        on its way over a socket counts as well: it is there in a moment, or its reader does not read.
+        ``descriptors`` are duplicates of ours, for which held threads wait. With ``patient``, data in transit
+        on a socket counts as well: it arrives in a moment, or its reader does not read.
         """
         links = tuple(reach.link("self", fd) for fd in descriptors)
         relayed = self.relayed()
         key = (sleepers, links, tuple(relayed.items()))
-        # Asked again and again of a run that waits: it costs a look at all sockets of the machine.
+        # Cached, since a waiting run asks repeatedly, and the answer takes a look at all sockets of the
+        # machine.
         if self._judged[0] != key:
             pids = {pid for pid, _ in self.threads()}
             known = reach.Reach(self._tree.pid, pids, descriptors, relayed, self.timed_sockets)
@@ -99,7 +100,7 @@ class Census:
         return reach.Reach(self._tree.pid, pids, (), relayed, self.timed_sockets).undelivered
 
     def silent(self, descriptors: Collection[int]) -> bool:
-        """True if all that these can tell of are peers that a fault has silenced."""
+        """True if all of these lead to peers that a fault has silenced."""
         pids = {pid for pid, _ in self.threads()}
         known = reach.Reach(self._tree.pid, pids, descriptors, self.relayed(), self.timed_sockets)
         return all(known.silent("self", fd) for fd in descriptors)
@@ -109,15 +110,15 @@ _GONE = Sleeper(0, 0, -1, (), ())
 
 
 def _look(pid: int, tid: int) -> Sleeper | None:
-    """Where one thread sleeps; None if it runs, or may be about to. ``_GONE`` if it has ended."""
+    """Where one thread sleeps; None if it runs or may be about to run. ``_GONE`` if it has ended."""
     base = f"/proc/{pid}/task/{tid}/"
     state = processes.read(base + "stat").rpartition(b")")[2].split()[:1]
     if not state or state[0] in (b"Z", b"X"):
         return _GONE
-    # In a vfork the parent is in D until the child has its program, which runs.
+    # In a vfork the parent is in state D until the child executes a program, which is running.
     if state[0] not in (b"S", b"T", b"t"):
         return None
-    # Its call waits for us to receive it.
+    # Its call waits for the supervisor to receive it.
     if b"seccomp" in processes.read(base + "wchan"):
         return None
     call = processes.read(base + "syscall").split()

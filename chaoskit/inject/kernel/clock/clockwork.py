@@ -1,4 +1,4 @@
-"""The calls of virtual time of one run, and what is done about each."""
+"""The calls of virtual time in one run, and what to do about each."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _TIME = struct.Struct("=qq")
 
 
 LOOKS = "stat"
-"""The family of calls that ask for the times of a file."""
+"""The family of calls that read the times of a file."""
 _LOOKS = {spec.number(abi.machine()): spec for spec in lookups.SPECS if spec.family == LOOKS}
 _FORKS = {WATCHED[name].number(abi.machine()) for name in ("clone", "clone3", "fork", "vfork")}
 
 
 def of(plan: Plan, workload: Tree, poller: Poller, log: Log, ending: Ending) -> Clockwork | None:
-    """The clockwork of one run, which looks around between the events of ``poller``; None for real time."""
+    """The clockwork of one run, which checks between the events of ``poller``; None for real time."""
     if plan.time is None:
         return None
     made = Clockwork(workload, poller, log, plan.root, ending.orphans, plan.time)
@@ -53,9 +53,9 @@ def of(plan: Plan, workload: Tree, poller: Poller, log: Log, ending: Ending) -> 
 
 
 def ask(made: Clockwork | None, poller: Poller, domains: Iterable[Domain[Any]]) -> None:
-    """Have a clockwork ask the other domains before it skips time."""
+    """Make a clockwork ask the other domains before it skips time."""
     if made is not None:
-        # What is put off by the poller is put off in real time: an answer of a peer, for example.
+        # The poller holds things for real time, such as a peer's answer.
         made.keeper.outstanding = lambda: poller.holding or any(one.outstanding for one in domains)
         made.census.relayed = lambda: {a: b for one in domains for a, b in one.relayed.items()}
 
@@ -72,7 +72,7 @@ def _by_number() -> dict[int, list[TimeSpec]]:
 
 
 class Later(Stopped):
-    """A stopped call that does not go on in the kernel but here: ``act`` answers it, now or later."""
+    """A stopped call that is handled here rather than in the kernel: ``act`` answers it, now or later."""
 
     __slots__ = ("_act",)
 
@@ -81,7 +81,7 @@ class Later(Stopped):
         self._act = act
 
     def go_on(self) -> bool:
-        """Let it have its ordinary way."""
+        """Let it take its ordinary course."""
         self._act(Stopped(self.listener, self.ident))
         return True
 
@@ -89,7 +89,7 @@ class Later(Stopped):
 class Clockwork:
     """Virtual time for the processes of one run; see :class:`chaoskit.inject.kernel.clock.keeper.Keeper`.
 
-    ``orphans`` are processes of the workload that have come to us.
+    ``orphans`` are processes of the workload that were reparented to us.
     """
 
     def __init__(
@@ -116,28 +116,28 @@ class Clockwork:
         self._timers = Timers(self.dial, self.keeper.start, self.keeper.stop, self.keeper.left)
         self.keeper.gone_off = self._timers.gone_off
         self.operations = time.operations
-        """Sleeps and reads of the wall clock are operations."""
+        """True if sleeps and reads of the wall clock are operations."""
         self.late = 0
-        """Nanoseconds by which the next wait is to be longer."""
+        """Nanoseconds by which the next wait must be longer."""
         self._begun = self._repeating = False
         self._last: int | None = None
         self._calls = _by_number()
 
     @property
     def _early(self) -> bool:
-        """The workload must read our clocks now.
+        """Make the workload read our clocks now.
 
-        Until something was skipped they show what the real ones do. And when it is, all of it sleeps, so
-        that the code may be replaced; where a fault may set a clock at any moment it is too late by then.
+        Until time is skipped they show the real time, and when it is skipped everything sleeps, so the code
+        can be replaced then; but if a fault may set a clock at any moment, that would be too late.
         """
         return self.operations or self.dial.moved
 
     def over(self) -> None:
-        """The workload's own process has ended: what is left of it gets no time for nothing."""
+        """The workload's own process has ended: do not skip time for what is left of it."""
         self.keeper.over = True
 
     def count(self, reads: bool) -> None:
-        """Have reads of the wall clock stop from now on, or no longer."""
+        """Make reads of the wall clock stop from now on, or no longer."""
         if self.dial.counting is not reads:
             self.dial.counting = reads
             self.changed()
@@ -147,16 +147,16 @@ class Clockwork:
         self.keeper.later(seconds, action, tid)
 
     def take(self, call: Notification, stopped: Stopped) -> Stopped | None:
-        """See to a call of virtual time; None if that is all. Else it may be an operation.
+        """Handle a call of virtual time; None if that is all.
 
-        What is returned then has to be answered in its place: letting it go on means to let it wait, or
-        read the workload's clock.
+        Otherwise it may be an operation: the returned stop must be answered in its place, and letting it go
+        on makes it wait, or read the workload's clock.
 
         Raises:
-            Unreadable: if the caller cannot be looked into.
+            Unreadable: if the caller's memory cannot be read.
         """
         if not self._begun:
-            # The first call that stops comes before the workload's function.
+            # The first stopped call precedes the workload's function.
             self._begun = True
             if self._early:
                 self._pages.prepare(self._tree.main)
@@ -171,7 +171,7 @@ class Clockwork:
             stopped.go_on()
             return None
         args = call.args
-        # Of two rows for a futex the first is that of those who wait.
+        # Of two rows for a futex, the first is for waiters.
         spec = rows[0] if len(rows) == 1 or args[1] & 0x7F in (0, 9) else rows[1]
         if spec.family == "sleep":
             return Later(stopped, lambda stopped: self._wait(spec, task, args, stopped))
@@ -219,7 +219,7 @@ class Clockwork:
         seconds, rest = divmod(self._shown(0), SECOND)
         if spec.name == "gettimeofday":
             done = not args[0] or memory.write(args[0], _TIME.pack(seconds, rest // 1000))
-            # The zone of the kernel, which is that of the machine's hardware clock: none.
+            # The kernel's time zone, which is for the machine's hardware clock: none.
             done = (not args[1] or memory.write(args[1], bytes(8))) and done
             stopped.answer(0 if done else -errno.EFAULT)
             return
@@ -244,9 +244,9 @@ class Clockwork:
             case "start" if self._early:
                 self._pages.prepare(task.process)
             case "set":
-                # An ordinary user gets the same answer; and no test may set the clock of its machine.
+                # An ordinary user gets the same answer, and no test may set the clock of its machine.
                 asks = spec.name in ("adjtimex", "clock_adjtime")
-                # A struct timex begins with what is to be changed.
+                # A struct timex begins with the flags of what to change.
                 asks = asks and not any(task.process.memory.read(args[spec.time], 4))
                 return None if asks else -errno.EPERM
             case "option":
@@ -257,7 +257,7 @@ class Clockwork:
         return None
 
     def _look(self, spec: lookups.LookupSpec, call: Notification) -> None:
-        """Put the times of the file right that a call asks for: of that one alone, as most ask for others."""
+        """Correct the times of the file that a call asks about, and of no other file."""
         task = self._tree.task(call.tid)
         raw = None if task is None or spec.path is None else task.process.memory.string(call.args[spec.path])
         if not raw:
@@ -280,37 +280,37 @@ class Clockwork:
         self._log.caveat("waits-for-real", name, f"{name}: {what}")
 
     def changed(self) -> None:
-        """The clocks were set: have all processes know."""
+        """The clocks were set: tell all processes."""
         if self._begun:
             self._pages.publish({pid for pid, _ in self.census.threads()})
 
     # What faults do.
 
     def step(self, duration: int) -> None:
-        """Put the wall clock forward, or back."""
+        """Set the wall clock ahead, or back."""
         self._files.follow()
         self.dial.step(duration)
         self.keeper.wall_stepped(duration)
         self.changed()
 
     def suspend(self, duration: int) -> None:
-        """The machine sleeps, and only some of its clocks go on."""
+        """Suspend the machine: only some of its clocks continue."""
         self._files.follow()
         self.dial.suspend(duration)
         self.keeper.wall_stepped(duration)
         self.changed()
 
     def freeze(self) -> None:
-        """The wall clock stands still until the run is over."""
+        """Stop the wall clock until the run is over."""
         self.dial.freeze()
         self.changed()
 
     def drift(self, rate: int) -> None:
-        """The wall clock goes fast from here on, by ``rate`` parts in a million, or slow."""
+        """Make the wall clock fast by ``rate`` parts per million from here on, or slow."""
         self.dial.drift(rate)
 
     def repeat(self) -> bool:
-        """Have the next read of the wall clock show what the last one did; False if there was none."""
+        """Let the next read of the wall clock show the same as the last one; False if there was none."""
         self._repeating = self._last is not None
         return self._repeating
 

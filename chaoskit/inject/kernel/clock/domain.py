@@ -21,7 +21,7 @@ from chaoskit.inject.kernel.standing import failing
 from chaoskit.inject.kernel.workload.tree import Task
 
 WALL_CLOCK = "wall"
-"""The target of a read: the only clock that can be set, and so the only one that a fault strikes."""
+"""The target of a read: the only clock that can be set, and therefore struck."""
 _PATHS = sysconfig.get_paths()
 # Code objects of frozen modules have no file.
 _LIBRARY = (_PATHS["stdlib"] + os.sep, _PATHS["platstdlib"] + os.sep, "<frozen ")
@@ -48,7 +48,7 @@ class TimeCall:
 class Times(AtOnce):
     """Sleeps, timed waits and clock reads; see :class:`chaoskit.inject.kernel.border.Domain`.
 
-    They are operations only in runs that were asked to see them: every program makes many.
+    They are operations only in runs that ask for them: every program makes many.
     """
 
     specs: ClassVar[tuple[Spec, ...]] = (*WAITS, *READS)
@@ -66,7 +66,7 @@ class Times(AtOnce):
         return frozenset()
 
     def decode(self, spec: Spec, task: Task, args: tuple[int, ...]) -> TimeCall | None:
-        """Understand a call; None if it reads another clock, or is none of the workload's own waits."""
+        """Understand a call; None if it reads another clock, or is not one of the workload's own waits."""
         assert isinstance(spec, TimeSpec)
         if self._clockwork is None:
             return None
@@ -76,8 +76,8 @@ class Times(AtOnce):
         try:
             length = waits.length(spec, task, args, self._clockwork.dial)
         except waits.Over:
-            # Python sleeps until a moment, which a busy machine reaches before the call: it is a sleep all
-            # the same, or would be one in some recordings only.
+            # Python sleeps until a moment, which may have passed on a busy machine: it is a sleep
+            # nevertheless, or it would be one only in some recordings.
             length = 0
         except waits.Refused:
             return None
@@ -85,7 +85,7 @@ class Times(AtOnce):
         if spec.kind == "futex" and length <= waits.SHORT:
             return None
         stack = self._tree.stack(task)
-        # Behind the workload's function: our own wait for its threads.
+        # After the workload's function: our own wait for its threads.
         if not stack and task.tid == self._tree.pid and task.process.runs_our_python:
             return None
         return TimeCall(spec, task, _site(stack), length)
@@ -101,10 +101,10 @@ class Times(AtOnce):
         stopped.go_on()
 
     def effect(self, shape: Shape, call: TimeCall) -> FaultEffect:
-        """Set the clocks, or have the wait end otherwise.
+        """Set the clocks, or make the wait end differently.
 
         Raises:
-            CannotExecute: for every other fault, and where a read has none before that it could repeat.
+            CannotExecute: for every other fault, and for repeating a read if there was none before.
         """
         clockwork, sleeps = self._clockwork, call.family == "sleep"
         assert clockwork is not None
@@ -137,7 +137,7 @@ class Times(AtOnce):
 
 
 def _site(stack: tuple[Frame, ...]) -> str:
-    """File and function of the innermost frame that is not of Python's own library."""
+    """File and function of the innermost frame outside Python's own library."""
     if not stack:
         return UNKNOWN
     frame = next((one for one in stack if not one.file.startswith(_LIBRARY)), stack[0])

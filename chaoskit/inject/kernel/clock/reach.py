@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import struct
 from collections.abc import Collection, Mapping
 from functools import cached_property
 
 from chaoskit.inject import processes
+from chaoskit.inject.kernel.clock.peers import InetPeers, inet_peers, unix_peers
 
 _ON_ONE = frozenset({0, 1, 17, 18, 19, 20, 42, 43, 44, 45, 46, 47, 288, 295, 296, 299, 307, 327, 328})
 """Calls that wait for their first argument, a descriptor: read, write, connect, accept, send and recv and
@@ -203,14 +203,13 @@ class Reach:
         return name not in self._inside and name not in self._ours
 
     @cached_property
-    def _inet(self) -> tuple[dict[int, int], dict[int, int], set[int]]:
-        return _inet_peers(self._main)
+    def _inet(self) -> InetPeers:
+        return inet_peers(self._main)
 
     @cached_property
     def _peers(self) -> tuple[dict[int, int], dict[int, int]]:
         """By inode the peers of connected sockets, and those of sockets that are on their way to one."""
-        connected, reaching, _ = self._inet
-        return {**_unix_peers(), **connected}, reaching
+        return {**unix_peers(), **self._inet.connected}, self._inet.reaching
 
     @property
     def undelivered(self) -> bool:
@@ -218,8 +217,7 @@ class Reach:
 
         A busy kernel delivers late on loopback, too, and until it has, all may sleep.
         """
-        _, _, unacknowledged = self._inet
-        return any(f"socket:[{inode}]" in self._inside for inode in unacknowledged)
+        return any(f"socket:[{inode}]" in self._inside for inode in self._inet.unacknowledged)
 
     def _locked_outside(self, pid: int) -> bool:
         """True if a lock for which a process waits is held by one outside of the workload."""
@@ -236,75 +234,3 @@ class Reach:
 def _signed(word: int) -> int:
     word &= 0xFFFFFFFF
     return word - (1 << 32) if word >> 31 else word
-
-
-_REQUEST = struct.Struct("=IHHIIBBHIIIII")
-_SOCK_DIAG_BY_FAMILY, _DUMP = 20, 0x301  # NLM_F_REQUEST | NLM_F_DUMP
-_SHOW_PEER, _PEER = 4, 2
-_OVER = (2, 3)  # NLMSG_ERROR and NLMSG_DONE
-
-
-def _unix_peers() -> dict[int, int]:
-    """The peers of all local sockets: sock_diag(7)."""
-    peers: dict[int, int] = {}
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4) as asked:
-        size, all_states = _REQUEST.size, 0xFFFFFFFF
-        request = (size, _SOCK_DIAG_BY_FAMILY, _DUMP, 1, 0, socket.AF_UNIX, 0, 0)
-        asked.send(_REQUEST.pack(*request, all_states, 0, _SHOW_PEER, 0xFFFFFFFF, 0xFFFFFFFF))
-        while True:
-            data = asked.recv(1 << 18)
-            while len(data) >= 16:
-                length, kind = struct.unpack_from("=IH", data)
-                if kind in _OVER or length < 16:
-                    return peers
-                _note_peer(data[16:length], peers)
-                data = data[(length + 3) & ~3 :]
-
-
-def _note_peer(message: bytes, peers: dict[int, int]) -> None:
-    (inode,) = struct.unpack_from("=I", message, 4)
-    attributes = message[16:]
-    while len(attributes) >= 4:
-        length, kind = struct.unpack_from("=HH", attributes)
-        if kind == _PEER and length >= 8:
-            (peers[inode],) = struct.unpack_from("=I", attributes, 4)
-        attributes = attributes[max(4, (length + 3) & ~3) :]
-
-
-_SYN_SENT, _LISTENS, _TIME_WAIT = "02", "0A", "06"
-_ALL_SENT = "00000000:"
-
-
-def _inet_peers(pid: int) -> tuple[dict[int, int], dict[int, int], set[int]]:
-    """The peers of TCP and UDP sockets of which both ends are of this machine.
-
-    Apart from connected ones: of a connection that is not there yet the socket that listens, and of a UDP
-    socket the one with the address to which it goes. And those that have sent what is not acknowledged.
-    """
-    unacknowledged: set[int] = set()
-    ends: dict[tuple[str, str], int] = {}
-    bound: dict[str, int] = {}
-    reaching: dict[int, str] = {}
-    for name in ("tcp", "tcp6", "udp", "udp6"):
-        try:
-            with open(f"/proc/{pid}/net/{name}") as table:
-                rows = [line.split(None, 4) for line in table][1:]
-        except OSError:
-            continue
-        for _, local, remote, state, rest in rows:
-            # What is left of connections that are closed for good is no socket any more. A busy machine has
-            # thousands of them, and this is asked whenever all sleep.
-            if state == _TIME_WAIT:
-                continue
-            queues, _, _, _, _, number, *_ = rest.split(None, 6)
-            inode = int(number)
-            if name.startswith("udp") or state in (_SYN_SENT, _LISTENS):
-                bound[name + local] = inode
-                reaching[inode] = name + remote
-            else:
-                ends[local, remote] = inode
-                if not queues.startswith(_ALL_SENT):
-                    unacknowledged.add(inode)
-    peers = {inode: ends[b, a] for (a, b), inode in ends.items() if (b, a) in ends}
-    on_their_way = {inode: bound[there] for inode, there in reaching.items() if there in bound}
-    return peers, on_their_way, unacknowledged

@@ -1,4 +1,4 @@
-"""From a notification to a call on a file: which family, which target, which arguments matter."""
+"""Decode a notification into a call on a file: its family, its target, and the arguments that matter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(slots=True)
-# Mutable: what is found out on the way, such as data and umask, is kept for later steps.
+# Mutable: what is learnt on the way, such as data and umask, is kept for later steps.
 class FileCall:
     """One notified call that concerns the scenario's directory.
 
@@ -51,30 +51,29 @@ class FileCall:
     mode: int | None = None
     follow: bool = False
     restricted: bool = False
-    """True if ``openat2`` was given resolve flags, which mean something else from here, or will refuse what
-    it was given."""
+    """True if ``openat2`` has resolve flags, which mean something else from here, or will be refused."""
     data: bytes | None = None
-    """What a write carries, once it was read."""
+    """The data of a write, once it was read."""
     vector: list[tuple[int, int]] | None = None
     """The addresses and lengths of its parts, once they were read."""
     asked: int | None = None
     """How many bytes a read or write asks for, once they were counted."""
     whole: bool = False
-    """A clone of all that its source has, and not of ``length`` bytes."""
+    """True for a clone of everything in its source rather than of ``length`` bytes."""
     length: int | None = None
     source_offset: int = 0
     offset: int = 0
     """``length``, ``source_offset`` and ``offset`` are those of a clone, which has them in memory;
     ``offset`` that of an msync, too."""
     opened: int | None = None
-    """Our descriptor of what an open has opened, while it is seen to."""
+    """Our descriptor of the file that an open has opened, until it is handed over."""
     umask: int | None = None
-    """The caller's, once it is known that it may do what we may."""
+    """The caller's umask, once it is known to have the same rights as we."""
     table: int = 0
-    """For how many descriptors the caller's table has room as it is."""
+    """How many descriptors the caller's table has room for at present."""
 
     held: int | None = None
-    """Our duplicate of ``fd``, while the call is recorded: described and carried out on the same one."""
+    """Our duplicate of ``fd``, while the call is recorded: it is described and made on the same one."""
     family: str = ""
     """The name of :attr:`row`."""
 
@@ -82,14 +81,14 @@ class FileCall:
         self.family = self.row.name
 
     def is_rather(self, family: str) -> None:
-        """Make it a call of another family than the table says, as its arguments have shown."""
+        """Change its family from the one in the table, because of its arguments."""
         self.row, self.family = FAMILIES[family], family
 
 
 class FileDecoder:
     """Understands the calls below one root.
 
-    ``becomes_writable`` is told the target of a shared mapping that the workload makes writable later on:
+    ``becomes_writable`` is called with the target of a shared mapping that the workload makes writable later:
     from then on its file may change without a call.
     """
 
@@ -98,7 +97,7 @@ class FileDecoder:
         self._becomes_writable = becomes_writable
         self._elsewhere = elsewhere
         self._maps_below = False
-        """Some file below the root was mapped shared, to be read: it may become writable."""
+        """True once a file below the root was mapped shared for reading: it may become writable."""
 
     def decode(self, spec: FileSpec, task: Task, args: tuple[int, ...]) -> FileCall | None:
         """Return what the call is, or None if it does not concern the root."""
@@ -116,7 +115,7 @@ class FileDecoder:
         return call if self._described(call) else None
 
     def _described(self, call: FileCall) -> bool:
-        """The target is what descriptor ``fd`` refers to."""
+        """A call whose target is the file of descriptor ``fd``."""
         assert call.spec.fd is not None
         return self._descriptor(call, abi.signed(call.args[call.spec.fd]))
 
@@ -124,21 +123,21 @@ class FileDecoder:
         link = call.task.link(fd)
         target = None if link is None else paths.below(self.root, link)
         if link is None or target is None:
-            # Through a mapping that can only be read nothing is written.
+            # Nothing is written through a read-only mapping.
             if link is not None and (call.family != "mmap" or call.args[2] & PROT_WRITE):
                 self._elsewhere.called(call.row, link, call.task.tid, fd)
             return False
         call.fd, call.target = fd, target
-        # Only such a name can have the mark, and looking for it costs a system call.
+        # Only such a name can have the mark " (deleted)", and checking costs a system call.
         if target.endswith(")"):
             name = paths.without_mark(link, f"/proc/{call.task.tid}/fd/{fd}")
             call.target = paths.below(self.root, name) or target
         return True
 
     def _name(self, call: FileCall, base: int | None, index: int) -> str | None:
-        """How this process reaches the name in argument ``index``; None if there is no name.
+        """The path by which this process reaches the name in argument ``index``; None if there is no name.
 
-        An empty name is none either, unless the call says that it stands for the descriptor.
+        An empty name counts as none, unless the call says that it stands for the descriptor.
         """
         # A null pointer is not a name, and neither is one that cannot be read.
         raw = call.task.process.memory.string(call.args[index]) if call.args[index] else None
@@ -148,7 +147,7 @@ class FileDecoder:
         return paths.as_seen(call.task.tid, None if fd == abi.AT_FDCWD else fd, os.fsdecode(raw))
 
     def _named(self, call: FileCall) -> bool:
-        """The target is the name in argument ``path``."""
+        """A call whose target is the name in argument ``path``."""
         spec = call.spec
         assert spec.path is not None
         if spec.flags is not None and call.family not in ("open", "setxattr"):  # Their flags are others.
@@ -168,7 +167,7 @@ class FileDecoder:
     def _nameless(self, call: FileCall) -> bool:
         """``utimensat(fd, NULL, …)`` acts on the descriptor itself."""
         spec = call.spec
-        # A name that cannot be read is none as well, but the kernel refuses it.
+        # An unreadable name is not a name either, but the kernel refuses the call.
         if spec.base is None or call.family != "utimens" or not _is_null(call, spec.path):
             return False
         return self._descriptor(call, abi.signed(call.args[spec.base]))
@@ -182,16 +181,16 @@ class FileDecoder:
                 return False
             call.flags, mode, resolve = _OPEN_HOW.unpack(how)
             call.mode, call.restricted = mode & 0xFFFF, resolve != 0 or not _is_plain(call, mode)
-        # It opens nothing: neither data nor metadata can be reached through it.
+        # O_PATH opens nothing: neither data nor metadata can be reached through it.
         if call.flags & os.O_PATH:
             return False
-        # With both, a link as the last part is not followed but refused (open(2)).
+        # With both flags, a link at the end is refused rather than followed (open(2)).
         exclusive = os.O_CREAT | os.O_EXCL
         call.follow = not call.flags & os.O_NOFOLLOW and call.flags & exclusive != exclusive
         return self._named(call)
 
     def _both(self, call: FileCall) -> bool:
-        """Two names; the call counts if one of them is below the root."""
+        """A call with two names, which counts if one of them is below the root."""
         spec = call.spec
         assert spec.second is not None
         first = self._named(call)
@@ -200,7 +199,7 @@ class FileDecoder:
             return False
         resolved = paths.resolve(call.other_path, follow=False)
         second = paths.below(self.root, resolved)
-        # A rename from outside: its source is known by an absolute path.
+        # A rename from outside: its source is an absolute path.
         if not first:
             call.target = paths.resolve(call.path, call.follow)
         call.second = resolved if second is None else second
@@ -222,7 +221,7 @@ class FileDecoder:
         spec = call.spec
         assert spec.fd is not None
         assert spec.other is not None
-        # Both may be below the root: then it is a change, and the read goes without saying.
+        # If both are below the root it counts as a change, which implies the read.
         into, out = abi.signed(call.args[spec.fd]), abi.signed(call.args[spec.other])
         if self._descriptor(call, into):
             call.other_fd = out
@@ -250,7 +249,7 @@ class FileDecoder:
         return kind != struct.pack("=h", _F_UNLCK) and self._described(call)
 
     def _mmap(self, call: FileCall) -> bool:
-        """A mapping that cannot be written is not an operation, nor is what ``mprotect`` does to it."""
+        """A read-only mapping is not an operation, nor is an ``mprotect`` of it."""
         if call.spec.name == "mprotect":
             target = self._mapped_below(call) if self._maps_below else None
             if target is not None:
@@ -263,12 +262,12 @@ class FileDecoder:
         return False
 
     def _mapped_below(self, call: FileCall) -> str | None:
-        """The target that is mapped at the address in the first argument."""
+        """The target mapped at the address in the first argument."""
         call.path, call.offset = mapped_at(call.task.process.pid, call.args[0])
         return None if call.path is None else paths.below(self.root, call.path)
 
     def _msync(self, call: FileCall) -> bool:
-        """The target is what is mapped at the address."""
+        """A call whose target is the file mapped at the address."""
         target = self._mapped_below(call)
         call.target = target or ROOT
         return target is not None
@@ -288,11 +287,11 @@ _SPECIAL: Mapping[str, Callable[[FileDecoder, FileCall], bool]] = {
     "mmap": FileDecoder._mmap,
     "msync": FileDecoder._msync,
 }
-"""Families whose calls need more than a look at one name or one descriptor."""
+"""Families whose calls need more than one name or one descriptor to be decoded."""
 
 
 def mapped_at(pid: int, address: int) -> tuple[str | None, int]:
-    """The file that is mapped at ``address`` of a process, and which of its bytes is there."""
+    """The file mapped at ``address`` of a process, and the offset in it."""
     try:
         with open(f"/proc/{pid}/maps", "rb") as maps:
             for line in maps:
@@ -313,7 +312,7 @@ def _unescaped(path: bytes) -> str:
 
 
 _OPEN_FLAGS = os.O_ACCMODE | os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-"""The flags with which ``openat2``, which refuses those that it does not know, does what ``open`` does."""
+"""The flags for which ``openat2``, which refuses unknown ones, behaves like ``open``."""
 
 
 def _is_null(call: FileCall, argument: int | None) -> bool:
@@ -321,7 +320,7 @@ def _is_null(call: FileCall, argument: int | None) -> bool:
 
 
 def _is_plain(call: FileCall, mode: int) -> bool:
-    """Return True if ``openat2`` takes its arguments as ``open`` would (openat2(2), "Errors")."""
+    """Return True if ``openat2`` accepts its arguments as ``open`` would (openat2(2), "Errors")."""
     unusual = call.flags & ~(_OPEN_FLAGS | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_SYNC | os.O_NONBLOCK)
     creates = bool(call.flags & os.O_CREAT)
     return call.args[3] == _OPEN_HOW.size and not unusual and not mode & ~(0o7777 if creates else 0)

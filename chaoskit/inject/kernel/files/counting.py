@@ -1,7 +1,7 @@
-"""Counting the calls before the one that is struck, as cheaply as can be.
+"""Count the calls before the one that is struck, as cheaply as possible.
 
-A strike at the thousandth write has 999 writes go by, and what each costs is most of what the case does.
-So they are told from others by one look at the descriptor, and nothing else is learnt of them.
+A strike at the thousandth write lets 999 writes pass, whose cost is most of the case's. So one look at the
+descriptor decides whether a call counts, and nothing else is decoded.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class Counting:
 
     @classmethod
     def of(cls, armed: Armed, root: str, main: Process) -> Counting | None:
-        """The counting for a strike at that thread; None where names have to be looked at closely."""
+        """The counter for a strike at that thread; None if names must be examined closely."""
         row = FAMILIES.get(armed.family)
         if row is None or not row.plain or armed.name is None or armed.name.endswith(DELETED):
-            return None  # What has lost its name has a link that looks like this name.
+            return None  # A file that lost its name has a link that looks like this name.
         return cls(armed, root if armed.name == ROOT else f"{root}/{armed.name}", main)
 
     def goes_by(self, tid: int, number: int, arch: int, first: int) -> bool:
         """Count the call and return True if it may go on unexamined; ``first`` is its descriptor."""
         if number not in self._numbers or arch != self._arch:
             return False
-        # Other threads and processes are of other places, and not counted here.
+        # Other threads and processes belong to other places, and are not counted here.
         if tid != self._pid:
             return first != CONTROL
         try:
@@ -58,7 +58,7 @@ class Counting:
                 return False
             armed.seen += 1
             return True
-        # Its name may be followed by " (deleted)": then it has to be looked at closely.
+        # Its name may be followed by " (deleted)": then it must be examined closely.
         return not link.startswith(self._path)
 
 

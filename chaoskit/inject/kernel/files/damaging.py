@@ -18,12 +18,12 @@ from chaoskit.inject.kernel.files.calls import FileCall
 from chaoskit.inject.kernel.log import Call
 
 READERS = frozenset({"read", "mmap", "close"})
-"""The families by which a program learns what a file holds, or gives it up for its size alone."""
+"""The families by which a program learns a file's content, or gives the file up for its size."""
 
 
 @dataclass(slots=True)
 class DamagedFile:
-    """A file is damaged, and that shows at the first call that reads it. It answers no call itself."""
+    """A damaged file: the first call that reads it proves the damage. It answers no call itself."""
 
     path: str
     size: int
@@ -33,7 +33,7 @@ class DamagedFile:
     families: ClassVar[frozenset[str]] = READERS
 
     def answer(self, call: Call, as_operation: Callable[[], Operation]) -> Answer:
-        """Look if ``call`` reads the file, whatever its name is by now, or closes it having seen its size."""
+        """Notice if ``call`` reads the file, under whatever name, or closes it having seen its size."""
         assert isinstance(call, FileCall)
         try:
             found = os.stat(f"/proc/{call.task.tid}/fd/{call.fd}")
@@ -41,15 +41,15 @@ class DamagedFile:
             return None, ""
         if (found.st_dev, found.st_ino) != self.inode:
             return None, ""
-        # zipfile, for one, seeks to the end and reads nothing of a file that is too short. Of an empty one
-        # there is nothing to read, and no place to go.
+        # zipfile, for example, seeks to the end and reads nothing of a file that is too short; an empty file
+        # cannot be read at all.
         met = call.family != "close" or not self.size or _position(call) > 0
         return None, "read" if met else ""
 
     def was_read(self) -> bool:
-        """Look for a reader that makes no call which is seen, such as one by a private mapping.
+        """Notice a reader that makes no visible call, such as one through a private mapping.
 
-        The kernel notes the access (mount(2), MS_RELATIME): our writing came after the last one.
+        The kernel updates the access time (mount(2), MS_RELATIME), since our write came after the last one.
         """
         try:
             found = os.stat(self.path)
@@ -59,13 +59,13 @@ class DamagedFile:
 
 
 def effect(label: str, call: FileCall) -> FaultEffect:
-    """Damage the file that ``call`` is about to open.
+    """Damage the file that ``call`` opens.
 
     Raises:
         CannotExecute: if it cannot be damaged in this way; see :func:`.held.damageable`.
         OSError: if it cannot be written.
     """
-    # Here and not above: the formats load archive and database modules, which most runs have no use for.
+    # Imported here: the formats load archive and database modules, which most runs do not need.
     from chaoskit.faults.corrupt import formats
 
     found = held.damageable(call)
@@ -83,7 +83,7 @@ def effect(label: str, call: FileCall) -> FaultEffect:
 
 
 def _position(call: FileCall) -> int:
-    """Where the next read would be, as the caller's descriptor has it."""
+    """The position of the caller's descriptor."""
     for line in processes.read(f"/proc/{call.task.tid}/fdinfo/{call.fd}").splitlines():
         if line.startswith(b"pos:"):
             return int(line.split()[1])
@@ -91,9 +91,9 @@ def _position(call: FileCall) -> int:
 
 
 def _overwrite(path: str, data: bytes, found: os.stat_result) -> None:
-    """Change the content of a file, and neither its inode nor its times."""
+    """Change the content of a file, but not its inode or times."""
     try:
-        # Not waiting: a lease of another process would never be given back while we hold the kernel's answer.
+        # Non-blocking: another process would never give back a lease while we hold its call.
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except PermissionError:
         fd = _opened_against_its_mode(path, found)
@@ -102,14 +102,14 @@ def _overwrite(path: str, data: bytes, found: os.stat_result) -> None:
         while written < len(data):
             written += os.pwrite(fd, data[written:], written)
         os.ftruncate(fd, len(data))
-        # What rots on a disk does not change its date; the time of its last change of status cannot be set.
+        # Bit rot does not change a file's date; the time of its last status change cannot be set.
         os.utime(fd, ns=(found.st_atime_ns, found.st_mtime_ns))
     finally:
         os.close(fd)
 
 
 def _opened_against_its_mode(path: str, found: os.stat_result) -> int:
-    """A descriptor to write a file of ours by that can only be read; its mode is as before."""
+    """A descriptor for writing to a read-only file of ours; its mode stays."""
     mode = stat.S_IMODE(found.st_mode)
     os.chmod(path, mode | stat.S_IWUSR)
     try:

@@ -23,7 +23,7 @@ from chaoskit.inject.kernel.workload.tree import Process, Task
 
 
 class Files:
-    """Calls on what lies below one root; see :class:`chaoskit.inject.kernel.border.Domain`."""
+    """Calls on files below one root; see :class:`chaoskit.inject.kernel.border.Domain`."""
 
     specs: ClassVar[tuple[Spec, ...]] = SPECS
 
@@ -35,7 +35,7 @@ class Files:
 
     @staticmethod
     def lasting(shape: Shape) -> frozenset[str]:
-        """The families that a fault of this shape may go on to answer."""
+        """The families whose later calls a fault of this shape may answer."""
         match shape:
             case Errno(name, lasting=True):
                 return calls_that_keep_failing(name)
@@ -51,11 +51,11 @@ class Files:
         return self._decoder.decode(spec, task, args)
 
     def describe(self, call: FileCall, whole: bool) -> FileDetail:
-        """What is known of a call before it takes effect; with the data it carries if ``whole``."""
+        """What is known about a call before it takes effect; with its data if ``whole``."""
         return self._recorder.describe(call, whole)
 
     def perform(self, call: FileCall, stopped: Stopped) -> None:
-        """Record the call, carry it out wherever its result matters, and see that it is answered."""
+        """Record the call, make it here if its result matters, and make sure that it is answered."""
         self._recorder.observe(call, stopped)
 
     def effect(self, shape: Shape, call: FileCall) -> FaultEffect:
@@ -63,7 +63,7 @@ class Files:
         return effects.effect(shape, call, self._recorder)
 
     def counter(self, armed: Armed, main: Process) -> Counting | None:
-        """One look at the descriptor, for families whose target is what that refers to."""
+        """A counter by descriptor, for families whose target is the file of a descriptor."""
         return Counting.of(armed, self._root, main)
 
     @property
@@ -81,9 +81,9 @@ class Files:
         self._recorder.settle()
 
     def at_end(self) -> FileDetail:
-        """What files that can change without a call hold at the end."""
+        """The final content of files that can change without a call."""
         return FileDetail(seen=self._recorder.unseen.all())
 
     def close(self) -> None:
-        """Let the files go that were kept open to see them change."""
+        """Close the files that were kept open to see them change."""
         self._recorder.unseen.close()

@@ -17,7 +17,7 @@ from chaoskit.inject.kernel.standing import failing
 
 
 def effect(shape: Shape, call: FileCall, recorder: Recorder) -> FaultEffect:
-    """Do at once what a fault of this ``shape`` does to ``call``, and return what is left to do.
+    """Do what a fault of this ``shape`` does to ``call`` now, and return what is left to do.
 
     Raises:
         CannotExecute: if it cannot be done to this call.
@@ -88,6 +88,6 @@ def _bare(call: FileCall, recorder: Recorder) -> Operation:
 
 
 def _took_effect(result: int) -> None:
-    """Raise CannotExecute for a call that failed by itself: it proves nothing about a fault."""
+    """Raise CannotExecute for a call that failed on its own: that proves nothing about a fault."""
     if result < 0:
         raise CannotExecute(f"it failed by itself with {errno.errorcode.get(-result, result)}")

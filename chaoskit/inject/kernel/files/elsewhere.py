@@ -1,8 +1,8 @@
-"""What a workload writes outside of the scenario's directory, and whether it has synced that.
+"""What a workload writes outside the scenario's directory, and whether it is synced.
 
 Files are often made in another directory and moved in when they are complete: ``tempfile`` and
-``shutil.move`` are the commonest way to replace a file in Python. Calls out there are no operations, and
-nothing strikes them; but what was written and not synced is no safer for having been moved.
+``shutil.move`` are the commonest way to replace a file in Python. Calls there are not operations, and nothing
+strikes them; but unsynced data is no safer for having been moved.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from chaoskit.inject import processes
 
 
 class Elsewhere:
-    """The files outside that a test has written and not synced, by the names that they have now.
+    """The files outside that a test wrote and did not sync, by their present names.
 
-    ``unsynced`` has those of the runs before, and is kept up to date. Without ``heeds`` nothing is noted:
-    only a recording needs it.
+    ``unsynced`` has those of earlier runs, and is updated. Without ``heeds`` nothing is noted: only a
+    recording needs it.
     """
 
     def __init__(self, unsynced: set[str], heeds: bool) -> None:
@@ -34,7 +34,7 @@ class Elsewhere:
             self._unsynced.discard(link)
             return
         writes = row.dirties or row.copies or row.unseen
-        # What it is called on is asked last: it costs two calls more.
+        # The kind of file is checked last, since it costs two more calls.
         if writes and link not in self._unsynced and _is_written_later(tid, fd):
             self._unsynced.add(link)
 
@@ -43,7 +43,7 @@ class Elsewhere:
         self._unsynced.clear()
 
     def renamed(self, source: str, target: str) -> None:
-        """A file outside has got another name there."""
+        """Note that a file outside was renamed there."""
         self._unsynced.discard(target)
         below = source + os.sep
         for name in [name for name in self._unsynced if name == source or name.startswith(below)]:
@@ -51,12 +51,12 @@ class Elsewhere:
             self._unsynced.add(target + name[len(source) :])
 
     def unsynced(self, path: str) -> bool:
-        """True if the workload wrote this file and what it wrote may not be on the disk."""
+        """True if the workload wrote this file, and the data may not be on the disk."""
         return path in self._unsynced
 
 
 def _is_written_later(tid: int, fd: int) -> bool:
-    """True if what goes through the descriptor is not on a disk yet when the call returns.
+    """True if data written to the descriptor need not be on the disk when the call returns.
 
     It is with O_SYNC and O_DSYNC; and a device is not a file.
     """

@@ -1,13 +1,12 @@
-"""Making a call on behalf of the thread that waits for it.
+"""Make a call on behalf of the thread that waits for it.
 
-seccomp shows the entry of a call, not its result. So where the result matters, the supervisor makes
-the same system call itself: on duplicates of the thread's descriptors (pidfd_getfd(2): the same open
-file, so offset and append are the caller's) and on names looked up through the thread's directory.
-The thread then gets the result as its own. While it waits nothing else can come between, so data,
-offset and result are exact.
+seccomp shows the entry of a call, not its result. So if the result matters, the supervisor makes the same
+system call itself: on duplicates of the thread's descriptors (pidfd_getfd(2): the same open file, so offset
+and append are the caller's) and on names looked up through the thread's directory. The thread then gets that
+result. Nothing can intervene while it waits, so data, offset and result are exact.
 
-What cannot be done faithfully is refused (``CannotExecute``) and left to the kernel: another user or
-root directory than ours, ``openat2`` with resolve flags, a limit on file size, a call that may block.
+Whatever cannot be done faithfully is refused (``CannotExecute``) and left to the kernel: another user or root
+directory than ours, ``openat2`` with resolve flags, a limit on file size, a call that may block.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from chaoskit.inject.kernel.seccomp import abi
 _LONGEST = 0x7FFFF000
 """The most bytes that one read or write transfers (write(2), "Notes")."""
 _MOST = 1 << 30
-"""Bytes that are read from a caller's memory at once; lengths that are longer are rarely meant."""
+"""The most bytes read from a caller's memory at once; longer lengths are rarely meant."""
 _LAST = (1 << 63) - 1
 """The largest offset (``loff_t``)."""
 _MOST_PARTS = 1024
@@ -54,7 +53,7 @@ def perform(call: FileCall) -> int:
 
 
 def _made(call: FileCall, at_most: int | None = None) -> int:
-    """The result of the call itself, made here; of a copy of ``at_most`` so many bytes."""
+    """Make the call here and return its result; a copy is limited to ``at_most`` bytes."""
     translate.reachable(call)
     with Borrowed() as opened:
         args = translate.arguments(call, opened)
@@ -70,8 +69,8 @@ def _made(call: FileCall, at_most: int | None = None) -> int:
 def _not_ours(call: FileCall, result: int) -> None:
     """Raise CannotExecute for an errno that the caller may not get.
 
-    A name may have too many links for us alone: the way to the caller's directory is one more. And a link may
-    be made of a descriptor by the one that has opened it (``AT_EMPTY_PATH``, Linux 6.10).
+    A name may have too many links only for us, since our way to the caller's directory is one more. And only
+    the process that opened a descriptor may link it (``AT_EMPTY_PATH``, Linux 6.10).
     """
     _no_more_links(call, result)
     if result == -errno.ENOENT and call.family == "link" and call.flags & abi.AT_EMPTY_PATH:
@@ -84,10 +83,10 @@ def _no_more_links(call: FileCall, result: int) -> None:
 
 
 def perform_open(call: FileCall) -> int:
-    """Make an open; return a descriptor of ours or minus the errno. It never blocks.
+    """Make an open without blocking; return a descriptor of ours or minus the errno.
 
     Raises:
-        CannotExecute: for what may block or act when opened (a FIFO, a device).
+        CannotExecute: for files that may block or act when opened (a FIFO, a device).
     """
     assert call.path is not None
     translate.reachable(call)
@@ -105,8 +104,8 @@ def perform_open(call: FileCall) -> int:
         return -errno.EMFILE
     try:
         with _umask_of(call):
-            # Close-on-exec for our copy; the caller's gets the flag that it asked for.
-            # Not waiting, or an open that breaks a lease (fcntl(2)) would keep us from hearing its holder.
+            # Close-on-exec for our copy; the caller's gets the flag that it asked for. Non-blocking, or an
+            # open that breaks a lease (fcntl(2)) would keep us from serving the lease's holder.
             mine = os.open(call.path, call.flags | os.O_CLOEXEC | os.O_NONBLOCK, call.mode or 0)
         if not call.flags & os.O_NONBLOCK:
             os.set_blocking(mine, True)
@@ -114,10 +113,10 @@ def perform_open(call: FileCall) -> int:
     except OSError as error:
         if error.errno == errno.EAGAIN and not call.flags & os.O_NONBLOCK:
             raise CannotExecute("it has to wait for the holder of a lease") from None
-        if call.follow:  # Else a link is refused with the same errno.
+        if call.follow:  # Otherwise a link is refused with the same errno.
             _no_more_links(call, -(error.errno or 0))
         if error.errno == errno.EMFILE:
-            # Our limit, not the caller's: the kernel can still do it.
+            # It is our limit, not the caller's: the kernel can still do it.
             raise CannotExecute("this process has no descriptor left") from None
         return -(error.errno or 0)
 
@@ -138,9 +137,9 @@ def data_of(call: FileCall) -> bytes:
     """The bytes that a write carries.
 
     Raises:
-        CannotExecute: if they cannot all be read; the kernel will say EFAULT.
+        CannotExecute: if some cannot be read; the kernel will answer EFAULT.
     """
-    # Read once: a case may ask for it before, and after, a strike.
+    # Read once: a case may need it before and after a strike.
     if call.data is not None:
         return call.data
     spec, memory = call.spec, call.task.process.memory
@@ -168,7 +167,7 @@ def _vector(call: FileCall) -> list[tuple[int, int]]:
 
 
 def position(call: FileCall, fd: int) -> tuple[int, bool]:
-    """Where a read or write on ``fd`` (a duplicate) starts, and whether it moves the offset."""
+    """The start of a read or write on ``fd`` (a duplicate), and True if it moves the offset."""
     offset = None if call.spec.offset is None else _signed_long(call.args[call.spec.offset])
     moves = offset is None or (offset == -1 and call.spec.name in ("preadv2", "pwritev2"))
     # O_APPEND wins over any offset (pwrite(2), "Bugs").
@@ -190,7 +189,7 @@ def _appends(call: FileCall, fd: int) -> bool:
 
 
 def source_position(call: FileCall, fd: int) -> int:
-    """From where a copy reads its source, of which ``fd`` is a duplicate."""
+    """The position at which a copy reads its source; ``fd`` is a duplicate of that."""
     if call.spec.family == "clone":
         return call.source_offset
     index = 1 if call.spec.name == "copy_file_range" else 2
@@ -199,7 +198,7 @@ def source_position(call: FileCall, fd: int) -> int:
 
 
 def would_transfer(call: FileCall) -> int:
-    """How many bytes a read, a write or a copy transfers if nothing stands in its way.
+    """How many bytes a read, write or copy transfers without a fault.
 
     Raises:
         CannotExecute: for other calls and other files.
@@ -209,7 +208,7 @@ def would_transfer(call: FileCall) -> int:
     if call.row.copies:
         with translate.source_of(call) as fd:
             size = os.fstat(fd).st_size
-            # Files of /proc say that they are empty, and are not.
+            # Files of /proc claim to be empty, but are not.
             left = size - source_position(call, fd) if size else length_of(call)
             return max(0, min(length_of(call), left))
     with _regular_file(call) as fd:
@@ -222,7 +221,7 @@ def _regular_file(call: FileCall) -> Iterator[int]:
     if not call.row.moves or call.spec.other is not None:
         raise CannotExecute(f"{call.spec.name} transfers no bytes from or to memory")
     assert call.fd is not None
-    # No context manager around what is held: it would be three calls more for each recorded one.
+    # No context manager for a held duplicate: that would cost three calls more for each recorded call.
     fd = duplicated(call.task.process, call.fd) if call.held is None else call.held
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -263,7 +262,7 @@ def _sound(call: FileCall) -> None:
     offset = _signed_long(call.args[spec.offset])
     if offset < (-1 if spec.flags is not None else 0):
         raise CannotExecute("its offset is negative")
-    # Also where the file is appended to, and the offset means nothing.
+    # Even for an append, where the offset is ignored.
     if offset + length_of(call) > _LAST:
         raise CannotExecute("its end is beyond what an offset can be")
 
@@ -271,11 +270,12 @@ def _sound(call: FileCall) -> None:
 def _write(call: FileCall, fd: int, offset: int, moves: bool, length: int) -> int:
     data: bytes | memoryview = data_of(call)[:length]
     translate.within_limit(call, offset + length)
-    # Not a call of keeps_its_marks: nearly no file has any.
+    # Checked here without calling keeps_its_marks: hardly any file has marks.
     if os.fstat(fd).st_mode & translate.MARKS:
         translate.same_user(call)
     if fcntl.fcntl(fd, fcntl.F_GETFL) & _O_DIRECT:
-        # O_DIRECT wants aligned memory, and takes a part of what it refuses: ours is aligned as the caller's.
+        # O_DIRECT needs aligned memory, and its errors depend on the alignment: ours is aligned like the
+        # caller's.
         if call.spec.buffer is None:
             raise CannotExecute("each part of a vector must be aligned as it is")
         data = _aligned(bytes(data), call.args[call.spec.buffer] % mmap.PAGESIZE)
@@ -288,9 +288,9 @@ def _write(call: FileCall, fd: int, offset: int, moves: bool, length: int) -> in
 def _has_no_descriptor_left(call: FileCall) -> bool:
     """Return True if the caller is at its limit of descriptors: an open must not create the file then."""
     limit = translate.limit_of(call, resource.RLIMIT_NOFILE)
-    if call.table < limit:  # The table of descriptors is smaller: no need to count.
+    if call.table < limit:  # The table of descriptors is smaller than the limit: no need to count.
         return False
-    # The lowest number that is free counts, and not how many are taken: one may be above the limit.
+    # The lowest free number matters, not the count of open ones: some may be above the limit.
     return sum(int(number) < limit for number in os.listdir(f"/proc/{call.task.tid}/fd")) >= limit
 
 
@@ -332,7 +332,7 @@ def _umask_of(call: FileCall) -> Iterator[None]:
     if call.umask is None or call.row.room != "name":
         yield
         return
-    # Of the whole process, but nothing else creates files while a call is made.
+    # The umask belongs to the whole process, but nothing else creates files meanwhile.
     before = os.umask(call.umask)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The parts of a file that hold data: holes are neither read nor written out."""
+"""The parts of a file with data: holes are neither read nor written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NO_ATIME = getattr(os, "O_NOATIME", 0)
 
 
 def opened(path: str) -> int:
-    """Open a file of the workload to read it; the time of its last access stays, where that may be asked for.
+    """Open a file of the workload for reading, without changing its access time if possible.
 
     Raises OSError as an open does.
     """
@@ -26,7 +26,7 @@ def opened(path: str) -> int:
 
 
 def data(fd: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Offsets with what is there, in order, from ``start`` to ``end``; what is left out is zero.
+    """Offsets with their data, in order, from ``start`` to ``end``; everything left out is zero.
 
     The pieces depend on the content alone, and not on how the file system stores it. The position of ``fd``,
     which it may share, is as before. Raises OSError where it cannot be read.
@@ -49,14 +49,14 @@ def data(fd: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _next_data(fd: int, offset: int) -> int | None:
-    """Where the next data begins; None if there is only a hole to the end."""
+    """Where the next data begins; None if the rest is a hole."""
     before = os.lseek(fd, 0, os.SEEK_CUR)
     try:
         return os.lseek(fd, offset, os.SEEK_DATA)
     except OSError as error:
         if error.errno == errno.ENXIO:
             return None
-        # A file system that does not know holes: all is data.
+        # A file system without holes: everything is data.
         return offset
     finally:
         os.lseek(fd, before, os.SEEK_SET)

@@ -19,12 +19,12 @@ from chaoskit.inject.kernel.log import Call
 _MAKES_NO_ROOM = 0x02 | 0x08
 """FALLOC_FL_PUNCH_HOLE, FALLOC_FL_COLLAPSE_RANGE (fallocate(2))."""
 FULL_FAMILIES = frozenset(name for name, row in FAMILIES.items() if row.room)
-"""The families that a full disk answers, or that give it room again."""
+"""The families that a full disk answers, or that free room."""
 
 
 @dataclass(slots=True)
 class FullDisk:
-    """``left`` bytes are free. Growth takes from them; removing and cutting files gives back."""
+    """``left`` bytes are free. Growth takes from them; removing and cutting files frees some."""
 
     left: int
     families: ClassVar[frozenset[str]] = FULL_FAMILIES
@@ -45,14 +45,13 @@ class FullDisk:
         detail = operation.file
         length = _wanted(call, detail.length or 0)
         size, offset = detail.size_before or 0, detail.offset or 0
-        # Where a splice puts its data is not known, nor whether it moves all that it may.
-        # Writing over what a file has takes no room.
+        # A splice's position and length are unknown beforehand. Overwriting takes no room.
         growth = length if call.row.unseen else max(0, offset + length - max(size, offset))
         if growth <= self.left:
             self.left -= growth
             return None, ""
         fits = length - growth + self.left
-        # Whatever was left went into the part that still fitted.
+        # The part that still fitted has taken whatever was left.
         self.left = 0
         if fits <= 0 or not call.row.partial:
             return -errno.ENOSPC, "the disk is full"
@@ -87,7 +86,7 @@ class FullDisk:
 
 
 def _wanted(call: FileCall, recorded: int) -> int:
-    """The bytes for which a call wants room. A copy asks for more than its source has."""
+    """The bytes for which a call needs room. A copy may ask for more than its source has."""
     if not call.row.partial:
         return recorded
     try:
@@ -97,6 +96,6 @@ def _wanted(call: FileCall, recorded: int) -> int:
 
 
 def _only_link(facts: os.stat_result) -> int:
-    """The bytes that go with a name."""
+    """The bytes freed with a name."""
     # With another name left the content stays.
     return facts.st_size if facts.st_nlink == 1 and stat.S_ISREG(facts.st_mode) else 0

@@ -1,4 +1,4 @@
-"""What files hold that a workload opens to read them: that is what can be damaged under its hands."""
+"""The contents of files that a workload opens for reading, which can be damaged just before."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class KnownContents:
         self._left = MOST_IN_ALL
 
     def before(self, call: FileCall) -> Payload | None:
-        """What the file holds that ``call`` is about to open; None if that is known, or of no use."""
+        """The content of the file that ``call`` opens; None if it is known already, or useless."""
         with suppress(*UNFAITHFUL):
             found = damageable(call)
             identity = (found.st_dev, found.st_ino)
             data = content(call, found)
-            # By content and not by its times: within one tick of the clock they say nothing.
+            # By content, not by times, which do not change within one clock tick.
             digest = hashlib.blake2b(data, digest_size=16).digest()
             if self._known.get(identity) != digest and len(data) <= self._left:
                 self._known[identity] = digest
@@ -38,12 +38,11 @@ class KnownContents:
 
 
 def damageable(call: FileCall) -> os.stat_result:
-    """What the file is like that an open is about to read.
+    """The status of the file that an open is about to read.
 
     Raises:
-        CannotExecute: for what is not read by this open, is not a regular file with content, is too large, or
-            has another name, which may be outside of the scenario's directory.
-        OSError: if it is not there.
+        CannotExecute: for a file that this open does not read, that is not regular or empty, is too large, or
+        has another name, which may be outside the scenario's directory. OSError: if it does not exist.
     """
     if not call.row.opens or call.path is None:
         raise CannotExecute("only a file that is opened can be damaged")
@@ -56,13 +55,13 @@ def damageable(call: FileCall) -> os.stat_result:
 
 
 def content(call: FileCall, found: os.stat_result) -> bytes:
-    """All bytes of a file that :func:`damageable` has let pass.
+    """All bytes of a file that :func:`damageable` accepted.
 
     Raises:
         CannotExecute: if the test process holds a lock on it.
         OSError: if it cannot be read.
     """
     assert call.path is not None
-    # Closing our descriptor would give the lock up.
+    # Closing our descriptor would release the lock.
     translate.not_locked_by_us(found)
     return brought.kept(extents.opened(call.path), PayloadStore(), 0, WHOLE).read()

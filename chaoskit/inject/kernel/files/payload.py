@@ -11,7 +11,7 @@ from chaoskit.core.operation import Bytes, Payload
 from chaoskit.inject.kernel.files import extents
 
 IN_MEMORY = 32 * 1024 * 1024
-"""Bytes of captured data kept in memory for one run; what comes after goes to a file."""
+"""Bytes of captured data kept in memory for one run; later data goes to a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Spilled:
         return self.part(0, self.length)
 
     def part(self, start: int, length: int) -> bytes:
-        # One pread gives at most 2 GiB. A reader that asks for too much gets what there is.
+        # One pread returns at most 2 GiB. A reader that asks for too much gets what there is.
         wanted, offset = max(0, min(length, self.length - start)), self.offset + start
         found = os.pread(self.file.fd, wanted, offset)
         while len(found) < wanted:
@@ -39,7 +39,7 @@ class Spilled:
             found += more
         return found
 
-    # A process that was not forked from this one cannot read our file.
+    # A process not forked from this one cannot read our file.
     def __reduce__(self) -> tuple[type[Bytes], tuple[bytes]]:
         return (Bytes, (self.read(),))
 
@@ -61,7 +61,7 @@ class _SpillFile:
         return self.sparse(len(data), iter(((0, data),)))
 
     def sparse(self, length: int, parts: Iterator[tuple[int, bytes]]) -> Spilled:
-        """Take a payload of ``length`` bytes that is zero but for ``parts``, which have offsets in it."""
+        """Store a payload of ``length`` bytes, all zero except for ``parts``, which have offsets in it."""
         begin = self.size
         for offset, data in parts:
             view, place = memoryview(data), begin + offset
@@ -69,14 +69,14 @@ class _SpillFile:
                 written = os.pwrite(self.fd, view, place)
                 place += written
                 view = view[written:]
-        # What was not written is a hole here, too.
+        # Parts that were not written are holes here, too.
         self.size = begin + length
         os.ftruncate(self.fd, self.size)
         return Spilled(self, begin, length)
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        # With the last payload, which may live longer than the run; by the real one, also while pyfakefs has
-        # put another ``os`` into this module.
+        # Closed with the last payload, which may outlive the run; by the real close, even while pyfakefs
+        # replaces ``os`` in this module.
         close(self.fd)
 
 
@@ -95,7 +95,7 @@ class PayloadStore:
         return self._spilled().append(data)
 
     def copy(self, fd: int, start: int, length: int) -> Payload:
-        """Store ``length`` bytes of a file, or what it has of them, with little of it in memory at a time.
+        """Store up to ``length`` bytes of a file, with little of it in memory at a time.
 
         Raises OSError where it cannot be read.
         """

@@ -1,4 +1,4 @@
-"""From a call to an operation: facts before, data, result, and facts after."""
+"""Record a call as an operation: facts before, data, result, and facts after."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _ASYNC_OR_SYNC = frozenset({1, 4})
 _INVALIDATE = 2
 
 Facts = dict[str, Any]
-"""What is known so far of a call: fields of a ``FileDetail`` in the making. One
-record is made of it at the end, since each copy of one costs as much as a system call."""
+"""What is known about a call so far, as fields of a future ``FileDetail``. The record is made once, at the
+end, since copying one costs as much as a system call."""
 
 
 class Recorder:
@@ -45,18 +45,18 @@ class Recorder:
         self._releases: Releases | None = None
 
     def shared_mapping(self, target: str) -> None:
-        """Note that a file can be changed without a call."""
+        """Note that a file may change without a call."""
         text = f"{target} is mapped shared and writable: stores are seen when it is synced, closed or renamed"
         self._log.caveat("shared-mapping", target, text)
 
     def becomes_writable(self, target: str) -> None:
-        """A mapping of ``target`` that could only be read can be stored into from now on."""
+        """Note that a read-only mapping of ``target`` has become writable."""
         self.shared_mapping(target)
         if self._log.recording:
             self._watch_unseen(target, os.path.join(self._root, target))
 
     def may_change(self, call: FileCall) -> None:
-        """Note that the file which ``call`` is about to open is changed by other means than a call."""
+        """Note that the file that ``call`` opens is changed by other means than a call."""
         if self._log.recording and call.path is not None:
             self._watch_unseen(call.target, call.path)
 
@@ -75,7 +75,7 @@ class Recorder:
         return FileDetail(**facts)
 
     def observe(self, call: FileCall, stopped: Stopped) -> None:
-        """Record ``call``, carry it out wherever its result matters, and see that it is answered."""
+        """Record ``call``, make it here if its result matters, and make sure that it is answered."""
         try:
             by_kernel = self._observe(call, stopped)
         finally:
@@ -87,7 +87,7 @@ class Recorder:
             stopped.go_on()
 
     def _observe(self, call: FileCall, stopped: Stopped) -> bool:
-        """True if the kernel has to carry the call out; else it was answered."""
+        """True if the kernel must make the call; otherwise it was answered."""
         facts = _before(call)
         facts["data"] = _payload(call, self._store)
         if call.second is not None and os.path.isabs(call.target):
@@ -95,11 +95,11 @@ class Recorder:
             facts["brought"] = brought.in_directory(call, self._store, self._elsewhere.unsynced)
         if call.row.opens:
             facts["held"] = self._held.before(call)
-        # Before the call, since it may sync or close what has changed.
+        # Before the call, since it may sync or close changed files.
         facts["seen"] = self.unseen.at(call, facts.get("inode"))
         if call.row.unseen and call.fd is not None:
             self._watch_unseen(call.target, f"/proc/{call.task.tid}/fd/{call.fd}")
-        # The thread may run on as soon as the call is made for it, and be elsewhere.
+        # The thread may continue as soon as the call is made for it, and be elsewhere.
         where = self._log.where(call.task)
         # Reads are most of the calls, and the kernel makes them faster than we do.
         expected = _EXPECTED.get(call.family)
@@ -114,7 +114,7 @@ class Recorder:
         if result is not None and result >= 0 and _empties(call, facts):
             self._watch_release(call, facts.get("inode"))
         self._log.record(call, result, FileDetail(**facts), where)
-        # The kernel still has to make it.
+        # The kernel must still make it.
         if expected is not None or result is None:
             return True
         if call.opened is None:  # A descriptor that was handed over is the answer already.
@@ -133,7 +133,7 @@ class Recorder:
         try:
             return _open(call, stopped) if call.row.opens else execute.perform(call)
         except UNFAITHFUL as why:
-            # What only reads may go unknown; what a verdict rests on needs a caveat.
+            # Unknown results of reads are harmless; calls on which a verdict depends need a caveat.
             if call.row.opens or call.row.changes or call.row.syncs:
                 self._unconfirmed(call, str(why) or type(why).__name__)
             return None
@@ -158,10 +158,9 @@ class Recorder:
                 self._releases.watch(f"/proc/self/fd/{fd}", inode)
 
     def settle(self) -> None:
-        """Complete the last operation before another is recorded: only now a close has taken effect.
+        """Complete the last operation before another is recorded: a close has taken effect only now.
 
-        A release that is heard of later, when other operations came between, is not noted: what
-        those found would depend on the moment.
+        A release reported later, after other operations, is not noted: the result would depend on timing.
         """
         heard = self._releases.heard() if self._releases is not None else None
         operations = self._log.operations
@@ -172,7 +171,7 @@ class Recorder:
 
 
 def _open(call: FileCall, stopped: Stopped) -> int:
-    """Open here, and hand the descriptor over as the answer; returns its number there or minus the errno."""
+    """Open here, and hand the descriptor over; return its number in the caller, or minus the errno."""
     mine = execute.perform_open(call)
     if mine < 0:
         return mine
@@ -186,7 +185,7 @@ def _before(call: FileCall) -> Facts:
     facts: Facts = {"fd": call.fd, "flags": call.flags, "mode": call.mode, "length": _length(call)}
     with suppress(*UNFAITHFUL):
         if call.fd is not None:
-            # A record with gaps is better than none: the call is made in any case.
+            # An incomplete record is better than none: the call is made in any case.
             _descriptor(call, facts)
         else:
             _named(call, facts)
@@ -209,7 +208,7 @@ def _length(call: FileCall) -> int | None:
 
 def _descriptor(call: FileCall, facts: Facts) -> None:
     assert call.fd is not None
-    # Kept, since most calls are carried out on it next.
+    # Kept, since most calls are made on it next.
     fd = call.held = duplicated(call.task.process, call.fd)
     found = os.fstat(fd)
     facts |= _stated(found)
@@ -260,7 +259,7 @@ def _stated(found: os.stat_result) -> Facts:
 def _named(call: FileCall, facts: Facts) -> None:
     assert call.path is not None
     if call.second is not None and call.other_path is not None:
-        # Asked now: after the rename the name means the new file.
+        # Looked up now: after the rename the name means the new file.
         replaced = _lstat(call.other_path)
         if replaced is not None:
             facts["replaced"] = (replaced.st_dev, replaced.st_ino)
@@ -269,7 +268,7 @@ def _named(call: FileCall, facts: Facts) -> None:
     try:
         found = os.stat(call.path, follow_symlinks=call.follow)
     except OSError:
-        return  # What is not there yet has no inode.
+        return  # A missing file has no inode.
     if call.second is not None:
         facts["mode"] = stat.S_IMODE(found.st_mode)
     if call.row.syncs == "mapping":
@@ -310,14 +309,14 @@ def _copied(call: FileCall, store: PayloadStore) -> Payload:
             raise CannotExecute("not a regular file")
         # A length of 0 is all that there is from the offset on: ioctl_ficlonerange(2).
         length = call.length or WHOLE if call.spec.count is None else call.args[call.spec.count]
-        # Asked for first: it raises for what cannot be read, and what was opened before would stay open.
+        # First, since it raises if it cannot be read, and an open file would stay open.
         start = execute.source_position(call, fd)
-        # Opened once more: what is read by way of theirs changes the time of its last access.
+        # Opened again: reading through the caller's open file would change its access time.
         return brought.kept(extents.opened(f"/proc/self/fd/{fd}"), store, start, length)
 
 
 def _will_sync(call: FileCall) -> bool:
-    """Return True if the kernel will accept an ``msync``: it fails where not all of the range is mapped."""
+    """Return True if the kernel will accept an ``msync``: it fails unless the whole range is mapped."""
     address, length = call.args[0], call.args[1]
     if call.flags & ~_INVALIDATE not in _ASYNC_OR_SYNC or address % mmap.PAGESIZE or not length:
         return False
@@ -344,11 +343,11 @@ _EXPECTED: Mapping[str, Callable[[FileCall, Facts], int | None]] = {
     "sync": _expected_sync,
     "msync": _expected_msync,
 }
-"""Families whose calls the kernel carries out, and whose results are known beforehand."""
+"""Families whose calls the kernel makes, and whose results are known beforehand."""
 
 
 def _after(call: FileCall, result: int | None, facts: Facts) -> None:
-    """Add what a call that took effect has made."""
+    """Add the effects of a successful call."""
     if result is None and call.row.room == "name" and None not in (call.mode, call.umask):
         # Left to the kernel (another user, say): we cannot look, but the caller's umask is known.
         facts["made_mode"] = stat.S_IMODE(call.mode or 0) & ~(call.umask or 0)

@@ -1,8 +1,8 @@
-"""Learning that an open file has come to its end, which no single close shows.
+"""Learn that an open file has been released, which no single close shows.
 
-A descriptor that is closed may have duplicates: by dup(2), in a child, in a message that is under way
-(SCM_RIGHTS), in a mapping. inotify(7) reports a close only when the last of them is gone (``__fput``
-of fs/file_table.c calls fsnotify_close and then the file system), so it is asked instead of counting.
+A closed descriptor may have duplicates: by dup(2), in a child, in a message in transit (SCM_RIGHTS), in a
+mapping. inotify(7) reports a close only when the last of them is gone (``__fput`` of fs/file_table.c calls
+fsnotify_close and then the file system), so it replaces counting.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ROOM = 4096
 
 
 class Releases:
-    """Watches files; where inotify cannot be had, it never hears of anything."""
+    """Watches files; without inotify it never reports anything."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(None, use_errno=True)
@@ -36,7 +36,7 @@ class Releases:
             self._watched[number] = inode
 
     def heard(self) -> set[tuple[int, int]]:
-        """The watched files of which an open description has ended since; each is returned once."""
+        """The watched files that had an open description released since the last call."""
         found = set()
         while self._watched:
             try:

@@ -1,7 +1,7 @@
-"""Making the arguments of a call valid in this process: descriptors, names, and what is pointed at.
+"""Make the arguments of a call valid in this process: descriptors, names, and pointers.
 
-Refused is whatever would mean something else here than where it came from: another user's rights, other
-roots, names that are too long once the way to the caller's directory stands before them.
+Arguments that would mean something else here are refused: another user's rights, other roots, names that are
+too long with the way to the caller's directory in front.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from chaoskit.inject.kernel.workload import rights
 from chaoskit.inject.kernel.workload.tree import Process, status
 
 _START = re.compile(r"(/proc/\d+/(?:cwd|root|fd/-?\d+))/*(.*)", re.DOTALL)
-"""How a name begins that is relative to a directory of the caller."""
+"""The beginning of a name relative to a directory of the caller."""
 _OPENAT2 = 437
 MARKS = stat.S_ISUID | stat.S_ISGID
-"""What a change by a user without rights takes away from a file."""
+"""Mode bits that a change by an ordinary user clears."""
 _NO_MAGIC = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, 2)
 """``struct open_how`` with RESOLVE_NO_MAGICLINKS (openat2(2))."""
 _PATH_MAX = 4096
@@ -67,7 +67,7 @@ def duplicated(process: Process, fd: int) -> int:
 
 
 def source_of(call: FileCall) -> Duplicate:
-    """What a copy reads from, for a block.
+    """The source of a copy, open within the block.
 
     Raises CannotExecute where the test process would lose a lock by it.
     """
@@ -87,7 +87,7 @@ def not_locked_by_us(found: os.stat_result) -> None:
 
 
 class Borrowed:
-    """What a call made here needs for its time: descriptors, and file positions to give back."""
+    """What a call made here needs while it is made: descriptors, and file positions to return."""
 
     def __init__(self) -> None:
         self._fds: list[int] = []
@@ -109,7 +109,7 @@ class Borrowed:
         return value
 
     def give_back(self, process: Process) -> None:
-        """Write changed positions to where they came from."""
+        """Write changed positions back to where they came from."""
         for address, value in self._positions:
             process.memory.write(address, value.value.to_bytes(8, "little", signed=True))
 
@@ -140,7 +140,7 @@ def number(call: FileCall) -> int:
 def arguments(call: FileCall, opened: Borrowed) -> list[Argument]:
     """The arguments of a call, with descriptors, names and pointers that are valid here."""
     spec, args = call.spec, list[Argument](call.args)
-    # A signal (SIGXFSZ) would hit us in place of the caller.
+    # The signal (SIGXFSZ) would hit us instead of the caller.
     if call.row.grows:
         within_limit(call, _largest(call))
     if call.row.by_permission and spec.path is None:
@@ -172,7 +172,7 @@ def _largest(call: FileCall) -> int:
         return count
     if call.family == "fallocate" and call.spec.offset is not None:
         return count + call.args[call.spec.offset]
-    # Then any limit at all is a reason to leave it to the kernel.
+    # Then any limit is a reason to leave it to the kernel.
     return 1 << 63  # A copy: where it ends depends on its source.
 
 
@@ -187,7 +187,7 @@ def _translate_name(
     encoded = os.fsencode(path or "")
     if len(encoded) >= _PATH_MAX:
         raise CannotExecute("the name is too long")
-    # By our own way to the file: the descriptor that it was relative to means nothing here.
+    # By our own path to the file: the descriptor to which it was relative means nothing here.
     args[index] = ctypes.create_string_buffer(encoded)
     if base is not None:
         args[base] = abi.AT_FDCWD
@@ -231,7 +231,7 @@ def _translate_copy(call: FileCall, opened: Borrowed) -> list[Argument]:
 
 
 def same_user(call: FileCall) -> None:
-    """Raises CannotExecute where permissions or names mean something else for us than for the caller."""
+    """Raise CannotExecute if permissions or names mean something else for us than for the caller."""
     fields = status(call.task.tid)
     call.umask = int(fields.get("Umask", b"022"), 8)
     call.table = int(fields.get("FDSize", b"0"))
@@ -246,18 +246,18 @@ def same_user(call: FileCall) -> None:
 
 
 def keeps_its_marks(call: FileCall, fd: int) -> None:
-    """Raise CannotExecute where a change takes set-id bits away or not, as the caller's rights say."""
+    """Raise CannotExecute if it depends on the caller's rights whether a change clears set-id bits."""
     if os.fstat(fd).st_mode & MARKS:
         same_user(call)
 
 
 def _without_magic(path: str, follow: bool) -> None:
-    """Raise CannotExecute if a link on the way means another place for each process, as ``/proc/self``."""
+    """Raise CannotExecute if a link on the way leads elsewhere for each process, like ``/proc/self``."""
     start = _START.match(path)
     base, rest = (start[1], start[2]) if start else ("/", path.lstrip("/"))
     # The last part is not followed by most calls.
     way = rest if follow else rest.rstrip("/").rpartition("/")[0]
-    # Most names are relative to the working directory, which is there.
+    # Most names are relative to the working directory, which exists.
     if not rest or (not way and base.endswith("/cwd")):
         return
     found = _walked(abi.AT_FDCWD, f"/{way}") if start is None else _walked_from(base, way)
@@ -295,13 +295,13 @@ def _proc() -> int:
 
 
 def reachable(call: FileCall) -> None:
-    """Raises CannotExecute for a name that is too long once the caller's directory stands before it."""
+    """Raise CannotExecute for a name that is too long with the caller's directory in front."""
     if any(len(os.fsencode(path)) >= _PATH_MAX for path in (call.path, call.other_path) if path):
         raise CannotExecute("its name is too long with the way to the caller's directory before it")
 
 
 def limit_of(call: FileCall, which: int) -> int:
-    """The caller's soft limit. Raises CannotExecute where it may not be asked for: another user's process."""
+    """The caller's soft limit. Raises CannotExecute if it may not be read: another user's process."""
     try:
         return resource.prlimit(call.task.process.pid, which)[0]
     except OSError as why:
@@ -309,7 +309,7 @@ def limit_of(call: FileCall, which: int) -> int:
 
 
 def within_limit(call: FileCall, size: int) -> None:
-    """Raises CannotExecute where a limit is reached: the kernel fails the call then, and sends its signal."""
+    """Raise CannotExecute if a limit is reached: then the kernel must fail the call, and send its signal."""
     limit = limit_of(call, resource.RLIMIT_FSIZE)
     if limit not in (resource.RLIM_INFINITY, -1) and size > limit:
         raise CannotExecute("a limit on the size of files is set")

@@ -1,8 +1,8 @@
-"""Files that can change without a call: their content is read at the calls that make it count.
+"""Files that can change without a call: their content is read at the calls that make it matter.
 
-Stores into a shared mapping are no system calls, and what a splice will move is not known when it is
-made. The files concerned are read when they are synced, closed or renamed and when the workload ends;
-readers of the trace compare that with what its calls give.
+Stores into a shared mapping are not system calls, and what a splice will move is not known in advance. The
+files concerned are read when they are synced, closed or renamed, and when the workload ends; readers of the
+trace compare that with the effect of its calls.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Identity = tuple[int, int]
 
 
 class Unseen:
-    """Keeps a private open file for each, so that names do not matter. Must be closed."""
+    """Keeps each file open privately, so that names do not matter. Must be closed."""
 
     def __init__(self, store: PayloadStore) -> None:
         self._store = store
@@ -52,11 +52,11 @@ class Unseen:
         return True
 
     def at(self, call: FileCall, inode: Identity | None) -> tuple[tuple[Identity, Payload], ...]:
-        """What the files hold that a call on ``inode`` is about; nothing for those that are as they were."""
+        """The content of files concerned by a call on ``inode``, if they have changed."""
         if not self._files:
             return ()
         if call.row.reveals:
-            # What is mapped may have lost its name since: then it is any of them.
+            # A mapped file may have lost its name since: then it may be any of them.
             known = inode is not None or call.row.syncs != "mapping"
             return tuple(self._changed([inode] if known else self._files))
         if call.row.syncs == "all":
@@ -66,7 +66,7 @@ class Unseen:
         return ()
 
     def all(self) -> tuple[tuple[Identity, Payload], ...]:
-        """What all files hold."""
+        """The content of all files."""
         return tuple(self._changed(self._files))
 
     def _changed(self, files: Iterable[Identity | None]) -> Iterator[tuple[Identity, Payload]]:

@@ -28,11 +28,11 @@ SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5
 SECCOMP_RET_USER_NOTIF = 0x7FC00000
 SECCOMP_RET_ALLOW = 0x7FFF0000
 
-# Fixed sizes: the kernel has extended none of them, and would say so by SECCOMP_GET_NOTIF_SIZES.
+# Fixed sizes: the kernel has never extended them, and would report it by SECCOMP_GET_NOTIF_SIZES.
 NOTIF = struct.Struct("=QIIiIQ6Q")
 """``struct seccomp_notif``: id, pid, flags, nr, arch, instruction pointer, six arguments."""
 NO_NOTIF = bytes(NOTIF.size)
-"""What the kernel wants to find where it puts a notification."""
+"""What a buffer for a notification must contain."""
 ANSWER = struct.Struct("=QqiI")
 """``struct seccomp_notif_resp``: id, value, error (minus errno), flags."""
 ADDFD = struct.Struct("=QIIII")
@@ -63,14 +63,14 @@ IOCTL_ADDFD = _ioc(1, 3, ADDFD.size)
 IOCTL_SET_FLAGS = _ioc(1, 4, 8)
 
 MSG_PROBE = 0x10
-"""From linux/socket.h. The Internet protocols send nothing with it, sockets of one machine ignore it."""
+"""From linux/socket.h. Internet protocols send nothing with it; local sockets ignore it."""
 
 FICLONE = 0x40049409
 FICLONERANGE = 0x4020940D
 
 
 class _Libc:
-    """The functions of the C library that are needed, looked up once, when first used."""
+    """The C functions that we need, looked up once at their first use."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(None, use_errno=True)
@@ -79,7 +79,7 @@ class _Libc:
         self.process_vm_readv.restype = ctypes.c_ssize_t
         self.process_vm_writev = self._library.process_vm_writev
         self.process_vm_writev.restype = ctypes.c_ssize_t
-        # Without conversions: after a fork each one would cost page faults.
+        # Without conversions, each of which would cost page faults after a fork.
         self.syscall_raw = self._library.syscall
 
     def syscall(self, number: int, *args: int | ctypes.Array[ctypes.c_char]) -> int:
@@ -89,7 +89,7 @@ class _Libc:
 
     def prctl(self, option: int, *args: int | ctypes.Array[ctypes.c_char]) -> int:
         """prctl(2); return its result or minus the errno."""
-        # Unused arguments of prctl must be zero, or newer kernels refuse.
+        # Unused arguments of prctl must be zero, else newer kernels refuse the call.
         padded = (*args, 0, 0, 0, 0)[:4]
         result = int(self._library.prctl(ctypes.c_int(option), *map(_word, padded)))
         return -ctypes.get_errno() if result == -1 else result
@@ -112,9 +112,9 @@ def libc() -> _Libc:
 
 @cache
 def machine() -> str:
-    """``x86_64``, ``aarch64`` or another name; what the running interpreter is built for."""
+    """The architecture for which this interpreter is built: ``x86_64``, ``aarch64`` or another name."""
     name = os.uname().machine
-    # A 32-bit interpreter on a 64-bit kernel makes other calls.
+    # A 32-bit interpreter on a 64-bit kernel makes different calls.
     if name == "x86_64" and sys.maxsize < 2**32:
         return "i386"
     return {"arm64": "aarch64"}.get(name, name)

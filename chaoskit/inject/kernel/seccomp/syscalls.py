@@ -1,4 +1,4 @@
-"""System calls by number: what one row of a table says, and the calls that are only watched.
+"""System calls by number: the rows of a domain's table, and the calls that are only watched.
 
 Each domain has a table of the calls that it understands; the filter is made from all of them. Numbers:
 ``asm/unistd_64.h`` for x86-64, ``asm-generic/unistd.h`` for aarch64; a test compares them with the
@@ -14,21 +14,21 @@ from typing import Literal
 from chaoskit.inject.kernel.seccomp import abi
 
 Families = frozenset[str] | None
-"""A choice of families of calls, by their names in :class:`Spec`; None for all."""
+"""Names of families as in :class:`Spec`; None for all."""
 
 Condition = tuple[int, Literal["any", "other", "bits", "clear", "given", "null"], tuple[int, ...]]
-"""On which argument a call's interest depends, and how. ``any``: it is one of the values; ``other``: it is
-none of them; ``bits``: it has all these bits; ``clear``: it has none of them. For these only the low 32 bits
-are looked at. ``given`` and ``null`` are for pointers, without values: it is not NULL, or it is."""
+"""An argument's index, a kind of test, and values. ``any``: one of the values; ``other``: none of them;
+``bits``: all these bits are set; ``clear``: none is. These look only at the low 32 bits. ``given`` and
+``null`` need no values: the pointer is not NULL, or is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One system call: its numbers, the family of operations that it is, and when it is of interest.
+    """One system call: its numbers, its family of operations, and when it matters.
 
-    A number of None says that the machine does not have the call. All conditions of ``when`` must hold;
-    where one does not, the kernel carries the call out and we never hear of it. A call that stops
-    ``always`` does so in cases too, and its domain performs it there as in a recording.
+    A number is None where the machine lacks the call. All conditions of ``when`` must hold, else the kernel
+    carries the call out without telling us. A call with ``always`` stops in cases too, where its domain
+    performs it as in a recording.
     """
 
     name: str
@@ -39,17 +39,17 @@ class Spec:
     always: bool = False
 
     def number(self, machine: str) -> int | None:
-        """The call's number on ``machine``; None where the call does not exist."""
-        # Two machines are all that we could try.
+        """The call's number on ``machine``; None if it does not exist there."""
+        # Only these two could be tested.
         return {"x86_64": self.x86_64, "aarch64": self.aarch64}.get(machine)
 
 
 @dataclass(frozen=True, slots=True)
 class Watched(Spec):
-    """A call that is not an operation but changes what can be seen; such calls stop in every run.
+    """A call that is not an operation but affects what we can see. It stops in every run.
 
-    ``caveat`` is the kind of caveat that is noted when one is made, ``text`` its sentence with ``{name}``
-    for the call. ``refused`` calls are answered ENOSYS, so that a program does without them.
+    The call adds a caveat of kind ``caveat``, whose sentence is ``text`` with ``{name}`` for the call. If
+    ``refused``, it is answered with ENOSYS, and a program must do without it.
     """
 
     caveat: str = ""
@@ -62,12 +62,12 @@ _UNKNOWN = "{name} was refused (ENOSYS): it is not followed yet"
 
 
 def _elsewhere(name: str, x86_64: int, aarch64: int) -> Watched:
-    """A call after which a name may mean another file to the caller than to us."""
+    """A call after which a name may mean different files to the caller and to us."""
     return Watched(name, "", x86_64, aarch64, caveat="elsewhere", text=_ELSEWHERE)
 
 
 def _unknown(name: str, number: int) -> Watched:
-    """A call that is so new that every program must cope without it."""
+    """A new call without which every program must cope."""
     return Watched(name, "", number, number, caveat="refused", text=_UNKNOWN, refused=True)
 
 
@@ -84,13 +84,13 @@ _TIMERS: tuple[tuple[str, int, int | None], ...] = (
     ("timer_settime", 223, 110),
 )
 
-# A row says what is done about a call; few need code (chaoskit.inject.kernel.watching).
+# A row says how a call is handled; few need code (chaoskit.inject.kernel.watching).
 _ROWS = (
     Watched("execve", "", 59, 221),
     Watched("execveat", "", 322, 281),
-    # From then on calls may wait for each other, and a child's end is a signal.
+    # From then on calls may wait for each other, and a child's end sends a signal.
     *(Watched(name, "", x86_64, aarch64) for name, x86_64, aarch64 in _FORKS),
-    # And from then on the first call of all may be interrupted.
+    # From then on even the first call may be interrupted.
     *(Watched(name, "", x86_64, aarch64) for name, x86_64, aarch64 in _TIMERS),
     Watched("setsid", "", 112, 157),
     Watched("setpgid", "", 109, 154),
@@ -135,13 +135,13 @@ WATCHED: dict[str, Watched] = {row.name: row for row in _ROWS}
 """The watched calls by name."""
 
 OTHERS: dict[str, Spec] = {"pidfd_getfd": Spec("pidfd_getfd", "", 438, 438)}
-"""Calls that the supervisor makes for itself and Python does not offer."""
+"""Calls that the supervisor makes and Python does not offer."""
 
 
-# Asked for each descriptor that is duplicated, several times in a recorded call.
+# Cached: a recorded call needs several of them for each duplicated descriptor.
 @cache
 def number_of(name: str, machine: str) -> int:
-    """The number of one of :data:`WATCHED` or :data:`OTHERS`. Raises KeyError where it does not exist."""
+    """The number of one of :data:`WATCHED` or :data:`OTHERS`. Raises KeyError if it does not exist there."""
     number = (WATCHED.get(name) or OTHERS[name]).number(machine)
     if number is None:
         raise KeyError(f"{name} on {machine}")

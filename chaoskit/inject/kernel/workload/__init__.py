@@ -1,1 +1,1 @@
-"""The processes under observation: their tree, memory, stacks, and the channel to them."""
+"""The observed processes: their tree, memory and stacks, and the channel to them."""

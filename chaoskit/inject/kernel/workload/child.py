@@ -1,4 +1,4 @@
-"""The forked process: what happens in it before, around and after the workload."""
+"""What the forked process does before, around and after the workload."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from chaoskit.inject.kernel.seccomp import abi, bpf
 from chaoskit.inject.kernel.workload import garbage, heap, imports
 
 PROMISE, RESULT, ERROR, UNSENDABLE, NOTED = b"P", b"R", b"E", b"U", b"N"
-"""First byte of what is written to the control descriptor, behind the secret of the run. The rest is a list
-in the form of :mod:`chaoskit.inject.plain`."""
+"""The first byte of a message to the control descriptor, after the secret of the run. The rest is a list as
+:mod:`chaoskit.inject.plain` writes it."""
 PARTS = {PROMISE: 1, NOTED: 1, RESULT: 2, ERROR: 5, UNSENDABLE: 2}
-"""How many parts the list has. At an end the last one has four lists: the threads that are left, what
-objects and frames have left to the garbage collector, and what imports took long. Those of an error
-before are the error or None, the name of its class, its message, and its text with the traceback."""
+"""The number of parts of the list. At an end the last part has four lists: remaining threads, what objects
+and what frames left to the garbage collector, and slow imports. Before it an error has four parts: the error
+or None, the name of its class, its message, and its text with the traceback."""
 NOTHING_LEFT = plain.dumps([[], [], [], []])
 SECRET = 16
-"""Bytes before each message: it comes from the function that was run, and not from a write gone astray."""
+"""Bytes of the secret, which tells a message from a stray write."""
 READY, FAILED = b"+", b"-"
 DESCRIPTOR = struct.Struct("=i")
-"""A descriptor as it travels beside a message (unix(7), SCM_RIGHTS)."""
+"""A descriptor sent beside a message (unix(7), SCM_RIGHTS)."""
 HOLDS_MORE = 0
-"""The answer to a result from a process that holds more descriptors than it started with: it collects its
-garbage and sends the result once more."""
+"""The answer to the result of a process with more descriptors than at its start: it collects its garbage and
+sends the result again."""
 _THREAD_GRACE, _DAEMON_GRACE = 0.25, 0.05
-"""Seconds that threads have to end once the workload's function has returned. A daemon that runs for
-ever is common, and every case would wait for it."""
+"""Seconds that threads have to end once the workload's function has returned. Daemons get less: many run for
+ever, and every case would wait."""
 
 
 def enter(
@@ -62,11 +62,11 @@ def enter(
     *,
     limited: bool = False,
 ) -> NoReturn:
-    """Become the workload under the filter ``program``. Neither returns nor raises.
+    """Become the workload under the filter ``program``. This neither returns nor raises.
 
-    ``secret`` precedes all that is written to the control descriptor. ``watch`` is for what is
-    struck inside of the interpreter, ``handlers`` notes which handlers of exceptions run. With ``limited``
-    the run is to be short of memory at some call, and has none left in its heap from before.
+    ``secret`` precedes every message to the control descriptor. ``watch`` strikes inside the interpreter,
+    ``handlers`` notes which exception handlers run. ``limited`` says that some call limits memory: then the
+    heap must hold no free memory from before.
     """
     global _secret, _watch
     _secret, _watch = secret, watch
@@ -82,12 +82,12 @@ def enter(
     except BaseException:
         traceback.print_exc()
     finally:
-        # No exit handlers and no atexit: they belong to the test process.
+        # Skip exit handlers and atexit, which belong to the test process.
         os._exit(status)
 
 
 def boundary() -> int:
-    """The identity of the code object at which the workload's stacks end."""
+    """The address of the code object at which the workload's stacks end."""
     return id(_call.__code__)
 
 
@@ -97,22 +97,22 @@ _IGNORES_INTERRUPTS = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 def _prepare(parent: int) -> None:
     processes.die_with(parent, status=71)
     if _IGNORES_INTERRUPTS:
-        # Inherited from a shell that runs the tests in the background, and none of the program's doing.
+        # A shell that runs the tests in the background has them ignored; the program did not ask for that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Collecting would touch every object of the test process, and copy each page of it.
+    # A collection would touch every object of the test process and copy its pages.
     gc.freeze()
     if "asyncio" in sys.modules:
-        # A fork inside of a running loop has it running, too, and could start no other.
+        # A fork inside a running event loop inherits it as running, and could start no other.
         sys.modules["asyncio"]._set_running_loop(None)
 
 
 def _install_filter(control: socket.socket, program: bytes) -> None:
     """Install the filter and hand its listener to the supervisor.
 
-    From here on every watched call waits for an answer: sending with ``MSG_PROBE`` is none of them.
+    From here on every watched call waits for an answer; sending with ``MSG_PROBE`` is not watched.
     """
     no_new_privileges, install = _calls(program)
-    # Without it only root may install a filter (seccomp(2)).
+    # Without this only root may install a filter (seccomp(2)).
     no_new_privileges()
     listener = install()
     if listener < 0:
@@ -120,15 +120,15 @@ def _install_filter(control: socket.socket, program: bytes) -> None:
         os._exit(72)
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, DESCRIPTOR.pack(listener))
     control.sendmsg([READY], [rights], abi.MSG_PROBE)
-    # A copy in the workload would keep calls waiting for an answer that never comes.
+    # With a copy in the workload, calls would wait for ever if the supervisor died.
     os.close(listener)
     control.close()
-    os.write(bpf.CONTROL, b"")  # The first of the calls that stop: from its number on they are counted.
+    os.write(bpf.CONTROL, b"")  # The first call that stops; calls are counted from its number on.
 
 
 @cache
 def _calls(program: bytes) -> tuple[Callable[[], int], Callable[[], int]]:
-    """Two calls with their arguments made beforehand: what is made after a fork costs page faults."""
+    """Two calls with arguments prepared before the fork: objects made after it cost page faults."""
     library = abi.libc()
     code = ctypes.create_string_buffer(program, len(program))
     header = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(code)))
@@ -144,19 +144,19 @@ def _calls(program: bytes) -> tuple[Callable[[], int], Callable[[], int]]:
     def no_new_privileges() -> int:
         return int(library.syscall_raw(*privileges))
 
-    # The header points into ``code``, which must live as long.
+    # Keeps ``code`` alive: the header points into it.
     install.code = code  # type: ignore[attr-defined]
     return no_new_privileges, install
 
 
 def prepare(program: bytes) -> None:
-    """Do before a fork what would cost more after it."""
+    """Do what costs less before a fork than after it."""
     _calls(program)
     processes.prepare()
 
 
 def _call(function: Callable[[], Any]) -> Any:
-    """The workload's stacks end below this frame."""
+    """Call the workload. Its stacks end below this frame."""
     if _watch is not None:
         _watch.begin(_call.__code__)
     result = function()
@@ -177,11 +177,11 @@ async def _awaited(coroutine: Any) -> Any:
 
 def _serve(work: Callable[[], Any], record: bool, handlers: HandlerWatch | None) -> int:
     measured = imports.Imports()
-    # What is put in place of an import allocates, in recordings alone: the line's cases would have fewer.
+    # Measuring imports allocates, but only in recordings: the same line has fewer allocations in a case.
     if record and not (_watch is not None and _watch.counts_allocations):
         measured.listen()
     _trace(record, handlers)
-    # Only now: promises of the set-up would be lost.
+    # Only now, since promises made during set-up would be lost.
     channel.install(_send_promise)
     garbage.listen()
     held: set[str] = set()
@@ -190,10 +190,10 @@ def _serve(work: Callable[[], Any], record: bool, handlers: HandlerWatch | None)
     except BaseException as error:
         if _watch is not None:
             _watch.over()
-        # As long as its frames are there: afterwards it cannot be told what held a file.
+        # While the frames exist: later it is unknown what held a file.
         held = garbage.held_by_objects()
         kind, parts = ERROR, _parts_of_error(error, record)
-    # The program is over: Ctrl-C could only come in the middle of what we do.
+    # The program is over: Ctrl-C would only interrupt our own work.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _flush()
     if _watch is not None and record:
@@ -202,7 +202,7 @@ def _serve(work: Callable[[], Any], record: bool, handlers: HandlerWatch | None)
     slow = measured.slow()
     message = _message(kind, [*parts, plain.dumps([threads, *garbage.unclosed(held), slow])])
     try:
-        # What Python closes when it collects it is not a leak of descriptors, but it says that it did.
+        # A descriptor that the collector closes is not a leak, and Python's warning about it is kept.
         if _tell(message) == HOLDS_MORE:
             freelists.thaw()
             garbage.forget_records()
@@ -221,7 +221,7 @@ _secret = b""
 _watch: InnerWatch | None = None
 
 _OURS = frozenset(function.__code__ for function in (_call, _awaited, _serve))
-"""The functions that stand above the workload in every traceback."""
+"""Our functions at the head of every traceback of a workload."""
 
 
 def _send_promise(value: Any) -> None:
@@ -250,7 +250,7 @@ def _message(kind: bytes, parts: list[bytes]) -> bytes:
 def _tell(message: bytes) -> int:
     """Write to the supervisor; return its answer.
 
-    A process that does not let itself be read (prctl(2), PR_SET_DUMPABLE) does so for this one moment.
+    A process that forbids reading its memory (prctl(2), PR_SET_DUMPABLE) allows it for this moment.
     """
     try:
         return os.write(bpf.CONTROL, message)
@@ -272,17 +272,17 @@ def _result(value: Any) -> tuple[bytes, list[bytes]]:
 
 
 def _parts_of_error(error: BaseException, record: bool = True) -> list[bytes]:
-    """The error, its class's name for when it cannot be sent, and its text with the traceback."""
+    """The parts of a message about an error; see :data:`PARTS`."""
     name = f"{type(error).__module__}.{type(error).__qualname__}"
     began = _below_ours(error)
-    # The traceback of a case is shown only if it becomes a finding.
+    # A case's traceback is shown only if the case becomes a finding.
     text = _formatted(error, began) if record else _brief(error, began, name)
     try:
         itself = plain.dumps(error)
     except Exception:
         itself = plain.dumps(None)
     parts = [itself, plain.dumps(name), plain.dumps(_said(error)), plain.dumps(text)]
-    # Frames hold what the workload had open: it must be closed before descriptors are counted.
+    # Frames keep files of the workload open: they must be closed before descriptors are counted.
     traceback.clear_frames(error.__traceback__)
     return parts
 
@@ -295,7 +295,7 @@ def _said(error: BaseException) -> str:
 
 
 def _below_ours(error: BaseException) -> TracebackType | None:
-    """Where the workload's own frames begin; None if it was never reached."""
+    """The traceback from the workload's first frame on; None if the workload was never reached."""
     step = began = error.__traceback__
     while step is not None:
         if step.tb_frame.f_code in _OURS:
@@ -311,7 +311,7 @@ def _formatted(error: BaseException, began: TracebackType | None) -> str:
 
 
 def _brief(error: BaseException, began: TracebackType | None, name: str) -> str:
-    """A traceback made by hand: that of the library takes longer than most cases."""
+    """A traceback formatted by hand: the standard library takes longer than most cases."""
     if isinstance(error, BaseExceptionGroup | SyntaxError):
         return _formatted(error, began)
     lines = [] if began is None else ["Traceback (most recent call last):"]
@@ -327,20 +327,20 @@ def _brief(error: BaseException, began: TracebackType | None, name: str) -> str:
 
 
 def _threads() -> list[str]:
-    """The names of threads that the workload has left running, though they were given time to end.
+    """The names of the workload's threads that still run after a grace period.
 
-    Python itself waits at its end for threads that are not daemons, so what they do still counts.
+    At its end Python waits for threads that are not daemons, so their work still counts.
     """
     others = [one for one in threading.enumerate() if one is not threading.main_thread()]
     if not others:
         return []
     began = time.monotonic()
     for one in others:
-        # Measured from the same moment: ten threads must not take ten times as long.
+        # All are measured from the same moment: ten threads must not get ten times as long.
         patience = _DAEMON_GRACE if one.daemon else _THREAD_GRACE
         try:
             one.join(max(0.0, began + patience - time.monotonic()))
-        except RuntimeError:  # The current thread, or one that was never started.
+        except RuntimeError:  # It is the current thread, or was never started.
             continue
     return [one.name for one in others if one.is_alive()]
 
@@ -354,8 +354,8 @@ def _flush() -> None:
 
 
 def _trace(record: bool, handlers: HandlerWatch | None) -> None:
-    """Stop what traced the test process, where its lines are not wanted, and begin to watch ``handlers``."""
-    # What tracing allocates would count as the program's.
+    """Stop tracers of the test process where their data is useless, and begin to watch ``handlers``."""
+    # Allocations of a tracer would count as the program's.
     if not record or _watch is not None:
         _stop_tracing()
     if handlers is not None:
@@ -363,26 +363,26 @@ def _trace(record: bool, handlers: HandlerWatch | None) -> None:
 
 
 def _stop_tracing() -> None:
-    """Coverage and debuggers cost many times what the case does, and their data would be lost."""
+    """Stop coverage and debuggers: they cost many times as much as the case, and their data would be lost."""
     if sys.gettrace() is not None:
         sys.settrace(None)
     threading.settrace(None)
     monitoring = getattr(sys, "monitoring", None)
     if monitoring is not None:
         for tool in range(6):
-            # Tools of sys.monitoring cost as much as a trace function (3.12).
+            # From 3.12 on tools of sys.monitoring cost as much as a trace function.
             if monitoring.get_tool(tool) is not None:
                 monitoring.set_events(tool, 0)
 
 
 def _become(command: Command) -> NoReturn:
-    """Replace this process by the command; its streams were set up by the supervisor."""
+    """Replace this process by the command, whose streams the supervisor has set up."""
     try:
         if command.cwd is not None:
             os.chdir(command.cwd)
         environment = dict(os.environ if command.env is None else command.env)
         os.execvpe(command.argv[0], list(command.argv), environment)
     except OSError as error:
-        error.filename = command.argv[0]  # Not the last of the places in which it was looked for.
+        error.filename = command.argv[0]  # Name the command, not the last place where it was searched.
         _tell(_message(ERROR, [*_parts_of_error(error), NOTHING_LEFT]))
     os._exit(127)

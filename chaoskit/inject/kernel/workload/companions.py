@@ -1,4 +1,4 @@
-"""The other threads of the test process: which a workload may be forked beside, and whose they are."""
+"""The other threads of the test process: which are harmless at a fork, and who started them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from chaoskit.core.errors import UsageError
 
 _HARMLESS = ("execnet.", "pytest_timeout.", "chaoskit.explore.", "chaoskit.inject.", "chaoskit.plugin.")
-"""Modules whose threads hold no lock that a forked child could need. Not all of chaoskit: the threads of
-its runtime run what the user gave them."""
+"""Modules whose threads hold no lock that a forked child could need. Threads of chaoskit's runtime are
+missing, since they run the user's code."""
 
 
 def check(allowed: Sequence[str]) -> None:
-    """Refuse other threads, but for harmless ones and those that ``allowed`` names by globs.
+    """Refuse other threads, except harmless ones and those that match a glob in ``allowed``.
 
-    A lock that another thread holds stays locked for ever in the child. A glob is compared with the thread's
-    name, and with the plugin or package that it belongs to, in which a dash is as good as an underscore.
+    In the child a lock of another thread stays locked for ever. A glob is matched against the thread's name
+    and against its plugin or package, where dashes and underscores are the same.
 
     Raises:
-        UsageError: naming the threads, whose they are, and the ways out.
+        UsageError: naming the threads, their owners, and the remedies.
     """
     own = threading.get_ident()
     wanted = {*allowed, *(glob.replace("_", "-") for glob in allowed)}
@@ -58,9 +58,9 @@ def _refusal(refused: Sequence[tuple[str, str]]) -> UsageError:
 
 
 def _modules(thread: threading.Thread | None, frame: FrameType) -> Iterator[str]:
-    """The modules that a thread runs, whatever it waits in at the moment: what it was given first.
+    """The modules whose code a thread runs, those of its target first.
 
-    A :class:`threading.Timer` that waits has only frames of ``threading``.
+    Frames do not suffice: those of a waiting :class:`threading.Timer` are all in ``threading``.
     """
     if thread is not None:
         for what in (getattr(thread, "_target", None), getattr(thread, "function", None)):
@@ -75,7 +75,7 @@ def _modules(thread: threading.Thread | None, frame: FrameType) -> Iterator[str]
 
 
 def _modules_of(function: Callable[..., Any] | None) -> Iterator[str]:
-    # A partial hides what it calls, and a bound method is of its object's class as well.
+    # Look through a partial, and count the class of a bound method's object.
     function = getattr(function, "func", function)
     owner = getattr(function, "__self__", None)
     if owner is not None:
@@ -86,6 +86,6 @@ def _modules_of(function: Callable[..., Any] | None) -> Iterator[str]:
 
 
 def _owner(modules: Sequence[str]) -> str:
-    """The plugin or package that a thread belongs to: the first that is not Python itself, if any."""
+    """The plugin or package that owns a thread: the first that is not part of Python, if any."""
     tops = (module.partition(".")[0] for module in modules)
     return next((top for top in tops if top and top not in sys.stdlib_module_names), "").replace("_", "-")

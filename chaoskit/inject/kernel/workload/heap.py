@@ -1,8 +1,7 @@
-"""Takes free memory out of the heap of a fork, so that a limit on what it gets is one on what it has.
+"""Takes free memory out of a fork's heap, so that a limit on new memory limits all memory.
 
-The C library keeps what a program has freed, and gives it out again without asking the kernel. A test
-process that has been busy for a while may keep hundreds of MiB, and each of its forks inherits them: 64 MiB
-were to be had under a limit of 8.
+The C library keeps freed memory and reuses it without asking the kernel. A busy test process may keep
+hundreds of MiB, and its forks inherit them: under a limit of 8 MiB a workload could get 64.
 """
 
 from __future__ import annotations
@@ -14,33 +13,33 @@ from contextlib import suppress
 from functools import cache
 
 _PIECE = 64 * 1024
-"""Bytes of the smallest free piece that is taken, and of the smallest that is mapped from now on."""
+"""Bytes of the smallest free piece that we take, and of the smallest block that is mapped from then on."""
 _SMALLER = _PIECE - 4096
-"""Bytes of a block that is not mapped: it has its heap grow."""
+"""Bytes of a block that is not mapped but makes its heap grow."""
 _LARGEST = 1 << 30
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""mallopt(3). Once one of them was set, glibc adapts neither any more (malloc/malloc.c, ``do_set_*``)."""
+"""mallopt(3). Once one of them is set, glibc adapts neither of them (malloc/malloc.c, ``do_set_*``)."""
 _IS_MAPPED, _OF_A_THREAD = 2, 4
-"""Bits in the word before each block of glibc: it was mapped, and comes from no heap (``IS_MMAPPED``); it
-comes from an arena of a thread (``NON_MAIN_ARENA``)."""
+"""Bits in the word before each block of glibc: the block was mapped and is in no heap (``IS_MMAPPED``); it is
+in a thread's arena (``NON_MAIN_ARENA``)."""
 _WORD = ctypes.sizeof(ctypes.c_size_t)
 _ATTRIBUTES = 128
-"""Bytes that are enough for a ``pthread_attr_t``: it has 56 on x86-64 and 64 on aarch64."""
+"""Enough bytes for a ``pthread_attr_t``, which has 56 on x86-64 and 64 on aarch64."""
 _STACK = 512 * 1024
-"""Bytes of the stack of a thread of ours: stacks are kept for later threads, and this is none for them."""
+"""Bytes of a helper thread's stack: too small to be reused for threads of the program."""
 _ARENA = re.compile(
     rb'<heap nr=.*?<total type="rest" count="\d+" size="(\d+)"/>'
     rb'.*?<aspace type="total" size="(\d+)"/>\s*<aspace type="mprotect" size="(\d+)"/>',
     re.DOTALL,
 )
-"""An arena as malloc_info(3) tells of it: what is free in it, what it has, and what it may write to."""
+"""An arena as malloc_info(3) reports it: free, total and writable bytes."""
 
 
 def settle() -> None:
-    """In the fork: leave no free piece of 64 KiB and more in its heaps, those of threads included.
+    """In the fork: leave no free piece of 64 KiB or more in any heap, including those of threads.
 
-    From now on such blocks come from the kernel one by one, and go back to it as soon as they are freed. What
-    the workload frees in smaller pieces stays its own, as in every process. Does nothing without glibc.
+    From now on such blocks come from the kernel and return to it as soon as they are freed. Smaller pieces
+    that the workload frees are reused, as in every process. Does nothing without glibc.
     """
     library = _glibc()
     if library is None:
@@ -51,7 +50,7 @@ def settle() -> None:
     _fill(library)
     arenas = [tuple(map(int, one)) for one in _ARENA.findall(_told(library))]
     if len(arenas) > 1:
-        # Once more of a thread's heap was in use, it can be written to without asking the kernel again.
+        # A part of a thread's heap that was in use before is writable without asking the kernel again.
         ready = max(may_write - has for _, has, may_write in arenas)
         free = max(one[0] for one in arenas)
         growing = (ready + free) // _SMALLER if ready else 0
@@ -60,16 +59,16 @@ def settle() -> None:
 
 
 def _in_threads(library: ctypes.PyDLL, number: int, growing: int) -> None:
-    """Fill the other arenas, each by a thread that lives as long as the others; see :func:`_use_up`.
+    """Fill the other arenas, each by its own thread, all alive at once; see :func:`_use_up`.
 
-    A fork has none of its parent's threads, and their arenas wait for new ones (malloc/arena.c,
-    ``get_free_list``). The threads are none of Python's: the program's have the names that they always have,
-    and one that was joined by pthread_join(3) is gone.
+    A fork lacks its parent's threads, and their arenas wait for new threads (malloc/arena.c,
+    ``get_free_list``). They are not threads of Python, lest the program's get other names, and
+    pthread_join(3) leaves nothing of them.
     """
     everyone = threading.Barrier(number + 1)
 
     def work(_: object) -> None:
-        # The first block decides on the arena, and no thread may end before all have theirs.
+        # The first block assigns the arena, and no thread may end before all have theirs.
         library.malloc(_SMALLER)
         with suppress(threading.BrokenBarrierError):
             everyone.wait()
@@ -86,12 +85,12 @@ def _in_threads(library: ctypes.PyDLL, number: int, growing: int) -> None:
     with suppress(threading.BrokenBarrierError):
         everyone.wait()
     for one in begun:
-        # By a handle that gives up the GIL, which the thread needs.
+        # Use a handle that releases the GIL, which the thread needs.
         ctypes.CDLL(None).pthread_join(one, None)
 
 
 def _use_up(library: ctypes.PyDLL, growing: int) -> None:
-    """Leave nothing in this thread's arena. If it is not the main one, it grows by this many blocks first."""
+    """Empty this thread's arena. If it is not the main one, let it first grow by this many blocks."""
     _fill(library)
     if _bits(library.malloc(_SMALLER)) & _OF_A_THREAD:
         for _ in range(growing):
@@ -100,7 +99,7 @@ def _use_up(library: ctypes.PyDLL, growing: int) -> None:
 
 
 def _fill(library: ctypes.PyDLL) -> None:
-    """Take the free pieces of this thread's arena, and keep them for good."""
+    """Take the free pieces of this thread's arena for good."""
     size = _LARGEST
     while size >= _PIECE:
         block = library.malloc(size)
@@ -114,7 +113,7 @@ def _bits(block: int | None) -> int:
 
 
 def _told(library: ctypes.PyDLL) -> bytes:
-    """What malloc_info(3) tells; empty if it cannot."""
+    """The report of malloc_info(3); empty if it fails."""
     text, length = ctypes.c_void_p(), ctypes.c_size_t()
     stream = library.open_memstream(ctypes.byref(text), ctypes.byref(length))
     if not stream:
@@ -128,7 +127,7 @@ def _told(library: ctypes.PyDLL) -> bytes:
 
 @cache
 def _glibc() -> ctypes.PyDLL | None:
-    """The C library, called without giving up the GIL; None if it is another one."""
+    """The C library, called without releasing the GIL; None if it is not glibc."""
     library = ctypes.PyDLL(None)
     if not hasattr(library, "gnu_get_libc_version") or not hasattr(library, "malloc_info"):
         return None

@@ -1,6 +1,6 @@
-"""What a workload imports, and how long that takes: every case pays for it again, as it is a new process.
+"""Measures a workload's imports, for which every case pays again, being a new process.
 
-Looked at in recordings only, since the function that Python calls for an ``import`` is replaced for it.
+Only in recordings, since it replaces the function that Python calls for an ``import``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import time
 from typing import Any
 
 WORTH_SAYING = 0.1
-"""Seconds of an import below which a sweep is hardly longer for it."""
+"""Seconds below which an import hardly prolongs a sweep."""
 
 
 class Imports:
-    """Adds up, by the line that asked, the seconds of processor time that imports take.
+    """Adds up the processor seconds of imports by the line that imports.
 
-    Time of the processor, and not of a clock: that may be the workload's own, which faults set.
+    Not by a clock, since faults may set the workload's clocks.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Imports:
         usual: Any = builtins.__import__
 
         def measured(name: str, *rest: Any, **more: Any) -> Any:
-            # What an import imports is a part of it. And most imports find what is there.
+            # Nested imports are part of the outer one, and most imports find a loaded module.
             if self._under_way or name in sys.modules:
                 return usual(name, *rest, **more)
             asked, began = sys._getframe(1), time.thread_time()
@@ -46,5 +46,5 @@ class Imports:
         builtins.__import__ = measured
 
     def slow(self) -> list[str]:
-        """The lines that are worth moving, with what they cost each case."""
+        """The lines that are worth moving, with their cost in each case."""
         return [f"{line}: {took:.1f} s" for line, took in self._seconds.items() if took >= WORTH_SAYING]

@@ -1,10 +1,10 @@
-"""Where Python keeps its records in a process that was executed: a command, or a child that has called exec.
+"""Finds Python's records in a process that was executed: a command, or a child that has called exec.
 
-A fork has our addresses. A program that was executed has others, since the kernel draws them again. But every
-process that runs the same interpreter has the same file mapped: what stands at a distance from the beginning
-of that file in one stands at the same distance in another.
+A fork has our addresses. An executed program has others, since the kernel draws new ones. But all processes
+of one interpreter map the same file, and a record is at the same distance from the beginning of that file in
+each.
 
-How far, and how an interpreter that is not ours lays out its frames, is known to that interpreter alone. It
+Only the interpreter itself knows that distance and the layout of its frames. So another interpreter than ours
 is run once to look at itself, as ours has done.
 """
 
@@ -24,18 +24,18 @@ from chaoskit.inject.kernel.workload.layout import Layout
 from chaoskit.inject.kernel.workload.memory import Memory
 
 _RUNTIME_BYTES = 1 << 16
-"""How far into the runtime's record the address of the first interpreter is looked for."""
+"""How far into the runtime's record we search the address of the first interpreter."""
 _PYTHON = re.compile(r"python(\d+(\.\d+)?)?")
-"""Names of interpreters. A program that only contains one is not run: it may do anything."""
+"""Names of interpreters. A program that merely embeds one is not run: it may do anything."""
 _PATIENCE = 20.0
-"""Seconds that an interpreter has to look at itself; it needs a third of one."""
+"""Seconds that an interpreter has to look at itself; it needs a third of a second."""
 _BEGUN = time.time()
 _LOOK = "import sys; sys.path.insert(0, {place!r}); from {module} import tell; tell()"
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """How to find the interpreter's record: in which file's mapping, and how far from its beginning."""
+    """Where to find the interpreter's record: the mapped file, and the distance from its beginning."""
 
     file: bytes
     distance: int
@@ -43,21 +43,21 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """What it takes to read the stacks of processes that run one interpreter."""
+    """What we need to read the stacks of processes that run one interpreter."""
 
     home: Home
     layout: Layout
 
     def record(self, pid: int, memory: Memory) -> int:
-        """The address of the interpreter's record in a process; 0 while it starts."""
+        """The address of the interpreter's record in a process; 0 while the interpreter starts."""
         begin = _begin_of(pid, self.home.file)
         return 0 if begin is None else memory.word(begin + self.home.distance) or 0
 
 
 def of(pid: int) -> Interpreter | None:
-    """The interpreter that a process runs; None for another program, and for one that cannot be read.
+    """The interpreter that a process runs; None for another program or an unreadable interpreter.
 
-    One that is not ours is run, if it was there before us: what a workload has brought along is not.
+    Another interpreter than ours is run if it existed before the run; one that a workload has made is not.
     """
     try:
         program = os.readlink(f"/proc/{pid}/exe")
@@ -72,33 +72,33 @@ def of(pid: int) -> Interpreter | None:
 
 
 def tell() -> None:
-    """Print what :func:`of` is to know about the interpreter that runs this."""
+    """Print what :func:`of` must know about the interpreter that runs this."""
     found = _ours()
     print(None if found is None else (found.home.file, found.home.distance, layout.written(found.layout)))
 
 
 @cache
 def looked_at(program: str, changed: int) -> Interpreter | None:
-    """What ``program`` tells of itself; None if it cannot.
+    """What the interpreter ``program`` tells about itself; None if it cannot.
 
-    ``changed`` tells it from what stood there before.
+    ``changed`` distinguishes it from earlier files of the same name.
     """
-    # The part of the path that has the package: its modules of this layer need the standard library only.
+    # The directory of the package: the modules of this layer need only the standard library.
     place = os.path.abspath(__file__).removesuffix(os.path.join(*__name__.split(".")) + ".py")
-    # Isolated from the user's packages and variables, and nothing is written beside our modules.
+    # Isolated from the user's packages and variables, and without writing byte code beside our modules.
     command = [program, "-I", "-S", "-B", "-c", _LOOK.format(place=place, module=__name__)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=True, cwd="/")
         file, distance, values = ast.literal_eval(done.stdout.decode())
         return Interpreter(Home(file, distance), layout.read(values))
     except (OSError, ValueError, TypeError, SyntaxError, subprocess.SubprocessError):
-        # Older than what we run on, not what its name says, or unreadable.
+        # It is too old for us, not what its name says, or unreadable.
         return None
 
 
 @cache
 def _ours() -> Interpreter | None:
-    """That of this process; None where the interpreter does not show its runtime, or cannot be read."""
+    """The interpreter of this process; None if it hides its runtime, or cannot be read."""
     known = stack.calibrate()
     try:
         runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
@@ -118,7 +118,7 @@ def _ours() -> Interpreter | None:
 
 
 def _file_at(address: int) -> tuple[bytes, int] | None:
-    """The file that is mapped at an address of this process, as device and inode, and where it begins."""
+    """The file mapped at an address of this process, as device and inode, and where it begins."""
     for line in _maps("self"):
         begin, end = (int(part, 16) for part in line.split(None, 1)[0].split(b"-"))
         if begin <= address < end:
@@ -135,7 +135,7 @@ def _begin_of(pid: int | str, file: bytes) -> int | None:
 
 
 def _file(line: bytes) -> bytes:
-    """Device and inode of a line of maps (proc(5)); its name may be another one, by a link."""
+    """Device and inode in a line of maps (proc(5)), since a link may give the file another name."""
     return b" ".join(line.split(None, 5)[3:5])
 
 

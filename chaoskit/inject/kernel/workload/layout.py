@@ -1,7 +1,7 @@
-"""Where this interpreter keeps what a stack is read from: frames, code objects, strings, threads.
+"""The layout of this interpreter's frames, code objects, strings and threads, from which stacks are read.
 
-The layout is not taken from a table of versions: it is found by looking at objects of this process whose
-content is known, so that a build no one has seen before is read as well, or is refused with a reason.
+There is no table of versions: the layout is found by examining objects of this process whose content is
+known. So an unknown build can be read too, or is refused with a reason.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from chaoskit.inject.kernel.workload.memory import Memory, Unreadable
 
 _WORD = struct.Struct("=Q")
 TAG = 0xFFFFFFFFFFFFFFFC
-"""What of a reference in a frame is the address: from 3.14 on, the two low bits are a tag."""
+"""The address bits of a reference in a frame: from 3.14 on, the two low bits are a tag."""
 _F_FRAME = 24
-"""In a frame object: after reference count, type and ``f_back``, the pointer to the frame itself."""
-# Enough for the fields that are read, in every version so far.
+"""Offset in a frame object of the pointer to the frame itself: after reference count, type and ``f_back``."""
+# Enough in every version so far for the fields that we read.
 FRAME_BYTES = 96
 _THREAD_BYTES = 1024
-# The record is that large: locks, caches and counters come before the threads.
+# So many because locks, caches and counters come before the threads.
 _INTERPRETER_BYTES = 1 << 18
 STRING_STATE, STRING_LENGTH = 32, 16
 
 
 @dataclass(frozen=True, slots=True)
 class _Strings:
-    """Where a string keeps its characters: by the bits of its state word, (offset, width)."""
+    """Where a string keeps its characters: (offset, width) for each value of the state bits."""
 
     mask: int
     kinds: dict[int, tuple[int, int]]
@@ -42,7 +42,7 @@ class _Strings:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Offsets in bytes, as found in this interpreter."""
+    """Offsets in bytes, as found in one interpreter."""
 
     frame_code: int = 0
     frame_previous: int = 0
@@ -55,14 +55,14 @@ class Layout:
     bytes_content: int = 0
     thread_frame: tuple[int, ...] = ()
     thread_first: int = 0
-    """In the interpreter's record: the pointer to the first of its threads."""
+    """In the interpreter's record: the pointer to its first thread."""
     thread_next: int = 0
     thread_native_id: int = 0
     strings: _Strings = _Strings(0, {})
     numbered: bool = sys.version_info >= (3, 12)
-    """True where every code object has a number, ``co_version``, between the fields read here."""
+    """True if code objects have a number, ``co_version``, between the fields read here."""
     missing: str = ""
-    """Why stacks cannot be read; empty when they can."""
+    """Why stacks cannot be read; empty if they can."""
 
 
 def written(layout: Layout) -> tuple[Any, ...]:
@@ -71,13 +71,13 @@ def written(layout: Layout) -> tuple[Any, ...]:
 
 
 def read(values: tuple[Any, ...]) -> Layout:
-    """The layout of which :func:`written` gave ``values``."""
+    """The layout that :func:`written` turned into ``values``."""
     layout = Layout(*values)
     return replace(layout, strings=_Strings(*layout.strings))  # type: ignore[misc]
 
 
 def current_thread_state() -> int:
-    """The address of the interpreter's record of the calling thread."""
+    """The address of the calling thread's record in the interpreter."""
     get = ctypes.pythonapi.PyThreadState_Get
     get.restype = ctypes.c_void_p
     return int(get())
@@ -98,8 +98,8 @@ def _first_thread() -> int:
 def find() -> Layout:
     """The layout of this interpreter; its ``missing`` says why there is none."""
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
-        # Every object has a longer head there, and each thread may run a private copy of the byte code,
-        # so that a place in it tells no line.
+        # Objects have a longer head there, and each thread may run a private copy of the byte code, whose
+        # addresses do not lead to a line.
         return Layout(missing="this is a free-threaded build of Python, whose frames are not read yet")
     try:
         return _Calibration().layout()
@@ -110,7 +110,7 @@ def find() -> Layout:
 
 
 class _Calibration:
-    """Looks at this process through ``/proc/self/mem``, as it will at another."""
+    """Examines this process through ``/proc/self/mem``, in the same way as later others."""
 
     def __init__(self) -> None:
         self.memory = Memory(os.getpid())
@@ -131,9 +131,9 @@ class _Calibration:
     def _look(self) -> tuple[dict[str, int], tuple[int, ...]]:
         """Find the running frame from the thread's record, and the fields of a frame.
 
-        Reads with ``os.pread`` alone: a call of a Python function would be the running frame.
+        Reads only with ``os.pread``: a call of a Python function would become the running frame.
         """
-        # A frame object points to the frame itself; what else points there is what we look for.
+        # A frame object points to the frame itself; we search other pointers to it.
         here = sys._getframe()
         address = frame_address(self.memory, here)
         state, fd = current_thread_state(), self.memory.descriptor()
@@ -148,7 +148,7 @@ class _Calibration:
                 inner = os.pread(fd, 24, word) if word > 4096 else b""
             except (OSError, OverflowError):
                 continue
-            # From 3.11 on the way may have one step more: through the current C frame.
+            # From 3.11 on there may be one more step, through the current C frame.
             found = [o for (o,) in ((0,), (8,), (16,)) if inner[o : o + 8] == _WORD.pack(address)]
             if found:
                 way = (offset, found[0])
@@ -161,7 +161,7 @@ class _Calibration:
         near = self._words(frame_address(self.memory, inner), FRAME_BYTES)
         far_address = frame_address(self.memory, outer)
         far = self._words(far_address, FRAME_BYTES)
-        # In both frames at the same offset: one alone could be a coincidence.
+        # The offset must fit both frames: a single match could be a coincidence.
         code = next(
             o
             for o, word in near.items()
@@ -170,7 +170,7 @@ class _Calibration:
         previous = next(o for o, word in near.items() if word == far_address)
         end = id(outer.f_code) + sys.getsizeof(outer.f_code)
         for offset, word in far.items():
-            # The instruction pointer less how far it has come is where the byte code begins.
+            # The instruction pointer minus its progress is the beginning of the byte code.
             start = word - outer.f_lasti - id(outer.f_code)
             if id(outer.f_code) < word < end and 64 <= start <= 512 and start % 8 == 0:
                 return {
@@ -187,14 +187,14 @@ class _Calibration:
         lines = next(o for o, word in words.items() if word == id(code.co_linetable))
         other = self._threads.__code__
         beside = self.memory.read(id(other), 256)
-        # Small numbers occur everywhere, so two code objects are compared.
+        # Small numbers occur everywhere, so compare two code objects.
         first = next(
             o
             for o in range(16, 252, 4)
             if struct.unpack_from("=i", head, o)[0] == code.co_firstlineno
             and struct.unpack_from("=i", beside, o)[0] == other.co_firstlineno
         )
-        # Text that stands nowhere else.
+        # A text that occurs nowhere else.
         sample = b"chaoskit calibrates"
         content = self.memory.read(id(sample), 64).index(sample)
         return {
@@ -206,7 +206,7 @@ class _Calibration:
         }
 
     def _threads(self) -> dict[str, int]:
-        """Compare the records of two threads whose kernel identifiers are known."""
+        """Find the kernel's thread identifier, by the records of two threads."""
         first, second = _ThreadProbe(self.memory), _ThreadProbe(self.memory)
         native = [
             o
@@ -224,8 +224,8 @@ class _Calibration:
         }
 
     def _first(self) -> int:
-        """Find the head of the list of threads: the newest one, not the running one."""
-        # With one more thread the head of the list is another, so it can be told from what stays.
+        """Find the head of the list of threads: it is the newest thread, not the running one."""
+        # A further thread changes the head of the list, which tells it from constant pointers.
         go, running = threading.Event(), threading.Event()
 
         def stay() -> None:
@@ -248,7 +248,7 @@ class _Calibration:
 
 
 class _ThreadProbe:
-    """Starts a thread that looks at its own record, and waits for it."""
+    """Starts a thread that examines its own record, and waits for it."""
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
@@ -284,7 +284,7 @@ def frame_address(memory: Memory, frame: FrameType) -> int:
 
 
 def _strings(memory: Memory) -> _Strings:
-    """Learn which bits of a string's state word tell where its characters are, and how wide."""
+    """Find which bits of a string's state word tell position and width of its characters."""
     samples = {
         "".join(["ascii", "7"]): 1,
         chr(0xE9) + "t\xe9": 1,
@@ -301,10 +301,10 @@ def _strings(memory: Memory) -> _Strings:
 
 
 def _state_mask(samples: Sequence[tuple[int, int, bool]]) -> int:
-    """The bits of ``kind``, ``compact`` and ``ascii``, which follow each other in a string's state.
+    """A mask for ``kind``, ``compact`` and ``ascii``, which are adjacent in a string's state.
 
-    Where they start differs between builds (behind two bits or a byte for ``interned``), even within
-    3.14; the bits around them are in part never written, so they tell nothing.
+    Their position differs between builds (after two bits or a byte for ``interned``), even within 3.14. Some
+    bits around them are never written, and mean nothing.
     """
     for shift in range(28):
         if all(

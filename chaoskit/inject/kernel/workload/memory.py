@@ -1,8 +1,7 @@
-"""Reading and writing the memory of another process.
+"""Reads and writes the memory of another process.
 
-A descriptor on ``/proc/PID/mem`` stays with the address space it was opened on: after an exec it
-reads empty and is opened again. Needs the same user and a dumpable target (ptrace(2), access mode
-checks); a child of ours is both.
+A descriptor of ``/proc/PID/mem`` belongs to one address space: after an exec it reads empty and is opened
+again. This needs the same user and a dumpable target (ptrace(2), access mode checks), as our children are.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from chaoskit.inject.kernel.seccomp import abi
 _WORD = struct.Struct("=Q")
 _IOVEC = struct.Struct("=QQ")
 _AT_ONCE = 1 << 20
-"""Bytes that are read by way of a buffer of our own."""
+"""Up to so many bytes are read into a buffer first."""
 _PAGE = os.sysconf("SC_PAGESIZE")
 _MOST_PARTS = 1024
-"""As many parts as one call takes: UIO_MAXIOV (process_vm_readv(2))."""
+"""How many parts one call accepts: UIO_MAXIOV (process_vm_readv(2))."""
 _PATH_MAX = 4096
 
 
 class Unreadable(Exception):
-    """A process cannot be looked into, or is gone; the argument says why."""
+    """A process cannot be inspected, or is gone; the argument says why."""
 
 
 class Memory:
@@ -39,13 +38,13 @@ class Memory:
         self._fd = -1
 
     def close(self) -> None:
-        """Release the descriptor; the object opens another when it is used again."""
+        """Close the descriptor; the next use opens another one."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def descriptor(self) -> int:
-        """The open descriptor on the memory."""
+        """The open descriptor of the memory."""
         return self._fd if self._fd >= 0 else self._open()
 
     def _open(self) -> int:
@@ -56,7 +55,7 @@ class Memory:
         return self._fd
 
     def read(self, address: int, size: int) -> bytes:
-        """Read up to ``size`` bytes; fewer where the mapping ends, none where there is none."""
+        """Read up to ``size`` bytes; fewer if the mapping ends, none if there is none."""
         if size <= 0:
             return b""
         fd = self.descriptor()
@@ -70,7 +69,7 @@ class Memory:
                 data = os.pread(self._open(), size, address)
             except OSError:
                 return b""
-        # A read ends where a mapping does, and another may follow.
+        # A read ends with its mapping, but another may follow.
         while len(data) < size:
             try:
                 more = os.pread(self._fd, size - len(data), address + len(data))
@@ -82,16 +81,16 @@ class Memory:
         return data
 
     def data(self, address: int, size: int) -> bytes:
-        """Read up to ``size`` bytes as a call of the process itself could; fewer where it could not.
+        """Read up to ``size`` bytes, but only what a call of the process itself could read.
 
-        An unreadable page (``PROT_NONE``, a guard page) ends it, while :meth:`read` goes through: that is
-        made for debuggers.
+        Unlike :meth:`read`, which has the rights of a debugger, it ends at an unreadable page (``PROT_NONE``,
+        a guard page).
         """
         if size <= _AT_ONCE:
             room = ctypes.create_string_buffer(size)
             got = self._copied(room, size, [(address, size)])
             return room.raw[:got]
-        # A byte of each page tells the same, and what is large is then read into its place at once.
+        # Test one byte of each page; then large data can be read directly into its place.
         end = address + size
         pages = range(address - address % _PAGE, end, _PAGE)
         room = ctypes.create_string_buffer(_MOST_PARTS)
@@ -104,20 +103,20 @@ class Memory:
         return self.read(address, end - address)
 
     def _copied(self, room: ctypes.Array[ctypes.c_char], size: int, parts: list[tuple[int, int]]) -> int:
-        """Copy parts of the memory into ``room``, and return how many bytes that were."""
+        """Copy parts of the memory into ``room``, and return the number of bytes."""
         words = [ctypes.addressof(room), size, *(word for part in parts for word in part)]
         vectors = ctypes.create_string_buffer(struct.pack(f"={len(words)}Q", *words))
         remote = ctypes.c_void_p(ctypes.addressof(vectors) + _IOVEC.size)
         return max(0, int(abi.libc().process_vm_readv(self._pid, vectors, 1, remote, len(parts), 0)))
 
     def read_each(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Read at each of ``places``, (address, size) in bytes, as :meth:`read` does."""
+        """Read each of ``places``, (address, size in bytes), as :meth:`read` does."""
         return [self.read(address, size) for address, size in places]
 
     def write(self, address: int, data: bytes) -> bool:
-        """Write all of ``data`` as a call of the process itself could; False where it could not.
+        """Write all of ``data`` as a call of the process itself could; False if it could not.
 
-        What is read-only stays so, while :meth:`overwrite` goes through.
+        Unlike :meth:`overwrite` it does not change read-only memory.
         """
         if not data:
             return True
@@ -126,12 +125,12 @@ class Memory:
         remote = ctypes.c_void_p(ctypes.addressof(vectors) + _IOVEC.size)
         done = int(abi.libc().process_vm_writev(self._pid, vectors, 1, remote, 1, 0))
         if done < 0 and ctypes.get_errno() not in (errno.EFAULT, errno.EINVAL):
-            # Its first thread has ended before the others, or it may not be looked into, which this raises.
+            # Its first thread has ended before the others; or it may not be inspected, and this raises.
             return self.overwrite(address, data)
         return done == len(data)
 
     def overwrite(self, address: int, data: bytes) -> bool:
-        """Write all of ``data``, also where the process itself only reads; False where there is nothing."""
+        """Write all of ``data``, even to read-only memory; False if nothing is mapped there."""
         fd = self.descriptor()
         try:
             return os.pwrite(fd, data, address) == len(data) if data else True
@@ -139,11 +138,10 @@ class Memory:
             return False
 
     def string(self, address: int) -> bytes | None:
-        """Read a string that ends in NUL, without it; None if there is none of a path's length."""
+        """Read a string up to its NUL; None if it is unreadable, or longer than a path may be."""
         fd = self.descriptor()
         try:
-            # Most names are short; a page border behind one ends the read early, and the rest
-            # is read as well.
+            # Most names are short. If the read ends early at a mapping's end, read the rest too.
             data = os.pread(fd, 256, address)
         except (OSError, OverflowError):
             return None
@@ -160,11 +158,11 @@ class Memory:
 
     def vector(self, address: int, count: int) -> list[tuple[int, int]]:
         """Read ``count`` entries of ``struct iovec``: (address, length)."""
-        # No more than the kernel takes (UIO_MAXIOV, writev(2)).
+        # No more than the kernel accepts (UIO_MAXIOV, writev(2)).
         return list(_IOVEC.iter_unpack(self.read(address, 16 * min(count, 1024))[: 16 * count]))
 
     def gather(self, vector: list[tuple[int, int]]) -> bytes:
-        """The bytes that a vector of buffers holds, as :meth:`data` reads them."""
+        """The content of a vector of buffers, as :meth:`data` reads it."""
         return b"".join(self.data(base, length) for base, length in vector)
 
     def scatter(self, vector: list[tuple[int, int]], data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What a workload sends: promises, its result, and the output of a command."""
+"""What a workload sends: promises, its result, and a command's output."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from chaoskit.inject.interpreter.recording import Noted, unpacked
 from chaoskit.inject.kernel.workload.child import NOTED, PARTS, PROMISE
 
 _MOST_OUTPUT = 1024 * 1024
-"""Bytes kept of each stream of a command."""
+"""How many bytes of each stream of a command are kept."""
 MOST = 256 * 1024 * 1024
-"""Bytes of all promises of a run, and of its result."""
+"""The most bytes of all promises of a run and its result."""
 
 
 @dataclass(slots=True)
 class Mailbox:
-    """Holds what was written to the control descriptor."""
+    """Keeps the messages written to the control descriptor."""
 
     promised: list[Any] = field(default_factory=list)
     kind: bytes = b""
     parts: list[Any] = field(default_factory=list)
-    """What was sent with the end, not read yet; see :data:`chaoskit.inject.kernel.workload.child.PARTS`."""
+    """The unread parts of the last message; see :data:`chaoskit.inject.kernel.workload.child.PARTS`."""
     threads: list[str] = field(default_factory=list)
     unclosed: list[str] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
     noted: list[Noted] = field(default_factory=list)
-    """What a recording has seen inside of the interpreter."""
+    """What a recording has seen inside the interpreter."""
     imports: list[str] = field(default_factory=list)
-    """Lines whose imports take long, with how long."""
+    """Lines with slow imports, and the seconds that they take."""
     room: int = MOST
-    """Bytes that may still come; an end takes none of them, since it may have to be told twice."""
+    """Bytes that may still come; an end does not count, since it may be sent twice."""
 
     def take(self, data: bytes) -> str:
-        """Keep one message; return the pseudo-call that it is: ``promise`` or ``end``, or nothing.
+        """Keep one message; return its pseudo-call, ``promise`` or ``end``, or an empty text.
 
         Raises:
-            Malformed: for what no workload sends by itself.
+            Malformed: for a message that our code in a workload does not send.
         """
         kind, parts = data[:1], plain.split(data[1:])
         if len(parts) != PARTS.get(kind):
@@ -58,7 +58,7 @@ class Mailbox:
 
 
 def _left(part: Any) -> list[list[str]]:
-    """Threads that are left, what objects and frames had open until it was collected, and slow imports."""
+    """Remaining threads, what objects and frames had open until they were collected, and slow imports."""
     found = plain.read(part)
     if not isinstance(found, list) or len(found) > 4 or not all(isinstance(one, list) for one in found):
         raise plain.Malformed(f"what is left is {found!r}; expected up to four lists")
@@ -77,7 +77,7 @@ def _promised(part: Any) -> Any:
 
 
 class Streams:
-    """The pipes of a command; without pipes for a function."""
+    """The pipes of a command; a function has none."""
 
     def __init__(self, promise_stdout: bool = False) -> None:
         self._pipes: dict[int, bytearray] = {}
@@ -91,7 +91,7 @@ class Streams:
         writers = []
         for name in ("stdout", "stderr"):
             reader, writer = os.pipe2(os.O_CLOEXEC)
-            # The loop must not wait for one stream while a call waits for it.
+            # The loop must not block on a stream while a call waits for the loop.
             os.set_blocking(reader, False)
             self._pipes[reader] = bytearray()
             self._ends[name] = reader
@@ -104,7 +104,7 @@ class Streams:
         return list(self._pipes)
 
     def drain(self, fd: int) -> bool:
-        """Read what is there; False at the end of the stream."""
+        """Read what is available; False at the end of the stream."""
         kept = self._pipes[fd]
         while True:
             try:
@@ -113,21 +113,21 @@ class Streams:
                 return True
             if not data:
                 return False
-            # Read on, or the command would wait for room in the pipe.
+            # Read on beyond the limit, else the command would block on a full pipe.
             kept += data[: max(0, _MOST_OUTPUT - len(kept))]
 
     def drain_all(self) -> None:
-        """Read what is left and close."""
+        """Read the rest, and close the pipes."""
         for fd in self._pipes:
             self.drain(fd)
             os.close(fd)
 
     def lines(self, data: bytes) -> list[str]:
-        """The lines that ``data`` completes."""
-        # A line counts when it is complete, however many writes it took.
+        """The lines completed by ``data``."""
+        # A line counts when it is complete, after any number of writes.
         *whole, self._partial = (self._partial + data).split(b"\n")
         return [line.decode(errors="surrogateescape") for line in whole]
 
     def output(self, name: str) -> bytes:
-        """What was written to ``stdout`` or ``stderr``, cut at 1 MiB."""
+        """The output on ``stdout`` or ``stderr``, cut at 1 MiB."""
         return bytes(self._pipes[self._ends[name]])

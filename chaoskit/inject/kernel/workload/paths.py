@@ -1,8 +1,8 @@
-"""From the name that a call was given to a path below the scenario's directory.
+"""Turns the name given to a call into a path below the scenario's directory.
 
-Names are looked up as the observed thread would: from its working directory or descriptor, with
-``/proc/self`` meaning the thread itself. The result has all symbolic links of the directory part
-resolved, as the kernel spells it.
+Names are looked up as by the observed thread: from its working directory or descriptor, and with its
+``/proc/self``. In the result the directory part has its symbolic links resolved, and is spelled as by the
+kernel.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import os
 
 from chaoskit.core.operation import ROOT
 
-# O_PATH opens nothing: no FIFO blocks, no device acts, no permission on the file is needed.
+# O_PATH opens nothing: it does not block on a FIFO, wake a device, or need permission on the file.
 _PROBE = os.O_PATH | os.O_CLOEXEC
 DELETED = " (deleted)"
-"""What the kernel appends to the link of a descriptor whose file has lost its name."""
+"""The mark that the kernel appends to the link of a descriptor whose file has lost its name."""
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _MOST_LINKS = 40
-"""As many symbolic links as the kernel follows (path_resolution(7))."""
+"""How many symbolic links the kernel follows (path_resolution(7))."""
 
 
 def as_seen(tid: int, base: int | None, raw: str) -> str:
-    """A path by which this process reaches what thread ``tid`` calls ``raw``.
+    """A path by which this process reaches what is ``raw`` to thread ``tid``.
 
     ``base`` is a descriptor of that thread, or None for its working directory.
     """
-    # These names mean the thread that uses them, and here that would be us.
+    # These names depend on the thread that uses them, which would be ours.
     if raw.startswith("/"):
         for own in ("/proc/self", "/proc/thread-self"):
             if raw == own or raw.startswith(own + "/"):
@@ -40,12 +40,12 @@ def as_seen(tid: int, base: int | None, raw: str) -> str:
 
 
 def resolve(path: str, follow: bool) -> str:
-    """The path with links resolved; those of the last part only if ``follow``.
+    """The path with links resolved, that of the last part only if ``follow``.
 
-    What does not exist yet has the name that a call would create it under: a link that leads nowhere
-    is followed to where it leads.
+    A file that does not exist has the name under which a call would create it: a dangling link is followed to
+    its target.
     """
-    # A link that leads to itself must come to an end.
+    # A link to itself must not be followed for ever.
     for _ in range(_MOST_LINKS):
         found = _link_of(path, _PROBE) if follow else None
         if found is not None:
@@ -79,7 +79,7 @@ def _link_of(path: str, flags: int) -> str | None:
         return None
     try:
         return os.readlink(f"/proc/self/fd/{fd}")
-    except OSError:  # Its name is longer than the kernel can tell.
+    except OSError:  # Its name is longer than the kernel can return.
         return None
     finally:
         os.close(fd)
@@ -96,9 +96,9 @@ def below(root: str, path: str) -> str | None:
 
 
 def without_mark(link: str, descriptor: str) -> str:
-    """A descriptor's link without the mark that the kernel appends once the name is gone.
+    """A descriptor's link without the mark that the kernel appends when the name is gone.
 
-    A name may end like the mark; then it still is the name of what ``descriptor`` leads to.
+    A name may itself end like the mark; then it still leads to the file of ``descriptor``.
     """
     if not link.endswith(DELETED):
         return link

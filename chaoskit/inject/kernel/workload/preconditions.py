@@ -1,4 +1,4 @@
-"""What must hold in the test process before a workload is forked from it."""
+"""Conditions on the test process before a workload is forked from it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from chaoskit.inject.kernel.workload import companions, paths
 
 
 def check(plan: Plan) -> frozenset[int]:
-    """Refuse to fork where the result would be wrong; return the descriptors that are open.
+    """Refuse to fork where the result would be wrong; return the open descriptors.
 
     Raises:
-        UsageError: naming what stands in the way and what to do about it.
-        BackendUnavailable: if nothing of a workload could be seen from this process.
+        UsageError: naming the obstacle and the remedy. BackendUnavailable: if no call of a workload could be
+        seen from this process.
     """
-    # It puts its own module in place of ``os``, here as everywhere.
+    # It replaces the module ``os``, here as everywhere.
     if type(os).__module__.startswith("pyfakefs"):
         raise UsageError(
             "pyfakefs is active while run() is called; expected the real file system: pyfakefs keeps files "
@@ -35,7 +35,7 @@ def check(plan: Plan) -> frozenset[int]:
         )
     if why := undumpable():
         raise BackendUnavailable(f"no call of a workload could be seen. {why}")
-    # With SIG_IGN children are reaped by the kernel, and their status is lost (wait(2)).
+    # With SIG_IGN the kernel reaps children, and their status is lost (wait(2)).
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         raise UsageError(
             "SIGCHLD is ignored in the test process while run() is called; expected its default, since the "
@@ -45,16 +45,16 @@ def check(plan: Plan) -> frozenset[int]:
     companions.check(plan.threads)
     opened = _nothing_open(plan.root)
     _nothing_connected(plan)
-    # In a case nothing is read of mappings, so one that stays open does no harm.
+    # Cases do not read mappings, so an open one does no harm there.
     if plan.record:
         _nothing_mapped(plan.root)
     return opened
 
 
 def undumpable() -> str:
-    """Why no child of this process can be looked into, with what would help; empty if they can.
+    """Why children of this process cannot be inspected, with a remedy; empty if they can.
 
-    The kernel makes a process that has changed its user undumpable (prctl(2)), and so is each fork of it.
+    The kernel makes a process that has changed its user undumpable (prctl(2)), and its forks inherit that.
     """
     if abi.libc().prctl(abi.PR_GET_DUMPABLE) == 1 or os.access("/proc/self/mem", os.R_OK):
         return ""
@@ -66,7 +66,7 @@ def undumpable() -> str:
 
 
 def _nothing_open(root: str) -> frozenset[int]:
-    """An open file would survive the kill, and make the recovery look better than it is."""
+    """Refuse open files: they would survive the kill, and make the recovery look better than it is."""
     opened = set()
     directory = os.open("/proc/self/fd", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -74,7 +74,7 @@ def _nothing_open(root: str) -> frozenset[int]:
             try:
                 link = os.readlink(name, dir_fd=directory)
             except OSError:
-                continue  # The descriptor that the listing itself has used.
+                continue  # This is the descriptor of the listing itself.
             opened.add(int(name))
             if not link.startswith(root):
                 continue
@@ -91,9 +91,9 @@ def _nothing_open(root: str) -> frozenset[int]:
 
 
 def _nothing_connected(plan: Plan) -> None:
-    """A connection that the workload inherits leads past the relay: nothing said over it would be seen."""
+    """Refuse connections to peers: an inherited one bypasses the relay, and its traffic would be unseen."""
     peers = {(one.host, one.port): one.name for one in plan.peers}
-    # Without peers most test processes have no sockets, and those of debuggers are none of ours.
+    # Only with peers, since sockets to others do no harm.
     for fd in processes.open_files() if peers else ():
         try:
             if not stat.S_ISSOCK(os.fstat(fd).st_mode):
@@ -101,7 +101,7 @@ def _nothing_connected(plan: Plan) -> None:
             with socket.socket(fileno=os.dup(fd)) as found:
                 name = peers.get(found.getpeername()[:2])
         except OSError:
-            continue  # It listens, or is closed by now.
+            continue  # It is listening, or closed by now.
         if name is not None:
             raise UsageError(
                 f"descriptor {fd} is connected to {name} in the test process while run() is called; expected "

@@ -1,4 +1,4 @@
-"""Tells where a call would mean something else for us than for the thread that made it."""
+"""Tells why a call might have another effect for us than for the thread that made it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _RIGHTS = ("Uid", "Gid", "Groups", "CapEff")
 
 
 def difference(tid: int, fields: dict[str, bytes]) -> str:
-    """What keeps us from making a call in place of thread ``tid``; empty if nothing does.
+    """Why we cannot make a call in place of thread ``tid``; empty if we can.
 
-    ``fields`` is its ``/proc/TID/status``. Other rights would give other answers, and behind another root
-    directory or view of the mounts a name means another file.
+    ``fields`` is its ``/proc/TID/status``. With other rights the answer may differ, and under another root
+    directory or set of mounts a name means another file.
     """
     own = status(os.getpid())
-    # Rights decide whether a call succeeds, so they must be the same.
+    # Rights decide whether a call succeeds, so they must be equal.
     if any(fields.get(name) != own.get(name) for name in _RIGHTS):
         return "the caller is another user, or has other rights"
     try:

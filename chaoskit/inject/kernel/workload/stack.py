@@ -1,13 +1,12 @@
-"""The Python stack of a thread in another process, read from its memory while it waits.
+"""Reads the Python stack of a waiting thread from the memory of its process.
 
-The workload's process is a fork of this one and runs the same interpreter, so the layout of its
-frames, code objects and strings is ours, as ``layout`` finds it; that of another interpreter is found by
-running it (``interpreters``). What is found is checked against ``sys._getframe`` before it is used
-(:func:`calibrate`). Where that fails, stacks are empty and the
-reason is kept in :attr:`Layout.missing`.
+The workload's process is a fork of this one, so its frames, code objects and strings have our layout, which
+``layout`` finds; the layout of another interpreter is found by running it (``interpreters``). A layout is
+checked against ``sys._getframe`` before it is used (:func:`calibrate`). If the check fails, stacks are empty
+and :attr:`Layout.missing` has the reason.
 
-Nothing runs in the observed process: no signal, no handler, no pipe. A thread that blocks signals,
-a ``vfork`` child or a call made inside of a C library is read like any other.
+Nothing runs in the observed process: no signal, no handler, no pipe. So threads that block signals, ``vfork``
+children and calls inside C libraries are read like any other.
 """
 
 from __future__ import annotations
@@ -36,22 +35,22 @@ from chaoskit.inject.kernel.workload.layout import (
 from chaoskit.inject.kernel.workload.memory import Memory
 
 _WORD = struct.Struct("=Q")
-# Bytes below a frame that are read with it: some twenty frames of ordinary functions.
+# How many bytes below a frame are read with it: some twenty frames of ordinary functions.
 _WINDOW = 2048
-# A recursion that never ends must not be read to its end.
+# An infinite recursion must not be read to its end.
 _MAX_FRAMES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Addresses of the interpreter's record and of the calling thread's; a fork has them too."""
+    """The addresses of the interpreter's record and the calling thread's, which are the same in a fork."""
 
     interpreter: int = 0
     state: int = 0
 
 
 def whereabouts() -> Whereabouts:
-    """Where the calling thread is; nowhere if stacks cannot be read anyway."""
+    """The records of the calling thread; both 0 if stacks cannot be read anyway."""
     return Whereabouts() if calibrate().missing else Whereabouts(interpreter(), current_thread_state())
 
 
@@ -59,7 +58,7 @@ _layout: Layout | None = None
 
 
 def calibrate() -> Layout:
-    """The layout of this interpreter, found and tried once per process; a fork inherits it."""
+    """The layout of this interpreter, found and checked once per process; a fork inherits it."""
     global _layout
     if _layout is None:
         _layout = _tried(find())
@@ -67,7 +66,7 @@ def calibrate() -> Layout:
 
 
 def _tried(layout: Layout) -> Layout:
-    """Return ``layout`` if it can be trusted, else one that says why not."""
+    """Return ``layout`` if it passes the check, else one that says why not."""
     if layout.missing:
         return layout
     memory = Memory(os.getpid())
@@ -81,7 +80,7 @@ def _tried(layout: Layout) -> Layout:
 
 
 def _check(layout: Layout, memory: Memory) -> None:
-    """Read our own stack as if it were another's, and compare. Raises LookupError if it differs."""
+    """Read our own stack from memory and compare. Raises LookupError if it differs."""
     frame = sys._getframe()
     reader = StackReader(memory, layout)
     seen = reader.walk(frame_address(memory, frame), stop=0)
@@ -92,7 +91,7 @@ def _check(layout: Layout, memory: Memory) -> None:
         walk = walk.f_back
     if [(one.file, one.function) for one in seen[: len(expected)]] != expected:
         raise LookupError("a walk through our own frames gave other frames")
-    # Not the line of the innermost frame: it moves while it is read.
+    # Skip the innermost frame: its line changes during the reading.
     if seen[1].line != back(frame).f_lineno:
         raise LookupError("a walk through our own frames gave other lines")
 
@@ -102,11 +101,11 @@ class _Code:
     file: str
     name: str
     lines: tuple[int, ...]
-    """Line by code unit of two bytes."""
+    """The line of each code unit of two bytes."""
 
 
 class StackReader:
-    """Reads stacks from one address space; code objects are remembered as long as it lives."""
+    """Reads stacks from one address space and remembers its code objects."""
 
     def __init__(self, memory: Memory, layout: Layout) -> None:
         self._memory = memory
@@ -114,7 +113,7 @@ class StackReader:
         self._codes: dict[tuple[object, ...], _Code | None] = {}
 
     def of_thread(self, state: int, stop: int) -> tuple[Frame, ...]:
-        """The frames of the thread whose record is at ``state``; ends before code object ``stop``."""
+        """The frames of the thread with the record at ``state``, up to the code object ``stop``."""
         if self._layout.missing:
             return ()
         address: int | None = state
@@ -125,7 +124,7 @@ class StackReader:
         return self.walk(address or 0, stop)
 
     def find_thread(self, interpreter: int, native_id: int) -> int | None:
-        """The record of the thread with a kernel identifier; None if the interpreter has none."""
+        """The record of the thread with this kernel identifier; None if the interpreter has none."""
         if self._layout.missing:
             return None
         state = self._memory.word(interpreter + self._layout.thread_first)
@@ -136,11 +135,11 @@ class StackReader:
         return None
 
     def is_thread(self, state: int, native_id: int) -> bool:
-        """Return True if the record at ``state`` is that of the thread with a kernel identifier."""
+        """Return True if the record at ``state`` belongs to the thread with this kernel identifier."""
         return self._memory.word(state + self._layout.thread_native_id) == native_id
 
     def walk(self, address: int, stop: int) -> tuple[Frame, ...]:
-        """Follow the frames from the one at ``address`` outwards."""
+        """The frames from that at ``address`` outwards."""
         found = self._frames(address, stop)
         codes = self._known([code for code, _ in found])
         start = self._layout.code_start
@@ -154,22 +153,22 @@ class StackReader:
         return tuple(frames)
 
     def _frames(self, address: int, stop: int) -> list[tuple[int, int]]:
-        """Of each frame: its code object and its instruction pointer."""
+        """The code object and instruction pointer of each frame."""
         layout, found = self._layout, []
         window, begin = b"", 0
         for _ in range(_MAX_FRAMES):
-            # Callers lie just below in the same chunk of memory, so one read mostly has them all.
+            # Callers are just below in the same chunk of memory, so one read usually has them all.
             if not begin <= address <= begin + len(window) - FRAME_BYTES:
                 begin = max(address - _WINDOW, 0)
                 window = self._memory.read(begin, _WINDOW + FRAME_BYTES)
                 if len(window) < _WINDOW + FRAME_BYTES:
-                    # The chunk begins less far below, or this is a frame that lies elsewhere.
+                    # The chunk begins nearer, or this frame is elsewhere.
                     begin, window = address, self._memory.read(address, FRAME_BYTES)
             at = address - begin
             if len(window) - at < FRAME_BYTES:
                 break
             code = _WORD.unpack_from(window, at + layout.frame_code)[0] & TAG
-            # The workload's own frames end here; below are the test runner's.
+            # The workload's frames end here; the rest are the test runner's.
             if code == stop:
                 break
             found.append((code, _WORD.unpack_from(window, at + layout.frame_instruction)[0]))
@@ -179,7 +178,7 @@ class StackReader:
         return found
 
     def _known(self, addresses: Sequence[int]) -> dict[int, _Code | None]:
-        """What stands at each address: a code object, or nothing that can be read as one."""
+        """The code object at each address; None if it cannot be read as one."""
         layout = self._layout
         fields = (layout.code_name, layout.code_file, layout.code_lines, layout.code_first_line)
         start, size = min(fields), max(fields) + 8 - min(fields)
@@ -194,11 +193,11 @@ class StackReader:
         return known
 
     def _keys(self, heads: dict[int, bytes], start: int) -> list[tuple[object, ...]]:
-        """What tells each code object from every other one, those that are freed by now included."""
+        """A key for each code object that differs from all others, even those freed by now."""
         if self._layout.numbered:
             return list(heads.items())
-        # Addresses are not enough to know one again: what is freed is soon in use for the next. So
-        # the key has how name, file and lines begin.
+        # An address does not suffice, since it is reused after a free. So the key includes how name, file and
+        # lines begin.
         layout = self._layout
         offsets = (layout.code_name, layout.code_file, layout.code_lines)
         places = [
@@ -218,7 +217,8 @@ class StackReader:
         table = self._bytes(_WORD.unpack_from(head, layout.code_lines - start)[0])
         file = self._string(_WORD.unpack_from(head, layout.code_file - start)[0])
         name = self._string(_WORD.unpack_from(head, layout.code_name - start)[0])
-        # A shim is how the interpreter enters Python from C; it has no line. What measures imports is ours.
+        # Omit shims, by which the interpreter enters Python from C and which have no line, and our measuring
+        # of imports.
         if table is None or not file or name is None:
             return None
         if file.startswith("<shim") or file == imports.__file__:
@@ -246,11 +246,11 @@ class StackReader:
 
 
 def _lines(table: bytes, first_line: int) -> tuple[int, ...]:
-    """Decode a location table to one line per code unit.
+    """Decode a location table into one line per code unit.
 
-    Format: ``Objects/locations.md`` (``InternalDocs/code_objects.md`` from 3.13 on) in CPython: each
-    entry starts with a byte with its high bit set, that holds a code in bits 3 to 6 and the number
-    of code units less one in bits 0 to 2; the line is a difference to that of the entry before.
+    Format: ``Objects/locations.md`` (``InternalDocs/code_objects.md`` from 3.13 on) in CPython: each entry
+    starts with a byte whose high bit is set, with a code in bits 3 to 6 and the number of code units minus
+    one in bits 0 to 2. The line is relative to the previous entry.
     """
     out: list[int] = []
     line, position = first_line, 0
@@ -259,7 +259,7 @@ def _lines(table: bytes, first_line: int) -> tuple[int, ...]:
         position += 1
         kind, units = head >> 3 & 15, (head & 7) + 1
         shown = line
-        # A code unit that belongs to no line.
+        # This code unit belongs to no line.
         if kind == 15:
             shown = 0
         elif kind >= 13:

@@ -1,4 +1,4 @@
-"""The processes and threads of one workload: how they are told apart, named, read and killed."""
+"""The processes and threads of one workload: identifies, names, reads and kills them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chaoskit.inject.kernel.workload.stack import StackReader, Whereabouts
 _FIELDS = "Tgid|Umask|Uid|Gid|FDSize|Groups|SigPnd|ShdPnd|SigBlk|SigIgn|SigCgt|CapEff|Seccomp_filters|VmData"
 _STATUS = re.compile(rf"^({_FIELDS}):[ \t]*(.*)$".encode(), re.MULTILINE)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]")
-# Forked without an exec there is no program to name it after.
+# A fork without an exec has no program to be named after.
 _FORKED = "child"
 _HARMLESS_SIGNALS = frozenset(
     {
@@ -32,7 +32,7 @@ _HARMLESS_SIGNALS = frozenset(
 
 
 _MANY_SESSIONS = 512
-"""How many sessions may come before it is checked which of them are empty."""
+"""How many sessions are noted before the empty ones are dropped."""
 
 
 class Process:
@@ -40,34 +40,34 @@ class Process:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        # First: whatever else is opened is then known to belong to the same process.
+        # First: it proves that whatever is opened later belongs to the same process.
         self.pidfd = os.pidfd_open(pid)
         try:
             self.memory = Memory(pid)
             self.descriptors = os.open(f"/proc/{pid}/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        # Also when memory is short: the run goes on without this process.
+        # Whatever happens, even a lack of memory: the run goes on without this process.
         except BaseException:
             os.close(self.pidfd)
             raise
-        # Late, so that processes which never act on the directory do not shift the ordinals of others.
+        # Given late, so that processes which never touch the directory do not shift the numbers of others.
         self.label: str | None = None
         self.threads = 0
         self.reader: StackReader | None = None
         self.runs_our_python = False
-        """It is a fork of this process, and has its addresses."""
+        """True for a fork of this process, which has the same addresses."""
         self.looked_at = False
         self.python: Interpreter | None = None
-        """What it has executed, once that was looked at, if it is a Python that can be read."""
+        """The interpreter that it has executed, if it is known and readable."""
         self.interpreter = 0
         self.tables_differ = False
-        """Some thread has a table of descriptors that the others do not share."""
+        """True if some thread does not share the others' table of descriptors."""
         self.confined = False
-        """It, or what it descends from, may have a Landlock domain."""
+        """True if it or an ancestor may have a Landlock domain."""
         self.replacing: tuple[int, tuple[bytes, str]] | None = None
-        """The thread that is at an exec, and what the process was before."""
+        """The thread that calls exec, and what the process ran before."""
 
     def kill(self, number: int) -> bool:
-        """Send a signal to this process and no other; False if it is gone, or on its way out."""
+        """Send a signal to this process and no other; False if it is gone or exiting."""
         if self.ended() or processes.leaving(self.pid):
             return False
         try:
@@ -77,7 +77,7 @@ class Process:
         return True
 
     def ended(self) -> bool:
-        """Return True if the process has exited, reaped or not; signals no longer have any effect on it."""
+        """Return True if the process has exited, reaped or not: signals have no effect on it."""
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
         return bool(poll.poll(0))
@@ -96,25 +96,25 @@ class Task:
         self.process = process
         self.thread: int | None = None
         self.state: int | None = None
-        """Address of the interpreter's record of this thread, when last looked for."""
+        """The address of this thread's record in the interpreter, as last found."""
 
     def link(self, fd: int) -> str | None:
-        """What descriptor ``fd`` refers to, as the kernel spells it; None if it is not open.
+        """The file of descriptor ``fd``, as the kernel spells it; None if it is not open.
 
-        Raises Unreadable if the process may not be looked into.
+        Raises Unreadable if the process may not be inspected.
         """
         if self.process.tables_differ:
             return self._own_link(fd)
         try:
             return os.readlink(str(fd), dir_fd=self.process.descriptors)
-        # Not closed but forbidden: the call must be reported as unseen.
+        # It is not closed but forbidden: the call must be reported as unseen.
         except PermissionError as why:
             raise Unreadable(str(why)) from None
         except OSError:
             return self._own_link(fd)
 
     def _own_link(self, fd: int) -> str | None:
-        """The same by way of this thread: the first thread may have ended before the others."""
+        """The same through this thread, since the first thread may have ended before the others."""
         try:
             return os.readlink(f"/proc/{self.tid}/fd/{fd}")
         except OSError:
@@ -122,7 +122,7 @@ class Task:
 
 
 class Tree:
-    """All processes that were seen at a call, from the first one on; ``guard`` answers for them."""
+    """All processes seen at a call, from the first one on; ``guard`` ends them if this process dies."""
 
     def __init__(self, pid: int, boundary: int, run: int, guard: processes.Guard) -> None:
         self.pid = pid
@@ -133,7 +133,7 @@ class Tree:
         self._tasks: dict[int, Task] = {}
         self.processes: dict[int, Process] = {}
         self.arrivals: list[Process] = []
-        """Processes that were met since the list was last emptied; the supervisor watches them."""
+        """Processes met since the list was last emptied; the supervisor watches them."""
         self._sessions: set[int] = set()
         self._most_sessions = _MANY_SESSIONS
         self._confined = False
@@ -152,7 +152,7 @@ class Tree:
         task = self._tasks.get(tid)
         if task is None:
             try:
-                # A process is met at the first call of any of its threads.
+                # This is how we meet a process: at the first call of any of its threads.
                 task = Task(tid, self._process(int(status(tid).get("Tgid", b"0"))))
             except OSError as why:
                 if why.errno in (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE):
@@ -176,16 +176,16 @@ class Tree:
         return process
 
     def confine(self) -> None:
-        """Take every process to have a Landlock domain from now on: those that follow inherit it."""
+        """From now on assume that every process has a Landlock domain: new ones inherit it."""
         self._confined = True
         for process in self.processes.values():
             process.confined = True
 
     def forget(self, pid: int) -> None:
-        """Drop a process that has ended: its numbers may be given to others now."""
+        """Drop a process that has ended, since its numbers may be reused."""
         process = self.processes.pop(pid, None)
         if process is not None:
-            # A list, since the dictionary changes.
+            # A list, since the loop changes the dictionary.
             for tid in [tid for tid, task in self._tasks.items() if task.process is process]:
                 del self._tasks[tid]
             process.close()
@@ -193,20 +193,20 @@ class Tree:
                 self._guard.forget(pid)
 
     def meet(self, pid: int) -> None:
-        """Add a process and everything below it to the tree, though it has made no call that stopped."""
+        """Add a process and its descendants to the tree even if no call of theirs has stopped."""
         try:
             self._process(pid)
         except OSError:
-            return  # It is gone, or may not be inspected.
+            return  # It is gone or may not be inspected.
         for child in processes.children(pid):
             self.meet(child)
 
     def leads(self, pid: int) -> None:
-        """Note that a process leads a session: everything in it dies with the workload, met or not.
+        """Note that a process leads a session: all its processes, known or not, die with the workload.
 
         A session may outlive its leader.
         """
-        # Rarely, since it looks at every process of the machine.
+        # Rarely, since this looks at every process of the machine.
         if len(self._sessions) >= self._most_sessions:
             self._forget_sessions(self._sessions - _in_use())
             self._most_sessions = len(self._sessions) + _MANY_SESSIONS
@@ -219,27 +219,27 @@ class Tree:
             self._guard.forget(pid)
 
     def replacing(self, task: Task) -> None:
-        """A process is about to run another program, if the exec succeeds."""
+        """Note that a process will run another program if its exec succeeds."""
         task.process.replacing = (task.tid, _image(task.process.pid))
 
     def _replaced(self, task: Task) -> None:
-        """See at a later call what came of an exec: name the process again if it is another program."""
+        """At a later call: if the exec has succeeded, name the process again."""
         process = task.process
         assert process.replacing is not None
         caller, before = process.replacing
         if _image(process.pid) != before:
             process.replacing = None
-            # It stays with the address space that the exec has thrown away.
+            # It belongs to the address space that the exec has discarded.
             process.memory.close()
             process.runs_our_python = process.looked_at = False
             process.reader, process.interpreter = None, 0
             if process.pid != self.pid:
                 process.label = None
         elif caller == task.tid:
-            process.replacing = None  # It failed: its caller goes on in the same program.
+            process.replacing = None  # It failed: the caller goes on in the same program.
 
     def place(self, task: Task) -> Place:
-        """The name of the stream that ``task`` is; numbers are given at the first call."""
+        """The name of the stream of ``task``, which is numbered at its first call."""
         process = task.process
         if process.label is None:
             process.label = self._name(process)
@@ -247,7 +247,7 @@ class Tree:
             if task.tid == process.pid:
                 task.thread = 0
             else:
-                # In the order of first operations: thread numbers of the kernel differ between runs.
+                # Numbered in the order of first operations: the kernel's thread numbers differ between runs.
                 process.threads += 1
                 task.thread = process.threads
         return Place(self.run, process.label, task.thread)
@@ -260,7 +260,7 @@ class Tree:
         return f"{program or '_'}~{ordinal}"
 
     def stack(self, task: Task) -> tuple[Frame, ...]:
-        """The Python frames of a waiting thread, innermost first; empty if it runs no Python we know."""
+        """The Python frames of a waiting thread, innermost first; empty if it runs no readable Python."""
         process, python = task.process, self._python
         if not process.runs_our_python:
             return self._stack_of_executed(task)
@@ -268,22 +268,22 @@ class Tree:
             return ()
         if process.reader is None:
             process.reader = StackReader(process.memory, stack.calibrate())
-        # The first thread's record never moves.
+        # The record of the first thread never moves.
         if task.tid == self.pid:
             task.state = python.state
         elif not (task.state and process.reader.is_thread(task.state, task.tid)):
-            # Records come and go with threads, and a fork keeps only one; the first thread's stays.
+            # Records come and go with threads, and a fork keeps only one.
             task.state = process.reader.find_thread(python.interpreter, task.tid)
         return process.reader.of_thread(task.state, self._boundary) if task.state else ()
 
     def _stack_of_executed(self, task: Task) -> tuple[Frame, ...]:
-        """That of a program that is an interpreter, ours or another."""
+        """The stack in an executed program that is an interpreter, ours or another."""
         process = task.process
         if not process.looked_at:
             process.looked_at, process.python = True, interpreters.of(process.pid)
         if process.python is None:
             return ()
-        # Again until it is there: the first calls come from the loader, before Python has begun.
+        # Repeat until it exists: the first calls come from the loader, before Python starts.
         if not process.interpreter:
             process.interpreter = process.python.record(process.pid, process.memory)
         if not process.interpreter:
@@ -292,18 +292,18 @@ class Tree:
             process.reader = StackReader(process.memory, process.python.layout)
         if not (task.state and process.reader.is_thread(task.state, task.tid)):
             task.state = process.reader.find_thread(process.interpreter, task.tid)
-        # To the outermost frame: none of them is ours.
+        # Up to the outermost frame, since none is ours.
         return process.reader.of_thread(task.state, 0) if task.state else ()
 
     @cached_property
     def _python(self) -> Whereabouts:
-        """Where the interpreter keeps its records, in the workload's process as in this one."""
+        """The addresses of the interpreter's records, the same in the workload's process as here."""
         return stack.whereabouts()
 
     def waiting(self) -> dict[int, str]:
-        """The kernel function each thread is blocked in.
+        """The kernel function in which each thread is blocked.
 
-        Call before stopping the threads; afterwards it only shows the stop.
+        Must be called before the threads are stopped, else it only shows the stop.
         """
         places = {}
         for pid in list(self.processes):
@@ -313,11 +313,11 @@ class Tree:
         return places
 
     def stacks(self, waiting: dict[int, str]) -> str:
-        """All threads of all processes as text, for a run that hangs."""
+        """The stacks of all threads of all processes as text, for a run that hangs."""
         lines = []
         for process in list(self.processes.values()):
             for tid in processes.threads(process.pid):
-                # A thread that cannot be read still has a line: that it is there may be the clue.
+                # List even unreadable threads: their existence may be the clue.
                 frames: tuple[Frame, ...] = ()
                 with contextlib.suppress(Unreadable):
                     task = self.task(tid)
@@ -333,7 +333,7 @@ class Tree:
 
 
 def _in_use() -> set[int]:
-    """The numbers of all processes on this machine and of the sessions that they are in."""
+    """The numbers of all processes on this machine and of their sessions."""
     running = processes.all_processes()
     found = set(running)
     for pid in running:
@@ -343,17 +343,17 @@ def _in_use() -> set[int]:
 
 
 def comm(tid: int) -> str:
-    """The name of a thread's program: unlike its number it is the same in every run."""
+    """The name of a thread's program, which unlike its number is the same in every run."""
     return processes.read(f"/proc/{tid}/comm").decode(errors="replace").strip() or "?"
 
 
 def status(tid: int) -> dict[str, bytes]:
-    """The fields of ``/proc/TID/status`` that are of use here."""
+    """The fields of ``/proc/TID/status`` that we use."""
     return {match[0].decode(): match[1] for match in _STATUS.findall(processes.read(f"/proc/{tid}/status"))}
 
 
 def _image(pid: int) -> tuple[bytes, str]:
-    """What tells one program in a process from another: a fork keeps it, an exec changes it.
+    """An identity of a process's program: a fork keeps it, an exec changes it.
 
     The auxiliary vector holds addresses that the kernel draws again at each exec (getauxval(3)).
     """
@@ -365,20 +365,20 @@ def _image(pid: int) -> tuple[bytes, str]:
 
 
 def offspring(before: set[int], main: int) -> list[int]:
-    """The workload's processes that are children of this one: the first, and those that became orphans.
+    """The workload's processes that are our children: the first, and orphans.
 
-    Another child of the test process may have left us an orphan too. It does not have our filter.
+    Another child of the test process may have left an orphan too, but that does not have our filter.
     """
     candidates = processes.children() - before
     if not candidates:
         return []
-    # This process may itself run under a container's filters.
+    # This process may itself be under a container's filters.
     own = _filters(os.getpid())
     return sorted(pid for pid in candidates if pid == main or _filters(pid) > own)
 
 
 def end_all(before: set[int], main: int) -> None:
-    """Kill and collect until nothing is left: a process that dies leaves its children to us, and so on."""
+    """Kill and collect until nothing is left: the children of a dead process become ours, and so on."""
     while remaining := offspring(before, main):
         for pid in remaining:
             os.kill(pid, signal.SIGKILL)
@@ -387,7 +387,7 @@ def end_all(before: set[int], main: int) -> None:
 
 
 def is_fatal(pid: int, number: int) -> bool:
-    """Return True if a process dies of a signal at once: neither caught, ignored nor blocked."""
+    """Return True if a signal kills a process at once: it is neither caught, ignored nor blocked."""
     if number in _HARMLESS_SIGNALS:
         return False
     fields = status(pid)
@@ -396,5 +396,5 @@ def is_fatal(pid: int, number: int) -> bool:
 
 
 def _filters(pid: int) -> int:
-    """How many seccomp filters a process has; many where the kernel does not say."""
+    """How many seccomp filters a process has; a large number if the kernel does not say."""
     return int(status(pid).get("Seccomp_filters", b"999"))

@@ -11,6 +11,7 @@ from typing import Any
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.durable.files.reading import open_regular
 from chaoskit.runtime.durable.files.refusals import named_refusals
 from chaoskit.runtime.durable.files.staging import sync_published
 from chaoskit.runtime.durable.files.writing import write_file
@@ -51,7 +52,7 @@ class Flag:
         self._durability = check_durability(durability)
         self._clock = clock or SystemClock()
 
-    def set(self, reason: str, **details: Any) -> None:
+    def set(self, reason: str, /, **details: Any) -> None:
         """Set it.
 
         Raises:
@@ -73,7 +74,8 @@ class Flag:
             OSError: there is no telling. Treat it as set.
         """
         try:
-            content = self._path.read_bytes()
+            with open_regular(self._path) as file:
+                content = file.read()
         except FileNotFoundError:
             return None
         try:

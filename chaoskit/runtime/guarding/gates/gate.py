@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.callables import answered, called, synchronous, synchronous_all
@@ -18,8 +18,11 @@ from chaoskit.runtime.guarding.gates.records import (
     Stages,
 )
 from chaoskit.runtime.observing.observers import Listener, emit, wanted
+from chaoskit.runtime.retrying.history import shown
 
 __all__ = ["QualityGate"]
+
+T = TypeVar("T")
 
 
 class QualityGate:
@@ -39,16 +42,23 @@ class QualityGate:
         clock: Clock | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
-        if not all(isinstance(one, QualityMetric) for one in metrics):
-            raise wrong(f"the metrics of the gate {name!r}", metrics, "QualityMetrics in a list")
-        names = [*(one.name for one in metrics), *(one.name for one in across)]
+        self.metrics = _all_of(QualityMetric, f"the metrics of the gate {name!r}", metrics)
+        self.across = _all_of(CrossCheck, f"the checks across stages of the gate {name!r}", across)
+        names = [*(one.name for one in self.metrics), *(one.name for one in self.across)]
         if not names or len(set(names)) != len(names):
             raise wrong(f"what the gate {name!r} asks for", names, "at least one metric or check, each once")
-        self.name, self.metrics, self.across, self.mandatory = name, tuple(metrics), tuple(across), mandatory
+        self.name, self.mandatory = name, mandatory
         self._clock, self._listeners = clock or SystemClock(), synchronous_all("listener", listeners)
 
     def judge(self, metrics: Metrics, *, earlier: Stages | None = None) -> GateResult:
-        """Judge ``metrics``; ``earlier`` are those of the stages before, for the checks across stages."""
+        """Judge ``metrics``; ``earlier`` are those of the stages before, for the checks across stages.
+
+        A value that is not a number is a finding. Raises UsageError for anything but mappings.
+        """
+        if not isinstance(metrics, Mapping):
+            raise wrong(f"the metrics of {self.name!r}", metrics, "a mapping of names to numbers")
+        if not isinstance(earlier, Mapping | None):
+            raise wrong("earlier", earlier, "a mapping of stages to their metrics, or None")
         found = [one for metric in self.metrics if (one := metric.judge(metrics)) is not None]
         stages = {**(earlier or {}), self.name: metrics}
         found += [one for check in self.across if (one := _crossed(check, stages)) is not None]
@@ -81,6 +91,14 @@ class QualityGate:
         return quality
 
 
+def _all_of(kind: type[T], what: str, given: Iterable[T]) -> tuple[T, ...]:
+    found = tuple(given) if isinstance(given, Iterable) else (given,)
+    # A text is an iterable of texts, and one metric alone is none: both are told in the same words.
+    if given is None or not isinstance(given, Iterable) or not all(isinstance(one, kind) for one in found):
+        raise wrong(what, given, f"{kind.__name__}s in a list")
+    return found
+
+
 def _crossed(check: CrossCheck, stages: Stages) -> GateFinding | None:
     try:
         if answered("holds", check.holds, stages):
@@ -88,5 +106,5 @@ def _crossed(check: CrossCheck, stages: Stages) -> GateFinding | None:
         detail = "the stages do not agree"
     # A stage that is not there is no reason to let the rest pass unchecked.
     except Exception as error:
-        detail = f"it cannot be checked: {type(error).__name__}: {error}"
+        detail = f"it cannot be checked: {type(error).__name__}: {shown(error)}"
     return GateFinding(check.name, None, detail, check.mandatory, check.route)

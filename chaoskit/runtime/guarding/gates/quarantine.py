@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaoskit.core.errors import UsageError
+from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.durable.files.directories import make_directories
 from chaoskit.runtime.durable.files.flag import Flag, FlagInfo
 from chaoskit.runtime.durable.files.names import parse
@@ -46,12 +46,14 @@ class Quarantine:
 
         Raises:
             FileNotFoundError: there is nothing at ``path``.
-            UsageError: another item of that name is there, or it is another file system.
+            UsageError: another item of that name is there, it is another file system, or the name is one that
+                the quarantine uses itself: ``.….why``, or that of a file that is being written.
             OutcomeUnknown: it is there, and a power loss may still take it back.
             OSError: as the file system says; the item is where it was.
         """
         source = Path(os.path.abspath(path))
         there = source.lstat()
+        self._check(source, why)
         target = self._directory / source.name
         if _names_one_file(there, target):
             source.unlink()
@@ -66,12 +68,7 @@ class Quarantine:
             raise self._taken("there is an item {!r} in {!r}", source.name)
         make_directories(self._directory)
         reason = self._reason(source.name)
-        # From here, so that it stays true when the whole tree is moved.
-        origin = os.path.relpath(source, self._directory)
-        if isinstance(why, GateResult):
-            reason.set("; ".join(map(str, why.findings)), result=why.to_dict(), origin=origin)
-        else:
-            reason.set(why, origin=origin)
+        self._say_why(reason, source, why)
         try:
             _move(source, target)
         except FileExistsError:
@@ -98,7 +95,8 @@ class Quarantine:
             OutcomeUnknown: it is there, and a power loss may still take it back.
         """
         source, target = self._directory / name, Path(os.path.abspath(to))
-        if name != source.name or not os.path.lexists(source):
+        known = name == source.name and name != ".." and not self._is_ours(name)
+        if not known or not os.path.lexists(source):
             raise UsageError(f"there is no item {name!r} in quarantine; expected one that items() lists.")
         if os.path.lexists(target):
             raise UsageError(f"there is something at {str(target)!r}; expected a path that is free.")
@@ -115,8 +113,31 @@ class Quarantine:
         """
         names = sorted(os.listdir(self._directory)) if self._directory.is_dir() else []
         for name in names:
-            if not (name.startswith(".") and name.endswith(_REASON)) and parse(name) is None:
+            if not self._is_ours(name):
                 yield Quarantined(self._directory / name, self._reason(name).read())
+
+    def _check(self, source: Path, why: object) -> None:
+        if self._is_ours(source.name):
+            # It would be taken for the reason of another item and written over by it, or never be listed.
+            raise UsageError(
+                f"{source.name!r} is named like what the quarantine keeps for itself; expected another name."
+                " Rename it first."
+            )
+        if not isinstance(why, GateResult | str):
+            raise wrong("why", why, "a GateResult or a text")
+
+    def _say_why(self, reason: Flag, source: Path, why: GateResult | str) -> None:
+        # From here, so that it stays true when the whole tree is moved.
+        origin = os.path.relpath(source, self._directory)
+        if isinstance(why, GateResult):
+            reason.set("; ".join(map(str, why.findings)), result=why.to_dict(), origin=origin)
+        else:
+            reason.set(why, origin=origin)
+
+    @staticmethod
+    def _is_ours(name: str) -> bool:
+        """True for the name of a reason, or of a file that is being written."""
+        return (name.startswith(".") and name.endswith(_REASON)) or parse(name) is not None
 
     def _taken(self, what: str, name: str) -> UsageError:
         told = what.format(name, str(self._directory))

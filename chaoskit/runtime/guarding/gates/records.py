@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.callables import synchronous
 from chaoskit.runtime.config import option
 from chaoskit.runtime.failures.base import ValidationError
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.observing.events import Event
 
 __all__ = ["CrossCheck", "GateFinding", "GateJudged", "GateResult", "QualityMetric"]
@@ -38,10 +40,14 @@ class QualityMetric:
     route: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise wrong("the name of a metric", self.name, "a text")
         bounds = [one for one in (self.minimum, self.maximum) if one is not None]
-        if not bounds or any(map(math.isnan, bounds)):
+        if not bounds or not all(map(is_number, bounds)):
             raise wrong(
-                f"the bounds of {self.name!r}", (self.minimum, self.maximum), "a minimum or a maximum"
+                f"the bounds of {self.name!r}",
+                (self.minimum, self.maximum),
+                "a minimum or a maximum, each a number",
             )
         if bounds != sorted(bounds):
             raise wrong(
@@ -53,26 +59,42 @@ class QualityMetric:
         value = metrics.get(self.name)
         if value is None:
             return GateFinding(self.name, None, "it is missing", self.mandatory, self.route)
-        try:
-            # Written so that NaN, which compares false with everything, is outside.
-            above = self.minimum is None or value >= self.minimum
-            below = self.maximum is None or value <= self.maximum
-            if above and below:
-                return None
-        # Whatever a tool has written there; the other metrics are judged all the same.
-        except (TypeError, ValueError):
-            detail = f"{value!r} ({type(value).__name__}) is no number"
-            return GateFinding(self.name, None, detail, self.mandatory, self.route)
+        read = _read(value)
+        if isinstance(read, str):
+            return GateFinding(self.name, None, read, self.mandatory, self.route)
+        # Written so that NaN, which compares false with everything, is outside.
+        above = self.minimum is None or read >= self.minimum
+        below = self.maximum is None or read <= self.maximum
+        if above and below:
+            return None
         low = "" if self.minimum is None else f"at least {self.minimum:g}"
         high = "" if self.maximum is None else f"at most {self.maximum:g}"
         expected = " and ".join(filter(None, (low, high)))
         try:
-            detail = f"{value:g}; expected {expected}"
+            return GateFinding(self.name, read, f"{read:g}; expected {expected}", self.mandatory, self.route)
         except OverflowError:  # Of a whole number that no float can hold.
-            return GateFinding(
-                self.name, None, f"it is beyond 1e308; expected {expected}", self.mandatory, self.route
-            )
-        return GateFinding(self.name, value, detail, self.mandatory, self.route)
+            detail = f"it is beyond 1e308; expected {expected}"
+            return GateFinding(self.name, None, detail, self.mandatory, self.route)
+
+
+def _read(value: object) -> float | str:
+    """The number that a tool has written, or what is wrong with it: the other metrics are to be judged.
+
+    A number of NumPy, a Decimal or a Fraction becomes one of Python's, which a report and a flag can hold.
+    """
+    try:
+        if isinstance(value, numbers.Integral):
+            return int(value)
+        # A text could be read as a number, and is none: one that was never parsed may be any column.
+        if not isinstance(value, str | bytes | bytearray):
+            return float(value)  # type: ignore[arg-type]
+    # Of a value of any class, also of one whose own conversion is broken.
+    except Exception:
+        pass
+    try:
+        return f"{value!r:.200} ({type(value).__name__}) is no number"
+    except Exception:
+        return f"a value of {type(value).__name__} is no number"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from chaoskit.runtime.durable.checkpoints.inspecting import walk
 from chaoskit.runtime.durable.checkpoints.records import PREFIX, kind_of
 from chaoskit.runtime.durable.dead_letters.letters import DeadLetters
 from chaoskit.runtime.durable.outbox import OUTBOX
-from chaoskit.runtime.durable.store.protocol import RUNNING, Statistics, Storage
+from chaoskit.runtime.durable.store.protocol import RUNNING, Statistics, Storage, checked
 from chaoskit.runtime.guarding.health.records import HealthFinding, HealthStatus
 from chaoskit.runtime.guarding.resources import readings
+from chaoskit.runtime.numbers import is_number
 
 __all__ = [
     "HealthCheck",
@@ -67,17 +68,29 @@ def database_answers(connect: Callable[[], Any], query: str = "SELECT 1") -> Hea
 
 
 def disk_left(path: str | os.PathLike[str], *, least: int, warn: int = 0) -> HealthCheck:
-    """Unhealthy with less than ``least`` bytes free at ``path``, degraded with less than ``warn``."""
+    """Unhealthy with less than ``least`` bytes free at ``path``, degraded with less than ``warn``.
+
+    Raises:
+        UsageError: one of them is not a number of bytes.
+    """
+    _check_bytes(least, warn)
     return lambda: _left(readings.disk(path), least, warn)
 
 
 def memory_left(*, least: int, warn: int = 0) -> HealthCheck:
     """The same for the memory that this process may still take."""
+    _check_bytes(least, warn)
     return lambda: _left(readings.memory(), least, warn)
 
 
 def tools_present(*names: str) -> HealthCheck:
-    """Unhealthy if a program is not found on the path, or may not be run."""
+    """Unhealthy if a program is not found on the path, or may not be run.
+
+    Raises:
+        UsageError: there is no name, or one that is not a text.
+    """
+    if not names or not all(isinstance(name, str) for name in names):
+        raise wrong("the tools", names, "the names of programs, one after the other")
 
     def check() -> HealthFinding | None:
         gone = [name for name in names if shutil.which(name) is None]
@@ -99,7 +112,7 @@ def queue_age(
     Raises:
         UsageError: ``warn`` is more than ``most``, or below zero.
     """
-    if not 0 <= warn <= most:
+    if not (is_number(warn) and is_number(most) and 0 <= warn <= most):
         raise wrong("warn, most", (warn, most), "seconds, and warn at most as many as most")
     time = (clock or SystemClock()).time
 
@@ -114,8 +127,14 @@ def queue_age(
 
 
 def breakers_closed(breakers: Iterable[CircuitBreaker]) -> HealthCheck:
-    """Degraded while one of the breakers is not closed: the program goes on without what is behind it."""
-    kept = tuple(breakers)
+    """Degraded while one of the breakers is not closed: the program goes on without what is behind it.
+
+    Raises:
+        UsageError: for anything but breakers.
+    """
+    kept = tuple(breakers) if isinstance(breakers, Iterable) else (breakers,)
+    if not isinstance(breakers, Iterable) or not all(isinstance(one, CircuitBreaker) for one in kept):
+        raise wrong("breakers", breakers, "CircuitBreakers in a list")
 
     def check() -> HealthFinding | None:
         fine = (BreakerState.CLOSED, BreakerState.DISABLED)
@@ -126,7 +145,12 @@ def breakers_closed(breakers: Iterable[CircuitBreaker]) -> HealthCheck:
 
 
 def store_healthy(store: Measured) -> HealthCheck:
-    """The store, and what is in it; the worst of :func:`store_checks`."""
+    """The store, and what is in it; the worst of :func:`store_checks`.
+
+    Raises:
+        UsageError: it is not an open store.
+    """
+    checked(store)
 
     def check() -> HealthFinding | None:
         found = [replace(one, name=name) for name, ask in store_checks(store).items() if (one := ask())]
@@ -172,6 +196,12 @@ def _claims(store: Measured) -> HealthFinding:
     # Nothing needs to be done about them: the next claim takes them. Many of them tell of a crash.
     gone = sum(1 for one in running if one.owner and store.owner_alive(one.owner) is False)
     return _degraded_if(bool(gone), f"{len(running)} running, {gone} whose worker is gone")
+
+
+def _check_bytes(*given: object) -> None:
+    for one in given:
+        if not (is_number(one) and one >= 0):
+            raise wrong("least, warn", given, "two numbers of bytes of at least 0", "2 << 30 is 2 GiB.")
 
 
 def _degraded_if(bad: bool, detail: str) -> HealthFinding:

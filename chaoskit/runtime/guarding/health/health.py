@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.callables import called, synchronous
@@ -14,7 +13,9 @@ from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.guarding.health.checks import HealthCheck
 from chaoskit.runtime.guarding.health.records import HealthFinding, HealthReport, HealthStatus
 from chaoskit.runtime.guarding.health.serving import HealthServer
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.redact import redact_text
+from chaoskit.runtime.retrying.history import shown
 
 __all__ = ["Health"]
 
@@ -31,7 +32,8 @@ class _Look:
 class Health:
     """Looks at everything that ``checks`` names, at the same time, and never waits longer than ``timeout``.
 
-    A check that does not answer in time, or raises, is unhealthy. One that still hangs at the next look is
+    A check that does not answer in time, raises, or answers with anything but a finding or None, is
+    unhealthy. One that still hangs at the next look is
     not started a second time: hung checks cost one thread each, however often they are asked. A report is
     kept for ``keep`` seconds, so that many probes cost no more than one. Threads may share it.
 
@@ -46,8 +48,10 @@ class Health:
         keep: float = 1.0,
         clock: Clock | None = None,
     ) -> None:
-        if not timeout > 0 or not keep >= 0:
+        if not (is_number(timeout) and timeout > 0 and is_number(keep) and keep >= 0):
             raise wrong("timeout, keep", (timeout, keep), "seconds, more than zero, and at least zero")
+        if not isinstance(checks, Mapping) or not all(isinstance(name, str) for name in checks):
+            raise wrong("checks", checks, "a mapping of names to checks")
         for check in checks.values():
             synchronous("a check", check, optional=False)
         self._checks = dict(checks)
@@ -99,20 +103,37 @@ class Health:
         hung = self._running.get(name)
         if hung is not None and hung.finding is None:
             return hung
-        look = self._running[name] = _Look(threading.Event(), self._clock.monotonic())
+        look = _Look(threading.Event(), self._clock.monotonic())
         # A thread each, and not a pool: one hung check would keep its place in a pool for ever.
-        threading.Thread(
+        thread = threading.Thread(
             target=self._run, args=(name, check, look), name=f"chaoskit-health-{name}", daemon=True
-        ).start()
+        )
+        try:
+            thread.start()
+        # No thread to be had is a finding, and one of those that a probe is there for.
+        except (RuntimeError, MemoryError) as error:
+            text = f"it could not be asked: {type(error).__name__}: {shown(error)}"
+            look.finding = HealthFinding(name, HealthStatus.UNHEALTHY, text)
+            look.done.set()
+        else:
+            self._running[name] = look
         return look
 
     def _run(self, name: str, check: HealthCheck, look: _Look) -> None:
         try:
-            answer: Any = called("a check", check)
-            finding = answer if isinstance(answer, HealthFinding) else HealthFinding("", HealthStatus.HEALTHY)
+            finding = _finding(called("a check", check))
         except BaseException as error:
             # An error's text may hold the address of a database with its password.
-            text = redact_text(f"{type(error).__name__}: {error}")[:500]
+            text = redact_text(f"{type(error).__name__}: {shown(error)}")[:500]
             finding = HealthFinding("", HealthStatus.UNHEALTHY, text)
         look.finding = replace(finding, name=name, seconds=self._clock.monotonic() - look.begun)
         look.done.set()
+
+
+def _finding(answer: object) -> HealthFinding:
+    """What a check has answered: ``False`` was meant as a no, and is not the None of all is well."""
+    if answer is None:
+        return HealthFinding("", HealthStatus.HEALTHY)
+    if isinstance(answer, HealthFinding):
+        return answer
+    raise wrong("the answer of a check", answer, "a HealthFinding, or None for healthy")

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from chaoskit.core.errors import wrong
+
 __all__ = ["HealthFinding", "HealthReport", "HealthStatus"]
 
 
@@ -25,12 +27,22 @@ class HealthStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HealthFinding:
-    """One thing that was looked at: its status, and a sentence for people."""
+    """One thing that was looked at: its status, and a sentence for people.
+
+    The status may be given by its value, such as "degraded". Raises UsageError for another.
+    """
 
     name: str
     status: HealthStatus
     detail: str = ""
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.status not in tuple(HealthStatus):
+            raise wrong("status", self.status, f"one of {', '.join(HealthStatus)}")
+        object.__setattr__(self, "status", HealthStatus(self.status))
+        # Anything may be told, and a report is JSON.
+        object.__setattr__(self, "detail", str(self.detail))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""

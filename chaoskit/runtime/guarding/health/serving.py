@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ from typing import Any
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.closing import ClosedOnExit
 from chaoskit.runtime.guarding.health.records import HealthReport, HealthStatus
+from chaoskit.runtime.numbers import is_whole
 
 __all__ = ["HealthServer"]
 
@@ -41,8 +43,10 @@ class HealthServer(ClosedOnExit):
         # Not by name: what "localhost" is, a file or a server decides.
         if not beyond_loopback and not _is_loopback(host):
             raise wrong("host", host, "an address of loopback", "The report tells strangers what is weak.")
+        if not (is_whole(port) and 0 <= port <= 65535):
+            raise wrong("port", port, "a number from 0, for any that is free, to 65535")
         handler = type("HealthHandler", (_HealthHandler,), {"report": staticmethod(report)})
-        self._server = _Server((host, port), handler)
+        self._server = (_Server6 if ":" in host else _Server)((host, port), handler)
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             kwargs={"poll_interval": 0.1},
@@ -54,8 +58,8 @@ class HealthServer(ClosedOnExit):
     @property
     def url(self) -> str:
         """Where it answers."""
-        host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}/health"
+        host, port = str(self._server.server_address[0]), self._server.server_address[1]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}/health"
 
     def close(self) -> None:
         """End it. Twice does nothing."""
@@ -71,6 +75,10 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news, and would be a traceback on the program's own stderr."""
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _HealthHandler(BaseHTTPRequestHandler):

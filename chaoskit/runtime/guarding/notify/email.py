@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import smtplib
 import ssl
+import time
 from collections.abc import Sequence
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from typing import Literal
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.guarding.notify.connecting import smtp_until, until
 from chaoskit.runtime.guarding.notify.records import Notice, Severity
+from chaoskit.runtime.numbers import is_number, is_whole
 
 __all__ = ["EmailChannel"]
 
@@ -19,8 +23,10 @@ class EmailChannel:
     """Sends each notification as a plain text mail through the server at ``host``.
 
     ``security`` is ``"starttls"`` (the server's certificate is checked), ``"tls"`` from the first byte, or
-    ``"plain"``, over which no password is sent. No step waits longer than ``timeout`` seconds. Raises
-    UsageError for no recipients, or a password over ``"plain"``.
+    ``"plain"``, over which no password is sent. A mail takes ``timeout`` seconds at most, whatever the server
+    does.
+    Raises UsageError for what no server could be reached by, no recipients, half of a login, or a password
+    over ``"plain"``.
     """
 
     def __init__(
@@ -40,15 +46,17 @@ class EmailChannel:
             raise wrong("recipients", recipients, "a list of at least one address")
         for name, text in (("sender", sender), *(("recipients", one) for one in recipients)):
             # Found when the first message is made it would be lost, with all that follow.
-            if not text.strip() or not text.isprintable():
+            if not isinstance(text, str) or not text.strip() or not text.isprintable():
                 raise wrong(name, text, "an address, on one line")
         if security not in _PORTS:
             raise wrong("security", security, f"one of {', '.join(_PORTS)}")
         if password is not None and security == "plain":
             raise wrong("security", security, "'starttls' or 'tls'", "A password would be read on the way.")
-        if not timeout > 0:
-            raise wrong("timeout", timeout, "seconds, more than zero")
-        self.name, self.least = f"e-mail by {host}", least
+        if (username is None) != (password is None):
+            # With one of them smtplib would not be asked to log in, and the server refuse each mail.
+            raise wrong("username", username, "both of username and password, or neither")
+        _check_server(host, port, timeout)
+        self.name, self.least = f"e-mail by {host}", Severity.of(least)
         self._host, self._port = host, _PORTS[security] if port is None else port
         self._sender, self._recipients = sender, tuple(recipients)
         self._security, self._timeout = security, timeout
@@ -77,18 +85,29 @@ class EmailChannel:
             server.send_message(message)
 
     def _connected(self) -> smtplib.SMTP:
+        # With a context: without one smtplib checks no certificate.
+        context = None if self._security == "plain" else ssl.create_default_context()
+        end = time.monotonic() + self._timeout
         if self._security == "tls":
-            context = ssl.create_default_context()
-            return smtplib.SMTP_SSL(self._host, self._port, timeout=self._timeout, context=context)
-        server = smtplib.SMTP(self._host, self._port, timeout=self._timeout)
-        if self._security == "starttls":
+            return smtp_until(end, self._host, self._port, context=context)
+        server = smtp_until(end, self._host, self._port)
+        if context is not None:
             try:
-                # The default context: without one smtplib checks no certificate.
-                server.starttls(context=ssl.create_default_context())
+                server.starttls(context=until(context, end))
             except BaseException:
                 server.close()
                 raise
         return server
+
+
+def _check_server(host: object, port: object, timeout: object) -> None:
+    # smtplib takes no host for "connect later", and each mail would be lost.
+    if not isinstance(host, str) or not host.strip() or not host.isprintable() or " " in host:
+        raise wrong("host", host, "the name or address of a mail server")
+    if port is not None and not (is_whole(port) and 0 < port <= 65535):
+        raise wrong("port", port, "a number from 1 to 65535, or None for that of the security")
+    if not (is_number(timeout) and 0 < timeout < math.inf):
+        raise wrong("timeout", timeout, "finite seconds, more than zero")
 
 
 _PORTS = {"starttls": 587, "tls": 465, "plain": 25}

@@ -10,6 +10,7 @@ from chaoskit.runtime.durable.dead_letters.records import DeadLetter
 from chaoskit.runtime.durable.store.protocol import Kind, Storage, Tx, checked
 from chaoskit.runtime.guarding.notify.notifier import Notifier
 from chaoskit.runtime.guarding.notify.records import Notice, Severity
+from chaoskit.runtime.numbers import is_whole
 from chaoskit.runtime.running.repeating import Repeating
 
 __all__ = ["LetterWatch"]
@@ -30,8 +31,10 @@ class LetterWatch(Repeating):
 
     def __init__(self, store: Storage, notifier: Notifier, *, every: float = 30.0, single: int = 5) -> None:
         super().__init__("watch on dead letters", every)
-        if single < 1:
-            raise wrong("single", single, "1 or more")
+        if not (is_whole(single) and single >= 1):
+            raise wrong("single", single, "a whole number of 1 or more")
+        if not isinstance(notifier, Notifier):
+            raise wrong("notifier", notifier, "a Notifier")
         self._store, self._notifier, self._single = checked(store), notifier, single
         self._letters = DeadLetters(store)
 

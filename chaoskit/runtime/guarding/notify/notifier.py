@@ -7,16 +7,19 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.calling.callables import synchronous
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.closing import ClosedOnExit
 from chaoskit.runtime.failures.base import TRANSIENT_ERRORS
 from chaoskit.runtime.guarding.notify.records import Channel, Notice, NotifierStatistics, Severity
+from chaoskit.runtime.numbers import is_number, is_whole
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.redact import redact_text
 from chaoskit.runtime.retrying.backoff import Exponential
@@ -40,7 +43,7 @@ class Notifier(ClosedOnExit):
     channel that fails with what may pass is tried ``attempts`` times; what it raises is logged and counted,
     and the next channel is told all the same.
 
-    Raises UsageError for numbers that cannot be.
+    Raises UsageError for numbers that cannot be, and for anything but channels.
     """
 
     def __init__(
@@ -54,11 +57,12 @@ class Notifier(ClosedOnExit):
         attempts: int = 3,
         clock: Clock | None = None,
     ) -> None:
-        if rate < 1 or room < 1 or not per > 0 or not dedupe >= 0:
+        counts = all(is_whole(one) and one >= 1 for one in (rate, room))
+        if not (counts and is_number(per) and per > 0 and is_number(dedupe) and dedupe >= 0):
             raise wrong(
                 "rate, per, dedupe, room", (rate, per, dedupe, room), "at least 1, and seconds of a window"
             )
-        self.channels = tuple(channels)
+        self.channels = _checked_channels(channels)
         self._rate, self._per, self._dedupe, self._room = rate, per, dedupe, room
         self._attempts, self._clock = attempts, clock or SystemClock()
         self._counts: dict[str, int] = {}
@@ -93,7 +97,10 @@ class Notifier(ClosedOnExit):
         key: str | None = None,
         **fields: Any,
     ) -> bool:
-        """Tell it soon; True if there was room for it. ``key`` is the title unless given. Never raises."""
+        """Tell it soon; True if there was room for it. ``key`` is the title unless given. Never raises.
+
+        What cannot be told, such as an unknown severity, is logged.
+        """
         try:
             if self._pid != os.getpid():
                 self._begin()  # In a forked child, whose parent tells what the parent took.
@@ -154,9 +161,11 @@ class Notifier(ClosedOnExit):
         return not thread.is_alive()
 
     def _end(self, thread: threading.Thread, timeout: float) -> None:
+        end = time.monotonic() + timeout
         try:
             self._queue.put(None, timeout=timeout)
-            thread.join(timeout)
+            # What is left of it: closing would take twice as long where the queue was full.
+            thread.join(max(end - time.monotonic(), 0.0))
         except queue.Full:
             pass
         # Waits between attempts end here; a channel that hangs is left behind with its daemon thread.
@@ -232,6 +241,20 @@ class Notifier(ClosedOnExit):
     def _count(self, name: str) -> None:
         with self._counting:
             self._counts[name] = self._counts.get(name, 0) + 1
+
+
+def _checked_channels(given: object) -> tuple[Channel, ...]:
+    """The channels. One that cannot be asked is found here, or every notification would be lost on it."""
+    listed: tuple[Any, ...] = tuple(given) if isinstance(given, Iterable) else (given,)
+    for one in listed:
+        able = callable(getattr(one, "send", None)) and isinstance(getattr(one, "name", None), str)
+        if not isinstance(given, Iterable) or not able or isinstance(one, type):
+            raise wrong(
+                "channels", given, "channels in a list, each with a name, the least severity and send()"
+            )
+        Severity.of(getattr(one, "least", None))
+        synchronous("send", one.send, optional=False)
+    return listed
 
 
 def _safe(fields: dict[str, Any]) -> dict[str, Any]:

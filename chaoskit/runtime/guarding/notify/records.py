@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from chaoskit.core.errors import wrong
 from chaoskit.runtime.redact import redact_text
 
 __all__ = ["Channel", "Notice", "NotifierStatistics", "Severity"]
@@ -28,6 +29,15 @@ class Severity(enum.IntEnum):
     def named(cls, name: str) -> Severity:
         """The severity of that name, in any case. Raises KeyError for another."""
         return cls[name.upper()]
+
+    @classmethod
+    def of(cls, given: object) -> Severity:
+        """``given`` itself, or the one of that name or number. Raises UsageError for another."""
+        try:
+            return cls.named(given) if isinstance(given, str) else cls(given)  # type: ignore[arg-type]
+        except (KeyError, ValueError):
+            names = ", ".join(one.name.lower() for one in cls)
+            raise wrong("severity", given, f"a Severity: {names}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +61,16 @@ class Notice:
     def of(
         cls, title: str, text: str, severity: Severity, key: str | None, fields: Mapping[str, Any], at: float
     ) -> Notice:
-        """Bounded, without secrets and in characters that travel, as it leaves the machine."""
+        """Bounded, without secrets and in characters that travel, as it leaves the machine.
+
+        Raises UsageError for an unknown severity.
+        """
         # One line: a line break in a title would begin a second header of a mail.
         line = " ".join(_travelling(title).split())[:TITLE]
         some = list(fields.items())[:FIELDS]
         plain = {_travelling(name): _travelling(value)[:TITLE] for name, value in some}
-        return cls(line, _travelling(text)[:TEXT], severity, line if key is None else str(key), plain, at)
+        name = line if key is None else str(key)
+        return cls(line, _travelling(text)[:TEXT], Severity.of(severity), name, plain, at)
 
     def body(self) -> str:
         """Text and fields as plain text, with what was left out."""

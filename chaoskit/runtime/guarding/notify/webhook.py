@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -11,7 +13,9 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from chaoskit.core.errors import wrong
+from chaoskit.runtime.guarding.notify.connecting import WebInTime
 from chaoskit.runtime.guarding.notify.records import Notice, Severity
+from chaoskit.runtime.numbers import is_number
 
 __all__ = ["WebhookChannel"]
 
@@ -28,7 +32,7 @@ class _Stays(urllib.request.HTTPRedirectHandler):
 
 
 class WebhookChannel:
-    """Posts each notification to ``url``. No step waits longer than ``timeout`` seconds.
+    """Posts each notification to ``url``, within ``timeout`` seconds, whatever the other side does.
 
     The address of a webhook is its password: it stands in no message, error or repr of this. Redirects are
     not followed. Raises UsageError for an address that is not HTTP, and for what no request can carry.
@@ -43,6 +47,8 @@ class WebhookChannel:
         least: Severity = Severity.WARNING,
         timeout: float = 10.0,
     ) -> None:
+        if not isinstance(url, str):
+            raise wrong("url", type(url).__name__, "the http or https address of a webhook, a text")
         try:
             parts = urlsplit(url)
             _ = parts.port
@@ -55,12 +61,12 @@ class WebhookChannel:
         _check(url, headers or {})
         if form not in ("slack", "json"):
             raise wrong("form", form, "'slack' or 'json'")
-        if not timeout > 0:
-            raise wrong("timeout", timeout, "seconds, more than zero")
-        self.name, self.least = f"webhook at {parts.hostname}", least
+        if not (is_number(timeout) and 0 < timeout < math.inf):
+            raise wrong("timeout", timeout, "finite seconds, more than zero")
+        self.name, self.least = f"webhook at {parts.hostname}", Severity.of(least)
         self._url, self._form, self._timeout = url, form, timeout
+        self._encrypted = parts.scheme == "https"
         self._headers = {**(headers or {}), "Content-Type": "application/json"}
-        self._opener = urllib.request.build_opener(_Stays)
 
     def __repr__(self) -> str:
         return f"<WebhookChannel {self.name!r}>"
@@ -70,14 +76,17 @@ class WebhookChannel:
 
         Raises:
             OSError: it was not, or not for certain; an answer other than 2xx is one.
+            http.client.HTTPException: what answered is not HTTP.
         """
         document = slack(notification) if self._form == "slack" else plain(notification)
         request = urllib.request.Request(
             self._url, json.dumps(document).encode(), self._headers, method="POST"
         )
+        ours = WebInTime(self._timeout, encrypted=self._encrypted)
+        opener = urllib.request.build_opener(_Stays, ours)
         try:
-            # The status is all that is of interest. A body may come byte by byte, each within the timeout.
-            self._opener.open(request, timeout=self._timeout).close()
+            # The status is all that is of interest, and the body is not waited for.
+            opener.open(request, timeout=self._timeout).close()
         except urllib.error.HTTPError as error:
             # It is an open answer as well: status and headers are enough, and stay.
             error.close()
@@ -92,9 +101,12 @@ def _check(url: str, headers: Mapping[str, str]) -> None:
         )
     if "@" in urlsplit(url).netloc:
         raise wrong("url", "an address with a login", "one without", "Give headers={'Authorization': …}.")
+    if not isinstance(headers, Mapping):
+        raise wrong("headers", type(headers).__name__, "a mapping of names to texts")
     for name, text in headers.items():
-        if not isinstance(text, str) or not f"{name}{text}".isascii() or not f"{name}{text}".isprintable():
-            raise wrong("headers", {name: "…"}, "names and texts of printable ASCII")
+        named = isinstance(name, str) and _NAME.fullmatch(name)
+        if not named or not isinstance(text, str) or not text.isascii() or not text.isprintable():
+            raise wrong("headers", {name: "…"}, "names of a header, each with a text of printable ASCII")
 
 
 def slack(notification: Notice) -> dict[str, Any]:
@@ -139,4 +151,6 @@ def _escaped(text: str, most: int) -> str:
     return "".join(pieces)
 
 
+# A token (RFC 9110, 5.6.2): with a colon or a space in it a header would be another one.
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from chaoskit.runtime.calling.callables import synchronous_all
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.config import option
 from chaoskit.runtime.guarding.resources import readings
+from chaoskit.runtime.numbers import is_number
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit
 from chaoskit.runtime.running.repeating import Repeating
@@ -42,11 +45,13 @@ class ResourceThreshold:
     clear: float | None = option(default=None, minimum=0)
 
     def __post_init__(self) -> None:
-        if self.resource not in _READERS:
+        if not isinstance(self.resource, str) or self.resource not in _READERS:
             raise wrong("resource", self.resource, f"one of {', '.join(_READERS)}")
-        if not self.limit > 0:
-            raise wrong("limit", self.limit, "more than zero")
-        if self.clear is not None and self.beyond(self.clear):
+        if not (is_number(self.limit) and 0 < self.limit < math.inf):
+            raise wrong("limit", self.limit, "a finite number, more than zero")
+        if not isinstance(self.path, str | os.PathLike):
+            raise wrong("path", self.path, "a path on the disk that is meant")
+        if self.clear is not None and (not is_number(self.clear) or self.beyond(self.clear)):
             side = "below" if self.rises else "at or above"
             raise wrong("clear", self.clear, f"a number {side} the limit, {self.limit:g}")
 
@@ -121,7 +126,7 @@ class ResourceMonitor(Repeating):
     when it is good again. What cannot be read is logged once and looked at again the next time: a monitor
     never raises into the work, and never ends before it is closed.
 
-    Raises UsageError for an interval that is not above zero.
+    Raises UsageError for an interval that is not above zero, and for anything but thresholds.
     """
 
     def __init__(
@@ -132,6 +137,9 @@ class ResourceMonitor(Repeating):
         clock: Clock | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
+        listed = isinstance(thresholds, Sequence)
+        if not listed or not all(isinstance(one, ResourceThreshold) for one in thresholds):
+            raise wrong("thresholds", thresholds, "ResourceThresholds in a list")
         super().__init__(f"monitor of {len(thresholds)} thresholds", every)
         self.thresholds = tuple(thresholds)
         self._clock = clock or SystemClock()

@@ -14,6 +14,7 @@ from chaoskit.runtime.config import option
 from chaoskit.runtime.failures.base import ResourceError
 from chaoskit.runtime.failures.taxonomy import DiskFull, OutOfMemory, TooManyFiles
 from chaoskit.runtime.guarding.resources import readings
+from chaoskit.runtime.numbers import is_number
 
 __all__ = ["Preflight", "PreflightReport", "ResourceCheck"]
 
@@ -97,6 +98,8 @@ class PreflightReport:
         }
 
 
+_MOST = 1 << 63
+"""More than any resource has: the kernel counts bytes in 64 bits."""
 _ERRORS: Mapping[str, type[ResourceError]] = {
     "disk": DiskFull,
     "staging": DiskFull,
@@ -127,22 +130,29 @@ class Preflight:
     margin: float = option(default=0.2, minimum=0, unit="ratio")
 
     def __post_init__(self) -> None:
-        # Written so that NaN is refused as well.
-        if not 0 <= self.margin < math.inf:
+        if not (is_number(self.margin) and 0 <= self.margin < math.inf):
             raise wrong("margin", self.margin, "a share of 0 or more, such as 0.2")
         if not isinstance(self.disk, Mapping):
             raise wrong("disk", self.disk, "a mapping of paths to bytes")
+        if self.tmpfs is not None and not (isinstance(self.tmpfs, tuple | list) and len(self.tmpfs) == 2):
+            raise wrong(
+                "tmpfs", self.tmpfs, "a path and the bytes to stage there, such as ('/dev/shm', 4096)"
+            )
         staged = () if self.tmpfs is None else (self.tmpfs[1],)
         for need in (*self.disk.values(), *staged, self.memory, self.descriptors, self.processes):
-            # Numbers of NumPy have it as well, and texts have not.
-            if not hasattr(need, "__float__") or not need >= 0:
+            if not (is_number(need) and 0 <= need <= _MOST):
                 raise wrong("a need", need, "zero or more", "Bytes are a number: 2 << 30 is 2 GiB.")
+        paths = [*self.disk, *(self.tmpfs or ())[:1], *([] if self.fallback is None else [self.fallback])]
+        for path in paths:
+            text = os.fspath(path) if isinstance(path, os.PathLike) else path
+            if not isinstance(text, str) or "\0" in text:
+                raise wrong("a path", path, "the path of a directory, a text")
 
     def check(self) -> PreflightReport:
         """Look now.
 
         Raises:
-            OSError: a path of ``disk`` is on a file system that does not answer.
+            OSError: a path of ``disk`` is on a file system that does not answer, or may not be looked at.
         """
         needs: dict[str, int] = {os.fspath(path): need for path, need in self.disk.items()}
         found: list[ResourceCheck] = []

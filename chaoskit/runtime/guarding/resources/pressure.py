@@ -14,6 +14,7 @@ from chaoskit.runtime.calling.callables import called, finished, synchronous, sy
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.failures.taxonomy import OutOfMemory
 from chaoskit.runtime.guarding.resources import readings
+from chaoskit.runtime.numbers import is_number, is_whole
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Listener, emit
 
@@ -66,15 +67,18 @@ class MemoryPressure:
         clock: Clock | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
-        if not 1 <= least <= batch:
-            raise wrong("least", least, f"between 1 and the batch, {batch}")
-        if not 0 < shrink < 1:
+        if not (is_whole(batch) and batch >= 1):
+            raise wrong("batch", batch, "a whole number of at least 1")
+        if not (is_whole(least) and 1 <= least <= batch):
+            raise wrong("least", least, f"a whole number between 1 and the batch, {batch}")
+        if not (is_number(shrink) and 0 < shrink < 1):
             raise wrong("shrink", shrink, "a share between 0 and 1, such as 0.5")
-        if grow_after < 1 or keep_free < 0 or reserve < 0:
+        bytes_ = (keep_free, reserve)
+        if not (is_whole(grow_after) and grow_after >= 1 and all(is_whole(n) and n >= 0 for n in bytes_)):
             raise wrong(
                 "grow_after, keep_free, reserve",
                 (grow_after, keep_free, reserve),
-                "at least 1 batch, and two numbers of bytes of at least 0",
+                "at least 1 batch, and two whole numbers of bytes of at least 0",
             )
         synchronous("emergency", emergency)
         self._most, self._least, self._shrink, self._grow_after = batch, least, shrink, grow_after

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from chaoskit.runtime.config import option
 from chaoskit.runtime.deadlines import remaining
 from chaoskit.runtime.failures.taxonomy import BulkheadFull
 from chaoskit.runtime.forks import Lasting, survive_fork
+from chaoskit.runtime.numbers import is_number, is_whole
 from chaoskit.runtime.running.shutdown_records import ShuttingDown
 from chaoskit.runtime.stop import Stop, watched
 
@@ -34,9 +35,9 @@ class StageBudget:
     amount: float | None = option(default=None, above=0)
 
     def __post_init__(self) -> None:
-        if self.concurrent is not None and self.concurrent < 1:
-            raise wrong("concurrent", self.concurrent, "at least 1, or None for no limit")
-        if self.amount is not None and not self.amount > 0:
+        if self.concurrent is not None and not (is_whole(self.concurrent) and self.concurrent >= 1):
+            raise wrong("concurrent", self.concurrent, "a whole number of at least 1, or None for no limit")
+        if self.amount is not None and not (is_number(self.amount) and self.amount > 0):
             raise wrong("amount", self.amount, "more than zero, or None for no limit")
 
 
@@ -79,13 +80,12 @@ class Quota(Lasting):
         clock: Clock | None = None,
         wake: threading.Event | None = None,
     ) -> None:
-        if concurrency < 1:
-            raise wrong("concurrency", concurrency, "at least 1")
-        if not max_wait >= 0:
+        if not (is_whole(concurrency) and concurrency >= 1):
+            raise wrong("concurrency", concurrency, "a whole number of at least 1")
+        if not (is_number(max_wait) and max_wait >= 0):
             raise wrong("max_wait", max_wait, "zero or more seconds, or infinity")
-        for stage, budget in (budgets or {}).items():
-            if not isinstance(budget, StageBudget):
-                raise wrong(f"the budget of {stage!r}", budget, "a StageBudget")
+        _check_stages("budgets", budgets, lambda one: isinstance(one, StageBudget), "a StageBudget")
+        _check_stages("priorities", priorities, is_number, "a number, the higher goes first")
         self.concurrency = concurrency
         self._budgets, self._priorities = dict(budgets or {}), dict(priorities or {})
         self._max_wait, self._wake = max_wait, wake
@@ -108,16 +108,23 @@ class Quota(Lasting):
             BulkheadFull: there was no room in time.
             ShuttingDown: the program is to end.
         """
+        if not isinstance(stage, str):
+            raise wrong("stage", stage, "the name of a stage, a text")
         most = self._budgets.get(stage, StageBudget()).amount
-        if not amount >= 0 or (most is not None and amount > most):
+        limit = math.inf if most is None else most
+        if not (is_number(amount) and 0 <= amount <= limit):
             # Waiting for what can never be there would be a hang.
-            raise wrong("amount", amount, f"between zero and the budget of {stage!r}, {most}")
+            raise wrong("amount", amount, f"a number between zero and the budget of {stage!r}, {most}")
         order = self._priorities.get(stage, 0) if priority is None else priority
-        self._enter(stage, amount, order)
+        if not is_number(order):
+            raise wrong("priority", order, "a number, the higher goes first")
+        # As a float: what the sum could not be made of would stay in the queue, and fail all that come after.
+        held = float(amount)
+        self._enter(stage, held, order)
         try:
             yield
         finally:
-            self._leave(stage, amount)
+            self._leave(stage, held)
 
     def use(self) -> Mapping[str, QuotaUse]:
         """What each stage holds now, and how many wait."""
@@ -129,7 +136,7 @@ class Quota(Lasting):
             held = {name: self._held.get(name, QuotaUse()) for name in sorted(names)}
         return {name: QuotaUse(one.running, one.amount, waiting.get(name, 0)) for name, one in held.items()}
 
-    def _enter(self, stage: str, amount: float, priority: int) -> None:
+    def _enter(self, stage: str, amount: float, priority: float) -> None:
         with self._lock:
             self._arrived += 1
             # Negated, so that the least goes first: the highest priority, then the first to come.
@@ -216,3 +223,12 @@ class Quota(Lasting):
     def _after_fork(self) -> None:
         self._held.clear()
         self._waiters.clear()
+
+
+def _check_stages(what: str, given: object, fits: Callable[[object], bool], expected: str) -> None:
+    """Refuse anything but a mapping of stages to what is ``expected``."""
+    if not isinstance(given, Mapping | None):
+        raise wrong(what, given, f"a mapping of the names of stages, each to {expected}")
+    for stage, one in (given or {}).items():
+        if not fits(one):
+            raise wrong(f"{what}[{stage!r}]", one, expected)

@@ -5,27 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-from chaoskit.core.schedule import Schedule
-from chaoskit.inject.base import Command, PeerAddress, Plan, Ran
-from chaoskit.inject.kernel import KernelBackend
 from chaoskit.session.peers import Peer, Peers
-
-
-class Talk(Protocol):
-    """Runs ``work`` below the fixture ``root``, with the servers that were declared."""
-
-    def __call__(
-        self,
-        work: Callable[[], Any] | Command,
-        schedule: str = "",
-        *,
-        record: bool = False,
-        timeout: float = 20.0,
-    ) -> Ran: ...
 
 
 @pytest.fixture
@@ -37,22 +21,9 @@ def peers() -> Iterator[Peers]:
 
 
 @pytest.fixture
-def talk(root: str, peers: Peers) -> Talk:
-    """One run with these servers."""
-    backend = KernelBackend()
-
-    def run(
-        work: Callable[[], Any] | Command,
-        schedule: str = "",
-        *,
-        record: bool = False,
-        timeout: float = 20.0,
-    ) -> Ran:
-        strikes = Schedule.parse(schedule).strikes
-        addresses: tuple[PeerAddress, ...] = peers.addresses
-        return backend.run(work, Plan(root, 1, record, strikes, timeout=timeout, peers=addresses))
-
-    return run
+def talk(root: str, peers: Peers, run_below: Callable[[str, Peers], Any]) -> Any:
+    """Run a workload below ``root``, which may talk to these servers."""
+    return run_below(root, peers)
 
 
 @pytest.fixture

@@ -257,3 +257,78 @@ def test_what_cannot_be_is_refused(make):
     """When it is made."""
     with pytest.raises(UsageError, match="expected"):
         make()
+
+
+@pytest.mark.parametrize("answer", [False, True, "unhealthy", HealthStatus.UNHEALTHY, (False, "down")])
+def test_an_answer_that_is_none_is_not_taken_for_good(answer):
+    """``lambda: database.ping()`` was healthy when it said False."""
+    one = found(lambda: answer)
+    assert one.status == BAD
+    assert "expected a HealthFinding, or None for healthy" in one.detail
+
+
+def test_a_finding_may_be_given_in_plain_words():
+    """The status by its value, and any detail; a status that is none is refused."""
+    one = found(lambda: HealthFinding("", "degraded", 5))
+    assert (one.status, one.detail) == (POOR, "5")
+    assert "one of healthy, degraded, unhealthy" in found(lambda: HealthFinding("", "poor")).detail
+
+
+def test_an_error_without_a_text_ends_no_check_for_ever():
+    """Its thread died, and the check counted as hung from then on."""
+
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def check():
+        raise Mute
+
+    one = found(check)
+    assert (one.status, one.detail.startswith("Mute")) == (BAD, True)
+
+
+def test_no_thread_to_be_had_is_a_finding(monkeypatch):
+    """The report comes all the same, and the check is asked again when there are threads."""
+    health = Health({"it": lambda: None}, keep=0)
+
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        (one,) = health.report().findings
+    assert (one.status, "could not be asked" in one.detail) == (BAD, True)
+    assert health.report().status == GOOD
+
+
+def test_it_is_served_on_loopback_of_version_6():
+    """The address is allowed, so that it has to work."""
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6: {error}")
+    with Health({"it": lambda: None}).serve(host="::1") as server:
+        assert server.url.startswith("http://[::1]:")
+        assert get(server.url)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Health([lambda: None]),
+        lambda: Health({1: lambda: None}),
+        lambda: Health({}).serve(70000),
+        lambda: tools_present(["sh"]),
+        lambda: tools_present(),
+        lambda: breakers_closed(CircuitBreaker(name="a")),
+        lambda: breakers_closed(["a"]),
+        lambda: store_healthy("s.db"),
+    ],
+)
+def test_checks_of_something_else_are_refused(make):
+    """When they are made, not at the first probe."""
+    with pytest.raises(UsageError, match="expected"):
+        make()

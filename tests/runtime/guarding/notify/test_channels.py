@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import email
 import email.policy
+import http.client
 import json
 import socket
 import threading
@@ -14,6 +16,7 @@ from aiosmtpd.controller import Controller
 
 from chaoskit.core.errors import UsageError
 from chaoskit.runtime import EmailChannel, Notice, Notifier, Severity, WebhookChannel
+from chaoskit.runtime.guarding.notify import connecting
 
 LETTER = Notice(
     "convert: run-7 failed ünd <!channel> & more",
@@ -53,7 +56,7 @@ def free_port():
 
 def mail(port, **more):
     given = {"sender": "ops@example.com", "recipients": ["a@example.com", "b@example.com"]}
-    return EmailChannel("127.0.0.1", port=port, security="plain", **{**given, **more})
+    return EmailChannel("127.0.0.1", port=port, **{"security": "plain", **given, **more})
 
 
 def test_a_mail_arrives_whole(smtp):
@@ -213,3 +216,127 @@ def test_what_cannot_be_is_refused(make):
     """When it is made."""
     with pytest.raises(UsageError, match="expected"):
         make()
+
+
+def web(first: bytes) -> list:
+    return [lambda c: c.recv(1 << 16), first]
+
+
+DRIPS = {
+    "web, status": (WebhookChannel, "http", web(b"HTTP/1.1 200")),
+    "web, headers": (WebhookChannel, "http", web(b"HTTP/1.1 200 OK\r\nX-Slow: ")),
+    "web, handshake": (WebhookChannel, "https", [b"\x16\x03\x03\x40\x00"]),
+    "mail, greeting": (EmailChannel, "plain", [b"220-"]),
+    "mail, answer": (EmailChannel, "plain", [b"220 hi\r\n", lambda c: c.recv(999), b"250-"]),
+    "mail, handshake": (EmailChannel, "tls", [b"\x16\x03\x03\x40\x00"]),
+    "mail, STARTTLS": (
+        EmailChannel,
+        "starttls",
+        [
+            *(b"220 hi\r\n", lambda c: c.recv(999)),
+            *(b"250-x\r\n250 STARTTLS\r\n", lambda c: c.recv(999)),
+            b"220 go\r\n\x16\x03\x03\x40\x00",
+        ],
+    ),
+}
+
+
+@pytest.fixture
+def dripping():
+    """Starts a server that plays a script and then sends a byte now and again, until the client has gone."""
+    servers, threads = [], []
+
+    def start(script):
+        server = socket.create_server(("127.0.0.1", 0))
+
+        def play():
+            try:
+                client = server.accept()[0]
+            except OSError:
+                return
+            with client, contextlib.suppress(OSError):
+                for step in script:
+                    client.sendall(step) if isinstance(step, bytes) else step(client)
+                while True:
+                    client.sendall(b"0")
+                    # Shorter than the time that a step has: each of them is in time.
+                    threading.Event().wait(0.05)
+
+        threads.append(threading.Thread(target=play))
+        threads[-1].start()
+        servers.append(server)
+        return server.getsockname()[1]
+
+    yield start
+    for server in servers:
+        # Wakes one that still waits for a client, which closing does not.
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+        server.close()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("name", DRIPS)
+def test_a_server_that_drips_is_given_up(dripping, name):
+    """It held the notifier's thread for ever: each byte came in time, and the answer never did."""
+    kind, way, script = DRIPS[name]
+    port = dripping(script)
+    if kind is WebhookChannel:
+        channel = WebhookChannel(f"{way}://127.0.0.1:{port}/", timeout=0.3)
+    else:
+        channel = mail(port, security=way, timeout=0.3)
+    done = threading.Event()
+
+    def send():
+        with pytest.raises((OSError, http.client.HTTPException)):
+            channel.send(LETTER)
+        done.set()
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    assert done.wait(30)
+
+
+def test_each_address_of_a_host_has_what_is_left(monkeypatch):
+    """Not the whole time once more; and what is over is over for the others, too."""
+    given = []
+    monkeypatch.setattr(connecting.time, "monotonic", lambda: 100.0 + 0.4 * len(given))
+    monkeypatch.setattr(
+        connecting.socket, "getaddrinfo", lambda *a, **k: [(socket.AF_INET, 1, 6, "", ("127.0.0.1", 1))] * 5
+    )
+    monkeypatch.setattr(connecting._InTime, "settimeout", lambda self, left: given.append(left))
+    with pytest.raises(OSError, match="time for this notification is over"):
+        connecting.connected(101.0, ("host", 1))
+    assert given == [pytest.approx(one) for one in (1.0, 0.6, 0.2)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: WebhookChannel(b"http://x/"),
+        lambda: WebhookChannel("http://x/", headers=["X-Key"]),
+        lambda: WebhookChannel("http://x/", headers={"X-Key: a": "b"}),
+        lambda: WebhookChannel("http://x/", headers={"": "b"}),
+        lambda: WebhookChannel("http://x/", least="loud"),
+        lambda: EmailChannel("", sender="a", recipients=["a"]),
+        lambda: EmailChannel("a b", sender="a", recipients=["a"]),
+        lambda: EmailChannel(None, sender="a", recipients=["a"]),
+        lambda: EmailChannel("h", sender=None, recipients=["a"]),
+        lambda: EmailChannel("h", sender="a", recipients=[5]),
+        lambda: EmailChannel("h", sender="a", recipients=["a"], port=70000),
+        lambda: EmailChannel("h", sender="a", recipients=["a"], username="u"),
+        lambda: EmailChannel("h", sender="a", recipients=["a"], least=5),
+    ],
+)
+def test_what_would_lose_each_notification_is_refused(make):
+    """When it is made: smtplib takes no host for "connect later", and a name with a colon is another."""
+    with pytest.raises(UsageError, match="expected"):
+        make()
+
+
+def test_the_least_severity_may_be_named():
+    """As in a file; given as a text it was compared with numbers, and each notification was lost."""
+    assert WebhookChannel("http://x/", least="error").least is Severity.ERROR
+    assert mail(25, least="critical").least is Severity.CRITICAL

@@ -20,6 +20,7 @@ from chaoskit.runtime import (
     VirtualClock,
     subscribe,
 )
+from chaoskit.runtime.guarding.notify import notifier as module
 
 
 class Kept:
@@ -262,3 +263,48 @@ def test_the_watch_has_a_thread(store):
         assert arrived.wait(30)
         with pytest.raises(UsageError, match="runs already"):
             watch.start()
+
+
+def test_a_severity_may_be_named():
+    """As in a file. It was taken, and lost later; what is none is refused at once, and the job goes on."""
+    channel = Kept()
+    with told(channel) as notifier:
+        assert notifier.notify("a", severity="error")
+        assert not notifier.notify("b", severity="urgent")
+    assert [(one.title, one.severity) for one in channel.told] == [("a", Severity.ERROR)]
+
+
+class NoSend:
+    name, least = "no send", Severity.INFO
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [Kept(), ["mail"], [None], [Kept], [NoSend()], [Kept(least="loud")]],
+    ids=["one alone", "text", "none", "class", "no send", "no severity"],
+)
+def test_what_is_no_channel_is_refused(channels):
+    """When the notifier is made: each notification was lost on it, with those for the good channels."""
+    with pytest.raises(UsageError, match="expected"):
+        Notifier(channels)
+
+
+def test_closing_takes_no_longer_than_it_may(monkeypatch):
+    """Where the queue is full and the channel hangs it waited twice: for room, and for the end."""
+    clock, waits = [0.0], []
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+
+    def put(*args, timeout=None):
+        clock[0] += 7
+
+    notifier = told(Kept())
+    notifier.notify("a")
+    thread = notifier._thread
+    monkeypatch.setattr(notifier._queue, "put", put)
+    with monkeypatch.context() as patched:
+        patched.setattr(thread, "join", waits.append)
+        notifier.close(10)
+    assert waits == [3.0]
+    monkeypatch.undo()
+    notifier._queue.put(None)
+    thread.join()

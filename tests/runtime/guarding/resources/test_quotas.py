@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import ExitStack
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -196,3 +198,31 @@ def test_limits_that_cannot_be_are_refused(make):
     """When they are given."""
     with pytest.raises(UsageError, match="expected"):
         make()
+
+
+@pytest.mark.parametrize("amount", [Decimal(5), 10**400])
+def test_an_amount_that_cannot_be_added_spoils_nothing(amount):
+    """It stayed in the queue, and every operation after it failed by the same error."""
+    quota = Quota(1, max_wait=0)
+    with (
+        pytest.raises(UsageError, match="expected a number between zero and"),
+        quota.hold("a", amount=amount),
+    ):
+        pass
+    with quota.hold("a", amount=Fraction(1, 2)):
+        assert quota.use()["a"].amount == 0.5
+    assert quota.use()["a"].waiting == 0
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: Quota(1, budgets=[StageBudget(1)]),
+        lambda: Quota(1, priorities=["a"]),
+        lambda: Quota(1).hold(["a"]).__enter__(),
+    ],
+)
+def test_stages_of_another_kind_are_refused(use):
+    """With what was expected."""
+    with pytest.raises(UsageError, match="expected"):
+        use()

@@ -1,0 +1,191 @@
+"""The other ends of the sockets of this machine, as the kernel tells them: sock_diag(7).
+
+It is asked whenever all threads of a workload sleep, and answers four times as fast as it writes the tables
+of proc(5). Those are read where it does not answer, and for a network namespace other than ours.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple, TypeAlias
+
+from chaoskit.inject import processes
+
+__all__ = ["InetPeers", "inet_peers", "unix_peers"]
+
+_DIAG = 4  # NETLINK_SOCK_DIAG
+_HEADER = struct.Struct("=IHHII")
+_SOCK_DIAG_BY_FAMILY, _DUMP = 20, 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+_ERROR, _DONE = 2, 3
+_UNIX = struct.Struct("=BBHIIIII")
+_SHOW_PEER, _PEER = 4, 2
+_INET = struct.Struct("=BBBBI48x")
+# struct inet_diag_msg: family, state; ports, addresses; what is not acknowledged; inode.
+_ANSWER = struct.Struct("=BB2x2s2s16s16s12x8xI4xI")
+_EVERY_STATE = 0xFFFFFFFF
+
+
+def unix_peers() -> dict[int, int]:
+    """The peers of all local sockets, by inode."""
+    peers: dict[int, int] = {}
+    asked = _UNIX.pack(socket.AF_UNIX, 0, 0, _EVERY_STATE, 0, _SHOW_PEER, _EVERY_STATE, _EVERY_STATE)
+    for message in _answers(asked):
+        (inode,) = struct.unpack_from("=I", message, 4)
+        attributes = message[16:]
+        while len(attributes) >= 4:
+            length, kind = struct.unpack_from("=HH", attributes)
+            if kind == _PEER and length >= 8:
+                (peers[inode],) = struct.unpack_from("=I", attributes, 4)
+            attributes = attributes[max(4, (length + 3) & ~3) :]
+    return peers
+
+
+def _answers(asked: bytes) -> Iterator[bytes]:
+    """The messages that the kernel sends for one request.
+
+    Raises:
+        OSError: if it does not know the protocol. Its module may be missing.
+    """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _DIAG) as connection:
+        connection.send(_HEADER.pack(_HEADER.size + len(asked), _SOCK_DIAG_BY_FAMILY, _DUMP, 1, 0) + asked)
+        while True:
+            data = connection.recv(1 << 18)
+            while len(data) >= _HEADER.size:
+                length, kind, *_ = _HEADER.unpack_from(data)
+                if kind == _DONE or length < _HEADER.size:
+                    return
+                if kind == _ERROR:
+                    (number,) = struct.unpack_from("=i", data, _HEADER.size)
+                    raise OSError(-number, os.strerror(-number))
+                yield data[_HEADER.size : length]
+                data = data[(length + 3) & ~3 :]
+
+
+_End: TypeAlias = tuple[bytes, int]
+"""Address and port."""
+_SYN_SENT, _TIME_WAIT, _LISTENS = 2, 6, 10  # include/net/tcp_states.h
+_ANY = {4: bytes(4), 16: bytes(16)}
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+class _Row(NamedTuple):
+    """One socket: its ends, its state, how many bytes of it are not acknowledged, and its inode."""
+
+    local: _End
+    remote: _End
+    state: int
+    unacknowledged: int
+    inode: int
+
+
+class InetPeers(NamedTuple):
+    """The other ends of TCP and UDP sockets of which both are of this machine, by inode.
+
+    ``connected``: peers of connections. ``reaching``: of a connection that is not there yet the socket that
+    listens, and of a UDP socket the one with the address to which it goes. ``unacknowledged``: those that
+    have sent what has not arrived.
+    """
+
+    connected: dict[int, int]
+    reaching: dict[int, int]
+    unacknowledged: set[int]
+
+
+def inet_peers(pid: int) -> InetPeers:
+    """Those that the process ``pid`` can see."""
+    ends: dict[tuple[_End, _End], int] = {}
+    bound: dict[tuple[bool, _End], int] = {}
+    reaching: dict[int, tuple[bool, _End]] = {}
+    unacknowledged: set[int] = set()
+    for udp, row in _rows(pid):
+        if udp or row.state in (_SYN_SENT, _LISTENS):
+            bound[udp, row.local] = row.inode
+            reaching[row.inode] = udp, row.remote
+        else:
+            ends[row.local, row.remote] = row.inode
+            if row.unacknowledged:
+                unacknowledged.add(row.inode)
+    connected = {inode: ends[b, a] for (a, b), inode in ends.items() if (b, a) in ends}
+    on_their_way = {inode: there for inode, goal in reaching.items() if (there := _at(bound, *goal))}
+    return InetPeers(connected, on_their_way, unacknowledged)
+
+
+def _at(bound: dict[tuple[bool, _End], int], udp: bool, end: _End) -> int | None:
+    """The socket that has an address, or all addresses with its port: of its family, or of both."""
+    address, port = end
+    if not port:
+        return None  # A UDP socket that is not connected goes nowhere.
+    for one in (address, _ANY[len(address)], _ANY[16]):
+        if found := bound.get((udp, (one, port))):
+            return found
+    return None
+
+
+_IN_USE = re.compile(rb"^(TCP|UDP)(6?): inuse [1-9]", re.MULTILINE)
+
+
+def _rows(pid: int) -> Iterator[tuple[bool, _Row]]:
+    """All sockets of which one has to know, and for each whether it is one of UDP.
+
+    Only of kinds that are in use: to go through an empty table takes the kernel as long as a full one, some
+    hundred thousand places, and to count the sockets takes it nothing.
+    """
+    ours = _namespace("self") is not None and _namespace("self") == _namespace(str(pid))
+    for counted in ("sockstat", "sockstat6"):
+        for kind, six in _IN_USE.findall(processes.read(f"/proc/{pid}/net/{counted}")):
+            udp = kind == b"UDP"
+            try:
+                found = list(_told(udp, six)) if ours else None
+            except OSError:
+                found = None
+            rows = _written(pid, f"{kind.decode().lower()}{six.decode()}") if found is None else found
+            # What is left of connections that are closed for good is no socket any more, and a busy machine
+            # has thousands of them.
+            yield from ((udp, row) for row in rows if row.inode and row.state != _TIME_WAIT)
+
+
+def _namespace(process: str) -> int | None:
+    try:
+        return os.stat(f"/proc/{process}/ns/net").st_ino
+    except OSError:
+        return None
+
+
+def _told(udp: bool, six: bytes) -> Iterator[_Row]:
+    family = socket.AF_INET6 if six else socket.AF_INET
+    states = _EVERY_STATE & ~(1 << _TIME_WAIT)
+    asked = _INET.pack(family, socket.IPPROTO_UDP if udp else socket.IPPROTO_TCP, 0, 0, states)
+    size = 16 if six else 4
+    for message in _answers(asked):
+        _, state, port, to_port, source, to, unacknowledged, inode = _ANSWER.unpack_from(message)
+        local = _plain(source[:size]), int.from_bytes(port, "big")
+        remote = _plain(to[:size]), int.from_bytes(to_port, "big")
+        yield _Row(local, remote, state, unacknowledged, inode)
+
+
+def _written(pid: int, table: str) -> Iterator[_Row]:
+    """The same from a table of proc(5)."""
+    try:
+        with open(f"/proc/{pid}/net/{table}") as file:
+            lines = file.readlines()[1:]
+    except OSError:
+        return
+    for line in lines:
+        _, local, remote, state, queues, _, _, _, _, inode, *_ = line.split()
+        unacknowledged = int(queues.partition(":")[0], 16)
+        yield _Row(_end(local), _end(remote), int(state, 16), unacknowledged, int(inode))
+
+
+def _end(text: str) -> _End:
+    address, _, port = text.partition(":")
+    words = [int(address[i : i + 8], 16) for i in range(0, len(address), 8)]
+    return _plain(struct.pack(f"={len(words)}I", *words)), int(port, 16)
+
+
+def _plain(address: bytes) -> bytes:
+    """An address of IPv4 in IPv6 as what it is: the other end may be a socket of IPv4."""
+    return address[12:] if address.startswith(_MAPPED) else address
