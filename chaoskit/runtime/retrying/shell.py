@@ -81,38 +81,11 @@ def _guarded(parts: Retried, nested: Function) -> Function:
         if current()[0] is not None:
             return nested(args, kwargs)
         scope: Scope | None = None
-        if seconds is not None:
-            enter(scope := [now + seconds, clock])
+        # Around all of it, and closed without a call: what a signal handler raises may strike between any two
+        # calls, and must not leave the deadline in force for whatever this thread does next.
         try:
-            value = attempt(*args, **kwargs) if kwargs else attempt(*args)
-        except catch as caught:
-            error = caught
-        except BaseException:
-            _close(scope)
-            raise
-        else:
-            if scope is not None:
-                scope[0] = None
-            if type(value) not in RESULTS:
-                refuse_workless(rules, fn, value)
-            return value
-        try:
-            return go_on(rules, attempt, args, kwargs, error, scope)
-        finally:
-            del error
-            _close(scope)
-
-    return guarded
-
-
-def _nested(parts: Retried) -> Function:
-    """What either shell does within a deadline that an outer call has set: inherit it, and put it back."""
-    rules, fn, attempt, catch = parts
-
-    def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        scope = inherit(rules, CURRENT.get())
-        token = CURRENT.set(scope or NEVER)
-        try:
+            if seconds is not None:
+                enter(scope := [now + seconds, clock])
             try:
                 value = attempt(*args, **kwargs) if kwargs else attempt(*args)
             except catch as caught:
@@ -126,7 +99,38 @@ def _nested(parts: Retried) -> Function:
             finally:
                 del error
         finally:
-            CURRENT.reset(token)
+            if scope is not None:
+                scope[0] = None
+
+    return guarded
+
+
+def _nested(parts: Retried) -> Function:
+    """What either shell does within a deadline that an outer call has set: inherit it, and put it back."""
+    rules, fn, attempt, catch = parts
+
+    def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        outer, token = CURRENT.get(), None
+        scope = inherit(rules, outer)
+        try:
+            token = CURRENT.set(scope or NEVER)
+            try:
+                value = attempt(*args, **kwargs) if kwargs else attempt(*args)
+            except catch as caught:
+                error = caught
+            else:
+                if type(value) not in RESULTS:
+                    refuse_workless(rules, fn, value)
+                return value
+            try:
+                return go_on(rules, attempt, args, kwargs, error, scope)
+            finally:
+                del error
+        finally:
+            if token is None:
+                CURRENT.set(outer)
+            else:
+                CURRENT.reset(token)
 
     return nested
 
@@ -197,11 +201,6 @@ def _judged(rules: RetryRules, fn: Function) -> Function:
         return value
 
     return attempt
-
-
-def _close(scope: Scope | None) -> None:
-    if scope is not None:
-        scope[0] = None
 
 
 def _sleep(rules: RetryRules, seconds: float) -> bool:

@@ -17,7 +17,7 @@ SAID: dict[str, list[tuple[int, str]]] = {
                 " Their offer: ssh-rsa"
             ),
         ),
-        (255, "/root/.ssh/config: line 3: Bad configuration option: foo"),
+        (255, "/home/u/.ssh/config: line 3: Bad configuration option: foo"),
         (5, "@ERROR: auth failed on module m"),
         (5, "@ERROR: Unknown module 'x'"),
         (
@@ -158,7 +158,7 @@ SAID: dict[str, list[tuple[int, str]]] = {
         (1, "[mov,mp4] moov atom not found"),
         (2, "jq: parse error: Invalid numeric literal at line 1, column 5"),
         (1, "npm error code EINTEGRITY\nnpm error sha512-x integrity checksum failed"),
-        (100, "E: Failed to fetch http://deb.debian.org/x  Hash Sum mismatch"),
+        (100, "E: Failed to fetch http://mirror.test/x  Hash Sum mismatch"),
         (1, "ls: cannot access '/mnt/a': Structure needs cleaning"),
         (1, "cat: a: Bad message"),
         (1, "ERROR: checksum mismatch for a.tar.gz: expected 1 got 2"),
@@ -523,14 +523,14 @@ SAID: dict[str, list[tuple[int, str]]] = {
             1,
             (
                 "npm error code EAI_AGAIN\n"
-                "npm error request to https://registry.npmjs.org/x failed, reason: "
-                "getaddrinfo EAI_AGAIN registry.npmjs.org"
+                "npm error request to https://registry.test/x failed, reason: "
+                "getaddrinfo EAI_AGAIN registry.test"
             ),
         ),
         (1, "Error: getaddrinfo ENOTFOUND h"),
         (1, "Error: connect ETIMEDOUT 10.0.0.1:443"),
-        (100, ("E: Failed to fetch http://deb.debian.org/x.deb  503  Service Unavailable [IP: 10.0.0.1 80]")),
-        (100, ("W: Failed to fetch http://deb.debian.org/x  Temporary failure resolving 'deb.debian.org'")),
+        (100, ("E: Failed to fetch http://mirror.test/x.deb  503  Service Unavailable [IP: 10.0.0.1 80]")),
+        (100, ("W: Failed to fetch http://mirror.test/x  Temporary failure resolving 'mirror.test'")),
         (1, "ls: cannot open directory '/mnt': Transport endpoint is not connected"),
         (1, "mount.nfs: Host is down"),
         (1, "flock: 9: No locks available"),
@@ -558,7 +558,7 @@ SAID: dict[str, list[tuple[int, str]]] = {
             ),
         ),
         (1, "Error: Error acquiring the state lock: ConditionalCheckFailedException"),
-        (1, "pip: ERROR: HTTP error 502 while getting https://pypi.org/simple/x"),
+        (1, "pip: ERROR: HTTP error 502 while getting https://index.test/simple/x"),
         (1, "Retrying in 5 seconds\nERROR: Service Unavailable (503)"),
         (
             1,
