@@ -90,8 +90,8 @@ def struck(call: Callable[[], Any], at: int) -> bool:
 
     def strike(frame: Any, event: str, value: Any) -> None:
         nonlocal left
-        # The end of the profiling itself is a call as well. The entry of a with statement is one from CPython 3.14
-        # on: a lock that was just taken there stays taken, in all code that has a lock, ours included.
+        # The end of the profiling itself is a call as well. The entry of a with statement is one from CPython
+        # 3.14 on: a lock that was just taken there stays taken, as in all code that has a lock.
         entry = getattr(value, "__name__", "") == "__enter__"
         if event in ("call", "c_return") and value is not sys.setprofile and not entry:
             left -= 1
