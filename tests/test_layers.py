@@ -241,7 +241,7 @@ LATE = {
     *("context", "redact", "observing.events", "retrying.events", "retrying.backoffs", "retrying.registry"),
     *("breaker.events", "breaker.shared", "calling.pipeline"),
     *("failures.built_in", "failures.errnos", "failures.index", "failures.library", "failures.processes"),
-    *("failures.rules", "failures.statuses", "failures.stored"),
+    *("failures.rules", "failures.statuses", "failures.stored", "failures.words", "failures.amazon"),
 }
 
 

@@ -9,15 +9,17 @@ say too little without the dot: ``context.bind(...)``, ``config.load(...)``.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 
-from chaoskit.runtime.exports import EXPORTS
+from chaoskit.runtime.exports import EXPORTS, OPTIONAL
 
 _HOMES = {name: module for module, names in EXPORTS.items() for name in names.split()}
 _SPACES = ("config", "context")
-__all__ = [*_HOMES, *_SPACES]
 
 
 def __getattr__(name: str) -> object:
+    if name == "__all__":
+        return _importable()
     if name in _SPACES:
         return import_module(f"{__name__}.{name}")
     if (home := _HOMES.get(name)) is None:
@@ -28,5 +30,15 @@ def __getattr__(name: str) -> object:
     return value
 
 
+def _importable() -> list[str]:
+    """What ``from chaoskit.runtime import *`` gives: every name but those of packages that are not installed.
+
+    Asked for, such a name still says which extra it needs. Worked out on demand, for to look for packages
+    costs more than to load this module.
+    """
+    absent = {home for home, package in OPTIONAL.items() if find_spec(package) is None}
+    return [*(name for name, home in _HOMES.items() if home not in absent), *_SPACES]
+
+
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*_HOMES, *_SPACES])

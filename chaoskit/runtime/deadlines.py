@@ -58,11 +58,17 @@ def deadline(seconds: float, *, clock: Clock = _SYSTEM) -> Iterator[None]:
     """
     if not seconds >= 0:
         raise wrong("deadline", seconds, "zero or more seconds")
-    token = CURRENT.set(nested(CURRENT.get(), seconds, clock) or NEVER)
+    outer, token = CURRENT.get(), None
+    scope = nested(outer, seconds, clock) or NEVER
     try:
+        token = CURRENT.set(scope)
         yield
     finally:
-        CURRENT.reset(token)
+        # None: a signal handler has raised right after the deadline was set, before that was noted.
+        if token is None:
+            CURRENT.set(outer)
+        else:
+            CURRENT.reset(token)
 
 
 @overload

@@ -154,3 +154,6 @@ EXPORTS = {
         "TimeoutSettings WaitSettings "
     ),
 }
+
+OPTIONAL = {"transports.httpx": "httpx", "transports.requests": "requests", "transports.urllib3": "urllib3"}
+"""The package that a module cannot be loaded without."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -211,3 +213,22 @@ def test_a_transaction_completes_claims_only(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="complete is 'claim'"):
             tx.commit(complete="claim")  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
+
+
+def test_everything_can_be_imported_at_once_without_the_extras(tmp_path: Path) -> None:
+    """A star leaves out what needs a package that is not there; its name says which."""
+    code = (
+        "import sys, importlib.util as u\n"
+        "find = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'httpx' else find(name, *a)\n"
+        "sys.modules['httpx'] = None\n"
+        "from chaoskit.runtime import *\n"
+        "assert 'retry' in globals() and 'RetryingAdapter' in globals()\n"
+        "assert 'RetryingTransport' not in globals()\n"
+        "import chaoskit.runtime as r\n"
+        "assert 'RetryingTransport' in dir(r)\n"
+        "try: r.RetryingTransport\n"
+        "except ImportError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "chaoskit[httpx]" in done.stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast
 
 from chaoskit.core.errors import UsageError
@@ -14,7 +13,7 @@ from chaoskit.runtime.breaker.machine import BreakerState, Permit
 from chaoskit.runtime.breaker.options import BreakerOptions, BreakerSettings
 from chaoskit.runtime.breaker.verdict import Errors, Verdict
 from chaoskit.runtime.calling.blocks import OpenBlocks
-from chaoskit.runtime.calling.callables import decorated, is_async
+from chaoskit.runtime.calling.callables import RESULTS, decorated, is_async
 from chaoskit.runtime.clock import Clock, SystemClock
 from chaoskit.runtime.observing.observers import Listener
 
@@ -136,8 +135,8 @@ class CircuitBreaker(Driver):
         except BaseException as error:
             self.raised(permit, error, 0.0)
             raise
-        if machine.streak or type(value) is CoroutineType:
-            return cast(R, shells.back(self, permit, value, 0.0))
+        if machine.streak or type(value) not in RESULTS:
+            return cast(R, shells.back(self, permit, fn, value, 0.0))
         return value
 
     def guard(self) -> BreakerGuard:

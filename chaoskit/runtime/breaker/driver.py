@@ -159,7 +159,7 @@ class Driver(Lasting):
         except BaseException:
             # Ctrl-C in a listener: the call will not be made, so its place is free.
             if permit is not None:
-                self._release(permit)
+                self.release(permit)
             raise
         if permit is not None:
             return permit
@@ -170,7 +170,8 @@ class Driver(Lasting):
             raise _unread(BreakerOpen, _told, self.name, state, retry_in, self.last_failure, time())
         return PASS
 
-    def _release(self, permit: Permit) -> None:
+    def release(self, permit: Permit) -> None:
+        """Give ``permit`` back: the call counts neither way."""
         with self._lock:
             self.machine.release(permit)
 

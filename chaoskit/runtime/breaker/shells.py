@@ -7,13 +7,12 @@ before, one after, no lock and no clock.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from types import CoroutineType
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from chaoskit.runtime.breaker.driver import Driver, let_go
 from chaoskit.runtime.breaker.machine import Permit
-from chaoskit.runtime.calling.callables import is_async
+from chaoskit.runtime.calling.callables import RESULTS, finished, is_async, is_workless
 
 
 def around_sync(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,8 +37,8 @@ def _around_unmeasured(breaker: Driver, fn: Callable[..., Any]) -> Callable[...,
             breaker.raised(permit, error, 0.0)
             raise
         # A success ends a streak of failures, and a coroutine has not run yet; both are rare.
-        if machine.streak or type(value) is CoroutineType:
-            return back(breaker, permit, value, 0.0)
+        if machine.streak or type(value) not in RESULTS:
+            return back(breaker, permit, fn, value, 0.0)
         return value
 
     return protected
@@ -66,8 +65,8 @@ def _around_measured(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., A
         except BaseException as error:
             breaker.raised(permit, error, started)
             raise
-        if judges_results or type(value) is CoroutineType:
-            return back(breaker, permit, value, started)
+        if judges_results or type(value) not in RESULTS:
+            return back(breaker, permit, fn, value, started)
         # Not looked up once: a forked child has a new lock.
         ended, lock = now(), breaker._lock
         try:
@@ -125,16 +124,23 @@ def measured(breaker: Driver, fn: Callable[..., Any], args: Any, kwargs: Any) ->
     except BaseException as error:
         breaker.raised(permit, error, started)
         raise
-    if breaker.judges_results or type(value) is CoroutineType:
-        return back(breaker, permit, value, started)
+    if breaker.judges_results or type(value) not in RESULTS:
+        return back(breaker, permit, fn, value, started)
     breaker.succeeded(permit, started)
     return value
 
 
-def back(breaker: Driver, permit: Permit, value: Any, started: float) -> Any:
-    """Count what a sync call returned. A coroutine has not run yet: its awaiting is counted instead."""
-    if type(value) is CoroutineType:
-        return finish(breaker, permit, value, started)
+def back(breaker: Driver, permit: Permit, fn: Callable[..., Any], value: Any, started: float) -> Any:
+    """Count what sync ``fn`` returned. A coroutine has not run yet: its awaiting is counted instead.
+
+    Raises:
+        UsageError: for other work that is still to be done. The permit is given back, uncounted.
+    """
+    if type(value) not in RESULTS and is_workless(value):
+        if isinstance(value, Coroutine):
+            return finish(breaker, permit, value, started)
+        breaker.release(permit)
+        finished("a circuit breaker", fn, value)
     breaker.returned(permit, value, started)
     return value
 

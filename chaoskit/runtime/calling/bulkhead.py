@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar, cast
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.callables import finished, is_async, protect, synchronous_all
@@ -39,13 +39,17 @@ class BulkheadRejected(Event):
     waited: float
 
 
+Place: TypeAlias = list[bool]
+"""True in it while a caller holds a place; it changes under the bulkhead's lock only."""
+
+
 class _Waiter:
-    """One caller in the queue; ``granted`` changes under the bulkhead's lock only."""
+    """One caller in the queue; the call that hands its place over notes it in ``place``."""
 
-    __slots__ = ("granted", "wake")
+    __slots__ = ("place", "wake")
 
-    def __init__(self, wake: Callable[[], object]) -> None:
-        self.granted = False
+    def __init__(self, wake: Callable[[], object], place: Place) -> None:
+        self.place = place
         self.wake = wake
 
 
@@ -106,16 +110,26 @@ class Bulkhead(Lasting):
         return cast(R, finished("a bulkhead", fn, self._run(fn, args, kwargs)))
 
     def __enter__(self) -> None:
-        self._enter()
+        place = [False]
+        try:
+            self._enter(place)
+        except BaseException:
+            self._leave(place)
+            raise
 
     def __exit__(self, *exc: object) -> None:
-        self._leave()
+        self._leave([True])
 
     async def __aenter__(self) -> None:
-        await self._aenter()
+        place = [False]
+        try:
+            await self._aenter(place)
+        except BaseException:
+            self._leave(place)
+            raise
 
     async def __aexit__(self, *exc: object) -> None:
-        self._leave()
+        self._leave([True])
 
     @property
     def in_use(self) -> int:
@@ -128,37 +142,48 @@ class Bulkhead(Lasting):
         return len(self._waiters)
 
     def _run(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        with self._lock:  # _take_place, without its call
-            free = self._free > 0
-            self._free -= free
-        if not free:
-            self._enter()
+        # What a signal handler raises may strike between any two calls: the place is noted where it is taken.
+        place = [False]
         try:
+            with self._lock:  # _take_place, without its call
+                if self._free > 0:
+                    self._free -= 1
+                    place[0] = True
+            if not place[0]:
+                self._enter(place)
             # Merging an empty dict costs as much as the lock.
             return fn(*args, **kwargs) if kwargs else fn(*args)
         finally:
-            self._leave()
+            try:
+                self._leave(place)
+            except BaseException:
+                # Struck on the way in; what was given back already is not given back twice.
+                self._leave(place)
+                raise
 
     async def _arun(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        await self._aenter()
+        place = [False]
         try:
+            await self._aenter(place)
             return await fn(*args, **kwargs)
         finally:
-            self._leave()
+            self._leave(place)
 
-    def _take_place(self) -> bool:
+    def _take_place(self, place: Place) -> bool:
         # Asked first: nearly every call finds a place, and needs nothing that a wait would need.
         with self._lock:
-            free = self._free > 0
-            self._free -= free
-        return free
+            if self._free > 0:
+                self._free -= 1
+                place[0] = True
+        return place[0]
 
-    def _enter(self) -> None:
-        if self._take_place():
+    def _enter(self, place: Place) -> None:
+        """Take a place, waiting for it if need be. If this raises, the caller gives back what it holds."""
+        if self._take_place(place):
             return
         # One event for each waiter: a condition for all would wake every one of them for a single place.
         event = threading.Event()
-        waiter = self._place_or_queue(event.set)
+        waiter = self._place_or_queue(event.set, place)
         if waiter is None:
             return
         patience = self._patience()
@@ -173,10 +198,10 @@ class Bulkhead(Lasting):
             forget()
         self._granted_or_rejected(waiter, patience, stop.is_set())
 
-    async def _aenter(self) -> None:
+    async def _aenter(self, place: Place) -> None:
         if self._queue:
             needs_asyncio("a bulkhead with a queue")
-        if self._take_place():
+        if self._take_place(place):
             return
         if not self._queue:
             raise self._rejection(0.0)
@@ -187,7 +212,7 @@ class Bulkhead(Lasting):
         loop = asyncio.get_running_loop()
         event = asyncio.Event()
         # The place may be freed in another thread, where setting an asyncio event wakes no one.
-        waiter = self._place_or_queue(lambda: loop.call_soon_threadsafe(event.set))
+        waiter = self._place_or_queue(lambda: loop.call_soon_threadsafe(event.set), place)
         if waiter is None:
             return
         patience = self._patience()
@@ -214,14 +239,15 @@ class Bulkhead(Lasting):
         left = remaining()
         return self._max_wait if left is None else min(self._max_wait, left)
 
-    def _place_or_queue(self, wake: Callable[[], object]) -> _Waiter | None:
+    def _place_or_queue(self, wake: Callable[[], object], place: Place) -> _Waiter | None:
         """Take a place (None) or one in the queue; raises ``BulkheadFull`` if there is neither."""
         with self._lock:
             if self._free > 0:
                 self._free -= 1
+                place[0] = True
                 return None
             if len(self._waiters) < self._queue:
-                waiter = _Waiter(wake)
+                waiter = _Waiter(wake, place)
                 self._waiters.append(waiter)
                 return waiter
         raise self._rejection(0.0)
@@ -229,7 +255,7 @@ class Bulkhead(Lasting):
     def _granted_or_rejected(self, waiter: _Waiter, waited: float, woken: bool) -> None:
         """The wait is over: either a place was granted, perhaps at the last moment, or there is none."""
         with self._lock:
-            if waiter.granted:
+            if waiter.place[0]:
                 return
             self._waiters.remove(waiter)
         if woken:
@@ -237,32 +263,35 @@ class Bulkhead(Lasting):
         raise self._rejection(waited)
 
     def _give_up(self, waiter: _Waiter) -> None:
+        # The place may have come while the caller was being interrupted: it passes it on as it leaves.
         with self._lock:
-            if not waiter.granted:
+            if not waiter.place[0]:
                 self._waiters.remove(waiter)
-                return
-        # The place came while the caller was being interrupted: pass it on.
-        self._leave()
 
-    def _leave(self) -> None:
-        """Hand the place to the first in the queue, or free it."""
+    def _leave(self, place: Place) -> None:
+        """Hand the place to the first in the queue, or free it; nothing if this caller holds none."""
         with self._lock:
-            if not self._waiters:
-                # Not above the limit: see _after_fork.
-                self._free = free if (free := self._free + 1) < self.limit else self.limit
+            if not place[0]:
                 return
             while self._waiters:
-                waiter = self._waiters.popleft()
+                waiter = self._waiters[0]
                 # Handed over directly: were the place freed first, a call that arrives now
-                # would overtake the queue.
-                waiter.granted = True
+                # would overtake the queue. Without a call in between, so that nothing can strike there.
+                del self._waiters[0]
+                waiter.place[0], place[0] = True, False
                 try:
                     waiter.wake()
                 except RuntimeError:
                     # Its event loop was closed under it, so there is no caller left to take the place.
+                    waiter.place[0], place[0] = False, True
                     continue
+                except BaseException:
+                    waiter.wake()
+                    raise
                 return
-            self._free = min(self.limit, self._free + 1)
+            # Not above the limit: see _after_fork.
+            self._free = free if (free := self._free + 1) < self.limit else self.limit
+            place[0] = False
 
     def _rejection(self, waited: float) -> BulkheadFull:
         if wanted(self.listeners):

@@ -1,8 +1,8 @@
 """What a callable is: decided in one place for every strategy, hook, predicate and job.
 
 Nothing is accepted and then not run. A function that gives a coroutine is refused where no event loop will
-await it, and one that turns out to give a coroutine (a lambda around an async function, a partial, an object
-with a call) is refused when that coroutine comes.
+await it. One that turns out to give work instead of a result (a lambda around an async function, a function
+that returns a generator, a task or a future) is refused when that work comes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Iterable
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, TypeVar, cast
 
@@ -19,13 +20,16 @@ from chaoskit.runtime.log import ERROR, log
 
 __all__ = [
     "LAZY",
+    "RESULTS",
     "CallableKind",
     "answered",
     "asked",
     "called",
     "decorated",
+    "drop",
     "finished",
     "is_async",
+    "is_workless",
     "kind_of",
     "protect",
     "protectable",
@@ -54,6 +58,13 @@ class CallableKind(enum.Enum):
 
 LAZY = frozenset({CallableKind.GENERATOR, CallableKind.ASYNC_GENERATOR})
 """Kinds whose call does no work, with or without an event loop."""
+
+
+RESULTS: set[type] = {type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset}
+"""Classes whose instances are known to be results: one look-up is all that a call pays for the question.
+
+Others join as they are seen, if they live as long as their module: see :func:`is_workless`.
+"""
 
 
 def is_async(fn: Callable[..., Any]) -> bool:
@@ -136,7 +147,7 @@ def protect(what: str, fn: F, run: Run, arun: Callable[..., Awaitable[Any]]) -> 
         @functools.wraps(fn)
         def protected(*args: Any, **kwargs: Any) -> Any:
             value = run(fn, args, kwargs)
-            return finished(what, fn, value) if type(value) is CoroutineType else value
+            return value if type(value) in RESULTS else finished(what, fn, value)
 
         @functools.wraps(fn)
         async def aprotected(*args: Any, **kwargs: Any) -> Any:
@@ -147,21 +158,67 @@ def protect(what: str, fn: F, run: Run, arun: Callable[..., Awaitable[Any]]) -> 
     return decorated(what, fn, wrap)
 
 
+def is_workless(value: object) -> bool:
+    """True if ``value`` is work that is still to be done: a coroutine, generator, task or future.
+
+    Compiled coroutines and generators, and subclasses of futures, count as well. What merely can be awaited
+    does not: a client or a table may be that, and usable as it stands.
+    """
+    kind = type(value)
+    if kind in RESULTS:
+        return False
+    # By their methods, and asked of the class: what an object's __getattr__ gives is no sign.
+    if issubclass(kind, Coroutine | Generator | AsyncGenerator) or _is_future(kind):
+        return True
+    home = sys.modules.get(kind.__module__)
+    # A class that was made in a function, or by a mock for one object, must not live for our sake.
+    if getattr(home, kind.__qualname__, None) is kind:
+        RESULTS.add(kind)
+    return False
+
+
 def finished(what: str, fn: Callable[..., Any], value: Any) -> Any:
     """Return ``value``, the result of sync ``fn``.
 
     Raises:
-        UsageError: for a coroutine, whose work has not even begun.
+        UsageError: for work that has not been done yet. It is closed or cancelled first, since no caller
+            ever gets it.
     """
-    if type(value) is CoroutineType:
+    if type(value) in RESULTS or not is_workless(value):
+        return value
+    drop(value)
+    name = type(value).__name__
+    if isinstance(value, Coroutine):
+        expected = "an async function, since it returns a coroutine"
+        hint = "Write it with async def: what a coroutine does later would not be protected."
+    elif isinstance(value, Generator | AsyncGenerator):
+        article = "an" if name[0] in "aeiou" else "a"
+        expected = f"a function that does its work when called; it returned {article} {name}"
+        hint = "Consume it in the function, as list() does, or put 'with' around the part that does the work."
+    else:
+        expected = f"a function that waits for its result; it returned a {name}"
+        hint = "Await it in an async def, or ask its result() in the function: the rest is not protected."
+    raise wrong(f"the function given to {what}", fn, expected, hint)
+
+
+def drop(value: Any) -> None:
+    """Let go of ``value``, work that its caller will never get: it is closed, or cancelled where it runs.
+
+    Left open, a coroutine would warn that it was never awaited, at some later place.
+    """
+    if isinstance(value, Coroutine | Generator):
         value.close()
-        raise wrong(
-            f"the function given to {what}",
-            fn,
-            "an async function, since it returns a coroutine",
-            "Write it with async def: what a coroutine does later would not be protected.",
-        )
-    return value
+    elif not isinstance(value, AsyncGenerator):
+        value.cancel()
+
+
+def _is_future(kind: type) -> bool:
+    """True for the futures of asyncio, by the mark that ``asyncio.isfuture`` looks for, and of concurrent."""
+    return any(
+        "_asyncio_future_blocking" in vars(base)
+        or (base.__name__ == "Future" and base.__module__ == "concurrent.futures._base")
+        for base in kind.__mro__
+    )
 
 
 # -- functions of the user's that ours call, and whose answer or effect counts ---------------------
@@ -192,15 +249,16 @@ def synchronous_all(what: str, fns: Iterable[T]) -> tuple[T, ...]:
     return found
 
 
-def called(what: str, fn: Callable[..., Any], *args: Any) -> Any:
+def called(what: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call ``fn`` as ``what``, for what :func:`synchronous` cannot know beforehand.
 
-    A lambda around an async function looks like any other until it is called.
+    A lambda around an async function looks like any other until it is called. A task or future passes: it
+    runs by itself, as a listener may wish; where it stands for an answer, see :func:`answered`.
 
     Raises:
         UsageError: for a coroutine or generator as its result, which is closed first.
     """
-    value = fn(*args)
+    value = fn(*args, **kwargs)
     if isinstance(value, CoroutineType | GeneratorType):
         value.close()
     elif not isinstance(value, AsyncGeneratorType):
@@ -211,8 +269,8 @@ def called(what: str, fn: Callable[..., Any], *args: Any) -> Any:
 
 
 def answered(what: str, fn: Callable[..., Any], *args: Any) -> bool:
-    """The truth of ``fn(*args)``, a predicate; a coroutine is not an answer."""
-    return bool(called(what, fn, *args))
+    """The truth of ``fn(*args)``, a predicate; a coroutine or a future is not an answer."""
+    return bool(finished(what, fn, called(what, fn, *args)))
 
 
 def asked(what: str, fn: Callable[..., Any], about: Any, *, if_it_raises: bool) -> bool:

@@ -143,11 +143,13 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
                 try:
                     value = candidate.get(*args, **kwargs)
                     # By the value, not by the function: a lambda around an async function is async as well.
-                    if inspect.isawaitable(value):
+                    if awaited := inspect.isawaitable(value):
                         value = await value
                 except self._on as error:
                     choosing.reject(candidate.name, Why.FAILED, repr(error), error)
                     continue
+                if not awaited:
+                    finished("a candidate", candidate.get, value)
                 if choosing.accepts(candidate, value):
                     break
             return choosing.end()
@@ -185,7 +187,7 @@ class FallbackChain(Lasting, NoBlock, Generic[T]):
         if keep is None:
             return None
         if keep.key is not None:
-            found = called("key", functools.partial(keep.key, *args, **kwargs))
+            found = called("key", keep.key, *args, **kwargs)
             try:
                 hash(found)
             # Here, before any candidate was called: what it made would be lost with this error.

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.blocks import NoBlock
-from chaoskit.runtime.calling.callables import decorated, is_async, synchronous
+from chaoskit.runtime.calling.callables import called, decorated, is_async, synchronous
 from chaoskit.runtime.forks import Lasting, survive_fork
 
 __all__ = ["CallsThrough", "PerKey"]
@@ -72,7 +72,7 @@ class PerKey(Lasting, NoBlock, Generic[S]):
                 self._strategies.move_to_end(key)
                 return found
         # Outside of the lock: it is the user's, may ask for another key, and a fork waits for the lock.
-        made = self._make(key)
+        made = called("make", self._make, key)
         with self._lock:
             # Of two calls that come first for a key at once, both get what the quicker one made.
             found = self._strategies.setdefault(key, made)
@@ -95,11 +95,13 @@ class PerKey(Lasting, NoBlock, Generic[S]):
 
         @functools.wraps(fn)
         def call(*args: Any, **kwargs: Any) -> Any:
-            return self.of(key_of(*args, **kwargs)).call(fn, *args, **kwargs)
+            key = called("key", key_of, *args, **kwargs)
+            return self.of(key).call(fn, *args, **kwargs)
 
         @functools.wraps(fn)
         async def acall(*args: Any, **kwargs: Any) -> Any:
-            return await self.of(key_of(*args, **kwargs)).call(fn, *args, **kwargs)
+            key = called("key", key_of, *args, **kwargs)
+            return await self.of(key).call(fn, *args, **kwargs)
 
         return acall if is_async(fn) else call
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -172,7 +173,10 @@ class Recovery(NoBlock):
             if step is not RecoveryStep.ALTERNATIVE or self._alternative is None:
                 raise
             value = self._alternative(*args, **kwargs)
-            return RecoveredCall(await value if is_async(self._alternative) else value, step, error)
+            # By the value, not by the function: a lambda around an async function is async as well.
+            if inspect.isawaitable(value):
+                return RecoveredCall(await value, step, error)
+            return RecoveredCall(finished("a recovery", self._alternative, value), step, error)
 
     async def _acall(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         return self._value(await self._arun(fn, args, kwargs))

@@ -6,6 +6,7 @@ Sources: RFC 9110, RFC 6585 and the registry of status codes; for others the pro
 from __future__ import annotations
 
 from chaoskit.runtime.failures import taxonomy as t
+from chaoskit.runtime.failures.allowances import is_used_up
 from chaoskit.runtime.failures.rules import Rule
 
 __all__ = ["STATUSES"]
@@ -22,7 +23,7 @@ STATUSES: tuple[Rule, ...] = (
         name="http.secondary-limit",
         verdict=t.RateLimited,
         statuses=(403,),
-        when=lambda e: "retry-after" in e.headers or e.headers.get("x-ratelimit-remaining") == "0",
+        when=lambda e: "retry-after" in e.headers or is_used_up(e.headers),
         why="a 403 that says when to come back is a limit, not a refusal",
     ),
     Rule(

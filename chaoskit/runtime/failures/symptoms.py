@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from chaoskit.runtime.clock import Clock
+from chaoskit.runtime.failures.allowances import refilled_in
 
 __all__ = ["Symptoms", "asked_to_wait", "leaves", "links", "parse_retry_after", "retry_after"]
 
@@ -25,10 +26,6 @@ _DIGITS = r"[+-]?[0-9]{1,12}(\.[0-9]{1,9})?\Z"
 _MANY_DIGITS = r"\+?[0-9]{13,}\Z"
 _SEVERAL = r"[0-9]{1,12}(?:\.[0-9]{1,9})?(?:\s*,\s*[0-9]{1,12}(?:\.[0-9]{1,9})?){1,20}\Z"
 _HUGE = 1e12
-_RESET = r"(?:x-)?ratelimit-reset(?:-after|-requests|-tokens)?\Z"
-_PART = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)"
-_DURATION = rf"(?:{_PART}){{1,5}}"
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Symptoms:
@@ -157,27 +154,7 @@ def retry_after(symptoms: Symptoms, wall: float) -> float | None:
     if asked is not None or symptoms.status not in (403, 429):
         return asked
     sent = _http_date(headers.get("date", "").strip())
-    return _reset(headers, wall if sent is None else sent)
-
-
-def _reset(headers: Mapping[str, str], wall: float) -> float | None:
-    """When the allowance is filled up again, from the headers that services have for it; the latest counts.
-
-    Seconds (``RateLimit-Reset`` of the IETF's draft, Discord), a moment since the epoch (GitHub), which is
-    compared with the answer's own date where it has one, or a duration like ``6m0s`` (OpenAI).
-    """
-    found = []
-    for name, value in headers.items():
-        if not re.match(_RESET, name):
-            continue
-        text = value.strip()
-        if re.match(_DIGITS, text, re.ASCII):
-            number = float(text)
-            # Thirty years of seconds are a date.
-            found.append(max(0.0, number - wall) if number > 1e9 else max(0.0, number))
-        elif re.fullmatch(_DURATION, text):
-            found.append(sum(float(n) * _UNITS[unit] for n, unit in re.findall(_PART, text)))
-    return max(found, default=None)
+    return refilled_in(headers, wall if sent is None else sent)
 
 
 def asked_to_wait(error: BaseException, clock: Clock) -> float | None:

@@ -49,7 +49,7 @@ def async_retried(rules: RetryRules, fn: Function) -> Callable[..., Any]:
 
 def _bare(parts: Retried, nested: Function) -> Callable[..., Any]:
     """The shell of a policy that does nothing around the first attempt."""
-    rules, fn, _, catch, _ = parts
+    rules, fn, _, catch = parts
     current = CURRENT.get
 
     async def call(*args: Any, **kwargs: Any) -> Any:
@@ -69,7 +69,7 @@ def _bare(parts: Retried, nested: Function) -> Callable[..., Any]:
 
 def _guarded(parts: Retried, nested: Function) -> Callable[..., Any]:
     """The shell of a policy that counts calls, limits their time, or looks at results."""
-    rules, _, attempt, catch, _ = parts
+    rules, _, attempt, catch = parts
     opened = opener(rules)
     limited = rules.deadline is not None or rules.attempt_timeout is not None
     by_hand = limited and not _is_virtual(rules)
@@ -112,7 +112,7 @@ def _guarded(parts: Retried, nested: Function) -> Callable[..., Any]:
 
 def _nested(parts: Retried) -> Function:
     """What either shell does within a deadline that an outer call has set: inherit it, and put it back."""
-    rules, _, attempt, catch, _ = parts
+    rules, _, attempt, catch = parts
 
     async def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if "trio" in modules:

@@ -47,7 +47,13 @@ class Attempt:
             raise UsageError("this attempt was entered before. Enter each attempt of the loop once.")
         self._entered = True
         if self._until is not None:
-            self._token = CURRENT.set(self._until)
+            outer = CURRENT.get()
+            try:
+                self._token = CURRENT.set(self._until)
+            except BaseException:
+                # Of a signal handler, which may raise between the two: the block is then not entered.
+                CURRENT.set(outer)
+                raise
         return self
 
     def __exit__(

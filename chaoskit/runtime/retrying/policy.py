@@ -9,11 +9,12 @@ from typing import Any, ParamSpec, TypeVar, Unpack
 
 from chaoskit.core.errors import UsageError, wrong
 from chaoskit.runtime.calling.blocks import NoBlock
+from chaoskit.runtime.calling.callables import RESULTS
 from chaoskit.runtime.deadlines import CURRENT
 from chaoskit.runtime.retrying.decorate import asynchronous, decorate, synchronous
 from chaoskit.runtime.retrying.loop import Attempt, async_attempts, attempts
 from chaoskit.runtime.retrying.rules import RetryOptions, RetryRules
-from chaoskit.runtime.retrying.shell import WORKLESS, go_on, refuse_lazy
+from chaoskit.runtime.retrying.shell import go_on, refuse_workless
 
 __all__ = ["RetryPolicy", "policy_of", "retry"]
 
@@ -127,9 +128,9 @@ class RetryPolicy(RetryRules, NoBlock):
             except self.matcher.clause as caught:
                 error = caught
             else:
-                if type(value) in WORKLESS:
+                if type(value) not in RESULTS:
                     # No lambda: a variable that one shares costs each call a cell.
-                    refuse_lazy(fn, value, partial(synchronous, self, fn))
+                    refuse_workless(self, fn, value, partial(synchronous, self, fn))
                 return value
             try:
                 # What cannot be retried at all has failed as well, and is refused by name.

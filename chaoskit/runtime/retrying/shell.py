@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime.calling.callables import called
+from chaoskit.runtime.calling.callables import RESULTS, called, drop, is_workless
 from chaoskit.runtime.deadlines import CURRENT, NEVER, Scope
 from chaoskit.runtime.retrying.course import Course
 from chaoskit.runtime.retrying.rules import RetryRules
@@ -22,10 +21,7 @@ from chaoskit.runtime.retrying.start import (
     repairing,
 )
 
-__all__ = ["WORKLESS", "go_on", "pause", "refuse_lazy", "retried"]
-
-# A call that returns one of these has done no work yet.
-WORKLESS = frozenset({CoroutineType, GeneratorType, AsyncGeneratorType})
+__all__ = ["go_on", "pause", "refuse_workless", "retried"]
 
 Function = Callable[..., Any]
 
@@ -36,15 +32,14 @@ def retried(rules: RetryRules, fn: Function) -> Function:
     On the path of success there is one ``try`` and nothing else that could be left out: a policy costs
     a healthy program next to nothing.
     """
-    lazy = WORKLESS if rules.generators == "refuse" else frozenset({CoroutineType})
-    made = Retried(rules, fn, _judged(rules, fn, lazy), rules.matcher.clause, lazy)
+    made = Retried(rules, fn, _judged(rules, fn), rules.matcher.clause)
     shell = _bare if rules.plain else _guarded
     return functools.wraps(fn)(shell(made, _nested(made)))
 
 
 def _bare(parts: Retried, nested: Function) -> Function:
     """The shell of a policy that has nothing to do around the first attempt."""
-    rules, fn, _, catch, lazy = parts
+    rules, fn, _, catch = parts
     # A local name: one look-up less on the path of success.
     current = CURRENT.get
 
@@ -56,8 +51,8 @@ def _bare(parts: Retried, nested: Function) -> Function:
         except catch as caught:
             error = caught
         else:
-            if type(value) in lazy:
-                refuse_lazy(fn, value)
+            if type(value) not in RESULTS:
+                refuse_workless(rules, fn, value)
             return value
         # Outside of the except clause: what the next attempts raise must not have this error as context.
         try:
@@ -71,7 +66,7 @@ def _bare(parts: Retried, nested: Function) -> Function:
 
 def _guarded(parts: Retried, nested: Function) -> Function:
     """The shell of a policy that counts calls, sets a deadline, or looks at results."""
-    rules, fn, attempt, catch, lazy = parts
+    rules, fn, attempt, catch = parts
     # Looked up once: this path is the bare one plus what these cost, and not much else. It is what ``opener``
     # does, whose call would cost half as much as the plain loop does.
     current, enter, monotonic = CURRENT.get, CURRENT.set, rules.clock.monotonic
@@ -86,52 +81,56 @@ def _guarded(parts: Retried, nested: Function) -> Function:
         if current()[0] is not None:
             return nested(args, kwargs)
         scope: Scope | None = None
-        if seconds is not None:
-            enter(scope := [now + seconds, clock])
+        # Around all of it, and closed without a call: what a signal handler raises may strike between any two
+        # calls, and must not leave the deadline in force for whatever this thread does next.
         try:
-            value = attempt(*args, **kwargs) if kwargs else attempt(*args)
-        except catch as caught:
-            error = caught
-        except BaseException:
-            _close(scope)
-            raise
-        else:
-            if scope is not None:
-                scope[0] = None
-            if type(value) in lazy:
-                refuse_lazy(fn, value)
-            return value
-        try:
-            return go_on(rules, attempt, args, kwargs, error, scope)
-        finally:
-            del error
-            _close(scope)
-
-    return guarded
-
-
-def _nested(parts: Retried) -> Function:
-    """What either shell does within a deadline that an outer call has set: inherit it, and put it back."""
-    rules, fn, attempt, catch, lazy = parts
-
-    def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        scope = inherit(rules, CURRENT.get())
-        token = CURRENT.set(scope or NEVER)
-        try:
+            if seconds is not None:
+                enter(scope := [now + seconds, clock])
             try:
                 value = attempt(*args, **kwargs) if kwargs else attempt(*args)
             except catch as caught:
                 error = caught
             else:
-                if type(value) in lazy:
-                    refuse_lazy(fn, value)
+                if type(value) not in RESULTS:
+                    refuse_workless(rules, fn, value)
                 return value
             try:
                 return go_on(rules, attempt, args, kwargs, error, scope)
             finally:
                 del error
         finally:
-            CURRENT.reset(token)
+            if scope is not None:
+                scope[0] = None
+
+    return guarded
+
+
+def _nested(parts: Retried) -> Function:
+    """What either shell does within a deadline that an outer call has set: inherit it, and put it back."""
+    rules, fn, attempt, catch = parts
+
+    def nested(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        outer, token = CURRENT.get(), None
+        scope = inherit(rules, outer)
+        try:
+            token = CURRENT.set(scope or NEVER)
+            try:
+                value = attempt(*args, **kwargs) if kwargs else attempt(*args)
+            except catch as caught:
+                error = caught
+            else:
+                if type(value) not in RESULTS:
+                    refuse_workless(rules, fn, value)
+                return value
+            try:
+                return go_on(rules, attempt, args, kwargs, error, scope)
+            finally:
+                del error
+        finally:
+            if token is None:
+                CURRENT.set(outer)
+            else:
+                CURRENT.reset(token)
 
     return nested
 
@@ -184,7 +183,7 @@ def go_on(
         del error
 
 
-def _judged(rules: RetryRules, fn: Function, lazy: frozenset[type]) -> Function:
+def _judged(rules: RetryRules, fn: Function) -> Function:
     """``fn`` with the throttle before and the judgement of its result after it, where there are such."""
     if rules.throttle is None and rules.on_result is None:
         return fn
@@ -196,17 +195,12 @@ def _judged(rules: RetryRules, fn: Function, lazy: frozenset[type]) -> Function:
         if held is not None:
             raise held
         value = fn(*args, **kwargs) if kwargs else fn(*args)
-        # A generator has no result yet; the shell refuses it.
-        if type(value) not in lazy:
+        # What is still to be done has no result yet; the shell refuses it.
+        if not is_workless(value):
             judge(rules, value)
         return value
 
     return attempt
-
-
-def _close(scope: Scope | None) -> None:
-    if scope is not None:
-        scope[0] = None
 
 
 def _sleep(rules: RetryRules, seconds: float) -> bool:
@@ -217,23 +211,29 @@ def _sleep(rules: RetryRules, seconds: float) -> bool:
     return False
 
 
-def refuse_lazy(fn: Function, value: Any, examine: Callable[[], object] | None = None) -> None:
-    """Refuse ``value``, which ``fn`` returned without having done any work.
+def refuse_workless(
+    rules: RetryRules, fn: Function, value: Any, examine: Callable[[], object] | None = None
+) -> None:
+    """Refuse ``value``, the result of ``fn``, if it is work that is still to be done and not let pass.
 
     ``examine`` looks at the function itself first, and refuses it in words that fit it better.
 
     Raises:
-        UsageError: always; it says what to do instead.
+        UsageError: it says what to do instead.
     """
-    if isinstance(value, CoroutineType):
-        # Left open, it would warn that it was never awaited, at some later place.
-        value.close()
+    generated = isinstance(value, Generator | AsyncGenerator)
+    if not is_workless(value) or (generated and rules.generators != "refuse"):
+        return
+    drop(value)
+    if generated:
+        advice = "Retry the function that consumes it, or allow it with generators='pass'."
+    elif isinstance(value, Coroutine):
         advice = "Await it through an async function, or use policy.acall."
     else:
-        advice = "Retry the function that consumes it, or allow it with generators='pass'."
+        advice = "Await it in an async def, or ask its result() in the function."
     if examine is not None:
         examine()
     raise UsageError(
-        f"{getattr(fn, '__qualname__', fn)} returned a {type(value).__name__}, which has done no work yet, "
+        f"{getattr(fn, '__qualname__', fn)} returned a {type(value).__name__}, whose work is not done yet, "
         f"so that a retry would protect nothing. {advice}"
     )

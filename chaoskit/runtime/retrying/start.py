@@ -31,14 +31,13 @@ __all__ = [
 class Retried(NamedTuple):
     """What a shell is made from: ``fn`` as the user gave it, and ``attempt``, one attempt at it.
 
-    ``catch`` is what goes into the except clause. A value whose class is in ``lazy`` has done no work yet.
+    ``catch`` is what goes into the except clause.
     """
 
     rules: RetryRules
     fn: Callable[..., Any]
     attempt: Callable[..., Any]
     catch: Any
-    lazy: frozenset[type] = frozenset()
 
 
 INHERITED: Scope = []

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from chaoskit.core.errors import UsageError
-from chaoskit.runtime.calling.callables import called, synchronous
+from chaoskit.runtime.calling.callables import called, finished, synchronous
 from chaoskit.runtime.clock import Clock
 from chaoskit.runtime.context import carry
 from chaoskit.runtime.failures.classifier import Classifier
@@ -148,7 +148,9 @@ class JobRunner(Lasting):
 
     def _run(self, ticket: Ticket) -> None:
         try:
-            called("job", self._work[ticket.job], ticket)
+            work = self._work[ticket.job]
+            # A future is not the end of the job: what it does later would be counted as done.
+            finished("a job", work, called("job", work, ticket))
         except BaseException as error:
             # BaseException too: a job that calls sys.exit() has failed, and must not look as if it ran on.
             counts = self.board.fail(ticket, error)

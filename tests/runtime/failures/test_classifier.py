@@ -372,6 +372,63 @@ def test_a_date_is_compared_with_the_servers_own():
     assert classify(HTTPError(429, moment)).retry_after == 5.0
 
 
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"RateLimit": '"default";r=0;t=25'}, 25.0),
+        ({"RateLimit": "default;r=0;t=25"}, 25.0),
+        ({"RateLimit": "default;t=25"}, 25.0),
+        ({"RateLimit": "default; t=25 ; r=0; pk=:cGE=:"}, 25.0),
+        # Of several limits the one that is used up; of several of those, the one that takes longest.
+        ({"RateLimit": '"day";r=90;t=9000, "hour";r=0;t=40'}, 40.0),
+        ({"RateLimit": '"day";r=0;t=9000,"hour";r=0;t=40'}, 9000.0),
+        ({"RateLimit": '"a";r=3;t=7'}, 7.0),
+        ({"RateLimit": '"a,b;t=3";r=0;t=7'}, 7.0),
+        # When is not said: no longer than the window of its policy.
+        ({"RateLimit": '"burst";r=0', "RateLimit-Policy": '"burst";q=10;w=60, "day";q=1000;w=86400'}, 60.0),
+        ({"RateLimit": '"burst";r=4', "RateLimit-Policy": '"burst";q=10;w=60'}, None),
+        ({"RateLimit-Policy": '"burst";q=10;w=60'}, None),
+        # The draft's older form, in one field and in three.
+        ({"RateLimit": "limit=100, remaining=0, reset=50"}, 50.0),
+        ({"RateLimit-Limit": "100", "RateLimit-Remaining": "0", "RateLimit-Reset": "50"}, 50.0),
+        # What it does not understand it leaves alone.
+        ({"RateLimit": '"open;r=0;t=25'}, None),
+        ({"RateLimit": '"a";r=0;t=soon'}, None),
+        ({"RateLimit": ";;;;,,,,"}, None),
+        ({"RateLimit": '"a";r=0;t=7', "Retry-After": "3"}, 3.0),
+    ],
+)
+def test_the_fields_of_the_draft_on_rate_limits_are_read(headers, seconds):
+    """With a 429 or 403, in each of their forms; ``Retry-After`` says it better where it stands."""
+    assert classify(HTTPError(429, headers)).retry_after == seconds
+    if "Retry-After" not in headers:
+        assert classify(HTTPError(500, headers)).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "category"),
+    [
+        ({"RateLimit": '"a";r=0;t=7'}, "transient"),
+        ({"RateLimit": "limit=1, remaining=0"}, "transient"),
+        ({"RateLimit-Remaining": "0"}, "transient"),
+        ({"X-RateLimit-Remaining": "0"}, "transient"),
+        ({"RateLimit": '"a";r=1;t=7'}, "permanent"),
+        ({"RateLimit-Remaining": "10"}, "permanent"),
+    ],
+)
+def test_a_refusal_with_nothing_left_is_a_limit(headers, category):
+    """A 403 is for good, unless it says that the allowance is used up."""
+    assert classify(HTTPError(403, headers)).category == category
+
+
+def test_a_long_list_of_limits_costs_little():
+    """Hostile headers are read in linear time, and only so far."""
+    begun = time.monotonic()
+    for text in ('"a";r=0;t=5,' * 50_000, '"' * 100_000, ";r=0" * 50_000, "a;" * 50_000):
+        classify(HTTPError(429, {"RateLimit": text, "RateLimit-Policy": text}))
+    assert time.monotonic() - begun < 2
+
+
 def test_of_a_header_that_stands_twice_the_longest_wait_counts():
     """urllib3 lists both, and the last one must not hide the first."""
     headers = pytest.importorskip("urllib3").HTTPHeaderDict([("Retry-After", "9"), ("Retry-After", "3")])

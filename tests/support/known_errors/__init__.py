@@ -11,6 +11,6 @@ from known_errors.case import Case
 
 def cases() -> list[Case]:
     """All of them."""
-    from known_errors import brokers, databases, processes, system, web
+    from known_errors import brokers, databases, processes, spoken, system, web
 
-    return [case for module in (web, databases, brokers, system, processes) for case in module.CASES]
+    return [case for module in (web, databases, brokers, system, processes, spoken) for case in module.CASES]

@@ -1,0 +1,81 @@
+"""What the headers for rate limits say: is the allowance used up, and when will there be a new one.
+
+Sources: draft-ietf-httpapi-ratelimit-headers, in its older form (three numbers, each a field or a member) and
+in its newer one (``RateLimit: "default";r=0;t=25`` beside ``RateLimit-Policy: "default";q=100;w=60``); the
+pages of GitHub, Discord and OpenAI.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+__all__ = ["is_used_up", "refilled_in"]
+
+_DIGITS = r"[+-]?[0-9]{1,12}(\.[0-9]{1,9})?\Z"
+_RESET = r"(?:x-)?ratelimit-reset(?:-after|-requests|-tokens)?\Z"
+_PART = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)"
+_DURATION = rf"(?:{_PART}){{1,5}}"
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+# One member of a structured list: a text or word with parameters, or a word with a value.
+_MEMBER = (
+    r'\s*("[^"]{0,200}"|[\w.*/:-]{1,200})(?:=([0-9]{1,12}))?'
+    r"((?:\s*;\s*[\w*-]{1,50}(?:=[^;,]{1,200})?){0,20})\s*(?:,|\Z)"
+)
+_NUMBER = r";\s*{}=([0-9]{{1,12}})(?=\s*(?:;|\Z))"
+# Of a header that is longer than this, the rest says nothing that a client could act on.
+_LONGEST = 4000
+
+
+def refilled_in(headers: Mapping[str, str], wall: float) -> float | None:
+    """Seconds until the allowance is filled up again, at the latest; None if no header says.
+
+    ``wall`` is the time of the answer in seconds since the epoch, for headers that name a moment.
+    """
+    found = [*_from_structure(headers)]
+    for name, value in headers.items():
+        if not re.match(_RESET, name):
+            continue
+        text = value.strip()
+        if re.match(_DIGITS, text, re.ASCII):
+            number = float(text)
+            # Thirty years of seconds are a date.
+            found.append(max(0.0, number - wall) if number > 1e9 else max(0.0, number))
+        elif re.fullmatch(_DURATION, text):
+            found.append(sum(float(n) * _UNITS[unit] for n, unit in re.findall(_PART, text)))
+    return max(found, default=None)
+
+
+def is_used_up(headers: Mapping[str, str]) -> bool:
+    """True if a header says that nothing of an allowance is left."""
+    if "0" in (headers.get("x-ratelimit-remaining"), headers.get("ratelimit-remaining")):
+        return True
+    limits = [(name, value, said.get("r")) for name, value, said in _members(headers, "ratelimit")]
+    return any(left == 0 or (name == "remaining" and value == 0) for name, value, left in limits)
+
+
+def _from_structure(headers: Mapping[str, str]) -> Iterator[float]:
+    windows = {name: said["w"] for name, _, said in _members(headers, "ratelimit-policy") if "w" in said}
+    limits = list(_members(headers, "ratelimit"))
+    # Of several limits, those that still leave something are not what this answer is about.
+    used_up = [one for one in limits if one[2].get("r") == 0]
+    for name, value, said in used_up or limits:
+        if "t" in said:
+            yield said["t"]
+        elif name == "reset" and value is not None:
+            yield value
+        elif said.get("r") == 0 and name in windows:
+            # Not said when; but no allowance takes longer to fill up than its window.
+            yield windows[name]
+
+
+def _members(headers: Mapping[str, str], header: str) -> Iterator[tuple[str, float | None, dict[str, float]]]:
+    """Name, value and parameters of each member of a structured list; numbers alone."""
+    text, at = headers.get(header, "")[:_LONGEST], 0
+    while at < len(text) and (found := re.compile(_MEMBER, re.ASCII).match(text, at)):
+        at = found.end()
+        name, value, parameters = found.groups()
+        said = {key: re.search(_NUMBER.format(key), parameters, re.ASCII) for key in ("r", "t", "w")}
+        numbers = {key: float(one[1]) for key, one in said.items() if one}
+        yield name.strip('"'), None if value is None else float(value), numbers
