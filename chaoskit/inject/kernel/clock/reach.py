@@ -140,12 +140,13 @@ class Reach:
 
     @cached_property
     def _others(self) -> list[int]:
-        """Other children of this process. Our own helpers hold the ends of many pipes, and write to none."""
-        others = processes.children() - self._pids
-        return [pid for pid in others if not processes.read(f"/proc/{pid}/comm").startswith(b"chaoskit")]
+        """Other children of this process, without our own helpers."""
+        return [pid for pid in processes.children() - self._pids if not _is_helper(pid)]
 
     def _may_hold(self, pid: int, name: str) -> bool:
         """True if a process, or one below it, has that open, and where it cannot be known."""
+        if _is_helper(pid):
+            return False
         try:
             numbers = os.listdir(f"/proc/{pid}/fd")
         except (FileNotFoundError, ProcessLookupError):
@@ -278,6 +279,11 @@ class Reach:
             elif int(fields[5]) == pid and holder is not None:
                 return holder > 0 and holder not in self._pids
         return False
+
+
+def _is_helper(pid: int) -> bool:
+    """True for a process of ours beside the workload: it holds the ends of many pipes, and writes to none."""
+    return processes.read(f"/proc/{pid}/comm").startswith(b"chaoskit")
 
 
 def _signed(word: int) -> int:
