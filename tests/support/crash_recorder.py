@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import stat
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from dataclasses import replace
 from typing import Any
 
 from chaoskit.core.operation import ROOT, Bytes, FileDetail, Operation, OrdinalCounter, PromiseDetail, Trace
+
+MS_SYNC = 4  # asm-generic/mman-common.h
 
 
 def _checked(result: int) -> int:
@@ -147,6 +150,14 @@ class Recorder:
         """``fdatasync``."""
         name, detail = self._opened(fd)
         self._do("fdatasync", name, lambda: os.fdatasync(fd), **detail)
+
+    def msync(self, fd: int, offset: int, length: int) -> None:
+        """``msync`` of a part of a mapping, with ``MS_SYNC``: it writes what ``write`` has put there, too."""
+        name, detail = self._opened(fd)
+        detail |= {"offset": offset, "length": length, "flags": MS_SYNC}
+        with mmap.mmap(fd, max(1, detail["size_before"])) as mapped:
+            length = min(length, len(mapped) - offset)
+            self._do("msync", name, lambda: mapped.flush(offset, length) if length > 0 else None, **detail)
 
     def sync_file_range(self, fd: int, offset: int, length: int) -> None:
         """``sync_file_range``, waiting before and after."""

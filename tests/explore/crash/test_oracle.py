@@ -34,6 +34,7 @@ _OPS = st.one_of(
     st.tuples(
         st.just("allocate"), _NAMES, st.sampled_from([3, 5000]), st.sampled_from([0, KEEP_SIZE]), _DATA
     ),
+    st.tuples(st.just("map"), _NAMES, _DATA, st.sampled_from([0, 4090, 4096]), st.sampled_from([0, 4096])),
     st.tuples(st.just("mkdir"), st.just("d")),
     st.tuples(st.just("sync_path"), st.sampled_from([".", "d", "a", "n"]), st.booleans()),
     st.tuples(st.just("chmod"), _NAMES, st.sampled_from([0o600, 0o755])),
@@ -68,6 +69,13 @@ def play(r: Recorder, op: tuple[object, ...]) -> None:
             fd = r.open(name, os.O_WRONLY | os.O_CREAT)  # type: ignore[arg-type]
             r.fallocate(fd, 0, length, mode)  # type: ignore[arg-type]
             r.write(fd, data)  # type: ignore[arg-type]
+            r.close(fd)
+        elif kind == "map":
+            name, data, offset, synced = rest
+            fd = r.open(name, os.O_RDWR)  # type: ignore[arg-type]
+            # Not behind the end: what a gap does is in test_states.
+            r.write(fd, data, min(offset, os.fstat(fd).st_size))  # type: ignore[arg-type,call-overload]
+            r.msync(fd, synced, 4096)  # type: ignore[arg-type]
             r.close(fd)
         elif kind == "promise":
             r.promise(None)
