@@ -72,7 +72,7 @@ def test_a_reader_that_only_looks_at_the_end_has_met_it(tmp_path: Path) -> None:
     ("make", "open_", "why"),
     [
         (lambda path: path.hardlink_to(path.parent / "other"), "rb", "2 names"),
-        (lambda path: path.write_bytes(b""), "rb", "no regular file with content"),
+        (lambda path: path.write_bytes(b""), "rb", "not a regular file with content"),
         (lambda path: os.truncate(path, damageable.MOST + 1), "rb", "the most that are looked at"),
         (lambda path: None, "wb", "does not read"),
         (lambda path: path.write_bytes(b"x"), "ab", "does not read"),

@@ -145,7 +145,7 @@ def test_what_the_workload_wrote_itself_can_be_damaged(run, root):
     [
         (lambda path: os.link(path, path.with_name("other")), "it has 2 names"),
         (lambda path: os.truncate(path, damageable.MOST + 1), "the most that are looked at"),
-        (lambda path: path.write_bytes(b""), "no regular file with content"),
+        (lambda path: path.write_bytes(b""), "not a regular file with content"),
         (lambda path: path.write_bytes(b"{}"), "a damage of this json file"),
     ],
     ids=["hard link", "large", "empty", "no such damage"],

@@ -31,11 +31,12 @@ class LetterWatch(Repeating):
 
     def __init__(self, store: Storage, notifier: Notifier, *, every: float = 30.0, single: int = 5) -> None:
         super().__init__("watch on dead letters", every)
-        if not (is_whole(single) and single >= 1):
-            raise wrong("single", single, "a whole number of 1 or more")
+        self._store = checked(store)
         if not isinstance(notifier, Notifier):
             raise wrong("notifier", notifier, "a Notifier")
-        self._store, self._notifier, self._single = checked(store), notifier, single
+        if not (is_whole(single) and single >= 1):
+            raise wrong("single", single, "a whole number of 1 or more")
+        self._notifier, self._single = notifier, single
         self._letters = DeadLetters(store)
 
     def look(self) -> int:

@@ -227,7 +227,7 @@ def test_statistics_go_by_pipeline(letters: DeadLetters, clock: VirtualClock) ->
 
 def test_an_id_is_checked(letters: DeadLetters) -> None:
     """What is none says so; what is not there says that."""
-    with pytest.raises(UsageError, match="no id of a dead letter"):
+    with pytest.raises(UsageError, match="not the id of a dead letter"):
         letters.get("nonsense")
     assert letters.get("recon:1") is None
     with pytest.raises(UsageError, match="there is no dead letter"):
