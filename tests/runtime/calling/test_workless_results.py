@@ -96,8 +96,9 @@ WORK: dict[str, Callable[[], Any]] = {
     "future of a pool": concurrent.futures.Future,
     "future of a library": Later,
 }
-# A breaker counts what is awaited when it is awaited.
+# A breaker counts what is awaited when it is awaited, and the pipeline has one.
 AWAITED = {"step of an async generator"}
+FOLLOWS = ("breaker", "pipeline")
 
 
 async def given(work: str) -> list[Any]:
@@ -111,7 +112,7 @@ async def given(work: str) -> list[Any]:
     unprotected = []
     for name, make in STRATEGIES.items():
         for how, call in (("decorated", lambda s: s(plain)()), ("called", lambda s: s.call(plain))):
-            if (how == "called" and name not in CALLED) or ("breaker" in name and work in AWAITED):
+            if (how == "called" and name not in CALLED) or (name.startswith(FOLLOWS) and work in AWAITED):
                 continue
             # In a thread of its own there is no loop to make a task in.
             if name == "timeout" and "future of a p" not in work and "generator" not in work:
