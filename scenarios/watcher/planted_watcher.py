@@ -75,8 +75,17 @@ def test_a_directory_counts_as_a_result(chaos: Chaos, monkeypatch: Patch) -> Non
 
 @scenario(faults.kill().on(path="state/spool/**"), budget=6, timeout=TIMEOUT, oracle="off")
 def test_the_spool_is_never_cleaned(chaos: Chaos, monkeypatch: Patch) -> None:
+    clean_up = program.Watcher._clean_up
+
+    def elsewhere(self: program.Watcher) -> None:
+        # What the pipeline keeps is removed as ever.
+        spool, self._spool = self._spool, self._spool.with_name("nothing")
+        self._spool.mkdir(exist_ok=True)
+        clean_up(self)
+        self._spool = spool
+
     monkeypatch.setattr(program, "clean_leftovers", lambda directory: [])
-    monkeypatch.setattr(program.Watcher, "_clean_up", lambda self: None)
+    monkeypatch.setattr(program.Watcher, "_clean_up", elsewhere)
     ends_well(chaos)
 
 
