@@ -34,7 +34,7 @@ class Store:
     requires: str
     writing: Callable[[Path], contextlib.AbstractContextManager[Put]]
     read: Callable[[Path], Mapping[str, str]]
-    budget: int = 60
+    budget: int = 150
     """Crash states that are checked by default; fewer where each check starts several programs."""
     oracle: str = "warn"
     """``off`` where damaging every file in turn, and reading all, takes longer than the crash states do."""
