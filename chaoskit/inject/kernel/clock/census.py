@@ -93,10 +93,7 @@ class Census:
         # Cached, since a waiting run asks repeatedly, and the answer takes a look at all sockets of the
         # machine.
         if self._judged[0] != key:
-            pids = {pid for pid, _ in self.threads()}
-            known = reach.Reach(
-                self._tree.pid, pids, descriptors, relayed, self.timed_sockets, self.known_outside
-            )
+            known = self._reach(descriptors, relayed)
             outside = any(known.outside("self", fd) for fd in descriptors)
             self._judged = (key, outside or any(known.wakes(s.pid, s.number, s.args) for s in sleepers))
             self.known_outside = known.known_outside
@@ -106,19 +103,21 @@ class Census:
         """True if the other end of one of these sockets of ours is not of the workload."""
         unknown = sockets - self._inner
         if unknown:
-            pids = {pid for pid, _ in self.threads()}
-            self._inner |= reach.Reach(self._tree.pid, pids, (), {}, False).leading_inside(unknown)
+            self._inner |= self._reach((), {}).leading_inside(unknown)
         return not unknown <= self._inner
 
     def _undelivered(self, relayed: dict[int, int | None]) -> bool:
-        pids = {pid for pid, _ in self.threads()}
-        return reach.Reach(self._tree.pid, pids, (), relayed, self.timed_sockets).undelivered
+        return self._reach((), relayed).undelivered
 
     def silent(self, descriptors: Collection[int]) -> bool:
         """True if all of these lead to peers that a fault has silenced."""
-        pids = {pid for pid, _ in self.threads()}
-        known = reach.Reach(self._tree.pid, pids, descriptors, self.relayed(), self.timed_sockets)
+        known = self._reach(descriptors, self.relayed())
         return all(known.silent("self", fd) for fd in descriptors)
+
+    def _reach(self, descriptors: Collection[int], relayed: dict[int, int | None]) -> reach.Reach:
+        """What the processes of this moment have to themselves."""
+        pids = {pid for pid, _ in self.threads()}
+        return reach.Reach(self._tree.pid, pids, descriptors, relayed, self.timed_sockets, self.known_outside)
 
 
 _GONE = Sleeper(0, 0, -1, (), ())
