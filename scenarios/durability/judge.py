@@ -54,12 +54,11 @@ class Judge:
             self.by_file.setdefault(step.owner, []).append(step)
         self.full: dict[int, int] = {}
         """For each step all that it needs to be there, itself included, before any sync."""
-        self._settle_needs()
         self.durable: dict[int, int] = {}
         """For each step that must be there the operation that made it durable."""
-        self.needed = dict(self.full)
+        self.needed: dict[int, int] = {}
         """The same as ``full`` at the power loss: on btrfs a sync may have taken steps out of turn."""
-        self._settle_syncs()
+        self._settle()
 
     # --- the question --------------------------------------------------------------------------------
 
@@ -111,22 +110,29 @@ class Judge:
 
     # --- what a step needs ---------------------------------------------------------------------------
 
-    def _settle_needs(self) -> None:
+    def _settle(self) -> None:
+        """Calls one after the other: what a step needs may depend on what is durable by then."""
         pushed = list(self._written_out_by_close())
+        syncs = [effect for effect in self.effects if effect.sync is not None]
         metadata = 0
         for step in self.steps:
+            while syncs and syncs[0].operation < step.operation:
+                self._settle_sync(syncs.pop(0))
             need = 1 << step.index
             for other in bits(self._direct(step, metadata, pushed)):
                 need |= self.full.get(other, 1 << other)
-            self.full[step.index] = need
+            self.full[step.index] = self.needed[step.index] = need
             mate = step.partner
             in_one = step.kind is StepKind.ENTRY and (self.real or step.exchange)
             # On btrfs data and its growth end in one transaction.
             in_one = in_one or (step.kind is StepKind.GROW and not step.unasked and self.model == "btrfs")
             if in_one and mate is not None and mate < step.index:
                 self.full[mate] = self.full[step.index] = need | self.full[mate]
+                self.needed[mate] = self.needed[step.index] = self.full[mate]
             if step.is_metadata and not step.optional:
                 metadata |= 1 << step.index
+        for effect in syncs:
+            self._settle_sync(effect)
 
     def _direct(self, step: Step, metadata: int, pushed: list[tuple[int, int]]) -> int:
         if step.kind is StepKind.FREE:
@@ -205,18 +211,42 @@ class Judge:
         return sum(1 << s.index for s in steps if s.kind is StepKind.GROW or not self.late)
 
     def _pending(self, file: Inode, before: int) -> list[Step]:
-        since = self._last_sync(file, before)
-        own = self.by_file.get(file, ())
-        return [s for s in own if s.kind in _CONTENT and since < s.operation < before and not s.optional]
+        syncs = [m for m in self.effects if m.operation < before and _covers(m, file)]
+        return [
+            s
+            for s in self.by_file.get(file, ())
+            if s.kind in _CONTENT and s.operation < before and not s.optional
+            and not any(m.operation > s.operation and self._writes(m, s) for m in syncs)
+        ]  # fmt: skip
+
+    def _writes(self, effect: Effect, step: Step) -> bool:
+        """Return True if a sync was asked for this content: an msync of some pages leaves others alone."""
+        assert effect.sync is not None
+        part = effect.sync.within
+        # btrfs logs the whole file, whatever part was asked for.
+        if part is None or self.model == "btrfs" or step.kind not in _CONTENT:
+            return True
+        if step.kind is StepKind.GROW:
+            return step.partner is not None and self._writes(effect, self.script.steps[step.partner])
+        pages = range(part.start // PAGE, -(-part.stop // PAGE))
+        return step.offset < pages.stop * PAGE and step.end > pages.start * PAGE
 
     def _last_sync(self, file: Inode, before: int) -> int:
         syncs = (m.operation for m in self.effects if m.operation < before and _covers(m, file))
         return max(syncs, default=-1)
 
     def _fresh(self, file: Inode, before: int) -> bool:
-        since = self._last_sync(file, before)
+        syncs = (m for m in self.effects if m.operation < before and _covers(m, file))
+        since = max((m.operation for m in syncs if self._cleans(m, file)), default=-1)
         born = file >= len(self.script.snapshot.nodes)
         return (born and since == -1) or self._cut_to_nothing(file, since, before)
+
+    def _cleans(self, effect: Effect, file: Inode) -> bool:
+        """Return True if this sync left nothing of a file to be written."""
+        return all(
+            self._writes(effect, step) or self.durable.get(step.index, effect.operation) < effect.operation
+            for step in self._pending(file, effect.operation)
+        )
 
     def _cut_to_nothing(self, file: Inode, since: int, before: int) -> bool:
         own = self.by_file.get(file, ())
@@ -236,21 +266,19 @@ class Judge:
 
     # --- what is durable -------------------------------------------------------------------------------
 
-    def _settle_syncs(self) -> None:
-        for effect in self.effects:
-            if effect.sync is None:
-                continue
-            for index in bits(self._saved(effect)):
-                self.durable.setdefault(index, effect.operation)
-            if self.log and effect.sync.inode is not None:
-                file = effect.sync.inode
-                along, files = self._along({file}, effect.operation)
-                # With a file that was renamed goes all that has changed in the directories concerned.
-                files |= self._renamed_in(file, effect.operation)
-                beside, _ = self._along(files, effect.operation)
-                done = sum(1 << index for index in self.durable)
-                for index in bits(beside):
-                    self.needed[index] &= (along if along >> index & 1 else beside) | done
+    def _settle_sync(self, effect: Effect) -> None:
+        assert effect.sync is not None
+        for index in bits(self._saved(effect)):
+            self.durable.setdefault(index, effect.operation)
+        if self.log and effect.sync.inode is not None:
+            file = effect.sync.inode
+            along, files = self._along({file}, effect.operation)
+            # With a file that was renamed goes all that has changed in the directories concerned.
+            files |= self._renamed_in(file, effect.operation)
+            beside, _ = self._along(files, effect.operation)
+            done = sum(1 << index for index in self.durable)
+            for index in bits(beside):
+                self.needed[index] &= (along if along >> index & 1 else beside) | done
 
     def _saved(self, effect: Effect) -> int:
         sync = effect.sync
@@ -265,7 +293,7 @@ class Judge:
             if s.owner == sync.inode and s.index not in self.durable and not s.optional
             and s.kind is not StepKind.FREE
             and (not sync.data_only or s.kind is not StepKind.ATTRIBUTE)
-            and (sync.only is None or s.index in sync.only)
+            and (sync.only is None or s.index in sync.only) and self._writes(effect, s)
         ]  # fmt: skip
         saved = sum(1 << s.index for s in own)
         if not self.real:
