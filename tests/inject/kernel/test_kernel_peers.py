@@ -60,6 +60,19 @@ def test_both_ends_of_a_connection_know_each_other(asked, server, client, option
 
 
 @pytest.mark.parametrize(("server", "client", "options"), PAIRS)
+def test_a_connection_leads_to_its_listener_until_it_is_accepted(asked, server, client, options):
+    """It has no inode until then. Nor has what is left of one that was closed, which leads nowhere."""
+    with listening(server, **options) as listener:
+        address = client, listener.getsockname()[1]
+        with socket.create_connection(address) as here:
+            assert asked().connected[inode(here)] == inode(listener)
+            with listener.accept()[0] as there:
+                assert asked().connected[inode(here)] == inode(there)
+            here.shutdown(socket.SHUT_WR)
+            assert inode(here) not in asked().connected
+
+
+@pytest.mark.parametrize(("server", "client", "options"), PAIRS)
 def test_a_datagram_socket_reaches_what_is_bound_there(asked, server, client, options):
     """By the address itself, or by the one that stands for all."""
     family = socket.AF_INET6 if ":" in server else socket.AF_INET

@@ -681,6 +681,63 @@ def test_a_server_of_the_workload_that_answers_late_costs_nothing(timed: Timed) 
     assert 3600 <= value(timed(lambda: asyncio.run(talk()))) < 3605
 
 
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX], ids=lambda f: f.name)
+@pytest.mark.usefixtures("no_other_child")
+def test_a_client_that_has_not_been_accepted_waits_for_the_workload(
+    timed: Timed, family: socket.AddressFamily
+) -> None:
+    """Its server, in another thread, has something else to do for an hour."""
+    address: object = {socket.AF_INET: ("127.0.0.1", 0), socket.AF_INET6: ("::1", 0)}.get(family, "")
+
+    def ask(address: object) -> None:
+        with socket.socket(family) as client:
+            client.connect(address)  # type: ignore[arg-type]
+            client.sendall(b"are you there?\n")
+            assert client.recv(8) == b"yes\n"
+
+    def work() -> float:
+        with socket.socket(family) as listener:
+            listener.bind(address)  # type: ignore[arg-type]
+            listener.listen()
+            client = threading.Thread(target=ask, args=(listener.getsockname(),))
+            client.start()
+            slept = passed(lambda: time.sleep(3600))[1]
+            with listener.accept()[0] as accepted:
+                accepted.recv(100)
+                slept += passed(lambda: time.sleep(3600))[1]
+                accepted.sendall(b"yes\n")
+            client.join()
+            return slept
+
+    assert 7200 <= value(timed(work)) < 7205
+
+
+@pytest.mark.usefixtures("no_other_child")
+def test_a_connection_that_the_test_holds_does_not_make_time_real(timed: Timed) -> None:
+    """As fixtures do with their servers: the workload inherits it and does nothing with it."""
+
+    def work() -> float:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            threading.Thread(target=listener.accept, daemon=True).start()
+            return passed(lambda: time.sleep(3600))[1]
+
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            os.write(writing, str(server.getsockname()[1]).encode())
+            accepted, _ = server.accept()
+            accepted.recv(1)
+        os._exit(0)
+    try:
+        with socket.create_connection(("127.0.0.1", int(os.read(reading, 16)))):
+            assert 3600 <= value(timed(work)) < 3605
+    finally:
+        os.close(reading)
+        os.close(writing)
+        os.waitpid(child, 0)
+
+
 @pytest.mark.usefixtures("no_other_child")
 def test_a_server_that_nobody_asks_is_hung_at_once(timed: Timed) -> None:
     """No time passes until the scenario's limit: nothing will ever happen."""

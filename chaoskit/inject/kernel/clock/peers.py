@@ -22,7 +22,7 @@ _HEADER = struct.Struct("=IHHII")
 _SOCK_DIAG_BY_FAMILY, _DUMP = 20, 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _ERROR, _DONE = 2, 3
 _UNIX = struct.Struct("=BBHIIIII")
-_SHOW_PEER, _PEER = 4, 2
+_SHOW_PEER, _PEER, _SHOW_WAITING, _WAITING = 4, 2, 8, 3
 _INET = struct.Struct("=BBBBI48x")
 # struct inet_diag_msg: family, state; ports, addresses; what is not acknowledged; inode.
 _ANSWER = struct.Struct("=BB2x2s2s16s16s12x8xI4xI")
@@ -30,7 +30,10 @@ _EVERY_STATE = 0xFFFFFFFF
 
 
 class UnixPeers(NamedTuple):
-    """Local sockets by inode: ``connected`` has the other ends, ``open`` those that wait for anyone."""
+    """Local sockets by inode: ``connected`` has the other ends, ``open`` those that wait for anyone.
+
+    The other end of a connection that has not been accepted is the socket that listens.
+    """
 
     connected: dict[int, int]
     open: set[int]
@@ -39,7 +42,9 @@ class UnixPeers(NamedTuple):
 def unix_peers() -> UnixPeers:
     """Those of the whole machine."""
     found = UnixPeers({}, set())
-    asked = _UNIX.pack(socket.AF_UNIX, 0, 0, _EVERY_STATE, 0, _SHOW_PEER, _EVERY_STATE, _EVERY_STATE)
+    show = _SHOW_PEER | _SHOW_WAITING
+    asked = _UNIX.pack(socket.AF_UNIX, 0, 0, _EVERY_STATE, 0, show, _EVERY_STATE, _EVERY_STATE)
+    waiting: dict[int, int] = {}
     for message in _answers(asked):
         state, inode = struct.unpack_from("=xxBxI", message)
         if state == _LISTENS:
@@ -49,7 +54,11 @@ def unix_peers() -> UnixPeers:
             length, kind = struct.unpack_from("=HH", attributes)
             if kind == _PEER and length >= 8:
                 (found.connected[inode],) = struct.unpack_from("=I", attributes, 4)
+            elif kind == _WAITING:
+                clients = struct.unpack_from(f"={(length - 4) // 4}I", attributes, 4)
+                waiting |= dict.fromkeys(clients, inode)
             attributes = attributes[max(4, (length + 3) & ~3) :]
+    found.connected.update(waiting)
     return found
 
 
@@ -78,6 +87,8 @@ _End: TypeAlias = tuple[bytes, int]
 """Address and port."""
 _SYN_SENT, _TIME_WAIT, _LISTENS = 2, 6, 10  # include/net/tcp_states.h
 _ENDED = frozenset({7, 8, 9, 11})  # CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING: the other end has had its say
+_NOT_ACCEPTED = frozenset({1, 3, 8})
+"""ESTABLISHED, SYN_RECV, CLOSE_WAIT: without an inode, such a connection is still in its listener's queue."""
 _ANY = {4: bytes(4), 16: bytes(16)}
 _MAPPED = bytes(10) + b"\xff\xff"
 
@@ -95,7 +106,7 @@ class _Row(NamedTuple):
 class InetPeers(NamedTuple):
     """The other ends of TCP and UDP sockets of which both are of this machine, by inode.
 
-    ``connected``: peers of connections. ``reaching``: of a connection that is not there yet the socket that
+    ``connected``: peers of connections, or what listens where none has been accepted. ``reaching``: of a connection that is not there yet the socket that
     listens, and of a UDP socket the one with the address to which it goes. ``open``: those that wait for
     anyone. ``abroad``: those whose other end is not here. ``unacknowledged``: those that have sent what has
     not arrived.
@@ -116,8 +127,11 @@ def inet_peers(pid: int) -> InetPeers:
     waiting: set[int] = set()
     talking: set[int] = set()
     unacknowledged: set[int] = set()
+    queued: list[_Row] = []
     for udp, row in _rows(pid):
-        if udp or row.state in (_SYN_SENT, _LISTENS):
+        if not row.inode:
+            queued.append(row)
+        elif udp or row.state in (_SYN_SENT, _LISTENS):
             bound[udp, row.local] = row.inode
             # One that is not connected goes nowhere, and has no port there.
             if row.remote[1]:
@@ -130,6 +144,9 @@ def inet_peers(pid: int) -> InetPeers:
                 talking.add(row.inode)
             if row.unacknowledged:
                 unacknowledged.add(row.inode)
+    for row in queued:
+        if listener := _at(bound, False, row.local):
+            ends[row.local, row.remote] = listener
     connected = {inode: ends[b, a] for (a, b), inode in ends.items() if (b, a) in ends}
     on_their_way = {inode: there for inode, goal in reaching.items() if (there := _at(bound, *goal))}
     abroad = {*talking, *reaching} - connected.keys() - on_their_way.keys()
@@ -165,7 +182,7 @@ def _rows(pid: int) -> Iterator[tuple[bool, _Row]]:
             rows = _written(pid, f"{kind.decode().lower()}{six.decode()}") if found is None else found
             # What is left of connections that are closed for good is no socket any more, and a busy machine
             # has thousands of them.
-            yield from ((udp, row) for row in rows if row.inode and row.state != _TIME_WAIT)
+            yield from ((udp, row) for row in rows if row.inode or row.state in _NOT_ACCEPTED)
 
 
 def _namespace(process: str) -> int | None:

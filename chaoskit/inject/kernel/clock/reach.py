@@ -209,7 +209,7 @@ class Reach:
                 return False
             peer = connected.get(beyond, 0)
         if peer == 0:
-            return None  # Its other end is gone, or has not been accepted yet.
+            return None  # Its other end is gone.
         if peer is not None:
             return f"socket:[{peer}]" not in self._inside
         if inode in self._inet.abroad:
@@ -232,9 +232,12 @@ class Reach:
 
     @property
     def _talks(self) -> bool:
-        """True if any socket of the workload leads outside, and not to this process, which says nothing."""
+        """True if any socket of the workload leads outside, and not to this process, which says nothing.
+
+        Those that it shares with this process it only inherited. They count when it waits for one.
+        """
         connected, _ = self._peers
-        for one in filter(None, map(_NAMED.fullmatch, self._inside)):
+        for one in filter(None, map(_NAMED.fullmatch, self._inside - self._ours)):
             inode = int(one[2])
             is_ours = (
                 f"socket:[{connected.get(inode)}]" in self._ours and connected[inode] not in self._relayed
