@@ -361,3 +361,41 @@ def test_a_waiter_whose_loop_is_closed_is_passed_over_and_the_next_one_served() 
         with bulkhead:
             bulkhead._place_or_queue(closed, [False])
         assert (bulkhead.in_use, bulkhead.waiting) == (1, 0)
+
+
+def test_a_block_that_is_struck_as_its_place_comes_gives_it_back() -> None:
+    """Ctrl-C in the wait of a ``with``, in the moment in which the place is handed over."""
+
+    class Struck(VirtualClock):
+        def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
+            bulkhead.__exit__()
+            raise KeyboardInterrupt
+
+    bulkhead = Bulkhead(1, queue=1, clock=Struck())
+    bulkhead.__enter__()
+    with pytest.raises(KeyboardInterrupt), bulkhead:
+        pass
+    assert (bulkhead.in_use, bulkhead.waiting) == (0, 0)
+
+
+def test_an_async_block_that_is_cancelled_as_its_place_comes_gives_it_back() -> None:
+    """And one that is turned away gives back nothing, since it has nothing."""
+
+    async def block() -> None:
+        async with bulkhead:
+            pytest.fail("there was no place")
+
+    async def main() -> None:
+        async with bulkhead:
+            task = asyncio.create_task(block())
+            await asyncio.sleep(0)
+            with pytest.raises(BulkheadFull):
+                await block()
+            assert (bulkhead.in_use, bulkhead.waiting) == (1, 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    bulkhead = Bulkhead(1, queue=1)
+    asyncio.run(main())
+    assert (bulkhead.in_use, bulkhead.waiting) == (0, 0)
