@@ -73,7 +73,8 @@ class Quarantine:
         try:
             _move(source, target)
         except FileExistsError:
-            # Another process put an item of that name there in the meantime, with its own reason.
+            # Another process has put an item of that name there in the meantime. The reason stays: it lies
+            # beside that item by now.
             raise self._taken("an item {!r} came to {!r} meanwhile", source.name) from None
         except OSError as error:
             reason.clear()
