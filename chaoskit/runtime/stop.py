@@ -47,7 +47,7 @@ class Stop(Lasting, threading.Event):
         return forget
 
     async def wait_async(self, seconds: float | None = None) -> bool:
-        """Wait for the signal, at most ``seconds``; return True if it is set. Cancellation ends it at once."""
+        """Wait for the signal, at most ``seconds``; return True if it is set. Cancellation wins at once."""
         import asyncio  # costs more than all the rest of this module, and many programs have no loop
 
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
