@@ -3,6 +3,8 @@
 Where a sweep takes seconds, the case that shows the mistake is recorded, as :class:`Shown`, and replayed
 alone: it breaks the invariant, by the fault that the guarantee is there for. That a sweep comes upon such a
 case, too, is left to ``BUDGET=all``.
+
+    python tests/support/planting.py scenarios/*/planted_*.py      # prints what to record
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -104,3 +107,19 @@ def _faults(line: str) -> tuple[str, ...]:
 
 def _only(names: Iterable[str]) -> list[str]:
     return ["-k", " or ".join(sorted(names))]
+
+
+def main(files: Iterable[str]) -> None:
+    """Print the case that a sweep comes upon first, for each mistake in these files."""
+    for file in files:
+        with tempfile.TemporaryDirectory() as report:
+            found = explored(Path(file).resolve(), Path(report), "--chaoskit-exitfirst")
+        print(f"# {file}")
+        for name, findings in found.items():
+            for finding in findings[:1]:
+                said = finding.failure.message.partition("\n")[0]
+                print(f'    "{name}": Shown({finding.schedule!r}, {said!r}),', flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
