@@ -10,9 +10,10 @@ import functools
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, cast
 
-from chaoskit.runtime.breaker.driver import Driver, let_go
+from chaoskit.runtime.breaker.driver import Driver
 from chaoskit.runtime.breaker.machine import Permit
 from chaoskit.runtime.calling.callables import RESULTS, finished, is_async, is_workless
+from chaoskit.runtime.locks import let_go
 
 
 def around_sync(breaker: Driver, fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -181,7 +182,8 @@ class Followed(Coroutine[Any, Any, Any]):
         return f"<{self._work!r}, followed by a circuit breaker>"
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return cast(Any, self)
+        # All of one that an await uses.
+        return cast("Generator[Any, Any, Any]", self)
 
     def __next__(self) -> Any:
         return self.send(None)
