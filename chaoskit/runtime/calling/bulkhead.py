@@ -231,9 +231,7 @@ class Bulkhead(Lasting):
         self._granted_or_rejected(waiter, patience, stop.is_set())
 
     def _listen(self, waker: Callable[[], object]) -> tuple[Stop, Callable[[], None]]:
-        """A signal for one wait that is set with ``wake`` and then calls ``waker``; and a function to cancel
-        it.
-        """
+        """A signal for one wait, which is set with ``wake`` and calls ``waker``; and how to cancel it."""
         stop = Stop()
         stop.tell(waker)
         return stop, (lambda: None) if self._wake is None else watched(self._wake, stop)
