@@ -133,10 +133,10 @@ class Machine:
         self._probes: dict[Permit, float] = {}
         #: The permit of the closed era, or None. Outcomes under it are always counted.
         self.permit: Permit | None = None
-        # #: The same if nothing is measured in this era, else None. A healthy call reads only this before it
-        # runs (one attribute, atomically), and only ``streak`` after it.
+        #: The same if nothing is measured in this era, else None. A healthy call reads only this before it
+        #: runs (one attribute, atomically), and only ``streak`` after it.
         self.fast: Permit | None = None
-        # #: True if the next call has to take the slow path, for a reason of the driver's.
+        #: True if the next call has to take the slow path, for a reason of the driver's.
         self.cold = False
         self._fresh()
 
