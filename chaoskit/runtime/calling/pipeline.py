@@ -7,7 +7,7 @@ From the outside in, with the reason for each place::
     retry         repeats what is inside, so that each attempt asks again
     rate limiter  counts attempts, since these are what the other side sees
     bulkhead      a place is taken for one attempt, not during the waits between them
-    breaker       judges what comes from the other side; rejections by our own limits are none of it
+    breaker       judges what comes from the other side; rejections by our own limits do not count
     timeout       cuts one attempt; the breaker sees it as a failure
     the call
 """
