@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from chaoskit.core.errors import ChaoskitError
-from chaoskit.runtime.stamps import utc
+from chaoskit.runtime.clock import utc
 
 __all__ = [
     "TRANSIENT_ERRORS",

@@ -22,10 +22,9 @@ from typing import Any
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.calling.blocks import block
-from chaoskit.runtime.clock import Clock, SystemClock
+from chaoskit.runtime.clock import Clock, SystemClock, utc
 from chaoskit.runtime.context import current
 from chaoskit.runtime.redact import DEFAULT, Redactor
-from chaoskit.runtime.stamps import utc
 
 __all__ = ["FORMAT", "DetailOptions", "ErrorDetails", "describe_error"]
 

@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import IO, Any
 
+from chaoskit.runtime.clock import utc
 from chaoskit.runtime.closing import ClosedOnExit
 from chaoskit.runtime.context import Context, current
 from chaoskit.runtime.observing.events import Event
 from chaoskit.runtime.observing.observers import Subscription, subscribe
 from chaoskit.runtime.redact import DEFAULT, Redactor
-from chaoskit.runtime.stamps import utc
 
 __all__ = ["ContextFilter", "EventLog", "JsonFormatter", "LogGuard", "TextFormatter", "add_context", "log_to"]
 

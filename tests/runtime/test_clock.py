@@ -1,4 +1,4 @@
-from chaoskit.runtime.stamps import utc
+from chaoskit.runtime.clock import utc
 
 
 def test_a_stamp_is_in_utc_and_cut_off():
