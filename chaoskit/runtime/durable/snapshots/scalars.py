@@ -1,7 +1,7 @@
-"""Values without parts that JSON has no form for, as JSON and back.
+"""Single values for which JSON has no form, as JSON and back.
 
-Each has a tag, which is what stands under ``$`` in a snapshot. A dictionary of the state that has a key
-``$`` is written in another form, so that it is never taken for one of these.
+Each type has a tag, which a snapshot holds under the key ``$``. A dictionary of the state that has a key
+``$`` itself is written in another form, so that it is never taken for one of these.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Any
 __all__ = ["FROM_JSON", "LARGEST", "TO_JSON", "float_to_json"]
 
 LARGEST = 1 << 53
-"""Up to here readers of JSON in every language have the same integers."""
+"""The largest integer that JSON readers in every language read exactly."""
 
 
 def float_to_json(value: float) -> Any:
-    """A finite number as it is; JSON has no others."""
+    """A finite number unchanged; infinities and NaN with a tag, since JSON does not have them."""
     return value if math.isfinite(value) else {"$": "float", "v": repr(value)}
 
 
 def _int(value: int) -> Any:
-    # Hexadecimal, since Python refuses to read decimal numbers of more than 4300 digits.
+    # Hexadecimal, since Python refuses to parse decimal numbers of more than 4300 digits.
     return value if -LARGEST <= value <= LARGEST else {"$": "int", "v": hex(value)}
 
 
@@ -53,7 +53,7 @@ def _time(value: dt.time) -> Any:
 
 
 def _zone(value: dt.datetime | dt.time) -> dict[str, Any]:
-    """What ISO 8601 does not say: the name of a zone, and which of two equal hours in autumn it is."""
+    """What ISO 8601 leaves out: the name of a zone, and which of two equal hours in autumn is meant."""
     said: dict[str, Any] = {"f": 1} if value.fold else {}
     if isinstance(value.tzinfo, zoneinfo.ZoneInfo) and value.tzinfo.key:
         said["z"] = value.tzinfo.key
@@ -90,10 +90,10 @@ TO_JSON: dict[type, Callable[[Any], Any]] = {
     dt.timedelta: _timedelta,
     Decimal: lambda value: {"$": "decimal", "v": str(value)},
     uuid.UUID: lambda value: {"$": "uuid", "v": value.hex},
-    # PosixPath or WindowsPath, whichever the system has.
+    # PosixPath or WindowsPath, depending on the system.
     type(Path()): _path,
 }
-"""By exact type: a subclass may hold more than its base, which would be lost in silence."""
+"""By exact type: a subclass may hold more than its base, which would be lost without an error."""
 
 FROM_JSON: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "float": lambda node: float(node["v"]),
