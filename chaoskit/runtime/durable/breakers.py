@@ -83,5 +83,6 @@ class StoredBreakers:
                 return found
 
     def _overtaken(self, found: Record, seen: int, now: float) -> bool:
+        """True if another process has opened the breaker since, for a period that is not over."""
         until = found.value["until"]
         return found.version > seen and until is not None and until > now

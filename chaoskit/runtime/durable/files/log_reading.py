@@ -68,7 +68,7 @@ def max_record_of(read: Read, path: Path) -> int:
     found = parse_head(read(0, HEAD_SIZE))
     if found is None:
         raise RecordCorrupt(
-            f"{str(path)!r} does not begin as an append log does",
+            f"{str(path)!r} does not begin with the head of an append log",
             hint="Check the path. If it was a log, restore the file from a backup; it was left as it is.",
         )
     return found

@@ -125,7 +125,7 @@ def envelope_length(prefix: Buffer) -> int:
     magic, version, _, length = _PREFIX.unpack(prefix)
     # Before the version: in another kind of file that number means nothing.
     if magic != _MAGIC:
-        raise _corrupt("does not begin as one", "the bytes of a snapshot")
+        raise _corrupt("does not begin as a snapshot does", "the bytes of a snapshot")
     if version > _FORMAT:
         raise StoreTooNew(f"the snapshot has format {version}; expected {_FORMAT} or less")
     return int(length)

@@ -32,24 +32,18 @@ def _int(value: int) -> Any:
     return value if -LARGEST <= value <= LARGEST else {"$": "int", "v": hex(value)}
 
 
-def _complex(value: complex) -> Any:
-    return {"$": "complex", "v": [repr(value.real), repr(value.imag)]}
-
-
 def _small_bytes(tag: str) -> Callable[[Any], Any]:
     return lambda value: {"$": tag, "v": b64encode(value).decode()}
 
 
-def _datetime(value: dt.datetime) -> Any:
-    zone = _zone(value)
-    plain = value.replace(tzinfo=None) if "z" in zone else value
-    return {"$": "datetime", "v": plain.isoformat(), **zone}
+def _moment(tag: str) -> Callable[[Any], Any]:
+    def to_json(value: dt.datetime | dt.time) -> Any:
+        zone = _zone(value)
+        # Without the offset if the zone has a name, from which it follows.
+        plain = value.replace(tzinfo=None) if "z" in zone else value
+        return {"$": tag, "v": plain.isoformat(), **zone}
 
-
-def _time(value: dt.time) -> Any:
-    zone = _zone(value)
-    plain = value.replace(tzinfo=None) if "z" in zone else value
-    return {"$": "time", "v": plain.isoformat(), **zone}
+    return to_json
 
 
 def _zone(value: dt.datetime | dt.time) -> dict[str, Any]:
@@ -67,31 +61,23 @@ def _in_zone(value: Any, node: Mapping[str, Any]) -> Any:
     return value.replace(fold=node.get("f", 0), **zone)
 
 
-def _timedelta(value: dt.timedelta) -> Any:
-    return {"$": "timedelta", "v": [value.days, value.seconds, value.microseconds]}
-
-
-def _path(value: Path) -> Any:
-    return {"$": "path", "v": str(value)}
-
-
 TO_JSON: dict[type, Callable[[Any], Any]] = {
     type(None): lambda value: value,
     bool: lambda value: value,
     str: lambda value: value,
     int: _int,
     float: float_to_json,
-    complex: _complex,
+    complex: lambda value: {"$": "complex", "v": [repr(value.real), repr(value.imag)]},
     bytes: _small_bytes("bytes"),
     bytearray: _small_bytes("bytearray"),
-    dt.datetime: _datetime,
+    dt.datetime: _moment("datetime"),
     dt.date: lambda value: {"$": "date", "v": value.isoformat()},
-    dt.time: _time,
-    dt.timedelta: _timedelta,
+    dt.time: _moment("time"),
+    dt.timedelta: lambda value: {"$": "timedelta", "v": [value.days, value.seconds, value.microseconds]},
     Decimal: lambda value: {"$": "decimal", "v": str(value)},
     uuid.UUID: lambda value: {"$": "uuid", "v": value.hex},
     # PosixPath or WindowsPath, depending on the system.
-    type(Path()): _path,
+    type(Path()): lambda value: {"$": "path", "v": str(value)},
 }
 """By exact type: a subclass may hold more than its base, which would be lost without an error."""
 
