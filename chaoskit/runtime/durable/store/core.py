@@ -273,7 +273,7 @@ class Core:
             seen = None
         if seen != self.identity or not self.lock.same_file():
             raise StoreGone(
-                f"{self.files.database} is not the file any more that was opened; expected it to stay while"
+                f"{self.files.database} is no longer the file that was opened; expected it to stay while"
                 " the store is open. Find out what removed or replaced it, then open the store again."
             )
         self._looked = self.settings.clock.monotonic()

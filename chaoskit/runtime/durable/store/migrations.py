@@ -63,7 +63,7 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
     tables = connection.execute("select count(*) from sqlite_master").fetchall()[0][0]
     if application != APPLICATION and (tables or version or application):
         raise ConfigurationError(
-            f"{path} is a database of something else (application id {application:#x}); expected a store of"
+            f"{path} is a database of another program (application id {application:#x}); expected a store of"
             " chaoskit or no file. Give the store a path to itself."
         )
     return version
