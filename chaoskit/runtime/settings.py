@@ -184,7 +184,7 @@ class ConfiguredStrategies:
         """Make a pipeline of the strategies that the groups have under ``name``, each of them new.
 
         ``candidates`` are those of its fallback. Make it once for whatever it protects: a breaker counts only
-        the calls of its own pipeline.
+        the calls of this pipeline.
 
         Raises:
             UsageError: no group has the name, or there are candidates but no fallback with the name.

@@ -268,7 +268,7 @@ def _first(rules: tuple[Rule, ...], symptoms: Symptoms) -> Decision | None:
 
 
 def _decided(verdict: type[ResilienceError], rule: str, symptoms: Symptoms) -> Decision:
-    # The wall clock matters only for a date in a header if the answer had no Date of its own.
+    # The wall clock matters only for a date in a header if the answer itself had no Date.
     return Decision(verdict, rule, _name(symptoms.error), retry_after(symptoms, time.time()))
 
 

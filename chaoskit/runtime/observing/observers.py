@@ -42,7 +42,7 @@ class Subscription(ClosedOnExit):
             pass
 
     def _tell(self, event: Event) -> None:
-        # Without this, a subscriber that retries would be told of its own retries for ever.
+        # Without this, a subscriber that retries would hear about its retries forever.
         if getattr(self._active, "now", False):
             return
         self._active.now = True
