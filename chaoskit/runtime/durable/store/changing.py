@@ -164,8 +164,7 @@ class RowTx(RowReader):
     ) -> bool:
         if not isinstance(due, Keep):
             check_due(due)
-        # SQLite cannot bind a fence beyond the largest that a record can have; the comparison below refuses
-        # it.
+        # SQLite cannot bind a fence larger than a record can have: the comparison below refuses it.
         plain = fence is not None and fence <= MOST and value is not KEEP and was is None and version is None
         if plain and status not in (None, RUNNING) and self._end(kind, scope, key, status, value, due, fence):
             return True
