@@ -132,7 +132,7 @@ def measured(breaker: Driver, fn: Callable[..., Any], args: Any, kwargs: Any) ->
 
 
 def back(breaker: Driver, permit: Permit, fn: Callable[..., Any], value: Any, started: float) -> Any:
-    """Count what sync ``fn`` returned. A coroutine has not run yet: its awaiting is a call of its own.
+    """Count what sync ``fn`` returned. A coroutine has not run yet: awaiting it counts as a call.
 
     Raises:
         UsageError: it returned other unfinished work. The permit is given back, uncounted.
@@ -140,7 +140,7 @@ def back(breaker: Driver, permit: Permit, fn: Callable[..., Any], value: Any, st
     if type(value) not in RESULTS and is_workless(value):
         breaker.release(permit)
         if isinstance(value, Coroutine):
-            return Followed(breaker, value)
+            return FollowedWork(breaker, value)
         finished("a circuit breaker", fn, value)
     breaker.returned(permit, value, started)
     return value
@@ -163,11 +163,11 @@ async def finish(breaker: Driver, permit: Permit, work: Any, started: float) -> 
     return value
 
 
-class Followed(Coroutine[Any, Any, Any]):
+class FollowedWork(Coroutine[Any, Any, Any]):
     """``work``, a coroutine that a plain function returned: its awaiting asks for a permit and is counted.
 
-    An object of its own and no coroutine function: what that makes does nothing when it is closed before its
-    first step, as by a strategy around this one that refuses it, and ``work`` would be left behind unawaited.
+    Not a coroutine function: what that makes does nothing when it is closed before its first step, as by a
+    strategy around the breaker that refuses it, and ``work`` would be left behind without being awaited.
     """
 
     def __init__(self, breaker: Driver, work: Coroutine[Any, Any, Any]) -> None:
