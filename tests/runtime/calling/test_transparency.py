@@ -54,8 +54,9 @@ TICK = 0.01
 BRANCH: contextvars.ContextVar[tuple[int, ...]] = contextvars.ContextVar("branch", default=())
 DEPTH: contextvars.ContextVar[int] = contextvars.ContextVar("depth", default=0)
 
-# Tasks that begin within the call that makes them: from CPython 3.12 on.
-EAGER = getattr(asyncio, "eager_task_factory", None)
+# Tasks that begin within the call that makes them. CPython 3.12 has them, but a TaskGroup there forgets the
+# coroutine that it refuses once a child has failed: python/cpython#115957.
+EAGER = getattr(asyncio, "eager_task_factory", None) if sys.version_info >= (3, 13) else None
 
 
 @dataclass
