@@ -10,6 +10,7 @@ from pathlib import Path
 
 from chaoskit.core.errors import wrong
 from chaoskit.runtime.durable.files import make_directories
+from chaoskit.runtime.durable.files.names import check_length
 from chaoskit.runtime.durable.store.care import back_up
 from chaoskit.runtime.durable.store.core import Core
 from chaoskit.runtime.durable.store.files import StoreFiles, refuse_network, refuse_other, typed_errors
@@ -69,6 +70,8 @@ def _opened(files: StoreFiles, settings: Settings, *, create: bool) -> Core:
     directory = files.database.parent
     # Before anything is made beside it: SQLite would write a journal beside a device.
     refuse_other(files.database)
+    # The longest of its names: what a migration keeps.
+    check_length(files.database, "NAME.before-99")
     if not create and not files.database.exists():
         raise FileMissing(
             f"{files.database} is not there; expected a store. Pass create=True to make one.",
